@@ -1,0 +1,7 @@
+"""edgernn: recurrent networks, from training to the device.
+
+The device side (`edgernn.runtime` and what it stands on) needs numpy, onnxruntime and tokenizers.
+The host side (`edgernn.models`, `training`, `engines`, `exporters`) needs the extras `train` and `export`.
+"""
+
+__version__ = "0.1.0"

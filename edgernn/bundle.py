@@ -1,0 +1,218 @@
+"""A bundle: one deployable directory, written whole or not at all and checked when it is loaded.
+
+bundle.json      the manifest: format, task, target, precision, contract, files, provenance, parity
+step.onnx, …     one file per graph, named after the graph
+tokenizer.json   for tasks that read or write text
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from edgernn import records
+from edgernn.atomic import new_directory
+from edgernn.contract import Contract, FromFile, StateSpec
+from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["FORMAT", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "new_bundle"]
+
+FORMAT = 1
+MANIFEST = "bundle.json"
+TOKENIZER = "tokenizer.json"
+_MANIFEST_LIMIT = 4 << 20  # bytes; the largest real manifest is far below
+_FILES_LIMIT = 1000
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `bundle.json` says, but for the files.
+
+    task: "language", …; target: "onnx", …; precision: "fp32", ….
+    digest: SHA-256 of the source weights and the contract, so that all bundles of one run carry the same.
+    graphs: graph name to file name.
+    provenance, parity: records for people and tools; the runtime does not read them.
+    """
+
+    task: str
+    target: str
+    precision: str
+    digest: str
+    contract: Contract
+    graphs: Mapping[str, str]
+    provenance: Mapping[str, Any]
+    parity: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if not _DIGEST.fullmatch(self.digest):
+            raise FormatError(f"digest {self.digest!r} is not a SHA-256")
+        names = {graph.name for graph in self.contract.graphs}
+        if names != set(self.graphs):
+            raise FormatError(f"graph files for {sorted(self.graphs)}, but the contract has {sorted(names)}")
+
+    @property
+    def needed(self) -> set[str]:
+        """Names of the files without which the bundle cannot run."""
+        states = [spec for graph in self.contract.graphs for spec in graph.states]
+        return {*self.graphs.values(), *(_initial_files(states))}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {
+            "format": FORMAT,
+            "task": self.task,
+            "target": self.target,
+            "precision": self.precision,
+            "digest": self.digest,
+            "contract": self.contract.to_json(),
+            "graphs": dict(self.graphs),
+            "provenance": dict(self.provenance),
+            "parity": dict(self.parity),
+        }
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle in memory: every file has been checked against the manifest."""
+
+    manifest: Manifest
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read and check the bundle at `path`.
+
+        Raises BundleError for a missing or changed file, a path that leaves the directory, another format version or
+        a malformed manifest.
+        """
+        root = Path(path)
+        try:
+            manifest, sizes = _parse(_read_manifest(root))
+            files = {name: _read_file(root, name, *expected) for name, expected in sizes.items()}
+        except (FormatError, ContractError) as error:
+            raise BundleError(f"{root}: {error}") from None
+        except OSError as error:
+            raise BundleError(f"{root}: cannot be read: {error.strerror}") from None
+        if missing := sorted(manifest.needed - files.keys()):
+            raise BundleError(f"{root}: {MANIFEST} does not list {', '.join(missing)}")
+        return cls(manifest, files)
+
+    def graph(self, name: str) -> bytes:
+        """The content of the file of graph `name`."""
+        return self.files[self.manifest.graphs[name]]
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The bundle's tokenizer, or None for a task without text."""
+        data = self.files.get(TOKENIZER)
+        if data is None:
+            return None
+        try:
+            return Tokenizer.from_json(data.decode("utf-8"))
+        except UnicodeDecodeError:
+            raise BundleError(f"{TOKENIZER} is not UTF-8") from None
+
+
+@contextmanager
+def new_bundle(path: str | Path, *, overwrite: bool = False) -> Iterator[BundleWriter]:
+    """Write a bundle to `path`: it appears there when the block ends after `finish`, and not at all otherwise.
+
+    Raises OutputExistsError where something stands already (see `atomic.new_directory`).
+    """
+    with new_directory(Path(path), overwrite=overwrite, marker=MANIFEST) as directory:
+        writer = BundleWriter(directory)
+        yield writer
+        if not (directory / MANIFEST).is_file():
+            raise BundleError(f"{path}: the bundle was not finished")
+
+
+@dataclass(frozen=True)
+class BundleWriter:
+    """A bundle that is being written into a temporary directory."""
+
+    directory: Path
+
+    def finish(self, manifest: Manifest) -> None:
+        """Write the manifest, with size and digest of every file that is in the directory now."""
+        names = sorted(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_file())
+        files = {name: _file_record((self.directory / name).read_bytes()) for name in names}
+        text = json.dumps({**manifest.to_json(), "files": files}, indent=2, ensure_ascii=False)
+        (self.directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def _read_manifest(root: Path) -> bytes:
+    path = root / MANIFEST
+    if not path.is_file():
+        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}")
+    if path.stat().st_size > _MANIFEST_LIMIT:
+        raise BundleError(f"{root}: {MANIFEST} is larger than {_MANIFEST_LIMIT} bytes")
+    return path.read_bytes()
+
+
+def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
+    """The manifest, and the size and digest of each file."""
+    values = records.mapping(records.parse(data, MANIFEST), MANIFEST)
+    version = values.get("format")
+    if version != FORMAT:
+        raise FormatError(f"{MANIFEST} has format {version!r}; this edgernn reads format {FORMAT}: export it again")
+    keys = {"format", "task", "target", "precision", "digest", "contract", "graphs", "files", "provenance", "parity"}
+    values = records.record(values, MANIFEST, keys)
+    files = records.mapping(values["files"], "files")
+    if len(files) > _FILES_LIMIT:
+        raise FormatError(f"{MANIFEST} lists {len(files)} files, more than {_FILES_LIMIT}")
+    graphs = records.mapping(values["graphs"], "graphs")
+    manifest = Manifest(
+        task=records.text(values["task"], "task"),
+        target=records.text(values["target"], "target"),
+        precision=records.text(values["precision"], "precision"),
+        digest=records.text(values["digest"], "digest"),
+        contract=Contract.from_json(values["contract"]),
+        graphs={name: records.text(file, f"the file of graph {name}") for name, file in graphs.items()},
+        provenance=records.mapping(values["provenance"], "provenance"),
+        parity=records.mapping(values["parity"], "parity"),
+    )
+    return manifest, {name: _expected(name, value) for name, value in files.items()}
+
+
+def _expected(name: str, value: Any) -> tuple[int, str]:
+    values = records.record(value, f"file {name}", {"bytes", "sha256"})
+    return records.integer(values["bytes"], f"size of {name}"), records.text(values["sha256"], f"digest of {name}")
+
+
+def _read_file(root: Path, name: str, size: int, digest: str) -> bytes:
+    path = _inside(root, name)
+    if not path.is_file():
+        raise BundleError(f"{root}: the file {name} is missing")
+    actual = path.stat().st_size
+    if actual != size:
+        raise BundleError(f"{root}: {name} has {actual} bytes, but {MANIFEST} says {size}: it was cut or changed")
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise BundleError(f"{root}: {name} was changed: its SHA-256 is not the one in {MANIFEST}")
+    return data
+
+
+def _inside(root: Path, name: str) -> Path:
+    """The path of file `name`. Raises FormatError for one that leaves the directory, by a link too."""
+    relative = PurePosixPath(name)
+    if not name or "\\" in name or "\0" in name or relative.is_absolute() or ".." in relative.parts or ":" in name:
+        raise FormatError(f"{name!r} is not a path inside the bundle")
+    path = root.joinpath(*relative.parts)
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise FormatError(f"{name!r} leads out of the bundle")
+    return path
+
+
+def _file_record(data: bytes) -> dict[str, Any]:
+    return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _initial_files(states: list[StateSpec]) -> Iterator[str]:
+    return (spec.initial.file for spec in states if isinstance(spec.initial, FromFile))

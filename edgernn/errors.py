@@ -1,0 +1,103 @@
+"""Everything that edgernn raises on purpose.
+
+EdgeRNNError
+├── ConfigError              a setting is impossible or two settings exclude each other
+├── FormatError              a JSON record is not of the expected form
+├── ContractError            a contract is malformed, or tensors do not fit it
+├── TokenizerError           a tokenizer cannot be read, or cannot write a text
+│   └── UnknownTokenError    a text has characters that the vocabulary lacks
+├── CorpusError              a corpus is missing, empty, not text, or too short
+├── OutputExistsError        the place to write to is taken
+├── RunError                 a run directory is missing, damaged or of another version
+├── TrainingError            training cannot go on (a loss that is not a number, say)
+├── BundleError              a bundle is missing, damaged, of another version or for another engine
+├── EngineError              a graph cannot be loaded or run
+├── StreamError              a stream was asked for what it cannot do
+│   ├── SamplingError        logits from which nothing can be drawn
+│   └── SnapshotError        a snapshot is damaged, or belongs to another model
+├── ExportError              a network cannot be exported to a target
+├── CheckFailedError         a check was carried out and failed
+│   └── ParityError          an artifact does not behave like its source
+└── MissingExtraError        an optional dependency is not installed
+
+The library raises; only the command line prints and exits, with status 1 for a CheckFailedError and 2 for the rest.
+"""
+
+
+class EdgeRNNError(Exception):
+    """The root of the tree: its text is one line that says what is wrong and what to do."""
+
+
+class ConfigError(EdgeRNNError):
+    """A setting is impossible, or two settings exclude each other."""
+
+
+class FormatError(EdgeRNNError):
+    """A JSON record is not of the expected form."""
+
+
+class ContractError(EdgeRNNError):
+    """A contract is malformed, or tensors do not fit it."""
+
+
+class TokenizerError(EdgeRNNError):
+    """A tokenizer cannot be read, or cannot write a text."""
+
+
+class UnknownTokenError(TokenizerError):
+    """A text has characters that the vocabulary lacks."""
+
+
+class CorpusError(EdgeRNNError):
+    """A corpus is missing, empty, not text, or too short."""
+
+
+class OutputExistsError(EdgeRNNError):
+    """The place to write to is taken."""
+
+
+class RunError(EdgeRNNError):
+    """A run directory is missing, damaged or of another version."""
+
+
+class TrainingError(EdgeRNNError):
+    """Training cannot go on."""
+
+
+class BundleError(EdgeRNNError):
+    """A bundle is missing, damaged, of another version or for another engine."""
+
+
+class EngineError(EdgeRNNError):
+    """A graph cannot be loaded or run."""
+
+
+class StreamError(EdgeRNNError):
+    """A stream was asked for what it cannot do."""
+
+
+class SamplingError(StreamError):
+    """Logits from which nothing can be drawn."""
+
+
+class SnapshotError(StreamError):
+    """A snapshot is damaged, or belongs to another model."""
+
+
+class ExportError(EdgeRNNError):
+    """A network cannot be exported to a target."""
+
+
+class CheckFailedError(EdgeRNNError):
+    """A check was carried out and failed."""
+
+
+class ParityError(CheckFailedError):
+    """An artifact does not behave like its source."""
+
+
+class MissingExtraError(EdgeRNNError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, module: str, extra: str) -> None:
+        super().__init__(f"{module} is not installed; type: pip install 'edgernn[{extra}]'")

@@ -1,0 +1,48 @@
+"""What every trainable network offers: the graphs that it deploys as."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import nn
+
+from edgernn.contract import Contract, GraphSpec
+
+__all__ = ["Graph", "Network", "weights_digest"]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One graph to export.
+
+    module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
+    source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
+    """
+
+    spec: GraphSpec
+    module: nn.Module
+    source: nn.Module
+
+
+class Network(nn.Module, ABC):
+    """A trainable network that declares how it is deployed."""
+
+    task: ClassVar[str]
+
+    @abstractmethod
+    def graphs(self) -> tuple[Graph, ...]:
+        """The graphs of its bundle."""
+
+
+def weights_digest(module: nn.Module, contract: Contract) -> str:
+    """SHA-256 of the weights, by name in sorted order, and of the contract: the identity of a deployed network."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        array = tensor.detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+    digest.update(contract.dumps().encode())
+    return digest.hexdigest()

@@ -1,0 +1,149 @@
+"""A loaded bundle: weights and the pure step over them. Whoever carries a state is a stream."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+
+from edgernn.bundle import Bundle, Manifest
+from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec, TensorSpec
+from edgernn.errors import BundleError, ContractError
+from edgernn.runtime.engine import Engine, EngineFactory, OnnxEngine
+from edgernn.runtime.stream import Stream
+from edgernn.sampling import Sampler
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["STEP", "Model"]
+
+STEP = "step"
+_NOTHING: Mapping[str, Array] = MappingProxyType({})
+
+
+class Model:
+    """The graphs of one bundle, ready to run. Immutable: threads and streams share it freely."""
+
+    def __init__(self, bundle: Bundle, engine: EngineFactory = OnnxEngine) -> None:
+        """Load the graphs of `bundle`. Raises BundleError if its target is not the engine's, EngineError if one fails."""
+        manifest = bundle.manifest
+        if manifest.target != engine.target:
+            raise BundleError(
+                f"the bundle is for {manifest.target} and {engine.__name__} runs {engine.target}: "
+                "load it with the engine of its target, or export the run again"
+            )
+        self.manifest: Manifest = manifest
+        self.contract: Contract = manifest.contract
+        self.tokenizer: Tokenizer | None = bundle.tokenizer()
+        self._engines: dict[str, tuple[GraphSpec, Engine]] = {
+            spec.name: (spec, engine(bundle.graph(spec.name), spec)) for spec in self.contract.graphs
+        }
+        states = (state for graph in self.contract.graphs for state in graph.states)
+        self._tensors = {s.initial.file: _tensor(bundle, s) for s in states if isinstance(s.initial, FromFile)}
+
+    @classmethod
+    def load(cls, path: str | Path, engine: EngineFactory = OnnxEngine) -> Model:
+        """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it."""
+        return cls(Bundle.load(path), engine)
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        state: Mapping[str, Array] = _NOTHING,
+        *,
+        conditions: Mapping[str, Array] = _NOTHING,
+        graph: str = STEP,
+    ) -> tuple[dict[str, Array], State]:
+        """Run one step of `graph` for any batch of streams: (outputs, next state), by name.
+
+        Pure: the arguments are not changed and nothing is kept. Raises ContractError for tensors that do not fit.
+        """
+        try:
+            spec, engine = self._engines[graph]
+        except KeyError:
+            spec, engine = self._engines[self.contract[graph].name]
+        spec.check(inputs, conditions, state)
+        feeds = {**inputs, **conditions}
+        for carried in spec.states:
+            feeds[carried.input] = state[carried.name]
+        results = engine.run(feeds)
+        outputs = {output.name: array for output, array in zip(spec.outputs, results, strict=False)}
+        carried_on = results[len(spec.outputs) :]
+        return outputs, State({s.name: array for s, array in zip(spec.states, carried_on, strict=True)})
+
+    def begin(
+        self, inputs: Mapping[str, Array] = _NOTHING, *, graph: str = STEP, batch: int = 1
+    ) -> tuple[dict[str, Array], State]:
+        """Conditions and initial state of a stream of `graph`.
+
+        inputs: what the graphs that make them need (an image, say), and the conditions that the caller gives.
+        batch: number of streams, where `inputs` do not say it.
+        """
+        spec = self.contract[graph]
+        sources = _sources(spec)
+        made = {source.graph: self._run_source(source.graph, inputs) for source in sources.values()}
+        values = {name: made[source.graph][source.output] for name, source in sources.items()}
+        given = [condition.name for condition in spec.conditions if condition.source is None]
+        self._check_given(inputs, spec, given, list(made))
+        values.update((name, inputs[name]) for name in given)
+        conditions = {condition.name: values[condition.name] for condition in spec.conditions}
+        sizes: dict[str, int] = {}
+        for tensor in (*spec.conditions, *spec.states):
+            if tensor.name in values:
+                tensor.check(values[tensor.name], sizes)
+        sizes.setdefault(BATCH, batch)
+        return conditions, State({s.name: self._initial(s, values, sizes) for s in spec.states})
+
+    def stream(
+        self,
+        sampler: Sampler | None = None,
+        *,
+        inputs: Mapping[str, Array] = _NOTHING,
+        graph: str = STEP,
+    ) -> Stream:
+        """A new stream of `graph` at its initial state; `inputs` as in `begin`."""
+        return Stream(self, Sampler() if sampler is None else sampler, inputs, graph)
+
+    def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        needed = (spec.name for spec in self.contract[graph].inputs)
+        outputs, _ = self.step({name: inputs[name] for name in needed if name in inputs}, graph=graph)
+        return outputs
+
+    def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:
+        for name in given:
+            if name not in inputs:
+                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}")
+        known = {*given, *(tensor.name for source in sources for tensor in self.contract[source].inputs)}
+        if unknown := sorted(inputs.keys() - known):
+            raise ContractError(f"a stream of {spec.name} begins without {', '.join(map(repr, unknown))}")
+
+    def _initial(self, spec: StateSpec, values: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
+        if spec.name in values:
+            return values[spec.name]
+        shape = spec.shape(sizes)
+        if not isinstance(spec.initial, FromFile):
+            return np.zeros(shape, spec.numpy_dtype)
+        try:
+            return np.broadcast_to(self._tensors[spec.initial.file], shape).copy()
+        except ValueError as error:
+            raise BundleError(f"{spec.initial.file} does not fit state {spec.name}: {error}") from None
+
+
+def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
+    """Which conditions and states another graph makes."""
+    made: dict[str, FromGraph] = {c.name: c.source for c in spec.conditions if c.source is not None}
+    made.update((s.name, s.initial) for s in spec.states if isinstance(s.initial, FromGraph))
+    return made
+
+
+def _tensor(bundle: Bundle, spec: TensorSpec) -> Array:
+    assert isinstance(spec, StateSpec) and isinstance(spec.initial, FromFile)
+    try:
+        tensor = np.load(io.BytesIO(bundle.files[spec.initial.file]), allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise BundleError(f"{spec.initial.file} is not a .npy file: {error}") from None
+    if not isinstance(tensor, np.ndarray) or tensor.dtype != spec.numpy_dtype:
+        raise BundleError(f"{spec.initial.file} is no {spec.dtype} tensor, as state {spec.name} says")
+    return tensor

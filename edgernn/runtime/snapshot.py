@@ -1,0 +1,161 @@
+"""A stream as bytes, written the same on every machine and for every target.
+
+    8 bytes   the magic "edgernn\\0"
+    4 bytes   format version, little-endian, 1
+    4 bytes   length of the header, little-endian
+    header    JSON in UTF-8: model, sampler, random generator, text tail, and a list of tensors
+    data      the tensors in the order of the list, little-endian, in C order, without padding
+    32 bytes  SHA-256 of all bytes before
+
+The 64-bit seed and generator state are 16 hexadecimal digits, since JSON numbers are not exact everywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from edgernn import records
+from edgernn.contract import DTYPES, Array, State
+from edgernn.errors import ConfigError, FormatError, SnapshotError
+from edgernn.sampling import Sampler
+
+__all__ = ["Snapshot"]
+
+_MAGIC = b"edgernn\0"
+_VERSION = 1
+_PREFIX = struct.Struct("<8sII")
+_DIGEST_SIZE = 32
+_GROUPS = ("state", "conditions", "initial", "logits")
+_KEYS = {"digest", "precision", "graph", "sampler", "seed", "generator", "tail", "tensors"}
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything that a stream needs to go on exactly.
+
+    digest, precision, graph: which weights, contract and graph the stream belongs to.
+    seed, generator: where the random generator began and where it stands.
+    tail: token ids that the incremental text decoder still needs.
+    logits: scores (vocabulary,) of the next token, or None before the first.
+    """
+
+    digest: str
+    precision: str
+    graph: str
+    sampler: Sampler
+    seed: int
+    generator: int
+    tail: list[int]
+    state: State
+    conditions: Mapping[str, Array]
+    initial: State
+    logits: Array | None
+
+    def to_bytes(self) -> bytes:
+        """The snapshot in the format above."""
+        tensors = [(group, name, array) for group in _GROUPS for name, array in self._group(group).items()]
+        header = json.dumps(
+            {
+                "digest": self.digest,
+                "precision": self.precision,
+                "graph": self.graph,
+                "sampler": asdict(self.sampler) | {"seed": None},
+                "seed": f"{self.seed:016x}",
+                "generator": f"{self.generator:016x}",
+                "tail": self.tail,
+                "tensors": [
+                    {"group": group, "name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
+                    for group, name, array in tensors
+                ],
+            }
+        ).encode()
+        parts = [_PREFIX.pack(_MAGIC, _VERSION, len(header)), header]
+        parts += [array.astype(array.dtype.newbyteorder("<")).tobytes() for _, _, array in tensors]
+        body = b"".join(parts)
+        return body + hashlib.sha256(body).digest()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Snapshot:
+        """Read what `to_bytes` wrote. Raises SnapshotError for anything else."""
+        try:
+            header, payload = _split(data)
+            groups = _tensors(header["tensors"], payload)
+            return cls(
+                digest=records.text(header["digest"], "digest"),
+                precision=records.text(header["precision"], "precision"),
+                graph=records.text(header["graph"], "graph"),
+                sampler=_sampler(header["sampler"]),
+                seed=_word(header["seed"]),
+                generator=_word(header["generator"]),
+                tail=[records.integer(token, "tail") for token in records.items(header["tail"], "tail")],
+                state=State(groups["state"]),
+                conditions=groups["conditions"],
+                initial=State(groups["initial"]),
+                logits=groups["logits"].get("logits"),
+            )
+        except (FormatError, ConfigError) as error:
+            raise SnapshotError(f"the snapshot is damaged: {error}") from None
+
+    def _group(self, group: str) -> Mapping[str, Array]:
+        if group == "logits":
+            return {} if self.logits is None else {"logits": self.logits}
+        arrays: Mapping[str, Array] = getattr(self, group)
+        return arrays
+
+
+def _split(data: bytes) -> tuple[dict[str, Any], bytes]:
+    if len(data) < _PREFIX.size + _DIGEST_SIZE or data[: len(_MAGIC)] != _MAGIC:
+        raise SnapshotError("these bytes are not a snapshot")
+    body = data[:-_DIGEST_SIZE]
+    _, version, header_size = _PREFIX.unpack_from(body)
+    if version != _VERSION:
+        raise SnapshotError(f"the snapshot has format {version}; this edgernn reads format {_VERSION}")
+    if hashlib.sha256(body).digest() != data[-_DIGEST_SIZE:]:
+        raise SnapshotError("the snapshot was cut or changed: its SHA-256 does not fit")
+    start = _PREFIX.size + header_size
+    header = records.record(records.parse(body[_PREFIX.size : start], "its header"), "its header", _KEYS)
+    return header, body[start:]
+
+
+def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
+    groups: dict[str, dict[str, Array]] = {group: {} for group in _GROUPS}
+    offset = 0
+    for entry in records.items(entries, "tensors"):
+        values = records.record(entry, "a tensor", {"group", "name", "dtype", "shape"})
+        if values["group"] not in _GROUPS or values["dtype"] not in DTYPES:
+            raise FormatError(f"tensor {values['name']!r} of {values['group']!r} has dtype {values['dtype']!r}")
+        shape = [records.integer(size, "shape") for size in records.items(values["shape"], "shape")]
+        dtype = np.dtype(values["dtype"])
+        count = math.prod(shape)
+        if offset + count * dtype.itemsize > len(payload):
+            raise FormatError("its tensors are cut short")
+        array = np.frombuffer(payload, dtype.newbyteorder("<"), count, offset).astype(dtype).reshape(shape)
+        groups[values["group"]][records.text(values["name"], "a tensor's name")] = array
+        offset += array.nbytes
+    if offset != len(payload):
+        raise FormatError("bytes follow its tensors")
+    return groups
+
+
+def _sampler(value: Any) -> Sampler:
+    values = records.record(value, "sampler", {"temperature", "top_k", "seed"})
+    temperature = values["temperature"]
+    if not isinstance(temperature, int | float):
+        raise FormatError(f"temperature: {temperature!r} is not a number")
+    return Sampler(temperature, records.integer(values["top_k"], "top_k"))
+
+
+def _word(value: Any) -> int:
+    digits = records.text(value, "a 64-bit word")
+    try:
+        return int(digits, 16) & ((1 << 64) - 1)
+    except ValueError:
+        raise FormatError(f"{digits!r} is not 16 hexadecimal digits") from None

@@ -1,0 +1,42 @@
+"""How well a model predicts a text."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+__all__ = ["Score"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """The negative log-likelihood of a text in nats, over its predicted tokens and the characters that they spell."""
+
+    nats: float
+    tokens: int
+    chars: int
+
+    @property
+    def nats_per_char(self) -> float:
+        """Nats per character: comparable between tokenizers."""
+        return self.nats / self.chars
+
+    @property
+    def bits_per_char(self) -> float:
+        """Bits per character."""
+        return self.nats_per_char / math.log(2)
+
+    @property
+    def perplexity(self) -> float:
+        """Perplexity per token."""
+        return math.exp(min(self.nats / self.tokens, 700.0))
+
+    def to_json(self) -> dict[str, float | int]:
+        """The figures as `evaluate --json` prints them."""
+        return {
+            "nats_per_char": self.nats_per_char,
+            "bits_per_char": self.bits_per_char,
+            "perplexity": self.perplexity,
+            "chars": self.chars,
+            "tokens": self.tokens,
+        }

@@ -1,0 +1,111 @@
+"""Text to token ids and back, over the `tokenizers` library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers
+
+from edgernn.errors import TokenizerError, UnknownTokenError
+
+__all__ = ["Ids", "TextDecoder", "Tokenizer"]
+
+Ids = npt.NDArray[np.int64]
+
+UNKNOWN = "<unk>"
+PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
+_MAX_NAMED = 8
+
+
+class Tokenizer:
+    """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads."""
+
+    def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        self._backend = backend
+        self.unknown_id: int | None = backend.token_to_id(UNKNOWN)
+
+    @classmethod
+    def characters(cls, alphabet: Iterable[str]) -> Tokenizer:
+        """One token per character of `alphabet`, in the order of their code points, after the unknown token."""
+        vocabulary = {UNKNOWN: 0}
+        vocabulary.update((character, index) for index, character in enumerate(sorted(set(alphabet)), start=1))
+        backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        # In the library's regular expressions (?m) lets the dot match a newline.
+        backend.pre_tokenizer = pre_tokenizers.Split(Regex("(?m)."), "isolated")
+        backend.decoder = decoders.Fuse()
+        return cls(backend)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokenizer:
+        """Read what `to_json` wrote. Raises TokenizerError for anything else."""
+        try:
+            return cls(tokenizers.Tokenizer.from_str(text))
+        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+            raise TokenizerError(f"the tokenizer cannot be read: {error}") from None
+
+    def to_json(self) -> str:
+        """The tokenizer as JSON text."""
+        return self._backend.to_str()
+
+    def __len__(self) -> int:
+        """Number of tokens, the unknown one included."""
+        return self._backend.get_vocab_size()
+
+    def encode(self, text: str, *, strict: bool = True) -> Ids:
+        """Token ids (tokens,) of `text`.
+
+        Raises UnknownTokenError, naming the culprits, where the vocabulary lacks a character; with `strict` off the
+        unknown token stands in for it.
+        """
+        pieces = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in _pieces(text)]
+        ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+        if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
+            raise UnknownTokenError(f"the vocabulary has no {self._unknown_in(text)}")
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of `ids`."""
+        return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
+
+    def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
+        """A decoder for a stream of tokens, which goes on after the tokens of `tail`."""
+        return TextDecoder(self._backend, tail)
+
+    def _unknown_in(self, text: str) -> str:
+        characters = dict.fromkeys(text)
+        unknown = [c for c in characters if self._backend.encode(c).ids == [self.unknown_id]]
+        named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:_MAX_NAMED])
+        return named + (f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else "")
+
+
+class TextDecoder:
+    """Turns tokens into text as they arrive, and holds back what is not yet a whole character."""
+
+    def __init__(self, backend: tokenizers.Tokenizer, tail: Iterable[int] = ()) -> None:
+        self._backend = backend
+        self._stream = decoders.DecodeStream(skip_special_tokens=False)
+        self._decided: list[int] = []
+        self._pending: list[int] = []
+        for token in tail:
+            self.push(token)
+
+    @property
+    def tail(self) -> list[int]:
+        """The tokens from which another decoder can go on: those of the last text, and those held back."""
+        return [*self._decided, *self._pending]
+
+    def push(self, token: int) -> str:
+        """The text that `token` completes, which is empty while a character is incomplete."""
+        self._pending.append(token)
+        text: str | None = self._stream.step(self._backend, token)
+        if text is None:
+            return ""
+        self._decided, self._pending = self._pending, []
+        return text
+
+
+def _pieces(text: str) -> Iterator[str]:
+    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))

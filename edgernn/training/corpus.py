@@ -1,0 +1,97 @@
+"""Texts to train on: read, checked, and split into what trains and what is held out."""
+
+from __future__ import annotations
+
+import hashlib
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgernn.errors import CorpusError
+
+__all__ = ["STDLIB", "Corpus", "load_corpus", "read_text"]
+
+STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
+_STDLIB_CHARS = 4_000_000
+_STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A text in two parts. The held-out part is split off before anything else sees it."""
+
+    name: str
+    train: str
+    held_out: str
+
+    @property
+    def sha256(self) -> str:
+        """Digest of both parts, by which a resumed run knows its corpus again."""
+        digest = hashlib.sha256(self.train.encode("utf-8", "surrogatepass"))
+        digest.update(b"\0" + self.held_out.encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def load_corpus(name: str, held_out: str = "0.1") -> Corpus:
+    """The corpus `name`, a file or "stdlib".
+
+    held_out: a fraction, for that part at the text's end, or a file of its own.
+    Raises CorpusError for what is missing, empty, not UTF-8 text, or too short to split.
+    """
+    text = "".join(_stdlib()) if name == STDLIB else read_text(Path(name))
+    fraction = _fraction(held_out)
+    if fraction is None:
+        return Corpus(name, text, read_text(Path(held_out)))
+    cut = len(text) - int(len(text) * fraction)
+    if len(text) - cut < 2:
+        raise CorpusError(f"{name}: {len(text)} characters are too few to hold out {held_out} of them")
+    return Corpus(name, text[:cut], text[cut:])
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file. Raises CorpusError naming the file and what is wrong with it."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise CorpusError(f"{path} is empty")
+    if b"\0" in data:
+        raise CorpusError(f"{path} is not text: it has a zero byte at offset {data.index(0)}")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
+    return text.replace("\r\n", "\n")
+
+
+def _fraction(held_out: str) -> float | None:
+    """The fraction that `held_out` spells, or None where it names a file."""
+    try:
+        fraction = float(held_out)
+    except ValueError:
+        return None
+    if not 0 < fraction < 1:
+        raise CorpusError(f"--held-out {held_out} is neither a fraction between 0 and 1 nor a file")
+    return fraction
+
+
+def _stdlib() -> Iterator[str]:
+    """Source files of the standard library in the order of their names, ASCII only, up to a fixed size.
+
+    Files are spread over the alphabet by their digest, so that the held-out end is not one package alone.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    files = [p for p in root.rglob("*.py") if not _STDLIB_SKIPPED.intersection(p.relative_to(root).parts)]
+    if not files:
+        raise CorpusError(f"no Python source under {root}: give a text file instead")
+    left = _STDLIB_CHARS
+    for path in sorted(files, key=lambda p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()):
+        data = path.read_bytes()
+        if data.isascii() and b"\0" not in data:
+            text = data.decode("ascii").replace("\r\n", "\n")[:left]
+            left -= len(text)
+            yield text
+        if not left:
+            return
