@@ -22,7 +22,7 @@ def replace_file(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        Path(temporary).chmod(0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
@@ -51,8 +51,8 @@ def new_directory(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]
 
     Otherwise it is removed and whatever stood at `path` is untouched. Raises OutputExistsError as `check_free` does.
     """
-    path = Path(os.path.abspath(path))
     check_free(path, overwrite=overwrite, marker=marker)
+    path = Path(os.path.abspath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -67,16 +67,16 @@ def new_directory(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]
 def _swap(new: Path, path: Path) -> None:
     """Move `new` to `path`; what was at `path` ends up at `new`."""
     if not path.exists():
-        os.rename(new, path)
+        new.rename(path)
         return
     old = new.with_name(f"{new.name}.old")
-    os.rename(path, old)
+    path.rename(old)
     try:
-        os.rename(new, path)
+        new.rename(path)
     except OSError:
-        os.rename(old, path)
+        old.rename(path)
         raise
-    os.rename(old, new)
+    old.rename(new)
 
 
 def _sync(directory: Path) -> None:

@@ -331,8 +331,9 @@ class Contract:
             raise ContractError("a contract needs at least one graph")
         _check_distinct([graph.name for graph in self.graphs], "graph")
         for graph in self.graphs:
-            for spec in (*graph.states, *graph.conditions):
-                source = spec.initial if isinstance(spec, StateSpec) else spec.source
+            carried: tuple[StateSpec | ConditionSpec, ...] = (*graph.states, *graph.conditions)
+            for spec in carried:
+                source = spec.source if isinstance(spec, ConditionSpec) else spec.initial
                 if isinstance(source, FromGraph):
                     self._check_source(graph, spec, source)
 

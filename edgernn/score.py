@@ -10,11 +10,15 @@ __all__ = ["Score"]
 
 @dataclass(frozen=True)
 class Score:
-    """The negative log-likelihood of a text in nats, over its predicted tokens and the characters that they spell."""
+    """The negative log-likelihood of a text in nats, over its predicted tokens and the characters that they spell.
+
+    unknown: how many of the tokens stand for characters outside the vocabulary.
+    """
 
     nats: float
     tokens: int
     chars: int
+    unknown: int = 0
 
     @property
     def nats_per_char(self) -> float:
@@ -39,4 +43,5 @@ class Score:
             "perplexity": self.perplexity,
             "chars": self.chars,
             "tokens": self.tokens,
+            "unknown": self.unknown,
         }

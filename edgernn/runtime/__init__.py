@@ -1,16 +1,16 @@
-"""The device side: numpy, onnxruntime and tokenizers, and nothing else.
+r"""The device side: numpy, onnxruntime and tokenizers, and nothing else.
 
 model = Model.load("bundles/shakespeare")
 stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))
-stream.prefill("ROMEO:\\n")
+stream.prefill("ROMEO:\n")
 for text in stream.decode(max_tokens=400):
     print(text, end="", flush=True)
 """
 
 from edgernn.contract import State
-from edgernn.runtime.engine import Engine, EngineFactory, OnnxEngine
+from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.model import Model
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
-__all__ = ["Engine", "EngineFactory", "Model", "OnnxEngine", "Sampler", "State", "Stream"]
+__all__ = ["BundleEngine", "Engine", "Model", "OnnxEngine", "Sampler", "State", "Stream"]

@@ -10,7 +10,7 @@ import onnxruntime
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 
-__all__ = ["Engine", "EngineFactory", "OnnxEngine"]
+__all__ = ["BundleEngine", "Engine", "OnnxEngine"]
 
 
 class Engine(Protocol):
@@ -23,19 +23,19 @@ class Engine(Protocol):
         """
 
 
-class EngineFactory(Protocol):
-    """Makes the engine of one target: `OnnxEngine`, and on the host side those of `edgernn.engines`."""
+class BundleEngine(Engine, Protocol):
+    """The engine of one target's graph files: `OnnxEngine`, and on the host side those of `edgernn.engines`."""
 
     target: ClassVar[str]
 
-    def __call__(self, graph: bytes, spec: GraphSpec) -> Engine:
+    def __init__(self, graph: bytes, spec: GraphSpec) -> None:
         """Load the content of a graph file. Raises EngineError if it is damaged or does not fit `spec`."""
 
 
 class OnnxEngine:
     """A graph in onnxruntime on the CPU, set up for streaming: one thread, no spinning, denormals flushed."""
 
-    target = "onnx"
+    target: ClassVar[str] = "onnx"
 
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
         try:

@@ -10,9 +10,9 @@ from types import MappingProxyType
 import numpy as np
 
 from edgernn.bundle import Bundle, Manifest
-from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec, TensorSpec
+from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec
 from edgernn.errors import BundleError, ContractError
-from edgernn.runtime.engine import Engine, EngineFactory, OnnxEngine
+from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 from edgernn.tokenizer import Tokenizer
@@ -26,8 +26,11 @@ _NOTHING: Mapping[str, Array] = MappingProxyType({})
 class Model:
     """The graphs of one bundle, ready to run. Immutable: threads and streams share it freely."""
 
-    def __init__(self, bundle: Bundle, engine: EngineFactory = OnnxEngine) -> None:
-        """Load the graphs of `bundle`. Raises BundleError if its target is not the engine's, EngineError if one fails."""
+    def __init__(self, bundle: Bundle, engine: type[BundleEngine] = OnnxEngine) -> None:
+        """Load the graphs of `bundle`.
+
+        Raises BundleError if its target is not the engine's, EngineError if a graph fails to load.
+        """
         manifest = bundle.manifest
         if manifest.target != engine.target:
             raise BundleError(
@@ -41,10 +44,14 @@ class Model:
             spec.name: (spec, engine(bundle.graph(spec.name), spec)) for spec in self.contract.graphs
         }
         states = (state for graph in self.contract.graphs for state in graph.states)
-        self._tensors = {s.initial.file: _tensor(bundle, s) for s in states if isinstance(s.initial, FromFile)}
+        self._tensors = {
+            state.initial.file: _tensor(bundle, state.initial.file, state)
+            for state in states
+            if isinstance(state.initial, FromFile)
+        }
 
     @classmethod
-    def load(cls, path: str | Path, engine: EngineFactory = OnnxEngine) -> Model:
+    def load(cls, path: str | Path, engine: type[BundleEngine] = OnnxEngine) -> Model:
         """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it."""
         return cls(Bundle.load(path), engine)
 
@@ -138,12 +145,11 @@ def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
     return made
 
 
-def _tensor(bundle: Bundle, spec: TensorSpec) -> Array:
-    assert isinstance(spec, StateSpec) and isinstance(spec.initial, FromFile)
+def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:
     try:
-        tensor = np.load(io.BytesIO(bundle.files[spec.initial.file]), allow_pickle=False)
+        tensor = np.load(io.BytesIO(bundle.files[file]), allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
-        raise BundleError(f"{spec.initial.file} is not a .npy file: {error}") from None
+        raise BundleError(f"{file} is not a .npy file: {error}") from None
     if not isinstance(tensor, np.ndarray) or tensor.dtype != spec.numpy_dtype:
-        raise BundleError(f"{spec.initial.file} is no {spec.dtype} tensor, as state {spec.name} says")
+        raise BundleError(f"{file} is no {spec.dtype} tensor, as state {spec.name} says")
     return tensor

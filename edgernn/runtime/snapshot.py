@@ -1,6 +1,6 @@
-"""A stream as bytes, written the same on every machine and for every target.
+r"""A stream as bytes, written the same on every machine and for every target.
 
-    8 bytes   the magic "edgernn\\0"
+    8 bytes   the magic "edgernn\0"
     4 bytes   format version, little-endian, 1
     4 bytes   length of the header, little-endian
     header    JSON in UTF-8: model, sampler, random generator, text tail, and a list of tensors

@@ -33,7 +33,9 @@ class Stream:
         self.model = model
         self.sampler = sampler
         self._graph = graph
+        self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
+        self._state = self._initial
         self._seed = int.from_bytes(os.urandom(8)) if sampler.seed is None else sampler.seed
         self.reset()
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgernn.errors import CorpusError
+from edgernn.textfile import read_text
 
-__all__ = ["STDLIB", "Corpus", "load_corpus", "read_text"]
+__all__ = ["STDLIB", "Corpus", "load_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 _STDLIB_CHARS = 4_000_000
@@ -47,23 +48,6 @@ def load_corpus(name: str, held_out: str = "0.1") -> Corpus:
     if len(text) - cut < 2:
         raise CorpusError(f"{name}: {len(text)} characters are too few to hold out {held_out} of them")
     return Corpus(name, text[:cut], text[cut:])
-
-
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises CorpusError naming the file and what is wrong with it."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
-    if not data:
-        raise CorpusError(f"{path} is empty")
-    if b"\0" in data:
-        raise CorpusError(f"{path} is not text: it has a zero byte at offset {data.index(0)}")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
-    return text.replace("\r\n", "\n")
 
 
 def _fraction(held_out: str) -> float | None:

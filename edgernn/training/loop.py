@@ -15,7 +15,7 @@ from edgernn.errors import RunError, TrainingError
 from edgernn.models import LanguageModel
 from edgernn.score import Score
 from edgernn.training.corpus import Corpus
-from edgernn.training.evaluation import evaluate
+from edgernn.training.evaluation import HeldOut
 from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
 from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, load_weights
 
@@ -64,8 +64,7 @@ class Trainer:
         vocabulary = run.model.vocabulary
         tokens: Tokens = pack(run.tokenizer.encode(corpus.train), vocabulary)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed)
-        self._held_out = pack(run.tokenizer.encode(corpus.held_out, strict=False), vocabulary)
-        self._held_out_chars = len(corpus.held_out)
+        self._held_out = HeldOut(run.tokenizer, corpus.held_out)
         self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
         self._state = self.model.initial_state(self.lanes.lanes)
         self.step = 0
@@ -80,7 +79,9 @@ class Trainer:
         Raises RunError if the corpus is not the one that the run was begun with, or the checkpoint does not fit.
         """
         if corpus.sha256 != run.corpus["sha256"]:
-            raise RunError(f"{corpus.name} has changed since {run.path} was begun: a run goes on with its own text only")
+            raise RunError(
+                f"{corpus.name} has changed since {run.path} was begun: a run goes on with its own text only"
+            )
         trainer = cls(run, corpus)
         trainer._restore(*run.read(CHECKPOINT))
         return trainer
@@ -110,6 +111,15 @@ class Trainer:
             if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
                 yield self._evaluate(progress)
                 self.seconds = begun + time.perf_counter() - since
+
+    @property
+    def parameters(self) -> int:
+        """Number of trained weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def score(self) -> Score:
+        """The run's best weights on the whole held-out text, as one stream."""
+        return self._held_out.score(self.run.network())
 
     def _progress(self, total: int | None) -> float:
         if total is not None:
@@ -141,7 +151,7 @@ class Trainer:
         return nats
 
     def _evaluate(self, progress: float) -> Evaluated:
-        score = evaluate(self.model, self._held_out, self._held_out_chars, _EVALUATION_LANES)
+        score = self._held_out.score(self.model, _EVALUATION_LANES)
         best = score.nats_per_char < self.best
         if best:
             self.best = score.nats_per_char

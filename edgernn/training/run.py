@@ -1,10 +1,10 @@
 """A run: the directory of one training. It can be resumed exactly and holds no pickle.
 
-    config.json              format, task, model, training and corpus
-    tokenizer.json
-    weights.safetensors      the best weights so far: what is evaluated and exported
-    checkpoint.safetensors   the last state of the training: what is resumed
-    metrics.jsonl            a line for each evaluation
+config.json              format, task, model, training and corpus
+tokenizer.json
+weights.safetensors      the best weights so far: what is evaluated and exported
+checkpoint.safetensors   the last state of the training: what is resumed
+metrics.jsonl            a line for each evaluation
 """
 
 from __future__ import annotations

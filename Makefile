@@ -1,0 +1,50 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEVICE := .venv-device
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-device check format bench clean
+
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,dev]'
+	@touch $@
+
+install: $(VENV)/installed ## create .venv with everything, at pinned versions
+
+demo: install ## train, export, prove and stream a small model
+	@$(BIN)/edgernn demo
+
+test: install ## all tests, the fast ones first
+	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m slow
+
+$(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')
+	rm -rf $(DEVICE) && $(PYTHON) -m venv $(DEVICE)
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(DEVICE)/wheel .
+	$(DEVICE)/bin/python -m pip install --quiet -c constraints.txt $(DEVICE)/wheel/*.whl pytest hypothesis onnx
+	@touch $@
+
+test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch
+	cd tests && ../$(DEVICE)/bin/python -m pytest device
+
+check: install ## format, lint, types, import contracts and tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(MAKE) test test-device
+
+format: install ## rewrite the code in its one format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: install ## step and training speed against bare baselines
+	$(BIN)/python benchmarks/speed.py
+
+clean: ## remove what was built
+	rm -rf $(VENV) $(DEVICE) dist build

@@ -1,0 +1,80 @@
+"""Printing: results to stdout, talk to stderr, progress on a terminal only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+
+from edgernn.errors import MissingExtraError
+
+__all__ = ["Json", "Overwrite", "needs", "note", "on_terminal", "progress", "result"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
+
+_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript"}
+
+
+@contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Around imports: a missing optional dependency becomes the pip line to type."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").split(".")[0]
+        if missing not in _OPTIONAL:
+            raise
+        raise MissingExtraError(missing, extra) from None
+
+
+def on_terminal() -> bool:
+    """Whether somebody is watching stderr."""
+    return sys.stderr.isatty()
+
+
+def note(text: str) -> None:
+    """Say something that is not a result."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:
+    """Print what the command found: one line of JSON, or text for people."""
+    print(json.dumps(values) if as_json else text, flush=True)
+
+
+class Bar:
+    """A progress bar from 0 to 1 with a line of figures."""
+
+    def __init__(self, update: Any) -> None:
+        self._update = update
+
+    def show(self, progress: float, figures: str) -> None:
+        """Move to `progress` and show `figures` beside it."""
+        self._update(progress, figures)
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Bar]:
+    """A progress bar on stderr if that is a terminal; silence otherwise."""
+    if not on_terminal():
+        yield Bar(lambda progress, figures: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[figures]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task(title, total=1.0, figures="")
+        yield Bar(lambda progress, figures: display.update(task, completed=progress, figures=figures))

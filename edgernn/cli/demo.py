@@ -1,0 +1,80 @@
+"""`edgernn demo`: the whole way, from text to a stream, on a corpus that every machine has."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgernn.cli.console import Json, needs, note, result
+from edgernn.cli.export import describe
+from edgernn.cli.load import load_model, load_source
+from edgernn.cli.train import begin, fit
+
+if TYPE_CHECKING:
+    from edgernn.exporters import Exported
+
+__all__ = ["demo"]
+
+PROMPT = "def "
+_MODEL = {"embedding": 64, "hidden": 256, "layers": 1, "dropout": 0.0}
+_TRAINING = {"lanes": 16, "chunk": 64, "evaluations": 4}
+
+
+def demo(
+    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 1.0,
+    tokens: Annotated[int, typer.Option(min=1, help="How much to generate.")] = 600,
+    folder: Annotated[Path, typer.Option(help="Where runs/demo and bundles/demo* go; they are replaced.")] = Path(),
+    json: Json = False,
+) -> None:
+    """Train on Python's own source, export, prove and stream: the whole way in about a minute and a half.
+
+    [bold]Example:[/bold] edgernn demo
+    """
+    with needs("export"):
+        from edgernn.exporters import TARGETS, export
+
+    run = folder / "runs" / "demo"
+    note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
+    trainer = begin("stdlib", run, "0.1", _MODEL, {**_TRAINING, "minutes": minutes}, overwrite=True)
+    best = fit(trainer)
+    note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
+    note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
+    exported: list[Exported] = []
+    for target in TARGETS:
+        bundle = folder / "bundles" / ("demo" if target == "onnx" else f"demo-{target}")
+        note(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
+        if TARGETS[target].legacy:
+            note(f"   ({TARGETS[target].legacy})")
+        exported.append(export(load_source(run), bundle, target=target, overwrite=True))
+        note(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
+    note(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
+    text, rate = _stream(exported[0].path, tokens, aloud=not json)
+    values: dict[str, Any] = {
+        "run": str(run),
+        "best": best.to_json(),
+        "exported": [each.to_json() for each in exported],
+        "text": text,
+        "tokens": tokens,
+        "tokens_per_second": rate,
+    }
+    result(values, f"\n{tokens:,} tokens, {rate:,.0f} tokens/s", as_json=json)
+    note(f'Try: edgernn run {exported[0].path} --prompt "class "')
+
+
+def _stream(bundle: Path, tokens: int, *, aloud: bool) -> tuple[str, float]:
+    """Generate from the bundle: the text, and tokens per second."""
+    from edgernn.runtime import Sampler
+
+    stream = load_model(bundle).stream(Sampler(temperature=0.6, top_k=40, seed=0))
+    stream.prefill(PROMPT)
+    pieces, begun = [PROMPT], time.perf_counter()
+    if aloud:
+        print(PROMPT, end="", flush=True)
+    for text in stream.decode(tokens):
+        pieces.append(text)
+        if aloud:
+            print(text, end="", flush=True)
+    return "".join(pieces), tokens / (time.perf_counter() - begun)

@@ -1,0 +1,65 @@
+"""`edgernn export` and `edgernn verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.cli.load import load_source
+
+if TYPE_CHECKING:
+    from edgernn.exporters import Parity
+
+__all__ = ["export", "verify"]
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The run to export.")],
+    out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
+    to: Annotated[str, typer.Option(help="Target: onnx or torchscript.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="Precision: fp32.")] = "fp32",
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Export a run to a bundle, which is written only if it proves to behave like the run.
+
+    [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
+    """
+    with needs("export"):
+        from edgernn.exporters import TARGETS
+        from edgernn.exporters import export as write
+
+    source = load_source(run)
+    if to in TARGETS and TARGETS[to].legacy:
+        note(TARGETS[to].legacy)
+    exported = write(source, out, target=to, precision=precision, overwrite=overwrite)
+    text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
+    result(exported.to_json(), text, as_json=json)
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
+    against: Annotated[Path, typer.Option(help="The run that it was exported from.")],
+    json: Json = False,
+) -> None:
+    """Check again that a bundle behaves like the run it came from; exit status 1 if it does not.
+
+    [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
+    """
+    with needs("export"):
+        from edgernn.exporters import verify as check
+
+    parity = check(bundle, load_source(against))
+    values = {"passed": True, "parity": parity.to_json()}
+    result(values, f"{bundle} equals {against}: {describe(parity)}", as_json=json)
+
+
+def describe(parity: Parity) -> str:
+    """Parity for people."""
+    return (
+        f"parity over {parity.steps:,} chained steps: outputs within {parity.max_abs_diff_outputs:.1e}, "
+        f"state within {parity.max_scaled_diff_state:.1e} (tolerance {parity.tolerance:g})"
+    )

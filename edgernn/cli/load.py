@@ -1,0 +1,43 @@
+"""Loading what the user names, with the engine that fits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgernn.cli.console import needs
+
+if TYPE_CHECKING:
+    from edgernn.exporters import Source
+    from edgernn.runtime import Model
+
+__all__ = ["load_model", "load_source"]
+
+
+def load_model(path: Path) -> Model:
+    """The bundle at `path` in the engine of its target; only ONNX runs without the host's extras."""
+    from edgernn.bundle import Bundle
+    from edgernn.errors import BundleError
+    from edgernn.runtime import Model, OnnxEngine
+
+    bundle = Bundle.load(path)
+    target = bundle.manifest.target
+    if target == OnnxEngine.target:
+        return Model(bundle)
+    with needs("train"):
+        from edgernn.engines import ENGINES
+    if target not in ENGINES:
+        raise BundleError(f"{path} is for {target}, and this edgernn has engines for {', '.join(ENGINES)}")
+    return Model(bundle, ENGINES[target])
+
+
+def load_source(path: Path) -> Source:
+    """The run at `path` as something to export or to verify against."""
+    with needs("export"):
+        from edgernn.exporters import Source
+        from edgernn.training import Run
+
+    run = Run.load(path)
+    corpus = {**run.corpus, "name": Path(run.corpus["name"]).name}
+    about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": corpus}
+    return Source(run.network(), run.tokenizer, about)

@@ -1,0 +1,156 @@
+"""`edgernn train`: one subcommand for each task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edgernn.cli.console import Json, Overwrite, needs, note, on_terminal, progress, result
+from edgernn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgernn.score import Score
+    from edgernn.training import Trainer
+
+__all__ = ["begin", "fit", "report", "train"]
+
+train = typer.Typer(help="Train a network; a subcommand for each task.", no_args_is_help=True)
+
+
+@train.callback()
+def _tasks() -> None:
+    """Train a network; a subcommand for each task."""
+
+
+def _option(help: str, default: str) -> Any:
+    """An option whose default is the configuration's own."""
+    return typer.Option(help=help, show_default=default)
+
+
+@train.command()
+def language(
+    corpus: Annotated[str | None, typer.Argument(help='A UTF-8 text file, or "stdlib", Python\'s own source.')] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
+    held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
+    cell: Annotated[str | None, _option("Recurrent cell: lstm.", "lstm")] = None,
+    embedding: Annotated[int | None, _option("Size of the embedding.", "128")] = None,
+    hidden: Annotated[int | None, _option("Size of each layer.", "256")] = None,
+    layers: Annotated[int | None, _option("Number of layers.", "2")] = None,
+    dropout: Annotated[float | None, _option("Dropout around and between layers.", "0.3")] = None,
+    lanes: Annotated[int | None, _option("Parallel readers of the text.", "32")] = None,
+    chunk: Annotated[int | None, _option("Tokens that gradients flow back through.", "128")] = None,
+    steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
+    passes: Annotated[float | None, _option("End after so many passes over the text.", "28")] = None,
+    minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
+    learning_rate: Annotated[float | None, _option("Peak of the learning rate.", "0.004")] = None,
+    warmup: Annotated[float | None, _option("Part of the training in which it rises.", "0.1")] = None,
+    weight_decay: Annotated[float | None, _option("Weight decay of AdamW.", "0.01")] = None,
+    clip: Annotated[float | None, _option("Bound of the gradient's norm.", "1.0")] = None,
+    evaluations: Annotated[int | None, _option("Evaluations and checkpoints in all.", "28")] = None,
+    seed: Annotated[int | None, _option("Seed of weights, dropout and lanes.", "0")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a character language model on a text.
+
+    [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
+    """
+    model = {"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout}
+    training = {
+        "lanes": lanes,
+        "chunk": chunk,
+        "steps": steps,
+        "passes": passes,
+        "minutes": minutes,
+        "learning_rate": learning_rate,
+        "warmup": warmup,
+        "weight_decay": weight_decay,
+        "clip": clip,
+        "evaluations": evaluations,
+        "seed": seed,
+    }
+    if resume is not None:
+        given = {"corpus": corpus, "out": out, "held_out": held_out, **model, **training}
+        trainer = _resume(resume, _given(given))
+    elif corpus is None or out is None:
+        raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
+    else:
+        trainer = begin(corpus, out, held_out or "0.1", _given(model), _given(training), overwrite=overwrite)
+    report(trainer, fit(trainer), as_json=json)
+
+
+def begin(
+    corpus: str, out: Path, held_out: str, model: dict[str, Any], training: dict[str, Any], *, overwrite: bool
+) -> Trainer:
+    """A trainer at the beginning of a new run at `out`."""
+    from edgernn.atomic import check_free
+
+    with needs("train"):
+        from edgernn.models import LanguageConfig
+        from edgernn.tokenizer import Tokenizer
+        from edgernn.training import Run, Trainer, TrainingConfig, load_corpus
+        from edgernn.training.run import CONFIG
+
+    if {"steps", "minutes"} & training.keys():
+        training = {"passes": None, **training}
+    config = TrainingConfig(**training)
+    check_free(out, overwrite=overwrite, marker=CONFIG)
+    text = load_corpus(corpus, held_out)
+    tokenizer = Tokenizer.characters(text.train)
+    shape = LanguageConfig(len(tokenizer), **model)
+    return Trainer(Run.create(out, shape, config, text, held_out, tokenizer, overwrite=overwrite), text)
+
+
+def fit(trainer: Trainer) -> Score:
+    """Train to the end with a progress bar; the best weights' score on the whole held-out text."""
+    from edgernn.training import Evaluated
+
+    try:
+        with progress("training") as bar:
+            for event in trainer.fit():
+                if isinstance(event, Evaluated):
+                    if on_terminal():
+                        note(f"  step {event.step:,}: held-out {event.score.nats_per_char:.4f} nats per character")
+                else:
+                    rate = f"{event.chars_per_second:,.0f} characters/s"
+                    bar.show(event.progress, f"loss {event.nats:.3f} · {rate}")
+    except KeyboardInterrupt:
+        note(f"stopped at step {trainer.step:,}; the last checkpoint is kept")
+        note(f"to go on: edgernn train language --resume {trainer.run.path}")
+        raise
+    return trainer.score()
+
+
+def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
+    """Print what a training came to."""
+    values = {
+        "run": str(trainer.run.path),
+        "parameters": trainer.parameters,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 3),
+        "best": score.to_json(),
+    }
+    text = (
+        f"{trainer.run.path}: {score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits) on "
+        f"{score.chars:,} held-out characters; {trainer.parameters:,} parameters, {trainer.step:,} steps, "
+        f"{trainer.seconds:.0f} s"
+    )
+    result(values, text, as_json=as_json)
+
+
+def _resume(path: Path, given: dict[str, Any]) -> Trainer:
+    with needs("train"):
+        from edgernn.training import Run, Trainer, load_corpus
+
+    if given:
+        option = next(iter(given)).replace("_", "-")
+        raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
+    run = Run.load(path)
+    return Trainer.resume(run, load_corpus(run.corpus["name"], run.corpus["held_out"]))
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}

@@ -1,0 +1,146 @@
+"""From a trained network to a proven bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import edgernn
+from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
+from edgernn.contract import Contract
+from edgernn.engines import ENGINES, EagerEngine
+from edgernn.errors import CheckFailedError, ConfigError
+from edgernn.exporters.onnx import ONNX
+from edgernn.exporters.parity import STEPS, TOLERANCES, Parity, compare, worst
+from edgernn.exporters.target import Target
+from edgernn.exporters.torchscript import TORCHSCRIPT
+from edgernn.models import Network, weights_digest
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
+
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TORCHSCRIPT)}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from."""
+
+    network: Network
+    tokenizer: Tokenizer | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that passed the gate. bytes: of its graph files; bundle_bytes: of all its files."""
+
+    path: Path
+    target: str
+    precision: str
+    bytes: int
+    bundle_bytes: int
+    seconds: float
+    parity: Parity
+
+    def to_json(self) -> dict[str, Any]:
+        """As `export --json` prints it."""
+        return {
+            "bundle": str(self.path),
+            "target": self.target,
+            "precision": self.precision,
+            "bytes": self.bytes,
+            "bundle_bytes": self.bundle_bytes,
+            "seconds": self.seconds,
+            "parity": self.parity.to_json(),
+        }
+
+
+def export(
+    source: Source,
+    out: str | Path,
+    *,
+    target: str = "onnx",
+    precision: str = "fp32",
+    steps: int = STEPS,
+    overwrite: bool = False,
+) -> Exported:
+    """Export `source` to a bundle at `out`, which appears only if it passes the parity gate over `steps` steps.
+
+    Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
+    """
+    begun = time.perf_counter()
+    chosen = _target(target, precision)
+    graphs = source.network.graphs()
+    contract = Contract(tuple(graph.spec for graph in graphs))
+    parities, files = [], {}
+    with new_bundle(out, overwrite=overwrite) as writer:
+        for graph in graphs:
+            data = chosen.write(graph)
+            files[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
+            (writer.directory / files[graph.spec.name]).write_bytes(data)
+            reference = EagerEngine(graph.source, graph.spec)
+            artifact = chosen.engine(data, graph.spec)
+            parities.append(compare(reference, artifact, graph.spec, tolerance=TOLERANCES[precision], steps=steps))
+        if source.tokenizer is not None:
+            (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
+        writer.finish(
+            Manifest(
+                task=source.network.task,
+                target=target,
+                precision=precision,
+                digest=weights_digest(source.network, contract),
+                contract=contract,
+                graphs=files,
+                provenance={**_tools(), **source.provenance},
+                parity=worst(parities).to_json(),
+            )
+        )
+    path = Path(out)
+    return Exported(
+        path,
+        target,
+        precision,
+        bytes=sum((path / file).stat().st_size for file in files.values()),
+        bundle_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        seconds=time.perf_counter() - begun,
+        parity=worst(parities),
+    )
+
+
+def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
+    """Check again that the bundle is `source`, over `steps` chained steps of every graph.
+
+    Raises CheckFailedError if it was made from other weights, ParityError if it differs, BundleError if it is damaged.
+    """
+    loaded = Bundle.load(bundle)
+    manifest = loaded.manifest
+    graphs = source.network.graphs()
+    if manifest.digest != weights_digest(source.network, Contract(tuple(graph.spec for graph in graphs))):
+        raise CheckFailedError(f"{bundle} was exported from other weights or another contract; export it again")
+    if manifest.target not in ENGINES or manifest.precision not in TOLERANCES:
+        raise ConfigError(f"{bundle}: no engine here for {manifest.target} at {manifest.precision}")
+    parities = []
+    for graph in graphs:
+        artifact = ENGINES[manifest.target](loaded.graph(graph.spec.name), graph.spec)
+        reference = EagerEngine(graph.source, graph.spec)
+        tolerance = TOLERANCES[manifest.precision]
+        parities.append(compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps))
+    return worst(parities)
+
+
+def _target(name: str, precision: str) -> Target:
+    if name not in TARGETS:
+        raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
+    target = TARGETS[name]
+    if precision not in target.precisions:
+        raise ConfigError(f"--precision {precision}: {name} has {', '.join(target.precisions)}")
+    return target
+
+
+def _tools() -> dict[str, str]:
+    return {"edgernn": edgernn.__version__, **{name: version(name) for name in ("torch", "onnx", "onnxruntime")}}

@@ -1,0 +1,54 @@
+"""What is in a bundle, or in an ONNX file that anybody made."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from edgernn.bundle import Bundle
+from edgernn.contract import Contract
+from edgernn.errors import BundleError, EngineError
+from edgernn.exporters.export import TARGETS
+from edgernn.exporters.onnx import ONNX, contract_in
+from edgernn.exporters.target import GraphReport
+
+__all__ = ["inspect_bundle", "inspect_onnx"]
+
+
+def inspect_bundle(path: Path) -> dict[str, Any]:
+    """The report on a bundle. Raises BundleError if it is damaged."""
+    bundle = Bundle.load(path)
+    manifest = bundle.manifest
+    if manifest.target not in TARGETS:
+        raise BundleError(f"{path} is for {manifest.target}, which this edgernn cannot look into")
+    graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
+    about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
+    reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]
+    provenance = {"provenance": dict(manifest.provenance), "parity": dict(manifest.parity)}
+    return {**about, **_together(reports, manifest.contract, sum(map(len, graphs))), **provenance}
+
+
+def inspect_onnx(path: Path) -> dict[str, Any]:
+    """The report on a lone ONNX file. Raises EngineError if it is none."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
+    spec = contract_in(data)
+    return _together([ONNX.inspect(data)], None if spec is None else Contract((spec,)), len(data))
+
+
+def _together(reports: list[GraphReport], contract: Contract | None, size: int) -> dict[str, Any]:
+    operators: Counter[str] = Counter()
+    for report in reports:
+        operators.update(report.operators)
+    return {
+        "contract": None if contract is None else contract.to_json(),
+        "parameters": sum(report.parameters for report in reports),
+        "bytes": size,
+        "operators": dict(operators),
+        "opset": reports[0].opset,
+        "ir_version": reports[0].ir_version,
+        "quantised": any(report.quantised for report in reports),
+    }

@@ -1,0 +1,157 @@
+"""The ONNX target: the step graph with explicit states, any batch, and its contract in the file's metadata."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import math
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+
+from edgernn import records
+from edgernn.contract import GraphSpec, TensorSpec
+from edgernn.errors import EngineError, ExportError
+from edgernn.exporters.target import GraphReport, Target, example
+from edgernn.models import Graph
+from edgernn.runtime import OnnxEngine
+
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "contract_in"]
+
+OPSET = 20
+IR_VERSION = 10
+CONTRACT_KEY = "edgernn.contract"
+
+
+def contract_in(data: bytes) -> GraphSpec | None:
+    """The contract that an ONNX file carries, or None. Raises EngineError, FormatError or ContractError if damaged."""
+    for prop in _parse(data).metadata_props:
+        if prop.key == CONTRACT_KEY:
+            return GraphSpec.from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
+    return None
+
+
+def _write(graph: Graph) -> bytes:
+    spec = graph.spec
+    arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
+    tensors = tuple(torch.from_numpy(array) for array in arrays.values())
+    shapes = tuple(
+        {position: torch.export.Dim.DYNAMIC for position, axis in enumerate(tensor.axes) if isinstance(axis, str)}
+        for tensor in spec.feeds.values()
+    )
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                _Positional(graph.module),
+                tensors,
+                input_names=list(spec.input_names),
+                output_names=list(spec.output_names),
+                dynamic_shapes={"tensors": shapes},
+                opset_version=OPSET,
+                dynamo=True,
+                verbose=False,
+            )
+    except Exception as error:
+        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_reason(error)}") from error
+    assert program is not None
+    data: bytes = _finished(program.model_proto, spec).SerializeToString()
+    return data
+
+
+def _inspect(data: bytes) -> GraphReport:
+    model = _parse(data)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    weights = [tensor for tensor in model.graph.initializer if tensor.dims and tensor.data_type not in _INDICES]
+    return GraphReport(
+        parameters=sum(math.prod(tensor.dims) for tensor in weights),
+        operators=Counter(node.op_type for node in model.graph.node),
+        opset=opsets.get("", opsets.get("ai.onnx")),
+        ir_version=model.ir_version,
+        quantised=any(tensor.data_type in _QUANTISED and len(tensor.dims) > 1 for tensor in weights),
+    )
+
+
+ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect)
+
+_INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
+_QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+
+
+def _parse(data: bytes) -> onnx.ModelProto:
+    try:
+        model = onnx.load_model_from_string(data)
+    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise EngineError(f"this is not an ONNX file: {error}") from None
+    if not model.graph.node:
+        raise EngineError("this is not an ONNX file: it has no operators")
+    return model
+
+
+class _Positional(torch.nn.Module):
+    """Calls a module with a tuple of tensors, whatever its own signature looks like."""
+
+    def __init__(self, module: torch.nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        return self.module(*tensors)
+
+
+def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
+    """The model with the contract's names and shapes at its borders, and without the exporter's notes.
+
+    The notes hold stack traces, and with them paths of the machine that exported.
+    """
+    graph = model.graph
+    graph.name = spec.name
+    for nodes, declared in ((graph.input, spec.feeds), (graph.output, spec.results)):
+        found = {node.name for node in nodes}
+        if found != declared.keys():
+            raise ExportError(f"graph {spec.name} came out with {sorted(found)}; its contract says {list(declared)}")
+        del nodes[:]
+        nodes.extend(_value_info(name, tensor) for name, tensor in declared.items())
+    for part in (graph, *graph.node, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    del graph.value_info[:]
+    del model.metadata_props[:]
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version = "edgernn", ""
+    entry = model.metadata_props.add()
+    entry.key, entry.value = CONTRACT_KEY, json.dumps(spec.to_json())
+    onnx.checker.check_model(model)
+    return model
+
+
+def _value_info(name: str, spec: TensorSpec) -> onnx.ValueInfoProto:
+    kind = onnx.helper.np_dtype_to_tensor_dtype(spec.numpy_dtype)
+    return onnx.helper.make_tensor_value_info(name, kind, list(spec.axes))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter prints, logs and warns about itself; what matters it raises."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _reason(error: Exception) -> str:
+    """The first line of the innermost cause: the exporter's own headline names no culprit."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]

@@ -1,0 +1,49 @@
+"""The TorchScript target: a lite-interpreter file, as PyTorch Mobile loads it. Legacy."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections import Counter
+
+import numpy as np
+import torch
+
+from edgernn.engines import TorchScriptEngine
+from edgernn.errors import ExportError
+from edgernn.exporters.target import GraphReport, Target, example
+from edgernn.models import Graph
+
+__all__ = ["TORCHSCRIPT"]
+
+
+def _write(graph: Graph) -> bytes:
+    arrays = example(graph.spec.feeds, batch=2, random=np.random.default_rng(0))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            traced = torch.jit.trace(graph.module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
+            data: bytes = traced._save_to_buffer_for_lite_interpreter()
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {reason}") from error
+    return data
+
+
+def _inspect(data: bytes) -> GraphReport:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+    nodes = module.inlined_graph.nodes()
+    operators = Counter(node.kind().removeprefix("aten::") for node in nodes if node.kind().startswith("aten::"))
+    return GraphReport(sum(tensor.numel() for tensor in module.parameters()), operators)
+
+
+TORCHSCRIPT = Target(
+    "torchscript",
+    ".ptl",
+    _write,
+    TorchScriptEngine,
+    _inspect,
+    legacy="TorchScript is legacy: PyTorch deprecates it and later versions will not write it",
+)
