@@ -60,6 +60,8 @@ class Tokenizer:
         Raises UnknownTokenError, naming the culprits, where the vocabulary lacks a character; with `strict` off the
         unknown token stands in for it.
         """
+        if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
+            raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
         pieces = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in _pieces(text)]
         ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
         if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
@@ -77,8 +79,7 @@ class Tokenizer:
     def _unknown_in(self, text: str) -> str:
         characters = dict.fromkeys(text)
         unknown = [c for c in characters if self._backend.encode(c).ids == [self.unknown_id]]
-        named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in unknown[:_MAX_NAMED])
-        return named + (f" and {len(unknown) - _MAX_NAMED} more" if len(unknown) > _MAX_NAMED else "")
+        return _named(unknown)
 
 
 class TextDecoder:
@@ -105,6 +106,11 @@ class TextDecoder:
             return ""
         self._decided, self._pending = self._pending, []
         return text
+
+
+def _named(characters: list[str]) -> str:
+    named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:_MAX_NAMED])
+    return named + (f" and {len(characters) - _MAX_NAMED} more" if len(characters) > _MAX_NAMED else "")
 
 
 def _pieces(text: str) -> Iterator[str]:

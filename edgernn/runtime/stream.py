@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edgernn.contract import Array, State, check
+from edgernn.contract import BATCH, Array, State, check
 from edgernn.errors import ContractError, SnapshotError, StreamError
 from edgernn.runtime.snapshot import Snapshot
 from edgernn.sampling import Generator, Sampler
@@ -173,10 +173,13 @@ class Stream:
         spec = self.model.contract[self._graph]
         try:
             for state in (saved.state, saved.initial):
-                sizes: dict[str, int] = {}
+                sizes = {BATCH: 1}
                 check("condition", spec.conditions, saved.conditions, sizes)
                 check("state", spec.states, state, sizes)
             if saved.logits is not None:
                 spec.output(LOGITS).check(saved.logits[None], sizes)
         except ContractError as error:
             raise SnapshotError(f"the snapshot does not fit the contract: {error}") from None
+        size = 0 if self.model.tokenizer is None else len(self.model.tokenizer)
+        if any(token >= size for token in saved.tail):
+            raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{size - 1}")

@@ -1,0 +1,32 @@
+"""How do I stream text from a bundle on the device?
+
+    python runtime_demo/stream_text.py bundles/demo "def "
+
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+"""
+
+import argparse
+
+from edgernn.runtime import Model, Sampler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Stream text from a bundle.")
+    parser.add_argument("bundle")
+    parser.add_argument("prompt")
+    parser.add_argument("--tokens", type=int, default=300)
+    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--seed", type=int, default=None)
+    options = parser.parse_args()
+
+    model = Model.load(options.bundle)  # weights: load once, share between threads
+    stream = model.stream(Sampler(temperature=options.temperature, top_k=40, seed=options.seed))  # owns one state
+    stream.prefill(options.prompt)
+    print(options.prompt, end="", flush=True)
+    for text in stream.decode(max_tokens=options.tokens):
+        print(text, end="", flush=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()

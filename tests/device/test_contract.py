@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import CONDITIONED, TinyLanguage
+
+from edgernn.contract import (
+    BATCH,
+    DTYPES,
+    ConditionSpec,
+    Contract,
+    FromFile,
+    FromGraph,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+    check,
+    select,
+    stack,
+    unstack,
+)
+from edgernn.errors import ContractError, FormatError
+
+names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+axes = st.lists(st.one_of(st.integers(1, 9), names.filter(lambda n: n != BATCH)), max_size=3).flatmap(
+    lambda rest: st.integers(0, len(rest)).map(lambda at: tuple([*rest[:at], BATCH, *rest[at:]]))
+)
+tensors = st.builds(TensorSpec, names, st.sampled_from(DTYPES), axes)
+conditions = st.builds(ConditionSpec, names.map("cond_{}".format), st.sampled_from(DTYPES), axes)
+states = st.builds(
+    StateSpec,
+    names.map("state_{}".format),
+    st.sampled_from(DTYPES),
+    axes,
+    initial=st.one_of(st.builds(FromFile, st.just("initial/x.npy"))),
+)
+
+
+@st.composite
+def graphs(draw) -> GraphSpec:
+    def unique(kind):
+        return draw(st.lists(kind, max_size=3, unique_by=lambda spec: spec.name))
+
+    return GraphSpec(draw(names), unique(tensors), unique(tensors.map(_output)), unique(states), unique(conditions))
+
+
+def _output(spec: TensorSpec) -> TensorSpec:
+    return TensorSpec(f"out_{spec.name}", spec.dtype, spec.axes)
+
+
+@given(graphs())
+def test_json_goes_both_ways(graph):
+    contract = Contract((graph,))
+    through_text = json.loads(json.dumps(contract.to_json()))
+    assert Contract.from_json(through_text) == contract
+    assert Contract.from_json(through_text).dumps() == contract.dumps()
+
+
+def test_json_of_every_kind_of_source():
+    assert Contract.from_json(CONDITIONED.to_json()) == CONDITIONED
+    step = CONDITIONED.to_json()["graphs"][1]
+    assert step["conditions"][0]["source"] == {"graph": "encode", "output": "features"}
+    assert step["conditions"][1]["source"] is None
+    assert [state["initial"] for state in step["states"]] == [
+        {"graph": "encode", "output": "h0"},
+        {"file": "initial/p.npy"},
+    ]
+
+
+def test_a_state_is_an_input_and_an_output():
+    step = TinyLanguage.random().contract["step"]
+    assert step.input_names == ("token", "h_in", "c_in")
+    assert step.output_names == ("logits", "h_out", "c_out")
+    assert StateSpec("h", "float32", (BATCH,), input="state", output="stateN").to_json()["output"] == "stateN"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: TensorSpec("a b", "float32", (1,)), "'a b' is no name"),
+        (lambda: TensorSpec("x", "float31", (1,)), "dtype 'float31'"),
+        (lambda: TensorSpec("x", "float32", (0,)), "axis 0"),
+        (lambda: TensorSpec("x", "float32", (True,)), "axis True"),
+        (lambda: TensorSpec("x", "float32", (BATCH, BATCH)), "batch axis twice"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=3), "bound 3"),
+        (lambda: GraphSpec("g", (TensorSpec("x", "bool", ()),) * 2, ()), "input 'x' is declared twice"),
+        (lambda: Contract(()), "at least one graph"),
+        (lambda: _sourced(FromGraph("nowhere", "y")), "no graph 'nowhere'"),
+        (lambda: _sourced(FromGraph("encode", "z")), "no output 'z'"),
+        (lambda: _sourced(FromGraph("encode", "y"), axes=(BATCH, 5)), r"h of graph step is float32\['batch', 5\]"),
+        (lambda: _sourced(FromGraph("step", "y")), "has a state of its own"),
+    ],
+)
+def test_impossible_contracts_are_refused(make, words):
+    with pytest.raises(ContractError, match=words):
+        make()
+
+
+def _sourced(source: FromGraph, axes=(BATCH, 4)) -> Contract:
+    y = TensorSpec("y", "float32", (BATCH, 4))
+    return Contract(
+        (GraphSpec("encode", (), (y,)), GraphSpec("step", (), (y,), (StateSpec("h", "float32", axes, initial=source),)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "not an object"),
+        ({}, "lacks 'graphs'"),
+        ({"graphs": 3}, "not a list"),
+        ({"graphs": [], "extra": 1}, "unknown 'extra'"),
+        ({"graphs": [{"name": "g"}]}, "lacks 'conditions'"),
+    ],
+)
+def test_other_json_is_refused(value, words):
+    with pytest.raises(FormatError, match=words):
+        Contract.from_json(value)
+
+
+token = TensorSpec("token", "int64", (BATCH,), bound=5)
+h = StateSpec("h", "float32", (2, BATCH, 3))
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.zeros(2, np.int32), "dtype int32; the contract says int64"),
+        (np.zeros((2, 1), np.int64), r"shape \(2, 1\); the contract says \(batch\)"),
+        (np.array([0, 5]), r"holds 5, outside 0\.\.4"),
+        (np.array([-1]), r"holds -1, outside 0\.\.4"),
+        ([0], "list, not a numpy array"),
+    ],
+)
+def test_tensors_that_do_not_fit_are_named(array, words):
+    with pytest.raises(ContractError, match=words):
+        token.check(array, {})
+
+
+def test_named_axes_must_agree():
+    with pytest.raises(ContractError, match=r"h has shape \(2, 1, 3\).*with batch = 4"):
+        check("state", [h], {"h": np.zeros((2, 1, 3), np.float32)}, {BATCH: 4})
+    with pytest.raises(ContractError, match="the state 'h' is missing"):
+        check("state", [h], {}, {})
+    with pytest.raises(ContractError, match="there is no state 'g'"):
+        check("state", [h], {"h": np.zeros((2, 1, 3), np.float32), "g": np.zeros(1)}, {})
+
+
+@given(st.integers(1, 5), st.randoms(use_true_random=False))
+def test_stack_and_unstack_are_inverses(batch, random):
+    specs = (h, StateSpec("p", "int64", (BATCH,)))
+    whole = {
+        "h": np.array([random.randrange(99) for _ in range(2 * batch * 3)], np.float32).reshape(2, batch, 3),
+        "p": np.array([random.randrange(9) for _ in range(batch)]),
+    }
+    parts = unstack(specs, whole)
+    assert [part["h"].shape for part in parts] == [(2, 1, 3)] * batch
+    again = stack(specs, parts)
+    rows = [random.randrange(batch) for _ in range(4)]
+    chosen = select(specs, whole, rows)
+    for name, array in whole.items():
+        np.testing.assert_array_equal(again[name], array)
+    np.testing.assert_array_equal(chosen["h"], whole["h"][:, rows])
+    np.testing.assert_array_equal(chosen["p"], whole["p"][rows])
+
+
+def test_without_a_batch_axis_streams_cannot_be_batched():
+    fixed = StateSpec("s", "float32", (1, 2))
+    whole = {"s": np.zeros((1, 2), np.float32)}
+    for operate in (lambda: stack([fixed], [whole]), lambda: unstack([fixed], whole), lambda: select([fixed], whole, [0])):
+        with pytest.raises(ContractError, match="s declares no batch axis"):
+            operate()
+    assert not GraphSpec("g", (), (), (fixed,)).batched
+    assert TinyLanguage.random().contract["step"].batched

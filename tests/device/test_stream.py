@@ -1,0 +1,241 @@
+"""The laws of a stream."""
+
+from itertools import islice
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import ALPHABET, TinyLanguage, write_conditioned
+
+from edgernn.errors import ContractError, SamplingError, SnapshotError, StreamError, UnknownTokenError
+from edgernn.runtime import Model, Sampler
+from edgernn.runtime.scoring import score
+
+prompts = st.text(ALPHABET, min_size=1, max_size=20)
+samplers = st.builds(
+    Sampler, st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.integers(0, 12), st.integers(0, 2**64 - 1)
+)
+
+
+def text(stream, count):
+    return "".join(stream.decode(count))
+
+
+def assert_same(one, other):
+    """Both streams stand at the same place, and go on alike."""
+    for name, array in one.state.items():
+        np.testing.assert_array_equal(array, other.state[name])
+    np.testing.assert_array_equal(one.logits, other.logits)
+    assert text(one.fork(), 20) == text(other.fork(), 20)
+
+
+def test_greedy_text_is_the_oracles(model, tiny):
+    stream = model.stream(Sampler(temperature=0))
+    stream.prefill("abc")
+    h = c = np.zeros((1, tiny.hidden), np.float32)
+    for token in tiny.tokenizer.encode("abc"):
+        logits, h, c = tiny.step(np.array([token]), h, c)
+    expected = []
+    for _ in range(50):
+        logits[0, tiny.tokenizer.unknown_id] = -np.inf
+        expected.append(int(logits[0].argmax()))
+        logits, h, c = tiny.step(np.array([expected[-1]]), h, c)
+    assert text(stream, 50) == tiny.tokenizer.decode(expected)
+
+
+@given(prompts, st.integers(0, 20))
+def test_a_prompt_cut_anywhere_is_the_whole_prompt(model, prompt, cut):
+    whole, parts = model.stream(Sampler(seed=1)), model.stream(Sampler(seed=1))
+    whole.prefill(prompt)
+    parts.prefill(prompt[:cut])
+    parts.prefill(prompt[cut:])
+    assert_same(whole, parts)
+
+
+@given(prompts, samplers, st.integers(0, 15), st.integers(0, 15))
+def test_decoding_in_two_parts_is_decoding_once(model, prompt, sampler, first, second):
+    whole, parts = model.stream(sampler), model.stream(sampler)
+    whole.prefill(prompt)
+    parts.prefill(prompt)
+    assert text(whole, first + second) == text(parts, first) + text(parts, second)
+    assert_same(whole, parts)
+
+
+@given(st.lists(st.tuples(prompts, samplers), min_size=2, max_size=4), st.integers(1, 12))
+def test_interleaved_streams_are_streams_run_alone(model, cases, count):
+    alone = []
+    for prompt, sampler in cases:
+        stream = model.stream(sampler)
+        stream.prefill(prompt)
+        alone.append(text(stream, count))
+    streams = [model.stream(sampler) for _, sampler in cases]
+    for stream, (prompt, _) in zip(streams, cases, strict=True):
+        stream.prefill(prompt)
+    pieces = [[] for _ in cases]
+    for _ in range(count):
+        for stream, mine in zip(streams, pieces, strict=True):
+            mine.append(text(stream, 1))
+    assert ["".join(mine) for mine in pieces] == alone
+
+
+@given(prompts, samplers, st.integers(0, 15))
+def test_restoring_a_snapshot_is_going_on(model, prompt, sampler, count):
+    stream = model.stream(sampler)
+    stream.prefill(prompt)
+    text(stream, count)
+    saved = stream.snapshot()
+    expected = text(stream, 20)
+    elsewhere = model.stream(Sampler(temperature=0))
+    elsewhere.restore(saved)
+    assert elsewhere.sampler.temperature == sampler.temperature
+    assert elsewhere.snapshot() == saved
+    assert text(elsewhere, 20) == expected
+    stream.restore(saved)
+    assert text(stream, 20) == expected
+
+
+@given(prompts, samplers, st.integers(0, 15))
+def test_a_fork_stands_where_its_origin_stood(model, prompt, sampler, count):
+    stream = model.stream(sampler)
+    stream.prefill(prompt)
+    text(stream, count)
+    fork = stream.fork()
+    expected = text(stream, 20)
+    assert text(fork, 20) == expected
+    assert_same(stream, fork)
+
+
+@given(prompts, samplers, st.integers(0, 15))
+def test_a_reset_stream_is_a_fresh_one(model, prompt, sampler, count):
+    used, fresh = model.stream(sampler), model.stream(sampler)
+    used.prefill(prompt)
+    text(used, count)
+    used.reset()
+    assert used.logits is None
+    for stream in (used, fresh):
+        stream.prefill(prompt)
+    assert_same(used, fresh)
+
+
+def test_streams_without_a_seed_differ(model):
+    streams = [model.stream(Sampler()) for _ in range(2)]
+    for stream in streams:
+        stream.prefill("a")
+    assert text(streams[0], 60) != text(streams[1], 60)
+
+
+def test_the_unknown_token_is_never_drawn(tmp_path):
+    tiny = TinyLanguage.random()
+    tiny.output[:, tiny.tokenizer.unknown_id] = 0
+    tiny.output[:, 1:] -= 100
+    stream = Model.load(tiny.write(tmp_path / "b")).stream(Sampler(seed=0))
+    stream.prefill("a")
+    assert set(text(stream, 50)) <= set(ALPHABET)
+
+
+def test_text_comes_as_it_is_decided(model):
+    stream, twin = model.stream(Sampler(seed=0)), model.stream(Sampler(seed=0))
+    for each in (stream, twin):
+        each.prefill("abc")
+    three = list(islice(stream.decode(100), 3))
+    assert "".join(three) == text(twin, 3)
+    assert_same(stream, twin)
+
+
+def test_a_refused_prompt_changes_nothing(model):
+    stream = model.stream(Sampler(seed=0))
+    stream.prefill("abc")
+    before = stream.snapshot()
+    with pytest.raises(UnknownTokenError, match="no 'é'"):
+        stream.prefill("abé")
+    with pytest.raises(ContractError, match=r"token 77 is outside the vocabulary, 0\.\.10"):
+        stream.prefill(np.array([1, 77]))
+    with pytest.raises(ContractError, match=r"token ids are whole numbers"):
+        stream.prefill(np.array([0.5]))
+    assert stream.snapshot() == before
+
+
+def test_a_prompt_may_be_token_ids(model, tiny):
+    streams = [model.stream(Sampler(seed=0)) for _ in range(2)]
+    streams[0].prefill("hello"[:1] + "abc")
+    streams[1].prefill(tiny.tokenizer.encode("habc"))
+    assert_same(*streams)
+
+
+def test_decoding_needs_a_prompt(model):
+    with pytest.raises(StreamError, match="prefill a prompt first"):
+        text(model.stream(), 1)
+
+
+def test_a_model_without_text_only_steps(tmp_path):
+    model = Model.load(write_conditioned(tmp_path / "b"))
+    stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": np.ones((1, 1), np.float32)})
+    with pytest.raises(StreamError, match="the bundle's task, sum, has no text"):
+        stream.prefill("a")
+    with pytest.raises(StreamError, match="has no text to score"):
+        score(model, "ab")
+
+
+def test_logits_that_are_not_numbers_are_named(tmp_path):
+    tiny = TinyLanguage.random()
+    tiny.output[:] = np.nan
+    stream = Model.load(tiny.write(tmp_path / "b")).stream()
+    stream.prefill("a")
+    with pytest.raises(SamplingError, match="no token can be drawn"):
+        text(stream, 1)
+
+
+@given(st.text(ALPHABET + "é", min_size=2, max_size=30))
+def test_the_score_is_the_oracles(model, tiny, content):
+    ids = tiny.tokenizer.encode(content, strict=False)
+    h = c = np.zeros((1, tiny.hidden), np.float32)
+    nats = 0.0
+    for token, target in zip(ids, ids[1:], strict=False):
+        logits, h, c = tiny.step(np.array([token]), h, c)
+        wide = logits[0].astype(np.float64)
+        nats += np.log(np.exp(wide).sum()) - wide[target]
+    result = score(model, content)
+    assert result.nats == pytest.approx(nats, rel=1e-4)
+    assert (result.tokens, result.chars) == (len(content) - 1, len(content) - 1)
+    assert result.unknown == content[1:].count("é")
+    assert result.bits_per_char == pytest.approx(result.nats_per_char / np.log(2))
+    assert result.perplexity == pytest.approx(np.exp(result.nats / result.tokens))
+
+
+def test_one_character_cannot_be_scored(model):
+    with pytest.raises(StreamError, match="fewer than two tokens"):
+        score(model, "a")
+
+
+def test_a_snapshot_of_other_weights_or_precision_is_refused(model, tmp_path):
+    stream = model.stream(Sampler(seed=0))
+    stream.prefill("abc")
+    saved = stream.snapshot()
+    tiny = TinyLanguage.random()
+    other = Model.load(tiny.write(tmp_path / "other", digest="0" * 64)).stream()
+    with pytest.raises(SnapshotError, match="taken from another model"):
+        other.restore(saved)
+    lower = Model.load(tiny.write(tmp_path / "lower", precision="int8")).stream()
+    before = lower.snapshot()
+    with pytest.raises(SnapshotError, match="taken at fp32 and the model is int8"):
+        lower.restore(saved)
+    assert lower.snapshot() == before
+    lower.restore(saved, any_precision=True)
+    assert text(lower, 20) == text(stream, 20)
+
+
+@given(st.data())
+def test_a_damaged_snapshot_is_refused(model, data):
+    stream = model.stream(Sampler(seed=0))
+    stream.prefill("abc")
+    before = stream.snapshot()
+    damaged = bytearray(before)
+    at = data.draw(st.integers(0, len(damaged) - 1))
+    if data.draw(st.booleans()):
+        del damaged[at:]
+    else:
+        damaged[at] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(SnapshotError):
+        stream.restore(bytes(damaged))
+    assert stream.snapshot() == before

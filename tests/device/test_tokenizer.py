@@ -1,0 +1,61 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgernn.errors import TokenizerError, UnknownTokenError
+from edgernn.tokenizer import PIECE, Tokenizer
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
+
+
+@given(texts)
+def test_characters_round_trip(text):
+    tokenizer = Tokenizer.characters(text)
+    ids = tokenizer.encode(text)
+    assert len(ids) == len(text)
+    assert len(tokenizer) == len(set(text)) + 1
+    assert tokenizer.decode(ids) == text
+    assert Tokenizer.from_json(tokenizer.to_json()).encode(text).tolist() == ids.tolist()
+
+
+@given(texts, st.integers(0, 80))
+def test_text_in_a_stream_is_the_text(text, cut):
+    tokenizer = Tokenizer.characters(text)
+    ids = [int(token) for token in tokenizer.encode(text)]
+    decoder = tokenizer.decoder()
+    head = "".join(decoder.push(token) for token in ids[:cut])
+    decoder = tokenizer.decoder(decoder.tail)
+    tail = "".join(decoder.push(token) for token in ids[cut:])
+    # A replacement character looks like an incomplete one, and is held back until the next token.
+    assert text.startswith(head + tail)
+    assert set(text[len(head + tail) :]) <= {"\ufffd"}
+
+
+def test_ids_are_in_the_order_of_code_points():
+    tokenizer = Tokenizer.characters("ba\né")
+    assert tokenizer.encode("\nabé").tolist() == [1, 2, 3, 4]
+
+
+def test_unknown_characters_are_named():
+    tokenizer = Tokenizer.characters("ab")
+    with pytest.raises(UnknownTokenError, match=r"no 'é' \(U\+00E9\), '\\n' \(U\+000A\)"):
+        tokenizer.encode("aé\nb")
+    with pytest.raises(UnknownTokenError, match="and 2 more"):
+        tokenizer.encode("0123456789")
+    assert tokenizer.encode("aéb", strict=False).tolist() == [1, 0, 2]
+
+
+def test_long_texts_are_encoded_in_pieces():
+    text = "ab\n" * PIECE
+    assert Tokenizer.characters("ab\n").encode(text).tolist() == [2, 3, 1] * PIECE
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"version": "1.0"}'])
+def test_a_damaged_tokenizer_is_named(text):
+    with pytest.raises(TokenizerError, match="the tokenizer cannot be read"):
+        Tokenizer.from_json(text)
+
+
+def test_a_lone_surrogate_is_an_unknown_character():
+    with pytest.raises(UnknownTokenError, match=r"'\\udce9' \(U\+DCE9\)"):
+        Tokenizer.characters("ab").encode("a\udce9")

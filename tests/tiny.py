@@ -1,0 +1,190 @@
+"""Tiny bundles made without torch, and the numpy oracle for each: exact, offline, in milliseconds."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from edgernn.bundle import TOKENIZER, Manifest, new_bundle
+from edgernn.contract import (
+    BATCH,
+    ConditionSpec,
+    Contract,
+    FromFile,
+    FromGraph,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+)
+from edgernn.tokenizer import Tokenizer
+
+ALPHABET = "abcdefgh \n"
+
+
+@dataclass(frozen=True)
+class TinyLanguage:
+    """A character LSTM with random weights: the numpy oracle of the bundle that `write` makes."""
+
+    embedding: np.ndarray  # (vocabulary, embedding)
+    weight: np.ndarray  # (embedding + hidden, 4 hidden), gates i, f, g, o
+    bias: np.ndarray  # (4 hidden,)
+    output: np.ndarray  # (hidden, vocabulary)
+    tokenizer: Tokenizer
+
+    @classmethod
+    def random(cls, seed: int = 0, hidden: int = 8, embedding: int = 4) -> TinyLanguage:
+        random = np.random.default_rng(seed)
+        tokenizer = Tokenizer.characters(ALPHABET)
+        shapes = [(len(tokenizer), embedding), (embedding + hidden, 4 * hidden), (4 * hidden,), (hidden, len(tokenizer))]
+        return cls(*(random.standard_normal(shape).astype(np.float32) for shape in shapes), tokenizer)
+
+    @property
+    def hidden(self) -> int:
+        return len(self.output)
+
+    @property
+    def contract(self) -> Contract:
+        vocabulary = len(self.tokenizer)
+        state = (1, BATCH, self.hidden)
+        return Contract(
+            (
+                GraphSpec(
+                    "step",
+                    inputs=(TensorSpec("token", "int64", (BATCH,), bound=vocabulary),),
+                    outputs=(TensorSpec("logits", "float32", (BATCH, vocabulary)),),
+                    states=(StateSpec("h", "float32", state), StateSpec("c", "float32", state)),
+                ),
+            )
+        )
+
+    def step(self, token: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Logits (batch, vocabulary) and the next h, c (batch, hidden)."""
+        gates = np.concatenate([self.embedding[token], h], axis=1) @ self.weight + self.bias
+        i, f, g, o = np.split(gates, 4, axis=1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        h = sigmoid(o) * np.tanh(c)
+        return h @ self.output, h, c
+
+    def write(self, path: Path, **changes: object) -> Path:
+        with new_bundle(path) as writer:
+            (writer.directory / "step.onnx").write_bytes(self.onnx())
+            (writer.directory / TOKENIZER).write_text(self.tokenizer.to_json(), encoding="utf-8")
+            writer.finish(manifest(self.contract, {"step": "step.onnx"}, **changes))
+        return path
+
+    def onnx(self) -> bytes:
+        nodes = [
+            helper.make_node("Gather", ["embedding", "token"], ["x"], axis=0),
+            helper.make_node("Squeeze", ["h_in", "first"], ["h"]),
+            helper.make_node("Squeeze", ["c_in", "first"], ["c"]),
+            helper.make_node("Concat", ["x", "h"], ["xh"], axis=1),
+            helper.make_node("MatMul", ["xh", "weight"], ["product"]),
+            helper.make_node("Add", ["product", "bias"], ["gates"]),
+            helper.make_node("Split", ["gates"], ["i", "f", "g", "o"], axis=1, num_outputs=4),
+            *(helper.make_node("Sigmoid", [gate], [f"s{gate}"]) for gate in "ifo"),
+            helper.make_node("Tanh", ["g"], ["tg"]),
+            helper.make_node("Mul", ["sf", "c"], ["kept"]),
+            helper.make_node("Mul", ["si", "tg"], ["new"]),
+            helper.make_node("Add", ["kept", "new"], ["c2"]),
+            helper.make_node("Tanh", ["c2"], ["tc"]),
+            helper.make_node("Mul", ["so", "tc"], ["h2"]),
+            helper.make_node("MatMul", ["h2", "output"], ["logits"]),
+            helper.make_node("Unsqueeze", ["h2", "first"], ["h_out"]),
+            helper.make_node("Unsqueeze", ["c2", "first"], ["c_out"]),
+        ]
+        weights = {"embedding": self.embedding, "weight": self.weight, "bias": self.bias, "output": self.output}
+        return onnx_bytes(self.contract["step"], nodes, {**weights, "first": np.array([0])})
+
+
+CONDITIONED = Contract(
+    (
+        GraphSpec(
+            "encode",
+            inputs=(TensorSpec("image", "float32", (BATCH, 3)),),
+            outputs=(TensorSpec("features", "float32", (BATCH, 2)), TensorSpec("h0", "float32", (BATCH, 2))),
+        ),
+        GraphSpec(
+            "step",
+            inputs=(TensorSpec("x", "float32", (BATCH, 2)),),
+            conditions=(
+                ConditionSpec("features", "float32", (BATCH, 2), source=FromGraph("encode", "features")),
+                ConditionSpec("gain", "float32", (BATCH, 1)),
+            ),
+            outputs=(TensorSpec("y", "float32", (BATCH, 2)),),
+            states=(
+                StateSpec("h", "float32", (BATCH, 2), initial=FromGraph("encode", "h0")),
+                StateSpec("p", "float32", (BATCH, 2), initial=FromFile("initial/p.npy")),
+            ),
+        ),
+    )
+)
+CONDITIONED_WEIGHT = np.array([[1.0, -2.0], [0.5, 0.25], [3.0, 1.0]], np.float32)
+CONDITIONED_START = np.array([7.0, 9.0], np.float32)
+
+
+def write_conditioned(path: Path) -> Path:
+    """Two graphs: features = image W, h0 = 2 features; then h' = h + gain x, p' = p + 1, y = h' + features + p."""
+    encode = [
+        helper.make_node("MatMul", ["image", "weight"], ["features"]),
+        helper.make_node("Add", ["features", "features"], ["h0"]),
+    ]
+    step = [
+        helper.make_node("Mul", ["gain", "x"], ["gx"]),
+        helper.make_node("Add", ["h_in", "gx"], ["h_out"]),
+        helper.make_node("Add", ["p_in", "one"], ["p_out"]),
+        helper.make_node("Add", ["h_out", "features"], ["hf"]),
+        helper.make_node("Add", ["hf", "p_in"], ["y"]),
+    ]
+    with new_bundle(path) as writer:
+        (writer.directory / "encode.onnx").write_bytes(
+            onnx_bytes(CONDITIONED["encode"], encode, {"weight": CONDITIONED_WEIGHT})
+        )
+        (writer.directory / "step.onnx").write_bytes(
+            onnx_bytes(CONDITIONED["step"], step, {"one": np.float32([1.0])})
+        )
+        (writer.directory / "initial").mkdir()
+        start = io.BytesIO()
+        np.save(start, CONDITIONED_START)
+        (writer.directory / "initial" / "p.npy").write_bytes(start.getvalue())
+        writer.finish(manifest(CONDITIONED, {"encode": "encode.onnx", "step": "step.onnx"}, task="sum"))
+    return path
+
+
+def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> Manifest:
+    values: dict[str, object] = {
+        "task": "language",
+        "target": "onnx",
+        "precision": "fp32",
+        "digest": hashlib.sha256(contract.dumps().encode()).hexdigest(),
+        "contract": contract,
+        "graphs": graphs,
+        "provenance": {},
+        "parity": {},
+    }
+    return Manifest(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def onnx_bytes(spec: GraphSpec, nodes: list, weights: dict[str, np.ndarray]) -> bytes:
+    graph = helper.make_graph(
+        nodes,
+        spec.name,
+        [_value_info(name, tensor) for name, tensor in spec.feeds.items()],
+        [_value_info(name, tensor) for name, tensor in spec.results.items()],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    return model.SerializeToString()
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-x))
+
+
+def _value_info(name: str, spec: TensorSpec):
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    return helper.make_tensor_value_info(name, kinds[spec.dtype], list(spec.axes))
