@@ -40,7 +40,12 @@ class TinyLanguage:
     def random(cls, seed: int = 0, hidden: int = 8, embedding: int = 4) -> TinyLanguage:
         random = np.random.default_rng(seed)
         tokenizer = Tokenizer.characters(ALPHABET)
-        shapes = [(len(tokenizer), embedding), (embedding + hidden, 4 * hidden), (4 * hidden,), (hidden, len(tokenizer))]
+        shapes = [
+            (len(tokenizer), embedding),
+            (embedding + hidden, 4 * hidden),
+            (4 * hidden,),
+            (hidden, len(tokenizer)),
+        ]
         return cls(*(random.standard_normal(shape).astype(np.float32) for shape in shapes), tokenizer)
 
     @property
@@ -144,9 +149,7 @@ def write_conditioned(path: Path) -> Path:
         (writer.directory / "encode.onnx").write_bytes(
             onnx_bytes(CONDITIONED["encode"], encode, {"weight": CONDITIONED_WEIGHT})
         )
-        (writer.directory / "step.onnx").write_bytes(
-            onnx_bytes(CONDITIONED["step"], step, {"one": np.float32([1.0])})
-        )
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(CONDITIONED["step"], step, {"one": np.float32([1.0])}))
         (writer.directory / "initial").mkdir()
         start = io.BytesIO()
         np.save(start, CONDITIONED_START)

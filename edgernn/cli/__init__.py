@@ -39,7 +39,7 @@ def main() -> None:
 def execute(arguments: Sequence[str]) -> int:
     """Run one command line: 0 when it worked, 1 for a failed check, 2 for wrong usage or bad input."""
     try:
-        code = app(list(arguments), standalone_mode=False)
+        code = app(list(arguments), prog_name="edgernn", standalone_mode=False)
         return code if isinstance(code, int) else 0
     except CheckFailedError as error:
         return _fail(str(error), 1)

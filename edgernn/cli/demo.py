@@ -10,8 +10,8 @@ import typer
 
 from edgernn.cli.console import Json, needs, note, result
 from edgernn.cli.export import describe
-from edgernn.cli.load import load_model, load_source
-from edgernn.cli.train import begin, fit
+from edgernn.cli.load import load_model
+from edgernn.cli.train import fit
 
 if TYPE_CHECKING:
     from edgernn.exporters import Exported
@@ -34,11 +34,12 @@ def demo(
     [bold]Example:[/bold] edgernn demo
     """
     with needs("export"):
-        from edgernn.exporters import TARGETS, export
+        from edgernn.exporters import TARGETS, Source, export
+        from edgernn.training import Trainer
 
     run = folder / "runs" / "demo"
     note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
-    trainer = begin("stdlib", run, "0.1", _MODEL, {**_TRAINING, "minutes": minutes}, overwrite=True)
+    trainer = Trainer.begin("stdlib", run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
     best = fit(trainer)
     note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
     note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
@@ -48,7 +49,7 @@ def demo(
         note(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
         if TARGETS[target].legacy:
             note(f"   ({TARGETS[target].legacy})")
-        exported.append(export(load_source(run), bundle, target=target, overwrite=True))
+        exported.append(export(Source.load(run), bundle, target=target, overwrite=True))
         note(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
     note(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
     text, rate = _stream(exported[0].path, tokens, aloud=not json)

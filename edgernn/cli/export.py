@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, Overwrite, needs, note, result
-from edgernn.cli.load import load_source
 
 if TYPE_CHECKING:
     from edgernn.exporters import Parity
@@ -29,10 +28,10 @@ def export(
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
     with needs("export"):
-        from edgernn.exporters import TARGETS
+        from edgernn.exporters import TARGETS, Source
         from edgernn.exporters import export as write
 
-    source = load_source(run)
+    source = Source.load(run)
     if to in TARGETS and TARGETS[to].legacy:
         note(TARGETS[to].legacy)
     exported = write(source, out, target=to, precision=precision, overwrite=overwrite)
@@ -50,9 +49,10 @@ def verify(
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
     with needs("export"):
+        from edgernn.exporters import Source
         from edgernn.exporters import verify as check
 
-    parity = check(bundle, load_source(against))
+    parity = check(bundle, Source.load(against))
     values = {"passed": True, "parity": parity.to_json()}
     result(values, f"{bundle} equals {against}: {describe(parity)}", as_json=json)
 

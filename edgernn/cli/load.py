@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 from edgernn.cli.console import needs
 
 if TYPE_CHECKING:
-    from edgernn.exporters import Source
     from edgernn.runtime import Model
 
-__all__ = ["load_model", "load_source"]
+__all__ = ["load_model"]
 
 
 def load_model(path: Path) -> Model:
@@ -29,15 +28,3 @@ def load_model(path: Path) -> Model:
     if target not in ENGINES:
         raise BundleError(f"{path} is for {target}, and this edgernn has engines for {', '.join(ENGINES)}")
     return Model(bundle, ENGINES[target])
-
-
-def load_source(path: Path) -> Source:
-    """The run at `path` as something to export or to verify against."""
-    with needs("export"):
-        from edgernn.exporters import Source
-        from edgernn.training import Run
-
-    run = Run.load(path)
-    corpus = {**run.corpus, "name": Path(run.corpus["name"]).name}
-    about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": corpus}
-    return Source(run.network(), run.tokenizer, about)

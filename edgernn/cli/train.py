@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edgernn.score import Score
     from edgernn.training import Trainer
 
-__all__ = ["begin", "fit", "report", "train"]
+__all__ = ["fit", "report", "train"]
 
 train = typer.Typer(help="Train a network; a subcommand for each task.", no_args_is_help=True)
 
@@ -58,6 +58,9 @@ def language(
 
     [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
     """
+    with needs("train"):
+        from edgernn.training import Trainer
+
     model = {"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout}
     training = {
         "lanes": lanes,
@@ -74,34 +77,17 @@ def language(
     }
     if resume is not None:
         given = {"corpus": corpus, "out": out, "held_out": held_out, **model, **training}
-        trainer = _resume(resume, _given(given))
+        if refused := _given(given):
+            option = next(iter(refused)).replace("_", "-")
+            raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
+        trainer = Trainer.resume(resume)
     elif corpus is None or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
     else:
-        trainer = begin(corpus, out, held_out or "0.1", _given(model), _given(training), overwrite=overwrite)
+        trainer = Trainer.begin(
+            corpus, out, held_out or "0.1", model=_given(model), training=_given(training), overwrite=overwrite
+        )
     report(trainer, fit(trainer), as_json=json)
-
-
-def begin(
-    corpus: str, out: Path, held_out: str, model: dict[str, Any], training: dict[str, Any], *, overwrite: bool
-) -> Trainer:
-    """A trainer at the beginning of a new run at `out`."""
-    from edgernn.atomic import check_free
-
-    with needs("train"):
-        from edgernn.models import LanguageConfig
-        from edgernn.tokenizer import Tokenizer
-        from edgernn.training import Run, Trainer, TrainingConfig, load_corpus
-        from edgernn.training.run import CONFIG
-
-    if {"steps", "minutes"} & training.keys():
-        training = {"passes": None, **training}
-    config = TrainingConfig(**training)
-    check_free(out, overwrite=overwrite, marker=CONFIG)
-    text = load_corpus(corpus, held_out)
-    tokenizer = Tokenizer.characters(text.train)
-    shape = LanguageConfig(len(tokenizer), **model)
-    return Trainer(Run.create(out, shape, config, text, held_out, tokenizer, overwrite=overwrite), text)
 
 
 def fit(trainer: Trainer) -> Score:
@@ -139,17 +125,6 @@ def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
         f"{trainer.seconds:.0f} s"
     )
     result(values, text, as_json=as_json)
-
-
-def _resume(path: Path, given: dict[str, Any]) -> Trainer:
-    with needs("train"):
-        from edgernn.training import Run, Trainer, load_corpus
-
-    if given:
-        option = next(iter(given)).replace("_", "-")
-        raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
-    run = Run.load(path)
-    return Trainer.resume(run, load_corpus(run.corpus["name"], run.corpus["held_out"]))
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:

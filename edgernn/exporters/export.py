@@ -20,6 +20,7 @@ from edgernn.exporters.target import Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Network, weights_digest
 from edgernn.tokenizer import Tokenizer
+from edgernn.training import Run
 
 __all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
 
@@ -33,6 +34,14 @@ class Source:
     network: Network
     tokenizer: Tokenizer | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Source:
+        """The run at `path`. Raises RunError, which says what is wrong with it."""
+        run = Run.load(path)
+        corpus = {**run.corpus, "name": Path(run.corpus["name"]).name}  # its folder is nobody's business
+        about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": corpus}
+        return cls(run.network(), run.tokenizer, about)
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,13 @@ class TrainingConfig:
         self._require("clip", 0 < self.clip < math.inf, "above 0")
         self._require("seed", isinstance(self.seed, int) and 0 <= self.seed < 2**63, "a whole number of at least 0")
 
+    @classmethod
+    def of(cls, **settings: Any) -> TrainingConfig:
+        """The default settings but for these; a limit by steps or minutes takes the place of the one by passes."""
+        if {"steps", "minutes"} & settings.keys():
+            settings = {"passes": None, **settings}
+        return cls(**settings)
+
     def total_steps(self, steps_per_pass: int) -> int | None:
         """Optimiser steps in all, or None where time is the limit."""
         if self.steps is not None:

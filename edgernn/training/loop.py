@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from edgernn.atomic import check_free
 from edgernn.errors import RunError, TrainingError
-from edgernn.models import LanguageModel
+from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.score import Score
-from edgernn.training.corpus import Corpus
+from edgernn.tokenizer import Tokenizer
+from edgernn.training.config import TrainingConfig
+from edgernn.training.corpus import Corpus, load_corpus
 from edgernn.training.evaluation import HeldOut
 from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
-from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, load_weights
+from edgernn.training.run import CHECKPOINT, CONFIG, WEIGHTS, Run, load_weights
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
@@ -73,11 +77,37 @@ class Trainer:
         self._evaluations = 0
 
     @classmethod
-    def resume(cls, run: Run, corpus: Corpus) -> Trainer:
-        """Stand where the last checkpoint of `run` was written.
+    def begin(
+        cls,
+        corpus: str,
+        out: Path,
+        held_out: str = "0.1",
+        *,
+        model: Mapping[str, Any],
+        training: Mapping[str, Any],
+        overwrite: bool = False,
+    ) -> Trainer:
+        """Stand at the beginning of a new run of a character language model at `out`.
+
+        model, training: settings of LanguageConfig and TrainingConfig that are not the default.
+        Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
+        """
+        config = TrainingConfig.of(**training)
+        check_free(out, overwrite=overwrite, marker=CONFIG)
+        text = load_corpus(corpus, held_out)
+        tokenizer = Tokenizer.characters(text.train)
+        shape = LanguageConfig(len(tokenizer), **model)
+        Lanes.check(len(text.train), config.chunk)
+        return cls(Run.create(out, shape, config, text, held_out, tokenizer, overwrite=overwrite), text)
+
+    @classmethod
+    def resume(cls, path: Path) -> Trainer:
+        """Stand where the last checkpoint of the run at `path` was written.
 
         Raises RunError if the corpus is not the one that the run was begun with, or the checkpoint does not fit.
         """
+        run = Run.load(path)
+        corpus = load_corpus(run.corpus["name"], run.corpus["held_out"])
         if corpus.sha256 != run.corpus["sha256"]:
             raise RunError(
                 f"{corpus.name} has changed since {run.path} was begun: a run goes on with its own text only"

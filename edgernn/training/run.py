@@ -35,6 +35,7 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+_METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ class Run:
 
     def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
         """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON."""
-        data = safetensors.torch.save(tensors, metadata={key: json.dumps(value) for key, value in metadata.items()})
+        data = safetensors.torch.save(tensors, metadata={_METADATA: json.dumps(metadata)})
         replace_file(self.path / name, data)
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -125,9 +126,9 @@ class Run:
             raise RunError(f"{path} is missing: the training stopped before its first checkpoint; train it again")
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+                metadata = json.loads(file.metadata()[_METADATA])
                 return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
-        except (safetensors.SafetensorError, OSError, ValueError) as error:
+        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
 
     def metrics(self) -> list[dict[str, Any]]:

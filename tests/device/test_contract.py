@@ -25,7 +25,7 @@ from edgernn.errors import ContractError, FormatError
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 axes = st.lists(st.one_of(st.integers(1, 9), names.filter(lambda n: n != BATCH)), max_size=3).flatmap(
-    lambda rest: st.integers(0, len(rest)).map(lambda at: tuple([*rest[:at], BATCH, *rest[at:]]))
+    lambda rest: st.integers(0, len(rest)).map(lambda at: (*rest[:at], BATCH, *rest[at:]))
 )
 tensors = st.builds(TensorSpec, names, st.sampled_from(DTYPES), axes)
 conditions = st.builds(ConditionSpec, names.map("cond_{}".format), st.sampled_from(DTYPES), axes)
@@ -169,8 +169,8 @@ def test_stack_and_unstack_are_inverses(batch, random):
 def test_without_a_batch_axis_streams_cannot_be_batched():
     fixed = StateSpec("s", "float32", (1, 2))
     whole = {"s": np.zeros((1, 2), np.float32)}
-    for operate in (lambda: stack([fixed], [whole]), lambda: unstack([fixed], whole), lambda: select([fixed], whole, [0])):
+    for operate, arguments in ((stack, [[whole]]), (unstack, [whole]), (select, [whole, [0]])):
         with pytest.raises(ContractError, match="s declares no batch axis"):
-            operate()
+            operate([fixed], *arguments)
     assert not GraphSpec("g", (), (), (fixed,)).batched
     assert TinyLanguage.random().contract["step"].batched

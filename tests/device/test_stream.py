@@ -1,6 +1,6 @@
 """The laws of a stream."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -13,9 +13,7 @@ from edgernn.runtime import Model, Sampler
 from edgernn.runtime.scoring import score
 
 prompts = st.text(ALPHABET, min_size=1, max_size=20)
-samplers = st.builds(
-    Sampler, st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.integers(0, 12), st.integers(0, 2**64 - 1)
-)
+samplers = st.builds(Sampler, st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.integers(0, 12), st.integers(0, 2**64 - 1))
 
 
 def text(stream, count):
@@ -191,7 +189,7 @@ def test_the_score_is_the_oracles(model, tiny, content):
     ids = tiny.tokenizer.encode(content, strict=False)
     h = c = np.zeros((1, tiny.hidden), np.float32)
     nats = 0.0
-    for token, target in zip(ids, ids[1:], strict=False):
+    for token, target in pairwise(ids):
         logits, h, c = tiny.step(np.array([token]), h, c)
         wide = logits[0].astype(np.float64)
         nats += np.log(np.exp(wide).sum()) - wide[target]

@@ -1,0 +1,110 @@
+"""Every cell against a naive oracle in numpy, and its step against its fused sequence path."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import sigmoid
+from torch import nn
+
+from edgernn.models.cells import CELLS
+from edgernn.models.stack import RecurrentStack
+
+sizes = st.integers(1, 9)
+
+
+def lstm_oracle(cell, x, h, c):
+    i, f, g, o = np.split(np.concatenate([x, h], axis=1) @ cell.weight.numpy() + cell.bias.numpy(), 4, axis=1)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+ORACLES = {"lstm": lstm_oracle}
+
+
+def random_cell(name, inputs, hidden, batch, seed):
+    torch.manual_seed(seed)
+    cell = CELLS[name](inputs, hidden).requires_grad_(False)
+    return cell, tuple(torch.randn(batch, hidden) for _ in cell.states)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@given(inputs=sizes, hidden=sizes, batch=sizes, seed=st.integers(0, 99))
+def test_a_step_is_the_oracles(name, inputs, hidden, batch, seed):
+    cell, state = random_cell(name, inputs, hidden, batch, seed)
+    x = torch.randn(batch, inputs)
+    expected = ORACLES[name](cell, x.numpy(), *(s.numpy() for s in state))
+    for ours, theirs in zip(cell.step(x, state), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@given(inputs=sizes, hidden=sizes, batch=sizes, time=st.integers(1, 40), seed=st.integers(0, 99))
+def test_the_sequence_is_the_steps(name, inputs, hidden, batch, time, seed):
+    cell, state = random_cell(name, inputs, hidden, batch, seed)
+    x = torch.randn(time, batch, inputs)
+    outputs, last = cell.sequence(x, state)
+    for x_t, output in zip(x, outputs, strict=True):
+        state = cell.step(x_t, state)
+        torch.testing.assert_close(output, state[0], atol=1e-5, rtol=0)
+    for ours, theirs in zip(last, state, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+@given(inputs=sizes, hidden=sizes, seed=st.integers(0, 99))
+def test_the_lstm_is_torchs(inputs, hidden, seed):
+    cell, state = random_cell("lstm", inputs, hidden, 3, seed)
+    reference = nn.LSTM(inputs, hidden).requires_grad_(False)
+    reference.weight_ih_l0.copy_(cell.weight[:inputs].t())
+    reference.weight_hh_l0.copy_(cell.weight[inputs:].t())
+    reference.bias_ih_l0.copy_(cell.bias)
+    reference.bias_hh_l0.zero_()
+    x = torch.randn(7, 3, inputs)
+    expected, (h, c) = reference(x, tuple(s.unsqueeze(0) for s in state))
+    outputs, last = cell.sequence(x, state)
+    for ours, theirs in zip((outputs, *last), (expected, h[0], c[0]), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_gradients_are_the_same_on_both_paths():
+    cell, state = random_cell("lstm", 3, 4, 2, 0)
+    cell.requires_grad_(True)
+    x = torch.randn(6, 2, 3)
+    fused = torch.autograd.grad(cell.sequence(x, state)[0].square().sum(), list(cell.parameters()))
+    loss = torch.zeros(())
+    for x_t in x:
+        state = cell.step(x_t, state)
+        loss = loss + state[0].square().sum()
+    stepped = torch.autograd.grad(loss, list(cell.parameters()))
+    for ours, theirs in zip(fused, stepped, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CELLS)
+@given(layers=st.integers(1, 4), hidden=sizes, time=st.integers(2, 20), cut=st.integers(1, 19))
+def test_a_sequence_cut_anywhere_is_the_whole(name, layers, hidden, time, cut):
+    torch.manual_seed(0)
+    stack = RecurrentStack(name, 3, hidden, layers, dropout=0.5).eval().requires_grad_(False)
+    x = torch.randn(time, 2, 3)
+    whole, last = stack.sequence(x, stack.initial_state(2))
+    cut = min(cut, time - 1)
+    head, state = stack.sequence(x[:cut], stack.initial_state(2))
+    tail, state = stack.sequence(x[cut:], state)
+    torch.testing.assert_close(torch.cat([head, tail]), whole, atol=1e-6, rtol=0)
+    assert [spec.shape({"batch": 2}) for spec in stack.state_specs()] == [tuple(s.shape) for s in state]
+    state = stack.initial_state(2)
+    for x_t, expected in zip(x, whole, strict=True):
+        output, state = stack.step(x_t, state)
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
+    for ours, theirs in zip(state, last, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+
+
+def test_dropout_acts_between_layers_and_only_in_training():
+    torch.manual_seed(0)
+    stack = RecurrentStack("lstm", 3, 16, 2, dropout=0.5).requires_grad_(False)
+    x, state = torch.randn(5, 2, 3), stack.initial_state(2)
+    assert not torch.equal(stack.sequence(x, state)[0], stack.sequence(x, state)[0])
+    stack.eval()
+    assert torch.equal(stack.sequence(x, state)[0], stack.sequence(x, state)[0])

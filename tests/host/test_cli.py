@@ -1,0 +1,268 @@
+"""The command line as its users meet it: results, talk, exit statuses, and what it leaves behind."""
+
+import inspect as introspection
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgernn.cli import app, execute
+from edgernn.cli.train import language
+from edgernn.models import LanguageConfig
+from edgernn.training import TrainingConfig
+
+SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
+COMMANDS = ["train language", "evaluate", "export", "verify", "run", "inspect", "demo"]
+
+
+@pytest.fixture(scope="module")
+def run_directory(corpus, tmp_path_factory):
+    path = tmp_path_factory.mktemp("cli") / "run"
+    assert execute(["train", "language", str(corpus), "--out", str(path), *SMALL]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(run_directory):
+    path = run_directory.parent / "bundle"
+    assert execute(["export", str(run_directory), "--out", str(path)]) == 0
+    return path
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line: exit status, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = execute([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+def as_json(answer):
+    status, out, _ = answer
+    assert status == 0
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(call, command):
+    status, out, _ = call(*command.split(), "--help")
+    assert status == 0
+    assert f"Example: edgernn {command}" in " ".join(out.split())
+    assert "--json" in out
+
+
+def test_the_defaults_that_help_shows_are_the_real_ones():
+    defaults = {**{name: field.default for name, field in LanguageConfig.__dataclass_fields__.items()}}
+    defaults |= {name: field.default for name, field in TrainingConfig.__dataclass_fields__.items()}
+    for name, parameter in introspection.signature(language, eval_str=True).parameters.items():
+        shown = parameter.annotation.__metadata__[0].show_default if parameter.default is None else True
+        if isinstance(shown, str) and name != "held_out":
+            assert type(defaults[name])(shown) == defaults[name], name
+
+
+def test_the_whole_way(call, corpus, tmp_path):
+    run, bundle, legacy = tmp_path / "run", tmp_path / "bundle", tmp_path / "legacy"
+    trained = as_json(call("train", "language", corpus, "--out", run, *SMALL, "--json"))
+    assert trained["run"] == str(run)
+    assert trained["steps"] == 12
+    assert trained.keys() >= {"parameters", "seconds", "best"}
+    assert trained["best"].keys() >= {"nats_per_char", "bits_per_char", "perplexity", "chars", "tokens"}
+
+    exported = as_json(call("export", run, "--out", bundle, "--json"))
+    assert exported.keys() >= {"bundle", "target", "precision", "bytes", "bundle_bytes", "seconds", "parity"}
+    assert exported["bundle_bytes"] == sum(file.stat().st_size for file in bundle.iterdir())
+    assert exported["parity"].keys() >= {"steps", "max_abs_diff_outputs", "max_abs_diff_state", "tolerance"}
+    status, out, err = call("export", run, "--to", "torchscript", "--out", legacy)
+    assert (status, err.count("TorchScript is legacy")) == (0, 1)
+    assert "parity over 1,024 chained steps" in out
+
+    for path in (bundle, legacy):
+        verified = as_json(call("verify", path, "--against", run, "--json"))
+        assert verified["passed"] is True
+        assert verified["parity"].keys() == exported["parity"].keys()
+
+    held_out = tmp_path / "held-out.txt"
+    held_out.write_text(corpus.read_text()[-270:])
+    scores = [as_json(call("evaluate", path, "--text", held_out, "--json")) for path in (run, bundle, legacy)]
+    assert scores[0]["chars"] == 269
+    assert scores[0]["nats_per_char"] == pytest.approx(trained["best"]["nats_per_char"], rel=1e-6)
+    for score in scores[1:]:
+        assert score["nats_per_char"] == pytest.approx(scores[0]["nats_per_char"], rel=1e-5)
+
+    options = ["--prompt", "the ", "--max-tokens", 30, "--seed", 1]
+    texts = [as_json(call("run", path, *options, "--json")) for path in (bundle, legacy)]
+    assert texts[0] == texts[1]
+    assert (len(texts[0]["text"]), texts[0]["tokens"]) == (30, 30)
+    assert call("run", bundle, *options)[1] == texts[0]["text"] + "\n"
+    assert call("run", bundle, *options, "--echo")[1] == "the " + texts[0]["text"] + "\n"
+
+    report = as_json(call("inspect", bundle, "--json"))
+    keys = {"contract", "parameters", "bytes", "operators", "opset", "ir_version", "quantised"}
+    assert report.keys() >= keys
+    assert as_json(call("inspect", bundle / "step.onnx", "--json")).keys() == keys
+    out = call("inspect", bundle)[1]
+    assert "state     h: float32[1, batch, 12]  h_in -> h_out" in out
+    assert f"parameters  {trained['parameters']:,}" in out
+
+
+def test_talk_goes_to_stderr_and_a_pipe_gets_no_progress(corpus, tmp_path):
+    command = [sys.executable, "-m", "edgernn", "train", "language", corpus, "--out", tmp_path / "run", *SMALL]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1
+    assert "nats per character" in done.stdout
+
+
+def test_a_prompt_comes_from_standard_input(bundle):
+    command = [sys.executable, "-m", "edgernn", "run", bundle, "--max-tokens", "9", "--seed", "1"]
+    done = subprocess.run(command, input="the ", capture_output=True, text=True, timeout=120, check=True)
+    assert (len(done.stdout), done.stderr) == (10, "")
+    done = subprocess.run(command, input="", capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert done.stderr == ('edgernn: the prompt is empty: give it with --prompt "TEXT" or on standard input\n')
+
+
+def failures(run, bundle, corpus, folder):
+    """Command lines that fail, and the words that must say why."""
+    (folder / "empty.txt").write_bytes(b"")
+    (folder / "binary.txt").write_bytes(b"a\0b" * 100)
+    (folder / "latin.txt").write_bytes("é".encode("latin-1") * 100)
+    (folder / "short.txt").write_text("abcdefghijklmnopqr")
+    (folder / "file").write_text("x")
+    out = ["--out", folder / "new"]
+    train = ["train", "language"]
+    yield [], None
+    yield ["frobnicate"], "No such command 'frobnicate'"
+    yield ["run"], "(see edgernn run --help)"
+    yield ["run", bundle, "--max-tokens", "many"], "'many' is not a valid"
+    yield [*train], "needs a CORPUS and --out RUN, or --resume RUN"
+    yield [*train, folder / "none.txt", *out], "none.txt: cannot be read: No such file"
+    yield [*train, folder / "empty.txt", *out], "empty.txt is empty"
+    yield [*train, folder / "binary.txt", *out], "binary.txt is not text: it has a zero byte at offset 1"
+    yield [*train, folder / "latin.txt", *out], "latin.txt is not UTF-8: byte 0 is 0xe9"
+    yield [*train, folder / "short.txt", *out, "--held-out", "0.2"], "15 tokens, fewer than one chunk needs (129)"
+    yield [*train, corpus, "--out", run], "run exists; choose another name, or replace it with --overwrite"
+    yield [*train, corpus, "--out", folder / "file", "--overwrite"], "file exists and is not a directory"
+    yield [*train, corpus, "--out", corpus.parent, "--overwrite"], "holds no config.json"
+    yield [*train, corpus, *out, "--steps", 3, "--minutes", 1], "not by 2 of them"
+    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm"
+    yield [*train, "--resume", folder], "is not a run: it has no config.json"
+    yield [*train, "--resume", run, "--lanes", 3], "leave out lanes"
+    yield ["export", folder, *out], "is not a run: it has no config.json"
+    yield ["export", run, "--out", bundle], "bundle exists"
+    yield ["export", run, *out, "--to", "abacus"], "--to abacus: there is onnx, torchscript"
+    yield ["export", run, *out, "--precision", "int3"], "--precision int3: onnx has fp32"
+    yield ["verify", folder, "--against", run], "is not a bundle: it has no bundle.json"
+    yield ["evaluate", bundle, "--text", folder / "none.txt"], "none.txt: cannot be read"
+    yield ["evaluate", folder, "--text", corpus], "is not a run"
+    yield ["run", folder, "--prompt", "a"], "is not a bundle"
+    yield ["run", bundle, "--prompt", "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"
+    yield ["run", bundle, "--prompt", "a", "--temperature", -1], "temperature -1"
+    yield ["run", bundle, "--prompt", "a", "--top-k", -1], "top_k -1"
+    yield ["inspect", folder / "none.onnx"], "cannot be read"
+    yield ["inspect", folder / "short.txt"], "is not an ONNX file"
+    yield ["demo", "--minutes", 0], "--minutes"
+
+
+def test_wrong_usage_and_bad_input_are_one_line_and_status_2(call, run_directory, bundle, corpus, tmp_path):
+    for arguments, words in failures(run_directory, bundle, corpus, tmp_path):
+        status, out, err = call(*arguments)
+        assert status == 2, arguments
+        if words is None:
+            continue
+        assert out == "", arguments
+        assert err.startswith("edgernn: "), arguments
+        assert err.count("\n") == 1, arguments
+        assert words in err, (arguments, err)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_damaged_bundle_is_one_line(call, bundle, tmp_path):
+    for name in ("step.onnx", "tokenizer.json", "bundle.json"):
+        copy = shutil.copytree(bundle, tmp_path / name)
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 0xFF
+        (copy / name).write_bytes(data)
+        status, out, err = call("run", copy, "--prompt", "a")
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert name in err
+
+
+def test_a_failed_check_is_status_1(call, bundle, corpus, tmp_path):
+    other = tmp_path / "other"
+    assert call("train", "language", corpus, "--out", other, *SMALL, "--seed", 9)[0] == 0
+    status, out, err = call("verify", bundle, "--against", other)
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "was exported from other weights" in err
+
+
+def test_overwriting_replaces_a_run_and_a_bundle(call, bundle, run_directory, corpus, tmp_path):
+    run, out = (shutil.copytree(path, tmp_path / path.name) for path in (run_directory, bundle))
+    assert call("train", "language", corpus, "--out", run, *SMALL, "--seed", 9, "--overwrite")[0] == 0
+    assert call("verify", out, "--against", run)[0] == 1
+    assert call("export", run, "--out", out, "--overwrite")[0] == 0
+    assert call("verify", out, "--against", run)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "run"]
+
+
+def test_unknown_characters_in_a_text_to_evaluate_are_counted(call, bundle, tmp_path):
+    text = tmp_path / "t.txt"
+    text.write_text("the fox ééé")
+    status, _, err = call("evaluate", bundle, "--text", text)
+    assert (status, err) == (0, "3 characters are outside the vocabulary and are scored as the unknown token\n")
+
+
+def test_whoever_stops_listening_causes_no_traceback(bundle):
+    command = f"{sys.executable} -m edgernn run {bundle} --prompt a --max-tokens 5000 | head -c 5"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=120, check=False)
+    assert (len(done.stdout), done.stderr) == (5, "")
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from edgernn.cli import execute; execute(['--help']); execute(['train', 'language', '--help'])\n"
+    )
+    code += "print({'torch', 'onnx', 'onnxruntime', 'numpy', 'tokenizers'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.endswith("set()\n")
+
+
+def test_every_command_is_tested_here():
+    registered = {command.callback.__name__ for command in app.registered_commands}
+    assert registered == {name.split()[-1] for name in COMMANDS} - {"language"}
+
+
+@pytest.mark.slow
+def test_the_demo(tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "edgernn",
+        "demo",
+        "--minutes",
+        "0.05",
+        "--tokens",
+        "50",
+        "--folder",
+        str(tmp_path),
+    ]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300, check=True)
+    values = json.loads(done.stdout)
+    assert values["text"].startswith("def ")
+    assert len(values["text"]) == 54
+    assert values["tokens_per_second"] > 0
+    assert [each["target"] for each in values["exported"]] == ["onnx", "torchscript"]
+    assert Path(values["exported"][0]["bundle"]) == tmp_path / "bundles" / "demo"
+    assert f"edgernn run {tmp_path / 'bundles' / 'demo'}" in done.stderr
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)  # and again, over itself
+    assert "def " in done.stdout
+    assert "tokens/s" in done.stdout

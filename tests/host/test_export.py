@@ -1,0 +1,345 @@
+"""What is exported equals its source, on every target, or is not written."""
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from torch import nn
+
+from edgernn.bundle import Bundle, Manifest
+from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
+from edgernn.engines import ENGINES, EagerEngine
+from edgernn.errors import (
+    BundleError,
+    CheckFailedError,
+    ConfigError,
+    EngineError,
+    ExportError,
+    OutputExistsError,
+    ParityError,
+)
+from edgernn.exporters import TARGETS, Source, export, verify
+from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
+from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
+from edgernn.exporters.parity import TOLERANCES, compare
+from edgernn.exporters.target import example
+from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
+from edgernn.runtime import Model, Sampler
+from edgernn.tokenizer import Tokenizer
+from edgernn.training import Run, evaluate
+
+
+@pytest.fixture(scope="session")
+def source(trained):
+    return Source.load(trained)
+
+
+@pytest.fixture(scope="session")
+def bundles(source, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundles")
+    return {target: export(source, folder / target, target=target, steps=256) for target in TARGETS}
+
+
+def load(exported):
+    return Model.load(exported.path, ENGINES[exported.target])
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_gate_measured_what_the_bundle_says(bundles, target, source):
+    exported = bundles[target]
+    manifest = Bundle.load(exported.path).manifest
+    assert manifest.parity == exported.parity.to_json()
+    assert exported.parity.steps == 256
+    assert 0 < exported.parity.max_abs_diff_outputs <= exported.parity.tolerance == 1e-4
+    assert exported.bytes == (exported.path / f"step{TARGETS[target].suffix}").stat().st_size
+    again = verify(exported.path, source, steps=256)
+    assert again == exported.parity
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_artifact_is_the_trained_network(bundles, target, batch, source):
+    """Not the gate again: whole sequences through the fused path, whatever the batch."""
+    model, network = load(bundles[target]), source.network
+    tokens = np.random.default_rng(0).integers(1, network.config.vocabulary, (64, batch))
+    with torch.no_grad():
+        expected, last = network.sequence(torch.from_numpy(tokens), network.initial_state(batch))
+    _, state = model.begin(batch=batch)
+    for token, logits in zip(tokens, expected, strict=True):
+        outputs, state = model.step({"token": token}, state)
+        np.testing.assert_allclose(outputs["logits"], logits, atol=1e-5)
+    for ours, theirs in zip(state.values(), last, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_every_target_writes_the_same_text_and_takes_the_others_snapshot(bundles):
+    streams = []
+    for exported in bundles.values():
+        stream = load(exported).stream(Sampler(temperature=0.7, top_k=5, seed=1))
+        stream.prefill("the ")
+        streams.append(stream)
+    texts = ["".join(stream.decode(60)) for stream in streams]
+    assert len(set(texts)) == 1
+    streams[1].restore(streams[0].snapshot())
+    assert "".join(streams[0].decode(60)) == "".join(streams[1].decode(60))
+    assert len({stream.model.manifest.digest for stream in streams}) == 1
+
+
+def test_the_bundle_scores_as_the_run_does(bundles, trained, corpus):
+    from edgernn.runtime.scoring import score
+
+    run, text = Run.load(trained), corpus.read_text()[-500:]
+    expected = evaluate(run.network(), run.tokenizer, text)
+    for exported in bundles.values():
+        assert score(load(exported), text).nats == pytest.approx(expected.nats, rel=1e-5)
+
+
+def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
+    path = bundles["onnx"].path / "step.onnx"
+    model = onnx.load(path)
+    (spec,) = (graph.spec for graph in source.network.graphs())
+    assert [prop.key for prop in model.metadata_props] == [CONTRACT_KEY]
+    assert GraphSpec.from_json(json.loads(model.metadata_props[0].value)) == spec
+    assert b"site-packages" not in path.read_bytes()
+    report = inspect_onnx(path)
+    assert report["contract"] == {"graphs": [spec.to_json()]}
+    assert (report["opset"], report["quantised"], report["bytes"]) == (OPSET, False, path.stat().st_size)
+    assert {"MatMul", "Sigmoid", "Tanh"} <= report["operators"].keys()
+    assert "LSTM" not in report["operators"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_inspection_counts_the_networks_parameters(bundles, target, source):
+    report = inspect_bundle(bundles[target].path)
+    assert report["parameters"] == sum(parameter.numel() for parameter in source.network.parameters())
+    assert report["bytes"] == bundles[target].bytes
+    assert report["parity"]["steps"] == 256
+    assert report["provenance"]["corpus"]["name"] == "fox.txt"
+
+
+def test_bytes_of_an_export_do_not_depend_on_when_it_was_made(bundles, source, tmp_path):
+    again = export(source, tmp_path / "b", steps=256)
+    for file in again.path.iterdir():
+        assert file.read_bytes() == (bundles["onnx"].path / file.name).read_bytes()
+
+
+def test_what_is_no_onnx_file_is_named(tmp_path, bundles):
+    path = tmp_path / "x.onnx"
+    for content in (b"", b"not a model", (bundles["onnx"].path / "step.onnx").read_bytes()[:-7]):
+        path.write_bytes(content)
+        with pytest.raises(EngineError, match="not an ONNX file"):
+            inspect_onnx(path)
+    with pytest.raises(EngineError, match="cannot be read"):
+        inspect_onnx(tmp_path / "none.onnx")
+
+
+def test_a_damaged_torchscript_graph_is_named(bundles):
+    graph = (bundles["torchscript"].path / "step.ptl").read_bytes()
+    spec = Bundle.load(bundles["torchscript"].path).manifest.contract["step"]
+    for data in (b"", graph[:200], graph[:-200]):
+        with pytest.raises(EngineError, match="graph step cannot be loaded"):
+            ENGINES["torchscript"](data, spec)
+
+
+def test_an_unknown_target_or_precision_is_named(source, tmp_path):
+    with pytest.raises(ConfigError, match="--to tflite: there is onnx, torchscript"):
+        export(source, tmp_path / "b", target="tflite")
+    with pytest.raises(ConfigError, match="--precision int3: onnx has fp32"):
+        export(source, tmp_path / "b", precision="int3")
+    assert not (tmp_path / "b").exists()
+
+
+def test_an_existing_bundle_is_kept(bundles, source):
+    before = {file.name: file.read_bytes() for file in bundles["onnx"].path.iterdir()}
+    with pytest.raises(OutputExistsError):
+        export(source, bundles["onnx"].path)
+    assert {file.name: file.read_bytes() for file in bundles["onnx"].path.iterdir()} == before
+
+
+class Wrong(Network):
+    """A network whose exported module is not quite its source."""
+
+    task = "wrong"
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def graphs(self):
+        state = StateSpec("h", "float32", (BATCH, 2))
+        x, y = TensorSpec("x", "float32", (BATCH, 2)), TensorSpec("y", "float32", (BATCH, 2))
+        return (Graph(GraphSpec("step", (x,), (y,), (state,)), self.module, Accumulate(1.0)),)
+
+
+class Accumulate(nn.Module):
+    def __init__(self, keep: float) -> None:
+        super().__init__()
+        self.keep = keep
+
+    def forward(self, x, h):
+        h = torch.tanh(x) * 0.5 + self.keep * torch.tanh(h)
+        return h * 2, h
+
+
+class FrozenBatch(Accumulate):
+    def forward(self, x, h):
+        y, h = super().forward(x, h)
+        return y + torch.zeros(2, 2)[: 2 if torch.jit.is_tracing() else len(y)], h
+
+
+class Refusing(nn.Module):
+    def forward(self, x, h):
+        raise RuntimeError("this module refuses")
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_slightest_drift_fails_the_export_and_leaves_nothing(tmp_path, target):
+    message = r"graph step, y at step \d+ with 1 stream: the artifact differs from its source by \S+, beyond 0.0001"
+    with pytest.raises(ParityError, match=message):
+        export(Source(Wrong(Accumulate(1.001))), tmp_path / "b", target=target)
+    assert list(tmp_path.iterdir()) == []
+    assert export(Source(Wrong(Accumulate(1.0))), tmp_path / "b", target=target).parity.steps == 1024
+
+
+def test_a_frozen_batch_is_found(tmp_path):
+    with pytest.raises((ParityError, EngineError), match="graph step"):
+        export(Source(Wrong(FrozenBatch(1.0))), tmp_path / "b", target="torchscript")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_module_that_cannot_be_exported_is_named(tmp_path, target):
+    with pytest.raises(ExportError, match=r"graph step cannot be exported to .*: this module refuses"):
+        export(Source(Wrong(Refusing())), tmp_path / "b", target=target)
+    assert list(tmp_path.iterdir()) == []
+
+
+class Ours:
+    """An engine whose results are changed on the way out."""
+
+    def __init__(self, engine, change):
+        self.engine, self.change, self.calls = engine, change, 0
+
+    def run(self, feeds):
+        self.calls += 1
+        return self.change(self.calls, [array.copy() for array in self.engine.run(feeds)])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda n, r: [r[0] + 0.01 * (n == 77), r[1]], "y at step 77 with 1 stream: .* by 0.01, beyond"),
+        (lambda n, r: [r[0] * np.nan if n == 5 else r[0], r[1]], "y at step 5 .* by nan"),
+        (lambda n, r: [r[0], r[1] + 0.5 * (n == 200)], "h_in at step 200 .* by 0.5"),
+        (lambda n, r: [r[0][:, :1], r[1]], r"y at step 1 .* shape is \(1, 1\), the source's \(1, 2\)"),
+    ],
+)
+def test_step_tensor_and_size_of_a_difference_are_named(change, words):
+    (graph,) = Wrong(Accumulate(1.0)).graphs()
+    engine = EagerEngine(graph.source, graph.spec)
+    with pytest.raises(ParityError, match=words):
+        compare(engine, Ours(engine, change), graph.spec, tolerance=TOLERANCES["fp32"], steps=200)
+
+
+def test_a_large_state_is_held_to_its_own_scale():
+    (graph,) = Wrong(Accumulate(1.0)).graphs()
+
+    class Growing(nn.Module):
+        def forward(self, x, h):
+            return torch.tanh(x), h + 10
+
+    engine = EagerEngine(Growing(), graph.spec)
+    parity = compare(
+        engine, Ours(engine, lambda n, r: [r[0], r[1] * (1 + 1e-7)]), graph.spec, tolerance=1e-4, steps=300
+    )
+    assert parity.max_abs_diff_state > 1e-4 > parity.max_scaled_diff_state > 1e-6
+    assert parity.max_abs_diff_outputs == 0
+
+
+def test_verification_finds_other_weights(bundles, trained, tmp_path):
+    source = Source.load(trained)
+    with torch.no_grad():
+        source.network.output.bias[0] += 1e-3
+    with pytest.raises(CheckFailedError, match="was exported from other weights"):
+        verify(bundles["onnx"].path, source)
+
+
+def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path):
+    """Digests right, graph wrong: only driving it shows it."""
+    other = LanguageModel(LanguageConfig(**source.network.config.to_json())).eval()
+    (graph,) = other.graphs()
+    loaded = Bundle.load(bundles["onnx"].path)
+    from edgernn.bundle import new_bundle
+
+    with new_bundle(tmp_path / "b") as writer:
+        (writer.directory / "step.onnx").write_bytes(TARGETS["onnx"].write(graph))
+        values = {name: getattr(loaded.manifest, name) for name in Manifest.__dataclass_fields__}
+        writer.finish(Manifest(**values))
+    with pytest.raises(ParityError, match="logits at step 1 with 1 stream"):
+        verify(tmp_path / "b", source)
+
+
+def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):
+    from edgernn.bundle import new_bundle
+
+    loaded = Bundle.load(bundles["onnx"].path)
+    with new_bundle(tmp_path / "b") as writer:
+        (writer.directory / "step.onnx").write_bytes(loaded.graph("step"))
+        values = {name: getattr(loaded.manifest, name) for name in Manifest.__dataclass_fields__}
+        writer.finish(Manifest(**{**values, "target": "abacus"}))
+    with pytest.raises(ConfigError, match="no engine here for abacus"):
+        verify(tmp_path / "b", source)
+    with pytest.raises(BundleError, match="which this edgernn cannot look into"):
+        inspect_bundle(tmp_path / "b")
+
+
+def test_a_graph_without_state_is_a_graph_with_an_empty_state(tmp_path):
+    class Encoder(Network):
+        task = "encode"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.linear(x.flatten(1).to(torch.float32))
+
+        def graphs(self):
+            spec = GraphSpec(
+                "encode",
+                (TensorSpec("image", "uint8", (BATCH, 2, 2)),),
+                (TensorSpec("features", "float32", (BATCH, 3)),),
+            )
+            return (Graph(spec, self, self),)
+
+    torch.manual_seed(0)
+    encoder = Encoder().eval()
+    for target in TARGETS:
+        model = load(export(Source(encoder), tmp_path / target, target=target, steps=8))
+        image = example(model.contract["encode"].feeds, 2, np.random.default_rng(0))["image"]
+        outputs, state = model.step({"image": image}, graph="encode")
+        assert len(state) == 0
+        expected = encoder(torch.from_numpy(image)).detach().numpy()
+        np.testing.assert_allclose(outputs["features"], expected, rtol=1e-5)
+
+
+def test_examples_stay_within_bounds():
+    specs = {
+        "token": TensorSpec("token", "int64", (BATCH,), bound=3),
+        "pixel": TensorSpec("pixel", "uint8", (BATCH, "time")),
+        "mask": TensorSpec("mask", "bool", (BATCH,)),
+    }
+    arrays = example(specs, 500, np.random.default_rng(0))
+    assert sorted(set(arrays["token"].tolist())) == [0, 1, 2]
+    assert arrays["pixel"].shape == (500, 7)
+    assert arrays["pixel"].max() > 200
+    assert set(arrays["mask"].tolist()) == {False, True}
+
+
+def test_the_tokenizer_travels(bundles, trained):
+    assert (
+        load(bundles["onnx"]).tokenizer.to_json()
+        == Tokenizer.from_json((trained / "tokenizer.json").read_text()).to_json()
+    )
