@@ -67,8 +67,9 @@ class Recipe:
                 say(f"{self.name}: {event.progress:4.0%}, {event.score.nats_per_char:.4f} nats per character")
         source = Source.load(run)
         for bundle in self.bundles:
-            name = f"{self.name}-{bundle['target']}-{bundle['precision']}"
-            exported = export(source, out / "bundles" / name, **bundle, overwrite=True)
+            target, precision = bundle["target"], bundle["precision"]
+            path = out / "bundles" / f"{self.name}-{target}-{precision}"
+            exported = export(source, path, target=target, precision=precision, overwrite=True)
             verify(exported.path, source)
             yield exported
 

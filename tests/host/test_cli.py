@@ -143,7 +143,7 @@ def failures(run, bundle, corpus, folder):
     yield [], None
     yield ["frobnicate"], "No such command 'frobnicate'"
     yield ["run"], "(see edgernn run --help)"
-    yield ["run", bundle, "--max-tokens", "many"], "'many' is not a valid"
+    yield ["run", bundle, "--max-tokens", "many"], "'--max-tokens': Input should be a valid integer"
     yield [*train], "needs a CORPUS and --out RUN, or --resume RUN"
     yield [*train, folder / "none.txt", *out], "none.txt: cannot be read: No such file"
     yield [*train, folder / "empty.txt", *out], "empty.txt is empty"

@@ -1,0 +1,45 @@
+"""What the README says is run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from edgernn.cli import execute
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language):
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.M | re.S)
+
+
+def test_the_commands_on_your_own_text_work_as_written(tmp_path, monkeypatch, corpus, capsys):
+    (commands,) = [block for block in blocks("") if "train language" in block]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shakespeare.txt").write_text(corpus.read_text().replace("the ", "ROMEO: "))
+    small = ["--hidden", "8", "--layers", "1", "--chunk", "16", "--steps", "5"]
+    lines = commands.splitlines()
+    assert [line.split()[1] for line in lines] == ["train", "export", "verify", "run"]
+    for line in lines:
+        arguments = shlex.split(line)[1:]
+        assert execute(arguments + (small if arguments[0] == "train" else [])) == 0, capsys.readouterr().err
+
+
+def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
+    from edgernn.exporters import Source, export
+
+    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    names = {}
+    exec(compile(code.replace('"def "', '"the "'), "README.md", "exec"), names)
+    assert len(capsys.readouterr().out) == 200
+    assert "".join(names["stream"].decode(20)) == "".join(names["twin"].decode(20))
+
+
+@pytest.mark.parametrize("path", re.findall(r"\]\(([^)h][^)]*)\)", README))
+def test_links_lead_somewhere(path):
+    assert (ROOT / path).exists()

@@ -1,0 +1,79 @@
+"""The recipes of this repository, and the script that builds them."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+from edgernn.bundle import Bundle
+from edgernn.errors import ConfigError
+from edgernn.exporters import TARGETS
+from edgernn.models import LanguageConfig
+from edgernn.training import TrainingConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def build():
+    spec = importlib.util.spec_from_file_location("build", ROOT / "export" / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["build"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def recipe(corpus, tmp_path):
+    def write(name, **changes):
+        values = {"task": "language", "corpus": str(corpus), **changes}
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        lines += ["[model]", "hidden = 8", "layers = 1", "[training]", "chunk = 16", "steps = 4", "evaluations = 2"]
+        lines += [f'[[bundles]]\ntarget = "{target}"\nprecision = "fp32"' for target in TARGETS]
+        path = tmp_path / f"{name}.toml"
+        path.write_text("\n".join(lines))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "export" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
+def test_a_shipped_recipe_is_possible(build, path):
+    shipped = build.Recipe.read(path)
+    LanguageConfig(97, **shipped.model)
+    TrainingConfig.of(**shipped.training)
+    for bundle in shipped.bundles:
+        assert bundle["precision"] in TARGETS[bundle["target"]].precisions
+
+
+def test_a_recipe_becomes_verified_bundles(build, recipe, tmp_path, capsys):
+    assert build.main([str(recipe("fox")), "--out", str(tmp_path / "out")]) == 0
+    table = capsys.readouterr().out
+    for target in TARGETS:
+        path = tmp_path / "out" / "bundles" / f"fox-{target}-fp32"
+        assert Bundle.load(path).manifest.target == target
+        assert str(path) in table
+
+
+def test_one_recipe_that_fails_does_not_hide_the_others(build, recipe, tmp_path, capsys):
+    bad, good = recipe("bad", corpus=str(tmp_path / "none.txt")), recipe("good")
+    assert build.main([str(bad), str(good), "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "bad: " in captured.err
+    assert "none.txt: cannot be read" in captured.err
+    assert captured.out.splitlines()[0] == "bad  FAILED"
+    assert (tmp_path / "out" / "bundles" / "good-onnx-fp32").exists()
+
+
+def test_an_impossible_recipe_is_named(build, recipe, tmp_path):
+    for changes, words in (({"task": "dance"}, "no task 'dance'"), ({"speed": 3}, "speed missing or unknown")):
+        with pytest.raises(ConfigError, match=words):
+            build.Recipe.read(recipe("x", **changes))
+    (tmp_path / "y.toml").write_text("task = ")
+    with pytest.raises(ConfigError, match=r"y\.toml: "):
+        build.Recipe.read(tmp_path / "y.toml")
+    with pytest.raises(ConfigError, match="No such file"):
+        build.Recipe.read(tmp_path / "z.toml")
