@@ -44,7 +44,7 @@ def load_corpus(name: str, held_out: str = "0.1") -> Corpus:
     fraction = _fraction(held_out)
     if fraction is None:
         return Corpus(name, text, read_text(Path(held_out)))
-    cut = len(text) - int(len(text) * fraction)
+    cut = int(len(text) * (1 - fraction))
     if len(text) - cut < 2:
         raise CorpusError(f"{name}: {len(text)} characters are too few to hold out {held_out} of them")
     return Corpus(name, text[:cut], text[cut:])
