@@ -51,6 +51,7 @@ def runtime(folder: Path) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     session = onnxruntime.InferenceSession(str(bundle / "step.onnx"), options, ["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     token = np.array([5])

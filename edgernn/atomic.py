@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from edgernn.errors import OutputExistsError
 
-__all__ = ["check_free", "new_directory", "replace_file"]
+__all__ = ["Owns", "check_free", "new_directory", "replace_file"]
+
+Owns = Callable[[Path], bool]  # whether a directory, and everything in it, was written by edgernn
+
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -24,16 +30,17 @@ def replace_file(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         Path(temporary).chmod(0o666 & ~_umask())
         os.replace(temporary, path)
+        _sync(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
 
 
-def check_free(path: Path, *, overwrite: bool, marker: str) -> None:
+def check_free(path: Path, *, overwrite: bool, owns: Owns) -> None:
     """Raise OutputExistsError unless a directory may be written at `path`.
 
-    An existing one may be replaced only if `overwrite` is set and it is empty or holds `marker`, the file by which
-    edgernn knows its own: nobody loses a home directory to a mistyped path.
+    An existing one may be replaced only if `overwrite` is set and it is empty or all edgernn's own: nobody loses a home
+    directory, or notes kept beside a run, to an option.
     """
     if not os.path.lexists(path):
         return
@@ -41,49 +48,73 @@ def check_free(path: Path, *, overwrite: bool, marker: str) -> None:
         raise OutputExistsError(f"{path} exists and is not a directory; choose another name")
     if not overwrite:
         raise OutputExistsError(f"{path} exists; choose another name, or replace it with --overwrite")
-    if any(path.iterdir()) and not (path / marker).is_file():
-        raise OutputExistsError(f"{path} holds no {marker}, so edgernn did not write it and will not replace it")
+    if any(path.iterdir()) and not owns(path):
+        raise OutputExistsError(f"{path} holds files that edgernn did not write there, so it is not replaced")
 
 
 @contextmanager
-def new_directory(path: Path, *, overwrite: bool, marker: str) -> Iterator[Path]:
+def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
     """A temporary directory that becomes `path` when the block ends without an exception.
 
     Otherwise it is removed and whatever stood at `path` is untouched. Raises OutputExistsError as `check_free` does.
     """
-    check_free(path, overwrite=overwrite, marker=marker)
+    check_free(path, overwrite=overwrite, owns=owns)
     path = Path(os.path.abspath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
-        _sync(temporary)
-        _swap(temporary, path)
+        for file in temporary.rglob("*"):
+            _sync(file)
+        if overwrite and path.exists():
+            _swap(temporary, path)
+        else:
+            _move(temporary, path)
+        _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _swap(new: Path, path: Path) -> None:
-    """Move `new` to `path`; what was at `path` ends up at `new`."""
-    if not path.exists():
+def _move(new: Path, path: Path) -> None:
+    try:
         new.rename(path)
+    except OSError:
+        if not path.exists():
+            raise
+        raise OutputExistsError(f"{path} appeared meanwhile; it is left as it is") from None
+
+
+def _swap(new: Path, path: Path) -> None:
+    """Exchange two directories: in one step where the system can, else with the old one put back on failure."""
+    if _exchange(new, path):
         return
     old = new.with_name(f"{new.name}.old")
     path.rename(old)
     try:
         new.rename(path)
-    except OSError:
+    except BaseException:
         old.rename(path)
         raise
     old.rename(new)
 
 
-def _sync(directory: Path) -> None:
-    for file in directory.rglob("*"):
-        if file.is_file():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
+def _exchange(one: Path, other: Path) -> bool:
+    """Linux's renameat2; False where there is none."""
+    try:
+        rename = ctypes.CDLL(None).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    return bool(rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
+
+
+def _sync(path: Path) -> None:
+    """Have the system write a file, or the names in a directory, to its disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _umask() -> int:

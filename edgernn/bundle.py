@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from edgernn import records
@@ -29,6 +29,7 @@ MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; the largest real manifest is far below
 _FILES_LIMIT = 1000
+_FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -56,7 +57,7 @@ class Manifest:
             raise FormatError(f"digest {self.digest!r} is not a SHA-256")
         names = {graph.name for graph in self.contract.graphs}
         if names != set(self.graphs):
-            raise FormatError(f"graph files for {sorted(self.graphs)}, but the contract has {sorted(names)}")
+            raise FormatError("the graphs that have files are not those of the contract")
 
     @property
     def needed(self) -> set[str]:
@@ -126,7 +127,7 @@ def new_bundle(path: str | Path, *, overwrite: bool = False) -> Iterator[BundleW
 
     Raises OutputExistsError where something stands already (see `atomic.new_directory`).
     """
-    with new_directory(Path(path), overwrite=overwrite, marker=MANIFEST) as directory:
+    with new_directory(Path(path), overwrite=overwrite, owns=_owns) as directory:
         writer = BundleWriter(directory)
         yield writer
         if not (directory / MANIFEST).is_file():
@@ -147,6 +148,17 @@ class BundleWriter:
         (self.directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
+def _owns(directory: Path) -> bool:
+    """Whether every file in `directory` belongs to the bundle there, in whatever state or version that is."""
+    try:
+        manifest = records.mapping(records.parse(_read_manifest(directory), MANIFEST), MANIFEST)
+        files = records.mapping(manifest["files"], "files")
+    except (BundleError, FormatError, KeyError, OSError):
+        return False
+    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
+    return "contract" in manifest and found <= {MANIFEST, *files}
+
+
 def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
     if not path.is_file():
@@ -160,7 +172,7 @@ def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
     """The manifest, and the size and digest of each file."""
     values = records.mapping(records.parse(data, MANIFEST), MANIFEST)
     version = values.get("format")
-    if version != FORMAT:
+    if type(version) is not int or version != FORMAT:
         raise FormatError(f"{MANIFEST} has format {version!r}; this edgernn reads format {FORMAT}: export it again")
     keys = {"format", "task", "target", "precision", "digest", "contract", "graphs", "files", "provenance", "parity"}
     values = records.record(values, MANIFEST, keys)
@@ -201,11 +213,14 @@ def _read_file(root: Path, name: str, size: int, digest: str) -> bytes:
 
 def _inside(root: Path, name: str) -> Path:
     """The path of file `name`. Raises FormatError for one that leaves the directory, by a link too."""
-    relative = PurePosixPath(name)
-    if not name or "\\" in name or "\0" in name or relative.is_absolute() or ".." in relative.parts or ":" in name:
-        raise FormatError(f"{name!r} is not a path inside the bundle")
-    path = root.joinpath(*relative.parts)
-    if not path.resolve().is_relative_to(root.resolve()):
+    if not _FILE.fullmatch(name):
+        raise FormatError(f"{name[:100]!r} is not a path inside the bundle")
+    path = root.joinpath(*name.split("/"))
+    try:
+        inside = path.resolve().is_relative_to(root.resolve())
+    except RuntimeError:  # links that lead to each other
+        inside = False
+    if not inside:
         raise FormatError(f"{name!r} leads out of the bundle")
     return path
 

@@ -10,6 +10,7 @@ counts independent streams, and a tensor without it cannot be batched.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -47,6 +48,7 @@ Axis = int | str
 
 BATCH = "batch"
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+_MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
 
@@ -94,11 +96,13 @@ class TensorSpec:
         for axis in self.axes:
             if isinstance(axis, str):
                 _check_name(axis, f"an axis of {self.name}")
-            elif not isinstance(axis, int) or isinstance(axis, bool) or axis < 1:
+            elif type(axis) is not int or not 1 <= axis <= _MAX_ELEMENTS:
                 raise ContractError(f"tensor {self.name}: axis {axis!r} is neither a name nor a size of at least 1")
+        if math.prod(axis for axis in self.axes if isinstance(axis, int)) > _MAX_ELEMENTS:
+            raise ContractError(f"tensor {self.name} has more than {_MAX_ELEMENTS} elements a stream")
         if self.axes.count(BATCH) > 1:
             raise ContractError(f"tensor {self.name} declares the batch axis twice")
-        if self.bound is not None and (not isinstance(self.bound, int) or "int" not in self.dtype or self.bound < 1):
+        if self.bound is not None and (type(self.bound) is not int or "int" not in self.dtype or self.bound < 1):
             raise ContractError(f"tensor {self.name}: bound {self.bound!r} needs an integer tensor and a size")
 
     @cached_property
@@ -248,7 +252,8 @@ class GraphSpec:
             object.__setattr__(self, field, tuple(getattr(self, field)))
         _check_distinct(self.input_names, f"graph {self.name}: input")
         _check_distinct(self.output_names, f"graph {self.name}: output")
-        _check_distinct([state.name for state in self.states], f"graph {self.name}: state")
+        held = [spec.name for spec in (*self.conditions, *self.states)]
+        _check_distinct(held, f"graph {self.name}: condition or state")
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
@@ -360,8 +365,8 @@ class Contract:
 
     def _check_source(self, graph: GraphSpec, spec: TensorSpec, source: FromGraph) -> None:
         other = self[source.graph]
-        if other.states or other is graph:
-            raise ContractError(f"{spec.name} of graph {graph.name}: graph {other.name} has a state of its own")
+        if other.states or other.conditions:
+            raise ContractError(f"{spec.name} of graph {graph.name}: graph {other.name} needs more than inputs to run")
         made = other.output(source.output)
         if (made.dtype, made.axes) != (spec.dtype, spec.axes):
             raise ContractError(
@@ -381,7 +386,7 @@ def _batch_axis(spec: TensorSpec) -> int:
 
 def _check_name(name: Any, what: str) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise ContractError(f"{name!r} is no name for {what}: use letters, digits, '_' and '.'")
+        raise ContractError(f"{str(name)[:100]!r} is no name for {what}: use letters, digits, '_' and '.'")
 
 
 def _check_distinct(names: Sequence[str], what: str) -> None:
@@ -415,6 +420,8 @@ def _spec(kind: type[Spec], value: Any) -> Spec:
     values["axes"] = tuple(records.items(values["axes"], "axes"))
     if "initial" in values:
         values["initial"] = _source_from_json(values["initial"])
+        for end in ("input", "output"):
+            _check_name(values[end], f"the {end} of a state")
     if values.get("source") is not None:
         values["source"] = _source_from_json(values["source"])
         if not isinstance(values["source"], FromGraph):

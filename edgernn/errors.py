@@ -23,6 +23,9 @@ EdgeRNNError
 The library raises; only the command line prints and exits, with status 1 for a CheckFailedError and 2 for the rest.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class EdgeRNNError(Exception):
     """The root of the tree: its text is one line that says what is wrong and what to do."""
@@ -93,7 +96,11 @@ class CheckFailedError(EdgeRNNError):
 
 
 class ParityError(CheckFailedError):
-    """An artifact does not behave like its source."""
+    """An artifact does not behave like its source. measured: the figures up to the failure, as `verify` prints them."""
+
+    def __init__(self, message: str, measured: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.measured = measured
 
 
 class MissingExtraError(EdgeRNNError):

@@ -8,7 +8,7 @@ from typing import Any
 
 from edgernn.errors import FormatError
 
-__all__ = ["integer", "items", "mapping", "parse", "record", "text"]
+__all__ = ["integer", "items", "mapping", "number", "parse", "record", "text"]
 
 
 def parse(data: bytes, what: str) -> Any:
@@ -31,7 +31,8 @@ def record(value: Any, what: str, required: Set[str], optional: Set[str] = froze
     values = mapping(value, what)
     missing, extra = required - values.keys(), values.keys() - required - optional
     if missing or extra:
-        wrong = [*(f"lacks {key!r}" for key in sorted(missing)), *(f"has an unknown {key!r}" for key in sorted(extra))]
+        unknown = [key[:40] for key in sorted(extra)[:3]]
+        wrong = [*(f"lacks {key!r}" for key in sorted(missing)), *(f"has an unknown {key!r}" for key in unknown)]
         raise FormatError(f"{what} {' and '.join(wrong)}")
     return values
 
@@ -46,12 +47,19 @@ def items(value: Any, what: str) -> list[Any]:
 def text(value: Any, what: str) -> str:
     """`value` as a string."""
     if not isinstance(value, str):
-        raise FormatError(f"{what}: {value!r} is not a string")
+        raise FormatError(f"{what}: {str(value)[:40]!r} is not a string")
     return value
 
 
+def number(value: Any, what: str) -> float:
+    """`value` as a finite number."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
+        return float(value)
+    raise FormatError(f"{what}: {str(value)[:40]} is not a number")
+
+
 def integer(value: Any, what: str) -> int:
-    """`value` as a whole number of at least 0."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise FormatError(f"{what}: {value!r} is not a whole number")
+    """`value` as a whole number from 0 to 2**53, which JSON keeps exact everywhere."""
+    if type(value) is not int or not 0 <= value <= 1 << 53:
+        raise FormatError(f"{what}: {str(value)[:40]} is not a whole number")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,6 +48,12 @@ class Sampler:
     seed: int | None = None
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "temperature", float(self.temperature))
+            object.__setattr__(self, "top_k", operator.index(self.top_k))
+            object.__setattr__(self, "seed", None if self.seed is None else operator.index(self.seed))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ConfigError(f"temperature, top_k and seed are numbers: {error}") from None
         if self.temperature != 0 and not _COLDEST <= self.temperature < math.inf:
             raise ConfigError(f"temperature {self.temperature} is neither 0 nor a number of at least {_COLDEST}")
         if self.top_k < 0:

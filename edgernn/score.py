@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from edgernn.errors import CheckFailedError
+
 __all__ = ["Score"]
 
 
@@ -13,12 +15,17 @@ class Score:
     """The negative log-likelihood of a text in nats, over its predicted tokens and the characters that they spell.
 
     unknown: how many of the tokens stand for characters outside the vocabulary.
+    Raises CheckFailedError if the nats are not a number.
     """
 
     nats: float
     tokens: int
     chars: int
     unknown: int = 0
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.nats):
+            raise CheckFailedError(f"the loss of the text is {self.nats}: the model's logits are not numbers")
 
     @property
     def nats_per_char(self) -> float:

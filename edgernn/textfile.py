@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 
 from edgernn.errors import CorpusError
@@ -15,7 +16,9 @@ def read_text(path: Path) -> str:
         data = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
-    if not data:
+    except ValueError as error:  # a name with a zero character
+        raise CorpusError(f"{str(path)!r} is no file: {error}") from None
+    if not data.removeprefix(codecs.BOM_UTF8):
         raise CorpusError(f"{path} is empty")
     if b"\0" in data:
         raise CorpusError(f"{path} is not text: it has a zero byte at offset {data.index(0)}")

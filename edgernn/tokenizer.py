@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +25,15 @@ class Tokenizer:
     """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads."""
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
+        """Raises TokenizerError for a tokenizer that would change texts or leave ids out."""
+        if backend.truncation is not None or backend.padding is not None:
+            raise TokenizerError("the tokenizer cuts or pads its texts")
+        vocabulary = backend.get_vocab()
+        if sorted(vocabulary.values()) != list(range(len(vocabulary))):
+            raise TokenizerError(f"the tokenizer's ids are not 0..{len(vocabulary) - 1}")
         self._backend = backend
-        self.unknown_id: int | None = backend.token_to_id(UNKNOWN)
+        self._size = len(vocabulary)
+        self.unknown_id: int | None = vocabulary.get(UNKNOWN)
 
     @classmethod
     def characters(cls, alphabet: Iterable[str]) -> Tokenizer:
@@ -41,10 +49,8 @@ class Tokenizer:
     @classmethod
     def from_json(cls, text: str) -> Tokenizer:
         """Read what `to_json` wrote. Raises TokenizerError for anything else."""
-        try:
+        with _ours("the tokenizer cannot be read"):
             return cls(tokenizers.Tokenizer.from_str(text))
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
-            raise TokenizerError(f"the tokenizer cannot be read: {error}") from None
 
     def to_json(self) -> str:
         """The tokenizer as JSON text."""
@@ -52,7 +58,7 @@ class Tokenizer:
 
     def __len__(self) -> int:
         """Number of tokens, the unknown one included."""
-        return self._backend.get_vocab_size()
+        return self._size
 
     def encode(self, text: str, *, strict: bool = True) -> Ids:
         """Token ids (tokens,) of `text`.
@@ -62,7 +68,8 @@ class Tokenizer:
         """
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
             raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
-        pieces = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in _pieces(text)]
+        with _ours("the tokenizer cannot write this text"):
+            pieces = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in _pieces(text)]
         ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
         if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
             raise UnknownTokenError(f"the vocabulary has no {self._unknown_in(text)}")
@@ -70,7 +77,8 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`."""
-        return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
+        with _ours("the tokenizer cannot read these ids"):
+            return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
         """A decoder for a stream of tokens, which goes on after the tokens of `tail`."""
@@ -79,7 +87,7 @@ class Tokenizer:
     def _unknown_in(self, text: str) -> str:
         characters = dict.fromkeys(text)
         unknown = [c for c in characters if self._backend.encode(c).ids == [self.unknown_id]]
-        return _named(unknown)
+        return _named(unknown) if unknown else "token for some part of the text"
 
 
 class TextDecoder:
@@ -87,7 +95,7 @@ class TextDecoder:
 
     def __init__(self, backend: tokenizers.Tokenizer, tail: Iterable[int] = ()) -> None:
         self._backend = backend
-        self._stream = decoders.DecodeStream(skip_special_tokens=False)
+        self._stream = None if _tokens_are_text(backend) else decoders.DecodeStream(skip_special_tokens=False)
         self._decided: list[int] = []
         self._pending: list[int] = []
         for token in tail:
@@ -100,12 +108,32 @@ class TextDecoder:
 
     def push(self, token: int) -> str:
         """The text that `token` completes, which is empty while a character is incomplete."""
+        if self._stream is None:
+            return self._backend.id_to_token(token) or ""
         self._pending.append(token)
         text: str | None = self._stream.step(self._backend, token)
         if text is None:
             return ""
         self._decided, self._pending = self._pending, []
         return text
+
+
+def _tokens_are_text(backend: tokenizers.Tokenizer) -> bool:
+    """Whether every token is whole characters, so that U+FFFD is one of them and no sign of a cut one."""
+    return isinstance(backend.model, models.WordLevel) and isinstance(backend.decoder, decoders.Fuse)
+
+
+@contextmanager
+def _ours(what: str) -> Iterator[None]:
+    """The library raises bare exceptions, and panics that are not even exceptions."""
+    try:
+        yield
+    except TokenizerError:
+        raise
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt | SystemExit | MemoryError):
+            raise
+        raise TokenizerError(f"{what}: {str(error)[:200]}") from None
 
 
 def _named(characters: list[str]) -> str:

@@ -45,6 +45,10 @@ class Recipe:
             raise ConfigError(f"{path}: {error}") from None
         if wrong := sorted((_REQUIRED - values.keys()) | (values.keys() - _REQUIRED - _OPTIONAL)):
             raise ConfigError(f"{path}: {', '.join(wrong)} missing or unknown")
+        if any(
+            not isinstance(bundle, dict) or bundle.keys() != {"target", "precision"} for bundle in values["bundles"]
+        ):
+            raise ConfigError(f"{path}: each of its bundles needs a target and a precision, and nothing else")
         if values["task"] != "language":
             raise ConfigError(f"{path}: there is no task {values['task']!r}")
         return cls(

@@ -79,7 +79,8 @@ class TinyLanguage:
         with new_bundle(path) as writer:
             (writer.directory / "step.onnx").write_bytes(self.onnx())
             (writer.directory / TOKENIZER).write_text(self.tokenizer.to_json(), encoding="utf-8")
-            writer.finish(manifest(self.contract, {"step": "step.onnx"}, **changes))
+            contract = changes.pop("contract", self.contract)
+            writer.finish(manifest(contract, {"step": "step.onnx"}, **changes))
         return path
 
     def onnx(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -21,11 +22,13 @@ __all__ = ["app", "execute", "main"]
 app = typer.Typer(
     name="edgernn",
     help="Recurrent networks from training to the device, with explicit state and proven exports.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+_INTERRUPTED = 130
+_LONGEST = 600  # characters of an error
+
 app.add_typer(train, name="train")
 for command in (evaluate, export, verify, run, inspect, demo):
     app.command()(command)
@@ -33,27 +36,33 @@ for command in (evaluate, export, verify, run, inspect, demo):
 
 def main() -> None:
     """The entry point of the `edgernn` script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
     sys.exit(execute(sys.argv[1:]))
 
 
 def execute(arguments: Sequence[str]) -> int:
-    """Run one command line: 0 when it worked, 1 for a failed check, 2 for wrong usage or bad input."""
+    """Run one command line.
+
+    Returns 0 when it worked, 1 for a failed check, 2 for wrong usage or bad input, 130 when it was interrupted.
+    """
     try:
-        code = app(list(arguments), prog_name="edgernn", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        status = app(list(arguments), prog_name="edgernn", standalone_mode=False)
     except CheckFailedError as error:
         return _fail(str(error), 1)
     except EdgeRNNError as error:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(_usage(error), 2)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 130)
-    except BrokenPipeError:  # whoever read our output has heard enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
+    except SystemExit:  # typer's answer to a closed pipe: whoever read our output has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    if status == _INTERRUPTED:
+        return _fail("interrupted", _INTERRUPTED)
+    return status if isinstance(status, int) else 0
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -63,5 +72,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"edgernn: {' '.join(message.split())}", file=sys.stderr)
+    """Say what is wrong in one line, whatever characters a damaged file put into it."""
+    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
+    print(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}", file=sys.stderr)
     return status

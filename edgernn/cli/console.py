@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -44,25 +44,14 @@ def note(text: str) -> None:
 
 def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:
     """Print what the command found: one line of JSON, or text for people."""
-    print(json.dumps(values) if as_json else text, flush=True)
-
-
-class Bar:
-    """A progress bar from 0 to 1 with a line of figures."""
-
-    def __init__(self, update: Any) -> None:
-        self._update = update
-
-    def show(self, progress: float, figures: str) -> None:
-        """Move to `progress` and show `figures` beside it."""
-        self._update(progress, figures)
+    print(json.dumps(values, allow_nan=False) if as_json else text, flush=True)
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Bar]:
-    """A progress bar on stderr if that is a terminal; silence otherwise."""
+def progress(title: str) -> Iterator[Callable[[float, str], None]]:
+    """A progress bar on stderr if that is a terminal, moved by calls with 0 to 1 and figures; silence otherwise."""
     if not on_terminal():
-        yield Bar(lambda progress, figures: None)
+        yield lambda done, figures: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -77,4 +66,4 @@ def progress(title: str) -> Iterator[Bar]:
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task(title, total=1.0, figures="")
-        yield Bar(lambda progress, figures: display.update(task, completed=progress, figures=figures))
+        yield lambda done, figures: display.update(task, completed=done, figures=figures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -40,7 +41,9 @@ def demo(
 
     run = folder / "runs" / "demo"
     note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
-    trainer = Trainer.begin("stdlib", run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
+    trainer = Trainer.begin(
+        "stdlib", run, _HELD_OUT, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True
+    )
     best = fit(trainer)
     note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
     note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
@@ -63,7 +66,7 @@ def demo(
         "tokens_per_second": rate,
     }
     result(values, f"\n{tokens:,} tokens, {rate:,.0f} tokens/s", as_json=json)
-    note(f'Try: edgernn run {exported[0].path} --prompt "class "')
+    note(f'Try: edgernn run {shlex.quote(str(exported[0].path))} --prompt "class "')
 
 
 def _stream(bundle: Path, tokens: int, *, aloud: bool) -> tuple[str, float]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.errors import CheckFailedError, ParityError
 
 if TYPE_CHECKING:
     from edgernn.exporters import Parity
@@ -52,7 +53,13 @@ def verify(
         from edgernn.exporters import Source
         from edgernn.exporters import verify as check
 
-    parity = check(bundle, Source.load(against))
+    try:
+        parity = check(bundle, Source.load(against))
+    except CheckFailedError as error:
+        if json:
+            measured = error.measured if isinstance(error, ParityError) else None
+            result({"passed": False, "parity": measured, "reason": str(error)}, "", as_json=True)
+        raise
     values = {"passed": True, "parity": parity.to_json()}
     result(values, f"{bundle} equals {against}: {describe(parity)}", as_json=json)
 

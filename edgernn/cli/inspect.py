@@ -29,7 +29,7 @@ def inspect(
 
 def _describe(values: dict[str, Any]) -> str:
     """The report for people."""
-    lines = [f"{values[key]}" for key in ("about",) if key in values]
+    lines = [f"{key:<11} {values[key]}" for key in ("task", "target", "precision", "digest") if key in values]
     for graph in (values["contract"] or {"graphs": []})["graphs"]:
         lines.append(f"graph {graph['name']}")
         for kind in ("inputs", "conditions", "outputs"):

@@ -19,7 +19,7 @@ __all__ = ["run"]
 def run(
     bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
     prompt: Annotated[
-        str | None, typer.Option(help="What the text begins with; without it, standard input.", show_default=False)
+        str | None, typer.Option(help="What the text begins with.", show_default="standard input, or a line break")
     ] = None,
     max_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to draw.")] = 400,
     temperature: Annotated[float, typer.Option(help="Boldness of the draw; 0 for the likeliest token.")] = 0.8,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "report", "train"]
 
-train = typer.Typer(help="Train a network; a subcommand for each task.", no_args_is_help=True)
+train = typer.Typer(help="Train a network; a subcommand for each task.")
 
 
 @train.callback()
@@ -76,7 +81,14 @@ def language(
         "seed": seed,
     }
     if resume is not None:
-        given = {"corpus": corpus, "out": out, "held_out": held_out, **model, **training}
+        given = {
+            "corpus": corpus,
+            "out": out,
+            "held_out": held_out,
+            **model,
+            **training,
+            "overwrite": overwrite or None,
+        }
         if refused := _given(given):
             option = next(iter(refused)).replace("_", "-")
             raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
@@ -84,30 +96,53 @@ def language(
     elif corpus is None or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
     else:
-        trainer = Trainer.begin(
-            corpus, out, held_out or "0.1", model=_given(model), training=_given(training), overwrite=overwrite
-        )
+        split = "0.1" if held_out is None else held_out
+        trainer = Trainer.begin(corpus, out, split, model=_given(model), training=_given(training), overwrite=overwrite)
     report(trainer, fit(trainer), as_json=json)
 
 
 def fit(trainer: Trainer) -> Score:
-    """Train to the end with a progress bar; the best weights' score on the whole held-out text."""
+    """Train to the end with a progress bar; the best weights' score on the whole held-out text.
+
+    Ctrl-C ends the training after the step that is under way and writes a checkpoint; once more ends it at once.
+    """
     from edgernn.training import Evaluated
 
-    try:
-        with progress("training") as bar:
-            for event in trainer.fit():
-                if isinstance(event, Evaluated):
-                    if on_terminal():
-                        note(f"  step {event.step:,}: held-out {event.score.nats_per_char:.4f} nats per character")
-                else:
-                    rate = f"{event.chars_per_second:,.0f} characters/s"
-                    bar.show(event.progress, f"loss {event.nats:.3f} · {rate}")
-    except KeyboardInterrupt:
-        note(f"stopped at step {trainer.step:,}; the last checkpoint is kept")
-        note(f"to go on: edgernn train language --resume {trainer.run.path}")
-        raise
+    with _interruptible() as interrupted, progress("training") as show:
+        for event in trainer.fit():
+            if isinstance(event, Evaluated):
+                if on_terminal():
+                    note(f"  step {event.step:,}: held-out {event.score.nats_per_char:.4f} nats per character")
+            else:
+                rate = f"{event.chars_per_second:,.0f} characters/s"
+                show(event.progress, f"loss {event.nats:.3f} · {rate}")
+            if interrupted.is_set():
+                break
+    if interrupted.is_set():
+        trainer.save()
+        note(f"stopped at step {trainer.step:,}; everything up to it is kept")
+        note(f"to go on: edgernn train language --resume {shlex.quote(str(trainer.run.path))}")
+        raise KeyboardInterrupt
     return trainer.score()
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second is Ctrl-C again."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+
+    def stop(*_: object) -> None:
+        event.set()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:

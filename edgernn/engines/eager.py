@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import nn
 
 from edgernn.contract import Array, GraphSpec
+from edgernn.engines.tensors import call
 
 __all__ = ["EagerEngine"]
 
@@ -19,8 +19,6 @@ class EagerEngine:
         self._module = module
         self._spec = spec
 
-    @torch.no_grad()
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
-        """Outputs and next states in the order of the specification."""
-        results = self._module(*(torch.from_numpy(feeds[name]) for name in self._spec.input_names))
-        return [result.numpy() for result in (results if isinstance(results, tuple) else (results,))]
+        """Outputs and next states in the order of the specification. Raises EngineError if the module fails."""
+        return call(self._module, self._spec, feeds)

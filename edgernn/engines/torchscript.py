@@ -10,7 +10,9 @@ from typing import ClassVar
 import torch
 
 from edgernn.contract import Array, GraphSpec
+from edgernn.engines.tensors import call
 from edgernn.errors import EngineError
+from edgernn.runtime.engine import first_line
 
 __all__ = ["TorchScriptEngine"]
 
@@ -26,20 +28,17 @@ class TorchScriptEngine:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)
+                arguments = torch.jit.load(io.BytesIO(graph), map_location="cpu").forward.schema.arguments[1:]
                 self._module = _load_for_lite_interpreter(io.BytesIO(graph))
-        except RuntimeError as error:
-            raise EngineError(f"graph {spec.name} cannot be loaded: {_first_line(error)}") from None
+        except (RuntimeError, AttributeError) as error:
+            raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
+        # The interpreter reads past the end of its stack when it is called with too few or too many.
+        if len(arguments) != len(spec.input_names):
+            raise EngineError(
+                f"graph {spec.name} takes {len(arguments)} tensors; its contract says {len(spec.input_names)}"
+            )
         self._spec = spec
 
-    @torch.no_grad()
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
-        try:
-            results = self._module(*(torch.from_numpy(feeds[name]) for name in self._spec.input_names))
-        except RuntimeError as error:
-            raise EngineError(f"graph {self._spec.name} failed: {_first_line(error)}") from None
-        return [result.numpy() for result in (results if isinstance(results, tuple) else (results,))]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0]
+        return call(self._module, self._spec, feeds)

@@ -39,7 +39,7 @@ class Source:
     def load(cls, path: str | Path) -> Source:
         """The run at `path`. Raises RunError, which says what is wrong with it."""
         run = Run.load(path)
-        corpus = {**run.corpus, "name": Path(run.corpus["name"]).name}  # its folder is nobody's business
+        corpus = run.corpus.without_paths()
         about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": corpus}
         return cls(run.network(), run.tokenizer, about)
 
@@ -122,24 +122,41 @@ def export(
 
 
 def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
-    """Check again that the bundle is `source`, over `steps` chained steps of every graph.
+    """Check again that the bundle is `source`: contract and tokenizer, and `steps` chained steps of every graph.
 
-    Raises CheckFailedError if it was made from other weights, ParityError if it differs, BundleError if it is damaged.
+    Raises CheckFailedError if it was made from something else, ParityError if it differs, BundleError if it is damaged.
     """
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
-    graphs = source.network.graphs()
-    if manifest.digest != weights_digest(source.network, Contract(tuple(graph.spec for graph in graphs))):
-        raise CheckFailedError(f"{bundle} was exported from other weights or another contract; export it again")
     if manifest.target not in ENGINES or manifest.precision not in TOLERANCES:
         raise ConfigError(f"{bundle}: no engine here for {manifest.target} at {manifest.precision}")
+    graphs = source.network.graphs()
+    contract = Contract(tuple(graph.spec for graph in graphs))
+    for what, same in (
+        ("weights", manifest.digest == weights_digest(source.network, contract)),
+        ("contract", manifest.contract == contract),
+        ("task", manifest.task == source.network.task),
+        ("tokenizer", _same_tokenizer(loaded, source)),
+    ):
+        if not same:
+            raise CheckFailedError(f"{bundle} was exported from another {what}; export it again")
     parities = []
     for graph in graphs:
-        artifact = ENGINES[manifest.target](loaded.graph(graph.spec.name), graph.spec)
+        data = loaded.graph(graph.spec.name)
+        if TARGETS[manifest.target].inspect(data).contract not in (None, graph.spec):
+            raise CheckFailedError(f"{bundle}: the contract in the file of graph {graph.spec.name} is another")
+        artifact = ENGINES[manifest.target](data, graph.spec)
         reference = EagerEngine(graph.source, graph.spec)
         tolerance = TOLERANCES[manifest.precision]
         parities.append(compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps))
     return worst(parities)
+
+
+def _same_tokenizer(bundle: Bundle, source: Source) -> bool:
+    theirs = bundle.tokenizer()
+    if theirs is None or source.tokenizer is None:
+        return theirs is source.tokenizer
+    return theirs.to_json() == source.tokenizer.to_json()
 
 
 def _target(name: str, precision: str) -> Target:

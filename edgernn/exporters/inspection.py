@@ -10,7 +10,7 @@ from edgernn.bundle import Bundle
 from edgernn.contract import Contract
 from edgernn.errors import BundleError, EngineError
 from edgernn.exporters.export import TARGETS
-from edgernn.exporters.onnx import ONNX, contract_in
+from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.target import GraphReport
 
 __all__ = ["inspect_bundle", "inspect_onnx"]
@@ -35,8 +35,8 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    spec = contract_in(data)
-    return _together([ONNX.inspect(data)], None if spec is None else Contract((spec,)), len(data))
+    report = ONNX.inspect(data)
+    return _together([report], None if report.contract is None else Contract((report.contract,)), len(data))
 
 
 def _together(reports: list[GraphReport], contract: Contract | None, size: int) -> dict[str, Any]:

@@ -22,20 +22,13 @@ from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.target import GraphReport, Target, example
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
+from edgernn.runtime.engine import first_line
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "contract_in"]
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET"]
 
 OPSET = 20
 IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
-
-
-def contract_in(data: bytes) -> GraphSpec | None:
-    """The contract that an ONNX file carries, or None. Raises EngineError, FormatError or ContractError if damaged."""
-    for prop in _parse(data).metadata_props:
-        if prop.key == CONTRACT_KEY:
-            return GraphSpec.from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
-    return None
 
 
 def _write(graph: Graph) -> bytes:
@@ -75,6 +68,7 @@ def _inspect(data: bytes) -> GraphReport:
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=model.ir_version,
         quantised=any(tensor.data_type in _QUANTISED and len(tensor.dims) > 1 for tensor in weights),
+        contract=_contract(model),
     )
 
 
@@ -82,6 +76,13 @@ ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect)
 
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
 _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+
+
+def _contract(model: onnx.ModelProto) -> GraphSpec | None:
+    for prop in model.metadata_props:
+        if prop.key == CONTRACT_KEY:
+            return GraphSpec.from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
+    return None
 
 
 def _parse(data: bytes) -> onnx.ModelProto:
@@ -151,7 +152,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """The first line of the innermost cause: the exporter's own headline names no culprit."""
+    """What the innermost cause says: the exporter's own headline names no culprit."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return (str(error).strip() or type(error).__name__).split("\n", 1)[0]
+    return first_line(error) or type(error).__name__

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,9 @@ class Parity:
     tolerance: float
 
     def to_json(self) -> dict[str, Any]:
-        """As `export --json` and `verify --json` print it."""
-        return {
-            "steps": self.steps,
-            "max_abs_diff_outputs": self.max_abs_diff_outputs,
-            "max_abs_diff_state": self.max_abs_diff_state,
-            "max_scaled_diff_state": self.max_scaled_diff_state,
-            "tolerance": self.tolerance,
-        }
+        """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""
+        values = asdict(self)
+        return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
 def compare(
@@ -64,10 +60,10 @@ def worst(parities: Sequence[Parity]) -> Parity:
     """The largest differences of several comparisons."""
     return Parity(
         min(parity.steps for parity in parities),
-        max(parity.max_abs_diff_outputs for parity in parities),
-        max(parity.max_abs_diff_state for parity in parities),
-        max(parity.max_scaled_diff_state for parity in parities),
-        max(parity.tolerance for parity in parities),
+        *(
+            float(np.max([getattr(parity, name) for parity in parities]))  # which, unlike max, keeps not-a-number
+            for name in ("max_abs_diff_outputs", "max_abs_diff_state", "max_scaled_diff_state", "tolerance")
+        ),
     )
 
 
@@ -83,22 +79,22 @@ def _drive(
     inputs = {tensor.name: tensor for tensor in spec.inputs}
     held = example({tensor.name: tensor for tensor in spec.conditions}, batch, random)
     states = ours = example({state.input: state for state in spec.states}, batch, random)
-    largest = 0.0
+    measured = Parity(steps, 0.0, 0.0, 0.0, tolerance)
     for step in range(1, steps + 1):
         given = {**held, **example(inputs, batch, random)}
         outputs, states = _step(source, spec, {**given, **states})
         our_outputs, ours = _step(artifact, spec, {**given, **ours})
         where = f"at step {step} with {batch} stream{'s' if batch > 1 else ''}"
-        for name, array in outputs.items():
-            difference, _ = _differences(spec, name, array, our_outputs[name], where)
-            _hold(spec, name, difference, tolerance, where)
-            largest = max(largest, difference)
-    carried = Parity(steps, largest, 0.0, 0.0, tolerance)
-    for name, array in states.items():
-        absolute, scaled = _differences(spec, name, array, ours[name], where)
-        _hold(spec, name, scaled, tolerance, where)
-        carried = worst([carried, Parity(steps, largest, absolute, scaled, tolerance)])
-    return carried
+        for tensor in spec.outputs:
+            absolute, _ = _differences(spec, tensor.name, outputs[tensor.name], our_outputs[tensor.name], where)
+            measured = worst([measured, replace(measured, steps=step, max_abs_diff_outputs=absolute)])
+            _hold(spec, tensor.name, absolute, measured, where)
+    measured = replace(measured, steps=steps)
+    for state in spec.states:
+        absolute, scaled = _differences(spec, state.output, states[state.input], ours[state.input], where)
+        measured = worst([measured, replace(measured, max_abs_diff_state=absolute, max_scaled_diff_state=scaled)])
+        _hold(spec, state.output, scaled, measured, where)
+    return measured
 
 
 def _step(engine: Engine, spec: GraphSpec, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:
@@ -120,9 +116,10 @@ def _differences(spec: GraphSpec, name: str, expected: Array, actual: Array, whe
     return float(np.max(difference, initial=0.0)), float(np.max(difference / np.maximum(1, np.abs(wide)), initial=0.0))
 
 
-def _hold(spec: GraphSpec, name: str, difference: float, tolerance: float, where: str) -> None:
-    if not difference <= tolerance:  # not a number is beyond every tolerance
+def _hold(spec: GraphSpec, name: str, difference: float, measured: Parity, where: str) -> None:
+    if not difference <= measured.tolerance:  # not a number is beyond every tolerance
         raise ParityError(
             f"graph {spec.name}, {name} {where}: the artifact differs from its source by {difference:.3g}, "
-            f"beyond {tolerance:g}"
+            f"beyond {measured.tolerance:g}",
+            measured.to_json(),
         )

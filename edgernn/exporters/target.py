@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array, TensorSpec
+from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 
@@ -21,7 +21,7 @@ class GraphReport:
     """What is in a graph file.
 
     parameters: elements of its constant tensors. operators: how often each occurs. opset, ir_version: of ONNX, else
-    None. quantised: whether any weight is stored in integers.
+    None. quantised: whether any weight is stored in integers. contract: what the file itself says of how it is driven.
     """
 
     parameters: int
@@ -29,6 +29,7 @@ class GraphReport:
     opset: int | None = None
     ir_version: int | None = None
     quantised: bool = False
+    contract: GraphSpec | None = None
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from edgernn.engines import TorchScriptEngine
-from edgernn.errors import ExportError
+from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.target import GraphReport, Target, example
 from edgernn.models import Graph
+from edgernn.runtime.engine import first_line
 
 __all__ = ["TORCHSCRIPT"]
 
@@ -25,15 +26,17 @@ def _write(graph: Graph) -> bytes:
             traced = torch.jit.trace(graph.module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except RuntimeError as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {reason}") from error
+        raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {first_line(error)}") from error
     return data
 
 
 def _inspect(data: bytes) -> GraphReport:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            module = torch.jit.load(io.BytesIO(data), map_location="cpu")
+    except RuntimeError as error:
+        raise EngineError(f"this is not a TorchScript file: {first_line(error)}") from None
     nodes = module.inlined_graph.nodes()
     operators = Counter(node.kind().removeprefix("aten::") for node in nodes if node.kind().startswith("aten::"))
     return GraphReport(sum(tensor.numel() for tensor in module.parameters()), operators)

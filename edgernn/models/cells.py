@@ -2,17 +2,20 @@
 
 The step is what is exported: matrix products, sums, sigmoids and tanhs, which every target and precision can carry.
 The sequence path is what is trained: the kernel that torch has for the cell, where it has one.
+
+Weights are laid out as the step multiplies them: (inputs, outputs). They start uniform within 1 / sqrt(hidden), as
+torch's own.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CELLS", "LSTM", "Cell", "CellState"]
+__all__ = ["CELLS", "GRU", "LSTM", "Cell", "CellState", "Elman", "ElmanReLU"]
 
 CellState = tuple[Tensor, ...]  # one (batch, hidden) tensor for each of Cell.states
 
@@ -20,9 +23,11 @@ CellState = tuple[Tensor, ...]  # one (batch, hidden) tensor for each of Cell.st
 class Cell(nn.Module, ABC):
     """One recurrent layer. A new cell is a subclass and a line in `CELLS`."""
 
-    states: ClassVar[tuple[str, ...]]  # names of what it carries; the first is its output
-    input_size: int
-    hidden_size: int
+    states: ClassVar[tuple[str, ...]] = ("h",)  # names of what it carries; the first is its output
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
 
     @abstractmethod
     def step(self, x: Tensor, state: CellState) -> CellState:
@@ -36,6 +41,52 @@ class Cell(nn.Module, ABC):
             outputs.append(state[0])
         return torch.stack(outputs), state
 
+    def _weight(self, inputs: int, outputs: int) -> nn.Parameter:
+        bound = self.hidden_size**-0.5
+        return nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
+
+    def _part(self, gates: Tensor, index: int) -> Tensor:
+        """Gate `index` of gates (batch, gates * hidden).
+
+        A slice, and not chunk or split: ExecuTorch's lowering freezes the batch of those.
+        """
+        return gates[:, index * self.hidden_size : (index + 1) * self.hidden_size]
+
+
+class Elman(Cell):
+    """The simple recurrent network (Elman 1990): h' = tanh([x, h] W + b)."""
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight = self._weight(input_size + hidden_size, hidden_size)
+        self.bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def step(self, x: Tensor, state: CellState) -> CellState:
+        """The next (h,), (batch, hidden), from input x (batch, input)."""
+        return (self._activate(torch.cat([x, state[0]], dim=1) @ self.weight + self.bias),)
+
+    def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """Outputs (time, batch, hidden) and the last (h,), by torch's fused kernel."""
+        weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
+        outputs, h = self._kernel(x, state[0].unsqueeze(0), weights, *_one_layer(self))
+        return outputs, (h.squeeze(0),)
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return torch.tanh(x)
+
+    def _kernel(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        return torch.rnn_tanh(*arguments)
+
+
+class ElmanReLU(Elman):
+    """The simple recurrent network with rectified units: h' = max(0, [x, h] W + b)."""
+
+    def _activate(self, x: Tensor) -> Tensor:
+        return torch.relu(x)
+
+    def _kernel(self, *arguments: Any) -> tuple[Tensor, Tensor]:
+        return torch.rnn_relu(*arguments)
+
 
 class LSTM(Cell):
     """Long short-term memory (Hochreiter and Schmidhuber 1997) with a forget gate (Gers et al. 2000).
@@ -44,17 +95,14 @@ class LSTM(Cell):
         c' = sigmoid(f) c + sigmoid(i) tanh(g)
         h' = sigmoid(o) tanh(c')
 
-    weight (input + hidden, 4 hidden) and bias (4 hidden), gates in torch's order i, f, g, o. The forget gate's bias
-    starts at 1 (Jozefowicz et al. 2015), the other weights uniform within 1 / sqrt(hidden), as torch's own.
+    The forget gate's bias starts at 1 (Jozefowicz et al. 2015).
     """
 
     states = ("h", "c")
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
-        super().__init__()
-        self.input_size, self.hidden_size = input_size, hidden_size
-        bound = hidden_size**-0.5
-        self.weight = nn.Parameter(torch.empty(input_size + hidden_size, 4 * hidden_size).uniform_(-bound, bound))
+        super().__init__(input_size, hidden_size)
+        self.weight = self._weight(input_size + hidden_size, 4 * hidden_size)
         self.bias = nn.Parameter(torch.zeros(4 * hidden_size))
         with torch.no_grad():
             self.bias[hidden_size : 2 * hidden_size] = 1.0
@@ -63,19 +111,59 @@ class LSTM(Cell):
         """The next (h, c), each (batch, hidden), from input x (batch, input)."""
         h, c = state
         gates = torch.cat([x, h], dim=1) @ self.weight + self.bias  # (batch, 4 hidden)
-        # Slices and not chunk: ExecuTorch's lowering freezes the batch of chunk and split.
-        i, f, g, o = (gates[:, k * self.hidden_size : (k + 1) * self.hidden_size] for k in range(4))
+        i, f, g, o = (self._part(gates, index) for index in range(4))
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Outputs (time, batch, hidden) and the last (h, c), by torch's fused kernel."""
+        weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
         h, c = (s.unsqueeze(0) for s in state)
-        weights = [self.weight[: self.input_size].t(), self.weight[self.input_size :].t()]
-        biases = [self.bias, torch.zeros_like(self.bias)]
-        # has_biases, num_layers, dropout, train, bidirectional, batch_first
-        outputs, h, c = torch.lstm(x, (h, c), weights + biases, True, 1, 0.0, self.training, False, False)
+        outputs, h, c = torch.lstm(x, (h, c), weights, *_one_layer(self))
         return outputs, (h.squeeze(0), c.squeeze(0))
 
 
-CELLS: dict[str, type[Cell]] = {"lstm": LSTM}
+class GRU(Cell):
+    """The gated recurrent unit (Cho et al. 2014), with the reset gate after the product, as in cuDNN and torch.
+
+        r, z = sigmoid(x W + h U + b)         two gates
+        n = tanh(x W + b + r (h U + u))       the candidate
+        h' = (1 - z) n + z h
+
+    weight holds W, recurrent holds U, each for r, z, n; candidate_bias is u.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.weight = self._weight(input_size, 3 * hidden_size)
+        self.recurrent = self._weight(hidden_size, 3 * hidden_size)
+        self.bias = nn.Parameter(torch.zeros(3 * hidden_size))
+        self.candidate_bias = nn.Parameter(torch.zeros(hidden_size))
+
+    def step(self, x: Tensor, state: CellState) -> CellState:
+        """The next (h,), (batch, hidden), from input x (batch, input)."""
+        (h,) = state
+        from_input, from_state = x @ self.weight + self.bias, h @ self.recurrent  # (batch, 3 hidden)
+        r, z = (torch.sigmoid(self._part(from_input, gate) + self._part(from_state, gate)) for gate in (0, 1))
+        n = torch.tanh(self._part(from_input, 2) + r * (self._part(from_state, 2) + self.candidate_bias))
+        return (n + z * (h - n),)
+
+    def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+        """Outputs (time, batch, hidden) and the last (h,), by torch's fused kernel."""
+        weights = _torch_weights(self.weight, self.recurrent, self.bias)
+        weights[3] = torch.cat([weights[3][: 2 * self.hidden_size], self.candidate_bias])
+        outputs, h = torch.gru(x, state[0].unsqueeze(0), weights, *_one_layer(self))
+        return outputs, (h.squeeze(0),)
+
+
+CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "elman": Elman, "elman-relu": ElmanReLU}
+
+
+def _torch_weights(weight: Tensor, recurrent: Tensor, bias: Tensor) -> list[Tensor]:
+    """The weights of one layer as torch's kernels take them: (outputs, inputs), and a bias for each product."""
+    return [weight.t(), recurrent.t(), bias, torch.zeros_like(bias)]
+
+
+def _one_layer(cell: Cell) -> tuple[Any, ...]:
+    """has_biases, num_layers, dropout, train, bidirectional, batch_first of torch's kernels."""
+    return True, 1, 0.0, cell.training, False, False

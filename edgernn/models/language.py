@@ -16,6 +16,8 @@ from edgernn.models.stack import RecurrentStack, StackState
 
 __all__ = ["LanguageConfig", "LanguageModel"]
 
+_LARGEST = 1_000_000
+
 
 @dataclass(frozen=True)
 class LanguageConfig:
@@ -33,10 +35,17 @@ class LanguageConfig:
             raise ConfigError(f"--cell {self.cell}: there is {', '.join(CELLS)}")
         for option in ("vocabulary", "embedding", "hidden", "layers"):
             size = getattr(self, option)
-            if not isinstance(size, int) or size < 1:
-                raise ConfigError(f"--{option} {size!r} is not a size of at least 1")
-        if not 0 <= self.dropout < 1:
+            if type(size) is not int or not 1 <= size <= _LARGEST:
+                raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"--dropout {self.dropout} is outside 0..1")
+
+    @classmethod
+    def of(cls, vocabulary: int, **settings: Any) -> LanguageConfig:
+        """The default shape but for these settings. Raises ConfigError for one that does not exist."""
+        if unknown := sorted(settings.keys() - cls.__dataclass_fields__.keys()):
+            raise ConfigError(f"there is no model setting {unknown[0]!r}")
+        return cls(vocabulary, **settings)
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -61,7 +70,7 @@ class LanguageModel(Network):
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocabulary, config.embedding)
-        self.stack = RecurrentStack(config.cell, config.embedding, config.hidden, config.layers, config.dropout)
+        self.stack = RecurrentStack(config.cell, config.embedding, config.hidden, config.layers, dropout=config.dropout)
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(config.hidden, config.vocabulary)
 

@@ -5,52 +5,83 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from edgernn.contract import BATCH, StateSpec
+from edgernn.contract import BATCH, ZEROS, FromFile, Initial, StateSpec
 from edgernn.models.cells import CELLS, Cell
 
-__all__ = ["RecurrentStack", "StackState"]
+__all__ = ["INITIALS", "RecurrentStack", "StackState"]
 
 StackState = tuple[Tensor, ...]  # one (layers, batch, hidden) tensor for each of Cell.states
 
+INITIALS = ("zeros", "learned")
+
 
 class RecurrentStack(nn.Module):
-    """Any number of layers, with dropout between them while training."""
+    """Any number of layers of one cell.
 
-    def __init__(self, cell: str, input_size: int, hidden_size: int, num_layers: int, dropout: float) -> None:
+    dropout: between layers, while training.
+    residual: each layer from the second on adds its input to its output (He et al. 2015).
+    initial: the state before the first step is "zeros", or "learned": one vector for each layer and state.
+    """
+
+    def __init__(
+        self,
+        cell: str,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int,
+        *,
+        dropout: float = 0.0,
+        residual: bool = False,
+        initial: str = "zeros",
+    ) -> None:
         super().__init__()
         kind = CELLS[cell]
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList([kind(size, hidden_size) for size in sizes])
+        self.states = kind.states
         self.hidden_size = hidden_size
         self.dropout = nn.Dropout(dropout)
+        self.residual = residual
+        self.initial = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(num_layers, 1, hidden_size)) for name in kind.states}
+            if initial == "learned"
+            else {}
+        )
 
     def state_specs(self) -> tuple[StateSpec, ...]:
         """What the stack carries, each (layers, batch, hidden)."""
         axes = (len(self.layers), BATCH, self.hidden_size)
-        return tuple(StateSpec(name, "float32", axes) for name in self._cells()[0].states)
+        starts: dict[str, Initial] = {name: FromFile(f"initial/{name}.npy") for name in self.initial}
+        return tuple(StateSpec(name, "float32", axes, initial=starts.get(name, ZEROS)) for name in self.states)
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first step."""
+        """The state before the first step; gradients flow into a learned one."""
         weight = next(self.parameters())
         shape = (len(self.layers), batch, self.hidden_size)
-        return tuple(weight.new_zeros(shape) for _ in self._cells()[0].states)
+        if not self.initial:
+            return tuple(weight.new_zeros(shape) for _ in self.states)
+        return tuple(self.initial[name].expand(shape) for name in self.states)
 
     def step(self, x: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """Output (batch, hidden) and next state from input x (batch, input), in primitives."""
         carried = []
         for index, layer in enumerate(self._cells()):
             carried.append(layer.step(x, tuple(s[index] for s in state)))
-            x = carried[-1][0]
+            x = self._output(index, x, carried[-1][0])
         return x, _by_state(carried)
 
     def sequence(self, x: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """Outputs (time, batch, hidden) and the last state from inputs x (time, batch, input), by the fused path."""
         carried = []
         for index, layer in enumerate(self._cells()):
-            x = x if index == 0 else self.dropout(x)
-            x, last = layer.sequence(x, tuple(s[index] for s in state))
+            given = x if index == 0 else self.dropout(x)
+            outputs, last = layer.sequence(given, tuple(s[index].contiguous() for s in state))
+            x = self._output(index, x, outputs)
             carried.append(last)
         return x, _by_state(carried)
+
+    def _output(self, index: int, x: Tensor, output: Tensor) -> Tensor:
+        return x + output if self.residual and index > 0 else output
 
     def _cells(self) -> list[Cell]:
         return [layer for layer in self.layers if isinstance(layer, Cell)]

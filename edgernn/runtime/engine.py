@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import onnxruntime
@@ -10,7 +10,7 @@ import onnxruntime
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 
-__all__ = ["BundleEngine", "Engine", "OnnxEngine"]
+__all__ = ["BundleEngine", "Engine", "OnnxEngine", "first_line"]
 
 
 class Engine(Protocol):
@@ -45,7 +45,7 @@ class OnnxEngine:
         try:
             self._session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
-            raise EngineError(f"graph {spec.name} cannot be loaded: {_first_line(error)}") from None
+            raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
         _check_signature(spec, "input", self._session.get_inputs(), spec.feeds)
         _check_signature(spec, "output", self._session.get_outputs(), spec.results)
         self._name = spec.name
@@ -56,7 +56,7 @@ class OnnxEngine:
         try:
             arrays: list[Array] = self._session.run(self._outputs, feeds)
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
-            raise EngineError(f"graph {self._name} failed: {_first_line(error)}") from None
+            raise EngineError(f"graph {self._name} failed: {first_line(error)}") from None
         return arrays
 
 
@@ -66,24 +66,35 @@ def _streaming_options() -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    # A graph is one checked file: weights in other files would be read from anywhere, and unchecked.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     options.log_severity_level = 4
     return options
 
 
+_NOWHERE = "/nonexistent"
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
 
 
 def _check_signature(spec: GraphSpec, kind: str, nodes: Sequence[Any], declared: Mapping[str, TensorSpec]) -> None:
     actual = {node.name: node for node in nodes}
     if actual.keys() != declared.keys():
-        raise EngineError(
-            f"graph {spec.name} has the {kind}s {', '.join(actual)}; its contract says {', '.join(declared)}"
-        )
+        raise EngineError(f"graph {spec.name} has the {kind}s {_few(actual)}; its contract says {_few(declared)}")
     for name, tensor in declared.items():
         expected = f"tensor({_ONNX_TYPES.get(tensor.dtype, tensor.dtype)})"
         if actual[name].type != expected:
             raise EngineError(f"graph {spec.name}: {kind} {name} is {actual[name].type}; its contract says {expected}")
+        shape = actual[name].shape
+        fixed = zip(shape, tensor.axes, strict=False)
+        if len(shape) != len(tensor.axes) or any(type(s) is type(a) is int and s != a for s, a in fixed):
+            raise EngineError(f"graph {spec.name}: {kind} {name} is {shape}; its contract says {list(tensor.axes)}")
 
 
-def _first_line(error: Exception) -> str:
+def _few(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+
+
+def first_line(error: Exception) -> str:
+    """What a library's exception says, without its stack of causes."""
     return str(error).strip().split("\n", 1)[0]

@@ -13,7 +13,7 @@ from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec
 from edgernn.errors import BundleError, ContractError
 from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
-from edgernn.runtime.stream import Stream
+from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import Sampler
 from edgernn.tokenizer import Tokenizer
 
@@ -40,6 +40,8 @@ class Model:
         self.manifest: Manifest = manifest
         self.contract: Contract = manifest.contract
         self.tokenizer: Tokenizer | None = bundle.tokenizer()
+        if self.tokenizer is not None:
+            _check_text(self.contract, len(self.tokenizer))
         self._engines: dict[str, tuple[GraphSpec, Engine]] = {
             spec.name: (spec, engine(bundle.graph(spec.name), spec)) for spec in self.contract.graphs
         }
@@ -94,13 +96,14 @@ class Model:
         values = {name: made[source.graph][source.output] for name, source in sources.items()}
         given = [condition.name for condition in spec.conditions if condition.source is None]
         self._check_given(inputs, spec, given, list(made))
-        values.update((name, inputs[name]) for name in given)
+        values.update((name, np.array(inputs[name])) for name in given)  # the caller may go on to use its own
         conditions = {condition.name: values[condition.name] for condition in spec.conditions}
         sizes: dict[str, int] = {}
         for tensor in (*spec.conditions, *spec.states):
             if tensor.name in values:
                 tensor.check(values[tensor.name], sizes)
-        sizes.setdefault(BATCH, batch)
+        if sizes.setdefault(BATCH, batch) < 1:
+            raise ContractError(f"a batch of {batch} streams cannot begin")
         return conditions, State({s.name: self._initial(s, values, sizes) for s in spec.states})
 
     def stream(
@@ -145,10 +148,22 @@ def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
     return made
 
 
+def _check_text(contract: Contract, vocabulary: int) -> None:
+    """Raise BundleError unless every graph that reads and predicts tokens does so with this vocabulary."""
+    for graph in contract.graphs:
+        tokens = [spec for spec in graph.inputs if spec.name == TOKEN]
+        logits = [spec for spec in graph.outputs if spec.name == LOGITS]
+        if not (tokens and logits):
+            continue
+        fits = (tokens[0].axes, tokens[0].bound, logits[0].axes) == ((BATCH,), vocabulary, (BATCH, vocabulary))
+        if not fits:
+            raise BundleError(f"graph {graph.name} does not read and predict the {vocabulary} tokens of the tokenizer")
+
+
 def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:
     try:
         tensor = np.load(io.BytesIO(bundle.files[file]), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, MemoryError) as error:
         raise BundleError(f"{file} is not a .npy file: {error}") from None
     if not isinstance(tensor, np.ndarray) or tensor.dtype != spec.numpy_dtype:
         raise BundleError(f"{file} is no {spec.dtype} tensor, as state {spec.name} says")

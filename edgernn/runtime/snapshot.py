@@ -15,9 +15,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ _MAGIC = b"edgernn\0"
 _VERSION = 1
 _PREFIX = struct.Struct("<8sII")
 _DIGEST_SIZE = 32
+_MAX_AXES = 16
+_WORD = re.compile(r"[0-9a-f]{16}")
 _GROUPS = ("state", "conditions", "initial", "logits")
 _KEYS = {"digest", "precision", "graph", "sampler", "seed", "generator", "tail", "tensors"}
 
@@ -67,7 +70,7 @@ class Snapshot:
                 "digest": self.digest,
                 "precision": self.precision,
                 "graph": self.graph,
-                "sampler": asdict(self.sampler) | {"seed": None},
+                "sampler": {"temperature": self.sampler.temperature, "top_k": self.sampler.top_k},
                 "seed": f"{self.seed:016x}",
                 "generator": f"{self.generator:016x}",
                 "tail": self.tail,
@@ -85,15 +88,18 @@ class Snapshot:
     @classmethod
     def from_bytes(cls, data: bytes) -> Snapshot:
         """Read what `to_bytes` wrote. Raises SnapshotError for anything else."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise SnapshotError(f"a snapshot is bytes, not {type(data).__name__}")
         try:
-            header, payload = _split(data)
+            header, payload = _split(bytes(data))
             groups = _tensors(header["tensors"], payload)
+            seed = _word(header["seed"])
             return cls(
                 digest=records.text(header["digest"], "digest"),
                 precision=records.text(header["precision"], "precision"),
                 graph=records.text(header["graph"], "graph"),
-                sampler=_sampler(header["sampler"]),
-                seed=_word(header["seed"]),
+                sampler=_sampler(header["sampler"], seed),
+                seed=seed,
                 generator=_word(header["generator"]),
                 tail=[records.integer(token, "tail") for token in records.items(header["tail"], "tail")],
                 state=State(groups["state"]),
@@ -135,7 +141,8 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
         shape = [records.integer(size, "shape") for size in records.items(values["shape"], "shape")]
         dtype = np.dtype(values["dtype"])
         count = math.prod(shape)
-        if offset + count * dtype.itemsize > len(payload):
+        # The sum too: numpy refuses a shape like (0, 10**30), which has no elements.
+        if len(shape) > _MAX_AXES or sum(shape) > len(payload) or offset + count * dtype.itemsize > len(payload):
             raise FormatError("its tensors are cut short")
         array = np.frombuffer(payload, dtype.newbyteorder("<"), count, offset).astype(dtype).reshape(shape)
         groups[values["group"]][records.text(values["name"], "a tensor's name")] = array
@@ -145,17 +152,15 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
     return groups
 
 
-def _sampler(value: Any) -> Sampler:
-    values = records.record(value, "sampler", {"temperature", "top_k", "seed"})
-    temperature = values["temperature"]
-    if not isinstance(temperature, int | float):
-        raise FormatError(f"temperature: {temperature!r} is not a number")
-    return Sampler(temperature, records.integer(values["top_k"], "top_k"))
+def _sampler(value: Any, seed: int) -> Sampler:
+    values = records.record(value, "sampler", {"temperature", "top_k"})
+    return Sampler(
+        records.number(values["temperature"], "temperature"), records.integer(values["top_k"], "top_k"), seed
+    )
 
 
 def _word(value: Any) -> int:
     digits = records.text(value, "a 64-bit word")
-    try:
-        return int(digits, 16) & ((1 << 64) - 1)
-    except ValueError:
-        raise FormatError(f"{digits!r} is not 16 hexadecimal digits") from None
+    if not _WORD.fullmatch(digits):
+        raise FormatError(f"{digits[:20]!r} is not 16 hexadecimal digits")
+    return int(digits, 16)

@@ -36,27 +36,29 @@ class Stream:
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
         self._state = self._initial
+        self._logits: Array | None = None
         self._seed = int.from_bytes(os.urandom(8)) if sampler.seed is None else sampler.seed
         self.reset()
 
     @property
     def state(self) -> State:
-        """The state after the last step."""
-        return self._state
+        """The state after the last step, to look at."""
+        return State(_read_only(self._state))
 
     @property
     def conditions(self) -> Mapping[str, Array]:
-        """What stays the same for the life of the stream."""
-        return self._conditions
+        """What stays the same for the life of the stream, to look at."""
+        return _read_only(self._conditions)
 
     @property
     def logits(self) -> Array | None:
-        """Scores (vocabulary,) of the next token, or None before the first token."""
-        return self._logits
+        """Scores (vocabulary,) of the next token, to look at, or None before the first token."""
+        return None if self._logits is None else _read_only({LOGITS: self._logits})[LOGITS]
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step and carry the state: the outputs by name. Raises ContractError for inputs that do not fit."""
         outputs, self._state = self.model.step(inputs, self._state, conditions=self._conditions, graph=self._graph)
+        self._logits = outputs[LOGITS][0] if LOGITS in outputs else None
         return outputs
 
     def prefill(self, prompt: str | Ids) -> None:
@@ -85,7 +87,7 @@ class Stream:
     def reset(self) -> None:
         """Go back to the beginning: initial state, no text, the random generator at its seed."""
         self._state = self._initial
-        self._logits: Array | None = None
+        self._logits = None
         self._generator = Generator(self._seed)
         self._decoder = self._new_decoder([])
 
@@ -156,7 +158,7 @@ class Stream:
         return self.sampler(logits, self._generator)
 
     def _consume(self, token: int) -> None:
-        self._logits = self.step({TOKEN: np.array([token], np.int64)})[LOGITS][0]
+        self.step({TOKEN: np.array([token], np.int64)})
 
     def _text(self, token: int) -> str:
         assert self._decoder is not None
@@ -183,3 +185,10 @@ class Stream:
         size = 0 if self.model.tokenizer is None else len(self.model.tokenizer)
         if any(token >= size for token in saved.tail):
             raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{size - 1}")
+
+
+def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    views = {name: array.view() for name, array in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views

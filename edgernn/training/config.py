@@ -12,6 +12,7 @@ from edgernn.errors import ConfigError, FormatError
 __all__ = ["TrainingConfig"]
 
 _SIZES = ("lanes", "chunk", "evaluations")
+_MAX = 1_000_000
 _LIMITS = ("steps", "passes", "minutes")
 
 
@@ -20,7 +21,7 @@ class TrainingConfig:
     """Settings of one training; the names are those of the command line's options.
 
     lanes, chunk: parallel readers of the text, and tokens between two detachments of the carried state.
-    steps, passes, minutes: exactly one says where training ends.
+    steps, passes, minutes: training ends at whichever comes first.
     learning_rate: the peak of one cycle that rises over the first `warmup` part and falls as a cosine.
     clip: bound of the gradient's norm.
     evaluations: how many times the held-out text is looked at and a checkpoint written.
@@ -41,30 +42,40 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         for option in _SIZES:
-            self._require(option, isinstance(getattr(self, option), int) and getattr(self, option) >= 1, "at least 1")
+            size = getattr(self, option)
+            self._require(option, type(size) is int and 1 <= size <= _MAX, "a whole number from 1 to a million")
         limits = [option for option in _LIMITS if getattr(self, option) is not None]
-        if len(limits) != 1:
-            raise ConfigError(f"training ends by one of --steps, --passes and --minutes, not by {len(limits)} of them")
-        limit = getattr(self, limits[0])
-        self._require(limits[0], math.isfinite(limit) and limit > 0, "above 0")
-        self._require("learning_rate", 0 < self.learning_rate < math.inf, "above 0")
+        if not limits:
+            raise ConfigError("training needs an end: --steps, --passes or --minutes")
+        for option in limits:
+            self._require(option, 0 < getattr(self, option) <= _MAX, "above 0")
+        self._require("steps", self.steps is None or type(self.steps) is int, "a whole number")
+        self._require("learning_rate", 0 < self.learning_rate <= _MAX, "above 0")
         self._require("warmup", 0 <= self.warmup < 1, "within 0..1")
-        self._require("weight_decay", 0 <= self.weight_decay < math.inf, "at least 0")
-        self._require("clip", 0 < self.clip < math.inf, "above 0")
-        self._require("seed", isinstance(self.seed, int) and 0 <= self.seed < 2**63, "a whole number of at least 0")
+        self._require("weight_decay", 0 <= self.weight_decay <= _MAX, "at least 0")
+        self._require("clip", 0 < self.clip <= _MAX, "above 0")
+        self._require("seed", type(self.seed) is int and 0 <= self.seed < 2**63, "a whole number of at least 0")
 
     @classmethod
     def of(cls, **settings: Any) -> TrainingConfig:
-        """The default settings but for these; a limit by steps or minutes takes the place of the one by passes."""
+        """The default settings but for these; a limit by steps or minutes takes the place of the one by passes.
+
+        Raises ConfigError for a setting that does not exist.
+        """
+        if unknown := sorted(settings.keys() - cls.__dataclass_fields__.keys()):
+            raise ConfigError(f"there is no training setting {unknown[0]!r}")
         if {"steps", "minutes"} & settings.keys():
             settings = {"passes": None, **settings}
         return cls(**settings)
 
-    def total_steps(self, steps_per_pass: int) -> int | None:
-        """Optimiser steps in all, or None where time is the limit."""
+    def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
+        """How much of the training is done after `step` steps and `seconds`: it ends at 1."""
+        done = [seconds / (60 * self.minutes)] if self.minutes is not None else []
         if self.steps is not None:
-            return self.steps
-        return None if self.passes is None else max(1, round(self.passes * steps_per_pass))
+            done.append(step / self.steps)
+        if self.passes is not None:
+            done.append(step / max(1, round(self.passes * steps_per_pass)))
+        return max(done)
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate once `progress`, 0 to 1, of the training is done."""
@@ -88,4 +99,4 @@ class TrainingConfig:
 
     def _require(self, option: str, holds: bool, bound: str) -> None:
         if not holds:
-            raise ConfigError(f"--{option.replace('_', '-')} {getattr(self, option)} is not {bound}")
+            raise ConfigError(f"--{option.replace('_', '-')} {str(getattr(self, option))[:40]} is not {bound}")

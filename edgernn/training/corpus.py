@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from edgernn import records
 from edgernn.errors import CorpusError
 from edgernn.textfile import read_text
 
-__all__ = ["STDLIB", "Corpus", "load_corpus"]
+__all__ = ["STDLIB", "Corpus", "CorpusRecord", "load_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 _STDLIB_CHARS = 4_000_000
@@ -29,9 +32,44 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """Digest of both parts, by which a resumed run knows its corpus again."""
-        digest = hashlib.sha256(self.train.encode("utf-8", "surrogatepass"))
-        digest.update(b"\0" + self.held_out.encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256(self.train.encode())
+        digest.update(b"\0" + self.held_out.encode())
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class CorpusRecord:
+    """Where a run's corpus is found again, and by what it is known."""
+
+    name: str
+    held_out: str
+    sha256: str
+    train_chars: int
+    held_out_chars: int
+
+    @classmethod
+    def of(cls, corpus: Corpus, held_out: str) -> CorpusRecord:
+        """The record of `corpus`, split by `held_out`; files by their absolute paths."""
+        name = corpus.name if corpus.name == STDLIB else os.path.abspath(corpus.name)
+        held_out = os.path.abspath(held_out) if _fraction(held_out) is None else held_out
+        return cls(name, held_out, corpus.sha256, len(corpus.train), len(corpus.held_out))
+
+    @classmethod
+    def from_json(cls, value: Any) -> CorpusRecord:
+        """Read what a run's configuration holds. Raises FormatError for anything else."""
+        values = records.record(value, "the corpus", set(cls.__dataclass_fields__))
+        return cls(
+            records.text(values["name"], "name"),
+            records.text(values["held_out"], "held_out"),
+            records.text(values["sha256"], "sha256"),
+            records.integer(values["train_chars"], "train_chars"),
+            records.integer(values["held_out_chars"], "held_out_chars"),
+        )
+
+    def without_paths(self) -> dict[str, Any]:
+        """For a bundle: which folder the files were in is nobody's business."""
+        held_out = self.held_out if _fraction(self.held_out) is not None else Path(self.held_out).name
+        return {**asdict(self), "name": Path(self.name).name, "held_out": held_out}
 
 
 def load_corpus(name: str, held_out: str = "0.1") -> Corpus:

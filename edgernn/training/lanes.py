@@ -43,19 +43,14 @@ class Lanes:
 
     def __init__(self, tokens: Tokens, lanes: int, chunk: int, seed: int) -> None:
         """Raises CorpusError for a text shorter than one chunk; one too short for all lanes gets fewer."""
-        self.check(len(tokens), chunk)
+        if len(tokens) < chunk + 1:
+            raise CorpusError(
+                f"the training text has {len(tokens)} tokens, fewer than one chunk needs ({chunk + 1}): "
+                "give more text or a smaller --chunk"
+            )
         self.lanes = min(lanes, (len(tokens) - 1) // chunk)
         self.chunks_per_pass = (len(tokens) - 1) // self.lanes // chunk
         self._tokens, self._chunk, self._seed = tokens, chunk, seed
-
-    @staticmethod
-    def check(tokens: int, chunk: int) -> None:
-        """Raise CorpusError unless a text of so many tokens fills a chunk."""
-        if tokens < chunk + 1:
-            raise CorpusError(
-                f"the training text has {tokens} tokens, fewer than one chunk needs ({chunk + 1}): "
-                "give more text or a smaller --chunk"
-            )
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """Chunk `start` and all after it, without end."""

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgernn.atomic import check_free
-from edgernn.errors import RunError, TrainingError
+from edgernn import records
+from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.score import Score
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import Corpus, load_corpus
+from edgernn.training.corpus import Corpus, CorpusRecord, load_corpus
 from edgernn.training.evaluation import HeldOut
 from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
-from edgernn.training.run import CHECKPOINT, CONFIG, WEIGHTS, Run, load_weights
+from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, check_tensors
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
@@ -61,12 +61,11 @@ class Trainer:
         config = run.training
         torch.manual_seed(config.seed)
         self.run = run
-        self.model = LanguageModel(run.model)
+        self.model = _build(run.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        vocabulary = run.model.vocabulary
-        tokens: Tokens = pack(run.tokenizer.encode(corpus.train), vocabulary)
+        tokens: Tokens = pack(run.tokenizer.encode(corpus.train), run.model.vocabulary)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed)
         self._held_out = HeldOut(run.tokenizer, corpus.held_out)
         self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
@@ -93,12 +92,14 @@ class Trainer:
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
         config = TrainingConfig.of(**training)
-        check_free(out, overwrite=overwrite, marker=CONFIG)
+        Run.check_free(out, overwrite=overwrite)
         text = load_corpus(corpus, held_out)
         tokenizer = Tokenizer.characters(text.train)
-        shape = LanguageConfig(len(tokenizer), **model)
-        Lanes.check(len(text.train), config.chunk)
-        return cls(Run.create(out, shape, config, text, held_out, tokenizer, overwrite=overwrite), text)
+        shape = LanguageConfig.of(len(tokenizer), **model)
+        trainer = cls(Run(out, shape, config, CorpusRecord.of(text, held_out), tokenizer), text)
+        with trainer.run.create(overwrite=overwrite) as run:
+            trainer.save(run)
+        return trainer
 
     @classmethod
     def resume(cls, path: Path) -> Trainer:
@@ -107,13 +108,12 @@ class Trainer:
         Raises RunError if the corpus is not the one that the run was begun with, or the checkpoint does not fit.
         """
         run = Run.load(path)
-        corpus = load_corpus(run.corpus["name"], run.corpus["held_out"])
-        if corpus.sha256 != run.corpus["sha256"]:
-            raise RunError(
-                f"{corpus.name} has changed since {run.path} was begun: a run goes on with its own text only"
-            )
+        tensors, about = run.read(CHECKPOINT)
+        corpus = load_corpus(run.corpus.name, run.corpus.held_out)
+        if corpus.sha256 != run.corpus.sha256:
+            raise RunError(f"{corpus.name} has changed since {path} was begun: a run goes on with its own text only")
         trainer = cls(run, corpus)
-        trainer._restore(*run.read(CHECKPOINT))
+        trainer._restore(tensors, about)
         return trainer
 
     def fit(self) -> Iterator[Stepped | Evaluated]:
@@ -121,26 +121,31 @@ class Trainer:
 
         Raises TrainingError if the loss is not a number; the last good checkpoint stays.
         """
-        if self.step == 0:
-            self._write()
-        total = self.run.training.total_steps(self.lanes.chunks_per_pass)
         begun, since = self.seconds, time.perf_counter()
-        training_seconds, steps = 0.0, 0
+        learning, steps = 0.0, 0
         for chunk in self.lanes.chunks(self.step):
-            progress = self._progress(total)
-            if progress >= 1:
+            if self._progress() >= 1:
                 break
             before = time.perf_counter()
-            nats = self._learn(chunk, self.run.training.learning_rate_at(progress))
+            nats = self._learn(chunk, self.run.training.learning_rate_at(self._progress()))
             now = time.perf_counter()
             self.step, steps = self.step + 1, steps + 1
-            self.seconds, training_seconds = begun + now - since, training_seconds + now - before
-            progress = self._progress(total)
-            rate = self._chars_per_step * steps / training_seconds
-            yield Stepped(self.step, min(progress, 1.0), nats, rate, self.seconds)
+            self.seconds, learning = begun + now - since, learning + now - before
+            progress = self._progress()
+            yield Stepped(self.step, min(progress, 1.0), nats, self._chars_per_step * steps / learning, self.seconds)
             if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
                 yield self._evaluate(progress)
                 self.seconds = begun + time.perf_counter() - since
+
+    def save(self, run: Run | None = None) -> None:
+        """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
+        about = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "evaluations": self._evaluations,
+            "nats_per_char": self.best if math.isfinite(self.best) else None,
+        }
+        (run or self.run).write(CHECKPOINT, self._tensors(), about)
 
     @property
     def parameters(self) -> int:
@@ -151,12 +156,8 @@ class Trainer:
         """The run's best weights on the whole held-out text, as one stream."""
         return self._held_out.score(self.run.network())
 
-    def _progress(self, total: int | None) -> float:
-        if total is not None:
-            return self.step / total
-        minutes = self.run.training.minutes
-        assert minutes is not None
-        return self.seconds / (60 * minutes)
+    def _progress(self) -> float:
+        return self.run.training.progress(self.step, self.seconds, self.lanes.chunks_per_pass)
 
     def _learn(self, chunk: Chunk, learning_rate: float) -> float:
         """One step of the optimiser: mean nats per token."""
@@ -189,41 +190,57 @@ class Trainer:
         lines = [line for line in self.run.metrics() if line["step"] < self.step]
         line = {"step": self.step, "seconds": round(self.seconds, 3), "nats_per_char": score.nats_per_char}
         self.run.write_metrics([*lines, line])
-        self._write(best=best)
+        if best:
+            about = {"step": self.step, "nats_per_char": score.nats_per_char}
+            self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
+        self.save()
         return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds)
 
-    def _write(self, *, best: bool = True) -> None:
-        """Write the checkpoint, and the weights if they are the best."""
-        about = {"step": self.step, "nats_per_char": self.best if math.isfinite(self.best) else None}
-        if best:
-            self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
-        about |= {"seconds": self.seconds, "evaluations": self._evaluations}
-        self.run.write(CHECKPOINT, self._tensors(), about)
-
     def _tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint keeps but for the counters."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, values in self.optimizer.state_dict()["state"].items():
+        moments = self.optimizer.state_dict()["state"]
+        for index, parameter in enumerate(self.model.parameters()):
+            values = moments.get(index) or _no_moments(parameter)
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         tensors |= {f"state.{index}": value.contiguous() for index, value in enumerate(self._state)}
         return {**tensors, "generator": torch.get_rng_state()}
 
     def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         path = self.run.path / CHECKPOINT
-        load_weights(self.model, _under("model.", tensors), path)
-        optimizer = self.optimizer.state_dict()
+        check_tensors(tensors, self._tensors(), path)
+        try:
+            self.step = records.integer(about.get("step"), "step")
+            self.seconds = records.number(about.get("seconds"), "seconds")
+            self._evaluations = records.integer(about.get("evaluations"), "evaluations")
+            best = about.get("nats_per_char")
+            self.best = math.inf if best is None else records.number(best, "nats_per_char")
+            if (self.run.path / WEIGHTS).exists():  # an evaluation that was cut off before its checkpoint
+                self.best = min(self.best, records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best"))
+            torch.set_rng_state(tensors["generator"])
+        except (FormatError, RuntimeError) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        self.model.load_state_dict(_under("model.", tensors))
+        state: dict[int, dict[str, Tensor]] = {}
         for key, value in _under("optimizer.", tensors).items():
             index, name = key.split(".")
-            optimizer["state"].setdefault(int(index), {})[name] = value
-        try:
-            self.optimizer.load_state_dict(optimizer)
-            torch.set_rng_state(tensors["generator"])
-            self.step, self._evaluations = about["step"], about["evaluations"]
-            self.seconds, best = about["seconds"], about["nats_per_char"]
-        except (KeyError, ValueError, RuntimeError, TypeError) as error:
-            raise RunError(f"{path} does not fit the run: {error}") from None
-        self.best = math.inf if best is None else best
-        state = _under("state.", tensors)
-        self._state = tuple(state[str(index)] for index in range(len(state)))
+            state.setdefault(int(index), {})[name] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self._state = tuple(tensors[f"state.{index}"] for index in range(len(self._state)))
+        self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
+
+
+def _build(config: LanguageConfig) -> LanguageModel:
+    try:
+        return LanguageModel(config)
+    except RuntimeError as error:  # torch's word for no memory
+        raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}") from None
+
+
+def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
+    """What AdamW knows of a parameter before its first step."""
+    zeros = torch.zeros_like(parameter)
+    return {"step": torch.zeros(()), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

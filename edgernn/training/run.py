@@ -1,6 +1,6 @@
 """A run: the directory of one training. It can be resumed exactly and holds no pickle.
 
-config.json              format, task, model, training and corpus
+config.json              format, task, model, training, corpus, and the digest of the tokenizer
 tokenizer.json
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
@@ -9,8 +9,11 @@ metrics.jsonl            a line for each evaluation
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +23,14 @@ from torch import Tensor
 
 import edgernn
 from edgernn import records
-from edgernn.atomic import new_directory, replace_file
-from edgernn.errors import EdgeRNNError, FormatError, RunError
+from edgernn.atomic import check_free, new_directory, replace_file
+from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import Corpus
+from edgernn.training.corpus import CorpusRecord
 
-__all__ = ["CONFIG", "FORMAT", "Run"]
+__all__ = ["CHECKPOINT", "FORMAT", "WEIGHTS", "Run", "check_tensors"]
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -35,6 +38,7 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS}
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
@@ -45,42 +49,39 @@ class Run:
     path: Path
     model: LanguageConfig
     training: TrainingConfig
-    corpus: dict[str, Any]
+    corpus: CorpusRecord
     tokenizer: Tokenizer
 
-    @classmethod
-    def create(
-        cls,
-        path: Path,
-        model: LanguageConfig,
-        training: TrainingConfig,
-        corpus: Corpus,
-        held_out: str,
-        tokenizer: Tokenizer,
-        *,
-        overwrite: bool = False,
-    ) -> Run:
-        """Write a new run that has not begun. Raises OutputExistsError where something stands already."""
-        about = {
-            "name": corpus.name,
-            "held_out": held_out,
-            "sha256": corpus.sha256,
-            "train_chars": len(corpus.train),
-            "held_out_chars": len(corpus.held_out),
-        }
+    @staticmethod
+    def check_free(path: Path, *, overwrite: bool) -> None:
+        """Raise OutputExistsError unless a run may be written at `path`, and ConfigError for an impossible name."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
+        check_free(path, overwrite=overwrite, owns=_owns)
+
+    @contextmanager
+    def create(self, *, overwrite: bool = False) -> Iterator[Run]:
+        """Write the run anew; the block fills in its first files, and the run appears when it ends.
+
+        Raises OutputExistsError where something stands already.
+        """
+        tokenizer = self.tokenizer.to_json().encode()
         config = {
             "format": FORMAT,
             "edgernn": edgernn.__version__,
             "task": LanguageModel.task,
-            "model": model.to_json(),
-            "training": training.to_json(),
-            "corpus": about,
+            "model": self.model.to_json(),
+            "training": self.training.to_json(),
+            "corpus": asdict(self.corpus),
+            "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
         }
-        with new_directory(path, overwrite=overwrite, marker=CONFIG) as directory:
-            (directory / CONFIG).write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            (directory / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        with new_directory(self.path, overwrite=overwrite, owns=_owns) as directory:
+            (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            (directory / TOKENIZER).write_bytes(tokenizer)
             (directory / METRICS).touch()
-        return cls(path, model, training, about, tokenizer)
+            yield replace(self, path=directory)
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
@@ -89,18 +90,16 @@ class Run:
         if not (path / CONFIG).is_file():
             raise RunError(f"{path} is not a run: it has no {CONFIG}")
         try:
-            config = records.mapping(records.parse((path / CONFIG).read_bytes(), CONFIG), CONFIG)
-            if config.get("format") != FORMAT:
-                raise FormatError(
-                    f"{CONFIG} has format {config.get('format')!r}; this edgernn reads format {FORMAT}: train it again"
-                )
-            config = records.record(config, CONFIG, {"format", "edgernn", "task", "model", "training", "corpus"})
+            config = _config((path / CONFIG).read_bytes())
+            tokenizer = (path / TOKENIZER).read_bytes()
+            if hashlib.sha256(tokenizer).hexdigest() != config["tokenizer_sha256"]:
+                raise FormatError(f"{TOKENIZER} was changed: its SHA-256 is not the one in {CONFIG}")
             return cls(
                 path,
                 LanguageConfig.from_json(config["model"]),
                 TrainingConfig.from_json(config["training"]),
-                records.mapping(config["corpus"], "corpus"),
-                Tokenizer.from_json((path / TOKENIZER).read_text(encoding="utf-8")),
+                CorpusRecord.from_json(config["corpus"]),
+                Tokenizer.from_json(tokenizer.decode()),
             )
         except OSError as error:
             raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from None
@@ -111,7 +110,8 @@ class Run:
         """The network with the run's best weights, ready to evaluate or export."""
         model = LanguageModel(self.model)
         tensors, _ = self.read(WEIGHTS)
-        load_weights(model, tensors, self.path / WEIGHTS)
+        check_tensors(tensors, dict(model.state_dict()), self.path / WEIGHTS)
+        model.load_state_dict(tensors)
         return model.eval()
 
     def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -123,32 +123,64 @@ class Run:
         """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
         path = self.path / name
         if not path.is_file():
-            raise RunError(f"{path} is missing: the training stopped before its first checkpoint; train it again")
+            raise RunError(
+                f"{path} is missing: the training stopped before its first evaluation; "
+                f"go on with: edgernn train language --resume {self.path}"
+            )
         try:
             with safetensors.safe_open(path, framework="pt") as file:
-                metadata = json.loads(file.metadata()[_METADATA])
+                metadata = records.mapping(records.parse(file.metadata()[_METADATA].encode(), name), name)
                 return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
-        except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The evaluations so far."""
-        lines = (self.path / METRICS).read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        """The evaluations so far. Raises RunError if the log is damaged."""
+        path = self.path / METRICS
+        try:
+            lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
+            for line in lines:
+                records.integer(line.get("step"), "step")
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        except FormatError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        return lines
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace the log of evaluations."""
         replace_file(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
 
-def load_weights(model: LanguageModel, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load `tensors` into `model`. Raises RunError naming the first tensor that does not fit."""
-    expected = model.state_dict()
-    if missing := sorted(expected.keys() ^ tensors.keys()):
-        raise RunError(f"{path} does not fit the run's model: {missing[0]} is in one and not in the other")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
+def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+    """Raise RunError naming the first of `tensors` whose name, shape or type is not that of `expected`."""
+    if strangers := sorted(expected.keys() ^ tensors.keys()):
+        raise RunError(f"{path} does not fit the run's model: {strangers[0]} is in one and not in the other")
+    for name, tensor in sorted(tensors.items()):
+        other = expected[name]
+        if (tensor.shape, tensor.dtype) != (other.shape, other.dtype):
             raise RunError(
-                f"{path} does not fit the run's model: {name} is {list(tensor.shape)}, not {list(expected[name].shape)}"
+                f"{path} does not fit the run's model: {name} is {tensor.dtype} {list(tensor.shape)}, "
+                f"not {other.dtype} {list(other.shape)}"
             )
-    model.load_state_dict(tensors)
+
+
+def _config(data: bytes) -> dict[str, Any]:
+    config = records.mapping(records.parse(data, CONFIG), CONFIG)
+    version = config.get("format")
+    if type(version) is not int or version != FORMAT:
+        raise FormatError(f"{CONFIG} has format {version!r}; this edgernn reads format {FORMAT}: train it again")
+    keys = {"format", "edgernn", "task", "model", "training", "corpus", "tokenizer_sha256"}
+    config = records.record(config, CONFIG, keys)
+    if config["task"] != LanguageModel.task:
+        raise FormatError(f"{CONFIG} has the task {str(config['task'])[:40]!r}, which this edgernn does not know")
+    return config
+
+
+def _owns(directory: Path) -> bool:
+    """Whether every file in `directory` belongs to the run there, in whatever state or version that is."""
+    try:
+        config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
+    except (OSError, FormatError):
+        return False
+    return {"format", "edgernn", "training"} <= config.keys() and {p.name for p in directory.iterdir()} <= _FILES

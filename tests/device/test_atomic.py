@@ -1,13 +1,19 @@
+import os
 from pathlib import Path
 
 import pytest
 
+from edgernn import atomic
 from edgernn.atomic import new_directory, replace_file
 from edgernn.errors import OutputExistsError
 
 
+def owns(directory: Path) -> bool:
+    return listing(directory) == ["mark"]
+
+
 def write(path: Path, text: str, **options: bool) -> None:
-    with new_directory(path, overwrite=options.get("overwrite", False), marker="mark") as directory:
+    with new_directory(path, overwrite=options.get("overwrite", False), owns=owns) as directory:
         (directory / "mark").write_text(text)
         if options.get("fail"):
             raise ValueError
@@ -44,7 +50,7 @@ def test_an_existing_directory_is_kept_unless_told(tmp_path):
 def test_a_foreign_directory_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("dear")
-    with pytest.raises(OutputExistsError, match="home holds no mark"):
+    with pytest.raises(OutputExistsError, match="home holds files that edgernn did not write"):
         write(tmp_path / "home", "two", overwrite=True)
     (tmp_path / "file").write_text("dear")
     with pytest.raises(OutputExistsError, match="file exists and is not a directory"):
@@ -62,3 +68,47 @@ def test_a_file_is_replaced_whole(tmp_path):
     with pytest.raises(FileNotFoundError):
         replace_file(tmp_path / "none" / "f", b"three")
     assert listing(tmp_path) == ["f"]
+
+
+def test_an_interrupted_swap_puts_the_old_directory_back(tmp_path, monkeypatch):
+    write(tmp_path / "b", "one")
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    rename = Path.rename
+
+    def interrupted(self, to):
+        if self.name.startswith(".b.") and not self.name.endswith(".old"):
+            raise KeyboardInterrupt
+        return rename(self, to)
+
+    monkeypatch.setattr(Path, "rename", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "b", "two", overwrite=True)
+    assert (tmp_path / "b" / "mark").read_text() == "one"
+    assert listing(tmp_path) == ["b"]
+
+
+def test_without_an_exchange_the_swap_takes_two_steps(tmp_path, monkeypatch):
+    monkeypatch.setattr(atomic, "_exchange", lambda one, other: False)
+    write(tmp_path / "b", "one")
+    write(tmp_path / "b", "two", overwrite=True)
+    assert (tmp_path / "b" / "mark").read_text() == "two"
+    assert listing(tmp_path) == ["b"]
+
+
+def test_a_directory_that_appears_meanwhile_is_left_alone(tmp_path):
+    slow = new_directory(tmp_path / "b", overwrite=False, owns=owns)
+    (slow.__enter__() / "mark").write_text("slow")
+    write(tmp_path / "b", "fast")
+    with pytest.raises(OutputExistsError, match="appeared meanwhile"):
+        slow.__exit__(None, None, None)
+    assert (tmp_path / "b" / "mark").read_text() == "fast"
+    assert listing(tmp_path) == ["b"]
+
+
+def test_content_reaches_the_disk_before_its_name_does(tmp_path, monkeypatch):
+    calls = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: (calls.append("fsync"), fsync(fd)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (calls.append("replace"), replace(a, b)))
+    replace_file(tmp_path / "f", b"one")
+    assert calls == ["fsync", "replace", "fsync"]

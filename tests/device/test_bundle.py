@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tiny import TinyLanguage, manifest
 
 from edgernn.bundle import MANIFEST, Bundle, new_bundle
+from edgernn.contract import Contract
 from edgernn.errors import BundleError, EdgeRNNError, FormatError, OutputExistsError
 from edgernn.runtime import Model
 
@@ -50,7 +51,9 @@ def test_a_missing_file_is_named(copy):
         Bundle.load(copy)
 
 
-@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret", "..\\secret", "c:secret", "", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["../secret", "/etc/hostname", "a/../../secret", "..\\secret", "c:secret", "", "a\0b", "\ud800", "a" * 300]
+)
 def test_a_path_that_leaves_the_bundle_is_refused(copy, name):
     (copy.parent / "secret").write_text("x")
     edit(copy, lambda values: values["files"].update({name: values["files"]["step.onnx"]}))
@@ -72,8 +75,13 @@ def test_a_link_that_leaves_the_bundle_is_refused(copy):
         (lambda v: v.pop("contract"), "lacks 'contract'"),
         (lambda v: v.update(surprise=1), "unknown 'surprise'"),
         (lambda v: v.update(digest="short"), "digest 'short'"),
-        (lambda v: v.update(graphs={"other": "step.onnx"}), "the contract has"),
+        (lambda v: v.update(graphs={"other": "step.onnx"}), "not those of the contract"),
         (lambda v: v["files"].pop("step.onnx"), "does not list step.onnx"),
+        (lambda v: v.update(format=True), "format True"),
+        (lambda v: v["contract"]["graphs"][0]["inputs"][0].update(bound=True), "bound True"),
+        (lambda v: v["contract"]["graphs"][0]["states"][0].update(input=""), "'' is no name for the input"),
+        (lambda v: v["contract"]["graphs"][0]["states"][0].update(axes=[10**30]), "neither a name nor a size"),
+        (lambda v: v["contract"]["graphs"][0]["states"][0].update(axes=[2**30, 2**30]), "elements a stream"),
         (lambda v: v["files"]["step.onnx"].update(bytes=-1), "-1 is not a whole number"),
         (lambda v: v["contract"]["graphs"][0].update(states=[{"name": "h"}]), "lacks 'axes'"),
         (lambda v: v["contract"]["graphs"][0]["states"][0].update(axes=[1, {}]), "neither a name nor a size"),
@@ -107,6 +115,49 @@ def test_a_graph_that_is_not_the_contracts_is_named(tiny, tmp_path):
         writer.finish(manifest(type(tiny.contract).from_json(contract), {"step": "step.onnx"}))
     with pytest.raises(EdgeRNNError, match="has the inputs token, h_in, c_in; its contract says token, h_in"):
         Model.load(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda g: g["states"][0].update(axes=[1, "batch", 9]), r"h_in is \[1, 'batch', 8\]; its contract says"),
+        (lambda g: g["states"][0].update(axes=["batch", 8]), "h_in is"),
+        (lambda g: g["inputs"][0].update(dtype="int32"), r"token is tensor\(int64\)"),
+        (lambda g: g["inputs"][0].update(bound=99), "does not read and predict the 11 tokens"),
+        (lambda g: g["outputs"][0].update(axes=[11]), "does not read and predict the 11 tokens"),
+    ],
+)
+def test_a_contract_that_is_not_the_graphs_is_named(tiny, tmp_path, change, words):
+    contract = tiny.contract.to_json()
+    change(contract["graphs"][0])
+    path = tiny.write(tmp_path / "b", contract=Contract.from_json(contract))
+    with pytest.raises(EdgeRNNError, match=words):
+        Model.load(path)
+
+
+def test_links_that_lead_to_each_other_are_refused(copy):
+    (copy / "step.onnx").unlink()
+    (copy / "step.onnx").symlink_to(copy / "other")
+    (copy / "other").symlink_to(copy / "step.onnx")
+    with pytest.raises(BundleError, match=r"leads out of the bundle|is missing"):
+        Bundle.load(copy)
+
+
+def test_a_directory_in_place_of_a_file_is_named(copy):
+    (copy / "step.onnx").unlink()
+    (copy / "step.onnx").mkdir()
+    with pytest.raises(BundleError, match=r"step.onnx is missing"):
+        Bundle.load(copy)
+
+
+def test_overwriting_spares_what_is_not_a_bundles(copy, tiny):
+    (copy / "notes.txt").write_text("dear diary")
+    with (
+        pytest.raises(OutputExistsError, match="holds files that edgernn did not write"),
+        new_bundle(copy, overwrite=True),
+    ):
+        pass
+    assert (copy / "notes.txt").exists()
 
 
 def test_another_engines_bundle_is_refused(tiny, tmp_path):

@@ -86,11 +86,15 @@ def test_a_state_is_an_input_and_an_output():
         (lambda: TensorSpec("x", "float32", (BATCH, BATCH)), "batch axis twice"),
         (lambda: TensorSpec("x", "float32", (1,), bound=3), "bound 3"),
         (lambda: GraphSpec("g", (TensorSpec("x", "bool", ()),) * 2, ()), "input 'x' is declared twice"),
+        (
+            lambda: GraphSpec("g", (), (), (h,), (ConditionSpec("h", "bool", ()),)),
+            "condition or state 'h' is declared twice",
+        ),
         (lambda: Contract(()), "at least one graph"),
         (lambda: _sourced(FromGraph("nowhere", "y")), "no graph 'nowhere'"),
         (lambda: _sourced(FromGraph("encode", "z")), "no output 'z'"),
         (lambda: _sourced(FromGraph("encode", "y"), axes=(BATCH, 5)), r"h of graph step is float32\['batch', 5\]"),
-        (lambda: _sourced(FromGraph("step", "y")), "has a state of its own"),
+        (lambda: _sourced(FromGraph("step", "y")), "needs more than inputs to run"),
     ],
 )
 def test_impossible_contracts_are_refused(make, words):

@@ -62,6 +62,9 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
         ({"temperature": float("nan")}, "temperature nan"),
         ({"temperature": float("inf")}, "temperature inf"),
         ({"temperature": 1e-9}, "temperature 1e-09"),
+        ({"temperature": "hot"}, "temperature, top_k and seed are numbers"),
+        ({"temperature": 10**400}, "temperature, top_k and seed are numbers"),
+        ({"top_k": 1.5}, "temperature, top_k and seed are numbers"),
         ({"top_k": -1}, "top_k -1"),
         ({"seed": -1}, "seed -1"),
         ({"seed": 2**64}, "seed 18446744073709551616"),
@@ -70,3 +73,8 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
 def test_impossible_settings_are_named(settings, words):
     with pytest.raises(ConfigError, match=words):
         Sampler(**settings)
+
+
+def test_numpys_numbers_are_numbers():
+    sampler = Sampler(np.float32(0.5), np.int64(4), np.uint8(3))
+    assert [type(value) for value in (sampler.temperature, sampler.top_k, sampler.seed)] == [float, int, int]

@@ -86,7 +86,7 @@ def test_restoring_a_snapshot_is_going_on(model, prompt, sampler, count):
     expected = text(stream, 20)
     elsewhere = model.stream(Sampler(temperature=0))
     elsewhere.restore(saved)
-    assert elsewhere.sampler.temperature == sampler.temperature
+    assert elsewhere.sampler == sampler
     assert elsewhere.snapshot() == saved
     assert text(elsewhere, 20) == expected
     stream.restore(saved)
@@ -139,6 +139,39 @@ def test_text_comes_as_it_is_decided(model):
     three = list(islice(stream.decode(100), 3))
     assert "".join(three) == text(twin, 3)
     assert_same(stream, twin)
+
+
+def test_a_step_by_hand_counts_as_a_token(model, tiny):
+    by_hand, whole = model.stream(Sampler(seed=0)), model.stream(Sampler(seed=0))
+    by_hand.prefill("abc")
+    by_hand.step({"token": tiny.tokenizer.encode("h")})
+    whole.prefill("abch")
+    assert_same(by_hand, whole)
+
+
+def test_what_a_stream_shows_cannot_be_written_to(model):
+    stream = model.stream(Sampler(seed=0))
+    stream.prefill("abc")
+    for array in (stream.state["h"], stream.logits):
+        with pytest.raises(ValueError, match="read-only"):
+            array[:] = 9
+
+
+def test_a_stream_keeps_its_own_conditions(tmp_path):
+    model = Model.load(write_conditioned(tmp_path / "b"))
+    gain, x = np.ones((1, 1), np.float32), {"x": np.ones((1, 2), np.float32)}
+    stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": gain})
+    twin = stream.fork()
+    expected = twin.step(x)["y"]
+    gain[:] = 100
+    np.testing.assert_array_equal(stream.step(x)["y"], expected)
+
+
+def test_a_replacement_character_is_a_character(tmp_path, monkeypatch):
+    monkeypatch.setattr("tiny.ALPHABET", "\ufffd")
+    stream = Model.load(TinyLanguage.random().write(tmp_path / "b")).stream(Sampler(temperature=0))
+    stream.prefill("\ufffd")
+    assert list(stream.decode(3)) == ["\ufffd"] * 3
 
 
 def test_a_refused_prompt_changes_nothing(model):

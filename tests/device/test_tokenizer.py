@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,9 +28,7 @@ def test_text_in_a_stream_is_the_text(text, cut):
     head = "".join(decoder.push(token) for token in ids[:cut])
     decoder = tokenizer.decoder(decoder.tail)
     tail = "".join(decoder.push(token) for token in ids[cut:])
-    # A replacement character looks like an incomplete one, and is held back until the next token.
-    assert text.startswith(head + tail)
-    assert set(text[len(head + tail) :]) <= {"\ufffd"}
+    assert head + tail == text
 
 
 def test_ids_are_in_the_order_of_code_points():
@@ -54,6 +54,34 @@ def test_long_texts_are_encoded_in_pieces():
 def test_a_damaged_tokenizer_is_named(text):
     with pytest.raises(TokenizerError, match="the tokenizer cannot be read"):
         Tokenizer.from_json(text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t: t["model"]["vocab"].update(b=77), r"ids are not 0\.\.2"),
+        (lambda t: t["model"]["vocab"].pop("<unk>"), r"ids are not 0\.\.1"),
+        (
+            lambda t: t.update(
+                truncation={"max_length": 2, "stride": 5, "strategy": "LongestFirst", "direction": "Right"}
+            ),
+            "cuts or pads",
+        ),
+    ],
+)
+def test_a_tokenizer_that_would_change_texts_is_refused(change, words):
+    record = json.loads(Tokenizer.characters("ab").to_json())
+    change(record)
+    with pytest.raises(TokenizerError, match=words):
+        Tokenizer.from_json(json.dumps(record))
+
+
+def test_whatever_the_library_raises_is_an_error_of_ours():
+    record = json.loads(Tokenizer.characters("ab").to_json())
+    record["model"]["vocab"] = {"a": 0, "b": 1}
+    tokenizer = Tokenizer.from_json(json.dumps(record))
+    with pytest.raises(TokenizerError, match="cannot write this text"):
+        tokenizer.encode("abc")
 
 
 def test_a_lone_surrogate_is_an_unknown_character():

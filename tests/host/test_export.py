@@ -1,6 +1,8 @@
 """What is exported equals its source, on every target, or is not written."""
 
 import json
+import shutil
+import warnings
 
 import numpy as np
 import onnx
@@ -8,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from edgernn.bundle import Bundle, Manifest
-from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
+from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
+from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import (
     BundleError,
@@ -28,7 +30,7 @@ from edgernn.exporters.target import example
 from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
 from edgernn.runtime import Model, Sampler
 from edgernn.tokenizer import Tokenizer
-from edgernn.training import Run, evaluate
+from edgernn.training import Run, Trainer, evaluate
 
 
 @pytest.fixture(scope="session")
@@ -183,10 +185,12 @@ class Accumulate(nn.Module):
         return h * 2, h
 
 
-class FrozenBatch(Accumulate):
+class AloneOnly(Accumulate):
+    """Right for one stream, wrong for several: each sees the first one's input."""
+
     def forward(self, x, h):
         y, h = super().forward(x, h)
-        return y + torch.zeros(2, 2)[: 2 if torch.jit.is_tracing() else len(y)], h
+        return y + 0.01 * (x - x[:1]), h
 
 
 class Refusing(nn.Module):
@@ -203,9 +207,10 @@ def test_the_slightest_drift_fails_the_export_and_leaves_nothing(tmp_path, targe
     assert export(Source(Wrong(Accumulate(1.0))), tmp_path / "b", target=target).parity.steps == 1024
 
 
-def test_a_frozen_batch_is_found(tmp_path):
-    with pytest.raises((ParityError, EngineError), match="graph step"):
-        export(Source(Wrong(FrozenBatch(1.0))), tmp_path / "b", target="torchscript")
+@pytest.mark.parametrize("target", TARGETS)
+def test_streams_that_see_each_other_are_found(tmp_path, target):
+    with pytest.raises(ParityError, match="y at step 1 with 4 streams"):
+        export(Source(Wrong(AloneOnly(1.0))), tmp_path / "b", target=target)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -232,7 +237,7 @@ class Ours:
     [
         (lambda n, r: [r[0] + 0.01 * (n == 77), r[1]], "y at step 77 with 1 stream: .* by 0.01, beyond"),
         (lambda n, r: [r[0] * np.nan if n == 5 else r[0], r[1]], "y at step 5 .* by nan"),
-        (lambda n, r: [r[0], r[1] + 0.5 * (n == 200)], "h_in at step 200 .* by 0.5"),
+        (lambda n, r: [r[0], r[1] + 0.5 * (n == 200)], "h_out at step 200 .* by 0.5"),
         (lambda n, r: [r[0][:, :1], r[1]], r"y at step 1 .* shape is \(1, 1\), the source's \(1, 2\)"),
     ],
 )
@@ -262,37 +267,125 @@ def test_verification_finds_other_weights(bundles, trained, tmp_path):
     source = Source.load(trained)
     with torch.no_grad():
         source.network.output.bias[0] += 1e-3
-    with pytest.raises(CheckFailedError, match="was exported from other weights"):
+    with pytest.raises(CheckFailedError, match="was exported from another weights"):
         verify(bundles["onnx"].path, source)
+
+
+def rewritten(exported, path, *, graph=None, tokenizer=None, **changes):
+    """The bundle with other content and right digests."""
+    loaded = Bundle.load(exported.path)
+    values = {name: getattr(loaded.manifest, name) for name in Manifest.__dataclass_fields__}
+    (file,) = loaded.manifest.graphs.values()
+    with new_bundle(path) as writer:
+        (writer.directory / file).write_bytes(loaded.graph("step") if graph is None else graph)
+        if tokenizer != "none":
+            (writer.directory / TOKENIZER).write_text(tokenizer or loaded.tokenizer().to_json())
+        writer.finish(Manifest(**{**values, **changes}))
+    return path
 
 
 def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path):
     """Digests right, graph wrong: only driving it shows it."""
     other = LanguageModel(LanguageConfig(**source.network.config.to_json())).eval()
     (graph,) = other.graphs()
-    loaded = Bundle.load(bundles["onnx"].path)
-    from edgernn.bundle import new_bundle
+    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph))
+    with pytest.raises(ParityError, match="logits at step 1 with 1 stream") as caught:
+        verify(path, source)
+    assert caught.value.measured["steps"] == 1
+    assert caught.value.measured["max_abs_diff_outputs"] > 0.01
 
-    with new_bundle(tmp_path / "b") as writer:
-        (writer.directory / "step.onnx").write_bytes(TARGETS["onnx"].write(graph))
-        values = {name: getattr(loaded.manifest, name) for name in Manifest.__dataclass_fields__}
-        writer.finish(Manifest(**values))
-    with pytest.raises(ParityError, match="logits at step 1 with 1 stream"):
-        verify(tmp_path / "b", source)
+
+def test_verification_finds_a_lying_manifest(bundles, source, tmp_path):
+    contract = source.network.graphs()[0].spec.to_json()
+    swapped = json.loads(json.dumps(contract))
+    h, c = swapped["states"]
+    h["output"], c["output"] = c["output"], h["output"]
+    lower = json.loads(json.dumps(contract))
+    lower["inputs"][0]["bound"] = 3
+    for number, graph in enumerate((swapped, lower)):
+        path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((GraphSpec.from_json(graph),)))
+        with pytest.raises(CheckFailedError, match="from another contract"):
+            verify(path, source)
+    with pytest.raises(CheckFailedError, match="from another task"):
+        verify(rewritten(bundles["onnx"], tmp_path / "task", task="dance"), source)
+    model = onnx.load(bundles["onnx"].path / "step.onnx")
+    model.metadata_props[0].value = json.dumps(swapped)
+    path = rewritten(bundles["onnx"], tmp_path / "onnx", graph=model.SerializeToString())
+    with pytest.raises(CheckFailedError, match="the contract in the file of graph step is another"):
+        verify(path, source)
+
+
+def test_verification_finds_another_tokenizer(bundles, source, tmp_path):
+    record = json.loads(source.tokenizer.to_json())
+    vocabulary = record["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    for number, tokenizer in enumerate((json.dumps(record), "none")):
+        with pytest.raises(CheckFailedError, match="from another tokenizer"):
+            verify(rewritten(bundles["onnx"], tmp_path / str(number), tokenizer=tokenizer), source)
 
 
 def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):
-    from edgernn.bundle import new_bundle
-
-    loaded = Bundle.load(bundles["onnx"].path)
-    with new_bundle(tmp_path / "b") as writer:
-        (writer.directory / "step.onnx").write_bytes(loaded.graph("step"))
-        values = {name: getattr(loaded.manifest, name) for name in Manifest.__dataclass_fields__}
-        writer.finish(Manifest(**{**values, "target": "abacus"}))
+    path = rewritten(bundles["onnx"], tmp_path / "b", target="abacus")
     with pytest.raises(ConfigError, match="no engine here for abacus"):
-        verify(tmp_path / "b", source)
+        verify(path, source)
     with pytest.raises(BundleError, match="which this edgernn cannot look into"):
-        inspect_bundle(tmp_path / "b")
+        inspect_bundle(path)
+
+
+def traced(forward, count):
+    class Any(nn.Module):
+        pass
+
+    Any.forward = forward
+    tensors = (torch.zeros(2, dtype=torch.int64), *[torch.zeros(2, 2, 24)] * 2)[:count]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        module = torch.jit.trace(Any(), tensors, check_trace=False)
+        return module._save_to_buffer_for_lite_interpreter()
+
+
+@pytest.mark.parametrize(
+    ("forward", "count", "words"),
+    [
+        (lambda self, t, h: (t * 1.0, h, h), 2, "takes 2 tensors; its contract says 3"),
+        (lambda self, t, h, c: h.double(), 3, "returns float64; its contract says float32, float32, float32"),
+        (lambda self, t, h, c: [h, c, h][:2], 3, "returns no tensors"),
+        (lambda self, t, h, c: (h.double(), h, c), 3, "returns float64, float32, float32"),
+    ],
+)
+def test_a_torchscript_graph_of_another_signature_is_named(bundles, tmp_path, forward, count, words):
+    path = rewritten(bundles["torchscript"], tmp_path / "b", graph=traced(forward, count))
+    with pytest.raises(EngineError, match=words):
+        Model.load(path, ENGINES["torchscript"]).stream().prefill("the")
+
+
+def test_weights_outside_the_bundle_are_refused(bundles, tmp_path, monkeypatch):
+    """External data would be read from wherever the process stands, and no digest covers it."""
+    model = onnx.load(bundles["onnx"].path / "step.onnx")
+    (tmp_path / "inside").mkdir()
+    monkeypatch.chdir(tmp_path / "inside")
+    onnx.save_model(model, "x.onnx", save_as_external_data=True, location="secret.bin", size_threshold=0)
+    shutil.copy("secret.bin", "../secret.bin")
+    for location in ("../secret.bin", "secret.bin"):
+        outside = onnx.load("x.onnx", load_external_data=False)
+        for tensor in outside.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = location
+        path = rewritten(bundles["onnx"], tmp_path / str(len(location)), graph=outside.SerializeToString())
+        with pytest.raises(EngineError, match="graph step cannot be loaded"):
+            Model.load(path)
+
+
+def test_a_paths_folder_does_not_travel(trained, corpus, small, tmp_path):
+    (tmp_path / "private").mkdir()
+    held_out = tmp_path / "private" / "held.txt"
+    held_out.write_text("the quick brown fox")
+    for _ in Trainer.begin(str(corpus), tmp_path / "run", str(held_out), **small).fit():
+        pass
+    path = export(Source.load(tmp_path / "run"), tmp_path / "bundle", steps=4).path
+    assert "private" not in (path / "bundle.json").read_text()
+    assert str(corpus.parent) not in (path / "bundle.json").read_text()
 
 
 def test_a_graph_without_state_is_a_graph_with_an_empty_state(tmp_path):

@@ -1,3 +1,5 @@
+import copy
+import gc
 import json
 import math
 import signal
@@ -68,16 +70,74 @@ def test_resuming_a_finished_run_changes_nothing(trained):
     assert trainer.step == 60
 
 
-def test_no_gradient_and_no_memory_flow_from_chunk_to_chunk(corpus, small, tmp_path):
-    trainer = Trainer.begin(str(corpus), tmp_path / "run", **small)
-    states = []
+def plain(corpus, path, **training):
+    """A trainer without dropout, whose steps can be recomputed by hand."""
+    model = {"embedding": 5, "hidden": 7, "layers": 2, "dropout": 0.0}
+    return Trainer.begin(str(corpus), path, model=model, training={"lanes": 3, "chunk": 16, **training})
+
+
+def test_each_step_is_the_one_computed_by_hand(corpus, tmp_path):
+    """State carried within a pass and fresh at the next, gradients cut at the chunk, clipped, and the rate followed."""
+    trainer = plain(corpus, tmp_path / "run", passes=2.0, learning_rate=0.05, clip=0.1, evaluations=1)
+    twin = copy.deepcopy(trainer.model).train()
+    config = trainer.run.training
+    optimizer = torch.optim.AdamW(twin.parameters(), weight_decay=config.weight_decay, fused=True)
+    per_pass, total = trainer.lanes.chunks_per_pass, 2 * trainer.lanes.chunks_per_pass
+    assert per_pass > 3
+    state = None
+    steps = (event for event in trainer.fit() if not isinstance(event, Evaluated))
+    for number, (event, chunk) in enumerate(zip(steps, trainer.lanes.chunks(), strict=False)):
+        if number % per_pass == 0:
+            state = (torch.zeros(2, 3, 7), torch.zeros(2, 3, 7))
+        state = tuple(s.detach() for s in state)
+        logits, state = twin.sequence(torch.from_numpy(chunk.inputs), state)
+        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(chunk.targets).flatten())
+        assert event.nats == pytest.approx(loss.item(), rel=1e-6), number
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.sqrt(sum(p.grad.square().sum() for p in twin.parameters()))
+        for parameter in twin.parameters():
+            parameter.grad *= min(1.0, 0.1 / (norm.item() + 1e-6))
+        assert norm > 0.1  # or nothing was clipped
+        optimizer.param_groups[0]["lr"] = config.learning_rate_at(number / total)
+        optimizer.step()
+    assert number == total - 1
+    for ours, theirs in zip(trainer.model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_the_graph_of_gradients_ends_with_the_chunk(corpus, tmp_path):
+    trainer = plain(corpus, tmp_path / "run", steps=3)
+    for _ in trainer.fit():
+        assert all(s.grad_fn is None and not s.requires_grad for s in trainer._state)
+
+
+def test_memory_does_not_grow_with_the_length_of_training(corpus, tmp_path):
+    trainer = plain(corpus, tmp_path / "run", steps=120, evaluations=1)
+    live = []
     for event in trainer.fit():
-        if not isinstance(event, Evaluated):
-            states.append(trainer._state)
-            assert all(not s.requires_grad and s.grad_fn is None for s in states[-1])
-        if event.step == 3:
-            break
-    assert all(float(s.abs().sum()) > 0 for s in states[-1])  # and yet it is carried
+        if event.step in (20, 70, 119):
+            gc.collect()
+            tensors = [t for t in gc.get_objects() if issubclass(type(t), torch.Tensor)]
+            live.append((len(tensors), sum(t.numel() for t in tensors)))
+    assert live[0] == live[1] == live[2]
+
+
+def test_dropout_acts_on_embeddings_and_outputs_in_training_only():
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageConfig(9, embedding=50, hidden=50, layers=1, dropout=0.5)).requires_grad_(False)
+    inputs = []
+    sequence = model.stack.sequence
+    model.stack.sequence = lambda x, state: (inputs.append(x), sequence(x, state))[1]
+    outputs = []
+    model.output.register_forward_pre_hook(lambda module, given: outputs.append(given[0]))
+    model.sequence(torch.ones(4, 2, dtype=torch.int64), model.initial_state(2))
+    for dropped in (inputs[0], outputs[0]):
+        assert 0.3 < float((dropped == 0).float().mean()) < 0.7
+    model.eval()
+    model.sequence(torch.ones(4, 2, dtype=torch.int64), model.initial_state(2))
+    for whole in (inputs[1], outputs[1]):
+        assert float((whole == 0).float().mean()) == 0
 
 
 def test_the_best_weights_are_kept(corpus, small, tmp_path):
@@ -119,8 +179,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"steps": 1, "minutes": 1.0}, "not by 2 of them"),
-        ({"lanes": 0}, "--lanes 0 is not at least 1"),
+        ({"passes": None}, "training needs an end"),
+        ({"steps": 1.5}, r"--steps 1\.5 is not a whole number"),
+        ({"steps": 10**400}, "--steps 1000"),
+        ({"speed": 1}, "no training setting 'speed'"),
+        ({"lanes": 0}, "--lanes 0 is not a whole number from 1"),
         ({"steps": 0}, "--steps 0 is not above 0"),
         ({"minutes": math.nan}, "--minutes nan"),
         ({"learning_rate": 0}, "--learning-rate 0"),
@@ -145,15 +208,55 @@ def test_the_learning_rate_is_one_cycle():
     assert TrainingConfig.from_json(config.to_json()) == config
 
 
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_a_start_that_fails_leaves_the_old_run(trained, tmp_path, small, overwrite):
+def test_a_start_that_fails_leaves_the_old_run(trained, corpus, tmp_path, small):
     before = {path.name: path.read_bytes() for path in trained.iterdir()}
-    short = tmp_path / "short.txt"
-    short.write_text("abcdefghijkl")
-    error = CorpusError if overwrite else OutputExistsError
-    with pytest.raises(error):
-        Trainer.begin(str(short), trained, **small, overwrite=overwrite)
+    (tmp_path / "short.txt").write_text("abcdefghijkl")
+    (tmp_path / "one.txt").write_text("a")
+    with pytest.raises(OutputExistsError):
+        Trainer.begin(str(corpus), trained, **small)
+    for name, held_out in ((tmp_path / "short.txt", "0.1"), (corpus, str(tmp_path / "one.txt"))):
+        with pytest.raises(CorpusError):
+            Trainer.begin(str(name), trained, held_out, **small, overwrite=True)
+    huge = {**small, "model": {"hidden": 1_000_000, "layers": 9}}
+    with pytest.raises(ConfigError, match="the model cannot be built"):
+        Trainer.begin(str(corpus), trained, **huge, overwrite=True)
     assert {path.name: path.read_bytes() for path in trained.iterdir()} == before
+
+
+def test_overwriting_spares_what_is_not_a_runs(damaged, corpus, small):
+    (damaged / "notes.txt").write_text("dear diary")
+    with pytest.raises(OutputExistsError, match="holds files that edgernn did not write"):
+        Trainer.begin(str(corpus), damaged, **small, overwrite=True)
+    (damaged / "notes.txt").unlink()
+    (damaged / CONFIG).write_text('{"name": "a project of somebody else"}')
+    with pytest.raises(OutputExistsError, match="holds files that edgernn did not write"):
+        Trainer.begin(str(corpus), damaged, **small, overwrite=True)
+
+
+def test_a_run_that_was_never_evaluated_has_no_weights(corpus, small, tmp_path):
+    fit(Trainer.begin(str(corpus), tmp_path / "run", **small), 5)
+    with pytest.raises(RunError, match=r"stopped before its first evaluation; go on with: .* --resume"):
+        Run.load(tmp_path / "run").network()
+
+
+def test_a_checkpoint_between_evaluations_is_exact(trained, corpus, small, tmp_path):
+    path = tmp_path / "run"
+    trainer = Trainer.begin(str(corpus), path, **small)
+    fit(trainer, 33)
+    trainer.save()
+    trainer = Trainer.resume(path)
+    assert trainer.step == 33
+    fit(trainer)
+    assert (path / WEIGHTS).read_bytes() == (trained / WEIGHTS).read_bytes()
+    assert without_times(path) == without_times(trained)
+
+
+def test_better_weights_survive_a_checkpoint_that_was_cut_off(damaged):
+    """Killed between the weights and the checkpoint of one evaluation."""
+    run = Run.load(damaged)
+    tensors, about = run.read(WEIGHTS)
+    run.write(WEIGHTS, tensors, {**about, "nats_per_char": 0.5})
+    assert Trainer.resume(damaged).best == 0.5
 
 
 def test_a_run_goes_on_with_its_own_text_only(small, tmp_path):
@@ -177,12 +280,70 @@ def test_a_checkpoint_of_another_shape_is_named(damaged):
     config["model"]["hidden"] = 25
     (damaged / CONFIG).write_text(json.dumps(config))
     for read in (lambda: Run.load(damaged).network(), lambda: Trainer.resume(damaged)):
-        with pytest.raises(RunError, match=r"does not fit .*: output.weight is \[\d+, 24\], not \[\d+, 25\]"):
+        with pytest.raises(RunError, match=r"does not fit .*: .* is torch.float32 \[\d+, 24\], not .* \[\d+, 25\]"):
             read()
     config["model"]["layers"] = 1
     (damaged / CONFIG).write_text(json.dumps(config))
     with pytest.raises(RunError, match=r"stack.layers.1.bias is in one and not in the other"):
         Run.load(damaged).network()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda t, a: a.update(step="x"), "step: x is not a whole number"),
+        (lambda t, a: a.update(step=-3), "step: -3 is not"),
+        (lambda t, a: a.update(step=10**30), "step: 1000"),
+        (lambda t, a: a.update(seconds=None), "seconds: None"),
+        (lambda t, a: a.pop("evaluations"), "evaluations: None"),
+        (lambda t, a: a.update(nats_per_char="low"), "nats_per_char: low"),
+        (lambda t, a: t.pop("state.1"), r"state\.1 is in one"),
+        (lambda t, a: t.pop("optimizer.0.exp_avg"), r"optimizer\.0\.exp_avg is in one"),
+        (lambda t, a: t.update({"optimizer.x": torch.ones(1)}), r"optimizer\.x is in one"),
+        (
+            lambda t, a: t.update({"optimizer.0.exp_avg": torch.ones(1)}),
+            r"optimizer\.0\.exp_avg is torch.float32 \[1\]",
+        ),
+        (lambda t, a: t.update({"generator": t["generator"].float()}), "generator is torch.float32"),
+    ],
+)
+def test_a_checkpoint_that_lies_is_named(damaged, change, words):
+    run = Run.load(damaged)
+    tensors, about = run.read(CHECKPOINT)
+    change(tensors, about)
+    run.write(CHECKPOINT, tensors, about)
+    with pytest.raises(RunError, match=words):
+        Trainer.resume(damaged)
+
+
+@pytest.mark.parametrize("line", [b"junk", b"3", b'{"a": 1}', b'{"step": "x"}', b"\xff"])
+def test_a_damaged_log_is_named(damaged, line):
+    with (damaged / METRICS).open("ab") as file:
+        file.write(line + b"\n")
+    with pytest.raises(RunError, match=r"metrics.jsonl is damaged"):
+        Trainer.resume(damaged)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda c: c.update(format=True), "format True"),
+        (lambda c: c.update(task="caption"), "task 'caption'"),
+        (lambda c: c.update(corpus={}), "the corpus lacks"),
+        (lambda c: c["corpus"].update(name=3), "name: '3' is not a string"),
+        (lambda c: c["training"].update(steps=20.5), r"--steps 20\.5"),
+        (lambda c: c["training"].update(steps="many"), "the training"),
+        (lambda c: c["model"].update(hidden=10**12), "--hidden 1000000000000"),
+        (lambda c: c["model"].update(dropout="x"), "--dropout x"),
+        (lambda c: c.update(tokenizer_sha256="0"), r"tokenizer.json was changed"),
+    ],
+)
+def test_a_configuration_that_lies_is_named(damaged, change, words):
+    config = json.loads((damaged / CONFIG).read_text())
+    change(config)
+    (damaged / CONFIG).write_text(json.dumps(config))
+    with pytest.raises(RunError, match=words):
+        Run.load(damaged)
 
 
 def test_a_damaged_run_is_named(damaged):
@@ -241,6 +402,7 @@ def test_an_interrupted_training_says_how_to_resume(corpus, tmp_path):
     assert output == ""
     assert f"to go on: edgernn train language --resume {path}" in talk
     assert "Traceback" not in talk
+    step = int(talk.split("stopped at step ")[1].split(";")[0].replace(",", ""))
     trainer = Trainer.resume(path)
-    assert trainer.step > 0
+    assert trainer.step == step > json.loads((path / METRICS).read_text().splitlines()[-1])["step"] - 1
     assert np.isfinite(next(trainer.fit()).nats)

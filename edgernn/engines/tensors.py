@@ -1,0 +1,38 @@
+"""Calling something made of torch tensors with numpy arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from edgernn.contract import Array, GraphSpec
+from edgernn.errors import EngineError
+from edgernn.runtime.engine import first_line
+
+__all__ = ["call"]
+
+
+@torch.no_grad()
+def call(module: Callable[..., Any], spec: GraphSpec, feeds: Mapping[str, Array]) -> Sequence[Array]:
+    """Outputs and next states of `module`, in the order of `spec`.
+
+    Raises EngineError if it fails, or returns something else than the tensors that `spec` declares.
+    """
+    try:
+        results = module(*(torch.from_numpy(feeds[name]) for name in spec.input_names))
+    except RuntimeError as error:
+        raise EngineError(f"graph {spec.name} failed: {first_line(error)}") from None
+    arrays = [t.numpy() for t in (results if isinstance(results, tuple) else (results,)) if isinstance(t, torch.Tensor)]
+    expected = [str(tensor.numpy_dtype) for tensor in spec.results.values()]
+    if [str(array.dtype) for array in arrays] != expected:
+        raise EngineError(
+            f"graph {spec.name} returns {_few(str(array.dtype) for array in arrays)}; "
+            f"its contract says {_few(expected)} for {_few(spec.output_names)}"
+        )
+    return arrays
+
+
+def _few(names: Any) -> str:
+    return ", ".join(list(names)[:8]) or "no tensors"
