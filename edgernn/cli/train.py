@@ -46,6 +46,7 @@ def language(
     dropout: Annotated[float | None, _option("Dropout around and between layers.", "0.3")] = None,
     lanes: Annotated[int | None, _option("Parallel readers of the text.", "32")] = None,
     chunk: Annotated[int | None, _option("Tokens that gradients flow back through.", "128")] = None,
+    reset: Annotated[float | None, _option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
     steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
     passes: Annotated[float | None, _option("End after so many passes over the text.", "28")] = None,
     minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
@@ -70,6 +71,7 @@ def language(
     training = {
         "lanes": lanes,
         "chunk": chunk,
+        "reset": reset,
         "steps": steps,
         "passes": passes,
         "minutes": minutes,

@@ -21,6 +21,7 @@ class TrainingConfig:
     """Settings of one training; the names are those of the command line's options.
 
     lanes, chunk: parallel readers of the text, and tokens between two detachments of the carried state.
+    reset: probability that a lane forgets its state at a chunk, so that the model learns to begin.
     steps, passes, minutes: training ends at whichever comes first.
     learning_rate: the peak of one cycle that rises over the first `warmup` part and falls as a cosine.
     clip: bound of the gradient's norm.
@@ -30,6 +31,7 @@ class TrainingConfig:
 
     lanes: int = 32
     chunk: int = 128
+    reset: float = 0.02
     steps: int | None = None
     passes: float | None = 28.0
     minutes: float | None = None
@@ -51,6 +53,7 @@ class TrainingConfig:
             self._require(option, 0 < getattr(self, option) <= _MAX, "above 0")
         self._require("steps", self.steps is None or type(self.steps) is int, "a whole number")
         self._require("learning_rate", 0 < self.learning_rate <= _MAX, "above 0")
+        self._require("reset", 0 <= self.reset <= 1, "within 0..1")
         self._require("warmup", 0 <= self.warmup < 1, "within 0..1")
         self._require("weight_decay", 0 <= self.weight_decay <= _MAX, "at least 0")
         self._require("clip", 0 < self.clip <= _MAX, "above 0")

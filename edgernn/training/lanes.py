@@ -26,22 +26,24 @@ def pack(ids: Ids, vocabulary: int) -> Tokens:
 class Chunk:
     """Tokens of all lanes over `chunk` steps: inputs and targets (time, lanes).
 
-    first: whether a pass over the text begins here, so that the state starts afresh.
+    fresh: which lanes (lanes,) start from the initial state here, and not from the state that they carried.
     """
 
     inputs: Ids
     targets: Ids
-    first: bool
+    fresh: npt.NDArray[np.bool_]
 
 
 class Lanes:
     """A text read by `lanes` readers at equal distances, `chunk` tokens at a time.
 
-    Every pass starts at another place, drawn from the seed and the number of the pass alone, and the text is a ring: so
-    chunk k is always the same chunk, whoever asks and whatever came before.
+    Every pass starts at another place of the text, which is a ring, and all lanes afresh. In between each lane starts
+    afresh at a chunk with probability `reset`: a model that has only ever carried its state is lost without one, and
+    every stream on a device begins there. All of it is drawn from the seed and the number of the chunk or pass alone,
+    so chunk k is always the same chunk, whoever asks and whatever came before.
     """
 
-    def __init__(self, tokens: Tokens, lanes: int, chunk: int, seed: int) -> None:
+    def __init__(self, tokens: Tokens, lanes: int, chunk: int, seed: int, reset: float = 0.0) -> None:
         """Raises CorpusError for a text shorter than one chunk; one too short for all lanes gets fewer."""
         if len(tokens) < chunk + 1:
             raise CorpusError(
@@ -50,18 +52,19 @@ class Lanes:
             )
         self.lanes = min(lanes, (len(tokens) - 1) // chunk)
         self.chunks_per_pass = (len(tokens) - 1) // self.lanes // chunk
-        self._tokens, self._chunk, self._seed = tokens, chunk, seed
+        self._tokens, self._chunk, self._seed, self._reset = tokens, chunk, seed, reset
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """Chunk `start` and all after it, without end."""
         while True:
-            number, position = divmod(start, self.chunks_per_pass)
-            yield self._read(number, position)
+            yield self._read(start)
             start += 1
 
-    def _read(self, number: int, position: int) -> Chunk:
-        offset = int(np.random.default_rng((self._seed, number)).integers(len(self._tokens)))
+    def _read(self, number: int) -> Chunk:
+        turn, position = divmod(number, self.chunks_per_pass)
+        offset = int(np.random.default_rng((self._seed, turn)).integers(len(self._tokens)))
         starts = offset + np.arange(self.lanes) * ((len(self._tokens) - 1) // self.lanes) + position * self._chunk
         index = (starts + np.arange(self._chunk + 1)[:, None]) % len(self._tokens)  # (chunk + 1, lanes)
         window = self._tokens[index].astype(np.int64)
-        return Chunk(window[:-1], window[1:], first=position == 0)
+        drawn = np.random.default_rng((self._seed, turn, position)).random(self.lanes)
+        return Chunk(window[:-1], window[1:], fresh=(drawn < self._reset) | (position == 0))

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from edgernn import records
 from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
+from edgernn.models.stack import StackState
 from edgernn.score import Score
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
@@ -66,7 +67,7 @@ class Trainer:
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         tokens: Tokens = pack(run.tokenizer.encode(corpus.train), run.model.vocabulary)
-        self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed)
+        self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
         self._held_out = HeldOut(run.tokenizer, corpus.held_out)
         self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
         self._state = self.model.initial_state(self.lanes.lanes)
@@ -162,9 +163,7 @@ class Trainer:
     def _learn(self, chunk: Chunk, learning_rate: float) -> float:
         """One step of the optimiser: mean nats per token."""
         self.model.train()
-        if chunk.first:
-            self._state = self.model.initial_state(self.lanes.lanes)
-        logits, state = self.model.sequence(torch.from_numpy(chunk.inputs), self._state)
+        logits, state = self.model.sequence(torch.from_numpy(chunk.inputs), self._begin(chunk))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(chunk.targets).flatten())
         nats = loss.item()
         if not math.isfinite(nats):
@@ -180,6 +179,12 @@ class Trainer:
         self.optimizer.step()
         self._state = tuple(s.detach() for s in state)
         return nats
+
+    def _begin(self, chunk: Chunk) -> StackState:
+        """The state that each lane has at the first token of `chunk`."""
+        fresh = torch.from_numpy(chunk.fresh)[:, None]  # (lanes, 1), against (layers, lanes, hidden)
+        initial = self.model.initial_state(self.lanes.lanes)
+        return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
     def _evaluate(self, progress: float) -> Evaluated:
         score = self._held_out.score(self.model, _EVALUATION_LANES)

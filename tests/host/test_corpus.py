@@ -61,8 +61,8 @@ def test_lanes_read_on_where_they_stopped(length, lanes, chunk, seed):
     for number, each in enumerate(chunks):
         assert each.inputs.shape == each.targets.shape == (chunk, reader.lanes)
         np.testing.assert_array_equal(each.targets, (each.inputs + 1) % length)
-        assert each.first == (number % reader.chunks_per_pass == 0)
-        if not each.first:
+        assert each.fresh.tolist() == [number % reader.chunks_per_pass == 0] * reader.lanes
+        if not each.fresh.any():
             np.testing.assert_array_equal(each.inputs[0], chunks[number - 1].targets[-1])
     one_pass = np.concatenate([each.inputs for each in chunks[: reader.chunks_per_pass]])
     assert len(np.unique(one_pass)) == one_pass.size  # no token is read twice in a pass
@@ -81,3 +81,11 @@ def test_tokens_are_packed_small():
     assert pack(np.arange(5), 256).dtype == np.uint8
     assert pack(np.arange(5), 257).dtype == np.uint16
     assert Tokenizer.characters("ab").encode("ab").dtype == np.int64
+
+
+def test_lanes_start_afresh_now_and_then():
+    reader = Lanes(np.zeros(100_001, np.uint8), 10, 10, 0, reset=0.1)
+    fresh = np.array([each.fresh for each, _ in zip(reader.chunks(), range(1000), strict=False)])
+    assert fresh[0].all()
+    assert 0.08 < fresh[1:].mean() < 0.12
+    np.testing.assert_array_equal(next(reader.chunks(700)).fresh, fresh[700])
