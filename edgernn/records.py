@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Set
-from typing import Any
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgernn.errors import FormatError
 
-__all__ = ["integer", "items", "mapping", "number", "parse", "record", "text"]
+__all__ = ["construct", "integer", "items", "mapping", "number", "parse", "record", "text"]
+
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    T = TypeVar("T", bound=DataclassInstance)
 
 
 def parse(data: bytes, what: str) -> Any:
@@ -35,6 +42,15 @@ def record(value: Any, what: str, required: Set[str], optional: Set[str] = froze
         wrong = [*(f"lacks {key!r}" for key in sorted(missing)), *(f"has an unknown {key!r}" for key in unknown)]
         raise FormatError(f"{what} {' and '.join(wrong)}")
     return values
+
+
+def construct(kind: type[T], value: Any, what: str) -> T:
+    """The dataclass `kind` from an object with exactly its fields. What it finds wrong itself, it raises itself."""
+    values = record(value, what, {field.name for field in fields(kind)})
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise FormatError(f"{what}: {error}") from None
 
 
 def items(value: Any, what: str) -> list[Any]:

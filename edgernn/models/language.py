@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from edgernn import records
 from edgernn.contract import BATCH, GraphSpec, TensorSpec
-from edgernn.errors import ConfigError, FormatError
+from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
 from edgernn.models.cells import CELLS
 from edgernn.models.stack import RecurrentStack, StackState
@@ -54,11 +54,7 @@ class LanguageConfig:
     @classmethod
     def from_json(cls, value: Any) -> LanguageConfig:
         """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
-        values = records.record(value, "the model", set(cls.__dataclass_fields__))
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise FormatError(f"the model: {error}") from None
+        return records.construct(cls, value, "the model")
 
 
 class LanguageModel(Network):

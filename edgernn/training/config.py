@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgernn import records
-from edgernn.errors import ConfigError, FormatError
+from edgernn.errors import ConfigError
 
 __all__ = ["TrainingConfig"]
 
@@ -94,11 +94,7 @@ class TrainingConfig:
     @classmethod
     def from_json(cls, value: Any) -> TrainingConfig:
         """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
-        values = records.record(value, "the training", set(cls.__dataclass_fields__))
-        try:
-            return cls(**values)
-        except TypeError as error:
-            raise FormatError(f"the training: {error}") from None
+        return records.construct(cls, value, "the training")
 
     def _require(self, option: str, holds: bool, bound: str) -> None:
         if not holds:
