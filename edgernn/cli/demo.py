@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 PROMPT = "def "
-_HELD_OUT = "0.02"  # of 4 million characters
 _MODEL = {"embedding": 64, "hidden": 256, "layers": 1, "dropout": 0.0}
 _TRAINING = {"lanes": 16, "chunk": 64, "evaluations": 4}
 
@@ -41,9 +40,7 @@ def demo(
 
     run = folder / "runs" / "demo"
     note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
-    trainer = Trainer.begin(
-        "stdlib", run, _HELD_OUT, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True
-    )
+    trainer = Trainer.begin("stdlib", run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
     best = fit(trainer)
     note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
     note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
