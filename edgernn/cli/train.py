@@ -39,11 +39,15 @@ def language(
     corpus: Annotated[str | None, typer.Argument(help='A UTF-8 text file, or "stdlib", Python\'s own source.')] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
     held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
-    cell: Annotated[str | None, _option("Recurrent cell: lstm.", "lstm")] = None,
+    cell: Annotated[str | None, _option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
+    input: Annotated[str | None, _option("How tokens go in: embedding or one-hot.", "embedding")] = None,
     embedding: Annotated[int | None, _option("Size of the embedding.", "128")] = None,
     hidden: Annotated[int | None, _option("Size of each layer.", "256")] = None,
     layers: Annotated[int | None, _option("Number of layers.", "2")] = None,
     dropout: Annotated[float | None, _option("Dropout around and between layers.", "0.3")] = None,
+    residual: Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")] = False,
+    initial: Annotated[str | None, _option("Initial state: zeros or learned.", "zeros")] = None,
+    tied: Annotated[bool, typer.Option("--tied", help="Share the weights of input and output embedding.")] = False,
     lanes: Annotated[int | None, _option("Parallel readers of the text.", "32")] = None,
     chunk: Annotated[int | None, _option("Tokens that gradients flow back through.", "128")] = None,
     reset: Annotated[float | None, _option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
@@ -67,7 +71,17 @@ def language(
     with needs("train"):
         from edgernn.training import Trainer
 
-    model = {"cell": cell, "embedding": embedding, "hidden": hidden, "layers": layers, "dropout": dropout}
+    model = {
+        "cell": cell,
+        "input": input,
+        "embedding": embedding,
+        "hidden": hidden,
+        "layers": layers,
+        "dropout": dropout,
+        "residual": residual or None,
+        "initial": initial,
+        "tied": tied or None,
+    }
     training = {
         "lanes": lanes,
         "chunk": chunk,

@@ -91,7 +91,9 @@ def export(
         for graph in graphs:
             data = chosen.write(graph)
             files[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
-            (writer.directory / files[graph.spec.name]).write_bytes(data)
+            for name, content in {files[graph.spec.name]: data, **graph.files()}.items():
+                (writer.directory / name).parent.mkdir(exist_ok=True)
+                (writer.directory / name).write_bytes(content)
             reference = EagerEngine(graph.source, graph.spec)
             artifact = chosen.engine(data, graph.spec)
             parities.append(compare(reference, artifact, graph.spec, tolerance=TOLERANCES[precision], steps=steps))
@@ -137,6 +139,7 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
         ("contract", manifest.contract == contract),
         ("task", manifest.task == source.network.task),
         ("tokenizer", _same_tokenizer(loaded, source)),
+        ("initial state", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported from another {what}; export it again")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar
 
-from torch import nn
+import numpy as np
+from torch import Tensor, nn
 
 from edgernn.contract import Contract, GraphSpec
 
@@ -20,11 +23,17 @@ class Graph:
 
     module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
     source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
+    tensors: what the bundle must hold for the initial states that `spec` takes from files, by file name.
     """
 
     spec: GraphSpec
     module: nn.Module
     source: nn.Module
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def files(self) -> dict[str, bytes]:
+        """`tensors` as the `.npy` files that a bundle holds."""
+        return {name: _npy(tensor) for name, tensor in self.tensors.items()}
 
 
 class Network(nn.Module, ABC):
@@ -35,6 +44,12 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs of its bundle."""
+
+
+def _npy(tensor: Tensor) -> bytes:
+    file = io.BytesIO()
+    np.save(file, tensor.detach().cpu().numpy(), allow_pickle=False)
+    return file.getvalue()
 
 
 def weights_digest(module: nn.Module, contract: Contract) -> str:

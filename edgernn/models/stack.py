@@ -62,6 +62,10 @@ class RecurrentStack(nn.Module):
             return tuple(weight.new_zeros(shape) for _ in self.states)
         return tuple(self.initial[name].expand(shape) for name in self.states)
 
+    def initial_files(self) -> dict[str, Tensor]:
+        """The learned initial states, (layers, 1, hidden), by the file that `state_specs` names."""
+        return {f"initial/{name}.npy": tensor for name, tensor in self.initial.items()}
+
     def step(self, x: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """Output (batch, hidden) and next state from input x (batch, input), in primitives."""
         carried = []

@@ -70,7 +70,7 @@ class Trainer:
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
         self._held_out = HeldOut(run.tokenizer, corpus.held_out)
         self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
-        self._state = self.model.initial_state(self.lanes.lanes)
+        self._state = tuple(s.detach() for s in self.model.initial_state(self.lanes.lanes))
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf  # nats per character

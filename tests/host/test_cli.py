@@ -159,7 +159,7 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--held-out", ""], "cannot be read"
     yield [*train, "a\0b", *out], "is no file"
     yield [*train, "--resume", run, "--overwrite"], "leave out overwrite"
-    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm"
+    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm, gru, elman, elman-relu"
     yield [*train, "--resume", folder], "is not a run: it has no config.json"
     yield [*train, "--resume", run, "--lanes", 3], "leave out lanes"
     yield ["export", folder, *out], "is not a run: it has no config.json"

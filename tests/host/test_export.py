@@ -28,6 +28,7 @@ from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
 from edgernn.exporters.parity import TOLERANCES, compare
 from edgernn.exporters.target import example
 from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
+from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, Sampler
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Run, Trainer, evaluate
@@ -158,6 +159,52 @@ def test_an_existing_bundle_is_kept(bundles, source):
     with pytest.raises(OutputExistsError):
         export(source, bundles["onnx"].path)
     assert {file.name: file.read_bytes() for file in bundles["onnx"].path.iterdir()} == before
+
+
+EVERY_SHAPE = [
+    *({"cell": cell} for cell in CELLS),
+    {"residual": True, "layers": 3},
+    {"initial": "learned", "cell": "gru"},
+    {"tied": True},
+    {"input": "one-hot", "cell": "elman"},
+]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("shape", EVERY_SHAPE, ids=str)
+def test_every_model_exports_to_every_target(tmp_path, target, shape):
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 2, **shape})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    exported = export(Source(model, Tokenizer.characters("abcdefghij")), tmp_path / "b", target=target, steps=64)
+    assert exported.parity.max_abs_diff_outputs <= 1e-4
+    stream = load(exported).stream(Sampler(temperature=0))
+    stream.prefill("abcab")
+    with torch.no_grad():
+        logits, last = model.sequence(torch.tensor([[1], [2], [3], [1], [2]]), model.initial_state(1))
+    np.testing.assert_allclose(stream.logits, logits[-1, 0], atol=1e-4)
+    for ours, theirs in zip(stream.state.values(), last, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    if shape.get("initial") == "learned":
+        np.testing.assert_array_equal(load(exported).stream().state["h"], model.stack.initial["h"].detach().numpy())
+
+
+def test_verification_finds_another_initial_state(tmp_path):
+    model = LanguageModel(LanguageConfig.of(11, hidden=8, initial="learned")).eval()
+    source = Source(model, Tokenizer.characters("abcdefghij"))
+    export(source, tmp_path / "b", steps=4)
+    loaded = Bundle.load(tmp_path / "b")
+    with new_bundle(tmp_path / "c") as writer:
+        (writer.directory / "initial").mkdir()
+        for name, data in loaded.files.items():
+            if name == "initial/h.npy":
+                data = data[:-4] + b"1234"
+            (writer.directory / name).write_bytes(data)
+        writer.finish(loaded.manifest)
+    with pytest.raises(CheckFailedError, match="from another initial state"):
+        verify(tmp_path / "c", source)
 
 
 class Wrong(Network):

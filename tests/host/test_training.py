@@ -62,6 +62,17 @@ def test_a_resumed_run_is_one_never_interrupted(trained, corpus, small, tmp_path
     assert without_times(path) == without_times(trained)
 
 
+@pytest.mark.parametrize("shape", [{"cell": "gru", "initial": "learned"}, {"cell": "elman", "tied": True}], ids=str)
+def test_other_shapes_resume_exactly_too(corpus, small, tmp_path, shape):
+    settings = {"model": {**small["model"], **shape}, "training": {**small["training"], "reset": 0.3}}
+    fit(Trainer.begin(str(corpus), tmp_path / "whole", **settings))
+    fit(Trainer.begin(str(corpus), tmp_path / "cut", **settings), 33)
+    fit(Trainer.resume(tmp_path / "cut"))
+    assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    if "initial" in shape:
+        assert float(Run.load(tmp_path / "cut").network().stack.initial["h"].detach().abs().min()) > 0
+
+
 def test_resuming_a_finished_run_changes_nothing(trained):
     before = weights(trained)
     trainer = Trainer.resume(trained)
