@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import signal
+import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -59,6 +61,9 @@ def language(
     weight_decay: Annotated[float | None, _option("Weight decay of AdamW.", "0.01")] = None,
     clip: Annotated[float | None, _option("Bound of the gradient's norm.", "1.0")] = None,
     evaluations: Annotated[int | None, _option("Evaluations and checkpoints in all.", "28")] = None,
+    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a better one.")] = None,
+    device: Annotated[str | None, _option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
+    autocast: Annotated[str | None, _option("Multiply in bfloat16: off or bf16.", "off")] = None,
     seed: Annotated[int | None, _option("Seed of weights, dropout and lanes.", "0")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
     overwrite: Overwrite = False,
@@ -94,6 +99,9 @@ def language(
         "weight_decay": weight_decay,
         "clip": clip,
         "evaluations": evaluations,
+        "patience": patience,
+        "device": device,
+        "autocast": autocast,
         "seed": seed,
     }
     if resume is not None:
@@ -128,10 +136,12 @@ def fit(trainer: Trainer) -> Score:
         for event in trainer.fit():
             if isinstance(event, Evaluated):
                 if on_terminal():
-                    note(f"  step {event.step:,}: held-out {event.score.nats_per_char:.4f} nats per character")
+                    nats, bits = event.score.nats_per_char, event.score.bits_per_char
+                    note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
+                    note(textwrap.indent(event.sample.strip(), "    | "))
             else:
                 rate = f"{event.chars_per_second:,.0f} characters/s"
-                show(event.progress, f"loss {event.nats:.3f} · {rate}")
+                show(event.progress, f"loss {event.nats:.3f} ({event.nats / math.log(2):.3f} bits) · {rate}")
             if interrupted.is_set():
                 break
     if interrupted.is_set():

@@ -8,6 +8,7 @@ from typing import Any
 
 from edgernn import records
 from edgernn.errors import ConfigError
+from edgernn.training.device import AUTOCASTS, DEVICES
 
 __all__ = ["TrainingConfig"]
 
@@ -25,6 +26,9 @@ class TrainingConfig:
     steps, passes, minutes: training ends at whichever comes first.
     learning_rate: the peak of one cycle that rises over the first `warmup` part and falls as a cosine.
     clip: bound of the gradient's norm.
+    patience: training ends after so many evaluations without a better one; None for never.
+    device: "cpu", "cuda", "mps", or "auto" for the fastest there is.
+    autocast: "bf16" multiplies in bfloat16 where the hardware has it; weights and sums stay in float32.
     evaluations: how many times the held-out text is looked at and a checkpoint written.
     seed: of weights, dropout and lanes; with steps or passes, equal seeds give equal weights on a CPU.
     """
@@ -40,12 +44,21 @@ class TrainingConfig:
     weight_decay: float = 0.01
     clip: float = 1.0
     evaluations: int = 28
+    patience: int | None = None
+    device: str = "auto"
+    autocast: str = "off"
     seed: int = 0
 
     def __post_init__(self) -> None:
         for option in _SIZES:
             size = getattr(self, option)
             self._require(option, type(size) is int and 1 <= size <= _MAX, "a whole number from 1 to a million")
+        if self.patience is not None:
+            self._require(
+                "patience", type(self.patience) is int and 1 <= self.patience <= _MAX, "a whole number above 0"
+            )
+        for option, choices in (("device", DEVICES), ("autocast", AUTOCASTS)):
+            self._require(option, getattr(self, option) in choices, f"one of {', '.join(choices)}")
         limits = [option for option in _LIMITS if getattr(self, option) is not None]
         if not limits:
             raise ConfigError("training needs an end: --steps, --passes or --minutes")

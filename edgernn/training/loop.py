@@ -20,13 +20,17 @@ from edgernn.score import Score
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import Corpus, CorpusRecord, load_corpus
+from edgernn.training.device import find_device, require_autocast
 from edgernn.training.evaluation import HeldOut
 from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
 from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, check_tensors
+from edgernn.training.sample import sample
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
 _EVALUATION_LANES = 32
+_PROMPT_CHARS = 20
+_SAMPLE_TOKENS = 160
 
 
 @dataclass(frozen=True)
@@ -45,13 +49,17 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A look at the held-out text; the checkpoint that belongs to it is on disk."""
+    """A look at the held-out text; the checkpoint that belongs to it is on disk.
+
+    sample: what the network writes after the held-out text's first words.
+    """
 
     step: int
     progress: float
     score: Score
     best: bool
     seconds: float
+    sample: str
 
 
 class Trainer:
@@ -62,19 +70,23 @@ class Trainer:
         config = run.training
         torch.manual_seed(config.seed)
         self.run = run
-        self.model = _build(run.model)
+        self.device = find_device(config.device)
+        require_autocast(config.autocast, self.device)
+        self.model = _build(run.model).to(self.device)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
         tokens: Tokens = pack(run.tokenizer.encode(corpus.train), run.model.vocabulary)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
         self._held_out = HeldOut(run.tokenizer, corpus.held_out)
+        self._prompt = corpus.held_out[:_PROMPT_CHARS]
         self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
         self._state = tuple(s.detach() for s in self.model.initial_state(self.lanes.lanes))
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf  # nats per character
         self._evaluations = 0
+        self._stale = 0  # evaluations since the best one
 
     @classmethod
     def begin(
@@ -125,7 +137,7 @@ class Trainer:
         begun, since = self.seconds, time.perf_counter()
         learning, steps = 0.0, 0
         for chunk in self.lanes.chunks(self.step):
-            if self._progress() >= 1:
+            if self._progress() >= 1 or self._stale == self.run.training.patience:
                 break
             before = time.perf_counter()
             nats = self._learn(chunk, self.run.training.learning_rate_at(self._progress()))
@@ -144,6 +156,7 @@ class Trainer:
             "step": self.step,
             "seconds": self.seconds,
             "evaluations": self._evaluations,
+            "stale": self._stale,
             "nats_per_char": self.best if math.isfinite(self.best) else None,
         }
         (run or self.run).write(CHECKPOINT, self._tensors(), about)
@@ -163,8 +176,10 @@ class Trainer:
     def _learn(self, chunk: Chunk, learning_rate: float) -> float:
         """One step of the optimiser: mean nats per token."""
         self.model.train()
-        logits, state = self.model.sequence(torch.from_numpy(chunk.inputs), self._begin(chunk))
-        loss = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(chunk.targets).flatten())
+        inputs, targets = (torch.from_numpy(ids).to(self.device) for ids in (chunk.inputs, chunk.targets))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.training.autocast == "bf16"):
+            logits, state = self.model.sequence(inputs, self._begin(chunk))
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         nats = loss.item()
         if not math.isfinite(nats):
             raise TrainingError(
@@ -177,18 +192,19 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.step()
-        self._state = tuple(s.detach() for s in state)
+        self._state = tuple(s.detach().float() for s in state)
         return nats
 
     def _begin(self, chunk: Chunk) -> StackState:
         """The state that each lane has at the first token of `chunk`."""
-        fresh = torch.from_numpy(chunk.fresh)[:, None]  # (lanes, 1), against (layers, lanes, hidden)
+        fresh = torch.from_numpy(chunk.fresh).to(self.device)[:, None]  # (lanes, 1), against (layers, lanes, hidden)
         initial = self.model.initial_state(self.lanes.lanes)
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
     def _evaluate(self, progress: float) -> Evaluated:
         score = self._held_out.score(self.model, _EVALUATION_LANES)
         best = score.nats_per_char < self.best
+        self._stale = 0 if best else self._stale + 1
         if best:
             self.best = score.nats_per_char
         self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
@@ -199,7 +215,8 @@ class Trainer:
             about = {"step": self.step, "nats_per_char": score.nats_per_char}
             self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
         self.save()
-        return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds)
+        text = sample(self.model, self.run.tokenizer, self._prompt, _SAMPLE_TOKENS)
+        return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, text)
 
     def _tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint keeps but for the counters."""
@@ -209,20 +226,36 @@ class Trainer:
             values = moments.get(index) or _no_moments(parameter)
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
         tensors |= {f"state.{index}": value.contiguous() for index, value in enumerate(self._state)}
-        return {**tensors, "generator": torch.get_rng_state()}
+        tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
+        return {**tensors, "generator": torch.get_rng_state(), **self._device_generator()}
+
+    def _device_generator(self) -> dict[str, Tensor]:
+        """The state of the generator that dropout draws from, where that is not the CPU's."""
+        if self.device.type == "cuda":
+            return {"generator.cuda": torch.cuda.get_rng_state(self.device)}
+        return {"generator.mps": torch.mps.get_rng_state()} if self.device.type == "mps" else {}
 
     def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         path = self.run.path / CHECKPOINT
-        check_tensors(tensors, self._tensors(), path)
+        expected = self._tensors()
+        if tensors.keys() - expected.keys() <= {"generator.cuda", "generator.mps"}:  # begun on another device
+            tensors = {name: tensor for name, tensor in tensors.items() if name in expected}
+            tensors = {**{name: expected[name] for name in self._device_generator()}, **tensors}
+        check_tensors(tensors, expected, path)
         try:
             self.step = records.integer(about.get("step"), "step")
             self.seconds = records.number(about.get("seconds"), "seconds")
             self._evaluations = records.integer(about.get("evaluations"), "evaluations")
+            self._stale = records.integer(about.get("stale"), "stale")
             best = about.get("nats_per_char")
             self.best = math.inf if best is None else records.number(best, "nats_per_char")
             if (self.run.path / WEIGHTS).exists():  # an evaluation that was cut off before its checkpoint
                 self.best = min(self.best, records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best"))
             torch.set_rng_state(tensors["generator"])
+            if "generator.cuda" in tensors:
+                torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
+            if "generator.mps" in tensors:
+                torch.mps.set_rng_state(tensors["generator.mps"])
         except (FormatError, RuntimeError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.model.load_state_dict(_under("model.", tensors))
@@ -231,7 +264,7 @@ class Trainer:
             index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self._state = tuple(tensors[f"state.{index}"] for index in range(len(self._state)))
+        self._state = tuple(tensors[f"state.{index}"].to(self.device) for index in range(len(self._state)))
         self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
 
 

@@ -73,6 +73,50 @@ def test_other_shapes_resume_exactly_too(corpus, small, tmp_path, shape):
         assert float(Run.load(tmp_path / "cut").network().stack.initial["h"].detach().abs().min()) > 0
 
 
+def test_training_ends_when_it_gets_no_better(corpus, small, tmp_path):
+    """A rate so high that the loss soon rises, evaluated at every step; and the same when interrupted in between."""
+    training = {**small["training"], "learning_rate": 3.0, "evaluations": 60, "patience": 3}
+    settings = {"model": small["model"], "training": training}
+    trainer = Trainer.begin(str(corpus), tmp_path / "whole", **settings)
+    fit(trainer)
+    nats = [line["nats_per_char"] for line in without_times(tmp_path / "whole")]
+    assert len(nats) == trainer.step < 60
+    assert min(nats) == nats[-4] < min(nats[-3:])
+    fit(Trainer.begin(str(corpus), tmp_path / "cut", **settings), trainer.step - 1)
+    fit(Trainer.resume(tmp_path / "cut"))
+    assert without_times(tmp_path / "cut") == without_times(tmp_path / "whole")
+
+
+def test_autocast_trains_in_bfloat16_and_keeps_float32(corpus, small, tmp_path):
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip("this processor has no bfloat16")
+    settings = {"model": small["model"], "training": {**small["training"], "autocast": "bf16"}}
+    trainer = Trainer.begin(str(corpus), tmp_path / "run", **settings)
+    steps = [event for event in trainer.fit() if not isinstance(event, Evaluated)]
+    exact = list(Trainer.begin(str(corpus), tmp_path / "exact", **small).fit())
+    assert all(tensor.dtype == torch.float32 for tensor in (*trainer.model.parameters(), *trainer._state))
+    assert steps[0].nats != exact[0].nats
+    assert steps[0].nats == pytest.approx(exact[0].nats, rel=0.01)
+    assert steps[-1].nats < 0.8 * steps[0].nats
+
+
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+def test_a_device_that_is_not_there_is_named(corpus, small, tmp_path, device):
+    if getattr(torch, device).is_available():
+        pytest.skip(f"there is {device} here")
+    with pytest.raises(ConfigError, match=f"--device {device}: there is none here"):
+        Trainer.begin(str(corpus), tmp_path / "run", model={}, training={**small["training"], "device": device})
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_evaluation_shows_a_sample(corpus, small, tmp_path):
+    events = list(Trainer.begin(str(corpus), tmp_path / "run", **small).fit())
+    samples = [event.sample for event in events if isinstance(event, Evaluated)]
+    assert [len(sample) for sample in samples] == [160] * 3
+    assert set("".join(samples)) <= set(corpus.read_text())
+    assert samples[0] != samples[2]
+
+
 def test_resuming_a_finished_run_changes_nothing(trained):
     before = weights(trained)
     trainer = Trainer.resume(trained)
@@ -203,6 +247,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
         ({"warmup": 1}, "--warmup 1"),
         ({"reset": 1.1}, r"--reset 1\.1"),
         ({"clip": 0}, "--clip 0"),
+        ({"patience": 0}, "--patience 0"),
+        ({"device": "abacus"}, "--device abacus is not one of auto, cpu, cuda, mps"),
+        ({"autocast": "fp8"}, "--autocast fp8 is not one of off, bf16"),
         ({"seed": -1}, "--seed -1"),
     ],
 )

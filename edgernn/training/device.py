@@ -1,0 +1,36 @@
+"""Where a network trains, and at what precision it multiplies."""
+
+from __future__ import annotations
+
+import torch
+
+from edgernn.errors import ConfigError
+
+__all__ = ["AUTOCASTS", "DEVICES", "find_device", "require_autocast"]
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+AUTOCASTS = ("off", "bf16")
+
+
+def find_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes the fastest there is. Raises ConfigError for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(device for device, available in there.items() if available))
+    if not there[name]:
+        raise ConfigError(f"--device {name}: there is none here; try --device auto")
+    return torch.device(name)
+
+
+def require_autocast(autocast: str, device: torch.device) -> None:
+    """Raise ConfigError unless `device` multiplies in bfloat16 by itself, where `autocast` asks for it."""
+    if autocast == "off":
+        return
+    if device.type == "cuda":
+        able = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    else:
+        able = False
+    if not able:
+        raise ConfigError(f"--autocast bf16: the {device.type} here has no bfloat16; leave it out")
