@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -12,12 +13,14 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from edgernn.errors import TokenizerError, UnknownTokenError
 
-__all__ = ["Ids", "TextDecoder", "Tokenizer"]
+__all__ = ["PIECE", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces"]
 
 Ids = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
 PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
+_WINDOW = 1 << 10
+_CUT = re.compile(r"(?<=\S)(?= \S)|(?<=\n)(?=\S)")
 _MAX_NAMED = 8
 
 
@@ -69,11 +72,17 @@ class Tokenizer:
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
             raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
         with _ours("the tokenizer cannot write this text"):
-            pieces = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in _pieces(text)]
-        ids = np.concatenate(pieces) if pieces else np.empty(0, dtype=np.int64)
+            parts = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in pieces(text)]
+        ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
         if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
             raise UnknownTokenError(f"the vocabulary has no {self._unknown_in(text)}")
         return ids
+
+    def first_chars(self, text: str) -> int:
+        """How many characters of `text`, which is not empty, belong to its first token."""
+        start = next(pieces(text))
+        with _ours("the tokenizer cannot write this text"):
+            return max(1, self._backend.encode(start).offsets[0][1])
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`."""
@@ -85,9 +94,12 @@ class Tokenizer:
         return TextDecoder(self._backend, tail)
 
     def _unknown_in(self, text: str) -> str:
-        characters = dict.fromkeys(text)
-        unknown = [c for c in characters if self._backend.encode(c).ids == [self.unknown_id]]
-        return _named(unknown) if unknown else "token for some part of the text"
+        unknown: dict[str, None] = {}
+        for piece in pieces(text):
+            encoding = self._backend.encode(piece)
+            found = zip(encoding.ids, encoding.offsets, strict=True)
+            unknown.update((piece[start:end], None) for token, (start, end) in found if token == self.unknown_id)
+        return _named(list(unknown))
 
 
 class TextDecoder:
@@ -137,9 +149,20 @@ def _ours(what: str) -> Iterator[None]:
 
 
 def _named(characters: list[str]) -> str:
-    named = ", ".join(f"{c!r} (U+{ord(c):04X})" for c in characters[:_MAX_NAMED])
+    named = ", ".join(f"{c!r} (U+{ord(c):04X})" if len(c) == 1 else repr(c[:40]) for c in characters[:_MAX_NAMED])
     return named + (f" and {len(characters) - _MAX_NAMED} more" if len(characters) > _MAX_NAMED else "")
 
 
-def _pieces(text: str) -> Iterator[str]:
-    return (text[start : start + PIECE] for start in range(0, len(text), PIECE))
+def pieces(text: str) -> Iterator[str]:
+    """`text` in pieces of at most 64 Ki characters, cut where every kind of tokenizer ends a token anyway.
+
+    That is before a space between words, or after a line break before one; in a text without either, anywhere.
+    """
+    start = 0
+    while start < len(text):
+        end = start + PIECE
+        if end < len(text):
+            cuts = [match.end() for match in _CUT.finditer(text, max(start + 1, end - _WINDOW), end)]
+            end = cuts[-1] if cuts else end
+        yield text[start:end]
+        start = end

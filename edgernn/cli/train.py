@@ -41,6 +41,8 @@ def language(
     corpus: Annotated[str | None, typer.Argument(help='A UTF-8 text file, or "stdlib", Python\'s own source.')] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
     held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
+    tokenizer: Annotated[str | None, _option("characters, bytes, words or bpe.", "characters")] = None,
+    vocabulary: Annotated[int | None, _option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
     cell: Annotated[str | None, _option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
     input: Annotated[str | None, _option("How tokens go in: embedding or one-hot.", "embedding")] = None,
     embedding: Annotated[int | None, _option("Size of the embedding.", "128")] = None,
@@ -69,7 +71,7 @@ def language(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Train a character language model on a text.
+    """Train a language model on a text.
 
     [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
     """
@@ -105,14 +107,14 @@ def language(
         "seed": seed,
     }
     if resume is not None:
-        given = {
+        given: dict[str, Any] = {
             "corpus": corpus,
             "out": out,
             "held_out": held_out,
-            **model,
-            **training,
-            "overwrite": overwrite or None,
+            "tokenizer": tokenizer,
+            "vocabulary": vocabulary,
         }
+        given |= {**model, **training, "overwrite": overwrite or None}
         if refused := _given(given):
             option = next(iter(refused)).replace("_", "-")
             raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
@@ -120,8 +122,16 @@ def language(
     elif corpus is None or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
     else:
-        split = "0.1" if held_out is None else held_out
-        trainer = Trainer.begin(corpus, out, split, model=_given(model), training=_given(training), overwrite=overwrite)
+        trainer = Trainer.begin(
+            corpus,
+            out,
+            "0.1" if held_out is None else held_out,
+            model=_given(model),
+            training=_given(training),
+            tokenizer=tokenizer or "characters",
+            vocabulary=vocabulary,
+            overwrite=overwrite,
+        )
     report(trainer, fit(trainer), as_json=json)
 
 

@@ -29,7 +29,8 @@ def score(model: Model, text: str) -> Score:
     for index in range(len(ids) - 1):
         logits = stream.step({TOKEN: ids[index : index + 1]})[LOGITS][0]
         nats += _log_sum_exp(logits) - float(logits[ids[index + 1]])
-    return Score(nats, len(ids) - 1, max(1, len(text) - 1), int((ids[1:] == model.tokenizer.unknown_id).sum()))
+    chars = max(1, len(text) - model.tokenizer.first_chars(text))
+    return Score(nats, len(ids) - 1, chars, int((ids[1:] == model.tokenizer.unknown_id).sum()))
 
 
 def _log_sum_exp(logits: Array) -> float:

@@ -24,7 +24,7 @@ class HeldOut:
         if len(ids) < 2:
             raise CorpusError("a text of fewer than two tokens cannot be scored")
         self._ids = ids.astype("int32")
-        self._chars = len(text)
+        self._chars = len(text) - tokenizer.first_chars(text)  # those that are predicted
         self._unknown_id = tokenizer.unknown_id
 
     @torch.no_grad()
@@ -50,7 +50,7 @@ class HeldOut:
             nats += losses.double().sum().item()
         model.train(was_training)
         scored = lanes * length
-        chars = max(1, round((self._chars - 1) * scored / predicted))
+        chars = max(1, round(self._chars * scored / predicted))
         return Score(nats, scored, chars, int((self._ids[1 : scored + 1] == self._unknown_id).sum()))
 
 

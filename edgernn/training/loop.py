@@ -17,7 +17,7 @@ from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
-from edgernn.tokenizer import Tokenizer
+from edgernn.tokenizer import pieces
 from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import Corpus, CorpusRecord, load_corpus
 from edgernn.training.device import find_device, require_autocast
@@ -25,6 +25,7 @@ from edgernn.training.evaluation import HeldOut
 from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
 from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, check_tensors
 from edgernn.training.sample import sample
+from edgernn.training.vocabulary import learn_tokenizer
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
@@ -97,19 +98,22 @@ class Trainer:
         *,
         model: Mapping[str, Any],
         training: Mapping[str, Any],
+        tokenizer: str = "characters",
+        vocabulary: int | None = None,
         overwrite: bool = False,
     ) -> Trainer:
-        """Stand at the beginning of a new run of a character language model at `out`.
+        """Stand at the beginning of a new run of a language model at `out`.
 
         model, training: settings of LanguageConfig and TrainingConfig that are not the default.
+        tokenizer, vocabulary: see `learn_tokenizer`, which sees the training text only.
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
         config = TrainingConfig.of(**training)
         Run.check_free(out, overwrite=overwrite)
         text = load_corpus(corpus, held_out)
-        tokenizer = Tokenizer.characters(text.train)
-        shape = LanguageConfig.of(len(tokenizer), **model)
-        trainer = cls(Run(out, shape, config, CorpusRecord.of(text, held_out), tokenizer), text)
+        learned = learn_tokenizer(tokenizer, pieces(text.train), vocabulary)
+        shape = LanguageConfig.of(len(learned), **model)
+        trainer = cls(Run(out, shape, config, CorpusRecord.of(text, held_out), learned), text)
         with trainer.run.create(overwrite=overwrite) as run:
             trainer.save(run)
         return trainer

@@ -65,7 +65,7 @@ def test_the_defaults_that_help_shows_are_the_real_ones():
     defaults |= {name: field.default for name, field in TrainingConfig.__dataclass_fields__.items()}
     for name, parameter in introspection.signature(language, eval_str=True).parameters.items():
         shown = parameter.annotation.__metadata__[0].show_default if parameter.default is None else True
-        if isinstance(shown, str) and name != "held_out":
+        if isinstance(shown, str) and name in defaults and name != "vocabulary":
             assert type(defaults[name])(shown) == defaults[name], name
 
 
@@ -159,6 +159,9 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--held-out", ""], "cannot be read"
     yield [*train, "a\0b", *out], "is no file"
     yield [*train, "--resume", run, "--overwrite"], "leave out overwrite"
+    yield [*train, corpus, *out, "--tokenizer", "runes"], "--tokenizer runes: there is characters, bytes, words, bpe"
+    yield [*train, corpus, *out, "--vocabulary", 9], "--vocabulary goes with --tokenizer words or bpe"
+    yield [*train, corpus, *out, "--tokenizer", "bpe", "--vocabulary", 9], "bpe starts from the 256 bytes"
     yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm, gru, elman, elman-relu"
     yield [*train, "--resume", folder], "is not a run: it has no config.json"
     yield [*train, "--resume", run, "--lanes", 3], "leave out lanes"

@@ -1,0 +1,93 @@
+"""Vocabularies learned from a text: characters, bytes, words, or byte-pair encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from edgernn.errors import ConfigError
+from edgernn.tokenizer import UNKNOWN, Tokenizer
+
+__all__ = ["TOKENIZERS", "learn_tokenizer"]
+
+_WORDS = 10_000
+_PAIRS = 1_000
+_BYTES = 256
+# A word or a run of signs with the space before it, or one white space: joined together they are the text again.
+_WORD = r" ?\w+| ?[^\w\s]+|\s"
+
+
+def learn_tokenizer(kind: str, pieces: Iterable[str], vocabulary: int | None = None) -> Tokenizer:
+    """The tokenizer of `kind` for a text that comes in pieces.
+
+    vocabulary: the size of one of words (10,000 unless given) or bpe (1,000); the other kinds have their own.
+    Raises ConfigError for a kind that does not exist or a size that it cannot have.
+    """
+    if kind not in TOKENIZERS:
+        raise ConfigError(f"--tokenizer {kind}: there is {', '.join(TOKENIZERS)}")
+    if vocabulary is not None and kind not in ("words", "bpe"):
+        raise ConfigError(f"--vocabulary goes with --tokenizer words or bpe; {kind} have a size of their own")
+    return TOKENIZERS[kind](pieces, vocabulary)
+
+
+def _characters(pieces: Iterable[str], _: int | None) -> Tokenizer:
+    alphabet: set[str] = set()
+    for piece in pieces:
+        alphabet.update(piece)
+    return Tokenizer.characters(alphabet)
+
+
+def _bytes(_: Iterable[str], __: int | None) -> Tokenizer:
+    """One token for each byte of UTF-8, numbered by its value: no text is unknown."""
+    backend = tokenizers.Tokenizer(models.BPE({sign: byte for byte, sign in enumerate(_byte_signs())}, []))
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.decoder = decoders.ByteLevel()
+    return Tokenizer(backend)
+
+
+def _words(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
+    """The most frequent words; the rest are the unknown token."""
+    size = _WORDS if vocabulary is None else vocabulary
+    if size < 2:
+        raise ConfigError(f"--vocabulary {size}: words need at least 2")
+    learned = tokenizers.Tokenizer(models.WordLevel(unk_token=UNKNOWN))
+    learned.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
+    trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
+    learned.train_from_iterator(pieces, trainer)
+    # Built anew, since the trainer's unknown token would also be found where a text spells it.
+    backend = tokenizers.Tokenizer(models.WordLevel(learned.get_vocab(), unk_token=UNKNOWN))
+    backend.pre_tokenizer = learned.pre_tokenizer
+    backend.decoder = decoders.Fuse()
+    return Tokenizer(backend)
+
+
+def _pairs(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
+    """Byte-pair encoding (Sennrich et al. 2016) over the bytes of UTF-8: no text is unknown."""
+    size = _PAIRS if vocabulary is None else vocabulary
+    if size < _BYTES:
+        raise ConfigError(f"--vocabulary {size}: bpe starts from the {_BYTES} bytes")
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(pieces, trainer)
+    return Tokenizer(backend)
+
+
+def _byte_signs() -> list[str]:
+    """The printable sign by which the library writes each byte: itself, or the next free one from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (byte for byte in range(_BYTES) if byte not in printable)
+    shifted = {byte: chr(_BYTES + index) for index, byte in enumerate(others)}
+    return [shifted.get(byte, chr(byte)) for byte in range(_BYTES)]
+
+
+TOKENIZERS: dict[str, Callable[[Iterable[str], int | None], Tokenizer]] = {
+    "characters": _characters,
+    "bytes": _bytes,
+    "words": _words,
+    "bpe": _pairs,
+}
