@@ -3,27 +3,52 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
 from pathlib import Path
 
 from edgernn.errors import CorpusError
 
-__all__ = ["read_text"]
+__all__ = ["read_pieces", "read_text"]
+
+_BLOCK = 1 << 18  # bytes
 
 
 def read_text(path: Path) -> str:
     """The text of a UTF-8 file. Raises CorpusError naming the file and what is wrong with it."""
+    return "".join(read_pieces(path))
+
+
+def read_pieces(path: Path) -> Iterator[str]:
+    r"""The text of a UTF-8 file of any size, piece by piece, with line breaks as "\n".
+
+    Raises CorpusError naming the file and what is wrong with it.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    offset, empty, carried = 0, True, ""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                if (zero := block.find(0)) >= 0:
+                    raise CorpusError(f"{path} is not text: it has a zero byte at offset {offset + zero}")
+                held_back = len(decoder.getstate()[0])
+                text = carried + _decoded(decoder, block, path, offset - held_back)
+                carried = "\r" if text.endswith("\r") else ""  # the block after it may begin with its "\n"
+                text = text[: len(text) - len(carried)].replace("\r\n", "\n")
+                offset += len(block)
+                empty = empty and not (text or carried)
+                yield text
+            yield carried + _decoded(decoder, b"", path, offset - len(decoder.getstate()[0]))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read: {error.strerror}") from None
     except ValueError as error:  # a name with a zero character
         raise CorpusError(f"{str(path)!r} is no file: {error}") from None
-    if not data.removeprefix(codecs.BOM_UTF8):
+    if empty:
         raise CorpusError(f"{path} is empty")
-    if b"\0" in data:
-        raise CorpusError(f"{path} is not text: it has a zero byte at offset {data.index(0)}")
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, path: Path, offset: int) -> str:
     try:
-        text = data.decode("utf-8-sig")
+        return decoder.decode(block, final=not block)
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{path} is not UTF-8: byte {error.start} is 0x{data[error.start]:02x}") from None
-    return text.replace("\r\n", "\n")
+        byte = error.object[error.start]
+        raise CorpusError(f"{path} is not UTF-8: byte {offset + error.start} is 0x{byte:02x}") from None

@@ -64,7 +64,7 @@ class Recipe:
         """Train the model, then export and verify each bundle."""
         run = out / "runs" / self.name
         trainer = Trainer.begin(
-            self.corpus, run, self.held_out, model=self.model, training=self.training, overwrite=True
+            [self.corpus], run, self.held_out, model=self.model, training=self.training, overwrite=True
         )
         for event in trainer.fit():
             if isinstance(event, Evaluated):

@@ -40,7 +40,7 @@ def demo(
 
     run = folder / "runs" / "demo"
     note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
-    trainer = Trainer.begin("stdlib", run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
+    trainer = Trainer.begin(["stdlib"], run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
     best = fit(trainer)
     note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
     note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")

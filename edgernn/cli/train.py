@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "report", "train"]
 
+_CORPUS = (
+    "UTF-8 text: files, directories, - for standard input, stdlib for Python's own source, or tinyshakespeare, "
+    "which is downloaded once."
+)
+
 train = typer.Typer(help="Train a network; a subcommand for each task.")
 
 
@@ -38,8 +43,9 @@ def _option(help: str, default: str) -> Any:
 
 @train.command()
 def language(
-    corpus: Annotated[str | None, typer.Argument(help='A UTF-8 text file, or "stdlib", Python\'s own source.')] = None,
+    corpus: Annotated[list[str] | None, typer.Argument(help=_CORPUS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
+    glob: Annotated[str, typer.Option(help="Which files of a directory.")] = "*.txt",
     held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
     tokenizer: Annotated[str | None, _option("characters, bytes, words or bpe.", "characters")] = None,
     vocabulary: Annotated[int | None, _option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
@@ -108,7 +114,7 @@ def language(
     }
     if resume is not None:
         given: dict[str, Any] = {
-            "corpus": corpus,
+            "corpus": corpus or None,
             "out": out,
             "held_out": held_out,
             "tokenizer": tokenizer,
@@ -119,13 +125,14 @@ def language(
             option = next(iter(refused)).replace("_", "-")
             raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
         trainer = Trainer.resume(resume)
-    elif corpus is None or out is None:
+    elif not corpus or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
     else:
         trainer = Trainer.begin(
             corpus,
             out,
             "0.1" if held_out is None else held_out,
+            glob=glob,
             model=_given(model),
             training=_given(training),
             tokenizer=tokenizer or "characters",

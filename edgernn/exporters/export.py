@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,7 @@ class Source:
     def load(cls, path: str | Path) -> Source:
         """The run at `path`. Raises RunError, which says what is wrong with it."""
         run = Run.load(path)
-        corpus = run.corpus.without_paths()
-        about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": corpus}
+        about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": asdict(run.corpus)}
         return cls(run.network(), run.tokenizer, about)
 
 

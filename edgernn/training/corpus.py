@@ -1,24 +1,37 @@
-"""Texts to train on: read, checked, and split into what trains and what is held out."""
+"""Texts to train on: found, checked, split into what trains and what is held out, and encoded once to token files.
+
+Texts are read in pieces and tokens are mapped from disk, so memory does not grow with their length.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
+import shutil
+import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgernn import records
 from edgernn.errors import CorpusError
-from edgernn.textfile import read_text
+from edgernn.textfile import read_pieces
+from edgernn.tokenizer import Tokenizer, pieces
+from edgernn.training.texts import TEXTS, cached_text
+from edgernn.training.tokens import TokenFile
 
-__all__ = ["STDLIB", "Corpus", "CorpusRecord", "load_corpus"]
+__all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
+STDIN = "-"
 _STDLIB_CHARS = 4_000_000
 _STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
+
+Text = Callable[[], Iterator[str]]  # begins the text anew, piece by piece
 
 
 @dataclass(frozen=True)
@@ -26,66 +39,132 @@ class Corpus:
     """A text in two parts. The held-out part is split off before anything else sees it."""
 
     name: str
-    train: str
-    held_out: str
+    train: Text
+    held_out: Text
 
-    @property
-    def sha256(self) -> str:
-        """Digest of both parts, by which a resumed run knows its corpus again."""
-        digest = hashlib.sha256(self.train.encode())
-        digest.update(b"\0" + self.held_out.encode())
-        return digest.hexdigest()
+    def encode(self, tokenizer: Tokenizer, train: Path, held_out: Path) -> CorpusRecord:
+        """Write both parts as token files. What the vocabulary lacks becomes the unknown token."""
+        digest = hashlib.sha256()
+        train_chars, _ = _encode(self.train, tokenizer, train, digest.update)
+        digest.update(b"\0")
+        held_out_chars, first_chars = _encode(self.held_out, tokenizer, held_out, digest.update)
+        if len(TokenFile(held_out, len(tokenizer))) < 2:
+            raise CorpusError(f"{self.name}: the held-out text has fewer than two tokens and cannot be scored")
+        return CorpusRecord(self.name, digest.hexdigest(), train_chars, held_out_chars, held_out_chars - first_chars)
 
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """Where a run's corpus is found again, and by what it is known."""
+    """What a run remembers of its corpus.
+
+    predicted_chars: characters of the held-out text but for its first token, which has nothing before it.
+    """
 
     name: str
-    held_out: str
     sha256: str
     train_chars: int
     held_out_chars: int
-
-    @classmethod
-    def of(cls, corpus: Corpus, held_out: str) -> CorpusRecord:
-        """The record of `corpus`, split by `held_out`; files by their absolute paths."""
-        name = corpus.name if corpus.name == STDLIB else os.path.abspath(corpus.name)
-        held_out = os.path.abspath(held_out) if _fraction(held_out) is None else held_out
-        return cls(name, held_out, corpus.sha256, len(corpus.train), len(corpus.held_out))
+    predicted_chars: int
 
     @classmethod
     def from_json(cls, value: Any) -> CorpusRecord:
         """Read what a run's configuration holds. Raises FormatError for anything else."""
         values = records.record(value, "the corpus", set(cls.__dataclass_fields__))
-        return cls(
-            records.text(values["name"], "name"),
-            records.text(values["held_out"], "held_out"),
-            records.text(values["sha256"], "sha256"),
-            records.integer(values["train_chars"], "train_chars"),
-            records.integer(values["held_out_chars"], "held_out_chars"),
-        )
-
-    def without_paths(self) -> dict[str, Any]:
-        """For a bundle: which folder the files were in is nobody's business."""
-        held_out = self.held_out if _fraction(self.held_out) is not None else Path(self.held_out).name
-        return {**asdict(self), "name": Path(self.name).name, "held_out": held_out}
+        sizes = (records.integer(values[key], key) for key in ("train_chars", "held_out_chars", "predicted_chars"))
+        return cls(records.text(values["name"], "name"), records.text(values["sha256"], "sha256"), *sizes)
 
 
-def load_corpus(name: str, held_out: str = "0.1") -> Corpus:
-    """The corpus `name`, a file or "stdlib".
+@contextmanager
+def open_corpus(sources: Sequence[str], held_out: str = "0.1", glob: str = "*.txt") -> Iterator[Corpus]:
+    """The text of all `sources`, one after the other, to be read as often as needed within the block.
 
+    sources: files, directories (their files that match `glob`, by name), "-" for standard input, "stdlib", and the
+    public texts of `texts.TEXTS`.
     held_out: a fraction, for that part at the text's end, or a file of its own.
     Raises CorpusError for what is missing, empty, not UTF-8 text, or too short to split.
     """
-    text = "".join(_stdlib()) if name == STDLIB else read_text(Path(name))
     fraction = _fraction(held_out)
-    if fraction is None:
-        return Corpus(name, text, read_text(Path(held_out)))
-    cut = int(len(text) * (1 - fraction))
-    if len(text) - cut < 2:
-        raise CorpusError(f"{name}: {len(text)} characters are too few to hold out {held_out} of them")
-    return Corpus(name, text[:cut], text[cut:])
+    name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
+    with ExitStack() as stack:
+        parts = [part for source in sources for part in _parts(source, glob, stack)]
+        whole: Text = lambda: _joined(parts)  # noqa: E731 - a text is a function that begins it anew
+        if fraction is None:
+            held: Text = lambda: read_pieces(Path(held_out))  # noqa: E731
+            yield Corpus(name, whole, held)
+            return
+        length = sum(map(len, whole()))
+        cut = int(length * (1 - fraction))
+        if length - cut < 2:
+            raise CorpusError(f"{name}: {length} characters are too few to hold out {held_out} of them")
+        yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length))
+
+
+def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[bytes], None]) -> tuple[int, int]:
+    """Write the tokens of `text` to `path`: its characters, and how many of them its first token has."""
+    chars, first = 0, 0
+    with TokenFile.writer(path, len(tokenizer)) as write:
+        for piece in _whole_pieces(text()):
+            first = first or tokenizer.first_chars(piece)
+            chars += len(piece)
+            update(piece.encode())
+            write(tokenizer.encode(piece, strict=False))
+    return chars, first
+
+
+def _whole_pieces(text: Iterable[str]) -> Iterator[str]:
+    """`text` in pieces that end where a token ends, whatever the pieces that it came in."""
+    rest = ""
+    for piece in text:
+        *whole, rest = pieces(rest + piece) if rest + piece else [""]
+        yield from whole
+    if rest:
+        yield rest
+
+
+def _parts(source: str, glob: str, stack: ExitStack) -> list[Text]:
+    """The texts that `source` names; what must be removed afterwards is given to `stack`."""
+    if source == STDLIB:
+        return [_stdlib]
+    if source == STDIN:
+        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgernn-"))) / "standard input"
+        with spool.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return [_file(spool)]
+    if source in TEXTS:
+        return [_file(cached_text(source))]
+    path = Path(source)
+    if not path.is_dir():
+        return [_file(path)]
+    found = sorted(each for each in path.rglob(glob) if each.is_file())
+    if not found:
+        raise CorpusError(f"{path} has no files that match {glob}: choose others with --glob")
+    return [_file(each) for each in found]
+
+
+def _file(path: Path) -> Text:
+    return lambda: read_pieces(path)
+
+
+def _joined(parts: Sequence[Text]) -> Iterator[str]:
+    """The parts one after the other, each beginning on a line of its own."""
+    last = "\n"
+    for part in parts:
+        if not last.endswith("\n"):
+            yield "\n"
+        for piece in part():
+            last = piece or last
+            yield piece
+
+
+def _span(text: Iterable[str], start: int, end: int) -> Iterator[str]:
+    """Characters `start` to `end` of `text`."""
+    at = 0
+    for piece in text:
+        if at >= end:
+            return
+        if at + len(piece) > start:
+            yield piece[max(0, start - at) : end - at]
+        at += len(piece)
 
 
 def _fraction(held_out: str) -> float | None:
@@ -100,16 +179,16 @@ def _fraction(held_out: str) -> float | None:
 
 
 def _stdlib() -> Iterator[str]:
-    """Source files of the standard library in the order of their names, ASCII only, up to a fixed size.
+    """Source files of the standard library, ASCII only, up to a fixed size.
 
-    Files are spread over the alphabet by their digest, so that the held-out end is not one package alone.
+    Files come in the order of the digests of their names, so that the held-out end is not one package alone.
     """
     root = Path(sysconfig.get_path("stdlib"))
     files = [p for p in root.rglob("*.py") if not _STDLIB_SKIPPED.intersection(p.relative_to(root).parts)]
     if not files:
         raise CorpusError(f"no Python source under {root}: give a text file instead")
     left = _STDLIB_CHARS
-    for path in sorted(files, key=lambda p: hashlib.sha256(p.relative_to(root).as_posix().encode()).digest()):
+    for path in sorted(files, key=lambda p: hashlib.sha256(os.fsencode(p.relative_to(root).as_posix())).digest()):
         data = path.read_bytes()
         if data.isascii() and b"\0" not in data:
             text = data.decode("ascii").replace("\r\n", "\n")[:left]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,14 +12,16 @@ import numpy.typing as npt
 from edgernn.errors import CorpusError
 from edgernn.tokenizer import Ids
 
-__all__ = ["Chunk", "Lanes", "pack"]
-
-Tokens = npt.NDArray[Any]  # token ids (tokens,) in the smallest type that holds the vocabulary
+__all__ = ["Chunk", "Lanes", "Tokens"]
 
 
-def pack(ids: Ids, vocabulary: int) -> Tokens:
-    """Token ids in the smallest unsigned type that holds the vocabulary."""
-    return ids.astype(np.min_scalar_type(max(vocabulary - 1, 0)))
+class Tokens(Protocol):
+    """Token ids that can be read as a ring: a `TokenFile`."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, count: int) -> Ids:
+        """Ids (count,) from token `start` on."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class Lanes:
     def _read(self, number: int) -> Chunk:
         turn, position = divmod(number, self.chunks_per_pass)
         offset = int(np.random.default_rng((self._seed, turn)).integers(len(self._tokens)))
-        starts = offset + np.arange(self.lanes) * ((len(self._tokens) - 1) // self.lanes) + position * self._chunk
-        index = (starts + np.arange(self._chunk + 1)[:, None]) % len(self._tokens)  # (chunk + 1, lanes)
-        window = self._tokens[index].astype(np.int64)
+        stride = (len(self._tokens) - 1) // self.lanes
+        starts = (offset + lane * stride + position * self._chunk for lane in range(self.lanes))
+        window = np.stack([self._tokens.read(start, self._chunk + 1) for start in starts], axis=1)
         drawn = np.random.default_rng((self._seed, turn, position)).random(self.lanes)
         return Chunk(window[:-1], window[1:], fresh=(drawn < self._reset) | (position == 0))

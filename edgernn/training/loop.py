@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,20 +17,19 @@ from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
-from edgernn.tokenizer import pieces
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import Corpus, CorpusRecord, load_corpus
+from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_device, require_autocast
-from edgernn.training.evaluation import HeldOut
-from edgernn.training.lanes import Chunk, Lanes, Tokens, pack
-from edgernn.training.run import CHECKPOINT, WEIGHTS, Run, check_tensors
+from edgernn.training.evaluation import score_tokens
+from edgernn.training.lanes import Chunk, Lanes
+from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
 from edgernn.training.sample import sample
 from edgernn.training.vocabulary import learn_tokenizer
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
 _EVALUATION_LANES = 32
-_PROMPT_CHARS = 20
+_PROMPT_TOKENS = 20
 _SAMPLE_TOKENS = 160
 
 
@@ -66,7 +65,7 @@ class Evaluated:
 class Trainer:
     """A network in training: everything that a checkpoint keeps."""
 
-    def __init__(self, run: Run, corpus: Corpus) -> None:
+    def __init__(self, run: Run) -> None:
         """Stand at the beginning of `run`. Seeds torch's global generator, from which dropout draws."""
         config = run.training
         torch.manual_seed(config.seed)
@@ -77,11 +76,10 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
         )
-        tokens: Tokens = pack(run.tokenizer.encode(corpus.train), run.model.vocabulary)
+        tokens = run.tokens(TRAIN)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
-        self._held_out = HeldOut(run.tokenizer, corpus.held_out)
-        self._prompt = corpus.held_out[:_PROMPT_CHARS]
-        self._chars_per_step = self.lanes.lanes * config.chunk * len(corpus.train) / len(tokens)
+        self._held_out = run.tokens(HELD_OUT)
+        self._chars_per_step = self.lanes.lanes * config.chunk * run.corpus.train_chars / len(tokens)
         self._state = tuple(s.detach() for s in self.model.initial_state(self.lanes.lanes))
         self.step = 0
         self.seconds = 0.0
@@ -92,44 +90,39 @@ class Trainer:
     @classmethod
     def begin(
         cls,
-        corpus: str,
+        corpus: Sequence[str],
         out: Path,
         held_out: str = "0.1",
         *,
         model: Mapping[str, Any],
         training: Mapping[str, Any],
+        glob: str = "*.txt",
         tokenizer: str = "characters",
         vocabulary: int | None = None,
         overwrite: bool = False,
     ) -> Trainer:
         """Stand at the beginning of a new run of a language model at `out`.
 
+        corpus, held_out, glob: see `open_corpus`.
         model, training: settings of LanguageConfig and TrainingConfig that are not the default.
         tokenizer, vocabulary: see `learn_tokenizer`, which sees the training text only.
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
         config = TrainingConfig.of(**training)
         Run.check_free(out, overwrite=overwrite)
-        text = load_corpus(corpus, held_out)
-        learned = learn_tokenizer(tokenizer, pieces(text.train), vocabulary)
-        shape = LanguageConfig.of(len(learned), **model)
-        trainer = cls(Run(out, shape, config, CorpusRecord.of(text, held_out), learned), text)
-        with trainer.run.create(overwrite=overwrite) as run:
-            trainer.save(run)
-        return trainer
+        with open_corpus(corpus, held_out, glob) as text:
+            learned = learn_tokenizer(tokenizer, text.train(), vocabulary)
+            shape = LanguageConfig.of(len(learned), **model)
+            with Run.create(out, text, learned, shape, config, overwrite=overwrite) as run:
+                cls(run).save()
+        return cls.resume(out)
 
     @classmethod
     def resume(cls, path: Path) -> Trainer:
-        """Stand where the last checkpoint of the run at `path` was written.
-
-        Raises RunError if the corpus is not the one that the run was begun with, or the checkpoint does not fit.
-        """
+        """Stand where the last checkpoint of the run at `path` was written. Raises RunError if it does not fit."""
         run = Run.load(path)
         tensors, about = run.read(CHECKPOINT)
-        corpus = load_corpus(run.corpus.name, run.corpus.held_out)
-        if corpus.sha256 != run.corpus.sha256:
-            raise RunError(f"{corpus.name} has changed since {path} was begun: a run goes on with its own text only")
-        trainer = cls(run, corpus)
+        trainer = cls(run)
         trainer._restore(tensors, about)
         return trainer
 
@@ -154,7 +147,7 @@ class Trainer:
                 yield self._evaluate(progress)
                 self.seconds = begun + time.perf_counter() - since
 
-    def save(self, run: Run | None = None) -> None:
+    def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
         about = {
             "step": self.step,
@@ -163,7 +156,7 @@ class Trainer:
             "stale": self._stale,
             "nats_per_char": self.best if math.isfinite(self.best) else None,
         }
-        (run or self.run).write(CHECKPOINT, self._tensors(), about)
+        self.run.write(CHECKPOINT, self._tensors(), about)
 
     @property
     def parameters(self) -> int:
@@ -172,7 +165,11 @@ class Trainer:
 
     def score(self) -> Score:
         """The run's best weights on the whole held-out text, as one stream."""
-        return self._held_out.score(self.run.network())
+        return self._score(self.run.network())
+
+    def _score(self, model: LanguageModel, lanes: int = 1) -> Score:
+        corpus, unknown = self.run.corpus, self.run.tokenizer.unknown_id
+        return score_tokens(model, self._held_out, corpus.predicted_chars, unknown, lanes)
 
     def _progress(self) -> float:
         return self.run.training.progress(self.step, self.seconds, self.lanes.chunks_per_pass)
@@ -206,7 +203,7 @@ class Trainer:
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
     def _evaluate(self, progress: float) -> Evaluated:
-        score = self._held_out.score(self.model, _EVALUATION_LANES)
+        score = self._score(self.model, _EVALUATION_LANES)
         best = score.nats_per_char < self.best
         self._stale = 0 if best else self._stale + 1
         if best:
@@ -219,7 +216,8 @@ class Trainer:
             about = {"step": self.step, "nats_per_char": score.nats_per_char}
             self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
         self.save()
-        text = sample(self.model, self.run.tokenizer, self._prompt, _SAMPLE_TOKENS)
+        prompt = self._held_out.read(0, min(_PROMPT_TOKENS, len(self._held_out)))
+        text = sample(self.model, self.run.tokenizer, prompt, _SAMPLE_TOKENS)
         return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, text)
 
     def _tensors(self) -> dict[str, Tensor]:

@@ -5,6 +5,8 @@ tokenizer.json
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
 metrics.jsonl            a line for each evaluation
+    train.tokens             the corpus, encoded once: what is trained on,
+    held-out.tokens          and what was held out
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +26,14 @@ from torch import Tensor
 import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
-from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError
+from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import CorpusRecord
+from edgernn.training.corpus import Corpus, CorpusRecord
+from edgernn.training.tokens import TokenFile
 
-__all__ = ["CHECKPOINT", "FORMAT", "WEIGHTS", "Run", "check_tensors"]
+__all__ = ["CHECKPOINT", "FORMAT", "HELD_OUT", "TRAIN", "WEIGHTS", "Run", "check_tensors"]
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -38,7 +41,9 @@ TOKENIZER = "tokenizer.json"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
-_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS}
+TRAIN = "train.tokens"
+HELD_OUT = "held-out.tokens"
+_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS, TRAIN, HELD_OUT}
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
@@ -52,6 +57,49 @@ class Run:
     corpus: CorpusRecord
     tokenizer: Tokenizer
 
+    @classmethod
+    @contextmanager
+    def create(
+        cls,
+        path: Path,
+        corpus: Corpus,
+        tokenizer: Tokenizer,
+        model: LanguageConfig,
+        training: TrainingConfig,
+        *,
+        overwrite: bool = False,
+    ) -> Iterator[Run]:
+        """Write a new run, the corpus encoded; the block adds its first files, and the run appears when it ends.
+
+        Raises OutputExistsError where something stands already.
+        """
+        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
+            record = corpus.encode(tokenizer, directory / TRAIN, directory / HELD_OUT)
+            run = cls(directory, model, training, record, tokenizer)
+            (directory / TOKENIZER).write_bytes(tokenizer.to_json().encode())
+            (directory / CONFIG).write_text(json.dumps(run.config(), indent=2) + "\n", encoding="utf-8")
+            (directory / METRICS).touch()
+            yield run
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {
+            "format": FORMAT,
+            "edgernn": edgernn.__version__,
+            "task": LanguageModel.task,
+            "model": self.model.to_json(),
+            "training": self.training.to_json(),
+            "corpus": asdict(self.corpus),
+            "tokenizer_sha256": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
+        }
+
+    def tokens(self, name: str) -> TokenFile:
+        """The corpus: TRAIN or HELD_OUT. Raises RunError if it is missing or damaged."""
+        try:
+            return TokenFile(self.path / name, self.model.vocabulary)
+        except CorpusError as error:
+            raise RunError(str(error)) from None
+
     @staticmethod
     def check_free(path: Path, *, overwrite: bool) -> None:
         """Raise OutputExistsError unless a run may be written at `path`, and ConfigError for an impossible name."""
@@ -60,28 +108,6 @@ class Run:
         except UnicodeEncodeError:
             raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
         check_free(path, overwrite=overwrite, owns=_owns)
-
-    @contextmanager
-    def create(self, *, overwrite: bool = False) -> Iterator[Run]:
-        """Write the run anew; the block fills in its first files, and the run appears when it ends.
-
-        Raises OutputExistsError where something stands already.
-        """
-        tokenizer = self.tokenizer.to_json().encode()
-        config = {
-            "format": FORMAT,
-            "edgernn": edgernn.__version__,
-            "task": LanguageModel.task,
-            "model": self.model.to_json(),
-            "training": self.training.to_json(),
-            "corpus": asdict(self.corpus),
-            "tokenizer_sha256": hashlib.sha256(tokenizer).hexdigest(),
-        }
-        with new_directory(self.path, overwrite=overwrite, owns=_owns) as directory:
-            (directory / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-            (directory / TOKENIZER).write_bytes(tokenizer)
-            (directory / METRICS).touch()
-            yield replace(self, path=directory)
 
     @classmethod
     def load(cls, path: str | Path) -> Run:

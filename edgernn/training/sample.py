@@ -6,7 +6,7 @@ import torch
 
 from edgernn.models import LanguageModel
 from edgernn.sampling import Generator, Sampler
-from edgernn.tokenizer import Tokenizer
+from edgernn.tokenizer import Ids, Tokenizer
 
 __all__ = ["sample"]
 
@@ -14,14 +14,14 @@ _SAMPLER = Sampler(temperature=0.8, top_k=40)
 
 
 @torch.no_grad()
-def sample(model: LanguageModel, tokenizer: Tokenizer, prompt: str, tokens: int) -> str:
-    """The text of `tokens` tokens that follow `prompt`: always the same ones for the same weights."""
+def sample(model: LanguageModel, tokenizer: Tokenizer, prompt: Ids, tokens: int) -> str:
+    """The text of `tokens` tokens that follow the tokens of `prompt`: always the same ones for the same weights."""
     was_training, generator = model.training, Generator(0)
     model.eval()
     device = next(model.parameters()).device
     state = model.initial_state(1)
     drawn: list[int] = []
-    for token in tokenizer.encode(prompt, strict=False):
+    for token in prompt:
         logits, *state = model(torch.tensor([token], device=device), *state)
     for _ in range(tokens):
         scores = logits[0].float().cpu().numpy()

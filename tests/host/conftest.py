@@ -28,6 +28,6 @@ def small():
 @pytest.fixture(scope="session")
 def trained(corpus: Path, small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "fox"
-    for _ in Trainer.begin(str(corpus), path, **small).fit():
+    for _ in Trainer.begin([str(corpus)], path, **small).fit():
         pass
     return path

@@ -158,6 +158,7 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--hidden", 10**7], "--hidden 10000000 is not a size"
     yield [*train, corpus, *out, "--held-out", ""], "cannot be read"
     yield [*train, "a\0b", *out], "is no file"
+    yield [*train, folder, *out, "--glob", "*.py"], "has no files that match *.py"
     yield [*train, "--resume", run, "--overwrite"], "leave out overwrite"
     yield [*train, corpus, *out, "--tokenizer", "runes"], "--tokenizer runes: there is characters, bytes, words, bpe"
     yield [*train, corpus, *out, "--vocabulary", 9], "--vocabulary goes with --tokenizer words or bpe"

@@ -1,31 +1,62 @@
+import hashlib
+import http.server
+import io
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import CorpusError
-from edgernn.tokenizer import Tokenizer
-from edgernn.training import load_corpus
-from edgernn.training.lanes import Lanes, pack
+from edgernn.textfile import read_pieces, read_text
+from edgernn.training import open_corpus
+from edgernn.training.lanes import Lanes
+from edgernn.training.texts import TEXTS, PublicText, cached_text
+from edgernn.training.tokens import TokenFile
+from edgernn.training.vocabulary import learn_tokenizer
+
+
+def parts(*sources, **options):
+    with open_corpus([str(source) for source in sources], **options) as corpus:
+        return "".join(corpus.train()), "".join(corpus.held_out())
 
 
 def test_the_last_tenth_is_held_out(tmp_path):
     path = tmp_path / "t.txt"
     path.write_bytes(b"\xef\xbb\xbf" + "0123456789äbcdefghi\r\n".encode())
-    corpus = load_corpus(str(path))
-    assert (corpus.train, corpus.held_out) == ("0123456789äbcdefgh", "i\n")
-    other = tmp_path / "h.txt"
-    other.write_text("held")
-    corpus = load_corpus(str(path), str(other))
-    assert (len(corpus.train), corpus.held_out) == (20, "held")
+    assert parts(path) == ("0123456789äbcdefgh", "i\n")
+    (tmp_path / "h.txt").write_text("held")
+    assert parts(path, held_out=str(tmp_path / "h.txt")) == ("0123456789äbcdefghi\n", "held")
+    assert parts(path, held_out="0.5") == ("0123456789", "äbcdefghi\n")
+
+
+def test_several_sources_are_one_text(tmp_path, monkeypatch):
+    (tmp_path / "d" / "e").mkdir(parents=True)
+    for name, text in (("d/b.txt", "bb"), ("d/a.txt", "aa\n"), ("d/e/c.txt", "cc"), ("d/x.md", "xx"), ("f", "ff")):
+        (tmp_path / name).write_text(text)
+    assert "".join(parts(tmp_path / "d", tmp_path / "f")) == "aa\nbb\ncc\nff"
+    (tmp_path / "d" / "x.md").write_text("# x\ny\n")
+    assert "".join(parts(tmp_path / "d", glob="*.md", held_out="0.5")) == "# x\ny\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"from a pipe")))
+    assert "".join(parts("-", tmp_path / "f")) == "from a pipe\nff"
+    with pytest.raises(CorpusError, match=r"d has no files that match \*\.py"):
+        parts(tmp_path / "d", glob="*.py")
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "is empty"),
+        (b"\xef\xbb\xbf", "is empty"),
         (b"ab\0cd", "is not text: it has a zero byte at offset 2"),
         (b"ab\xff", "is not UTF-8: byte 2 is 0xff"),
+        (b"ab\xc3", "is not UTF-8: byte 2 is 0xc3"),
+        (b"x" * 300_000 + b"\xff", "is not UTF-8: byte 300000 is 0xff"),
+        (b"x" * 300_000 + b"\0", "a zero byte at offset 300000"),
         (b"abc", "3 characters are too few"),
     ],
 )
@@ -33,29 +64,168 @@ def test_what_is_no_corpus_is_named(tmp_path, content, words):
     path = tmp_path / "t.txt"
     path.write_bytes(content)
     with pytest.raises(CorpusError, match=words):
-        load_corpus(str(path))
+        parts(path)
 
 
 def test_a_missing_corpus_is_named(tmp_path):
     with pytest.raises(CorpusError, match="cannot be read: No such file"):
-        load_corpus(str(tmp_path / "none"))
-    with pytest.raises(CorpusError, match="cannot be read: Is a directory"):
-        load_corpus(str(tmp_path))
+        parts(tmp_path / "none")
+    with pytest.raises(CorpusError, match=r"has no files that match \*\.txt"):
+        parts(tmp_path)
     with pytest.raises(CorpusError, match=r"--held-out 1\.5 is neither"):
-        load_corpus("stdlib", "1.5")
+        parts("stdlib", held_out="1.5")
+
+
+@given(st.text(st.sampled_from("aé€🙂\r\n"), max_size=40), st.integers(1, 7))
+def test_a_file_in_blocks_is_the_file(tmp_path_factory, text, block):
+    path = tmp_path_factory.mktemp("t") / "t.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b".")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgernn.textfile._BLOCK", block)
+        assert "".join(read_pieces(path)) == (text + ".").replace("\r\n", "\n")
 
 
 def test_the_standard_library_is_a_corpus():
-    corpus = load_corpus("stdlib")
-    assert len(corpus.train) == 9 * len(corpus.held_out) >= 1_000_000
-    assert corpus.train.isascii()
-    assert corpus.train.count("def ") > 1000
-    assert load_corpus("stdlib").sha256 == corpus.sha256
+    train, held_out = parts("stdlib")
+    assert len(train) == 9 * len(held_out) >= 1_000_000
+    assert train.isascii()
+    assert train.count("def ") > 1000
+    assert parts("stdlib") == (train, held_out)
+
+
+@pytest.mark.parametrize("kind", ["characters", "bpe"])
+def test_what_is_encoded_is_the_text(tmp_path, kind):
+    text = "The king is dead, long live the king!\n  'naïve' 42\n" * 3000
+    (tmp_path / "t.txt").write_text(text)
+    with open_corpus([str(tmp_path / "t.txt")]) as corpus:
+        tokenizer = learn_tokenizer(kind, corpus.train())
+        record = corpus.encode(tokenizer, tmp_path / "train", tmp_path / "held")
+        train, held_out = "".join(corpus.train()), "".join(corpus.held_out())
+    assert train + held_out == text
+    for part, name in ((train, "train"), (held_out, "held")):
+        tokens = TokenFile(tmp_path / name, len(tokenizer))
+        np.testing.assert_array_equal(tokens.read(0, len(tokens)), tokenizer._backend.encode(part).ids)
+    assert (record.train_chars, record.held_out_chars) == (len(train), len(held_out))
+    assert record.predicted_chars == len(held_out) - tokenizer.first_chars(held_out)
+    assert record.sha256 == hashlib.sha256(f"{train}\0{held_out}".encode()).hexdigest()
+    assert record.name == "t.txt"
+
+
+def test_a_token_file_is_a_ring(tmp_path):
+    for vocabulary, size in ((256, 1), (257, 2), (70_000, 4)):
+        ids = np.random.default_rng(0).integers(0, vocabulary, 1000)
+        with TokenFile.writer(tmp_path / "t", vocabulary) as write:
+            write(ids[:300])
+            write(ids[300:])
+        tokens = TokenFile(tmp_path / "t", vocabulary)
+        assert (tmp_path / "t").stat().st_size == size * len(tokens) == size * 1000
+        for start, count in ((0, 1000), (990, 20), (1995, 2100), (5, 0)):
+            expected = np.take(ids, np.arange(start, start + count), mode="wrap")
+            np.testing.assert_array_equal(tokens.read(start, count), expected)
+    (tmp_path / "t").write_bytes(b"abc")
+    with pytest.raises(CorpusError, match="which are no tokens"):
+        TokenFile(tmp_path / "t", 257)
+
+
+PREPARE = """
+import sys
+from pathlib import Path
+from edgernn.training.corpus import open_corpus
+from edgernn.training.lanes import Lanes
+from edgernn.training.tokens import TokenFile
+from edgernn.training.vocabulary import learn_tokenizer
+folder = Path(sys.argv[1])
+with open_corpus([str(folder / "t.txt")]) as corpus:
+    tokenizer = learn_tokenizer("characters", corpus.train())
+    corpus.encode(tokenizer, folder / "train", folder / "held")
+lanes = Lanes(TokenFile(folder / "train", len(tokenizer)), 32, 128, 0)
+for _, chunk in zip(range(lanes.chunks_per_pass), lanes.chunks()):
+    pass
+(peak,) = [line for line in open("/proc/self/status") if line.startswith("VmHWM")]
+print(int(peak.split()[1]) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from Linux's /proc")
+def test_memory_does_not_grow_with_the_text(tmp_path):
+    """Peak resident MiB of reading, encoding and one pass over 1 MB and 20 MB of text."""
+    peaks = []
+    for megabytes in (1, 20):
+        line = b"In the beginning was the Word, and the Word was written down in small letters.\n"
+        (tmp_path / "t.txt").write_bytes(line * (megabytes * 1_000_000 // len(line)))
+        command = [sys.executable, "-c", PREPARE, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        peaks.append(int(done.stdout))
+    assert peaks[1] < peaks[0] + 10, peaks
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A local server of one text, which counts how often it is asked."""
+    asked = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_response(200 if self.path == "/text" else 404)
+            self.end_headers()
+            self.wfile.write(b"to be or not to be\n")
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_public_text_is_downloaded_once(server, tmp_path, monkeypatch):
+    url, asked = server
+    digest = hashlib.sha256(b"to be or not to be\n").hexdigest()
+    monkeypatch.setenv("EDGERNN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setitem(TEXTS, "hamlet", PublicText(f"{url}/text", digest))
+    assert "".join(parts("hamlet")) == "".join(parts("hamlet")) == "to be or not to be\n"
+    assert asked == ["/text"]
+    (tmp_path / "cache" / "hamlet.txt").write_text("to sleep")  # damaged: it is fetched again
+    assert read_text(cached_text("hamlet")) == "to be or not to be\n"
+    assert asked == ["/text"] * 2
+
+
+def test_a_public_text_that_cannot_be_had_is_named(server, tmp_path, monkeypatch):
+    url, _ = server
+    monkeypatch.setenv("EDGERNN_CACHE", str(tmp_path / "cache"))
+    for address, words in (
+        (f"{url}/text", "has changed: its SHA-256 is"),
+        (f"{url}/none", "cannot be downloaded from .*: Not Found; give the text as a file"),
+        ("http://127.0.0.1:9/x", "cannot be downloaded from .*refused"),
+    ):
+        monkeypatch.setitem(TEXTS, "hamlet", PublicText(address, "0" * 64))
+        with pytest.raises(CorpusError, match=words):
+            cached_text("hamlet")
+    assert not list(tmp_path.rglob("*.txt"))
+
+
+class Ring:
+    """Token ids in memory."""
+
+    def __init__(self, ids):
+        self.ids = ids
+
+    def __len__(self):
+        return len(self.ids)
+
+    def read(self, start, count):
+        return np.take(self.ids, np.arange(start, start + count), mode="wrap").astype(np.int64)
 
 
 @given(st.integers(20, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 3))
 def test_lanes_read_on_where_they_stopped(length, lanes, chunk, seed):
-    tokens = pack(np.arange(length), length)
+    tokens = Ring(np.arange(length))
     reader = Lanes(tokens, lanes, chunk, seed)
     chunks = [each for each, _ in zip(reader.chunks(), range(2 * reader.chunks_per_pass), strict=False)]
     for number, each in enumerate(chunks):
@@ -73,18 +243,12 @@ def test_lanes_read_on_where_they_stopped(length, lanes, chunk, seed):
 
 def test_a_text_shorter_than_one_chunk_is_refused():
     with pytest.raises(CorpusError, match=r"has 8 tokens, fewer than one chunk needs \(9\)"):
-        Lanes(np.zeros(8, np.uint8), 1, 8, 0)
-    assert Lanes(np.zeros(20, np.uint8), 4, 8, 0).lanes == 2
-
-
-def test_tokens_are_packed_small():
-    assert pack(np.arange(5), 256).dtype == np.uint8
-    assert pack(np.arange(5), 257).dtype == np.uint16
-    assert Tokenizer.characters("ab").encode("ab").dtype == np.int64
+        Lanes(Ring(np.zeros(8)), 1, 8, 0)
+    assert Lanes(Ring(np.zeros(20)), 4, 8, 0).lanes == 2
 
 
 def test_lanes_start_afresh_now_and_then():
-    reader = Lanes(np.zeros(100_001, np.uint8), 10, 10, 0, reset=0.1)
+    reader = Lanes(Ring(np.zeros(100_001)), 10, 10, 0, reset=0.1)
     fresh = np.array([each.fresh for each, _ in zip(reader.chunks(), range(1000), strict=False)])
     assert fresh[0].all()
     assert 0.08 < fresh[1:].mean() < 0.12

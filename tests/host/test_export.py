@@ -428,7 +428,7 @@ def test_a_paths_folder_does_not_travel(trained, corpus, small, tmp_path):
     (tmp_path / "private").mkdir()
     held_out = tmp_path / "private" / "held.txt"
     held_out.write_text("the quick brown fox")
-    for _ in Trainer.begin(str(corpus), tmp_path / "run", str(held_out), **small).fit():
+    for _ in Trainer.begin([str(corpus)], tmp_path / "run", str(held_out), **small).fit():
         pass
     path = export(Source.load(tmp_path / "run"), tmp_path / "bundle", steps=4).path
     assert "private" not in (path / "bundle.json").read_text()

@@ -97,7 +97,7 @@ def test_a_model_of_any_tokenizer_goes_the_whole_way(kind, tmp_path):
     (tmp_path / "t.txt").write_text(ENGLISH * 60)
     model = {"embedding": 8, "hidden": 16, "layers": 1}
     training = {"lanes": 2, "chunk": 16, "steps": 30, "evaluations": 2}
-    trainer = Trainer.begin(str(tmp_path / "t.txt"), tmp_path / "run", model=model, training=training, tokenizer=kind)
+    trainer = Trainer.begin([str(tmp_path / "t.txt")], tmp_path / "run", model=model, training=training, tokenizer=kind)
     for _ in trainer.fit():
         pass
     source = Source.load(tmp_path / "run")

@@ -1,0 +1,69 @@
+"""Token ids on disk, mapped into memory and let go again, so that memory does not grow with the text."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgernn.errors import CorpusError
+from edgernn.tokenizer import Ids
+
+__all__ = ["TokenFile"]
+
+_READS = 256  # reads after which the pages that they brought in are given back
+
+
+class TokenFile:
+    """A sequence of token ids, each in the smallest unsigned type that holds the vocabulary, little-endian."""
+
+    def __init__(self, path: Path, vocabulary: int) -> None:
+        """Raises CorpusError for a missing file or one that was cut."""
+        self._dtype = _dtype(vocabulary)
+        try:
+            size = path.stat().st_size
+            if not size or size % self._dtype.itemsize:
+                raise CorpusError(f"{path} has {size} bytes, which are no tokens: train again")
+            with path.open("rb") as file:
+                self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except OSError as error:
+            raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
+        self._length = size // self._dtype.itemsize
+        self._reads = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, start: int, count: int) -> Ids:
+        """Ids (count,) from token `start` on, as a ring: after the last token comes the first."""
+        start %= self._length
+        parts = []
+        while count:
+            part = np.frombuffer(self._map, self._dtype, min(count, self._length - start), start * self._dtype.itemsize)
+            parts.append(part.astype(np.int64))
+            count, start = count - len(part), 0
+            del part  # it keeps the map from letting go
+        self._reads += 1
+        if self._reads % _READS == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._map.madvise(mmap.MADV_DONTNEED)
+        return parts[0] if len(parts) == 1 else np.concatenate([np.empty(0, np.int64), *parts])
+
+    @staticmethod
+    @contextmanager
+    def writer(path: Path, vocabulary: int) -> Iterator[Callable[[Ids], None]]:
+        """A function that appends ids to a new file at `path`."""
+        dtype = _dtype(vocabulary)
+        with path.open("wb") as file:
+
+            def write(ids: Ids) -> None:
+                file.write(ids.astype(dtype).tobytes())
+
+            yield write
+
+
+def _dtype(vocabulary: int) -> np.dtype[Any]:
+    return np.min_scalar_type(max(vocabulary - 1, 0)).newbyteorder("<")
