@@ -13,6 +13,7 @@ from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
+from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train
 from edgernn.errors import CheckFailedError, EdgeRNNError
@@ -30,7 +31,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
 app.add_typer(train, name="train")
-for command in (evaluate, export, verify, run, inspect, demo):
+for command in (evaluate, export, verify, run, inspect, plot, demo):
     app.command()(command)
 
 

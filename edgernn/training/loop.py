@@ -86,6 +86,7 @@ class Trainer:
         self.best = math.inf  # nats per character
         self._evaluations = 0
         self._stale = 0  # evaluations since the best one
+        self._losses = (0.0, 0)  # sum and number of the training losses since the last evaluation
 
     @classmethod
     def begin(
@@ -138,6 +139,7 @@ class Trainer:
                 break
             before = time.perf_counter()
             nats = self._learn(chunk, self.run.training.learning_rate_at(self._progress()))
+            self._losses = (self._losses[0] + nats, self._losses[1] + 1)
             now = time.perf_counter()
             self.step, steps = self.step + 1, steps + 1
             self.seconds, learning = begun + now - since, learning + now - before
@@ -154,6 +156,7 @@ class Trainer:
             "seconds": self.seconds,
             "evaluations": self._evaluations,
             "stale": self._stale,
+            "losses": self._losses,
             "nats_per_char": self.best if math.isfinite(self.best) else None,
         }
         self.run.write(CHECKPOINT, self._tensors(), about)
@@ -210,7 +213,13 @@ class Trainer:
             self.best = score.nats_per_char
         self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
         lines = [line for line in self.run.metrics() if line["step"] < self.step]
-        line = {"step": self.step, "seconds": round(self.seconds, 3), "nats_per_char": score.nats_per_char}
+        line = {
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "nats_per_char": score.nats_per_char,
+            "train_nats": self._losses[0] / max(1, self._losses[1]),
+        }
+        self._losses = (0.0, 0)
         self.run.write_metrics([*lines, line])
         if best:
             about = {"step": self.step, "nats_per_char": score.nats_per_char}
@@ -249,6 +258,8 @@ class Trainer:
             self.seconds = records.number(about.get("seconds"), "seconds")
             self._evaluations = records.integer(about.get("evaluations"), "evaluations")
             self._stale = records.integer(about.get("stale"), "stale")
+            total, count = records.items(about.get("losses"), "losses")
+            self._losses = (records.number(total, "losses"), records.integer(count, "losses"))
             best = about.get("nats_per_char")
             self.best = math.inf if best is None else records.number(best, "nats_per_char")
             if (self.run.path / WEIGHTS).exists():  # an evaluation that was cut off before its checkpoint
@@ -258,7 +269,7 @@ class Trainer:
                 torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
             if "generator.mps" in tensors:
                 torch.mps.set_rng_state(tensors["generator.mps"])
-        except (FormatError, RuntimeError) as error:
+        except (FormatError, RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.model.load_state_dict(_under("model.", tensors))
         state: dict[int, dict[str, Tensor]] = {}

@@ -26,7 +26,7 @@ from torch import Tensor
 import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
-from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError
+from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
@@ -143,7 +143,7 @@ class Run:
     def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
         """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON."""
         data = safetensors.torch.save(tensors, metadata={_METADATA: json.dumps(metadata)})
-        replace_file(self.path / name, data)
+        self._replace(name, data)
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
@@ -167,6 +167,8 @@ class Run:
             lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
             for line in lines:
                 records.integer(line.get("step"), "step")
+                for figure in ("nats_per_char", "train_nats"):
+                    records.number(line.get(figure), figure)
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
         except FormatError as error:
@@ -175,7 +177,16 @@ class Run:
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace the log of evaluations."""
-        replace_file(self.path / METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def _replace(self, name: str, data: bytes) -> None:
+        try:
+            replace_file(self.path / name, data)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path / name} cannot be written: {error.strerror}; the last good checkpoint is kept: "
+                f"make room, then: edgernn train language --resume {self.path}"
+            ) from None
 
 
 def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:

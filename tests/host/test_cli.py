@@ -15,7 +15,7 @@ from edgernn.models import LanguageConfig
 from edgernn.training import TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
-COMMANDS = ["train language", "evaluate", "export", "verify", "run", "inspect", "demo"]
+COMMANDS = ["train language", "evaluate", "export", "verify", "run", "inspect", "plot", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +114,16 @@ def test_the_whole_way(call, corpus, tmp_path):
     assert f"parameters  {trained['parameters']:,}" in out
 
 
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_learning_curves_are_drawn(call, run_directory, tmp_path, suffix):
+    picture = tmp_path / f"curves.{suffix}"
+    answer = as_json(call("plot", run_directory, run_directory, "--out", picture, "--json"))
+    assert answer == {"picture": str(picture), "runs": [str(run_directory)] * 2}
+    data = picture.read_bytes()
+    assert data.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
+    assert suffix == "png" or data.count(b"best ") >= 2 or b"<path" in data
+
+
 def test_talk_goes_to_stderr_and_a_pipe_gets_no_progress(corpus, tmp_path):
     command = [sys.executable, "-m", "edgernn", "train", "language", corpus, "--out", tmp_path / "run", *SMALL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -179,6 +189,8 @@ def failures(run, bundle, corpus, folder):
     yield ["run", bundle, "--prompt", "a", "--top-k", -1], "top_k -1"
     yield ["inspect", folder / "none.onnx"], "cannot be read"
     yield ["inspect", folder / "short.txt"], "is not an ONNX file"
+    yield ["plot", run, "--out", folder / "curves.txt"], "a picture's name ends in .png or .svg"
+    yield ["plot", folder], "is not a run"
     yield ["demo", "--minutes", 0], "--minutes"
 
 

@@ -2,6 +2,7 @@ import copy
 import gc
 import json
 import math
+import resource
 import signal
 import subprocess
 import sys
@@ -116,6 +117,59 @@ def test_every_evaluation_shows_a_sample(corpus, small, tmp_path):
     assert [len(sample) for sample in samples] == [160] * 3
     assert set("".join(samples)) <= set(corpus.read_text())
     assert samples[0] != samples[2]
+
+
+RESUME = """
+import sys
+from pathlib import Path
+from edgernn.training import Trainer
+for event in Trainer.resume(Path(sys.argv[1])).fit():
+    print(event.step, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_any_moment_is_one_never_interrupted(corpus, small, tmp_path):
+    """SIGKILL, again and again, while checkpoints are written almost all the time."""
+    settings = {"model": small["model"], "training": {**small["training"], "steps": 300, "evaluations": 100}}
+    fit(Trainer.begin([str(corpus)], tmp_path / "whole", **settings))
+    path = tmp_path / "killed"
+    Trainer.begin([str(corpus)], path, **settings)
+    kills = 0
+    for lines in (7, 31, 2, 60, 11):
+        process = subprocess.Popen([sys.executable, "-c", RESUME, str(path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(lines):
+            process.stdout.readline()
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        process.stdout.close()
+    assert kills == 5
+    fit(Trainer.resume(path))
+    assert (path / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert without_times(path) == without_times(tmp_path / "whole")
+    assert {each.name for each in path.iterdir() if not each.name.startswith(".")} == {
+        each.name for each in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(corpus, small, tmp_path):
+    """A limit on the size of files stands in for a full disk: the write fails part of the way."""
+    path = tmp_path / "run"
+    events = Trainer.begin([str(corpus)], path, **small).fit()
+    while not isinstance(next(events), Evaluated):
+        pass
+    before = {each.name: each.read_bytes() for each in path.iterdir()}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, limits[1]))
+    try:
+        with pytest.raises(TrainingError, match=r"cannot be written: File too large; the last good checkpoint is kept"):
+            list(events)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    after = {each.name: each.read_bytes() for each in path.iterdir()}
+    assert {**after, METRICS: b""} == {**before, METRICS: b""}
+    fit(Trainer.resume(path))
+    assert len(Run.load(path).metrics()) == 3
 
 
 def test_resuming_a_finished_run_changes_nothing(trained):

@@ -1,0 +1,28 @@
+"""`edgernn plot`: learning curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgernn.cli.console import Json, needs, result
+
+__all__ = ["plot"]
+
+
+def plot(
+    runs: Annotated[list[Path], typer.Argument(help="One run or several.")],
+    out: Annotated[Path, typer.Option(help="The picture to write: .png or .svg.")] = Path("curves.png"),
+    json: Json = False,
+) -> None:
+    """Draw the learning curves of runs into one picture.
+
+    [bold]Example:[/bold] edgernn plot runs/small runs/large --out curves.png
+    """
+    with needs("plot"):
+        from edgernn.training.curves import plot_curves
+
+    plot_curves(runs, out)
+    result({"picture": str(out), "runs": [str(run) for run in runs]}, f"{out}", as_json=json)

@@ -1,0 +1,39 @@
+"""Learning curves of runs as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from edgernn.errors import ConfigError, RunError
+from edgernn.training.run import Run
+
+__all__ = ["FORMATS", "plot_curves"]
+
+FORMATS = (".png", ".svg")
+
+
+def plot_curves(runs: Sequence[Path], out: Path) -> None:
+    """Draw the held-out loss of each run, and beside it the training loss, thin, over the optimiser's steps.
+
+    Raises RunError for a run without evaluations, and ConfigError for a name that is no picture's.
+    """
+    if out.suffix not in FORMATS:
+        raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for path in runs:
+        lines = Run.load(path).metrics()
+        if not lines:
+            raise RunError(f"{path} has no evaluations yet")
+        steps = [line["step"] for line in lines]
+        held_out = [line["nats_per_char"] for line in lines]
+        (drawn,) = axes.plot(steps, held_out, marker=".", label=f"{path.name}: best {min(held_out):.4f}")
+        axes.plot(steps, [line["train_nats"] for line in lines], color=drawn.get_color(), linewidth=0.7, alpha=0.6)
+    axes.set_xlabel("optimiser steps")
+    axes.set_ylabel("nats per character, held out (thin: nats per token in training)")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out, dpi=120)
