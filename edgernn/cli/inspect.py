@@ -8,23 +8,49 @@ from typing import Annotated, Any
 import typer
 
 from edgernn.cli.console import Json, needs, result
+from edgernn.errors import ConfigError
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="BUNDLE_OR_ONNX", help="A bundle directory or any .onnx file.")],
+    what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
+    distance: Annotated[int, typer.Option(help="gradients: how many steps to look back.")] = 64,
+    out: Annotated[Path, typer.Option(help="gradients: the picture to write.")] = Path("gradients.png"),
     json: Json = False,
 ) -> None:
     """Show how a bundle or an ONNX file is driven, and what it is made of.
 
     [bold]Example:[/bold] edgernn inspect bundles/shakespeare
+
+    Or measure how the gradient of runs falls or grows with the distance in time, and draw it:
+    edgernn inspect gradients runs/elman runs/lstm --out gradients.png
     """
+    if what[0] == "gradients":
+        _gradients([Path(run) for run in what[1:]], distance, out, as_json=json)
+        return
+    if len(what) > 1:
+        raise ConfigError(f"inspect looks at one bundle or file, not at {len(what)}")
+    path = Path(what[0])
     with needs("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 
     values = inspect_bundle(path) if path.is_dir() else inspect_onnx(path)
     result(values, _describe(values), as_json=json)
+
+
+def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
+    if not runs:
+        raise ConfigError("inspect gradients needs a RUN")
+    with needs("plot"):
+        from edgernn.training.curves import check_picture
+        from edgernn.training.gradients import plot_gradients, run_gradient_norms
+
+    check_picture(out)
+    norms = {str(run): run_gradient_norms(run, distance) for run in runs}
+    plot_gradients({Path(run).name: values for run, values in norms.items()}, out)
+    lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
+    result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 
 
 def _describe(values: dict[str, Any]) -> str:

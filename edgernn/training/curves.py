@@ -10,9 +10,15 @@ from matplotlib.figure import Figure
 from edgernn.errors import ConfigError, RunError
 from edgernn.training.run import Run
 
-__all__ = ["FORMATS", "plot_curves"]
+__all__ = ["FORMATS", "check_picture", "plot_curves"]
 
 FORMATS = (".png", ".svg")
+
+
+def check_picture(out: Path) -> None:
+    """Raise ConfigError for a name that is no picture's."""
+    if out.suffix not in FORMATS:
+        raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
 
 
 def plot_curves(runs: Sequence[Path], out: Path) -> None:
@@ -20,8 +26,7 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
 
     Raises RunError for a run without evaluations, and ConfigError for a name that is no picture's.
     """
-    if out.suffix not in FORMATS:
-        raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
+    check_picture(out)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for path in runs:

@@ -124,6 +124,15 @@ def test_learning_curves_are_drawn(call, run_directory, tmp_path, suffix):
     assert suffix == "png" or data.count(b"best ") >= 2 or b"<path" in data
 
 
+def test_gradients_are_measured_and_drawn(call, run_directory, tmp_path):
+    picture = tmp_path / "g.png"
+    answer = as_json(call("inspect", "gradients", run_directory, "--distance", 20, "--out", picture, "--json"))
+    (norms,) = answer["norms"].values()
+    assert len(norms) == 20
+    assert all(norm > 0 for norm in norms)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
 def test_talk_goes_to_stderr_and_a_pipe_gets_no_progress(corpus, tmp_path):
     command = [sys.executable, "-m", "edgernn", "train", "language", corpus, "--out", tmp_path / "run", *SMALL]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -190,6 +199,11 @@ def failures(run, bundle, corpus, folder):
     yield ["inspect", folder / "none.onnx"], "cannot be read"
     yield ["inspect", folder / "short.txt"], "is not an ONNX file"
     yield ["plot", run, "--out", folder / "curves.txt"], "a picture's name ends in .png or .svg"
+    yield ["inspect", "gradients"], "inspect gradients needs a RUN"
+    yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is below 1"
+    yield ["inspect", "gradients", run, "--distance", 9999], "a distance of 9999 needs"
+    yield ["inspect", "gradients", run, "--out", folder / "g.txt"], "a picture's name ends in .png or .svg"
+    yield ["inspect", bundle, bundle], "one bundle or file, not at 2"
     yield ["plot", folder], "is not a run"
     yield ["demo", "--minutes", 0], "--minutes"
 
