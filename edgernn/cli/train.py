@@ -7,7 +7,7 @@ import shlex
 import signal
 import textwrap
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgernn.score import Score
-    from edgernn.training import Trainer
+    from edgernn.training import Evaluated, Trainer
 
 __all__ = ["fit", "report", "train"]
 
@@ -139,7 +139,9 @@ def language(
             vocabulary=vocabulary,
             overwrite=overwrite,
         )
-    report(trainer, fit(trainer), as_json=json)
+    score = fit(trainer)
+    if trainer.ranks.first:
+        report(trainer, score, as_json=json)
 
 
 def fit(trainer: Trainer) -> Score:
@@ -149,19 +151,14 @@ def fit(trainer: Trainer) -> Score:
     """
     from edgernn.training import Evaluated
 
-    with _interruptible() as interrupted, progress("training") as show:
+    with _on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
             if isinstance(event, Evaluated):
-                if on_terminal():
-                    nats, bits = event.score.nats_per_char, event.score.bits_per_char
-                    note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
-                    note(textwrap.indent(event.sample.strip(), "    | "))
+                _show(event, trainer)
             else:
                 rate = f"{event.chars_per_second:,.0f} characters/s"
                 show(event.progress, f"loss {event.nats:.3f} ({event.nats / math.log(2):.3f} bits) · {rate}")
-            if interrupted.is_set():
-                break
-    if interrupted.is_set():
+    if trainer.stopped:
         trainer.save()
         note(f"stopped at step {trainer.step:,}; everything up to it is kept")
         note(f"to go on: edgernn train language --resume {shlex.quote(str(trainer.run.path))}")
@@ -169,21 +166,27 @@ def fit(trainer: Trainer) -> Score:
     return trainer.score()
 
 
+def _show(event: Evaluated, trainer: Trainer) -> None:
+    if on_terminal() and trainer.ranks.first:
+        nats, bits = event.score.nats_per_char, event.score.bits_per_char
+        note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
+        note(textwrap.indent(event.sample.strip(), "    | "))
+
+
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that the first Ctrl-C sets; the second is Ctrl-C again."""
-    event = threading.Event()
+def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls `stop`; the second is Ctrl-C again."""
     if threading.current_thread() is not threading.main_thread():
-        yield event
+        yield
         return
 
-    def stop(*_: object) -> None:
-        event.set()
+    def first(*_: object) -> None:
+        stop()
         signal.signal(signal.SIGINT, before)
 
-    before = signal.signal(signal.SIGINT, stop)
+    before = signal.signal(signal.SIGINT, first)
     try:
-        yield event
+        yield
     finally:
         signal.signal(signal.SIGINT, before)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from edgernn.errors import ConfigError
@@ -16,7 +18,9 @@ def find_device(name: str) -> torch.device:
     """The device called `name`; "auto" takes the fastest there is. Raises ConfigError for one that is not there."""
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(device for device, available in there.items() if available))
+        name = next(device for device, available in there.items() if available)
+    if name == "cuda" and there["cuda"]:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # under torchrun, each its own
     if not there[name]:
         raise ConfigError(f"--device {name}: there is none here; try --device auto")
     return torch.device(name)

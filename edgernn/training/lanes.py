@@ -55,6 +55,7 @@ class Lanes:
         self.lanes = min(lanes, (len(tokens) - 1) // chunk)
         self.chunks_per_pass = (len(tokens) - 1) // self.lanes // chunk
         self._tokens, self._chunk, self._seed, self._reset = tokens, chunk, seed, reset
+        self.share = slice(0, self.lanes)  # which of the lanes are read
 
     def chunks(self, start: int = 0) -> Iterator[Chunk]:
         """Chunk `start` and all after it, without end."""
@@ -66,7 +67,7 @@ class Lanes:
         turn, position = divmod(number, self.chunks_per_pass)
         offset = int(np.random.default_rng((self._seed, turn)).integers(len(self._tokens)))
         stride = (len(self._tokens) - 1) // self.lanes
-        starts = (offset + lane * stride + position * self._chunk for lane in range(self.lanes))
+        starts = (offset + lane * stride + position * self._chunk for lane in range(self.lanes)[self.share])
         window = np.stack([self._tokens.read(start, self._chunk + 1) for start in starts], axis=1)
         drawn = np.random.default_rng((self._seed, turn, position)).random(self.lanes)
-        return Chunk(window[:-1], window[1:], fresh=(drawn < self._reset) | (position == 0))
+        return Chunk(window[:-1], window[1:], fresh=((drawn < self._reset) | (position == 0))[self.share])

@@ -22,6 +22,7 @@ from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_device, require_autocast
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes
+from edgernn.training.ranks import Ranks
 from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
 from edgernn.training.sample import sample
 from edgernn.training.vocabulary import learn_tokenizer
@@ -68,9 +69,10 @@ class Trainer:
     def __init__(self, run: Run) -> None:
         """Stand at the beginning of `run`. Seeds torch's global generator, from which dropout draws."""
         config = run.training
-        torch.manual_seed(config.seed)
         self.run = run
         self.device = find_device(config.device)
+        self.ranks = Ranks.join(self.device)
+        torch.manual_seed(config.seed)
         require_autocast(config.autocast, self.device)
         self.model = _build(run.model).to(self.device)
         self.optimizer = torch.optim.AdamW(
@@ -78,14 +80,19 @@ class Trainer:
         )
         tokens = run.tokens(TRAIN)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
+        self.lanes.share = self.ranks.share(self.lanes.lanes)
+        self._local_lanes = self.lanes.lanes // self.ranks.count
+        self._sequence = self.ranks.average_gradients(_Sequence(self.model))
+        torch.manual_seed(config.seed + self.ranks.rank)  # equal weights, but dropout of its own
         self._held_out = run.tokens(HELD_OUT)
         self._chars_per_step = self.lanes.lanes * config.chunk * run.corpus.train_chars / len(tokens)
-        self._state = tuple(s.detach() for s in self.model.initial_state(self.lanes.lanes))
+        self._state = tuple(s.detach() for s in self.model.initial_state(self._local_lanes))
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf  # nats per character
         self._evaluations = 0
         self._stale = 0  # evaluations since the best one
+        self._stop = self._stopping = False
         self._losses = (0.0, 0)  # sum and number of the training losses since the last evaluation
 
     @classmethod
@@ -110,21 +117,28 @@ class Trainer:
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
         config = TrainingConfig.of(**training)
-        Run.check_free(out, overwrite=overwrite)
-        with open_corpus(corpus, held_out, glob) as text:
-            learned = learn_tokenizer(tokenizer, text.train(), vocabulary)
-            shape = LanguageConfig.of(len(learned), **model)
-            with Run.create(out, text, learned, shape, config, overwrite=overwrite) as run:
-                cls(run).save()
+        ranks = Ranks.join(find_device(config.device))
+        if ranks.first:
+            Run.check_free(out, overwrite=overwrite)
+            with open_corpus(corpus, held_out, glob) as text:
+                learned = learn_tokenizer(tokenizer, text.train(), vocabulary)
+                shape = LanguageConfig.of(len(learned), **model)
+                with Run.create(out, text, learned, shape, config, overwrite=overwrite) as run:
+                    _check(run, ranks)
+        ranks.wait()
         return cls.resume(out)
 
     @classmethod
     def resume(cls, path: Path) -> Trainer:
-        """Stand where the last checkpoint of the run at `path` was written. Raises RunError if it does not fit."""
-        run = Run.load(path)
-        tensors, about = run.read(CHECKPOINT)
-        trainer = cls(run)
-        trainer._restore(tensors, about)
+        """Stand where the last checkpoint of the run at `path` was written, or at its beginning.
+
+        Raises RunError if the checkpoint does not fit.
+        """
+        trainer = cls(Run.load(path))
+        if (path / CHECKPOINT).exists():
+            trainer._restore(*trainer.run.read(CHECKPOINT))
+        else:
+            trainer.save()
         return trainer
 
     def fit(self) -> Iterator[Stepped | Evaluated]:
@@ -135,22 +149,33 @@ class Trainer:
         begun, since = self.seconds, time.perf_counter()
         learning, steps = 0.0, 0
         for chunk in self.lanes.chunks(self.step):
-            if self._progress() >= 1 or self._stale == self.run.training.patience:
+            if self._stopping or self._progress() >= 1 or self._stale == self.run.training.patience:
                 break
             before = time.perf_counter()
             nats = self._learn(chunk, self.run.training.learning_rate_at(self._progress()))
             self._losses = (self._losses[0] + nats, self._losses[1] + 1)
             now = time.perf_counter()
             self.step, steps = self.step + 1, steps + 1
-            self.seconds, learning = begun + now - since, learning + now - before
+            self._agree(begun + now - since)
+            learning += now - before
             progress = self._progress()
             yield Stepped(self.step, min(progress, 1.0), nats, self._chars_per_step * steps / learning, self.seconds)
             if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
                 yield self._evaluate(progress)
-                self.seconds = begun + time.perf_counter() - since
+                self._agree(begun + time.perf_counter() - since)
+
+    def stop(self) -> None:
+        """Have `fit` end after the step that is under way, in all processes."""
+        self._stop = True
+
+    def _agree(self, seconds: float) -> None:
+        """Whether to stop, and how long the training took, are the same in all processes."""
+        mine = [float(self._stop), seconds if self.ranks.first else 0.0]
+        stops, self.seconds = self.ranks.total(mine, self.device)
+        self._stopping = stops > 0
 
     def save(self) -> None:
-        """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
+        """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
         about = {
             "step": self.step,
             "seconds": self.seconds,
@@ -159,7 +184,15 @@ class Trainer:
             "losses": self._losses,
             "nats_per_char": self.best if math.isfinite(self.best) else None,
         }
-        self.run.write(CHECKPOINT, self._tensors(), about)
+        tensors = self._tensors()
+        if self.ranks.first:
+            self.run.write(CHECKPOINT, tensors, about)
+        self.ranks.wait()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `fit` ended because of `stop`."""
+        return self._stopping
 
     @property
     def parameters(self) -> int:
@@ -182,9 +215,9 @@ class Trainer:
         self.model.train()
         inputs, targets = (torch.from_numpy(ids).to(self.device) for ids in (chunk.inputs, chunk.targets))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.training.autocast == "bf16"):
-            logits, state = self.model.sequence(inputs, self._begin(chunk))
+            logits, *state = self._sequence(inputs, *self._begin(chunk))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
-        nats = loss.item()
+        nats = self.ranks.total([loss.item()], self.device)[0] / self.ranks.count
         if not math.isfinite(nats):
             raise TrainingError(
                 f"the loss is {nats} at step {self.step + 1}; the checkpoint before it is kept: "
@@ -202,7 +235,7 @@ class Trainer:
     def _begin(self, chunk: Chunk) -> StackState:
         """The state that each lane has at the first token of `chunk`."""
         fresh = torch.from_numpy(chunk.fresh).to(self.device)[:, None]  # (lanes, 1), against (layers, lanes, hidden)
-        initial = self.model.initial_state(self.lanes.lanes)
+        initial = self.model.initial_state(self._local_lanes)
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
     def _evaluate(self, progress: float) -> Evaluated:
@@ -212,7 +245,6 @@ class Trainer:
         if best:
             self.best = score.nats_per_char
         self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
-        lines = [line for line in self.run.metrics() if line["step"] < self.step]
         line = {
             "step": self.step,
             "seconds": round(self.seconds, 3),
@@ -220,8 +252,9 @@ class Trainer:
             "train_nats": self._losses[0] / max(1, self._losses[1]),
         }
         self._losses = (0.0, 0)
-        self.run.write_metrics([*lines, line])
-        if best:
+        if self.ranks.first:
+            self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
+        if best and self.ranks.first:
             about = {"step": self.step, "nats_per_char": score.nats_per_char}
             self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
         self.save()
@@ -236,22 +269,25 @@ class Trainer:
         for index, parameter in enumerate(self.model.parameters()):
             values = moments.get(index) or _no_moments(parameter)
             tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-        tensors |= {f"state.{index}": value.contiguous() for index, value in enumerate(self._state)}
+        for index, value in enumerate(self._state):
+            tensors[f"state.{index}"] = torch.cat(self.ranks.gather(value), dim=1)
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
-        return {**tensors, "generator": torch.get_rng_state(), **self._device_generator()}
+        return tensors | self._generators()
 
-    def _device_generator(self) -> dict[str, Tensor]:
-        """The state of the generator that dropout draws from, where that is not the CPU's."""
-        if self.device.type == "cuda":
-            return {"generator.cuda": torch.cuda.get_rng_state(self.device)}
-        return {"generator.mps": torch.mps.get_rng_state()} if self.device.type == "mps" else {}
+    def _generators(self) -> dict[str, Tensor]:
+        """The generator that dropout draws from, of every process: (processes, bytes)."""
+        state = _generator(self.device).get_state().to(self.device if self.device.type == "cuda" else "cpu")
+        return {f"generator.{self.device.type}": torch.stack(self.ranks.gather(state)).cpu()}
 
     def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         path = self.run.path / CHECKPOINT
         expected = self._tensors()
-        if tensors.keys() - expected.keys() <= {"generator.cuda", "generator.mps"}:  # begun on another device
-            tensors = {name: tensor for name, tensor in tensors.items() if name in expected}
-            tensors = {**{name: expected[name] for name in self._device_generator()}, **tensors}
+        generators = self._generators()
+        if not generators.keys() & tensors.keys():  # begun on another kind of device, which drew other numbers
+            tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
+        for name in generators:
+            if (processes := len(tensors[name])) != self.ranks.count:
+                raise RunError(f"{path} was written by {processes} processes: go on with as many")
         check_tensors(tensors, expected, path)
         try:
             self.step = records.integer(about.get("step"), "step")
@@ -264,11 +300,7 @@ class Trainer:
             self.best = math.inf if best is None else records.number(best, "nats_per_char")
             if (self.run.path / WEIGHTS).exists():  # an evaluation that was cut off before its checkpoint
                 self.best = min(self.best, records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best"))
-            torch.set_rng_state(tensors["generator"])
-            if "generator.cuda" in tensors:
-                torch.cuda.set_rng_state(tensors["generator.cuda"], self.device)
-            if "generator.mps" in tensors:
-                torch.mps.set_rng_state(tensors["generator.mps"])
+            _generator(self.device).set_state(tensors[f"generator.{self.device.type}"][self.ranks.rank].clone())
         except (FormatError, RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.model.load_state_dict(_under("model.", tensors))
@@ -277,8 +309,37 @@ class Trainer:
             index, name = key.split(".")
             state.setdefault(int(index), {})[name] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        self._state = tuple(tensors[f"state.{index}"].to(self.device) for index in range(len(self._state)))
-        self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
+        share = self.lanes.share
+        self._state = tuple(tensors[f"state.{index}"][:, share].to(self.device) for index in range(len(self._state)))
+        if self.ranks.first:
+            self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
+
+
+class _Sequence(nn.Module):
+    """The trained path as a module's forward, which is what data-parallel training wraps."""
+
+    def __init__(self, model: LanguageModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, tokens: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        logits, carried = self.model.sequence(tokens, state)
+        return (logits, *carried)
+
+
+def _check(run: Run, ranks: Ranks) -> None:
+    """Raise what `Trainer` would, before anything is replaced; in one process, so that no other is waited for."""
+    config = run.training
+    require_autocast(config.autocast, find_device(config.device))
+    ranks.share(Lanes(run.tokens(TRAIN), config.lanes, config.chunk, config.seed).lanes)
+    _build(run.model)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on `device` draws from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
 
 
 def _build(config: LanguageConfig) -> LanguageModel:

@@ -432,7 +432,8 @@ def test_a_checkpoint_of_another_shape_is_named(damaged):
             lambda t, a: t.update({"optimizer.0.exp_avg": torch.ones(1)}),
             r"optimizer\.0\.exp_avg is torch.float32 \[1\]",
         ),
-        (lambda t, a: t.update({"generator": t["generator"].float()}), "generator is torch.float32"),
+        (lambda t, a: t.update({"generator.cpu": torch.cat([t["generator.cpu"]] * 2)}), "written by 2 processes"),
+        (lambda t, a: t.update({"generator.cpu": t["generator.cpu"].float()}), r"generator\.cpu is torch\.float32"),
     ],
 )
 def test_a_checkpoint_that_lies_is_named(damaged, change, words):

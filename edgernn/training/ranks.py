@@ -1,0 +1,68 @@
+"""Several processes that train one network: each reads its own lanes, and gradients are averaged between them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed, nn
+
+from edgernn.errors import ConfigError
+
+__all__ = ["Ranks"]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """One process among `count`; the first of them writes and speaks."""
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Ranks:
+        """The place that `torchrun` gave to this process; alone if it gave none."""
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return cls()
+        if not distributed.is_initialized():
+            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(distributed.get_rank(), distributed.get_world_size())
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes and speaks."""
+        return self.rank == 0
+
+    def share(self, lanes: int) -> slice:
+        """Which of `lanes` this process reads. Raises ConfigError if they cannot be split evenly."""
+        if lanes % self.count:
+            raise ConfigError(f"--lanes {lanes} cannot be split evenly between {self.count} processes")
+        size = lanes // self.count
+        return slice(self.rank * size, (self.rank + 1) * size)
+
+    def average_gradients(self, module: nn.Module) -> nn.Module:
+        """`module`, whose gradients are the mean over all processes from now on."""
+        return module if self.count == 1 else nn.parallel.DistributedDataParallel(module)
+
+    def total(self, values: list[float], device: torch.device) -> list[float]:
+        """The sums of `values` over all processes."""
+        if self.count == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        distributed.all_reduce(tensor)
+        summed: list[float] = tensor.tolist()
+        return summed
+
+    def gather(self, tensor: Tensor) -> list[Tensor]:
+        """`tensor` of every process, in their order."""
+        if self.count == 1:
+            return [tensor]
+        parts = [torch.empty_like(tensor) for _ in range(self.count)]
+        distributed.all_gather(parts, tensor.contiguous())
+        return parts
+
+    def wait(self) -> None:
+        """Until every process has come this far."""
+        if self.count > 1:
+            distributed.barrier()
