@@ -15,7 +15,7 @@ def main() -> None:
     parser.add_argument("bundle")
     parser.add_argument("prompt")
     parser.add_argument("--tokens", type=int, default=300)
-    parser.add_argument("--temperature", type=float, default=0.6)
+    parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--seed", type=int, default=None)
     options = parser.parse_args()
 

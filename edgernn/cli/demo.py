@@ -70,7 +70,7 @@ def _stream(bundle: Path, tokens: int, *, aloud: bool) -> tuple[str, float]:
     """Generate from the bundle: the text, and tokens per second."""
     from edgernn.runtime import Sampler
 
-    stream = load_model(bundle).stream(Sampler(temperature=0.6, top_k=40, seed=0))
+    stream = load_model(bundle).stream(Sampler(temperature=0.8, top_k=40, seed=0))
     stream.prefill(PROMPT)
     pieces, begun = [PROMPT], time.perf_counter()
     if aloud:
