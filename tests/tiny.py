@@ -170,7 +170,7 @@ def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> M
         "provenance": {},
         "parity": {},
     }
-    return Manifest(**{**values, **changes})  # type: ignore[arg-type]
+    return Manifest(**{**values, **changes})
 
 
 def onnx_bytes(spec: GraphSpec, nodes: list, weights: dict[str, np.ndarray]) -> bytes:

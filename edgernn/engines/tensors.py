@@ -9,7 +9,7 @@ import torch
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import EngineError
-from edgernn.runtime.engine import first_line
+from edgernn.runtime.engine import few, first_line
 
 __all__ = ["call"]
 
@@ -28,11 +28,7 @@ def call(module: Callable[..., Any], spec: GraphSpec, feeds: Mapping[str, Array]
     expected = [str(tensor.numpy_dtype) for tensor in spec.results.values()]
     if [str(array.dtype) for array in arrays] != expected:
         raise EngineError(
-            f"graph {spec.name} returns {_few(str(array.dtype) for array in arrays)}; "
-            f"its contract says {_few(expected)} for {_few(spec.output_names)}"
+            f"graph {spec.name} returns {few(str(array.dtype) for array in arrays) or 'no tensors'}; "
+            f"its contract says {few(expected)} for {few(spec.output_names)}"
         )
     return arrays
-
-
-def _few(names: Any) -> str:
-    return ", ".join(list(names)[:8]) or "no tensors"

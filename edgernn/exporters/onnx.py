@@ -51,7 +51,7 @@ def _write(graph: Graph) -> bytes:
                 dynamo=True,
                 verbose=False,
             )
-    except Exception as error:
+    except Exception as error:  # whatever a module's own code, or the exporter, raises
         raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
     data: bytes = _finished(program.model_proto, spec).SerializeToString()

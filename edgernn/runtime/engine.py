@@ -10,7 +10,7 @@ import onnxruntime
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 
-__all__ = ["BundleEngine", "Engine", "OnnxEngine", "first_line"]
+__all__ = ["BundleEngine", "Engine", "OnnxEngine", "few", "first_line"]
 
 
 class Engine(Protocol):
@@ -79,7 +79,7 @@ _ONNX_TYPES = {"float32": "float", "float64": "double"}
 def _check_signature(spec: GraphSpec, kind: str, nodes: Sequence[Any], declared: Mapping[str, TensorSpec]) -> None:
     actual = {node.name: node for node in nodes}
     if actual.keys() != declared.keys():
-        raise EngineError(f"graph {spec.name} has the {kind}s {_few(actual)}; its contract says {_few(declared)}")
+        raise EngineError(f"graph {spec.name} has the {kind}s {few(actual)}; its contract says {few(declared)}")
     for name, tensor in declared.items():
         expected = f"tensor({_ONNX_TYPES.get(tensor.dtype, tensor.dtype)})"
         if actual[name].type != expected:
@@ -90,7 +90,8 @@ def _check_signature(spec: GraphSpec, kind: str, nodes: Sequence[Any], declared:
             raise EngineError(f"graph {spec.name}: {kind} {name} is {shape}; its contract says {list(tensor.axes)}")
 
 
-def _few(names: Iterable[str]) -> str:
+def few(names: Iterable[str]) -> str:
+    """The first of `names`, and how many more there are: a damaged file may have thousands."""
     listed = list(names)
     return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
 

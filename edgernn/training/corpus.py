@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +88,9 @@ def open_corpus(sources: Sequence[str], held_out: str = "0.1", glob: str = "*.tx
     name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
     with ExitStack() as stack:
         parts = [part for source in sources for part in _parts(source, glob, stack)]
-        whole: Text = lambda: _joined(parts)  # noqa: E731 - a text is a function that begins it anew
+        whole = partial(_joined, parts)
         if fraction is None:
-            held: Text = lambda: read_pieces(Path(held_out))  # noqa: E731
-            yield Corpus(name, whole, held)
+            yield Corpus(name, whole, _file(Path(held_out)))
             return
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
@@ -142,7 +142,7 @@ def _parts(source: str, glob: str, stack: ExitStack) -> list[Text]:
 
 
 def _file(path: Path) -> Text:
-    return lambda: read_pieces(path)
+    return partial(read_pieces, path)
 
 
 def _joined(parts: Sequence[Text]) -> Iterator[str]:

@@ -282,7 +282,7 @@ class Trainer:
     def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         path = self.run.path / CHECKPOINT
         expected = self._tensors()
-        generators = self._generators()
+        generators = {name: tensor for name, tensor in expected.items() if name.startswith("generator.")}
         if not generators.keys() & tensors.keys():  # begun on another kind of device, which drew other numbers
             tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
         for name in generators:

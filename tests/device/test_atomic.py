@@ -16,7 +16,7 @@ def write(path: Path, text: str, **options: bool) -> None:
     with new_directory(path, overwrite=options.get("overwrite", False), owns=owns) as directory:
         (directory / "mark").write_text(text)
         if options.get("fail"):
-            raise ValueError
+            raise ValueError("on purpose")
 
 
 def listing(folder: Path) -> list[str]:
@@ -30,7 +30,7 @@ def test_a_directory_appears_whole(tmp_path):
 
 
 def test_a_failure_leaves_nothing(tmp_path):
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match="on purpose"):
         write(tmp_path / "b", "one", fail=True)
     assert listing(tmp_path) == []
 
@@ -39,7 +39,7 @@ def test_an_existing_directory_is_kept_unless_told(tmp_path):
     write(tmp_path / "b", "one")
     with pytest.raises(OutputExistsError, match=r"b exists; .* --overwrite"):
         write(tmp_path / "b", "two")
-    with pytest.raises(ValueError):  # noqa: PT011
+    with pytest.raises(ValueError, match="on purpose"):
         write(tmp_path / "b", "two", overwrite=True, fail=True)
     assert (tmp_path / "b" / "mark").read_text() == "one"
     write(tmp_path / "b", "two", overwrite=True)
