@@ -72,7 +72,7 @@ class Tokenizer:
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
             raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
         with _ours("the tokenizer cannot write this text"):
-            parts = [np.asarray(self._backend.encode(piece).ids, dtype=np.int64) for piece in pieces(text)]
+            parts = [np.asarray(self._ids(piece), dtype=np.int64) for piece in pieces(text)]
         ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
         if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
             raise UnknownTokenError(f"the vocabulary has no {self._unknown_in(text)}")
@@ -92,6 +92,11 @@ class Tokenizer:
     def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
         """A decoder for a stream of tokens, which goes on after the tokens of `tail`."""
         return TextDecoder(self._backend, tail)
+
+    def _ids(self, piece: str) -> list[int]:
+        (encoding,) = self._backend.encode_batch_fast([piece])  # no offsets: 2.5 times as fast as `encode`
+        ids: list[int] = encoding.ids
+        return ids
 
     def _unknown_in(self, text: str) -> str:
         unknown: dict[str, None] = {}

@@ -17,7 +17,7 @@ __all__ = ["Json", "Overwrite", "needs", "note", "on_terminal", "progress", "res
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
 
-_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib"}
+_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard"}
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import signal
 import textwrap
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +20,7 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from edgernn.score import Score
     from edgernn.training import Evaluated, Trainer
+    from edgernn.training.board import Board
 
 __all__ = ["fit", "report", "train"]
 
@@ -47,6 +48,7 @@ def language(
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
     glob: Annotated[str, typer.Option(help="Which files of a directory.")] = "*.txt",
     held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
+    preset: Annotated[str | None, _option("Where settings come from: tiny, small or medium.", "small")] = None,
     tokenizer: Annotated[str | None, _option("characters, bytes, words or bpe.", "characters")] = None,
     vocabulary: Annotated[int | None, _option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
     cell: Annotated[str | None, _option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
@@ -74,6 +76,7 @@ def language(
     autocast: Annotated[str | None, _option("Multiply in bfloat16: off or bf16.", "off")] = None,
     seed: Annotated[int | None, _option("Seed of weights, dropout and lanes.", "0")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
+    tensorboard: Annotated[Path | None, typer.Option(help="A directory for TensorBoard's event files.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -82,7 +85,10 @@ def language(
     [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
     """
     with needs("train"):
-        from edgernn.training import Trainer
+        from edgernn.training import DEFAULT, Trainer
+    if tensorboard is not None:
+        with needs("tensorboard"):  # before anything is written
+            from edgernn.training.board import Board
 
     model = {
         "cell": cell,
@@ -117,6 +123,7 @@ def language(
             "corpus": corpus or None,
             "out": out,
             "held_out": held_out,
+            "preset": preset,
             "tokenizer": tokenizer,
             "vocabulary": vocabulary,
         }
@@ -133,19 +140,26 @@ def language(
             out,
             "0.1" if held_out is None else held_out,
             glob=glob,
+            preset=preset or DEFAULT,
             model=_given(model),
             training=_given(training),
             tokenizer=tokenizer or "characters",
             vocabulary=vocabulary,
             overwrite=overwrite,
         )
-    score = fit(trainer)
+    with ExitStack() as stack:
+        board = None
+        if tensorboard is not None and trainer.ranks.first:
+            board = stack.enter_context(closing(Board(tensorboard, trainer.step)))
+        score = fit(trainer, board)
     if trainer.ranks.first:
         report(trainer, score, as_json=json)
 
 
-def fit(trainer: Trainer) -> Score:
+def fit(trainer: Trainer, board: Board | None = None) -> Score:
     """Train to the end with a progress bar; the best weights' score on the whole held-out text.
+
+    board: where the figures are logged beside.
 
     Ctrl-C ends the training after the step that is under way and writes a checkpoint; once more ends it at once.
     """
@@ -153,6 +167,8 @@ def fit(trainer: Trainer) -> Score:
 
     with _on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
+            if board is not None:
+                board.log(event)
             if isinstance(event, Evaluated):
                 _show(event, trainer)
             else:

@@ -4,6 +4,18 @@ from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import Corpus, open_corpus
 from edgernn.training.evaluation import evaluate
 from edgernn.training.loop import Evaluated, Stepped, Trainer
+from edgernn.training.presets import DEFAULT, PRESETS
 from edgernn.training.run import Run
 
-__all__ = ["Corpus", "Evaluated", "Run", "Stepped", "Trainer", "TrainingConfig", "evaluate", "open_corpus"]
+__all__ = [
+    "DEFAULT",
+    "PRESETS",
+    "Corpus",
+    "Evaluated",
+    "Run",
+    "Stepped",
+    "Trainer",
+    "TrainingConfig",
+    "evaluate",
+    "open_corpus",
+]

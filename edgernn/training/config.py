@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from edgernn import records
@@ -72,17 +72,16 @@ class TrainingConfig:
         self._require("clip", 0 < self.clip <= _MAX, "above 0")
         self._require("seed", type(self.seed) is int and 0 <= self.seed < 2**63, "a whole number of at least 0")
 
-    @classmethod
-    def of(cls, **settings: Any) -> TrainingConfig:
-        """The default settings but for these; a limit by steps or minutes takes the place of the one by passes.
+    def but(self, **settings: Any) -> TrainingConfig:
+        """These settings but for some; a limit by steps or minutes takes the place of the one by passes.
 
         Raises ConfigError for a setting that does not exist.
         """
-        if unknown := sorted(settings.keys() - cls.__dataclass_fields__.keys()):
+        if unknown := sorted(settings.keys() - self.__dataclass_fields__.keys()):
             raise ConfigError(f"there is no training setting {unknown[0]!r}")
         if {"steps", "minutes"} & settings.keys():
             settings = {"passes": None, **settings}
-        return cls(**settings)
+        return replace(self, **settings)
 
     def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
         """How much of the training is done after `step` steps and `seconds`: it ends at 1."""

@@ -17,11 +17,11 @@ from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
-from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_device, require_autocast
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes
+from edgernn.training.presets import DEFAULT, find_preset
 from edgernn.training.ranks import Ranks
 from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
 from edgernn.training.sample import sample
@@ -44,6 +44,7 @@ class Stepped:
     step: int
     progress: float
     nats: float
+    learning_rate: float
     chars_per_second: float
     seconds: float
 
@@ -107,22 +108,24 @@ class Trainer:
         glob: str = "*.txt",
         tokenizer: str = "characters",
         vocabulary: int | None = None,
+        preset: str = DEFAULT,
         overwrite: bool = False,
     ) -> Trainer:
         """Stand at the beginning of a new run of a language model at `out`.
 
         corpus, held_out, glob: see `open_corpus`.
-        model, training: settings of LanguageConfig and TrainingConfig that are not the default.
+        model, training: settings of LanguageConfig and TrainingConfig that are not those of `preset`, one of PRESETS.
         tokenizer, vocabulary: see `learn_tokenizer`, which sees the training text only.
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
-        config = TrainingConfig.of(**training)
+        size = find_preset(preset)
+        config = size.training.but(**training)
         ranks = Ranks.join(find_device(config.device))
         if ranks.first:
             Run.check_free(out, overwrite=overwrite)
             with open_corpus(corpus, held_out, glob) as text:
                 learned = learn_tokenizer(tokenizer, text.train(), vocabulary)
-                shape = LanguageConfig.of(len(learned), **model)
+                shape = LanguageConfig.of(len(learned), **{**size.model, **model})
                 with Run.create(out, text, learned, shape, config, overwrite=overwrite) as run:
                     _check(run, ranks)
         ranks.wait()
@@ -152,14 +155,16 @@ class Trainer:
             if self._stopping or self._progress() >= 1 or self._stale == self.run.training.patience:
                 break
             before = time.perf_counter()
-            nats = self._learn(chunk, self.run.training.learning_rate_at(self._progress()))
+            learning_rate = self.run.training.learning_rate_at(self._progress())
+            nats = self._learn(chunk, learning_rate)
             self._losses = (self._losses[0] + nats, self._losses[1] + 1)
             now = time.perf_counter()
             self.step, steps = self.step + 1, steps + 1
             self._agree(begun + now - since)
             learning += now - before
             progress = self._progress()
-            yield Stepped(self.step, min(progress, 1.0), nats, self._chars_per_step * steps / learning, self.seconds)
+            rate = self._chars_per_step * steps / learning
+            yield Stepped(self.step, min(progress, 1.0), nats, learning_rate, rate, self.seconds)
             if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)

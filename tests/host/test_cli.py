@@ -8,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from edgernn.cli import app, execute
 from edgernn.cli.train import language
 from edgernn.models import LanguageConfig
-from edgernn.training import TrainingConfig
+from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
 COMMANDS = ["train language", "evaluate", "export", "verify", "run", "inspect", "plot", "demo"]
@@ -65,6 +66,8 @@ def test_the_defaults_that_help_shows_are_the_real_ones():
     defaults |= {name: field.default for name, field in TrainingConfig.__dataclass_fields__.items()}
     for name, parameter in introspection.signature(language, eval_str=True).parameters.items():
         shown = parameter.annotation.__metadata__[0].show_default if parameter.default is None else True
+        if name == "preset":
+            assert shown == DEFAULT
         if isinstance(shown, str) and name in defaults and name != "vocabulary":
             assert type(defaults[name])(shown) == defaults[name], name
 
@@ -122,6 +125,30 @@ def test_learning_curves_are_drawn(call, run_directory, tmp_path, suffix):
     data = picture.read_bytes()
     assert data.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
     assert suffix == "png" or data.count(b"best ") >= 2 or b"<path" in data
+
+
+def test_a_training_is_logged_for_tensorboard(call, corpus, tmp_path):
+    run, board = tmp_path / "run", tmp_path / "board"
+    as_json(call("train", "language", corpus, "--out", run, *SMALL, "--tensorboard", board, "--json"))
+    logged = EventAccumulator(str(board)).Reload()
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    held_out = logged.Scalars("held-out/nats_per_char")
+    assert [(event.step, event.value) for event in held_out] == [
+        (line["step"], pytest.approx(line["nats_per_char"])) for line in metrics
+    ]
+    assert [event.step for event in logged.Scalars("training/nats_per_token")] == list(range(1, 13))
+    assert logged.Scalars("training/learning_rate")[-1].value < 1e-3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_presets_give_way_to_what_is_given(call, corpus, tmp_path, preset):
+    options = ["--input", "one-hot", "--hidden", "7", "--steps", "2", "--lanes", "1", "--chunk", "8"]
+    as_json(call("train", "language", corpus, "--out", tmp_path / "run", "--preset", preset, *options, "--json"))
+    run = Run.load(tmp_path / "run")
+    assert (run.model.input, run.model.embedding, run.model.hidden) == ("one-hot", None, 7)
+    assert (run.training.steps, run.training.passes, run.training.lanes) == (2, None, 1)
+    assert run.training.learning_rate == PRESETS[preset].training.learning_rate
+    assert run.model.dropout == PRESETS[preset].model.get("dropout", LanguageConfig(2).dropout)
 
 
 def test_gradients_are_measured_and_drawn(call, run_directory, tmp_path):
@@ -183,6 +210,8 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--vocabulary", 9], "--vocabulary goes with --tokenizer words or bpe"
     yield [*train, corpus, *out, "--tokenizer", "bpe", "--vocabulary", 9], "bpe starts from the 256 bytes"
     yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm, gru, elman, elman-relu"
+    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge: there is tiny, small, medium"
+    yield [*train, "--resume", run, "--preset", "tiny"], "leave out preset"
     yield [*train, "--resume", folder], "is not a run: it has no config.json"
     yield [*train, "--resume", run, "--lanes", 3], "leave out lanes"
     yield ["export", folder, *out], "is not a run: it has no config.json"

@@ -44,7 +44,7 @@ def recipe(corpus, tmp_path):
 def test_a_shipped_recipe_is_possible(build, path):
     shipped = build.Recipe.read(path)
     LanguageConfig(97, **shipped.model)
-    TrainingConfig.of(**shipped.training)
+    TrainingConfig().but(**shipped.training)
     for bundle in shipped.bundles:
         assert bundle["precision"] in TARGETS[bundle["target"]].precisions
 

@@ -312,11 +312,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
 )
 def test_impossible_settings_are_named(settings, words):
     with pytest.raises(ConfigError, match=words):
-        TrainingConfig.of(**settings)
+        TrainingConfig().but(**settings)
 
 
 def test_the_learning_rate_is_one_cycle():
-    config = TrainingConfig.of(steps=10, learning_rate=1.0, warmup=0.25)
+    config = TrainingConfig().but(steps=10, learning_rate=1.0, warmup=0.25)
     rates = [config.learning_rate_at(progress / 100) for progress in range(101)]
     assert rates[25] == max(rates) == 1.0
     assert rates[:26] == sorted(rates[:26])
