@@ -80,13 +80,14 @@ Initial = Zeros | FromFile | FromGraph
 class TensorSpec:
     """One tensor: its name in the graph, element type and axes.
 
-    `bound` belongs to integer tensors: values lie in [0, bound).
+    bound: integers lie in [0, bound), which is checked; floating-point values lie in [-bound, bound], which is not:
+    it would cost more than a step. None promises nothing.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
-    bound: int | None = None
+    bound: int | float | None = None
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a tensor")
@@ -102,8 +103,8 @@ class TensorSpec:
             raise ContractError(f"tensor {self.name} has more than {_MAX_ELEMENTS} elements a stream")
         if self.axes.count(BATCH) > 1:
             raise ContractError(f"tensor {self.name} declares the batch axis twice")
-        if self.bound is not None and (type(self.bound) is not int or "int" not in self.dtype or self.bound < 1):
-            raise ContractError(f"tensor {self.name}: bound {self.bound!r} needs an integer tensor and a size")
+        if self.bound is not None:
+            self._check_bound(self.bound)
 
     @cached_property
     def batch_axis(self) -> int | None:
@@ -134,7 +135,7 @@ class TensorSpec:
             expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if size != expected:
                 raise self._misfit(array, f" with {axis} = {expected}" if isinstance(axis, str) else "")
-        if self.bound is not None and array.size:
+        if self.bound is not None and self.numpy_dtype.kind != "f" and array.size:
             low, high = (array.item(),) * 2 if array.size == 1 else (array.min(), array.max())
             if low < 0 or high >= self.bound:
                 raise ContractError(f"{self.name} holds {low if low < 0 else high}, outside 0..{self.bound - 1}")
@@ -143,6 +144,12 @@ class TensorSpec:
         """As plain JSON values."""
         record: dict[str, Any] = {"name": self.name, "dtype": self.dtype, "axes": list(self.axes)}
         return record if self.bound is None else {**record, "bound": self.bound}
+
+    def _check_bound(self, bound: int | float) -> None:
+        kinds: dict[str, type] = {"i": int, "u": int, "f": float}
+        kind = kinds.get(self.numpy_dtype.kind)
+        if type(bound) is not kind or not 0 < bound < math.inf:
+            raise ContractError(f"tensor {self.name}: {self.dtype} cannot be bound by {bound!r}")
 
     def _misfit(self, array: Array, detail: str) -> ContractError:
         axes = ", ".join(map(str, self.axes))

@@ -75,5 +75,7 @@ def _describe(values: dict[str, Any]) -> str:
 
 
 def _tensor(tensor: dict[str, Any]) -> str:
-    bound = f" below {tensor['bound']}" if "bound" in tensor else ""
+    bound = ""
+    if "bound" in tensor:
+        bound = f" {'within ±' if tensor['dtype'].startswith('float') else 'below '}{tensor['bound']:g}"
     return f"{tensor['name']}: {tensor['dtype']}[{', '.join(map(str, tensor['axes']))}]{bound}"

@@ -51,7 +51,7 @@ class Target:
 
 
 def example(specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator) -> dict[str, Array]:
-    """Random tensors that fit `specs`: integers within their bounds, floats from the standard normal distribution."""
+    """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed."""
     return {name: _example(spec, batch, random) for name, spec in specs.items()}
 
 
@@ -59,7 +59,9 @@ def _example(spec: TensorSpec, batch: int, random: np.random.Generator) -> Array
     names = (axis for axis in spec.axes if isinstance(axis, str))
     shape: Sequence[int] = spec.shape({name: batch if name == BATCH else _OTHER_AXIS for name in names})
     kind = spec.numpy_dtype.kind
+    if kind == "f" and spec.bound is not None:
+        return random.uniform(-spec.bound, spec.bound, shape).astype(spec.numpy_dtype)
     if kind == "f":
         return random.standard_normal(shape).astype(spec.numpy_dtype)
     highest = 256 if spec.dtype == "uint8" else 2
-    return random.integers(0, spec.bound or highest, shape).astype(spec.numpy_dtype)
+    return random.integers(0, int(spec.bound or highest), shape).astype(spec.numpy_dtype)

@@ -24,6 +24,7 @@ class Cell(nn.Module, ABC):
     """One recurrent layer. A new cell is a subclass and a line in `CELLS`."""
 
     states: ClassVar[tuple[str, ...]] = ("h",)  # names of what it carries; the first is its output
+    bounds: ClassVar[tuple[float | None, ...]] = (1.0,)  # of the absolute value of each state, or None
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -81,6 +82,8 @@ class Elman(Cell):
 class ElmanReLU(Elman):
     """The simple recurrent network with rectified units: h' = max(0, [x, h] W + b)."""
 
+    bounds = (None,)
+
     def _activate(self, x: Tensor) -> Tensor:
         return torch.relu(x)
 
@@ -99,6 +102,7 @@ class LSTM(Cell):
     """
 
     states = ("h", "c")
+    bounds = (1.0, None)
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__(input_size, hidden_size)

@@ -38,7 +38,7 @@ class RecurrentStack(nn.Module):
         kind = CELLS[cell]
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList([kind(size, hidden_size) for size in sizes])
-        self.states = kind.states
+        self.states, self.bounds = kind.states, kind.bounds
         self.hidden_size = hidden_size
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
@@ -52,7 +52,10 @@ class RecurrentStack(nn.Module):
         """What the stack carries, each (layers, batch, hidden)."""
         axes = (len(self.layers), BATCH, self.hidden_size)
         starts: dict[str, Initial] = {name: FromFile(f"initial/{name}.npy") for name in self.initial}
-        return tuple(StateSpec(name, "float32", axes, initial=starts.get(name, ZEROS)) for name in self.states)
+        return tuple(
+            StateSpec(name, "float32", axes, self._bound(name, bound), initial=starts.get(name, ZEROS))
+            for name, bound in zip(self.states, self.bounds, strict=True)
+        )
 
     def initial_state(self, batch: int) -> StackState:
         """The state before the first step; gradients flow into a learned one."""
@@ -83,6 +86,12 @@ class RecurrentStack(nn.Module):
             x = self._output(index, x, outputs)
             carried.append(last)
         return x, _by_state(carried)
+
+    def _bound(self, name: str, bound: float | None) -> float | None:
+        """What holds from step to step holds for good if it holds for the first state too."""
+        if bound is None or name not in self.initial:
+            return bound
+        return max(bound, float(self.initial[name].detach().abs().max()))
 
     def _output(self, index: int, x: Tensor, output: Tensor) -> Tensor:
         return x + output if self.residual and index > 0 else output

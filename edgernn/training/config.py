@@ -12,6 +12,7 @@ from edgernn.training.device import AUTOCASTS, DEVICES
 
 __all__ = ["TrainingConfig"]
 
+OPTIMIZERS = ("muon", "adamw")
 _SIZES = ("lanes", "chunk", "evaluations")
 _MAX = 1_000_000
 _LIMITS = ("steps", "passes", "minutes")
@@ -24,11 +25,12 @@ class TrainingConfig:
     lanes, chunk: parallel readers of the text, and tokens between two detachments of the carried state.
     reset: probability that a lane forgets its state at a chunk, so that the model learns to begin.
     steps, passes, minutes: training ends at whichever comes first.
+    optimizer: "muon" for the matrices of recurrent layers and AdamW for the rest, or "adamw" for all.
     learning_rate: the peak of one cycle that rises over the first `warmup` part and falls as a cosine.
     clip: bound of the gradient's norm.
     patience: training ends after so many evaluations without a better one; None for never.
     device: "cpu", "cuda", "mps", or "auto" for the fastest there is.
-    autocast: "bf16" multiplies in bfloat16 where the hardware has it; weights and sums stay in float32.
+    autocast: "bf16" multiplies in bfloat16, "auto" where the hardware is fast at it; weights and sums stay in float32.
     evaluations: how many times the held-out text is looked at and a checkpoint written.
     seed: of weights, dropout and lanes; with steps or passes, equal seeds give equal weights on a CPU.
     """
@@ -39,6 +41,7 @@ class TrainingConfig:
     steps: int | None = None
     passes: float | None = 28.0
     minutes: float | None = None
+    optimizer: str = "muon"
     learning_rate: float = 4e-3
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -46,7 +49,7 @@ class TrainingConfig:
     evaluations: int = 28
     patience: int | None = None
     device: str = "auto"
-    autocast: str = "off"
+    autocast: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -57,7 +60,7 @@ class TrainingConfig:
             self._require(
                 "patience", type(self.patience) is int and 1 <= self.patience <= _MAX, "a whole number above 0"
             )
-        for option, choices in (("device", DEVICES), ("autocast", AUTOCASTS)):
+        for option, choices in (("device", DEVICES), ("autocast", AUTOCASTS), ("optimizer", OPTIMIZERS)):
             self._require(option, getattr(self, option) in choices, f"one of {', '.join(choices)}")
         limits = [option for option in _LIMITS if getattr(self, option) is not None]
         if not limits:

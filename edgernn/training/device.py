@@ -8,10 +8,10 @@ import torch
 
 from edgernn.errors import ConfigError
 
-__all__ = ["AUTOCASTS", "DEVICES", "find_device", "require_autocast"]
+__all__ = ["AUTOCASTS", "DEVICES", "find_autocast", "find_device"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-AUTOCASTS = ("off", "bf16")
+AUTOCASTS = ("auto", "off", "bf16")
 
 
 def find_device(name: str) -> torch.device:
@@ -26,15 +26,19 @@ def find_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def require_autocast(autocast: str, device: torch.device) -> None:
-    """Raise ConfigError unless `device` multiplies in bfloat16 by itself, where `autocast` asks for it."""
-    if autocast == "off":
-        return
+def find_autocast(name: str, device: torch.device) -> bool:
+    """Whether to multiply in bfloat16 on `device`; "auto" does where that is faster.
+
+    Raises ConfigError where it is asked for and `device` cannot.
+    """
+    if name == "off":
+        return False
+    able = fast = False
     if device.type == "cuda":
-        able = torch.cuda.is_bf16_supported(including_emulation=False)
+        able = fast = torch.cuda.is_bf16_supported(including_emulation=False)
     elif device.type == "cpu":
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    else:
-        able = False
-    if not able:
+        fast = able and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    if name == "bf16" and not able:
         raise ConfigError(f"--autocast bf16: the {device.type} here has no bfloat16; leave it out")
+    return able if name == "bf16" else fast

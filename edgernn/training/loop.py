@@ -18,9 +18,10 @@ from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
 from edgernn.training.corpus import open_corpus
-from edgernn.training.device import find_device, require_autocast
+from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes
+from edgernn.training.optimizer import Optimizer
 from edgernn.training.presets import DEFAULT, find_preset
 from edgernn.training.ranks import Ranks
 from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
@@ -74,11 +75,9 @@ class Trainer:
         self.device = find_device(config.device)
         self.ranks = Ranks.join(self.device)
         torch.manual_seed(config.seed)
-        require_autocast(config.autocast, self.device)
+        self._autocast = find_autocast(config.autocast, self.device)
         self.model = _build(run.model).to(self.device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = Optimizer(self.model, self.model.stack.layers, config)
         tokens = run.tokens(TRAIN)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
         self.lanes.share = self.ranks.share(self.lanes.lanes)
@@ -219,7 +218,7 @@ class Trainer:
         """One step of the optimiser: mean nats per token."""
         self.model.train()
         inputs, targets = (torch.from_numpy(ids).to(self.device) for ids in (chunk.inputs, chunk.targets))
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.run.training.autocast == "bf16"):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast):
             logits, *state = self._sequence(inputs, *self._begin(chunk))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         nats = self.ranks.total([loss.item()], self.device)[0] / self.ranks.count
@@ -228,12 +227,10 @@ class Trainer:
                 f"the loss is {nats} at step {self.step + 1}; the checkpoint before it is kept: "
                 "try a smaller --learning-rate or --clip"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.run.training.clip)
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
-        self.optimizer.step()
+        self.optimizer.step(learning_rate)
         self._state = tuple(s.detach().float() for s in state)
         return nats
 
@@ -270,10 +267,7 @@ class Trainer:
     def _tensors(self) -> dict[str, Tensor]:
         """Everything that a checkpoint keeps but for the counters."""
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        moments = self.optimizer.state_dict()["state"]
-        for index, parameter in enumerate(self.model.parameters()):
-            values = moments.get(index) or _no_moments(parameter)
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
         for index, value in enumerate(self._state):
             tensors[f"state.{index}"] = torch.cat(self.ranks.gather(value), dim=1)
         tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
@@ -309,11 +303,7 @@ class Trainer:
         except (FormatError, RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.model.load_state_dict(_under("model.", tensors))
-        state: dict[int, dict[str, Tensor]] = {}
-        for key, value in _under("optimizer.", tensors).items():
-            index, name = key.split(".")
-            state.setdefault(int(index), {})[name] = value
-        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
+        self.optimizer.load(_under("optimizer.", tensors))
         share = self.lanes.share
         self._state = tuple(tensors[f"state.{index}"][:, share].to(self.device) for index in range(len(self._state)))
         if self.ranks.first:
@@ -335,7 +325,7 @@ class _Sequence(nn.Module):
 def _check(run: Run, ranks: Ranks) -> None:
     """Raise what `Trainer` would, before anything is replaced; in one process, so that no other is waited for."""
     config = run.training
-    require_autocast(config.autocast, find_device(config.device))
+    find_autocast(config.autocast, find_device(config.device))
     ranks.share(Lanes(run.tokens(TRAIN), config.lanes, config.chunk, config.seed).lanes)
     _build(run.model)
 
@@ -352,12 +342,6 @@ def _build(config: LanguageConfig) -> LanguageModel:
         return LanguageModel(config)
     except RuntimeError as error:  # torch's word for no memory
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}") from None
-
-
-def _no_moments(parameter: Tensor) -> dict[str, Tensor]:
-    """What AdamW knows of a parameter before its first step."""
-    zeros = torch.zeros_like(parameter)
-    return {"step": torch.zeros(()), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -84,7 +84,10 @@ def test_a_state_is_an_input_and_an_output():
         (lambda: TensorSpec("x", "float32", (0,)), "axis 0"),
         (lambda: TensorSpec("x", "float32", (True,)), "axis True"),
         (lambda: TensorSpec("x", "float32", (BATCH, BATCH)), "batch axis twice"),
-        (lambda: TensorSpec("x", "float32", (1,), bound=3), "bound 3"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=3), "float32 cannot be bound by 3"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=float("nan")), "float32 cannot be bound by nan"),
+        (lambda: TensorSpec("x", "int64", (1,), bound=3.0), r"int64 cannot be bound by 3\.0"),
+        (lambda: TensorSpec("x", "bool", (1,), bound=1), "bool cannot be bound by 1"),
         (lambda: GraphSpec("g", (TensorSpec("x", "bool", ()),) * 2, ()), "input 'x' is declared twice"),
         (
             lambda: GraphSpec("g", (), (), (h,), (ConditionSpec("h", "bool", ()),)),

@@ -21,7 +21,7 @@ def small():
     """Settings of a model that trains in a second."""
     return {
         "model": {"embedding": 8, "hidden": 24, "layers": 2, "dropout": 0.1},
-        "training": {"lanes": 4, "chunk": 16, "steps": 60, "evaluations": 3, "learning_rate": 0.02},
+        "training": {"lanes": 4, "chunk": 16, "steps": 60, "evaluations": 3, "learning_rate": 0.02, "autocast": "off"},
     }
 
 

@@ -183,7 +183,8 @@ def test_resuming_a_finished_run_changes_nothing(trained):
 def plain(corpus, path, **training):
     """A trainer without dropout, whose steps can be recomputed by hand."""
     model = {"embedding": 5, "hidden": 7, "layers": 2, "dropout": 0.0}
-    return Trainer.begin([str(corpus)], path, model=model, training={"lanes": 3, "chunk": 16, **training})
+    settings = {"lanes": 3, "chunk": 16, "optimizer": "adamw", "autocast": "off", **training}
+    return Trainer.begin([str(corpus)], path, model=model, training=settings)
 
 
 def test_each_step_is_the_one_computed_by_hand(corpus, tmp_path):
@@ -217,6 +218,25 @@ def test_each_step_is_the_one_computed_by_hand(corpus, tmp_path):
     assert number == total - 1
     for ours, theirs in zip(trainer.model.parameters(), twin.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_muon_makes_the_steps_of_recurrent_matrices_orthogonal(corpus, tmp_path):
+    """All directions of the averaged gradient count the same, and a step is as large as one of AdamW's."""
+    trainer = plain(corpus, tmp_path / "run", steps=1, learning_rate=0.05, weight_decay=0.0, optimizer="muon")
+    before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+    for _ in trainer.fit():
+        pass
+    moved = {name: p.detach() - before[name] for name, p in trainer.model.named_parameters()}
+    rate = trainer.run.training.learning_rate_at(0.0)
+    for layer in range(2):
+        step = moved[f"stack.layers.{layer}.weight"]
+        gradient = dict(trainer.model.named_parameters())[f"stack.layers.{layer}.weight"].grad
+        (high, middle), (steep, usual) = (torch.linalg.svdvals(m)[[0, 6]] for m in (step, gradient))
+        assert high / middle < 1.5 < 5 < steep / usual
+        assert step.square().mean().sqrt().item() == pytest.approx(0.2 * rate, rel=0.3)
+    for name, step in moved.items():
+        if "weight" not in name or "stack" not in name:
+            torch.testing.assert_close(step.abs().max(), torch.tensor(rate), rtol=1e-2, atol=0)  # AdamW's first
 
 
 def test_the_graph_of_gradients_ends_with_the_chunk(corpus, tmp_path):
@@ -306,7 +326,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
         ({"clip": 0}, "--clip 0"),
         ({"patience": 0}, "--patience 0"),
         ({"device": "abacus"}, "--device abacus is not one of auto, cpu, cuda, mps"),
-        ({"autocast": "fp8"}, "--autocast fp8 is not one of off, bf16"),
+        ({"autocast": "fp8"}, "--autocast fp8 is not one of auto, off, bf16"),
         ({"seed": -1}, "--seed -1"),
     ],
 )
@@ -426,11 +446,11 @@ def test_a_checkpoint_of_another_shape_is_named(damaged):
         (lambda t, a: a.pop("evaluations"), "evaluations: None"),
         (lambda t, a: a.update(nats_per_char="low"), "nats_per_char: low"),
         (lambda t, a: t.pop("state.1"), r"state\.1 is in one"),
-        (lambda t, a: t.pop("optimizer.0.exp_avg"), r"optimizer\.0\.exp_avg is in one"),
+        (lambda t, a: t.pop("optimizer.output.bias.exp_avg"), r"optimizer\.output\.bias\.exp_avg is in one"),
         (lambda t, a: t.update({"optimizer.x": torch.ones(1)}), r"optimizer\.x is in one"),
         (
-            lambda t, a: t.update({"optimizer.0.exp_avg": torch.ones(1)}),
-            r"optimizer\.0\.exp_avg is torch.float32 \[1\]",
+            lambda t, a: t.update({"optimizer.output.bias.exp_avg": torch.ones(1)}),
+            r"optimizer\.output\.bias\.exp_avg is torch.float32 \[1\]",
         ),
         (lambda t, a: t.update({"generator.cpu": torch.cat([t["generator.cpu"]] * 2)}), "written by 2 processes"),
         (lambda t, a: t.update({"generator.cpu": t["generator.cpu"].float()}), r"generator\.cpu is torch\.float32"),

@@ -1,0 +1,398 @@
+"""Weights of ONNX graphs in fewer bits: one path for every cell, since every cell is made of matrix products.
+
+int8: each output channel of a matrix has a scale, and products are of integers. What is multiplied with a matrix is
+      rounded to 8 bits too: within a bound where one is known beforehand (a state that the contract bounds, the rows of
+      an embedding), else with a scale for each row, so that a stream never depends on its neighbours in a batch.
+int4: each 32 inputs of an output channel share a scale, the one of the smallest squared error.
+fp16: weights are stored in half precision and multiplied in single.
+
+Embeddings are rounded like other weights. Constants with two axes or more that no product takes (those of convolutions,
+say) are stored at 8 bits, at 16 for fp16, and used in single precision. Vectors, biases among them, stay as they are.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgernn.contract import Array, GraphSpec
+from edgernn.errors import ExportError
+from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
+
+__all__ = ["PRECISIONS", "Weight", "quantise"]
+
+BLOCK = 32
+_ZERO = 128  # the unsigned byte that stands for zero
+_STEPS = 127  # of 8 bits, on either side of zero
+_TINY = 1e-30  # the scale of what is all zeros
+_SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
+
+
+@dataclass(frozen=True)
+class Weight:
+    """How one weight matrix is kept. scales: what shares one. arithmetic: of the products that take it."""
+
+    name: str
+    shape: tuple[int, ...]
+    bits: int
+    scales: str
+    arithmetic: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: str) -> tuple[Weight, ...]:
+    """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
+
+    Raises ExportError if one of them is still there in single precision.
+    """
+    if precision not in PRECISIONS:
+        return ()
+    before = [tensor.name for tensor in model.graph.initializer if _is_weight(tensor.dims, tensor.data_type)]
+    weights = PRECISIONS[precision](Rewriter(model), spec).run()
+    changed = {weight.name for weight in weights}
+    after = {tensor.name for tensor in model.graph.initializer}
+    for name in before:
+        if name in after or name not in changed:
+            raise ExportError(f"graph {spec.name}: the weights {name} were not quantised to {precision}")
+    return weights
+
+
+def _is_weight(shape: Sequence[int], kind: int) -> bool:
+    return kind == onnx.TensorProto.FLOAT and sum(size > 1 for size in shape) > 1
+
+
+@dataclass(frozen=True)
+class _Product:
+    """output = x @ weight + bias, with weight (inputs, outputs), and the nodes that computed it."""
+
+    x: str
+    name: str
+    weight: Array
+    bias: Array | None
+    output: str
+    nodes: tuple[onnx.NodeProto, ...]
+
+
+class _Quantiser(ABC):
+    """Goes through a graph and replaces what takes constant matrices."""
+
+    def __init__(self, graph: Rewriter, spec: GraphSpec) -> None:
+        self._graph = graph
+        self._spec = spec
+        self._weights: list[Weight] = []
+
+    def run(self) -> tuple[Weight, ...]:
+        """Rewrite the graph."""
+        replaced: set[int] = set()
+        for node in self._graph.nodes:
+            product = self._product(node)
+            if id(node) in replaced:
+                continue
+            if product is not None:
+                self._multiply(product)
+                replaced.update(map(id, product.nodes))
+            elif self._is_lookup(node):
+                self._look_up(node)
+            else:
+                self._graph.keep(node)
+                for name in node.input:
+                    self._store(name)
+        self._graph.finish()
+        return tuple(dict.fromkeys(self._weights))
+
+    @abstractmethod
+    def _multiply(self, product: _Product) -> None:
+        """Write what computes `product`."""
+
+    @abstractmethod
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        """Write what takes rows of an embedding, as `node` did."""
+
+    def _store(self, name: str) -> None:
+        """Store a constant at 8 bits and expand it when the graph is loaded."""
+        array = self._matrix(name)
+        if array is None:
+            return
+        scales, rounded = _round(array.reshape(len(array), -1).T)
+        stored = self._graph.constant(rounded.T.reshape(array.shape), f"{name}.int8")
+        self._graph.expand(name, "DequantizeLinear", [stored, self._graph.constant(scales, f"{name}.scales")], axis=0)
+        self._note(name, array, 8, "each index of the first axis", "fp32")
+
+    def _note(self, name: str, array: Array, bits: int, scales: str, arithmetic: str) -> None:
+        self._weights.append(Weight(name, tuple(array.shape), bits, scales, arithmetic))
+
+    def _matrix(self, name: str) -> Array | None:
+        """The constant `name`, if it is a weight matrix."""
+        array = self._graph.constants.get(name)
+        weight = array is not None and array.dtype == np.float32 and sum(size > 1 for size in array.shape) > 1
+        return array if weight else None
+
+    def _is_lookup(self, node: onnx.NodeProto) -> bool:
+        if node.op_type != "Gather" or attribute(node, "axis", 0) != 0:
+            return False
+        table = self._matrix(node.input[0])
+        return table is not None and table.ndim == 2
+
+    def _product(self, node: onnx.NodeProto) -> _Product | None:
+        """What `node` computes, if that is a product with a constant matrix, and the sum after it."""
+        if node.op_type not in ("MatMul", "Gemm"):
+            return None
+        weight, bias = self._matrix(node.input[1]), None
+        if weight is None or weight.ndim != 2:
+            return None
+        if node.op_type == "Gemm":
+            if any(attribute(node, key, usual) != usual for key, usual in _PLAIN.items()):
+                return None
+            weight = weight.T if attribute(node, "transB", 0) else weight
+            if len(node.input) > 2:
+                bias = self._bias(node.input[2], weight)
+                if bias is None:
+                    return None
+        product = _Product(node.input[0], node.input[1], weight, bias, node.output[0], (node,))
+        return product if bias is not None else self._with_sum(product)
+
+    def _with_sum(self, product: _Product) -> _Product:
+        readers = self._graph.readers.get(product.output, [])
+        if len(readers) != 1 or readers[0].op_type != "Add" or product.output in self._graph.outputs:
+            return product
+        other = next((name for name in readers[0].input if name != product.output), "")
+        bias = self._bias(other, product.weight)
+        if bias is None:
+            return product
+        return replace(product, bias=bias, output=readers[0].output[0], nodes=(*product.nodes, readers[0]))
+
+    def _bias(self, name: str, weight: Array) -> Array | None:
+        bias = self._graph.constants.get(name)
+        return bias if bias is not None and bias.shape == weight.shape[1:] else None
+
+    def _biases(self, product: _Product) -> list[str]:
+        return [] if product.bias is None else [self._graph.constant(product.bias, f"{product.name}.bias")]
+
+
+_PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
+
+
+@dataclass(frozen=True)
+class _Rounded:
+    """A tensor of bytes around 128; a step of element k of its last axis is worth scales[k]."""
+
+    tensor: str
+    scales: Array
+
+
+class _Int8(_Quantiser):
+    """Products of integers."""
+
+    def __init__(self, graph: Rewriter, spec: GraphSpec) -> None:
+        super().__init__(graph, spec)
+        self._bounds = dict(self._bounded())
+        self._rounded: dict[str, _Rounded | None] = {}
+        self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
+        self._one = graph.constant(np.array(1, np.float32), "one")
+
+    def _multiply(self, product: _Product) -> None:
+        known = self._known(product.x)
+        if known is None:
+            self._multiply_rows(product)
+        else:
+            # What a step of each input is worth goes into its row of the weights.
+            self._multiply_bytes(product, known.tensor, product.weight * known.scales[:, None], at=product.output)
+            self._note(product.name, product.weight, 8, "each output", "int8")
+
+    def _multiply_rows(self, product: _Product) -> None:
+        add, x, output = self._graph.add, product.x, product.output
+        axis = self._graph.constant(np.array([-1], np.int64), "axis")
+        largest = add("ReduceMax", [add("Abs", [x], f"{x}.abs"), axis], f"{x}.largest")
+        step = add("Mul", [largest, self._single(1 / _STEPS)], f"{x}.step")
+        step = add("Max", [step, self._single(_TINY)], f"{x}.step")
+        levels = add("Round", [add("Div", [x, step], f"{x}.levels")], f"{x}.levels")
+        levels = add("Add", [levels, self._single(_ZERO)], f"{x}.levels")
+        rounded = add("Cast", [levels], f"{x}.rounded", to=onnx.TensorProto.UINT8)
+        plain = replace(product, bias=None)
+        product_of_levels = self._multiply_bytes(plain, rounded, product.weight)
+        if product.bias is None:
+            add("Mul", [product_of_levels, step], "", at=output)
+        else:
+            unbiased = add("Mul", [product_of_levels, step], f"{output}.product")
+            add("Add", [unbiased, *self._biases(product)], "", at=output)
+        self._note(product.name, product.weight, 8, "each output", "int8, rounded row by row")
+
+    def _multiply_bytes(self, product: _Product, rounded: str, weight: Array, at: str = "") -> str:
+        scales, levels = _round(weight)
+        stored = self._graph.constant(levels, f"{product.name}.int8")
+        steps = self._graph.constant(scales, f"{product.name}.scales")
+        inputs = [rounded, stored, self._one, steps, self._zero, "", *self._biases(product)]
+        return self._graph.add("MatMulIntegerToFloat", inputs, f"{product.output}.levels", domain=CONTRIB, at=at)
+
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        rows = self._known(node.output[0])
+        assert rows is not None
+        scales = self._graph.constant(rows.scales, f"{node.input[0]}.scales")
+        zeros = self._graph.constant(np.full(len(rows.scales), _ZERO, np.uint8), f"{node.input[0]}.zeros")
+        self._graph.add("DequantizeLinear", [rows.tensor, scales, zeros], "", at=node.output[0], axis=-1)
+
+    def _known(self, tensor: str) -> _Rounded | None:
+        """`tensor` in bytes, if its range is known beforehand."""
+        if tensor not in self._rounded:
+            self._rounded[tensor] = self._round_known(tensor)
+        return self._rounded[tensor]
+
+    def _round_known(self, tensor: str) -> _Rounded | None:
+        add = self._graph.add
+        if tensor in self._bounds:
+            bound, size = self._bounds[tensor]
+            step = np.array(bound / _STEPS, np.float32)
+            name = add("QuantizeLinear", [tensor, self._graph.constant(step, "step"), self._zero], f"{tensor}.rounded")
+            return _Rounded(name, np.full(size, step))
+        node = self._graph.makers.get(tensor)
+        if node is None:
+            return None
+        if self._is_lookup(node):
+            table = self._graph.constants[node.input[0]]
+            scales, levels = _round(table)
+            stored = self._graph.constant((levels.astype(np.int16) + _ZERO).astype(np.uint8), f"{node.input[0]}.int8")
+            self._note(node.input[0], table, 8, "each column", "int8")
+            return _Rounded(add("Gather", [stored, node.input[1]], f"{tensor}.rounded", axis=0), scales)
+        if node.op_type == "Concat" and attribute(node, "axis", 0) in (-1, self._graph.ranks.get(tensor, 0) - 1):
+            parts = [self._known(name) for name in node.input]
+            known = [part for part in parts if part is not None]
+            if len(known) < len(parts):
+                return None
+            name = add("Concat", [part.tensor for part in known], f"{tensor}.rounded", axis=-1)
+            return _Rounded(name, np.concatenate([part.scales for part in known]))
+        if self._moves_whole_rows(node):
+            rows = self._known(node.input[0])
+            if rows is None:
+                return None
+            arguments = {entry.name: onnx.helper.get_attribute_value(entry) for entry in node.attribute}
+            name = add(node.op_type, [rows.tensor, *node.input[1:]], f"{tensor}.rounded", **arguments)
+            return _Rounded(name, rows.scales)
+        return None
+
+    def _moves_whole_rows(self, node: onnx.NodeProto) -> bool:
+        """Whether `node` takes or rearranges its input along the first axis, and the last one stays what it was."""
+        if self._graph.ranks.get(node.input[0], 0) < 2:
+            return False
+        if node.op_type == "Gather":
+            return bool(attribute(node, "axis", 0) == 0)
+        axes = self._graph.constants.get(node.input[1]) if len(node.input) > 1 else None
+        return node.op_type in ("Squeeze", "Unsqueeze") and axes is not None and not np.any(axes)
+
+    def _bounded(self) -> Iterator[tuple[str, tuple[float, int]]]:
+        """Tensors that the contract bounds: states as they come in, and what they are put together from."""
+        for state in self._spec.states:
+            size = state.axes[-1] if state.axes else ""
+            if state.bound is None or state.dtype != "float32" or isinstance(size, str):
+                continue
+            names = [state.input, state.output]
+            while names:
+                name = names.pop()
+                yield name, (float(state.bound), size)
+                node = self._graph.makers.get(name)
+                if node is not None and (node.op_type == "Unsqueeze" or _joins_first_axis(node)):
+                    names.extend(node.input if node.op_type == "Concat" else node.input[:1])
+
+    def _single(self, value: float) -> str:
+        return self._graph.constant(np.array(value, np.float32), "constant")
+
+
+def _joins_first_axis(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Concat" and bool(attribute(node, "axis", 0) == 0)
+
+
+class _Int4(_Quantiser):
+    """Blocks of weights, in onnxruntime's own operators."""
+
+    def _multiply(self, product: _Product) -> None:
+        inputs, outputs = product.weight.shape
+        scales, packed = _round_blocks(product.weight.T)
+        stored = self._graph.constant(packed.reshape(outputs, -1, BLOCK // 2), f"{product.name}.int4")
+        steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
+        self._graph.add(
+            "MatMulNBits",
+            [product.x, stored, steps, *(["", "", *self._biases(product)] if product.bias is not None else [])],
+            "",
+            domain=CONTRIB,
+            at=product.output,
+            K=inputs,
+            N=outputs,
+            bits=4,
+            block_size=BLOCK,
+            accuracy_level=4,
+        )
+        self._note(product.name, product.weight, 4, f"{BLOCK} inputs of each output", "int8, rounded block by block")
+
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        table = self._graph.constants[node.input[0]]
+        scales, packed = _round_blocks(table)
+        # the operator's own 4-bit numbers are signed
+        stored = self._graph.constant_int4(packed ^ 0x88, table.shape, f"{node.input[0]}.int4")
+        steps = self._graph.constant(scales, f"{node.input[0]}.scales")
+        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK}
+        inputs = [stored, node.input[1], steps]
+        self._graph.add("GatherBlockQuantized", inputs, "", domain=CONTRIB, at=node.output[0], **attributes)
+        self._note(node.input[0], table, 4, f"{BLOCK} columns of each row", "fp32")
+
+
+class _Half(_Quantiser):
+    """Half precision on disk."""
+
+    def _multiply(self, product: _Product) -> None:
+        for node in product.nodes:
+            self._graph.keep(node)
+        self._store(product.name)
+
+    def _look_up(self, node: onnx.NodeProto) -> None:
+        self._graph.keep(node)
+        self._store(node.input[0])
+
+    def _store(self, name: str) -> None:
+        array = self._matrix(name)
+        if array is None:
+            return
+        stored = self._graph.constant(array.astype(np.float16), f"{name}.fp16")
+        self._graph.expand(name, "Cast", [stored], to=onnx.TensorProto.FLOAT)
+        self._note(name, array, 16, "none", "fp32")
+
+
+PRECISIONS: dict[str, Callable[[Rewriter, GraphSpec], _Quantiser]] = {"fp16": _Half, "int8": _Int8, "int4": _Int4}
+
+
+def _round(weight: Array) -> tuple[Array, Array]:
+    """A scale for each column of weight (inputs, outputs), and the weights in such steps, from -127 to 127."""
+    scales = np.maximum(np.abs(weight).max(axis=0) / _STEPS, _TINY).astype(np.float32)
+    return scales, np.rint(weight / scales).astype(np.int8)
+
+
+def _round_blocks(rows: Array) -> tuple[Array, Array]:
+    """Scales (rows, blocks) and two 4-bit numbers in each byte (rows, columns / 2): (number - 8) scale is the weight.
+
+    Columns are filled up with zeros to whole blocks. The range of 4 bits is not symmetric, so a block's largest element
+    becomes -8; of several ranges a little smaller the one with the smallest squared error is taken.
+    """
+    count, columns = rows.shape
+    padded = np.zeros((count, math.ceil(columns / BLOCK) * BLOCK), np.float32)
+    padded[:, :columns] = rows
+    blocks = padded.reshape(count, -1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)
+    full = np.where(largest == 0, np.float32(_TINY), largest / -8).astype(np.float32)
+    best, error = full, np.full(full.shape, np.inf)
+    for shrink in _SHRINKS:
+        scale = (full * shrink).astype(np.float32)
+        off = np.sum((_levels(blocks, scale) * scale - blocks) ** 2, axis=2, keepdims=True)
+        best, error = np.where(off < error, scale, best), np.minimum(off, error)
+    numbers = (_levels(blocks, best) + 8).astype(np.uint8).reshape(count, -1)
+    return best.reshape(count, -1), numbers[:, 0::2] | numbers[:, 1::2] << 4
+
+
+def _levels(blocks: Array, scale: Array) -> Array:
+    return np.clip(np.rint(blocks / scale), -8, 7)
