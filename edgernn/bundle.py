@@ -2,6 +2,7 @@
 
 bundle.json      the manifest: format, task, target, precision, contract, files, provenance, parity
 step.onnx, …     one file per graph, named after the graph
+golden/…         steps that the source took, for runtimes to check themselves (see `runtime.golden`)
 tokenizer.json   for tasks that read or write text
 """
 
@@ -12,7 +13,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,9 @@ class Manifest:
     task: "language", …; target: "onnx", …; precision: "fp32", ….
     digest: SHA-256 of the source weights and the contract, so that all bundles of one run carry the same.
     graphs: graph name to file name.
-    provenance, parity: records for people and tools; the runtime does not read them.
+    provenance, parity, weights: records for people and tools; the runtime does not read them. weights: what became of
+    each weight matrix, where the precision is not the source's.
+    golden: which steps of each graph the golden vectors hold (see `runtime.golden`).
     """
 
     task: str
@@ -51,6 +54,8 @@ class Manifest:
     graphs: Mapping[str, str]
     provenance: Mapping[str, Any]
     parity: Mapping[str, Any]
+    weights: Mapping[str, Any] = field(default_factory=dict)
+    golden: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _DIGEST.fullmatch(self.digest):
@@ -77,6 +82,8 @@ class Manifest:
             "graphs": dict(self.graphs),
             "provenance": dict(self.provenance),
             "parity": dict(self.parity),
+            "weights": dict(self.weights),
+            "golden": dict(self.golden),
         }
 
 
@@ -174,8 +181,7 @@ def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
     version = values.get("format")
     if type(version) is not int or version != FORMAT:
         raise FormatError(f"{MANIFEST} has format {version!r}; this edgernn reads format {FORMAT}: export it again")
-    keys = {"format", "task", "target", "precision", "digest", "contract", "graphs", "files", "provenance", "parity"}
-    values = records.record(values, MANIFEST, keys)
+    values = records.record(values, MANIFEST, {"format", "files", *(field.name for field in fields(Manifest))})
     files = records.mapping(values["files"], "files")
     if len(files) > _FILES_LIMIT:
         raise FormatError(f"{MANIFEST} lists {len(files)} files, more than {_FILES_LIMIT}")
@@ -189,6 +195,8 @@ def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
         graphs={name: records.text(file, f"the file of graph {name}") for name, file in graphs.items()},
         provenance=records.mapping(values["provenance"], "provenance"),
         parity=records.mapping(values["parity"], "parity"),
+        weights=records.mapping(values["weights"], "weights"),
+        golden=records.mapping(values["golden"], "golden"),
     )
     return manifest, {name: _expected(name, value) for name, value in files.items()}
 

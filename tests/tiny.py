@@ -169,6 +169,8 @@ def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> M
         "graphs": graphs,
         "provenance": {},
         "parity": {},
+        "weights": {},
+        "golden": {},
     }
     return Manifest(**{**values, **changes})
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.cli.load import load_bundle
 from edgernn.errors import CheckFailedError, ParityError
 
 if TYPE_CHECKING:
-    from edgernn.exporters import Parity
+    from edgernn.runtime.parity import Parity
 
 __all__ = ["export", "verify"]
 
@@ -20,7 +21,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     to: Annotated[str, typer.Option(help="Target: onnx or torchscript.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="Precision: fp32.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, int8 or int4.")] = "fp32",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -42,31 +43,52 @@ def export(
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
-    against: Annotated[Path, typer.Option(help="The run that it was exported from.")],
+    against: Annotated[Path | None, typer.Option(help="The run that it was exported from, to be driven again.")] = None,
     json: Json = False,
 ) -> None:
     """Check again that a bundle behaves like the run it came from; exit status 1 if it does not.
 
+    Without --against the bundle's own golden vectors are replayed, which needs neither torch nor the run.
+
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
-    with needs("export"):
-        from edgernn.exporters import Source
-        from edgernn.exporters import verify as check
-
     try:
-        parity = check(bundle, Source.load(against))
+        parity = _replay(bundle) if against is None else _drive(bundle, against)
     except CheckFailedError as error:
         if json:
             measured = error.measured if isinstance(error, ParityError) else None
             result({"passed": False, "parity": measured, "reason": str(error)}, "", as_json=True)
         raise
+    source = "its golden vectors" if against is None else str(against)
     values = {"passed": True, "parity": parity.to_json()}
-    result(values, f"{bundle} equals {against}: {describe(parity)}", as_json=json)
+    result(values, f"{bundle} equals {source}: {describe(parity)}", as_json=json)
+
+
+def _replay(bundle: Path) -> Parity:
+    from edgernn.runtime.golden import verify as check
+
+    loaded, engine = load_bundle(bundle)
+    return check(loaded, engine)
+
+
+def _drive(bundle: Path, run: Path) -> Parity:
+    with needs("export"):
+        from edgernn.exporters import Source
+        from edgernn.exporters import verify as check
+
+    return check(bundle, Source.load(run))
 
 
 def describe(parity: Parity) -> str:
     """Parity for people."""
-    return (
+    limit = parity.tolerance
+    text = (
         f"parity over {parity.steps:,} chained steps: outputs within {parity.max_abs_diff_outputs:.1e}, "
-        f"state within {parity.max_scaled_diff_state:.1e} (tolerance {parity.tolerance:g})"
+        f"state within {parity.max_scaled_diff_state:.1e} (tolerance {limit.largest:g})"
     )
+    if limit.largest > 0.01:
+        text += f", root mean square {parity.rms_diff_outputs:.1e} (tolerance {limit.rms:g})"
+    if parity.loss is not None:
+        before, after = parity.loss.source, parity.loss.artifact
+        text += f"; held-out loss {before:.4f} before and {after:.4f} after (tolerance +{limit.loss:g})"
+    return text

@@ -8,23 +8,31 @@ from typing import TYPE_CHECKING
 from edgernn.cli.console import needs
 
 if TYPE_CHECKING:
-    from edgernn.runtime import Model
+    from edgernn.bundle import Bundle
+    from edgernn.runtime import BundleEngine, Model
 
-__all__ = ["load_model"]
+__all__ = ["load_bundle", "load_model"]
 
 
 def load_model(path: Path) -> Model:
     """The bundle at `path` in the engine of its target; only ONNX runs without the host's extras."""
+    from edgernn.runtime import Model
+
+    return Model(*load_bundle(path))
+
+
+def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
+    """The bundle at `path`, and the engine of its target."""
     from edgernn.bundle import Bundle
     from edgernn.errors import BundleError
-    from edgernn.runtime import Model, OnnxEngine
+    from edgernn.runtime import OnnxEngine
 
     bundle = Bundle.load(path)
     target = bundle.manifest.target
     if target == OnnxEngine.target:
-        return Model(bundle)
+        return bundle, OnnxEngine
     with needs("train"):
         from edgernn.engines import ENGINES
     if target not in ENGINES:
         raise BundleError(f"{path} is for {target}, and this edgernn has engines for {', '.join(ENGINES)}")
-    return Model(bundle, ENGINES[target])
+    return bundle, ENGINES[target]

@@ -4,43 +4,59 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import edgernn
+from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import Contract
 from edgernn.engines import ENGINES, EagerEngine
-from edgernn.errors import CheckFailedError, ConfigError
+from edgernn.errors import CheckFailedError, ConfigError, ParityError
+from edgernn.exporters.loss import text_loss
 from edgernn.exporters.onnx import ONNX
-from edgernn.exporters.parity import STEPS, TOLERANCES, Parity, compare, worst
 from edgernn.exporters.target import Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
-from edgernn.models import Network, weights_digest
-from edgernn.tokenizer import Tokenizer
+from edgernn.models import Graph, Network, weights_digest
+from edgernn.runtime import Engine
+from edgernn.runtime.golden import record, replay
+from edgernn.runtime.parity import STEPS, TOLERANCES, Loss, Parity, compare, worst
+from edgernn.tokenizer import Ids, Tokenizer
 from edgernn.training import Run
+from edgernn.training.run import HELD_OUT
 
 __all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TORCHSCRIPT)}
 
+_LANES = 16  # streams that the loss is measured on, each of as many steps as the gate takes
+
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from."""
+    """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from.
+
+    held_out: tokens (streams, steps + 1) on which the loss of lower precisions is measured.
+    """
 
     network: Network
     tokenizer: Tokenizer | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    held_out: Ids | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Source:
         """The run at `path`. Raises RunError, which says what is wrong with it."""
         run = Run.load(path)
         about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": asdict(run.corpus)}
-        return cls(run.network(), run.tokenizer, about)
+        tokens = run.tokens(HELD_OUT)
+        length = min(STEPS + 1, len(tokens) // _LANES)
+        rows = [tokens.read(lane * (len(tokens) // _LANES), length) for lane in range(_LANES)]
+        return cls(run.network(), run.tokenizer, about, np.stack(rows) if length > 1 else None)
 
 
 @dataclass(frozen=True)
@@ -85,17 +101,21 @@ def export(
     chosen = _target(target, precision)
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
-    parities, files = [], {}
+    parities, names, weights, golden = [], {}, {}, {}
     with new_bundle(out, overwrite=overwrite) as writer:
         for graph in graphs:
-            data = chosen.write(graph)
-            files[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
-            for name, content in {files[graph.spec.name]: data, **graph.files()}.items():
-                (writer.directory / name).parent.mkdir(exist_ok=True)
-                (writer.directory / name).write_bytes(content)
+            artifact = chosen.write(graph, precision)
             reference = EagerEngine(graph.source, graph.spec)
-            artifact = chosen.engine(data, graph.spec)
-            parities.append(compare(reference, artifact, graph.spec, tolerance=TOLERANCES[precision], steps=steps))
+            names[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
+            weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
+            golden[graph.spec.name], vectors = _golden(reference, graph)
+            files = {names[graph.spec.name]: artifact.data, **graph.files(), **vectors}
+            for name, content in files.items():
+                (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
+                (writer.directory / name).write_bytes(content)
+            engine = chosen.engine(artifact.data, graph.spec)
+            parities.append(_gate(reference, engine, graph, source, precision, steps))
+            replay(engine, graph.spec, golden[graph.spec.name], files, precision)
         if source.tokenizer is not None:
             (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
         writer.finish(
@@ -105,9 +125,11 @@ def export(
                 precision=precision,
                 digest=weights_digest(source.network, contract),
                 contract=contract,
-                graphs=files,
+                graphs=names,
                 provenance={**_tools(), **source.provenance},
                 parity=worst(parities).to_json(),
+                weights=weights if precision != "fp32" else {},
+                golden=golden,
             )
         )
     path = Path(out)
@@ -115,7 +137,7 @@ def export(
         path,
         target,
         precision,
-        bytes=sum((path / file).stat().st_size for file in files.values()),
+        bytes=sum((path / file).stat().st_size for file in names.values()),
         bundle_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=worst(parities),
@@ -149,9 +171,32 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
             raise CheckFailedError(f"{bundle}: the contract in the file of graph {graph.spec.name} is another")
         artifact = ENGINES[manifest.target](data, graph.spec)
         reference = EagerEngine(graph.source, graph.spec)
-        tolerance = TOLERANCES[manifest.precision]
-        parities.append(compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps))
+        parities.append(_gate(reference, artifact, graph, source, manifest.precision, steps))
     return worst(parities)
+
+
+def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
+    """Raise ParityError unless `artifact` behaves like `reference`, and predicts held-out text as well."""
+    tolerance = TOLERANCES[precision]
+    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps)
+    if precision == "fp32" or source.held_out is None:
+        return parity
+    ids = source.held_out[:, : steps + 1]
+    before, after = (text_loss(engine, graph, ids) for engine in (reference, artifact))
+    parity = replace(parity, loss=Loss(before, after, ids.size - len(ids)))
+    if not after - before <= tolerance.loss:
+        raise ParityError(
+            f"graph {graph.spec.name}: the loss on held-out text rises from {before:.4f} to {after:.4f} nats per "
+            f"token, by more than {tolerance.loss:g}",
+            parity.to_json(),
+        )
+    return parity
+
+
+def _golden(reference: Engine, graph: Graph) -> tuple[dict[str, Any], dict[str, bytes]]:
+    initial = {name: from_npy(data, name) for name, data in graph.files().items()}
+    about, arrays = record(reference, graph.spec, initial)
+    return about, {name: to_npy(array) for name, array in arrays.items()}
 
 
 def _same_tokenizer(bundle: Bundle, source: Source) -> bool:

@@ -19,10 +19,12 @@ import torch
 from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.target import GraphReport, Target, example
+from edgernn.exporters.quantise import PRECISIONS, quantise
+from edgernn.exporters.target import Artifact, GraphReport, Target
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.engine import first_line
+from edgernn.runtime.parity import example
 
 __all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET"]
 
@@ -31,7 +33,7 @@ IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
 
-def _write(graph: Graph) -> bytes:
+def _write(graph: Graph, precision: str) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
@@ -54,8 +56,9 @@ def _write(graph: Graph) -> bytes:
     except Exception as error:  # whatever a module's own code, or the exporter, raises
         raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_reason(error)}") from error
     assert program is not None
-    data: bytes = _finished(program.model_proto, spec).SerializeToString()
-    return data
+    model = onnx.shape_inference.infer_shapes(program.model_proto)
+    weights = quantise(model, spec, precision)
+    return Artifact(_finished(model, spec).SerializeToString(), weights)
 
 
 def _inspect(data: bytes) -> GraphReport:
@@ -72,7 +75,7 @@ def _inspect(data: bytes) -> GraphReport:
     )
 
 
-ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect)
+ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect, precisions=("fp32", *PRECISIONS))
 
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
 _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}

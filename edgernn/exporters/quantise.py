@@ -15,8 +15,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -24,29 +23,15 @@ import onnx
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
+from edgernn.exporters.target import Weight
 
-__all__ = ["PRECISIONS", "Weight", "quantise"]
+__all__ = ["PRECISIONS", "quantise"]
 
 BLOCK = 32
 _ZERO = 128  # the unsigned byte that stands for zero
 _STEPS = 127  # of 8 bits, on either side of zero
 _TINY = 1e-30  # the scale of what is all zeros
 _SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
-
-
-@dataclass(frozen=True)
-class Weight:
-    """How one weight matrix is kept. scales: what shares one. arithmetic: of the products that take it."""
-
-    name: str
-    shape: tuple[int, ...]
-    bits: int
-    scales: str
-    arithmetic: str
-
-    def to_json(self) -> dict[str, Any]:
-        """As the manifest holds it."""
-        return {**asdict(self), "shape": list(self.shape)}
 
 
 def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: str) -> tuple[Weight, ...]:
@@ -314,8 +299,9 @@ class _Int4(_Quantiser):
 
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
-        scales, packed = _round_blocks(product.weight.T)
-        stored = self._graph.constant(packed.reshape(outputs, -1, BLOCK // 2), f"{product.name}.int4")
+        scales, levels = _round_blocks(product.weight.T)
+        numbers = (levels + 8).astype(np.uint8).reshape(outputs, -1, BLOCK)
+        stored = self._graph.constant(numbers[..., 0::2] | numbers[..., 1::2] << 4, f"{product.name}.int4")
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
             "MatMulNBits",
@@ -333,9 +319,8 @@ class _Int4(_Quantiser):
 
     def _look_up(self, node: onnx.NodeProto) -> None:
         table = self._graph.constants[node.input[0]]
-        scales, packed = _round_blocks(table)
-        # the operator's own 4-bit numbers are signed
-        stored = self._graph.constant_int4(packed ^ 0x88, table.shape, f"{node.input[0]}.int4")
+        scales, levels = _round_blocks(table)
+        stored = self._graph.constant_int4(levels[:, : table.shape[1]], f"{node.input[0]}.int4")
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
         attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK}
         inputs = [stored, node.input[1], steps]
@@ -374,7 +359,7 @@ def _round(weight: Array) -> tuple[Array, Array]:
 
 
 def _round_blocks(rows: Array) -> tuple[Array, Array]:
-    """Scales (rows, blocks) and two 4-bit numbers in each byte (rows, columns / 2): (number - 8) scale is the weight.
+    """Scales (rows, blocks), and rows (rows, columns) in such steps, from -8 to 7.
 
     Columns are filled up with zeros to whole blocks. The range of 4 bits is not symmetric, so a block's largest element
     becomes -8; of several ranges a little smaller the one with the smallest squared error is taken.
@@ -390,9 +375,8 @@ def _round_blocks(rows: Array) -> tuple[Array, Array]:
         scale = (full * shrink).astype(np.float32)
         off = np.sum((_levels(blocks, scale) * scale - blocks) ** 2, axis=2, keepdims=True)
         best, error = np.where(off < error, scale, best), np.minimum(off, error)
-    numbers = (_levels(blocks, best) + 8).astype(np.uint8).reshape(count, -1)
-    return best.reshape(count, -1), numbers[:, 0::2] | numbers[:, 1::2] << 4
+    return best.reshape(count, -1), _levels(blocks, best).reshape(count, -1)
 
 
 def _levels(blocks: Array, scale: Array) -> Array:
-    return np.clip(np.rint(blocks / scale), -8, 7)
+    return np.clip(np.rint(blocks / scale), -8, 7).astype(np.int8)

@@ -1,19 +1,39 @@
-"""What a target is, and the tensors that graphs are tried with."""
+"""What a target is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import numpy as np
-
-from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
+from edgernn.contract import GraphSpec
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 
-__all__ = ["GraphReport", "Target", "example"]
+__all__ = ["Artifact", "GraphReport", "Target", "Weight"]
 
-_OTHER_AXIS = 7  # size given to a named axis other than the batch
+
+@dataclass(frozen=True)
+class Weight:
+    """How one weight matrix is kept. scales: what shares one. arithmetic: of the products that take it."""
+
+    name: str
+    shape: tuple[int, ...]
+    bits: int
+    scales: str
+    arithmetic: str
+
+    def to_json(self) -> dict[str, Any]:
+        """As the manifest holds it."""
+        return {**asdict(self), "shape": list(self.shape)}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The content of a graph file, and what became of its weight matrices where the precision is not fp32."""
+
+    data: bytes
+    weights: tuple[Weight, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,32 +56,15 @@ class GraphReport:
 class Target:
     """One kind of artifact.
 
-    suffix: of its graph files. write: exports a graph as the bytes of such a file. engine: runs it here.
+    suffix: of its graph files. write: exports a graph at a precision. engine: runs it here.
     inspect: looks into it. precisions: what it can be written at.
     legacy: what the user should know before relying on it, or empty.
     """
 
     name: str
     suffix: str
-    write: Callable[[Graph], bytes]
+    write: Callable[[Graph, str], Artifact]
     engine: type[BundleEngine]
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
     legacy: str = ""
-
-
-def example(specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator) -> dict[str, Array]:
-    """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed."""
-    return {name: _example(spec, batch, random) for name, spec in specs.items()}
-
-
-def _example(spec: TensorSpec, batch: int, random: np.random.Generator) -> Array:
-    names = (axis for axis in spec.axes if isinstance(axis, str))
-    shape: Sequence[int] = spec.shape({name: batch if name == BATCH else _OTHER_AXIS for name in names})
-    kind = spec.numpy_dtype.kind
-    if kind == "f" and spec.bound is not None:
-        return random.uniform(-spec.bound, spec.bound, shape).astype(spec.numpy_dtype)
-    if kind == "f":
-        return random.standard_normal(shape).astype(spec.numpy_dtype)
-    highest = 256 if spec.dtype == "uint8" else 2
-    return random.integers(0, int(spec.bound or highest), shape).astype(spec.numpy_dtype)

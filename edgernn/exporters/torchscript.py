@@ -11,14 +11,15 @@ import torch
 
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.target import GraphReport, Target, example
+from edgernn.exporters.target import Artifact, GraphReport, Target
 from edgernn.models import Graph
 from edgernn.runtime.engine import first_line
+from edgernn.runtime.parity import example
 
 __all__ = ["TORCHSCRIPT"]
 
 
-def _write(graph: Graph) -> bytes:
+def _write(graph: Graph, precision: str) -> Artifact:
     arrays = example(graph.spec.feeds, batch=2, random=np.random.default_rng(0))
     try:
         with warnings.catch_warnings():
@@ -27,7 +28,7 @@ def _write(graph: Graph) -> bytes:
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except RuntimeError as error:
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {first_line(error)}") from error
-    return data
+    return Artifact(data)
 
 
 def _inspect(data: bytes) -> GraphReport:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
 from torch import Tensor, nn
 
+from edgernn.arrays import to_npy
 from edgernn.contract import Contract, GraphSpec
 
 __all__ = ["Graph", "Network", "weights_digest"]
@@ -33,7 +32,7 @@ class Graph:
 
     def files(self) -> dict[str, bytes]:
         """`tensors` as the `.npy` files that a bundle holds."""
-        return {name: _npy(tensor) for name, tensor in self.tensors.items()}
+        return {name: to_npy(tensor.detach().cpu().numpy()) for name, tensor in self.tensors.items()}
 
 
 class Network(nn.Module, ABC):
@@ -44,12 +43,6 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def graphs(self) -> tuple[Graph, ...]:
         """The graphs of its bundle."""
-
-
-def _npy(tensor: Tensor) -> bytes:
-    file = io.BytesIO()
-    np.save(file, tensor.detach().cpu().numpy(), allow_pickle=False)
-    return file.getvalue()
 
 
 def weights_digest(module: nn.Module, contract: Contract) -> str:

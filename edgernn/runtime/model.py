@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec
-from edgernn.errors import BundleError, ContractError
+from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import Sampler
@@ -162,9 +162,9 @@ def _check_text(contract: Contract, vocabulary: int) -> None:
 
 def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:
     try:
-        tensor = np.load(io.BytesIO(bundle.files[file]), allow_pickle=False)
-    except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise BundleError(f"{file} is not a .npy file: {error}") from None
-    if not isinstance(tensor, np.ndarray) or tensor.dtype != spec.numpy_dtype:
+        tensor = from_npy(bundle.files[file], file)
+    except FormatError as error:
+        raise BundleError(str(error)) from None
+    if tensor.dtype != spec.numpy_dtype:
         raise BundleError(f"{file} is no {spec.dtype} tensor, as state {spec.name} says")
     return tensor

@@ -12,7 +12,18 @@ import pytest
 
 import edgernn
 
-DEVICE_MODULES = ["atomic", "bundle", "contract", "errors", "records", "sampling", "score", "textfile", "tokenizer"]
+DEVICE_MODULES = [
+    "arrays",
+    "atomic",
+    "bundle",
+    "contract",
+    "errors",
+    "records",
+    "sampling",
+    "score",
+    "textfile",
+    "tokenizer",
+]
 PACKAGES = ["runtime"]
 HOST_PACKAGES = ["cli", "engines", "exporters", "models", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))

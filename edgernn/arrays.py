@@ -1,0 +1,38 @@
+"""Arrays as `.npy` files: one tensor, its type and shape, and no pickle."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgernn.errors import FormatError
+
+__all__ = ["from_npy", "to_npy"]
+
+
+def to_npy(array: npt.NDArray[Any]) -> bytes:
+    """The content of a `.npy` file."""
+    file = io.BytesIO()
+    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    return file.getvalue()
+
+
+def from_npy(data: bytes, name: str) -> npt.NDArray[Any]:
+    """The array in a `.npy` file. Raises FormatError for anything else; memory is bounded by `data`."""
+    file = io.BytesIO(data)
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise FormatError(f"{name} is a .npy file of another version than 1.0")
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+        raise FormatError(f"{name} is not a .npy file: {str(error)[:200]}") from None
+    start = file.tell()
+    if dtype.kind not in "biuf" or fortran or any(size < 0 for size in shape):
+        raise FormatError(f"{name} holds no plain tensor")
+    if math.prod(shape) * dtype.itemsize != len(data) - start:
+        raise FormatError(f"{name} has {len(data) - start} bytes of elements, which are not {dtype}{list(shape)}")
+    return np.frombuffer(data, dtype, offset=start).reshape(shape).copy()

@@ -1,0 +1,147 @@
+"""Golden vectors: steps that the source took, kept in the bundle, against which any runtime can check itself.
+
+golden/GRAPH/inputs.NAME.npy       what each step is given, one after the other on a new first axis
+golden/GRAPH/conditions.NAME.npy   what is given throughout
+golden/GRAPH/outputs.NAME.npy      outputs of the chosen steps, which the manifest counts from 1
+golden/GRAPH/states.NAME.npy       every state after the last step
+
+One stream, from its initial state on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from edgernn import records
+from edgernn.arrays import from_npy
+from edgernn.bundle import Bundle
+from edgernn.contract import BATCH, Array, FromFile, GraphSpec, StateSpec
+from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.parity import TOLERANCES, Parity, Step, chain, example, measure, worst
+
+__all__ = ["record", "replay", "verify"]
+
+_STEPS = 256
+_BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
+
+
+def record(source: Engine, spec: GraphSpec, initial: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Let `source` take random steps: what the manifest says of them, and the arrays by file name.
+
+    initial: tensors of the bundle's files, for states that start from one.
+    """
+    random = np.random.default_rng(0)
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random)
+    one = example(inputs, 1, random)
+    steps = max(1, min(_STEPS, _BYTES // max(1, _size(one))))
+    given = [{**held, **example(inputs, 1, random)} for _ in range(steps)]
+    taken = list(chain(source, spec, given, _begin(spec, initial, held)))
+    count = max(1, _BYTES // max(1, _size(taken[0].outputs)))
+    chosen = sorted({steps, *(1 << power for power in range(min(count - 1, (steps - 1).bit_length())))})
+    arrays = {f"conditions.{name}": array for name, array in held.items()}
+    arrays |= {f"inputs.{name}": np.stack([step[name] for step in given]) for name in inputs}
+    arrays |= {f"outputs.{t.name}": np.stack([taken[n - 1].outputs[t.name] for n in chosen]) for t in spec.outputs}
+    arrays |= {f"states.{state.name}": taken[-1].states[state.input] for state in spec.states}
+    return {"steps": steps, "chosen": chosen}, {f"golden/{spec.name}/{name}.npy": a for name, a in arrays.items()}
+
+
+def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, bytes], precision: str) -> Parity:
+    """Drive `artifact` through the recorded steps of its source.
+
+    Raises ParityError beyond the tolerance of `precision`, FormatError or ContractError for files that are no record.
+    """
+    about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"})
+    steps = records.integer(about["steps"], "steps")
+    chosen = [records.integer(number, "a chosen step") for number in records.items(about["chosen"], "chosen")]
+    if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] != steps:
+        raise FormatError(f"the golden vectors of {spec.name} choose impossible steps")
+
+    def read(kind: str, name: str) -> Array:
+        file = f"golden/{spec.name}/{kind}.{name}.npy"
+        if file not in files:
+            raise FormatError(f"{file} is missing")
+        return from_npy(files[file], file)
+
+    held = {tensor.name: read("conditions", tensor.name) for tensor in spec.conditions}
+    inputs = {tensor.name: read("inputs", tensor.name) for tensor in spec.inputs}
+    outputs = {tensor.name: read("outputs", tensor.name) for tensor in spec.outputs}
+    last = {state.input: read("states", state.name) for state in spec.states}
+    if any(len(array) != steps for array in inputs.values()) or any(len(a) != len(chosen) for a in outputs.values()):
+        raise FormatError(f"the golden vectors of {spec.name} are not of {steps} steps, {len(chosen)} of them chosen")
+
+    def taken() -> Iterator[Step]:
+        for number in range(1, steps + 1):
+            given = {**held, **{name: array[number - 1] for name, array in inputs.items()}}
+            row = chosen.index(number) if number in chosen else None
+            known = {} if row is None else {name: array[row] for name, array in outputs.items()}
+            yield Step(given, known, last)
+
+    initial = {file: from_npy(files[file], file) for file in _files(spec)}
+    states = _begin(spec, initial, held)
+    for step in taken():
+        spec.check(
+            {name: step.given[name] for name in inputs},
+            held,
+            {state.name: states[state.input] for state in spec.states},
+        )
+    return measure(taken(), states, artifact, spec, TOLERANCES[precision])
+
+
+def verify(bundle: Bundle, engine: type[BundleEngine] = OnnxEngine) -> Parity:
+    """Check the graphs of `bundle` against its golden vectors; only its engine is needed.
+
+    Raises ParityError beyond tolerance, BundleError for a bundle without golden vectors or with damaged ones.
+    """
+    manifest = bundle.manifest
+    if manifest.precision not in TOLERANCES:
+        raise BundleError(f"no tolerance is known for {manifest.precision}")
+    if not manifest.golden:
+        raise BundleError("the bundle has no golden vectors: verify it against what it was exported from")
+    try:
+        return worst(
+            [
+                replay(
+                    engine(bundle.graph(spec.name), spec),
+                    spec,
+                    manifest.golden.get(spec.name),
+                    bundle.files,
+                    manifest.precision,
+                )
+                for spec in manifest.contract.graphs
+            ]
+        )
+    except (FormatError, ContractError) as error:
+        raise BundleError(str(error)) from None
+
+
+def _begin(spec: GraphSpec, initial: Mapping[str, Array], held: Mapping[str, Array]) -> dict[str, Array]:
+    """The first states of one stream, by the inputs that they feed; zeros where another graph would make them."""
+    sizes = {BATCH: 1}
+    tensors = {tensor.name: tensor for tensor in spec.conditions}
+    for name, array in held.items():
+        tensors[name].check(array, sizes)
+    return {state.input: _first(state, initial, sizes) for state in spec.states}
+
+
+def _first(state: StateSpec, initial: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
+    shape = state.shape(sizes)
+    if not isinstance(state.initial, FromFile):
+        return np.zeros(shape, state.numpy_dtype)
+    try:
+        return np.array(np.broadcast_to(initial[state.initial.file], shape), state.numpy_dtype)
+    except ValueError as error:
+        raise FormatError(f"{state.initial.file} does not fit state {state.name}: {error}") from None
+
+
+def _files(spec: GraphSpec) -> list[str]:
+    return [state.initial.file for state in spec.states if isinstance(state.initial, FromFile)]
+
+
+def _size(arrays: Mapping[str, Array]) -> int:
+    return sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())

@@ -1,0 +1,197 @@
+"""Lower precisions: what is rounded, how well, and that streams stay independent."""
+
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import numpy_helper
+from torch import nn
+
+from edgernn.bundle import Bundle
+from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
+from edgernn.errors import ParityError
+from edgernn.exporters import Source, export
+from edgernn.exporters.inspection import inspect_bundle
+from edgernn.exporters.onnx import ONNX
+from edgernn.exporters.quantise import BLOCK, PRECISIONS, _round_blocks
+from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
+from edgernn.models.cells import CELLS
+from edgernn.runtime import Model, OnnxEngine
+from edgernn.runtime.parity import TOLERANCES, example
+from edgernn.tokenizer import Tokenizer
+
+SHAPES = [
+    *({"cell": cell} for cell in CELLS),
+    {"residual": True, "layers": 3},
+    {"initial": "learned", "cell": "gru"},
+    {"tied": True},
+    {"input": "one-hot", "cell": "elman"},
+]
+BITS = {"fp16": 16, "int8": 8, "int4": 4}
+
+
+def network(**shape):
+    torch.manual_seed(0)
+    sizes = {"hidden": 40, "layers": 2, "embedding": None if "input" in shape else 24}
+    model = LanguageModel(LanguageConfig.of(11, **{**sizes, **shape})).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return model
+
+
+def rows(arrays, specs, row):
+    return {n: np.take(a, [row], axis=specs[n].batch_axis) for n, a in arrays.items()}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_every_matrix_of_every_model_is_rounded_and_no_stream_sees_another(tmp_path, shape, precision):
+    model = network(**shape)
+    source = Source(model, Tokenizer.characters("abcdefghij"))
+    exported = export(source, tmp_path / "b", precision=precision, steps=64)
+    bundle = Bundle.load(tmp_path / "b")
+    matrices = {name for name, p in model.named_parameters() if p.ndim == 2 and not name.startswith("stack.initial")}
+    weights = bundle.manifest.weights["step"]
+    assert {weight["name"].removeprefix("module.") for weight in weights} >= matrices
+    assert {weight["bits"] for weight in weights} == {BITS[precision]}
+    left = onnx.load_model_from_string(bundle.graph("step")).graph.initializer
+    floats = {t.name for t in left if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1}
+    assert all(name.endswith(".scales") for name in floats)
+    assert 0 < exported.parity.rms_diff_outputs < TOLERANCES[precision].rms
+
+    spec = bundle.manifest.contract["step"]
+    engine = OnnxEngine(bundle.graph("step"), spec)
+    together = example(spec.feeds, 5, np.random.default_rng(1))
+    results = dict(zip(spec.output_names, engine.run(together), strict=True))
+    for row in range(5):
+        alone = engine.run(rows(together, spec.feeds, row))
+        for name, array in zip(spec.output_names, alone, strict=True):
+            np.testing.assert_array_equal(array, np.take(results[name], [row], axis=spec.results[name].batch_axis))
+
+
+@pytest.mark.parametrize(("precision", "largest"), [("fp16", 0.51), ("int8", 0.27), ("int4", 0.17)])
+def test_sizes_of_the_default_model(tmp_path, precision, largest):
+    (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
+    whole, rounded = (len(ONNX.write(graph, each).data) for each in ("fp32", precision))
+    assert rounded <= largest * whole
+
+
+def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
+    """One LSTM step, computed by hand from the matrices in the file."""
+    model = network(layers=1, hidden=24)
+    (graph,) = model.graphs()
+    data = ONNX.write(graph, "int8").data
+    stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer}
+    table, levels, scales = (
+        next(array for name, array in stored.items() if name.endswith(end))
+        for end in ("embedding.weight.int8", "layers.0.weight.int8", "layers.0.weight.scales")
+    )
+    assert (table.dtype, levels.dtype) == (np.uint8, np.int8)
+    h, c = (np.random.default_rng(n).uniform(-1, 1, (1, 3, 24)).astype(np.float32) for n in (0, 1))
+    token = np.array([1, 5, 9])
+    x = np.concatenate([table[token].astype(int), np.rint(h[0] * 127) + 128], axis=1)
+    bias = model.stack.layers[0].bias.detach().numpy()
+    gates = ((x.astype(int) - 128) @ levels.astype(int)) * scales + bias
+    i, f, g, o = np.split(gates, 4, axis=1)
+    expected = 1 / (1 + np.exp(-f)) * c[0] + 1 / (1 + np.exp(-i)) * np.tanh(g)
+    engine = OnnxEngine(data, graph.spec)
+    _, h_out, c_out = engine.run({"token": token, "h_in": h, "c_in": c})
+    np.testing.assert_allclose(c_out[0], expected, atol=1e-5)
+    np.testing.assert_allclose(h_out[0], np.tanh(expected) / (1 + np.exp(-o)), atol=1e-5)
+    # and the matrices are those of the network, what a step of x is worth being in their rows
+    embedding = model.embedding.weight.detach().numpy()
+    steps = np.abs(embedding).max(axis=0) / 127
+    np.testing.assert_allclose((table - 128.0) * steps, embedding, atol=steps.max() / 1.99)
+    worth = np.concatenate([steps, np.full(24, 1 / 127)])[:, None]
+    weight = model.stack.layers[0].weight.detach().numpy()
+    assert np.all(np.abs(levels * scales / worth - weight) <= 0.51 * scales / worth)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 5), st.integers(1, 100), st.floats(1e-6, 1e6), st.integers(0, 99))
+def test_blocks_of_4_bits_are_within_half_a_step(count, columns, size, seed):
+    values = (np.random.default_rng(seed).standard_normal((count, columns)) * size).astype(np.float32)
+    scales, numbers = _round_blocks(values)
+    steps = np.repeat(scales, BLOCK, axis=1)
+    restored = (numbers * steps)[:, :columns]
+    largest = np.max(np.abs(np.pad(values, ((0, 0), (0, -columns % BLOCK)))).reshape(count, -1, BLOCK), axis=2)
+    assert np.all(np.abs(scales) <= largest / 8 * 1.0001 + 1e-29)
+    plain = np.sum((np.rint(values / (steps[:, :columns])).clip(-8, 7) * steps[:, :columns] - values) ** 2)
+    assert np.sum((restored - values) ** 2) == pytest.approx(plain, rel=1e-3)
+    assert np.all(np.abs(restored - values) <= 0.26 * np.repeat(largest, BLOCK, axis=1)[:, :columns] + 1e-29)
+
+
+class Odd(Network):
+    """Matrices where no cell has them: in a convolution, in a sum, on the left of a product."""
+
+    task = "odd"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(3, 4, 3)
+        self.table = nn.Parameter(torch.randn(4, 6))
+        self.left = nn.Parameter(torch.randn(5, 4))
+        self.out = nn.Linear(30, 2)
+
+    def forward(self, x, tail):
+        frames = torch.cat([tail, x], dim=2)
+        y = self.left @ (self.conv(frames) + self.table)
+        return self.out(y.flatten(1)), frames[:, :, -2:]
+
+    def graphs(self):
+        state = StateSpec("tail", "float32", (BATCH, 3, 2))
+        x, y = TensorSpec("x", "float32", (BATCH, 3, 6)), TensorSpec("y", "float32", (BATCH, 2))
+        return (Graph(GraphSpec("step", (x,), (y,), (state,)), self, self),)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_matrices_that_no_product_takes_are_rounded_too(tmp_path, precision):
+    torch.manual_seed(0)
+    export(Source(Odd().eval()), tmp_path / "b", precision=precision, steps=32)
+    weights = Bundle.load(tmp_path / "b").manifest.weights["step"]
+    assert sorted(sorted(weight["shape"]) for weight in weights) == [[2, 30], [3, 3, 4], [4, 5], [4, 6]]
+    assert inspect_bundle(tmp_path / "b")["quantised"] == (precision != "fp16")
+
+
+def test_a_loss_that_rises_too_far_writes_nothing(tmp_path, monkeypatch):
+    model = network()
+    ids = np.random.default_rng(0).integers(0, 11, (4, 33))
+    source = Source(model, Tokenizer.characters("abcdefghij"), held_out=ids)
+    parity = export(source, tmp_path / "good", precision="int4", steps=32).parity
+    assert parity.loss.tokens == 128
+    with torch.no_grad():
+        logits, _ = model.sequence(torch.from_numpy(ids.T[:-1].copy()), model.initial_state(4))
+        expected = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids.T[1:].copy()).flatten())
+    assert parity.loss.source == pytest.approx(expected.item(), rel=1e-5)
+    assert parity.loss.artifact != parity.loss.source
+    module = sys.modules["edgernn.exporters.export"]  # the package has a function of that name
+    monkeypatch.setattr(module, "text_loss", lambda engine, *_: 2.0 + isinstance(engine, OnnxEngine))
+    with pytest.raises(ParityError, match=r"rises from 2\.0000 to 3\.0000 nats per token, by more than 0\.05"):
+        export(source, tmp_path / "bad", precision="int4", steps=32)
+    assert not (tmp_path / "bad").exists()
+
+
+def test_rounding_that_changes_the_network_writes_nothing(tmp_path):
+    model = network(cell="elman-relu")
+    with torch.no_grad():
+        model.output.weight[:, :] = torch.randn(11, 1) * 0.01
+        model.output.weight[:, 0] = 100.0  # one weight in each block makes the steps of the others too coarse
+        model.output.bias[:] = 0
+    with pytest.raises(ParityError, match=r"in the root mean square, beyond 0\.5|beyond 20"):
+        export(Source(model, Tokenizer.characters("abcdefghij")), tmp_path / "b", precision="int4", steps=64)
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_text_goes_on_from_one_precision_to_itself(tmp_path, precision):
+    model = network()
+    bundle = export(Source(model, Tokenizer.characters("abcdefghij")), tmp_path / "b", precision=precision, steps=8)
+    stream = Model.load(bundle.path).stream()
+    stream.prefill("abc")
+    assert Bundle.load(bundle.path).manifest.precision == precision
+    assert len("".join(stream.decode(20))) == 20
