@@ -21,6 +21,7 @@ __all__ = ["demo"]
 
 PROMPT = "def "
 _MODEL = {"embedding": 64, "hidden": 256, "layers": 1, "dropout": 0.0}
+_TARGETS = ("onnx", "torchscript")
 _TRAINING = {"lanes": 16, "chunk": 64, "evaluations": 4}
 
 
@@ -45,7 +46,7 @@ def demo(
     note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
     note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
     exported: list[Exported] = []
-    for target in TARGETS:
+    for target in _TARGETS:
         bundle = folder / "bundles" / ("demo" if target == "onnx" else f"demo-{target}")
         note(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
         if TARGETS[target].legacy:

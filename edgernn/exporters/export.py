@@ -17,6 +17,7 @@ from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import Contract
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import CheckFailedError, ConfigError, ParityError
+from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.loss import text_loss
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.target import Target
@@ -31,7 +32,7 @@ from edgernn.training.run import HELD_OUT
 
 __all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TORCHSCRIPT)}
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TORCHSCRIPT, EXECUTORCH)}
 
 _LANES = 16  # streams that the loss is measured on, each of as many steps as the gate takes
 

@@ -10,7 +10,6 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from typing import Any
 
 import numpy as np
 import onnx
@@ -20,10 +19,9 @@ from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.quantise import PRECISIONS, quantise
-from edgernn.exporters.target import Artifact, GraphReport, Target
+from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, reason
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.engine import first_line
 from edgernn.runtime.parity import example
 
 __all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET"]
@@ -44,7 +42,7 @@ def _write(graph: Graph, precision: str) -> Artifact:
     try:
         with _quiet():
             program = torch.onnx.export(
-                _Positional(graph.module),
+                Positional(graph.module),
                 tensors,
                 input_names=list(spec.input_names),
                 output_names=list(spec.output_names),
@@ -54,7 +52,7 @@ def _write(graph: Graph, precision: str) -> Artifact:
                 verbose=False,
             )
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_reason(error)}") from error
+        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {reason(error)}") from error
     assert program is not None
     model = onnx.shape_inference.infer_shapes(program.model_proto)
     weights = quantise(model, spec, precision)
@@ -96,17 +94,6 @@ def _parse(data: bytes) -> onnx.ModelProto:
     if not model.graph.node:
         raise EngineError("this is not an ONNX file: it has no operators")
     return model
-
-
-class _Positional(torch.nn.Module):
-    """Calls a module with a tuple of tensors, whatever its own signature looks like."""
-
-    def __init__(self, module: torch.nn.Module) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, *tensors: torch.Tensor) -> Any:
-        return self.module(*tensors)
 
 
 def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
@@ -152,10 +139,3 @@ def _quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _reason(error: Exception) -> str:
-    """What the innermost cause says: the exporter's own headline names no culprit."""
-    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
-        error = error.__cause__
-    return first_line(error) or type(error).__name__

@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor, nn
+
 from edgernn.contract import GraphSpec
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
+from edgernn.runtime.engine import first_line
 
-__all__ = ["Artifact", "GraphReport", "Target", "Weight"]
+__all__ = ["Artifact", "GraphReport", "Positional", "Target", "Weight", "reason"]
 
 
 @dataclass(frozen=True)
@@ -68,3 +71,22 @@ class Target:
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
     legacy: str = ""
+
+
+class Positional(nn.Module):
+    """Calls a module with a tuple of tensors, whatever its own signature looks like."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, *tensors: Tensor) -> Any:
+        """What the module makes of `tensors`."""
+        return self.module(*tensors)
+
+
+def reason(error: Exception) -> str:
+    """What the innermost cause says: an exporter's own headline names no culprit."""
+    while error.__cause__ is not None and isinstance(error.__cause__, Exception):
+        error = error.__cause__
+    return first_line(error) or type(error).__name__

@@ -27,6 +27,7 @@ class TrainingConfig:
     steps, passes, minutes: training ends at whichever comes first.
     optimizer: "muon" for the matrices of recurrent layers and AdamW for the rest, or "adamw" for all.
     learning_rate: the peak of one cycle that rises over the first `warmup` part and falls as a cosine.
+    weight_decay: of the matrices of recurrent layers, as a part of the learning rate.
     clip: bound of the gradient's norm.
     patience: training ends after so many evaluations without a better one; None for never.
     device: "cpu", "cuda", "mps", or "auto" for the fastest there is.
@@ -42,9 +43,9 @@ class TrainingConfig:
     passes: float | None = 28.0
     minutes: float | None = None
     optimizer: str = "muon"
-    learning_rate: float = 4e-3
+    learning_rate: float = 6e-3
     warmup: float = 0.1
-    weight_decay: float = 0.01
+    weight_decay: float = 0.16
     clip: float = 1.0
     evaluations: int = 28
     patience: int | None = None

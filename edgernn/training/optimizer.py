@@ -23,14 +23,16 @@ class Optimizer:
     def __init__(self, model: nn.Module, recurrent: nn.Module, config: TrainingConfig) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
         matrices = [parameter for parameter in recurrent.parameters() if parameter.ndim == 2]
-        if config.optimizer == "adamw":
-            matrices = []
         chosen = set(matrices)
         others = [parameter for parameter in model.parameters() if parameter not in chosen]
         rate, decay = config.learning_rate, config.weight_decay
-        self._parts: list[torch.optim.Optimizer] = [torch.optim.AdamW(others, lr=rate, weight_decay=decay, fused=True)]
-        if matrices:
+        groups = [{"params": others, "weight_decay": 0.0}]
+        self._parts: list[torch.optim.Optimizer] = []
+        if config.optimizer == "adamw":
+            groups.append({"params": matrices, "weight_decay": decay})
+        else:
             self._parts.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+        self._parts.append(torch.optim.AdamW(groups, lr=rate, fused=True))
 
     def step(self, learning_rate: float) -> None:
         """Move the weights against their gradients."""

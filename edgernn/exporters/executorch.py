@@ -1,0 +1,140 @@
+"""The ExecuTorch target: a `.pte` program lowered to XNNPACK, any batch up to 64."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+from torch import fx
+
+from edgernn.contract import BATCH, GraphSpec
+from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, quiet
+from edgernn.errors import EngineError, ExportError, MissingExtraError
+from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, reason
+from edgernn.models import Graph
+from edgernn.runtime.parity import example
+
+__all__ = ["EXECUTORCH"]
+
+_LARGEST_AXIS = 1024  # of named axes other than the batch
+_Axes = tuple[dict[int, Any], ...]
+
+
+def _write(graph: Graph, precision: str) -> Artifact:
+    spec = graph.spec
+    arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
+    tensors = tuple(torch.from_numpy(array) for array in arrays.values())
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with quiet():
+            return _lower(graph.module, spec, tensors, precision)
+    except ImportError:
+        raise MissingExtraError("executorch", "executorch") from None
+    except Exception as error:  # whatever a module's own code, or the exporter, raises
+        raise ExportError(f"graph {spec.name} cannot be exported to ExecuTorch: {reason(error)}") from error
+    finally:
+        logging.disable(level)
+
+
+def _lower(module: torch.nn.Module, spec: GraphSpec, tensors: tuple[torch.Tensor, ...], precision: str) -> Artifact:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    shapes = {"tensors": _shapes(spec)}
+    program = torch.export.export(Positional(module), tensors, dynamic_shapes=shapes)
+    weights: tuple[Weight, ...] = ()
+    if precision == "int8":
+        quantised, weights = _quantise(program.module(), tensors)
+        program = torch.export.export(quantised, tensors, dynamic_shapes=_shapes(spec))
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    return Artifact(bytes(lowered.to_executorch().buffer), weights)
+
+
+def _shapes(spec: GraphSpec) -> _Axes:
+    dims: dict[str, Any] = {}
+    for tensor in spec.feeds.values():
+        for axis in tensor.axes:
+            if isinstance(axis, str):
+                largest = LARGEST_BATCH if axis == BATCH else _LARGEST_AXIS
+                dims.setdefault(axis, torch.export.Dim(axis.replace(".", "_"), min=1, max=largest))
+    return tuple(
+        {place: dims[axis] for place, axis in enumerate(tensor.axes) if isinstance(axis, str)}
+        for tensor in spec.feeds.values()
+    )
+
+
+def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tuple[fx.GraphModule, tuple[Weight, ...]]:
+    """Products at 8 bits, what they are multiplied with being rounded row by row as the graph runs."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+        XNNPACKQuantizer,
+        get_symmetric_quantization_config,
+    )
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    names = _as_linear(program)
+    matrices = [(name, tensor) for name, tensor in program.named_parameters() if tensor.ndim > 1]
+    quantizer = XNNPACKQuantizer()
+    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
+    prepared = prepare_pt2e(program, quantizer)
+    prepared(*tensors)
+    converted = convert_pt2e(prepared)
+    left = {
+        tensor.data_ptr() for tensor in (*converted.parameters(), *converted.buffers()) if tensor.is_floating_point()
+    }
+    weights = []
+    for name, tensor in matrices:
+        rounded = tensor.data_ptr() not in left
+        scheme = (8, "each output", "int8, rounded row by row") if rounded else (32, "none", "fp32")
+        weights.append(Weight(names.get(name, name), tuple(tensor.shape), *scheme))
+    return converted, tuple(weights)
+
+
+def _as_linear(program: fx.GraphModule) -> dict[str, str]:
+    """Write products with constant matrices as linear layers, which is what the quantiser knows.
+
+    Returns the old name of each new matrix.
+    """
+    names: dict[str, str] = {}
+    for node in list(program.graph.nodes):
+        if node.target is not torch.ops.aten.matmul.default or node.args[1].op != "get_attr":
+            continue
+        weight = program.get_parameter(node.args[1].target)
+        if weight.ndim != 2:
+            continue
+        name = f"transposed_{len(names)}"
+        names[name] = node.args[1].target
+        program.register_parameter(name, torch.nn.Parameter(weight.detach().t().contiguous(), requires_grad=False))
+        with program.graph.inserting_before(node):
+            matrix = program.graph.get_attr(name)
+            linear = program.graph.call_function(torch.ops.aten.linear.default, (node.args[0], matrix))
+        matrix.meta["val"] = node.args[1].meta["val"].t()
+        linear.meta = dict(node.meta)
+        node.replace_all_uses_with(linear)
+        program.graph.erase_node(node)
+    program.graph.eliminate_dead_code()
+    program.recompile()
+    for name in set(names.values()):
+        owner, _, attribute = name.rpartition(".")
+        delattr(program.get_submodule(owner), attribute)
+    return names
+
+
+def _inspect(data: bytes) -> GraphReport:
+    from executorch.exir._serialize._program import deserialize_pte_binary
+
+    try:
+        with quiet():
+            program = deserialize_pte_binary(data).program
+    except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
+        raise EngineError(f"this is not an ExecuTorch file: {str(error)[:200]}") from None
+    (plan,) = program.execution_plan
+    operators = Counter(operator.name.removeprefix("aten::") for operator in plan.operators)
+    operators.update(delegate.id for delegate in plan.delegates)
+    return GraphReport(parameters=0, operators=operators)
+
+
+EXECUTORCH = Target("executorch", ".pte", _write, ExecuTorchEngine, _inspect, precisions=("fp32", "int8"))
