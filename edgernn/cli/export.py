@@ -20,7 +20,7 @@ __all__ = ["export", "verify"]
 def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
-    to: Annotated[str, typer.Option(help="Target: onnx or torchscript.")] = "onnx",
+    to: Annotated[str, typer.Option(help="Target: onnx, ort, torchscript or executorch.")] = "onnx",
     precision: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, int8 or int4.")] = "fp32",
     overwrite: Overwrite = False,
     json: Json = False,

@@ -15,7 +15,7 @@ __all__ = ["load_bundle", "load_model"]
 
 
 def load_model(path: Path) -> Model:
-    """The bundle at `path` in the engine of its target; only ONNX runs without the host's extras."""
+    """The bundle at `path` in the engine of its target; the device's own run without the host's extras."""
     from edgernn.runtime import Model
 
     return Model(*load_bundle(path))
@@ -25,12 +25,12 @@ def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
     """The bundle at `path`, and the engine of its target."""
     from edgernn.bundle import Bundle
     from edgernn.errors import BundleError
-    from edgernn.runtime import OnnxEngine
+    from edgernn.runtime.engine import DEVICE_ENGINES
 
     bundle = Bundle.load(path)
     target = bundle.manifest.target
-    if target == OnnxEngine.target:
-        return bundle, OnnxEngine
+    if target in DEVICE_ENGINES:
+        return bundle, DEVICE_ENGINES[target]
     with needs("train"):
         from edgernn.engines import ENGINES
     if target not in ENGINES:

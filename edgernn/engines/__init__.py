@@ -3,9 +3,10 @@
 from edgernn.engines.eager import EagerEngine
 from edgernn.engines.executorch import ExecuTorchEngine
 from edgernn.engines.torchscript import TorchScriptEngine
-from edgernn.runtime import BundleEngine, OnnxEngine
+from edgernn.runtime import BundleEngine
+from edgernn.runtime.engine import DEVICE_ENGINES
 
 __all__ = ["ENGINES", "EagerEngine", "ExecuTorchEngine", "TorchScriptEngine"]
 
-_ENGINES: tuple[type[BundleEngine], ...] = (OnnxEngine, TorchScriptEngine, ExecuTorchEngine)
-ENGINES = {engine.target: engine for engine in _ENGINES}
+_HOST_ENGINES: tuple[type[BundleEngine], ...] = (TorchScriptEngine, ExecuTorchEngine)
+ENGINES = DEVICE_ENGINES | {engine.target: engine for engine in _HOST_ENGINES}

@@ -20,6 +20,7 @@ from edgernn.errors import CheckFailedError, ConfigError, ParityError
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.loss import text_loss
 from edgernn.exporters.onnx import ONNX
+from edgernn.exporters.ort import ORT
 from edgernn.exporters.target import Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, weights_digest
@@ -32,7 +33,7 @@ from edgernn.training.run import HELD_OUT
 
 __all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, TORCHSCRIPT, EXECUTORCH)}
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, TORCHSCRIPT, EXECUTORCH)}
 
 _LANES = 16  # streams that the loss is measured on, each of as many steps as the gate takes
 
@@ -110,7 +111,7 @@ def export(
             names[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
             weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
             golden[graph.spec.name], vectors = _golden(reference, graph)
-            files = {names[graph.spec.name]: artifact.data, **graph.files(), **vectors}
+            files = {names[graph.spec.name]: artifact.data, **artifact.files, **graph.files(), **vectors}
             for name, content in files.items():
                 (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / name).write_bytes(content)

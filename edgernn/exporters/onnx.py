@@ -8,7 +8,7 @@ import logging
 import math
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
 import numpy as np
@@ -24,7 +24,7 @@ from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.parity import example
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET"]
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised"]
 
 OPSET = 20
 IR_VERSION = 10
@@ -68,7 +68,7 @@ def _inspect(data: bytes) -> GraphReport:
         operators=Counter(node.op_type for node in model.graph.node),
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=model.ir_version,
-        quantised=any(tensor.data_type in _QUANTISED and len(tensor.dims) > 1 for tensor in weights),
+        quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
         contract=_contract(model),
     )
 
@@ -77,6 +77,11 @@ ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect, precisions=("fp32",
 
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
 _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
+
+
+def is_quantised(shape: Sequence[int], kind: int) -> bool:
+    """Whether a constant of this shape and ONNX type is a weight matrix in integers."""
+    return kind in _QUANTISED and len(shape) > 1
 
 
 def _contract(model: onnx.ModelProto) -> GraphSpec | None:

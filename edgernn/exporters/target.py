@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -33,10 +33,14 @@ class Weight:
 
 @dataclass(frozen=True)
 class Artifact:
-    """The content of a graph file, and what became of its weight matrices where the precision is not fp32."""
+    """The content of a graph file.
+
+    weights: what became of its weight matrices, where the precision is not fp32. files: what belongs beside it.
+    """
 
     data: bytes
     weights: tuple[Weight, ...] = ()
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

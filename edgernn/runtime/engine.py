@@ -10,7 +10,7 @@ import onnxruntime
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 
-__all__ = ["BundleEngine", "Engine", "OnnxEngine", "few", "first_line"]
+__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine", "few", "first_line"]
 
 
 class Engine(Protocol):
@@ -58,6 +58,15 @@ class OnnxEngine:
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
             raise EngineError(f"graph {self._name} failed: {first_line(error)}") from None
         return arrays
+
+
+class OrtEngine(OnnxEngine):
+    """A graph in the format of ONNX Runtime Mobile's minimal builds, which the full one reads too."""
+
+    target: ClassVar[str] = "ort"
+
+
+DEVICE_ENGINES: dict[str, type[BundleEngine]] = {engine.target: engine for engine in (OnnxEngine, OrtEngine)}
 
 
 def _streaming_options() -> onnxruntime.SessionOptions:

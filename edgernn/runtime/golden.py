@@ -21,7 +21,7 @@ from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
-from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.engine import BundleEngine, Engine
 from edgernn.runtime.parity import TOLERANCES, Parity, Step, chain, example, measure, worst
 
 __all__ = ["record", "replay", "verify"]
@@ -93,7 +93,7 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     return measure(taken(), states, artifact, spec, TOLERANCES[precision])
 
 
-def verify(bundle: Bundle, engine: type[BundleEngine] = OnnxEngine) -> Parity:
+def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
     """Check the graphs of `bundle` against its golden vectors; only its engine is needed.
 
     Raises ParityError beyond tolerance, BundleError for a bundle without golden vectors or with damaged ones.

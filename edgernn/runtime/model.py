@@ -12,7 +12,7 @@ from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
-from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import Sampler
 from edgernn.tokenizer import Tokenizer
@@ -26,12 +26,13 @@ _NOTHING: Mapping[str, Array] = MappingProxyType({})
 class Model:
     """The graphs of one bundle, ready to run. Immutable: threads and streams share it freely."""
 
-    def __init__(self, bundle: Bundle, engine: type[BundleEngine] = OnnxEngine) -> None:
-        """Load the graphs of `bundle`.
+    def __init__(self, bundle: Bundle, engine: type[BundleEngine] | None = None) -> None:
+        """Load the graphs of `bundle` in `engine`, or in the device's engine for its target.
 
         Raises BundleError if its target is not the engine's, EngineError if a graph fails to load.
         """
         manifest = bundle.manifest
+        engine = engine or DEVICE_ENGINES.get(manifest.target, OnnxEngine)
         if manifest.target != engine.target:
             raise BundleError(
                 f"the bundle is for {manifest.target} and {engine.__name__} runs {engine.target}: "
@@ -53,7 +54,7 @@ class Model:
         }
 
     @classmethod
-    def load(cls, path: str | Path, engine: type[BundleEngine] = OnnxEngine) -> Model:
+    def load(cls, path: str | Path, engine: type[BundleEngine] | None = None) -> Model:
         """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it."""
         return cls(Bundle.load(path), engine)
 

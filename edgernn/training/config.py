@@ -40,14 +40,14 @@ class TrainingConfig:
     chunk: int = 128
     reset: float = 0.02
     steps: int | None = None
-    passes: float | None = 28.0
+    passes: float | None = 24.0
     minutes: float | None = None
     optimizer: str = "muon"
     learning_rate: float = 6e-3
     warmup: float = 0.1
     weight_decay: float = 0.16
     clip: float = 1.0
-    evaluations: int = 28
+    evaluations: int = 24
     patience: int | None = None
     device: str = "auto"
     autocast: str = "auto"

@@ -62,7 +62,7 @@ def test_the_recorded_steps_are_the_sources(bundles, trained):
 def test_an_exchanged_graph_is_found(bundles, tmp_path):
     other = Bundle.load(bundles["onnx", "int4"]).files["step.onnx"]
     with pytest.raises(ParityError, match="graph step, logits at step"):
-        verify(changed(bundles["onnx", "fp32"], tmp_path / "b", {"step.onnx": other}))
+        verify(changed(bundles["onnx", "fp32"], tmp_path / "b", {"step.onnx": other}), ENGINES["onnx"])
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_damaged_vectors_are_named(bundles, tmp_path, files, golden, words):
     more = {} if golden is None else {"golden": golden}
     bundle = changed(bundles["onnx", "fp32"], tmp_path / "b", files, **more)
     with pytest.raises((BundleError, ParityError), match=words):
-        verify(bundle)
+        verify(bundle, ENGINES["onnx"])
 
 
 @pytest.mark.parametrize("shape", [(10**12,), (-1,), (2**62, 2**62)])

@@ -1,0 +1,95 @@
+"""The ORT target: the ONNX graph as a flat buffer, for minimal builds of ONNX Runtime Mobile.
+
+Beside each graph lies the list of operators that a minimal build needs for it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+
+from edgernn.errors import EngineError, ExportError
+from edgernn.exporters.onnx import ONNX, is_quantised
+from edgernn.exporters.target import Artifact, GraphReport, Target
+from edgernn.models import Graph
+from edgernn.runtime.engine import OrtEngine, first_line
+
+__all__ = ["ORT"]
+
+
+def _write(graph: Graph, precision: str) -> Artifact:
+    artifact = ONNX.write(graph, precision)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{graph.spec.name}.ort"
+        operators = Path(folder) / "operators.config"
+        try:
+            _convert(artifact.data, path)
+            _list_operators(path, operators)
+        except Exception as error:  # the library raises bare exceptions
+            raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
+        files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
+        return Artifact(path.read_bytes(), artifact.weights, files)
+
+
+def _convert(data: bytes, path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+    options.optimized_model_filepath = str(path)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    options.log_severity_level = 4
+    # Folding would expand what is stored in fewer bits.
+    onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"])
+
+
+def _list_operators(path: Path, out: Path) -> None:
+    from onnxruntime.tools.ort_format_model import create_config_from_models
+
+    create_config_from_models([str(path)], str(out), enable_type_reduction=False)
+    lines = out.read_text(encoding="utf-8").splitlines()  # comments name the folder that they were made in
+    out.write_text("".join(line + "\n" for line in lines if line and not line.startswith("#")), encoding="utf-8")
+
+
+def _inspect(data: bytes) -> GraphReport:
+    try:
+        model = _model(data)
+        graph = model.Graph()
+        opsets = {_name(entry.Domain()): entry.Version() for entry in _each(model, "OpsetImport")}
+        operators = Counter(_name(node.OpType()) for node in _each(graph, "Nodes"))
+        tensors = [([t.Dims(n) for n in range(t.DimsLength())], t.DataType()) for t in _each(graph, "Initializers")]
+    except Exception as error:  # noqa: BLE001 - a damaged flat buffer leads anywhere
+        raise EngineError(f"this is not an ORT file: {str(error)[:200]}") from None
+    indices = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
+    weights = [(shape, kind) for shape, kind in tensors if shape and kind not in indices]
+    return GraphReport(
+        parameters=sum(math.prod(shape) for shape, _ in weights),
+        operators=operators,
+        opset=opsets.get("", opsets.get("ai.onnx")),
+        ir_version=model.IrVersion(),
+        quantised=any(is_quantised(shape, kind) for shape, kind in weights),
+    )
+
+
+def _model(data: bytes) -> Any:
+    from onnxruntime.tools.ort_format_model.ort_flatbuffers_py.fbs.InferenceSession import InferenceSession
+
+    if data[4:8] != b"ORTM":
+        raise ValueError("its identifier is another")
+    return InferenceSession.GetRootAs(data, 0).Model()
+
+
+def _each(table: Any, field: str) -> Iterator[Any]:
+    return (getattr(table, field)(index) for index in range(getattr(table, f"{field}Length")()))
+
+
+def _name(text: bytes | None) -> str:
+    return (text or b"").decode()
+
+
+ORT = Target("ort", ".ort", _write, OrtEngine, _inspect, precisions=("fp32", "int8", "int4"))
