@@ -65,7 +65,7 @@ def _describe(values: dict[str, Any]) -> str:
         lines.append("no contract: this file does not say how its states are carried")
     operators = sorted(values["operators"].items(), key=lambda item: (-item[1], item[0]))
     lines += [
-        f"parameters  {values['parameters']:,}",
+        f"parameters  {values['parameters'] or 0:,}",
         f"bytes       {values['bytes']:,}",
         f"operators   {', '.join(f'{name} {count}' for name, count in operators)}",
         f"opset       {values['opset'] or '-'}   IR version {values['ir_version'] or '-'}",

@@ -16,7 +16,7 @@ from edgernn.engines.tensors import call
 from edgernn.errors import EngineError, MissingExtraError
 from edgernn.runtime.engine import first_line
 
-__all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "quiet"]
+__all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "silent"]
 
 LARGEST_BATCH = 64  # memory is planned when a graph is exported, for so many streams
 
@@ -27,7 +27,7 @@ class ExecuTorchEngine:
     target: ClassVar[str] = "executorch"
 
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
-        with quiet():
+        with silent():
             try:
                 from executorch.runtime import Runtime
             except ImportError:
@@ -58,7 +58,7 @@ class ExecuTorchEngine:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Around what ExecuTorch prints about itself, from C++ too."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from typing import Any
 
@@ -11,9 +10,9 @@ import torch
 from torch import fx
 
 from edgernn.contract import BATCH, GraphSpec
-from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, quiet
+from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
-from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, reason
+from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, quiet, reason
 from edgernn.models import Graph
 from edgernn.runtime.parity import example
 
@@ -27,17 +26,13 @@ def _write(graph: Graph, precision: str) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
-    level = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
     try:
-        with quiet():
+        with quiet(), silent():
             return _lower(graph.module, spec, tensors, precision)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
         raise ExportError(f"graph {spec.name} cannot be exported to ExecuTorch: {reason(error)}") from error
-    finally:
-        logging.disable(level)
 
 
 def _lower(module: torch.nn.Module, spec: GraphSpec, tensors: tuple[torch.Tensor, ...], precision: str) -> Artifact:
@@ -127,14 +122,14 @@ def _inspect(data: bytes) -> GraphReport:
     from executorch.exir._serialize._program import deserialize_pte_binary
 
     try:
-        with quiet():
+        with silent():
             program = deserialize_pte_binary(data).program
     except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
         raise EngineError(f"this is not an ExecuTorch file: {str(error)[:200]}") from None
     (plan,) = program.execution_plan
     operators = Counter(operator.name.removeprefix("aten::") for operator in plan.operators)
     operators.update(delegate.id for delegate in plan.delegates)
-    return GraphReport(parameters=0, operators=operators)
+    return GraphReport(parameters=None, operators=operators)
 
 
 EXECUTORCH = Target("executorch", ".pte", _write, ExecuTorchEngine, _inspect, precisions=("fp32", "int8"))

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import edgernn
 from edgernn.arrays import from_npy, to_npy
@@ -99,23 +101,27 @@ def export(
 
     Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
     """
+    with _one_thread():
+        return _export(source, Path(out), _target(target, precision), precision, steps, overwrite=overwrite)
+
+
+def _export(source: Source, out: Path, target: Target, precision: str, steps: int, *, overwrite: bool) -> Exported:
     begun = time.perf_counter()
-    chosen = _target(target, precision)
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
     parities, names, weights, golden = [], {}, {}, {}
     with new_bundle(out, overwrite=overwrite) as writer:
         for graph in graphs:
-            artifact = chosen.write(graph, precision)
+            artifact = target.write(graph, precision)
             reference = EagerEngine(graph.source, graph.spec)
-            names[graph.spec.name] = f"{graph.spec.name}{chosen.suffix}"
+            names[graph.spec.name] = f"{graph.spec.name}{target.suffix}"
             weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
             golden[graph.spec.name], vectors = _golden(reference, graph)
             files = {names[graph.spec.name]: artifact.data, **artifact.files, **graph.files(), **vectors}
             for name, content in files.items():
                 (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / name).write_bytes(content)
-            engine = chosen.engine(artifact.data, graph.spec)
+            engine = target.engine(artifact.data, graph.spec)
             parities.append(_gate(reference, engine, graph, source, precision, steps))
             replay(engine, graph.spec, golden[graph.spec.name], files, precision)
         if source.tokenizer is not None:
@@ -123,24 +129,23 @@ def export(
         writer.finish(
             Manifest(
                 task=source.network.task,
-                target=target,
+                target=target.name,
                 precision=precision,
                 digest=weights_digest(source.network, contract),
                 contract=contract,
                 graphs=names,
-                provenance={**_tools(), **source.provenance},
+                provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
                 parity=worst(parities).to_json(),
                 weights=weights if precision != "fp32" else {},
                 golden=golden,
             )
         )
-    path = Path(out)
     return Exported(
-        path,
-        target,
+        out,
+        target.name,
         precision,
-        bytes=sum((path / file).stat().st_size for file in names.values()),
-        bundle_bytes=sum(file.stat().st_size for file in path.rglob("*") if file.is_file()),
+        bytes=sum((out / file).stat().st_size for file in names.values()),
+        bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=worst(parities),
     )
@@ -166,15 +171,27 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported from another {what}; export it again")
-    parities = []
-    for graph in graphs:
-        data = loaded.graph(graph.spec.name)
-        if TARGETS[manifest.target].inspect(data).contract not in (None, graph.spec):
-            raise CheckFailedError(f"{bundle}: the contract in the file of graph {graph.spec.name} is another")
-        artifact = ENGINES[manifest.target](data, graph.spec)
-        reference = EagerEngine(graph.source, graph.spec)
-        parities.append(_gate(reference, artifact, graph, source, manifest.precision, steps))
-    return worst(parities)
+    with _one_thread():
+        return worst([_check(loaded, graph, source, steps) for graph in graphs])
+
+
+def _check(loaded: Bundle, graph: Graph, source: Source, steps: int) -> Parity:
+    manifest, data = loaded.manifest, loaded.graph(graph.spec.name)
+    if TARGETS[manifest.target].inspect(data).contract not in (None, graph.spec):
+        raise CheckFailedError(f"the contract in the file of graph {graph.spec.name} is another than the bundle's")
+    artifact = ENGINES[manifest.target](data, graph.spec)
+    return _gate(EagerEngine(graph.source, graph.spec), artifact, graph, source, manifest.precision, steps)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Single steps are too small to share: on a busy machine waiting for each other takes ten times as long."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
@@ -215,6 +232,10 @@ def _target(name: str, precision: str) -> Target:
     if precision not in target.precisions:
         raise ConfigError(f"--precision {precision}: {name} has {', '.join(target.precisions)}")
     return target
+
+
+def _parameters(network: Network) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _tools() -> dict[str, str]:

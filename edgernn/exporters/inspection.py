@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,12 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
     graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
     about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
     reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]
-    provenance = {"provenance": dict(manifest.provenance), "parity": dict(manifest.parity)}
-    return {**about, **_together(reports, manifest.contract, sum(map(len, graphs))), **provenance}
+    values = {**about, **_together(reports, manifest.contract, sum(map(len, graphs)))}
+    if manifest.precision != "fp32" or values["parameters"] is None:
+        values["parameters"] = manifest.provenance.get("parameters")
+    records = {name: dict(getattr(manifest, name)) for name in ("weights", "provenance", "parity")}
+    quantised = any(weight["bits"] < _HALF for graph in manifest.weights.values() for weight in graph)
+    return {**values, "quantised": quantised, **records}
 
 
 def inspect_onnx(path: Path) -> dict[str, Any]:
@@ -39,13 +44,21 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     return _together([report], None if report.contract is None else Contract((report.contract,)), len(data))
 
 
+_HALF = 16  # bits of fp16, which is not integers
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
+
+
 def _together(reports: list[GraphReport], contract: Contract | None, size: int) -> dict[str, Any]:
     operators: Counter[str] = Counter()
     for report in reports:
         operators.update(report.operators)
     return {
         "contract": None if contract is None else contract.to_json(),
-        "parameters": sum(report.parameters for report in reports),
+        "parameters": _sum(report.parameters for report in reports),
         "bytes": size,
         "operators": dict(operators),
         "opset": reports[0].opset,

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import math
-import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -19,7 +15,7 @@ from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.quantise import PRECISIONS, quantise
-from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, reason
+from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, quiet, reason
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.parity import example
@@ -40,7 +36,7 @@ def _write(graph: Graph, precision: str) -> Artifact:
         for tensor in spec.feeds.values()
     )
     try:
-        with _quiet():
+        with quiet():
             program = torch.onnx.export(
                 Positional(graph.module),
                 tensors,
@@ -130,17 +126,3 @@ def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
 def _value_info(name: str, spec: TensorSpec) -> onnx.ValueInfoProto:
     kind = onnx.helper.np_dtype_to_tensor_dtype(spec.numpy_dtype)
     return onnx.helper.make_tensor_value_info(name, kind, list(spec.axes))
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter prints, logs and warns about itself; what matters it raises."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.setLevel(level)

@@ -17,7 +17,7 @@ import onnxruntime
 
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.onnx import ONNX, is_quantised
-from edgernn.exporters.target import Artifact, GraphReport, Target
+from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine, first_line
 
@@ -30,8 +30,9 @@ def _write(graph: Graph, precision: str) -> Artifact:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"
         try:
-            _convert(artifact.data, path)
-            _list_operators(path, operators)
+            with quiet():
+                _convert(artifact.data, path)
+                _list_operators(path, operators)
         except Exception as error:  # the library raises bare exceptions
             raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
         files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
@@ -51,7 +52,7 @@ def _convert(data: bytes, path: Path) -> None:
 def _list_operators(path: Path, out: Path) -> None:
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
-    create_config_from_models([str(path)], str(out), enable_type_reduction=False)
+    create_config_from_models([path], out, enable_type_reduction=False)
     lines = out.read_text(encoding="utf-8").splitlines()  # comments name the folder that they were made in
     out.write_text("".join(line + "\n" for line in lines if line and not line.startswith("#")), encoding="utf-8")
 

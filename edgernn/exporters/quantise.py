@@ -300,8 +300,7 @@ class _Int4(_Quantiser):
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
         scales, levels = _round_blocks(product.weight.T)
-        numbers = (levels + 8).astype(np.uint8).reshape(outputs, -1, BLOCK)
-        stored = self._graph.constant(numbers[..., 0::2] | numbers[..., 1::2] << 4, f"{product.name}.int4")
+        stored = self._graph.constant(_pack(levels.reshape(outputs, -1, BLOCK)), f"{product.name}.int4")
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
             "MatMulNBits",
@@ -319,10 +318,14 @@ class _Int4(_Quantiser):
 
     def _look_up(self, node: onnx.NodeProto) -> None:
         table = self._graph.constants[node.input[0]]
+        if table.shape[1] % 2:  # two numbers share a byte
+            self._graph.keep(node)
+            self._store(node.input[0])
+            return
         scales, levels = _round_blocks(table)
-        stored = self._graph.constant_int4(levels[:, : table.shape[1]], f"{node.input[0]}.int4")
+        stored = self._graph.constant(_pack(levels[:, : table.shape[1]]), f"{node.input[0]}.int4")
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
-        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK}
+        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": 4}
         inputs = [stored, node.input[1], steps]
         self._graph.add("GatherBlockQuantized", inputs, "", domain=CONTRIB, at=node.output[0], **attributes)
         self._note(node.input[0], table, 4, f"{BLOCK} columns of each row", "fp32")
@@ -376,6 +379,12 @@ def _round_blocks(rows: Array) -> tuple[Array, Array]:
         off = np.sum((_levels(blocks, scale) * scale - blocks) ** 2, axis=2, keepdims=True)
         best, error = np.where(off < error, scale, best), np.minimum(off, error)
     return best.reshape(count, -1), _levels(blocks, best).reshape(count, -1)
+
+
+def _pack(levels: Array) -> Array:
+    """Two numbers from -8 to 7 in each byte, as 0 to 15, the first in its low half."""
+    numbers = (levels + 8).astype(np.uint8)
+    return numbers[..., 0::2] | numbers[..., 1::2] << 4
 
 
 def _levels(blocks: Array, scale: Array) -> Array:

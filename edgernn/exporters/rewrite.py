@@ -55,14 +55,6 @@ class Rewriter:
         self._added[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
-    def constant_int4(self, array: Array, name: str) -> str:
-        """A new constant of signed 4-bit integers, two in a byte, the first in its low half. Returns its name."""
-        name = self._free(name)
-        nibbles = np.append(array.ravel(), [0] * (array.size % 2)).astype(np.uint8) & 15
-        packed = nibbles[0::2] | nibbles[1::2] << 4
-        self._added[name] = helper.make_tensor(name, onnx.TensorProto.INT4, array.shape, packed.tobytes(), raw=True)
-        return name
-
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:
         """Let `operator` make the constant `name`, before anything else runs."""
         self._first.append(helper.make_node(operator, list(inputs), [name], **attributes))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -13,7 +17,7 @@ from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.engine import first_line
 
-__all__ = ["Artifact", "GraphReport", "Positional", "Target", "Weight", "reason"]
+__all__ = ["Artifact", "GraphReport", "Positional", "Target", "Weight", "quiet", "reason"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +51,12 @@ class Artifact:
 class GraphReport:
     """What is in a graph file.
 
-    parameters: elements of its constant tensors. operators: how often each occurs. opset, ir_version: of ONNX, else
-    None. quantised: whether any weight is stored in integers. contract: what the file itself says of how it is driven.
+    parameters: elements of its constant tensors, or None where they are packed away. operators: how often each occurs.
+    opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: what the file
+    itself says of how it is driven.
     """
 
-    parameters: int
+    parameters: int | None
     operators: Mapping[str, int]
     opset: int | None = None
     ir_version: int | None = None
@@ -94,3 +99,16 @@ def reason(error: Exception) -> str:
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return first_line(error) or type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Around exporters, which print, log and warn about themselves; what matters they raise."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)

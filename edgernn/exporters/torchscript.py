@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import warnings
 from collections import Counter
 
 import numpy as np
@@ -11,7 +10,7 @@ import torch
 
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.target import Artifact, GraphReport, Target
+from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
 from edgernn.models import Graph
 from edgernn.runtime.engine import first_line
 from edgernn.runtime.parity import example
@@ -22,8 +21,7 @@ __all__ = ["TORCHSCRIPT"]
 def _write(graph: Graph, precision: str) -> Artifact:
     arrays = example(graph.spec.feeds, batch=2, random=np.random.default_rng(0))
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             traced = torch.jit.trace(graph.module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except RuntimeError as error:
@@ -33,8 +31,7 @@ def _write(graph: Graph, precision: str) -> Artifact:
 
 def _inspect(data: bytes) -> GraphReport:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
     except RuntimeError as error:
         raise EngineError(f"this is not a TorchScript file: {first_line(error)}") from None
