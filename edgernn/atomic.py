@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgernn.errors import OutputExistsError
@@ -60,6 +60,7 @@ def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
     """
     check_free(path, overwrite=overwrite, owns=owns)
     path = Path(os.path.abspath(path))
+    missing = [parent for parent in path.parents if not parent.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -74,6 +75,9 @@ def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        for parent in missing:  # the innermost first; those that hold something by now stay
+            with suppress(OSError):
+                parent.rmdir()
 
 
 def _move(new: Path, path: Path) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import typer
 
+from edgernn.cli.adopt import adopt
+from edgernn.cli.console import speaks
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
 from edgernn.cli.export import export, verify
@@ -31,7 +33,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
 app.add_typer(train, name="train")
-for command in (evaluate, export, verify, run, inspect, plot, demo):
+for command in (evaluate, export, adopt, verify, run, inspect, plot, demo):
     app.command()(command)
 
 
@@ -74,6 +76,8 @@ def _usage(error: typer.TyperException) -> str:
 
 def _fail(message: str, status: int) -> int:
     """Say what is wrong in one line, whatever characters a damaged file put into it."""
+    if not speaks():
+        return status
     line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
     print(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}", file=sys.stderr)
     return status

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import typer
 
 from edgernn.errors import MissingExtraError
 
-__all__ = ["Json", "Overwrite", "needs", "note", "on_terminal", "progress", "result"]
+__all__ = ["Json", "Overwrite", "needs", "note", "on_terminal", "progress", "result", "speaks"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
@@ -33,13 +34,19 @@ def needs(extra: str) -> Iterator[None]:
 
 
 def on_terminal() -> bool:
-    """Whether somebody is watching stderr."""
-    return sys.stderr.isatty()
+    """Whether somebody is watching stderr, and this process is the one that speaks."""
+    return sys.stderr.isatty() and speaks()
+
+
+def speaks() -> bool:
+    """Whether this process is the first of those that torchrun started, or alone."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def note(text: str) -> None:
     """Say something that is not a result."""
-    print(text, file=sys.stderr, flush=True)
+    if speaks():
+        print(text, file=sys.stderr, flush=True)
 
 
 def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:

@@ -43,12 +43,12 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     if not runs:
         raise ConfigError("inspect gradients needs a RUN")
     with needs("plot"):
-        from edgernn.training.curves import check_picture
+        from edgernn.training.curves import check_picture, labels
         from edgernn.training.gradients import plot_gradients, run_gradient_norms
 
     check_picture(out)
     norms = {str(run): run_gradient_norms(run, distance) for run in runs}
-    plot_gradients({Path(run).name: values for run, values in norms.items()}, out)
+    plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
     lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 

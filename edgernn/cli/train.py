@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 import signal
 import textwrap
@@ -46,7 +45,7 @@ def _option(help: str, default: str) -> Any:
 def language(
     corpus: Annotated[list[str] | None, typer.Argument(help=_CORPUS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
-    glob: Annotated[str, typer.Option(help="Which files of a directory.")] = "*.txt",
+    glob: Annotated[str | None, _option("Which files of a directory.", "*.txt")] = None,
     held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
     preset: Annotated[str | None, _option("Where settings come from: tiny, small or medium.", "small")] = None,
     tokenizer: Annotated[str | None, _option("characters, bytes, words or bpe.", "characters")] = None,
@@ -88,8 +87,9 @@ def language(
     with needs("train"):
         from edgernn.training import DEFAULT, Trainer
     if tensorboard is not None:
-        with needs("tensorboard"):  # before anything is written
+        with needs("tensorboard"):
             from edgernn.training.board import Board
+        _check_board(tensorboard, out or resume)  # before anything is written
 
     model = {
         "cell": cell,
@@ -124,6 +124,7 @@ def language(
         given: dict[str, Any] = {
             "corpus": corpus or None,
             "out": out,
+            "glob": glob,
             "held_out": held_out,
             "preset": preset,
             "tokenizer": tokenizer,
@@ -131,17 +132,19 @@ def language(
         }
         given |= {**model, **training, "overwrite": overwrite or None}
         if refused := _given(given):
-            option = next(iter(refused)).replace("_", "-")
-            raise ConfigError(f"--resume takes its settings from the run: leave out {option}")
+            options = ", ".join(name if name == "corpus" else f"--{name.replace('_', '-')}" for name in refused)
+            raise ConfigError(f"--resume takes its settings from the run: leave out {options}")
         trainer = Trainer.resume(resume)
     elif not corpus or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
+    elif glob is not None and not any(Path(source).is_dir() for source in corpus):
+        raise ConfigError("--glob chooses files of a directory, and no corpus is one")
     else:
         trainer = Trainer.begin(
             corpus,
             out,
             "0.1" if held_out is None else held_out,
-            glob=glob,
+            glob=glob or "*.txt",
             preset=preset or DEFAULT,
             model=_given(model),
             training=_given(training),
@@ -158,6 +161,16 @@ def language(
         report(trainer, score, as_json=json)
 
 
+def _check_board(directory: Path, run: Path | None) -> None:
+    """Raise ConfigError unless event files can be written at `directory`, which is no part of the run."""
+    if run is not None and directory.resolve().is_relative_to(run.resolve()):
+        raise ConfigError(f"--tensorboard {directory} is inside the run: choose another directory")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--tensorboard {directory}: {error.strerror}") from None
+
+
 def fit(trainer: Trainer, board: Board | None = None) -> Score:
     """Train to the end with a progress bar; the best weights' score on the whole held-out text.
 
@@ -172,20 +185,22 @@ def fit(trainer: Trainer, board: Board | None = None) -> Score:
             if board is not None:
                 board.log(event)
             if isinstance(event, Evaluated):
-                _show(event, trainer)
+                _show(event)
             else:
                 rate = f"{event.chars_per_second:,.0f} characters/s"
-                show(event.progress, f"loss {event.nats:.3f} ({event.nats / math.log(2):.3f} bits) · {rate}")
+                show(event.progress, f"loss {event.nats:.3f} · {event.bits_per_char:.3f} bits/character · {rate}")
     if trainer.stopped:
         trainer.save()
         note(f"stopped at step {trainer.step:,}; everything up to it is kept")
-        note(f"to go on: edgernn train language --resume {shlex.quote(str(trainer.run.path))}")
+        processes = trainer.ranks.count
+        program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
+        note(f"to go on: {program} train language --resume {shlex.quote(str(trainer.run.path))}")
         raise KeyboardInterrupt
     return trainer.score()
 
 
-def _show(event: Evaluated, trainer: Trainer) -> None:
-    if on_terminal() and trainer.ranks.first:
+def _show(event: Evaluated) -> None:
+    if on_terminal():
         nats, bits = event.score.nats_per_char, event.score.bits_per_char
         note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
         note(textwrap.indent(event.sample.strip(), "    | "))

@@ -1,5 +1,6 @@
 """Exporters, one file for each target, and the parity gate that every artifact passes."""
 
 from edgernn.exporters.export import TARGETS, Exported, Source, export, verify
+from edgernn.exporters.module import export_module
 
-__all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
+__all__ = ["TARGETS", "Exported", "Source", "export", "export_module", "verify"]

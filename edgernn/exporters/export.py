@@ -19,6 +19,7 @@ from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import Contract
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import CheckFailedError, ConfigError, ParityError
+from edgernn.exporters.check import check_graph
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.loss import text_loss
 from edgernn.exporters.onnx import ONNX
@@ -112,6 +113,7 @@ def _export(source: Source, out: Path, target: Target, precision: str, steps: in
     parities, names, weights, golden = [], {}, {}, {}
     with new_bundle(out, overwrite=overwrite) as writer:
         for graph in graphs:
+            check_graph(graph)
             artifact = target.write(graph, precision)
             reference = EagerEngine(graph.source, graph.spec)
             names[graph.spec.name] = f"{graph.spec.name}{target.suffix}"

@@ -20,7 +20,7 @@ from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.parity import example
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised"]
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised", "parse"]
 
 OPSET = 20
 IR_VERSION = 10
@@ -56,7 +56,7 @@ def _write(graph: Graph, precision: str) -> Artifact:
 
 
 def _inspect(data: bytes) -> GraphReport:
-    model = _parse(data)
+    model = parse(data)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
     weights = [tensor for tensor in model.graph.initializer if tensor.dims and tensor.data_type not in _INDICES]
     return GraphReport(
@@ -87,7 +87,8 @@ def _contract(model: onnx.ModelProto) -> GraphSpec | None:
     return None
 
 
-def _parse(data: bytes) -> onnx.ModelProto:
+def parse(data: bytes) -> onnx.ModelProto:
+    """The model in an ONNX file. Raises EngineError if it is none."""
     try:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation

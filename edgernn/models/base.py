@@ -6,7 +6,6 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -38,7 +37,7 @@ class Graph:
 class Network(nn.Module, ABC):
     """A trainable network that declares how it is deployed."""
 
-    task: ClassVar[str]
+    task: str
 
     @abstractmethod
     def graphs(self) -> tuple[Graph, ...]:

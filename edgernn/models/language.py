@@ -54,7 +54,7 @@ class LanguageConfig:
             if type(size) is not int or not 1 <= size <= _LARGEST:
                 raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"--dropout {self.dropout} is outside 0..1")
+            raise ConfigError(f"--dropout {self.dropout} is not at least 0 and below 1")
         if self.residual and self.layers == 1:
             raise ConfigError("--residual adds up layers from the second on, and --layers is 1")
 

@@ -22,7 +22,7 @@ from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
-from edgernn.runtime.parity import TOLERANCES, Parity, Step, chain, example, measure, worst
+from edgernn.runtime.parity import OTHER_AXIS, TOLERANCES, Parity, Step, chain, example, measure, worst
 
 __all__ = ["record", "replay", "verify"]
 
@@ -30,17 +30,19 @@ _STEPS = 256
 _BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
 
 
-def record(source: Engine, spec: GraphSpec, initial: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
+def record(
+    source: Engine, spec: GraphSpec, initial: Mapping[str, Array], other: int = OTHER_AXIS
+) -> tuple[dict[str, Any], dict[str, Array]]:
     """Let `source` take random steps: what the manifest says of them, and the arrays by file name.
 
-    initial: tensors of the bundle's files, for states that start from one.
+    initial: tensors of the bundle's files, for states that start from one. other: as for `example`.
     """
     random = np.random.default_rng(0)
     inputs = {tensor.name: tensor for tensor in spec.inputs}
-    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random)
-    one = example(inputs, 1, random)
+    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, other)
+    one = example(inputs, 1, random, other)
     steps = max(1, min(_STEPS, _BYTES // max(1, _size(one))))
-    given = [{**held, **example(inputs, 1, random)} for _ in range(steps)]
+    given = [{**held, **example(inputs, 1, random, other)} for _ in range(steps)]
     taken = list(chain(source, spec, given, _begin(spec, initial, held)))
     count = max(1, _BYTES // max(1, _size(taken[0].outputs)))
     chosen = sorted({steps, *(1 << power for power in range(min(count - 1, (steps - 1).bit_length())))})

@@ -17,7 +17,7 @@ __all__ = ["STEPS", "TOLERANCES", "Loss", "Parity", "Tolerance", "chain", "compa
 
 STEPS = 1024
 BATCHES = (1, 4)  # streams driven together: alone, and in company
-_OTHER_AXIS = 7  # size given to a named axis other than the batch
+OTHER_AXIS = 7  # size given to a named axis other than the batch
 
 
 @dataclass(frozen=True)
@@ -238,14 +238,19 @@ def _streams(spec: GraphSpec, given: Mapping[str, Array]) -> int:
     return next((array.shape[axis] for array, axis in axes if axis is not None), 1)
 
 
-def example(specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator) -> dict[str, Array]:
-    """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed."""
-    return {name: _example(spec, batch, random) for name, spec in specs.items()}
+def example(
+    specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator, other: int = OTHER_AXIS
+) -> dict[str, Array]:
+    """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed.
+
+    other: the size of named axes that are not the batch.
+    """
+    return {name: _example(spec, batch, random, other) for name, spec in specs.items()}
 
 
-def _example(spec: TensorSpec, batch: int, random: np.random.Generator) -> Array:
+def _example(spec: TensorSpec, batch: int, random: np.random.Generator, other: int) -> Array:
     names = (axis for axis in spec.axes if isinstance(axis, str))
-    shape: Sequence[int] = spec.shape({name: batch if name == BATCH else _OTHER_AXIS for name in names})
+    shape: Sequence[int] = spec.shape({name: batch if name == BATCH else other for name in names})
     kind = spec.numpy_dtype.kind
     if kind == "f" and spec.bound is not None:
         return random.uniform(-spec.bound, spec.bound, shape).astype(spec.numpy_dtype)

@@ -15,6 +15,7 @@ __all__ = ["TrainingConfig"]
 OPTIMIZERS = ("muon", "adamw")
 _SIZES = ("lanes", "chunk", "evaluations")
 _MAX = 1_000_000
+_LONGEST = 10**12  # of a limit
 _LIMITS = ("steps", "passes", "minutes")
 
 
@@ -57,23 +58,21 @@ class TrainingConfig:
         for option in _SIZES:
             size = getattr(self, option)
             self._require(option, type(size) is int and 1 <= size <= _MAX, "a whole number from 1 to a million")
-        if self.patience is not None:
-            self._require(
-                "patience", type(self.patience) is int and 1 <= self.patience <= _MAX, "a whole number above 0"
-            )
+        patient = self.patience is None or (type(self.patience) is int and 1 <= self.patience <= _MAX)
+        self._require("patience", patient, "a whole number from 1 to a million")
         for option, choices in (("device", DEVICES), ("autocast", AUTOCASTS), ("optimizer", OPTIMIZERS)):
             self._require(option, getattr(self, option) in choices, f"one of {', '.join(choices)}")
         limits = [option for option in _LIMITS if getattr(self, option) is not None]
         if not limits:
             raise ConfigError("training needs an end: --steps, --passes or --minutes")
         for option in limits:
-            self._require(option, 0 < getattr(self, option) <= _MAX, "above 0")
+            self._require(option, 0 < getattr(self, option) <= _LONGEST, "above 0 and at most 10^12")
         self._require("steps", self.steps is None or type(self.steps) is int, "a whole number")
-        self._require("learning_rate", 0 < self.learning_rate <= _MAX, "above 0")
+        self._require("learning_rate", 0 < self.learning_rate <= _MAX, "above 0 and at most a million")
         self._require("reset", 0 <= self.reset <= 1, "within 0..1")
-        self._require("warmup", 0 <= self.warmup < 1, "within 0..1")
-        self._require("weight_decay", 0 <= self.weight_decay <= _MAX, "at least 0")
-        self._require("clip", 0 < self.clip <= _MAX, "above 0")
+        self._require("warmup", 0 <= self.warmup < 1, "at least 0 and below 1")
+        self._require("weight_decay", 0 <= self.weight_decay <= _MAX, "from 0 to a million")
+        self._require("clip", 0 < self.clip <= _MAX, "above 0 and at most a million")
         self._require("seed", type(self.seed) is int and 0 <= self.seed < 2**63, "a whole number of at least 0")
 
     def but(self, **settings: Any) -> TrainingConfig:

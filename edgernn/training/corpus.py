@@ -16,16 +16,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from edgernn import records
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, FormatError
 from edgernn.textfile import read_pieces
 from edgernn.tokenizer import Tokenizer, pieces
 from edgernn.training.texts import TEXTS, cached_text
 from edgernn.training.tokens import TokenFile
 
-__all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
+__all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus", "whole_pieces"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 STDIN = "-"
@@ -51,7 +51,15 @@ class Corpus:
         held_out_chars, first_chars = _encode(self.held_out, tokenizer, held_out, digest.update)
         if len(TokenFile(held_out, len(tokenizer))) < 2:
             raise CorpusError(f"{self.name}: the held-out text has fewer than two tokens and cannot be scored")
-        return CorpusRecord(self.name, digest.hexdigest(), train_chars, held_out_chars, held_out_chars - first_chars)
+        return CorpusRecord(
+            self.name,
+            digest.hexdigest(),
+            train_chars,
+            held_out_chars,
+            held_out_chars - first_chars,
+            len(TokenFile(train, len(tokenizer))),
+            len(TokenFile(held_out, len(tokenizer))),
+        )
 
 
 @dataclass(frozen=True)
@@ -66,13 +74,19 @@ class CorpusRecord:
     train_chars: int
     held_out_chars: int
     predicted_chars: int
+    train_tokens: int
+    held_out_tokens: int
+
+    def __post_init__(self) -> None:
+        if not 0 < self.predicted_chars <= self.held_out_chars:
+            raise FormatError(f"the corpus predicts {self.predicted_chars} of {self.held_out_chars} characters")
 
     @classmethod
     def from_json(cls, value: Any) -> CorpusRecord:
         """Read what a run's configuration holds. Raises FormatError for anything else."""
         values = records.record(value, "the corpus", set(cls.__dataclass_fields__))
-        sizes = (records.integer(values[key], key) for key in ("train_chars", "held_out_chars", "predicted_chars"))
-        return cls(records.text(values["name"], "name"), records.text(values["sha256"], "sha256"), *sizes)
+        name, digest = (records.text(values.pop(key), key) for key in ("name", "sha256"))
+        return cls(name, digest, **{key: records.integer(size, key) for key, size in values.items()})
 
 
 @contextmanager
@@ -94,7 +108,7 @@ def open_corpus(sources: Sequence[str], held_out: str = "0.1", glob: str = "*.tx
             return
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
-        if length - cut < 2:
+        if length - cut < 2 or cut < 2:
             raise CorpusError(f"{name}: {length} characters are too few to hold out {held_out} of them")
         yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length))
 
@@ -103,7 +117,7 @@ def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[byte
     """Write the tokens of `text` to `path`: its characters, and how many of them its first token has."""
     chars, first = 0, 0
     with TokenFile.writer(path, len(tokenizer)) as write:
-        for piece in _whole_pieces(text()):
+        for piece in whole_pieces(text()):
             first = first or tokenizer.first_chars(piece)
             chars += len(piece)
             update(piece.encode())
@@ -111,7 +125,7 @@ def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[byte
     return chars, first
 
 
-def _whole_pieces(text: Iterable[str]) -> Iterator[str]:
+def whole_pieces(text: Iterable[str]) -> Iterator[str]:
     """`text` in pieces that end where a token ends, whatever the pieces that it came in."""
     rest = ""
     for piece in text:
@@ -126,19 +140,37 @@ def _parts(source: str, glob: str, stack: ExitStack) -> list[Text]:
     if source == STDLIB:
         return [_stdlib]
     if source == STDIN:
-        spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgernn-"))) / "standard input"
-        with spool.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return [_file(spool)]
+        if sys.stdin is None:
+            raise CorpusError("there is no standard input")
+        return [_spooled(sys.stdin.buffer, "standard input", stack)]
     if source in TEXTS:
         return [_file(cached_text(source))]
+    if not source:
+        raise CorpusError("the name of a corpus is empty")
     path = Path(source)
-    if not path.is_dir():
-        return [_file(path)]
-    found = sorted(each for each in path.rglob(glob) if each.is_file())
+    if path.is_dir():
+        return [_file(each) for each in _matching(path, glob)]
+    if path.exists() and not path.is_file():  # a pipe, which can be read only once
+        with path.open("rb") as pipe:
+            return [_spooled(pipe, source, stack)]
+    return [_file(path)]
+
+
+def _matching(folder: Path, glob: str) -> list[Path]:
+    try:
+        found = sorted(each for each in folder.rglob(glob) if each.is_file() and each.stat().st_size)
+    except (NotImplementedError, ValueError) as error:
+        raise CorpusError(f"--glob {glob}: {error}") from None
     if not found:
-        raise CorpusError(f"{path} has no files that match {glob}: choose others with --glob")
-    return [_file(each) for each in found]
+        raise CorpusError(f"{folder} has no files that match {glob}: choose others with --glob")
+    return found
+
+
+def _spooled(pipe: BinaryIO, name: str, stack: ExitStack) -> Text:
+    spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgernn-"))) / "text"
+    with spool.open("wb") as file:
+        shutil.copyfileobj(pipe, file)
+    return partial(read_pieces, spool, name)
 
 
 def _file(path: Path) -> Text:

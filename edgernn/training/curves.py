@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from edgernn.errors import ConfigError, RunError
 from edgernn.training.run import Run
 
-__all__ = ["FORMATS", "check_picture", "plot_curves"]
+__all__ = ["FORMATS", "check_picture", "labels", "plot_curves"]
 
 FORMATS = (".png", ".svg")
 
@@ -21,6 +21,16 @@ def check_picture(out: Path) -> None:
         raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
 
 
+def labels(runs: Sequence[Path]) -> list[str]:
+    """What each of `runs` is called in a picture: as much of its path as tells it from the others."""
+    paths = [run.resolve() for run in runs]
+    length = 1
+    while len({path.parts[-length:] for path in paths}) < len(set(paths)):
+        length += 1
+    names = ("/".join(path.parts[-length:]).replace("$", r"\$") for path in paths)
+    return [f"run {name}" if name.startswith("_") else name for name in names]  # which matplotlib would leave out
+
+
 def plot_curves(runs: Sequence[Path], out: Path) -> None:
     """Draw the held-out loss of each run, and beside it the training loss, thin, over the optimiser's steps.
 
@@ -29,13 +39,13 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
     check_picture(out)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for path in runs:
+    for path, name in zip(runs, labels(runs), strict=True):
         lines = Run.load(path).metrics()
         if not lines:
             raise RunError(f"{path} has no evaluations yet")
         steps = [line["step"] for line in lines]
         held_out = [line["nats_per_char"] for line in lines]
-        (drawn,) = axes.plot(steps, held_out, marker=".", label=f"{path.name}: best {min(held_out):.4f}")
+        (drawn,) = axes.plot(steps, held_out, marker=".", label=f"{name}: best {min(held_out):.4f}")
         axes.plot(steps, [line["train_nats"] for line in lines], color=drawn.get_color(), linewidth=0.7, alpha=0.6)
     axes.set_xlabel("optimiser steps")
     axes.set_ylabel("nats per character, held out (thin: nats per token in training)")

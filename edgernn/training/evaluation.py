@@ -9,12 +9,14 @@ from torch import nn
 from edgernn.errors import CorpusError
 from edgernn.models import LanguageModel
 from edgernn.score import Score
-from edgernn.tokenizer import Ids, Tokenizer
+from edgernn.tokenizer import Tokenizer
 from edgernn.training.lanes import Tokens
+from edgernn.training.tokens import TokenArray
 
 __all__ = ["evaluate", "score_tokens"]
 
-_CHUNK = 512
+_CHUNK = 512  # tokens of a lane at once
+_LOGITS = 1 << 22  # or fewer, so that no more logits are made at once: a large vocabulary must not fill the memory
 
 
 @torch.no_grad()
@@ -32,8 +34,9 @@ def score_tokens(model: LanguageModel, tokens: Tokens, chars: int, unknown_id: i
     was_training = model.training
     model.eval()
     nats, unknown, state = 0.0, 0, model.initial_state(lanes)
-    for begin in range(0, length, _CHUNK):
-        count = min(_CHUNK, length - begin)
+    chunk = max(1, min(_CHUNK, _LOGITS // (lanes * model.config.vocabulary)))
+    for begin in range(0, length, chunk):
+        count = min(chunk, length - begin)
         window = np.stack([tokens.read(lane * length + begin, count + 1) for lane in range(lanes)], axis=1)
         ids = torch.from_numpy(window).to(device)  # (time + 1, lanes)
         logits, state = model.sequence(ids[:-1], state)
@@ -50,17 +53,4 @@ def evaluate(model: LanguageModel, tokenizer: Tokenizer, text: str) -> Score:
     ids = tokenizer.encode(text, strict=False)
     if len(ids) < 2:
         raise CorpusError("a text of fewer than two tokens cannot be scored")
-    return score_tokens(model, _Held(ids), len(text) - tokenizer.first_chars(text), tokenizer.unknown_id)
-
-
-class _Held:
-    """Token ids in memory."""
-
-    def __init__(self, ids: Ids) -> None:
-        self._ids = ids
-
-    def __len__(self) -> int:
-        return len(self._ids)
-
-    def read(self, start: int, count: int) -> Ids:
-        return self._ids[start : start + count]
+    return score_tokens(model, TokenArray(ids), len(text) - tokenizer.first_chars(text), tokenizer.unknown_id)

@@ -18,7 +18,6 @@ from torch import nn
 from edgernn.errors import ConfigError, RunError
 from edgernn.models import LanguageModel
 from edgernn.tokenizer import Ids
-from edgernn.training.curves import check_picture
 from edgernn.training.run import HELD_OUT, Run
 
 __all__ = ["gradient_norms", "plot_gradients", "run_gradient_norms"]
@@ -41,7 +40,7 @@ def run_gradient_norms(path: Path, distance: int) -> list[float]:
         raise RunError(f"{path}: its held-out text has {len(tokens)} tokens; a distance of {distance} needs {length}")
     starts = np.linspace(0, len(tokens) - length, _WINDOWS).astype(int)
     windows = np.stack([tokens.read(int(start), length) for start in starts], axis=1)
-    return gradient_norms(run.network(), windows, distance)
+    return gradient_norms(run.network().double(), windows, distance)
 
 
 def gradient_norms(model: LanguageModel, windows: Ids, distance: int) -> list[float]:
@@ -68,7 +67,6 @@ def gradient_norms(model: LanguageModel, windows: Ids, distance: int) -> list[fl
 
 def plot_gradients(norms: dict[str, Sequence[float]], out: Path) -> None:
     """Draw norms by distance, a line for each name, on a logarithmic scale."""
-    check_picture(out)
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, values in norms.items():

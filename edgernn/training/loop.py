@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.errors import ConfigError, FormatError, RunError, TrainingError
+from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, SamplingError, TrainingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
-from edgernn.training.corpus import open_corpus
+from edgernn.training.corpus import open_corpus, whole_pieces
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes
@@ -39,12 +39,14 @@ _SAMPLE_TOKENS = 160
 class Stepped:
     """One step of the optimiser: mean nats per token of its chunk, and how far the training is.
 
-    progress: 0 to 1. chars_per_second: of this call of `fit`, evaluations not counted. seconds: of the whole training.
+    progress: 0 to 1. bits_per_char: the same loss in other units.
+    chars_per_second: of this call of `fit`, evaluations not counted. seconds: of the whole training.
     """
 
     step: int
     progress: float
     nats: float
+    bits_per_char: float
     learning_rate: float
     chars_per_second: float
     seconds: float
@@ -85,14 +87,16 @@ class Trainer:
         self._sequence = self.ranks.average_gradients(_Sequence(self.model))
         torch.manual_seed(config.seed + self.ranks.rank)  # equal weights, but dropout of its own
         self._held_out = run.tokens(HELD_OUT)
-        self._chars_per_step = self.lanes.lanes * config.chunk * run.corpus.train_chars / len(tokens)
+        self._tokens_per_char = len(tokens) / max(1, run.corpus.train_chars)
+        self._chars_per_step = self.lanes.lanes * config.chunk / self._tokens_per_char
         self._state = tuple(s.detach() for s in self.model.initial_state(self._local_lanes))
         self.step = 0
         self.seconds = 0.0
         self.best = math.inf  # nats per character
+        self._written = math.inf  # those of the weights on disk
         self._evaluations = 0
         self._stale = 0  # evaluations since the best one
-        self._stop = self._stopping = False
+        self._asked_to_stop = self._all_stop = False
         self._losses = (0.0, 0)  # sum and number of the training losses since the last evaluation
 
     @classmethod
@@ -120,14 +124,15 @@ class Trainer:
         size = find_preset(preset)
         config = size.training.but(**training)
         ranks = Ranks.join(find_device(config.device))
-        if ranks.first:
+        with ranks.first_alone() as first:
+            if not first:
+                return cls.resume(out)
             Run.check_free(out, overwrite=overwrite)
             with open_corpus(corpus, held_out, glob) as text:
-                learned = learn_tokenizer(tokenizer, text.train(), vocabulary)
+                learned = learn_tokenizer(tokenizer, whole_pieces(text.train()), vocabulary)
                 shape = LanguageConfig.of(len(learned), **{**size.model, **model})
                 with Run.create(out, text, learned, shape, config, overwrite=overwrite) as run:
                     _check(run, ranks)
-        ranks.wait()
         return cls.resume(out)
 
     @classmethod
@@ -137,6 +142,8 @@ class Trainer:
         Raises RunError if the checkpoint does not fit.
         """
         trainer = cls(Run.load(path))
+        if trainer.ranks.first:
+            trainer.run.clean()
         if (path / CHECKPOINT).exists():
             trainer._restore(*trainer.run.read(CHECKPOINT))
         else:
@@ -151,7 +158,7 @@ class Trainer:
         begun, since = self.seconds, time.perf_counter()
         learning, steps = 0.0, 0
         for chunk in self.lanes.chunks(self.step):
-            if self._stopping or self._progress() >= 1 or self._stale == self.run.training.patience:
+            if self._all_stop or self._progress() >= 1 or self._stale == self.run.training.patience:
                 break
             before = time.perf_counter()
             learning_rate = self.run.training.learning_rate_at(self._progress())
@@ -163,20 +170,21 @@ class Trainer:
             learning += now - before
             progress = self._progress()
             rate = self._chars_per_step * steps / learning
-            yield Stepped(self.step, min(progress, 1.0), nats, learning_rate, rate, self.seconds)
+            bits = nats / math.log(2) * self._tokens_per_char
+            yield Stepped(self.step, min(progress, 1.0), nats, bits, learning_rate, rate, self.seconds)
             if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)
 
     def stop(self) -> None:
         """Have `fit` end after the step that is under way, in all processes."""
-        self._stop = True
+        self._asked_to_stop = True
 
     def _agree(self, seconds: float) -> None:
         """Whether to stop, and how long the training took, are the same in all processes."""
-        mine = [float(self._stop), seconds if self.ranks.first else 0.0]
+        mine = [float(self._asked_to_stop), seconds if self.ranks.first else 0.0]
         stops, self.seconds = self.ranks.total(mine, self.device)
-        self._stopping = stops > 0
+        self._all_stop = stops > 0
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
@@ -195,8 +203,8 @@ class Trainer:
 
     @property
     def stopped(self) -> bool:
-        """Whether `fit` ended because of `stop`."""
-        return self._stopping
+        """Whether `fit` ended because of `stop`, before its end."""
+        return self._all_stop and self._progress() < 1
 
     @property
     def parameters(self) -> int:
@@ -223,16 +231,19 @@ class Trainer:
         loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
         nats = self.ranks.total([loss.item()], self.device)[0] / self.ranks.count
         if not math.isfinite(nats):
-            raise TrainingError(
-                f"the loss is {nats} at step {self.step + 1}; the checkpoint before it is kept: "
-                "try a smaller --learning-rate or --clip"
-            )
+            raise self._diverged(f"at step {self.step + 1}")
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.run.training.clip)
         self.optimizer.step(learning_rate)
         self._state = tuple(s.detach().float() for s in state)
         return nats
+
+    def _diverged(self, where: str) -> TrainingError:
+        return TrainingError(
+            f"the loss is not a number {where}; the checkpoint before it is kept: "
+            "train anew with a smaller --learning-rate or --clip"
+        )
 
     def _begin(self, chunk: Chunk) -> StackState:
         """The state that each lane has at the first token of `chunk`."""
@@ -241,7 +252,10 @@ class Trainer:
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
     def _evaluate(self, progress: float) -> Evaluated:
-        score = self._score(self.model, _EVALUATION_LANES)
+        try:
+            score = self._score(self.model, _EVALUATION_LANES)
+        except CheckFailedError:
+            raise self._diverged("on the held-out text") from None
         best = score.nats_per_char < self.best
         self._stale = 0 if best else self._stale + 1
         if best:
@@ -256,12 +270,16 @@ class Trainer:
         self._losses = (0.0, 0)
         if self.ranks.first:
             self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
-        if best and self.ranks.first:
+        if best and score.nats_per_char <= self._written and self.ranks.first:
+            self._written = score.nats_per_char
             about = {"step": self.step, "nats_per_char": score.nats_per_char}
             self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
         self.save()
         prompt = self._held_out.read(0, min(_PROMPT_TOKENS, len(self._held_out)))
-        text = sample(self.model, self.run.tokenizer, prompt, _SAMPLE_TOKENS)
+        try:
+            text = sample(self.model, self.run.tokenizer, prompt, _SAMPLE_TOKENS)
+        except SamplingError:  # logits that are not numbers, from which training may yet recover
+            text = ""
         return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, text)
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -285,7 +303,7 @@ class Trainer:
         if not generators.keys() & tensors.keys():  # begun on another kind of device, which drew other numbers
             tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
         for name in generators:
-            if (processes := len(tensors[name])) != self.ranks.count:
+            if (processes := tensors[name].shape[:1].numel()) != self.ranks.count:
                 raise RunError(f"{path} was written by {processes} processes: go on with as many")
         check_tensors(tensors, expected, path)
         try:
@@ -297,8 +315,8 @@ class Trainer:
             self._losses = (records.number(total, "losses"), records.integer(count, "losses"))
             best = about.get("nats_per_char")
             self.best = math.inf if best is None else records.number(best, "nats_per_char")
-            if (self.run.path / WEIGHTS).exists():  # an evaluation that was cut off before its checkpoint
-                self.best = min(self.best, records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best"))
+            if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of the evaluation that it was cut off from
+                self._written = records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best")
             _generator(self.device).set_state(tensors[f"generator.{self.device.type}"][self.ranks.rank].clone())
         except (FormatError, RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None

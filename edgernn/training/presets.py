@@ -25,7 +25,7 @@ class Preset:
 PRESETS = {
     "tiny": Preset({"hidden": 128, "dropout": 0.1}, TrainingConfig(passes=20.0, evaluations=20)),
     "small": Preset({}, TrainingConfig()),
-    "medium": Preset({"hidden": 384, "dropout": 0.4}, TrainingConfig(passes=20.0, evaluations=20)),
+    "medium": Preset({"hidden": 384, "dropout": 0.35}, TrainingConfig(passes=16.0, evaluations=16)),
 }
 
 

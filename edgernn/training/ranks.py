@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed, nn
 
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, RunError
+from edgernn.runtime.engine import first_line
 
 __all__ = ["Ranks"]
+
+_PATIENCE = timedelta(days=7)  # of the others, while the first process encodes a long text
 
 
 @dataclass(frozen=True)
@@ -23,10 +29,14 @@ class Ranks:
     @classmethod
     def join(cls, device: torch.device) -> Ranks:
         """The place that `torchrun` gave to this process; alone if it gave none."""
-        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            try:
+                backend = "nccl" if device.type == "cuda" else "gloo"
+                distributed.init_process_group(backend, timeout=_PATIENCE)
+            except ValueError as error:
+                raise ConfigError(f"the environment is not torchrun's: {first_line(error)}") from None
         return cls(distributed.get_rank(), distributed.get_world_size())
 
     @property
@@ -37,7 +47,7 @@ class Ranks:
     def share(self, lanes: int) -> slice:
         """Which of `lanes` this process reads. Raises ConfigError if they cannot be split evenly."""
         if lanes % self.count:
-            raise ConfigError(f"--lanes {lanes} cannot be split evenly between {self.count} processes")
+            raise ConfigError(f"{lanes} lanes cannot be split evenly between {self.count} processes: choose --lanes")
         size = lanes // self.count
         return slice(self.rank * size, (self.rank + 1) * size)
 
@@ -61,6 +71,31 @@ class Ranks:
         parts = [torch.empty_like(tensor) for _ in range(self.count)]
         distributed.all_gather(parts, tensor.contiguous())
         return parts
+
+    @contextmanager
+    def first_alone(self) -> Iterator[bool]:
+        """The first process goes through the block while the others wait; raises RunError in them if it fails.
+
+        Yields whether this is the first process.
+        """
+        failed = True
+        try:
+            if not self.first:
+                self._hear(failed=False)
+            yield self.first
+            failed = False
+        finally:
+            if self.first:
+                self._hear(failed=failed)
+
+    def _hear(self, *, failed: bool) -> None:
+        if self.count > 1:
+            tensor = torch.tensor([float(failed)])
+            if torch.cuda.is_available() and distributed.get_backend() == "nccl":
+                tensor = tensor.cuda()
+            distributed.broadcast(tensor, 0)
+            if tensor.item() and not self.first:
+                raise RunError("the first process could not begin")
 
     def wait(self) -> None:
         """Until every process has come this far."""

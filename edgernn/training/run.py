@@ -96,9 +96,13 @@ class Run:
     def tokens(self, name: str) -> TokenFile:
         """The corpus: TRAIN or HELD_OUT. Raises RunError if it is missing or damaged."""
         try:
-            return TokenFile(self.path / name, self.model.vocabulary)
+            tokens = TokenFile(self.path / name, self.model.vocabulary)
         except CorpusError as error:
             raise RunError(str(error)) from None
+        expected = self.corpus.train_tokens if name == TRAIN else self.corpus.held_out_tokens
+        if len(tokens) != expected:
+            raise RunError(f"{self.path / name} has {len(tokens)} tokens, not {expected}: it was cut or changed")
+        return tokens
 
     @staticmethod
     def check_free(path: Path, *, overwrite: bool) -> None:
@@ -179,6 +183,12 @@ class Run:
         """Replace the log of evaluations."""
         self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
+    def clean(self) -> None:
+        """Remove what a kill left half-written."""
+        for path in self.path.iterdir():
+            if path.name not in _FILES and _is_ours(path):
+                path.unlink()
+
     def _replace(self, name: str, data: bytes) -> None:
         try:
             replace_file(self.path / name, data)
@@ -220,4 +230,9 @@ def _owns(directory: Path) -> bool:
         config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
     except (OSError, FormatError):
         return False
-    return {"format", "edgernn", "training"} <= config.keys() and {p.name for p in directory.iterdir()} <= _FILES
+    return {"format", "edgernn", "training"} <= config.keys() and all(_is_ours(path) for path in directory.iterdir())
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a run has a file of this name, or a kill while it was replaced left one: .NAME.RANDOM."""
+    return path.name in _FILES or (path.name.startswith(".") and path.name[1:].rpartition(".")[0] in _FILES)

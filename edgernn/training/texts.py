@@ -7,6 +7,7 @@ import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 
 from edgernn.atomic import replace_file
@@ -57,7 +58,7 @@ def _download(name: str, url: str) -> bytes:
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
             data: bytes = answer.read(_LIMIT)
-    except (urllib.error.URLError, TimeoutError, ConnectionError, ValueError) as error:
+    except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError, ValueError) as error:
         raise CorpusError(
             f"{name} cannot be downloaded from {url}: {getattr(error, 'reason', error)}; give the text as a file"
         ) from None

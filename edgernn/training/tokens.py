@@ -13,7 +13,7 @@ import numpy as np
 from edgernn.errors import CorpusError
 from edgernn.tokenizer import Ids
 
-__all__ = ["TokenFile"]
+__all__ = ["TokenArray", "TokenFile"]
 
 _READS = 256  # reads after which the pages that they brought in are given back
 
@@ -23,6 +23,7 @@ class TokenFile:
 
     def __init__(self, path: Path, vocabulary: int) -> None:
         """Raises CorpusError for a missing file or one that was cut."""
+        self._path, self._vocabulary = path, vocabulary
         self._dtype = _dtype(vocabulary)
         try:
             size = path.stat().st_size
@@ -44,6 +45,8 @@ class TokenFile:
         parts = []
         while count:
             part = np.frombuffer(self._map, self._dtype, min(count, self._length - start), start * self._dtype.itemsize)
+            if part.max() >= self._vocabulary:
+                raise CorpusError(f"{self._path} holds {part.max()}, which is no token: train again")
             parts.append(part.astype(np.int64))
             count, start = count - len(part), 0
             del part  # it keeps the map from letting go
@@ -63,6 +66,20 @@ class TokenFile:
                 file.write(ids.astype(dtype).tobytes())
 
             yield write
+
+
+class TokenArray:
+    """A sequence of token ids in memory, read like a TokenFile."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def read(self, start: int, count: int) -> Ids:
+        """Ids (count,) from token `start` on, as a ring: after the last token comes the first."""
+        return self._ids.take(range(start, start + count), mode="wrap")
 
 
 def _dtype(vocabulary: int) -> np.dtype[Any]:

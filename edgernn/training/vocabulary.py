@@ -15,6 +15,7 @@ __all__ = ["TOKENIZERS", "learn_tokenizer"]
 _WORDS = 10_000
 _PAIRS = 1_000
 _BYTES = 256
+_LARGEST = 1_000_000
 # A word or a run of signs with the space before it, or one white space: joined together they are the text again.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
@@ -29,6 +30,8 @@ def learn_tokenizer(kind: str, pieces: Iterable[str], vocabulary: int | None = N
         raise ConfigError(f"--tokenizer {kind}: there is {', '.join(TOKENIZERS)}")
     if vocabulary is not None and kind not in ("words", "bpe"):
         raise ConfigError(f"--vocabulary goes with --tokenizer words or bpe; {kind} have a size of their own")
+    if vocabulary is not None and vocabulary > _LARGEST:
+        raise ConfigError(f"--vocabulary {str(vocabulary)[:40]} is above {_LARGEST:,}")
     return TOKENIZERS[kind](pieces, vocabulary)
 
 

@@ -16,7 +16,7 @@ from edgernn.textfile import read_pieces, read_text
 from edgernn.training import open_corpus
 from edgernn.training.lanes import Lanes
 from edgernn.training.texts import TEXTS, PublicText, cached_text
-from edgernn.training.tokens import TokenFile
+from edgernn.training.tokens import TokenArray, TokenFile
 from edgernn.training.vocabulary import learn_tokenizer
 
 
@@ -132,7 +132,7 @@ import sys
 from pathlib import Path
 from edgernn.training.corpus import open_corpus
 from edgernn.training.lanes import Lanes
-from edgernn.training.tokens import TokenFile
+from edgernn.training.tokens import TokenArray, TokenFile
 from edgernn.training.vocabulary import learn_tokenizer
 folder = Path(sys.argv[1])
 with open_corpus([str(folder / "t.txt")]) as corpus:
@@ -210,22 +210,9 @@ def test_a_public_text_that_cannot_be_had_is_named(server, tmp_path, monkeypatch
     assert not list(tmp_path.rglob("*.txt"))
 
 
-class Ring:
-    """Token ids in memory."""
-
-    def __init__(self, ids):
-        self.ids = ids
-
-    def __len__(self):
-        return len(self.ids)
-
-    def read(self, start, count):
-        return np.take(self.ids, np.arange(start, start + count), mode="wrap").astype(np.int64)
-
-
 @given(st.integers(20, 400), st.integers(1, 6), st.integers(1, 9), st.integers(0, 3))
 def test_lanes_read_on_where_they_stopped(length, lanes, chunk, seed):
-    tokens = Ring(np.arange(length))
+    tokens = TokenArray(np.arange(length))
     reader = Lanes(tokens, lanes, chunk, seed)
     chunks = [each for each, _ in zip(reader.chunks(), range(2 * reader.chunks_per_pass), strict=False)]
     for number, each in enumerate(chunks):
@@ -243,12 +230,12 @@ def test_lanes_read_on_where_they_stopped(length, lanes, chunk, seed):
 
 def test_a_text_shorter_than_one_chunk_is_refused():
     with pytest.raises(CorpusError, match=r"has 8 tokens, fewer than one chunk needs \(9\)"):
-        Lanes(Ring(np.zeros(8)), 1, 8, 0)
-    assert Lanes(Ring(np.zeros(20)), 4, 8, 0).lanes == 2
+        Lanes(TokenArray(np.zeros(8)), 1, 8, 0)
+    assert Lanes(TokenArray(np.zeros(20)), 4, 8, 0).lanes == 2
 
 
 def test_lanes_start_afresh_now_and_then():
-    reader = Lanes(Ring(np.zeros(100_001)), 10, 10, 0, reset=0.1)
+    reader = Lanes(TokenArray(np.zeros(100_001)), 10, 10, 0, reset=0.1)
     fresh = np.array([each.fresh for each, _ in zip(reader.chunks(), range(1000), strict=False)])
     assert fresh[0].all()
     assert 0.08 < fresh[1:].mean() < 0.12

@@ -19,6 +19,7 @@ from edgernn.tokenizer import Tokenizer
 from edgernn.training import Evaluated, Run, Trainer, TrainingConfig, evaluate
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.run import CHECKPOINT, CONFIG, HELD_OUT, METRICS, TRAIN, WEIGHTS
+from edgernn.training.tokens import TokenArray
 
 
 def fit(trainer, until=None):
@@ -398,7 +399,31 @@ def test_better_weights_survive_a_checkpoint_that_was_cut_off(damaged):
     run = Run.load(damaged)
     tensors, about = run.read(WEIGHTS)
     run.write(WEIGHTS, tensors, {**about, "nats_per_char": 0.5})
-    assert Trainer.resume(damaged).best == 0.5
+    trainer = Trainer.resume(damaged)
+    assert trainer.best > 0.5
+    trainer.best = math.inf
+    trainer._evaluate(1.0)
+    assert run.read(WEIGHTS)[1]["nats_per_char"] == 0.5
+
+
+def test_a_cut_between_weights_and_checkpoint_is_forgotten_by_patience(corpus, small, tmp_path, monkeypatch):
+    settings = {**small, "training": {**small["training"], "patience": 1, "evaluations": 20}}
+    fit(Trainer.begin([str(corpus)], tmp_path / "whole", **settings))
+    trainer = Trainer.begin([str(corpus)], tmp_path / "cut", **settings)
+    write = Run.write
+
+    def cut_off(run, name, *rest):
+        write(run, name, *rest)
+        if name == WEIGHTS and trainer.step > 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Run, "write", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer)
+    monkeypatch.undo()
+    fit(Trainer.resume(tmp_path / "cut"))
+    assert (tmp_path / "cut" / WEIGHTS).read_bytes() == (tmp_path / "whole" / WEIGHTS).read_bytes()
+    assert without_times(tmp_path / "cut") == without_times(tmp_path / "whole")
 
 
 def test_a_run_goes_on_with_its_own_text(corpus, small, trained, tmp_path):
@@ -520,17 +545,6 @@ def test_a_run_holds_no_pickle(trained):
         assert safetensors.torch.load((trained / name).read_bytes())
 
 
-class _Tokens:
-    def __init__(self, ids):
-        self.ids = ids
-
-    def __len__(self):
-        return len(self.ids)
-
-    def read(self, start, count):
-        return self.ids[start : start + count]
-
-
 def test_the_score_is_the_mean_loss_of_one_stream():
     torch.manual_seed(0)
     text = "hello world, " * 90
@@ -545,7 +559,7 @@ def test_the_score_is_the_mean_loss_of_one_stream():
     expected = torch.nn.functional.cross_entropy(logits[:, 0].double(), ids[1:], reduction="sum").item()
     assert score.nats == pytest.approx(expected, rel=1e-6)
     assert (score.tokens, score.chars, score.unknown) == (len(ids) - 1, len(text), 1)
-    lanes = score_tokens(model, _Tokens(ids.numpy()), len(text), 0, lanes=2)
+    lanes = score_tokens(model, TokenArray(ids.numpy()), len(text), 0, lanes=2)
     assert lanes.unknown == 1
     assert lanes.nats_per_char == pytest.approx(score.nats_per_char, abs=0.02)
     with pytest.raises(CorpusError, match="fewer than two tokens"):

@@ -1,0 +1,66 @@
+"""`edgernn adopt`: a bundle from ONNX files that somebody else exported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.errors import ConfigError
+
+__all__ = ["adopt"]
+
+
+def adopt(
+    files: Annotated[list[Path], typer.Argument(help="ONNX files, one for each graph.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
+    state: Annotated[
+        list[str] | None, typer.Option(help="INPUT:OUTPUT, again for each state.", show_default="by name and shape")
+    ] = None,
+    condition: Annotated[list[str] | None, typer.Option(help="An input that is given once for a stream.")] = None,
+    constant: Annotated[list[str] | None, typer.Option(help="INPUT=VALUE that never changes.")] = None,
+    carry: Annotated[
+        list[str] | None, typer.Option(help="INPUT:COUNT, whose last samples precede the next ones.")
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Make a bundle of ONNX files from elsewhere, which the runtime streams like one of edgernn's own.
+
+    [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
+    """
+    with needs("export"):
+        from edgernn.exporters.adopt import Wishes, propose_states
+        from edgernn.exporters.adopt import adopt as write
+
+    states = dict(_pair(text, ":", "--state INPUT:OUTPUT") for text in state or [])
+    if not states:
+        states = propose_states(files)
+        note(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
+    constants = (_pair(text, "=", "--constant INPUT=VALUE") for text in constant or [])
+    carries = (_pair(text, ":", "--carry INPUT:COUNT") for text in carry or [])
+    wishes = Wishes(
+        states,
+        tuple(condition or ()),
+        {name: _number(text, "--constant") for name, text in constants},
+        {name: int(_number(text, "--carry")) for name, text in carries},
+    )
+    contract = write(files, wishes, out, overwrite=overwrite)
+    names = ", ".join(graph.name for graph in contract.graphs)
+    result({"bundle": str(out), "contract": contract.to_json()}, f"{out}: {names}", as_json=json)
+
+
+def _pair(text: str, sign: str, usage: str) -> tuple[str, str]:
+    name, found, value = text.partition(sign)
+    if not (name and found and value):
+        raise ConfigError(f"{text!r} is not {usage}")
+    return name, value
+
+
+def _number(text: str, option: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{option}: {text!r} is not a number") from None

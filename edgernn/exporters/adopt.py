@@ -1,0 +1,314 @@
+"""Bundles from ONNX files that somebody else exported: which output feeds which input is written down once."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+import edgernn
+from edgernn.arrays import to_npy
+from edgernn.bundle import Manifest, new_bundle
+from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec
+from edgernn.errors import ConfigError, EngineError, ExportError
+from edgernn.exporters.onnx import parse
+from edgernn.runtime import OnnxEngine
+from edgernn.runtime.golden import record
+from edgernn.runtime.parity import example
+
+__all__ = ["Wishes", "adopt", "propose_states"]
+
+_BATCHES = (2, 3)  # that a graph is tried with
+_SIZES = (7, 263, 521, 1607)  # of named axes: primes, since an output of the same size then follows that axis
+_NAME = re.compile(r"[^A-Za-z0-9_.]")
+_PART_OF_A_NAME = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])")
+_SAYS_NOTHING = {"in", "out", "next", "new", "prev", "n", "input", "output", "onnx"}
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How the graphs are to be driven, by names in the files.
+
+    states: input to output. conditions: inputs that stay the same for a stream. constants: inputs that always have one
+    value. carries: inputs whose last samples precede the next ones, and how many.
+    """
+
+    states: Mapping[str, str] = field(default_factory=dict)
+    conditions: Sequence[str] = ()
+    constants: Mapping[str, float] = field(default_factory=dict)
+    carries: Mapping[str, int] = field(default_factory=dict)
+
+
+def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool = False) -> Contract:
+    """Make a bundle of ONNX files; one is called `step`, several are called like their files.
+
+    Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
+    that does not run as its contract says.
+    """
+    models = {("step" if len(files) == 1 else _name(file.stem)): _read(file) for file in files}
+    if len(models) < len(files):
+        raise ConfigError("two of the files have one name: their graphs could not be told apart")
+    _check_names(models.values(), wishes)
+    graphs = {name: _Adopted.of(name, model, wishes) for name, model in models.items()}
+    contract = Contract(tuple(graph.spec for graph in graphs.values()))
+    with new_bundle(out, overwrite=overwrite) as writer:
+        golden, digest = {}, hashlib.sha256()
+        for name, graph in graphs.items():
+            data = graph.model.SerializeToString()
+            digest.update(data)
+            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, graph.size)
+            for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
+                (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
+                (writer.directory / file).write_bytes(content)
+        digest.update(contract.dumps().encode())
+        sources = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        writer.finish(
+            Manifest(
+                task="adopted",
+                target="onnx",
+                precision="fp32",
+                digest=digest.hexdigest(),
+                contract=contract,
+                graphs={name: f"{name}.onnx" for name in graphs},
+                provenance={"edgernn": edgernn.__version__, "files": sources},
+                parity={},
+                golden=golden,
+            )
+        )
+    return contract
+
+
+def propose_states(files: Sequence[Path], other: Collection[str] = ()) -> dict[str, str]:
+    """Pairs of inputs and outputs that are states by name, shape and type.
+
+    other: inputs that are something else. Raises ConfigError, listing what could be one, where names do not tell.
+    """
+    proposed: dict[str, str] = {}
+    doubtful: list[str] = []
+    for model in map(_read, files):
+        outputs = {node.name: node for node in model.graph.output}
+        for given in (node for node in _inputs(model) if node.name not in other):
+            fitting = [name for name, node in outputs.items() if _could_feed(node, given)]
+            alike = [name for name in fitting if _stem(name) == _stem(given.name) != ""]
+            if len(alike) == 1:
+                proposed[given.name] = alike[0]
+            elif _is_known(given) or alike:
+                doubtful += [f"{given.name}:{name}" for name in alike or fitting]
+    if doubtful:
+        raise ConfigError(f"which of these are states? say so with --state: {', '.join(doubtful)}")
+    return proposed
+
+
+@dataclass(frozen=True)
+class _Adopted:
+    """One graph, changed so that every state is an input and an output of its own, and how it is driven."""
+
+    model: onnx.ModelProto
+    spec: GraphSpec
+    size: int  # of its named axes, with which it runs
+
+    @classmethod
+    def of(cls, name: str, model: onnx.ModelProto, wishes: Wishes) -> _Adopted:
+        for given in list(_inputs(model)):
+            if given.name in wishes.constants:
+                _fix(model, given, wishes.constants[given.name])
+        carried = {given.name: wishes.carries[given.name] for given in _inputs(model) if given.name in wishes.carries}
+        for overlapping, size in carried.items():
+            _carry(model, overlapping, size)
+        pairs = {given.name: wishes.states[given.name] for given in _inputs(model) if given.name in wishes.states}
+        pairs |= {f"{given}_carry": f"{given}_carry_next" for given in carried}
+        declared = _spec(name, model, pairs, wishes.conditions)
+        for spec, batches in ((declared, _BATCHES), (_alone(declared), (1,))):
+            for size in _SIZES:
+                if (found := _tried(model, spec, batches, size)) is not None:
+                    return cls(_with_signature(model, found), found, size)
+        raise ExportError(f"graph {name} runs neither with one stream nor with several; look at it with inspect")
+
+
+def _spec(name: str, model: onnx.ModelProto, pairs: Mapping[str, str], conditions: Sequence[str]) -> GraphSpec:
+    """What the files say of the graph: an unknown first axis, or any of a state, is the batch."""
+    inputs, held, states = [], [], []
+    for node in _inputs(model):
+        dtype = _dtype(node)
+        if node.name in pairs:
+            axes = tuple(size if isinstance(size, int) else BATCH for size in _sizes(node))
+            states.append(StateSpec(node.name, dtype, axes, input=node.name, output=pairs[node.name]))
+            continue
+        axes = tuple(_axis(node.name, place, size) for place, size in enumerate(_sizes(node)))
+        if node.name in conditions:
+            held.append(ConditionSpec(node.name, dtype, axes))
+        else:
+            inputs.append(TensorSpec(node.name, dtype, axes))
+    fed = set(pairs.values())
+    outputs = [TensorSpec(n.name, _dtype(n), (1,) * len(_sizes(n))) for n in model.graph.output if n.name not in fed]
+    return GraphSpec(name, tuple(inputs), tuple(outputs), tuple(states), tuple(held))
+
+
+def _axis(name: str, place: int, size: int | str) -> int | str:
+    if isinstance(size, int):
+        return size
+    return BATCH if place == 0 else f"{_name(name)}_{place}"
+
+
+def _alone(spec: GraphSpec) -> GraphSpec:
+    """The same for one stream."""
+
+    def fixed(tensors: Sequence[Any]) -> tuple[Any, ...]:
+        return tuple(replace(t, axes=tuple(1 if axis == BATCH else axis for axis in t.axes)) for t in tensors)
+
+    return replace(spec, inputs=fixed(spec.inputs), conditions=fixed(spec.conditions), states=fixed(spec.states))
+
+
+def _tried(model: onnx.ModelProto, spec: GraphSpec, batches: Sequence[int], size: int) -> GraphSpec | None:
+    """`spec` with the outputs' axes as runs show them, or None if the graph does not run so."""
+    loose = replace(spec, outputs=tuple(replace(o, axes=tuple("any" for _ in o.axes)) for o in spec.outputs))
+    shapes = []
+    for batch in batches:
+        try:
+            engine = OnnxEngine(_with_signature(model, loose).SerializeToString(), loose)
+            results = engine.run(example(spec.feeds, batch, np.random.default_rng(0), size))
+        except EngineError:
+            return None
+        for state, array in zip(spec.states, results[len(spec.outputs) :], strict=True):
+            if array.shape != state.shape({BATCH: batch}):
+                return None
+        shapes.append([array.shape for array in results[: len(spec.outputs)]])
+    named = [axis for tensor in spec.feeds.values() for axis in tensor.axes if isinstance(axis, str) and axis != BATCH]
+    axes = (
+        tuple(_shown(sizes, size, named) for sizes in zip(*seen, strict=True)) for seen in zip(*shapes, strict=True)
+    )
+    return replace(spec, outputs=tuple(replace(o, axes=a) for o, a in zip(spec.outputs, axes, strict=True)))
+
+
+def _shown(sizes: Sequence[int], size: int, named: Sequence[str]) -> int | str:
+    """What an axis is that had `sizes` in runs with different batches."""
+    if len(set(sizes)) > 1:
+        return BATCH
+    return named[0] if named and sizes[0] == size else sizes[0]
+
+
+def _fix(model: onnx.ModelProto, node: onnx.ValueInfoProto, value: float) -> None:
+    """Turn an input into a constant."""
+    dtype = np.dtype(_dtype(node))
+    if any(not isinstance(size, int) for size in _sizes(node)):
+        raise ConfigError(f"--constant {node.name}: its shape is not known")
+    array: Array = np.full([int(size) for size in _sizes(node)], value, dtype)
+    if not np.all(array == value):
+        raise ConfigError(f"--constant {node.name}={value:g} is no {dtype}")
+    model.graph.input.remove(node)
+    model.graph.initializer.append(numpy_helper.from_array(array, node.name))
+
+
+def _carry(model: onnx.ModelProto, name: str, size: int) -> None:
+    """Let the last `size` samples of an input precede its next ones: a state that the graph did not show."""
+    node = next(node for node in _inputs(model) if node.name == name)
+    sizes = _sizes(node)
+    if not sizes or size < 1:
+        raise ConfigError(f"--carry {name}:{size} needs an input with an axis of samples, and at least one of them")
+    whole, carry, following = f"{name}_whole", f"{name}_carry", f"{name}_carry_next"
+    _rename(model.graph, name, whole)
+    bounds = {f"{name}_carry_{key}": np.array([value]) for key, value in (("from", -size), ("to", 2**62), ("axis", -1))}
+    model.graph.initializer.extend(numpy_helper.from_array(array, key) for key, array in bounds.items())
+    model.graph.node.insert(0, helper.make_node("Concat", [carry, name], [whole], axis=len(sizes) - 1))
+    model.graph.node.append(helper.make_node("Slice", [whole, *bounds], [following]))
+    kind = node.type.tensor_type.elem_type
+    shape = [*(None if isinstance(each, str) else each for each in sizes[:-1]), size]
+    model.graph.input.append(helper.make_tensor_value_info(carry, kind, shape))
+    model.graph.output.append(helper.make_tensor_value_info(following, kind, shape))
+    if isinstance(sizes[-1], int):
+        if sizes[-1] <= size:
+            raise ConfigError(f"--carry {name}:{size}: the graph takes only {sizes[-1]} samples")
+        node.type.tensor_type.shape.dim[-1].dim_value = sizes[-1] - size
+
+
+def _rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let all nodes read `new` in place of `old`, those of branches and loops too."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        for entry in node.attribute:
+            for inner in (entry.g, *entry.graphs):
+                _rename(inner, old, new)
+
+
+def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
+    """A copy whose inputs and outputs are the contract's, in its order."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    for nodes, declared in ((copy.graph.input, spec.feeds), (copy.graph.output, spec.results)):
+        del nodes[:]
+        for name, tensor in declared.items():
+            kind = helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)
+            shape = None if "any" in tensor.axes else list(tensor.axes)
+            nodes.append(helper.make_tensor_value_info(name, kind, shape or [None] * len(tensor.axes)))
+    return copy
+
+
+def _check_names(models: Any, wishes: Wishes) -> None:
+    """Raise ConfigError for a wish about an input or output that no file has."""
+    inputs = {node.name for model in models for node in _inputs(model)}
+    outputs = {node.name for model in models for node in model.graph.output}
+    wanted = [("state", name) for name in wishes.states]
+    wanted += [("condition", name) for name in wishes.conditions]
+    wanted += [("constant", name) for name in wishes.constants]
+    wanted += [("carry", name) for name in wishes.carries]
+    for option, name in wanted:
+        if name not in inputs:
+            raise ConfigError(f"--{option} {name}: there is no such input; there is {', '.join(sorted(inputs))}")
+    for name in wishes.states.values():
+        if name not in outputs:
+            raise ConfigError(f"--state {name}: there is no such output; there is {', '.join(sorted(outputs))}")
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    try:
+        model = parse(path.read_bytes())
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
+    for node in (*_inputs(model), *model.graph.output):
+        if _NAME.search(node.name) or node.name[:1].isdigit():
+            raise ExportError(f"{path}: {node.name[:100]!r} is no name that a contract could have")
+    return model
+
+
+def _inputs(model: onnx.ModelProto) -> Iterator[onnx.ValueInfoProto]:
+    """Inputs but for the constants, which old files list among them."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return (node for node in model.graph.input if node.name not in constants)
+
+
+def _sizes(node: onnx.ValueInfoProto) -> list[int | str]:
+    """Each axis's size, or a name where it is unknown."""
+    return [dim.dim_value if dim.dim_value > 0 else (dim.dim_param or "?") for dim in node.type.tensor_type.shape.dim]
+
+
+def _dtype(node: onnx.ValueInfoProto) -> str:
+    return str(helper.tensor_dtype_to_np_dtype(node.type.tensor_type.elem_type))
+
+
+def _could_feed(output: onnx.ValueInfoProto, given: onnx.ValueInfoProto) -> bool:
+    ours, theirs = _sizes(given), _sizes(output)
+    if _dtype(output) != _dtype(given) or len(ours) != len(theirs) or not ours:
+        return False
+    return all(a == b or isinstance(a, str) or isinstance(b, str) for a, b in zip(ours, theirs, strict=True))
+
+
+def _is_known(node: onnx.ValueInfoProto) -> bool:
+    return all(isinstance(size, int) for size in _sizes(node))
+
+
+def _stem(name: str) -> str:
+    """What a name says but for its direction: `state`, `state_in`, `stateN` and `next_state` are alike."""
+    lower = re.sub(r"N$", "", name).lower()
+    parts = [part for part in _PART_OF_A_NAME.split(lower) if part and part not in _SAYS_NOTHING]
+    return "_".join(parts)
+
+
+def _name(text: str) -> str:
+    return _NAME.sub("_", text)

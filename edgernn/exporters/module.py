@@ -1,0 +1,76 @@
+"""Any module of yours as a bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from edgernn.contract import Contract, FromFile, GraphSpec
+from edgernn.errors import ConfigError
+from edgernn.exporters.export import Exported, Source, export
+from edgernn.models import Graph, Network
+from edgernn.runtime.parity import STEPS
+
+__all__ = ["export_module"]
+
+
+def export_module(
+    module: nn.Module | Mapping[str, nn.Module],
+    contract: Contract | GraphSpec,
+    *,
+    out: str | Path,
+    target: str = "onnx",
+    precision: str = "fp32",
+    initial: Mapping[str, Tensor] | None = None,
+    task: str = "module",
+    steps: int = STEPS,
+    overwrite: bool = False,
+) -> Exported:
+    """Export a module, or one for each graph of `contract`, through the same gate as edgernn's own networks.
+
+    A module's forward takes the inputs, conditions and states of its graph in the order of the contract, and returns
+    outputs and next states. It is put into evaluation mode while it is exported.
+    initial: the tensors of states that start from a file, by the file's name in the contract.
+    Raises ConfigError for a graph without a module or the other way round, ExportError for a module that does not do
+    what its contract says, and what `export` raises.
+    """
+    if isinstance(contract, GraphSpec):
+        contract = Contract((contract,))
+    if isinstance(module, nn.Module):
+        module = {contract.graphs[0].name: module}
+    names = [graph.name for graph in contract.graphs]
+    if set(module) != set(names):
+        raise ConfigError(
+            f"there are modules for {', '.join(sorted(module))}; the contract's graphs are {', '.join(names)}"
+        )
+    network = _Modules(module, contract, dict(initial or {}), task)
+    training = [each for each in network.modules() if each.training]
+    network.eval()
+    try:
+        return export(Source(network), out, target=target, precision=precision, steps=steps, overwrite=overwrite)
+    finally:
+        for each in training:
+            each.training = True
+
+
+class _Modules(Network):
+    def __init__(
+        self, modules: Mapping[str, nn.Module], contract: Contract, initial: Mapping[str, Tensor], task: str
+    ) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({name.replace(".", "_"): module for name, module in modules.items()})
+        self.contract, self.initial, self.task = contract, initial, task
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """One for each module."""
+        return tuple(self._graph(spec) for spec in self.contract.graphs)
+
+    def _graph(self, spec: GraphSpec) -> Graph:
+        module = self.parts[spec.name.replace(".", "_")]
+        files = [state.initial.file for state in spec.states if isinstance(state.initial, FromFile)]
+        if missing := [file for file in files if file not in self.initial]:
+            raise ConfigError(f"the initial value {missing[0]} is missing")
+        return Graph(spec, module, module, {file: torch.as_tensor(self.initial[file]) for file in files})
