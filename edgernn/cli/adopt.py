@@ -35,17 +35,17 @@ def adopt(
         from edgernn.exporters.adopt import Wishes, propose_states
         from edgernn.exporters.adopt import adopt as write
 
+    constants = dict(_pair(text, "=", "--constant INPUT=VALUE") for text in constant or [])
+    carries = dict(_pair(text, ":", "--carry INPUT:COUNT") for text in carry or [])
     states = dict(_pair(text, ":", "--state INPUT:OUTPUT") for text in state or [])
     if not states:
-        states = propose_states(files)
+        states = propose_states(files, {*constants, *carries, *(condition or ())})
         note(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
-    constants = (_pair(text, "=", "--constant INPUT=VALUE") for text in constant or [])
-    carries = (_pair(text, ":", "--carry INPUT:COUNT") for text in carry or [])
     wishes = Wishes(
         states,
         tuple(condition or ()),
-        {name: _number(text, "--constant") for name, text in constants},
-        {name: int(_number(text, "--carry")) for name, text in carries},
+        {name: _number(text, "--constant") for name, text in constants.items()},
+        {name: int(_number(text, "--carry")) for name, text in carries.items()},
     )
     contract = write(files, wishes, out, overwrite=overwrite)
     names = ", ".join(graph.name for graph in contract.graphs)

@@ -93,14 +93,14 @@ def propose_states(files: Sequence[Path], other: Collection[str] = ()) -> dict[s
     proposed: dict[str, str] = {}
     doubtful: list[str] = []
     for model in map(_read, files):
-        outputs = {node.name: node for node in model.graph.output}
-        for given in (node for node in _inputs(model) if node.name not in other):
-            fitting = [name for name, node in outputs.items() if _could_feed(node, given)]
-            alike = [name for name in fitting if _stem(name) == _stem(given.name) != ""]
-            if len(alike) == 1:
-                proposed[given.name] = alike[0]
-            elif _is_known(given) or alike:
-                doubtful += [f"{given.name}:{name}" for name in alike or fitting]
+        inputs = [node for node in _inputs(model) if node.name not in other]
+        fitting = {node.name: [each.name for each in model.graph.output if _could_feed(each, node)] for node in inputs}
+        alike = {name: [each for each in made if _stem(each) == _stem(name) != ""] for name, made in fitting.items()}
+        sure = {name: made[0] for name, made in alike.items() if len(made) == 1}
+        proposed |= sure
+        if any(len(made) > 1 for made in alike.values()) or not sure:
+            known = {node.name for node in inputs if _is_known(node)}
+            doubtful += [f"{name}:{each}" for name, made in fitting.items() if name in known for each in made]
     if doubtful:
         raise ConfigError(f"which of these are states? say so with --state: {', '.join(doubtful)}")
     return proposed
@@ -271,6 +271,8 @@ def _read(path: Path) -> onnx.ModelProto:
         model = parse(path.read_bytes())
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
+    except EngineError as error:
+        raise EngineError(f"{path}: {error}") from None
     for node in (*_inputs(model), *model.graph.output):
         if _NAME.search(node.name) or node.name[:1].isdigit():
             raise ExportError(f"{path}: {node.name[:100]!r} is no name that a contract could have")
