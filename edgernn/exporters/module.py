@@ -41,11 +41,9 @@ def export_module(
         contract = Contract((contract,))
     if isinstance(module, nn.Module):
         module = {contract.graphs[0].name: module}
-    names = [graph.name for graph in contract.graphs]
-    if set(module) != set(names):
-        raise ConfigError(
-            f"there are modules for {', '.join(sorted(module))}; the contract's graphs are {', '.join(names)}"
-        )
+    names = {graph.name for graph in contract.graphs}
+    if strangers := sorted(set(module) ^ names):
+        raise ConfigError(f"{strangers[0]} is {'a graph without a module' if strangers[0] in names else 'no graph'}")
     network = _Modules(module, contract, dict(initial or {}), task)
     training = [each for each in network.modules() if each.training]
     network.eval()

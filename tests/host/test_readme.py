@@ -4,9 +4,11 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgernn.cli import execute
+from edgernn.runtime import Model
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -40,7 +42,18 @@ def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
     assert "".join(names["stream"].decode(20)) == "".join(names["twin"].decode(20))
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/training.md", "docs/gradients.md"])
+def test_the_module_of_the_export_page_is_exported_as_written(tmp_path, monkeypatch):
+    (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text("utf-8"), flags=re.M | re.S)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "export.md", "exec"), {})
+    stream = Model.load("bundles/denoiser").stream()
+    assert stream.step({"frame": np.ones((1, 6), np.float32)})["clean"].shape == (1, 6)
+
+
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in ("training.md", "gradients.md", "export.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page):
     text = (ROOT / page).read_text(encoding="utf-8")
     for link in re.findall(r"\]\(([^)]+)\)", text):

@@ -1,0 +1,107 @@
+"""Every target at every precision for one run or several: size, loss on the held-out text, parity and time of a step.
+
+python benchmarks/exports.py runs/lstm runs/gru runs/elman
+
+Prints a table in Markdown. Times are medians of single steps at batch 1 on one thread, taken in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from edgernn.engines import EagerEngine
+from edgernn.exporters import TARGETS, Exported, Source, export
+from edgernn.exporters.loss import text_loss
+from edgernn.models import Graph
+from edgernn.runtime import Engine
+from edgernn.runtime.parity import example
+from edgernn.tokenizer import Ids
+from edgernn.training import Run
+from edgernn.training.run import HELD_OUT
+
+LANES = 32
+ROUNDS, STEPS = 15, 100
+
+
+@dataclass(frozen=True)
+class Row:
+    """One artifact, or the network itself."""
+
+    name: str
+    engine: Engine
+    exported: Exported | None = None
+
+
+def main() -> None:
+    """Print a table for each run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+")
+    torch.set_num_threads(1)
+    print("| run | artifact | bytes | of fp32 ONNX | loss | change | outputs within | µs a step |")
+    print("|---|---|---|---|---|---|---|---|")
+    for run in parser.parse_args().runs:
+        with tempfile.TemporaryDirectory() as folder:
+            show(run, Path(folder))
+
+
+def show(run: Path, folder: Path) -> None:
+    """Print the rows of one run."""
+    source = Source.load(run)
+    (graph,) = source.network.graphs()
+    rows = [Row("torch eager fp32", EagerEngine(graph.module, graph.spec)), *exports(source, graph, folder)]
+    ids = held_out(run)
+    losses = [text_loss(row.engine, graph, ids) for row in rows]
+    times = medians(rows, graph)
+    whole = next(row.exported.bytes for row in rows if row.exported is not None)
+    for row, loss, micros in zip(rows, losses, times, strict=True):
+        size = parity = "| "
+        if row.exported is not None:
+            size = f"{row.exported.bytes:,} | {row.exported.bytes / whole:.3f}"
+            parity = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
+        change = f"{loss - losses[0]:+.4f}"
+        print(
+            f"| {run.name} | {row.name} | {size} | {loss:.4f} | {change} | {parity.strip('| ')} | {micros:.0f} |",
+            flush=True,
+        )
+
+
+def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:
+    """Every target at every precision."""
+    for name, target in TARGETS.items():
+        for precision in target.precisions:
+            exported = export(source, folder / f"{name}-{precision}", target=name, precision=precision)
+            data = (exported.path / f"{graph.spec.name}{target.suffix}").read_bytes()
+            yield Row(f"{name} {precision}", target.engine(data, graph.spec), exported)
+
+
+def held_out(run: Path) -> Ids:
+    """The held-out tokens of a run, side by side: (lanes, steps + 1)."""
+    tokens = Run.load(run).tokens(HELD_OUT)
+    length = (len(tokens) - 1) // LANES
+    return np.stack([tokens.read(lane * length, length + 1) for lane in range(LANES)])
+
+
+def medians(rows: list[Row], graph: Graph) -> list[float]:
+    """Median microseconds of a step of each row."""
+    feeds = example(graph.spec.feeds, 1, np.random.default_rng(0))
+    times: list[list[float]] = [[] for _ in rows]
+    for _ in range(ROUNDS):
+        for row, taken in zip(rows, times, strict=True):
+            for _ in range(STEPS):
+                begun = time.perf_counter()
+                row.engine.run(feeds)
+                taken.append(1e6 * (time.perf_counter() - begun))
+    return [statistics.median(taken) for taken in times]
+
+
+if __name__ == "__main__":
+    main()
