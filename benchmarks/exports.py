@@ -63,15 +63,11 @@ def show(run: Path, folder: Path) -> None:
     times = medians(rows, graph)
     whole = next(row.exported.bytes for row in rows if row.exported is not None)
     for row, loss, micros in zip(rows, losses, times, strict=True):
-        size = parity = "| "
+        cells = [run.name, row.name, "", "", f"{loss:.4f}", f"{loss - losses[0]:+.4f}", "", f"{micros:.0f}"]
         if row.exported is not None:
-            size = f"{row.exported.bytes:,} | {row.exported.bytes / whole:.3f}"
-            parity = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
-        change = f"{loss - losses[0]:+.4f}"
-        print(
-            f"| {run.name} | {row.name} | {size} | {loss:.4f} | {change} | {parity.strip('| ')} | {micros:.0f} |",
-            flush=True,
-        )
+            cells[2:4] = f"{row.exported.bytes:,}", f"{row.exported.bytes / whole:.3f}"
+            cells[6] = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:

@@ -63,7 +63,7 @@ def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool =
         for name, graph in graphs.items():
             data = graph.model.SerializeToString()
             digest.update(data)
-            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, graph.size)
+            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, other=graph.size)
             for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
                 (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / file).write_bytes(content)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 import edgernn
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import Contract
+from edgernn.contract import Array, Contract
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import CheckFailedError, ConfigError, ParityError
 from edgernn.exporters.check import check_graph
@@ -30,6 +31,7 @@ from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import record, replay
 from edgernn.runtime.parity import STEPS, TOLERANCES, Loss, Parity, compare, worst
+from edgernn.runtime.stream import TOKEN
 from edgernn.tokenizer import Ids, Tokenizer
 from edgernn.training import Run
 from edgernn.training.run import HELD_OUT
@@ -45,7 +47,8 @@ _LANES = 16  # streams that the loss is measured on, each of as many steps as th
 class Source:
     """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from.
 
-    held_out: tokens (streams, steps + 1) on which the loss of lower precisions is measured.
+    held_out: tokens (streams, steps + 1) that the artifact is driven with and its loss is measured on; random inputs
+    are taken where there are none.
     """
 
     network: Network
@@ -59,9 +62,14 @@ class Source:
         run = Run.load(path)
         about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": asdict(run.corpus)}
         tokens = run.tokens(HELD_OUT)
-        length = min(STEPS + 1, len(tokens) // _LANES)
-        rows = [tokens.read(lane * (len(tokens) // _LANES), length) for lane in range(_LANES)]
-        return cls(run.network(), run.tokenizer, about, np.stack(rows) if length > 1 else None)
+        starts = (lane * len(tokens) // _LANES for lane in range(_LANES))
+        return cls(run.network(), run.tokenizer, about, np.stack([tokens.read(start, STEPS + 1) for start in starts]))
+
+    def inputs(self, streams: int) -> Iterator[dict[str, Array]]:
+        """The tokens of so many streams of held-out text, step by step, again and again."""
+        assert self.held_out is not None
+        columns = self.held_out[:streams].T
+        return ({TOKEN: np.ascontiguousarray(column)} for column in cycle(columns))
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ def _export(source: Source, out: Path, target: Target, precision: str, steps: in
             reference = EagerEngine(graph.source, graph.spec)
             names[graph.spec.name] = f"{graph.spec.name}{target.suffix}"
             weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
-            golden[graph.spec.name], vectors = _golden(reference, graph)
+            golden[graph.spec.name], vectors = _golden(reference, graph, source)
             files = {names[graph.spec.name]: artifact.data, **artifact.files, **graph.files(), **vectors}
             for name, content in files.items():
                 (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
@@ -199,7 +207,8 @@ def _one_thread() -> Iterator[None]:
 def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
     """Raise ParityError unless `artifact` behaves like `reference`, and predicts held-out text as well."""
     tolerance = TOLERANCES[precision]
-    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps)
+    inputs = None if source.held_out is None else source.inputs
+    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps, inputs=inputs)
     if precision == "fp32" or source.held_out is None:
         return parity
     ids = source.held_out[:, : steps + 1]
@@ -214,9 +223,10 @@ def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, pre
     return parity
 
 
-def _golden(reference: Engine, graph: Graph) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _golden(reference: Engine, graph: Graph, source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
     initial = {name: from_npy(data, name) for name, data in graph.files().items()}
-    about, arrays = record(reference, graph.spec, initial)
+    inputs = None if source.held_out is None else source.inputs
+    about, arrays = record(reference, graph.spec, initial, inputs)
     return about, {name: to_npy(array) for name, array in arrays.items()}
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,18 @@ from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
-from edgernn.runtime.parity import OTHER_AXIS, TOLERANCES, Parity, Step, chain, example, measure, worst
+from edgernn.runtime.parity import (
+    OTHER_AXIS,
+    TOLERANCES,
+    Inputs,
+    Parity,
+    Step,
+    chain,
+    example,
+    measure,
+    random_inputs,
+    worst,
+)
 
 __all__ = ["record", "replay", "verify"]
 
@@ -31,23 +43,28 @@ _BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
 
 
 def record(
-    source: Engine, spec: GraphSpec, initial: Mapping[str, Array], other: int = OTHER_AXIS
+    source: Engine,
+    spec: GraphSpec,
+    initial: Mapping[str, Array],
+    inputs: Inputs | None = None,
+    other: int = OTHER_AXIS,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Let `source` take random steps: what the manifest says of them, and the arrays by file name.
+    """Let `source` take some steps: what the manifest says of them, and the arrays by file name.
 
-    initial: tensors of the bundle's files, for states that start from one. other: as for `example`.
+    initial: tensors of the bundle's files, for states that start from one. inputs: as for `compare`. other: as for
+    `example`.
     """
     random = np.random.default_rng(0)
-    inputs = {tensor.name: tensor for tensor in spec.inputs}
     held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, other)
-    one = example(inputs, 1, random, other)
-    steps = max(1, min(_STEPS, _BYTES // max(1, _size(one))))
-    given = [{**held, **example(inputs, 1, random, other)} for _ in range(steps)]
+    endless = iter(random_inputs(spec, 1, random, other) if inputs is None else inputs(1))
+    first = next(endless)
+    steps = max(1, min(_STEPS, _BYTES // max(1, _size(first))))
+    given = [{**held, **one} for one in (first, *islice(endless, steps - 1))]
     taken = list(chain(source, spec, given, _begin(spec, initial, held)))
     count = max(1, _BYTES // max(1, _size(taken[0].outputs)))
     chosen = sorted({steps, *(1 << power for power in range(min(count - 1, (steps - 1).bit_length())))})
     arrays = {f"conditions.{name}": array for name, array in held.items()}
-    arrays |= {f"inputs.{name}": np.stack([step[name] for step in given]) for name in inputs}
+    arrays |= {f"inputs.{t.name}": np.stack([step[t.name] for step in given]) for t in spec.inputs}
     arrays |= {f"outputs.{t.name}": np.stack([taken[n - 1].outputs[t.name] for n in chosen]) for t in spec.outputs}
     arrays |= {f"states.{state.name}": taken[-1].states[state.input] for state in spec.states}
     return {"steps": steps, "chosen": chosen}, {f"golden/{spec.name}/{name}.npy": a for name, a in arrays.items()}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,24 @@ from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 from edgernn.errors import ParityError
 from edgernn.runtime.engine import Engine
 
-__all__ = ["STEPS", "TOLERANCES", "Loss", "Parity", "Tolerance", "chain", "compare", "example", "measure", "worst"]
+__all__ = [
+    "OTHER_AXIS",
+    "STEPS",
+    "TOLERANCES",
+    "Inputs",
+    "Loss",
+    "Parity",
+    "Step",
+    "Tolerance",
+    "chain",
+    "compare",
+    "example",
+    "measure",
+    "random_inputs",
+    "worst",
+]
+
+Inputs = Callable[[int], Iterable[Mapping[str, Array]]]  # of each step, without end, for so many streams
 
 STEPS = 1024
 BATCHES = (1, 4)  # streams driven together: alone, and in company
@@ -109,10 +127,18 @@ class Step:
 
 
 def compare(
-    source: Engine, artifact: Engine, spec: GraphSpec, *, tolerance: Tolerance, steps: int = STEPS, seed: int = 0
+    source: Engine,
+    artifact: Engine,
+    spec: GraphSpec,
+    *,
+    tolerance: Tolerance,
+    steps: int = STEPS,
+    seed: int = 0,
+    inputs: Inputs | None = None,
 ) -> Parity:
-    """Drive both with the same random inputs, alone and four streams at once, each on its own state.
+    """Drive both with the same inputs, alone and four streams at once, each on its own state.
 
+    inputs: those of each step for so many streams, endless; random ones if None.
     Raises ParityError, naming step, tensor and size, at the first difference beyond `tolerance`.
     """
     parities = []
@@ -120,10 +146,19 @@ def compare(
         random = np.random.default_rng((seed, batch))
         held = example({tensor.name: tensor for tensor in spec.conditions}, batch, random)
         states = example({state.input: state for state in spec.states}, batch, random)
-        inputs = {tensor.name: tensor for tensor in spec.inputs}
-        given = ({**held, **example(inputs, batch, random)} for _ in range(steps))
+        each = random_inputs(spec, batch, random) if inputs is None else inputs(batch)
+        given = ({**held, **one} for one in islice(each, steps))
         parities.append(measure(chain(source, spec, given, states), states, artifact, spec, tolerance))
     return worst(parities)
+
+
+def random_inputs(
+    spec: GraphSpec, batch: int, random: np.random.Generator, other: int = OTHER_AXIS
+) -> Iterator[dict[str, Array]]:
+    """Random inputs of one step after the other, without end."""
+    tensors = {tensor.name: tensor for tensor in spec.inputs}
+    while True:
+        yield example(tensors, batch, random, other)
 
 
 def chain(
