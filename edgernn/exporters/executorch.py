@@ -46,7 +46,20 @@ def _lower(module: torch.nn.Module, spec: GraphSpec, tensors: tuple[torch.Tensor
         quantised, weights = _quantise(program.module(), tensors)
         program = torch.export.export(quantised, tensors, dynamic_shapes=_shapes(spec))
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    return Artifact(bytes(lowered.to_executorch().buffer), weights)
+    data = bytes(lowered.to_executorch().buffer)
+    _check_batch(data, spec)
+    return Artifact(data, weights)
+
+
+def _check_batch(data: bytes, spec: GraphSpec) -> None:
+    """Some operators, one-dimensional convolutions among them, lose the batch while they are lowered."""
+    from executorch.runtime import Runtime
+
+    about = Runtime.get().load_program(data).load_method("forward").metadata
+    for place, (name, tensor) in enumerate(spec.feeds.items()):
+        axis = tensor.batch_axis
+        if axis is not None and about.input_tensor_meta(place).sizes()[axis] != LARGEST_BATCH:
+            raise ExportError(f"its lowering froze the batch of {name}: declare one stream, or choose onnx or ort")
 
 
 def _shapes(spec: GraphSpec) -> _Axes:

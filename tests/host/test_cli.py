@@ -16,7 +16,7 @@ from edgernn.models import LanguageConfig
 from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
-COMMANDS = ["train language", "evaluate", "export", "verify", "run", "inspect", "plot", "demo"]
+COMMANDS = ["train language", "evaluate", "export", "adopt", "verify", "run", "inspect", "plot", "demo"]
 
 
 @pytest.fixture(scope="module")

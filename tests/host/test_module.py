@@ -1,5 +1,7 @@
 """Modules that are not ours, through the same gate."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -35,9 +37,10 @@ DENOISER = GraphSpec(
 )
 
 
-@pytest.mark.parametrize(
-    ("target", "precision"), [(name, each) for name, target in TARGETS.items() for each in target.precisions]
-)
+EVERYWHERE = [(name, each) for name, target in TARGETS.items() for each in target.precisions]
+
+
+@pytest.mark.parametrize(("target", "precision"), [pair for pair in EVERYWHERE if pair[0] != "executorch"])
 def test_a_convolution_with_a_cache_and_a_gru(tmp_path, target, precision):
     torch.manual_seed(0)
     module = Denoiser()
@@ -51,6 +54,27 @@ def test_a_convolution_with_a_cache_and_a_gru(tmp_path, target, precision):
         with torch.no_grad():
             clean, cache, h = module(frame, cache, h)
         outputs, state = model.step({"frame": frame.numpy()}, state)
+        np.testing.assert_allclose(outputs["clean"], clean, atol=1e-5 if precision == "fp32" else 0.2)
+
+
+def alone(tensors):
+    return tuple(replace(t, axes=tuple(1 if axis == BATCH else axis for axis in t.axes)) for t in tensors)
+
+
+@pytest.mark.parametrize("precision", TARGETS["executorch"].precisions)
+def test_executorch_takes_one_stream_where_it_loses_the_batch(tmp_path, precision):
+    torch.manual_seed(0)
+    module = Denoiser()
+    with pytest.raises(ExportError, match=r"froze the batch of .*: declare one stream, or choose onnx"):
+        export_module(module, DENOISER, out=tmp_path / "b", target="executorch", precision=precision)
+    single = replace(DENOISER, **{kind: alone(getattr(DENOISER, kind)) for kind in ("inputs", "outputs", "states")})
+    export_module(module, single, out=tmp_path / "b", target="executorch", precision=precision, steps=64)
+    stream = Model.load(tmp_path / "b", ENGINES["executorch"]).stream()
+    cache, h = torch.zeros(1, 6, 2), torch.zeros(1, 16)
+    for frame in torch.randn(20, 1, 6):
+        with torch.no_grad():
+            clean, cache, h = module(frame, cache, h)
+        outputs = stream.step({"frame": frame.numpy()})
         np.testing.assert_allclose(outputs["clean"], clean, atol=1e-5 if precision == "fp32" else 0.2)
 
 

@@ -81,5 +81,5 @@ def test_two_processes_resume_exactly(corpus, tmp_path):
 
 def test_lanes_that_cannot_be_split_are_named():
     assert [Ranks(rank, 2).share(6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
-    with pytest.raises(ConfigError, match="--lanes 5 cannot be split evenly between 2 processes"):
+    with pytest.raises(ConfigError, match="5 lanes cannot be split evenly between 2 processes"):
         Ranks(0, 2).share(5)
