@@ -114,7 +114,8 @@ def train(folder: Path) -> None:
     text.write_text("".join(random.choice(ALPHABET, 1_000_000)))
     model = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
     limits = {"lanes": LANES, "chunk": CHUNK, "steps": 10_000, "evaluations": 1}
-    events = Trainer.begin([str(text)], folder / "run", model=model, training=limits).fit()
+    same = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
+    events = Trainer.begin([str(text)], folder / "run", model=model, training={**limits, **same}).fit()
     next(events)
     bare = Bare(len(ALPHABET) + 1)
     tokens = torch.from_numpy(random.integers(0, len(ALPHABET), (CHUNK + 1, LANES)))
