@@ -71,6 +71,10 @@ def _describe(values: dict[str, Any]) -> str:
         f"opset       {values['opset'] or '-'}   IR version {values['ir_version'] or '-'}",
         f"quantised   {'yes' if values['quantised'] else 'no'}",
     ]
+    for weights in values.get("weights", {}).values():
+        lines += [
+            f"  {w['name']} {w['shape']}: {w['bits']} bits, scales: {w['scales']}; {w['arithmetic']}" for w in weights
+        ]
     return "\n".join(lines)
 
 
