@@ -67,6 +67,7 @@ def _describe(values: dict[str, Any]) -> str:
     lines += [
         f"parameters  {values['parameters'] or 0:,}",
         f"bytes       {values['bytes']:,}",
+        f"floor       {values['floor_us']:g} µs a step: reading the weights once on this machine, one thread",
         f"operators   {', '.join(f'{name} {count}' for name, count in operators)}",
         f"opset       {values['opset'] or '-'}   IR version {values['ir_version'] or '-'}",
         f"quantised   {'yes' if values['quantised'] else 'no'}",
@@ -75,7 +76,14 @@ def _describe(values: dict[str, Any]) -> str:
         lines += [
             f"  {w['name']} {w['shape']}: {w['bits']} bits, scales: {w['scales']}; {w['arithmetic']}" for w in weights
         ]
+    if values["multiply_accumulates"]:
+        lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
+    largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]
+    lines += [f"  {t['name']}: {t['dtype']}{t['shape']}, {t['bytes']:,} bytes" for t in largest if t["bytes"] > _SMALL]
     return "\n".join(lines)
+
+
+_SHOWN, _SMALL = 12, 256  # tensors, and the bytes of those that are not worth a line
 
 
 def _tensor(tensor: dict[str, Any]) -> str:

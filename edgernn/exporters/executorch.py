@@ -132,11 +132,13 @@ def _as_linear(program: fx.GraphModule) -> dict[str, str]:
 
 
 def _inspect(data: bytes) -> GraphReport:
-    from executorch.exir._serialize._program import deserialize_pte_binary
-
     try:
-        with silent():
+        with quiet(), silent():
+            from executorch.exir._serialize._program import deserialize_pte_binary
+
             program = deserialize_pte_binary(data).program
+    except ImportError:
+        raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
         raise EngineError(f"this is not an ExecuTorch file: {str(error)[:200]}") from None
     (plan,) = program.execution_plan

@@ -15,7 +15,8 @@ from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.quantise import PRECISIONS, quantise
-from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, quiet, reason
+from edgernn.exporters.rewrite import attribute
+from edgernn.exporters.target import Artifact, GraphReport, Positional, StoredTensor, Target, quiet, reason
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.parity import example
@@ -66,6 +67,8 @@ def _inspect(data: bytes) -> GraphReport:
         ir_version=model.ir_version,
         quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
         contract=_contract(model),
+        tensors=tuple(map(_stored, model.graph.initializer)),
+        multiply_accumulates=_multiply_accumulates(model),
     )
 
 
@@ -78,6 +81,24 @@ _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.IN
 def is_quantised(shape: Sequence[int], kind: int) -> bool:
     """Whether a constant of this shape and ONNX type is a weight matrix in integers."""
     return kind in _QUANTISED and len(shape) > 1
+
+
+def _stored(tensor: onnx.TensorProto) -> StoredTensor:
+    kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
+    elements = math.prod(tensor.dims)
+    bits = 4 if kind in ("int4", "uint4") else 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+    return StoredTensor(tensor.name, kind, tuple(tensor.dims), (elements * bits + 7) // 8)
+
+
+def _multiply_accumulates(model: onnx.ModelProto) -> int:
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    total = 0
+    for node in model.graph.node:
+        if node.op_type == "MatMulNBits":
+            total += attribute(node, "K", 0) * attribute(node, "N", 0)
+        elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat"):
+            total += sizes.get(node.input[1], 0)
+    return total
 
 
 def _contract(model: onnx.ModelProto) -> GraphSpec | None:

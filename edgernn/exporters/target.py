@@ -17,7 +17,7 @@ from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.engine import first_line
 
-__all__ = ["Artifact", "GraphReport", "Positional", "Target", "Weight", "quiet", "reason"]
+__all__ = ["Artifact", "GraphReport", "Positional", "StoredTensor", "Target", "Weight", "quiet", "reason"]
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,23 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class StoredTensor:
+    """A constant in a graph file. bytes: its elements."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    bytes: int
+
+
+@dataclass(frozen=True)
 class GraphReport:
     """What is in a graph file.
 
     parameters: elements of its constant tensors, or None where they are packed away. operators: how often each occurs.
     opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: what the file
-    itself says of how it is driven.
+    itself says of how it is driven. tensors: its constants. multiply_accumulates: of products with constant matrices in
+    a step of one stream, or None where they are packed away.
     """
 
     parameters: int | None
@@ -62,6 +73,8 @@ class GraphReport:
     ir_version: int | None = None
     quantised: bool = False
     contract: GraphSpec | None = None
+    tensors: tuple[StoredTensor, ...] = ()
+    multiply_accumulates: int | None = None
 
 
 @dataclass(frozen=True)

@@ -112,6 +112,11 @@ def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
     report = inspect_onnx(path)
     assert report["contract"] == {"graphs": [spec.to_json()]}
     assert (report["opset"], report["quantised"], report["bytes"]) == (OPSET, False, path.stat().st_size)
+    products = [p for n, p in source.network.named_parameters() if p.ndim == 2 and n != "embedding.weight"]
+    assert report["multiply_accumulates"] == sum(p.numel() for p in products)
+    floats = sum(t["bytes"] for t in report["tensors"] if t["dtype"] == "float")
+    assert floats == 4 * sum(p.numel() for p in source.network.parameters())
+    assert 0 < report["floor_us"] < 1e5
     assert {"MatMul", "Sigmoid", "Tanh"} <= report["operators"].keys()
     assert "LSTM" not in report["operators"]
 
