@@ -182,6 +182,19 @@ class StateSpec(TensorSpec):
         _check_name(self.input, f"the input of state {self.name}")
         _check_name(self.output, f"the output of state {self.name}")
 
+    def first(self, sizes: Mapping[str, int], files: Mapping[str, Array]) -> Array:
+        """The value before the first step, where no other graph makes it: a new array.
+
+        files: the tensors of the bundle by file name. Raises ContractError for one that does not fit.
+        """
+        shape = self.shape(sizes)
+        if not isinstance(self.initial, FromFile):
+            return np.zeros(shape, self.numpy_dtype)
+        try:
+            return np.array(np.broadcast_to(files[self.initial.file], shape), self.numpy_dtype)
+        except ValueError as error:
+            raise ContractError(f"{self.initial.file} does not fit state {self.name}: {error}") from None
+
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         pair = {"input": self.input, "output": self.output}

@@ -17,7 +17,7 @@ import torch
 import edgernn
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import Array, Contract
+from edgernn.contract import Contract
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import CheckFailedError, ConfigError, ParityError
 from edgernn.exporters.check import check_graph
@@ -30,7 +30,7 @@ from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import record, replay
-from edgernn.runtime.parity import STEPS, TOLERANCES, Loss, Parity, compare, worst
+from edgernn.runtime.parity import STEPS, TOLERANCES, Inputs, Loss, Parity, compare, worst
 from edgernn.runtime.stream import TOKEN
 from edgernn.tokenizer import Ids, Tokenizer
 from edgernn.training import Run
@@ -65,11 +65,13 @@ class Source:
         starts = (lane * len(tokens) // _LANES for lane in range(_LANES))
         return cls(run.network(), run.tokenizer, about, np.stack([tokens.read(start, STEPS + 1) for start in starts]))
 
-    def inputs(self, streams: int) -> Iterator[dict[str, Array]]:
-        """The tokens of so many streams of held-out text, step by step, again and again."""
-        assert self.held_out is not None
-        columns = self.held_out[:streams].T
-        return ({TOKEN: np.ascontiguousarray(column)} for column in cycle(columns))
+    @property
+    def inputs(self) -> Inputs | None:
+        """The tokens of so many streams of held-out text, step by step, again and again; None without text."""
+        held_out = self.held_out
+        if held_out is None:
+            return None
+        return lambda streams: ({TOKEN: np.ascontiguousarray(ids)} for ids in cycle(held_out[:streams].T))
 
 
 @dataclass(frozen=True)
@@ -207,8 +209,7 @@ def _one_thread() -> Iterator[None]:
 def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
     """Raise ParityError unless `artifact` behaves like `reference`, and predicts held-out text as well."""
     tolerance = TOLERANCES[precision]
-    inputs = None if source.held_out is None else source.inputs
-    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps, inputs=inputs)
+    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps, inputs=source.inputs)
     if precision == "fp32" or source.held_out is None:
         return parity
     ids = source.held_out[:, : steps + 1]
@@ -225,8 +226,7 @@ def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, pre
 
 def _golden(reference: Engine, graph: Graph, source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
     initial = {name: from_npy(data, name) for name, data in graph.files().items()}
-    inputs = None if source.held_out is None else source.inputs
-    about, arrays = record(reference, graph.spec, initial, inputs)
+    about, arrays = record(reference, graph.spec, initial, source.inputs)
     return about, {name: to_npy(array) for name, array in arrays.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgernn.arrays import from_npy
-from edgernn.contract import BATCH, FromFile
+from edgernn.contract import BATCH
 from edgernn.models import Graph
 from edgernn.runtime import Engine
 from edgernn.runtime.parity import chain
@@ -18,13 +18,8 @@ __all__ = ["text_loss"]
 def text_loss(engine: Engine, graph: Graph, ids: Ids) -> float:
     """Mean nats per token of a graph from token to logits; ids (streams, steps + 1) are read side by side."""
     spec, streams = graph.spec, len(ids)
-    states = {}
-    for state in spec.states:
-        shape = state.shape({BATCH: streams})
-        first = np.zeros((), state.numpy_dtype)
-        if isinstance(state.initial, FromFile):
-            first = from_npy(graph.files()[state.initial.file], state.initial.file)
-        states[state.input] = np.broadcast_to(first, shape).copy()
+    files = {name: from_npy(data, name) for name, data in graph.files().items()}
+    states = {state.input: state.first({BATCH: streams}, files) for state in spec.states}
     nats = 0.0
     given = ({TOKEN: np.ascontiguousarray(column)} for column in ids.T[:-1])
     for step, targets in zip(chain(engine, spec, given, states), ids.T[1:], strict=True):

@@ -41,7 +41,8 @@ def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: str) -> tuple[W
     """
     if precision not in PRECISIONS:
         return ()
-    before = [tensor.name for tensor in model.graph.initializer if _is_weight(tensor.dims, tensor.data_type)]
+    single = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
+    before = [tensor.name for tensor in single if _is_matrix(tensor.dims)]
     weights = PRECISIONS[precision](Rewriter(model), spec).run()
     changed = {weight.name for weight in weights}
     after = {tensor.name for tensor in model.graph.initializer}
@@ -51,8 +52,8 @@ def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: str) -> tuple[W
     return weights
 
 
-def _is_weight(shape: Sequence[int], kind: int) -> bool:
-    return kind == onnx.TensorProto.FLOAT and sum(size > 1 for size in shape) > 1
+def _is_matrix(shape: Sequence[int]) -> bool:
+    return sum(size > 1 for size in shape) > 1
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class _Quantiser(ABC):
         """Rewrite the graph."""
         replaced: set[int] = set()
         for node in self._graph.nodes:
-            product = self._product(node)
             if id(node) in replaced:
                 continue
+            product = self._product(node)
             if product is not None:
                 self._multiply(product)
                 replaced.update(map(id, product.nodes))
@@ -118,8 +119,7 @@ class _Quantiser(ABC):
     def _matrix(self, name: str) -> Array | None:
         """The constant `name`, if it is a weight matrix."""
         array = self._graph.constants.get(name)
-        weight = array is not None and array.dtype == np.float32 and sum(size > 1 for size in array.shape) > 1
-        return array if weight else None
+        return array if array is not None and array.dtype == np.float32 and _is_matrix(array.shape) else None
 
     def _is_lookup(self, node: onnx.NodeProto) -> bool:
         if node.op_type != "Gather" or attribute(node, "axis", 0) != 0:

@@ -20,7 +20,7 @@ import numpy as np
 from edgernn import records
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
-from edgernn.contract import BATCH, Array, FromFile, GraphSpec, StateSpec
+from edgernn.contract import BATCH, Array, FromFile, GraphSpec
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
 from edgernn.runtime.parity import (
@@ -94,11 +94,12 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     if any(len(array) != steps for array in inputs.values()) or any(len(a) != len(chosen) for a in outputs.values()):
         raise FormatError(f"the golden vectors of {spec.name} are not of {steps} steps, {len(chosen)} of them chosen")
 
+    rows = {number: row for row, number in enumerate(chosen)}
+
     def taken() -> Iterator[Step]:
         for number in range(1, steps + 1):
             given = {**held, **{name: array[number - 1] for name, array in inputs.items()}}
-            row = chosen.index(number) if number in chosen else None
-            known = {} if row is None else {name: array[row] for name, array in outputs.items()}
+            known = {name: array[rows[number]] for name, array in outputs.items()} if number in rows else {}
             yield Step(given, known, last)
 
     initial = {file: from_npy(files[file], file) for file in _files(spec)}
@@ -145,17 +146,7 @@ def _begin(spec: GraphSpec, initial: Mapping[str, Array], held: Mapping[str, Arr
     tensors = {tensor.name: tensor for tensor in spec.conditions}
     for name, array in held.items():
         tensors[name].check(array, sizes)
-    return {state.input: _first(state, initial, sizes) for state in spec.states}
-
-
-def _first(state: StateSpec, initial: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
-    shape = state.shape(sizes)
-    if not isinstance(state.initial, FromFile):
-        return np.zeros(shape, state.numpy_dtype)
-    try:
-        return np.array(np.broadcast_to(initial[state.initial.file], shape), state.numpy_dtype)
-    except ValueError as error:
-        raise FormatError(f"{state.initial.file} does not fit state {state.name}: {error}") from None
+    return {state.input: state.first(sizes, initial) for state in spec.states}
 
 
 def _files(spec: GraphSpec) -> list[str]:

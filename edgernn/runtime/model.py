@@ -133,13 +133,10 @@ class Model:
     def _initial(self, spec: StateSpec, values: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
         if spec.name in values:
             return values[spec.name]
-        shape = spec.shape(sizes)
-        if not isinstance(spec.initial, FromFile):
-            return np.zeros(shape, spec.numpy_dtype)
         try:
-            return np.broadcast_to(self._tensors[spec.initial.file], shape).copy()
-        except ValueError as error:
-            raise BundleError(f"{spec.initial.file} does not fit state {spec.name}: {error}") from None
+            return spec.first(sizes, self._tensors)
+        except ContractError as error:
+            raise BundleError(str(error)) from None
 
 
 def _sources(spec: GraphSpec) -> dict[str, FromGraph]:

@@ -5,8 +5,8 @@ tokenizer.json
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
 metrics.jsonl            a line for each evaluation
-    train.tokens             the corpus, encoded once: what is trained on,
-    held-out.tokens          and what was held out
+train.tokens             the corpus, encoded once: what is trained on,
+held-out.tokens          and what was held out
 """
 
 from __future__ import annotations
