@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def from_npy(data: bytes, name: str) -> npt.NDArray[Any]:
         if np.lib.format.read_magic(file) != (1, 0):
             raise FormatError(f"{name} is a .npy file of another version than 1.0")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError, OverflowError) as error:
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         raise FormatError(f"{name} is not a .npy file: {str(error)[:200]}") from None
     start = file.tell()
     if dtype.kind not in "biuf" or fortran or any(size < 0 for size in shape):

@@ -3,7 +3,7 @@
     python export/build.py                       every recipe, into build/
     python export/build.py python-chars --out X  one of them, into X/
 
-A recipe that fails does not hide the others; the exit status is 1 if any failed.
+A recipe or bundle that fails does not hide the others; the exit status is 1 if any failed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Column, Table
+
+from edgernn.cli.train import fit
 from edgernn.errors import ConfigError, EdgeRNNError
 from edgernn.exporters import Exported, Source, export, verify
-from edgernn.training import Evaluated, Trainer
+from edgernn.training import Trainer
 
 RECIPES = Path(__file__).parent / "recipes"
 _REQUIRED = {"task", "corpus", "bundles"}
@@ -60,22 +65,46 @@ class Recipe:
             values["bundles"],
         )
 
-    def build(self, out: Path) -> Iterator[Exported]:
-        """Train the model, then export and verify each bundle."""
+    def build(self, out: Path) -> Iterator[Row]:
+        """Train the model, then export and verify each bundle; one that fails does not hide the others."""
         run = out / "runs" / self.name
         trainer = Trainer.begin(
             [self.corpus], run, self.held_out, model=self.model, training=self.training, overwrite=True
         )
-        for event in trainer.fit():
-            if isinstance(event, Evaluated):
-                say(f"{self.name}: {event.progress:4.0%}, {event.score.nats_per_char:.4f} nats per character")
+        say(f"{self.name}: training {trainer.parameters:,} parameters -> {run}")
+        score = fit(trainer)
+        say(f"{self.name}: {score.nats_per_char:.4f} nats per character after {trainer.seconds:.0f} s")
         source = Source.load(run)
         for bundle in self.bundles:
             target, precision = bundle["target"], bundle["precision"]
             path = out / "bundles" / f"{self.name}-{target}-{precision}"
-            exported = export(source, path, target=target, precision=precision, overwrite=True)
-            verify(exported.path, source)
-            yield exported
+            say(f"{self.name}: exporting {target} {precision} -> {path}")
+            try:
+                exported = export(source, path, target=target, precision=precision, overwrite=True)
+                verify(exported.path, source)
+            except (EdgeRNNError, OSError) as error:
+                yield Row(path.name, failure=str(error))
+            else:
+                yield Row(path.name, exported)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one bundle: what was exported, or why it was not."""
+
+    name: str
+    exported: Exported | None = None
+    failure: str = ""
+
+    def cells(self) -> tuple[str, ...]:
+        """As the summary shows it."""
+        if self.exported is None:
+            return (self.name, "FAILED", "", "", "", "")
+        parity = self.exported.parity
+        loss = "" if parity.loss is None else f"{parity.loss.artifact - parity.loss.source:+.4f}"
+        size = f"{self.exported.bytes:,}"
+        seconds = f"{self.exported.seconds:.1f}"
+        return (self.name, "verified", size, f"{parity.max_abs_diff_outputs:.1e}", loss, seconds)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -85,21 +114,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("build"), help="where runs/ and bundles/ go")
     options = parser.parse_args(arguments)
     paths = [_path(name) for name in options.recipes] or sorted(RECIPES.glob("*.toml"))
-    rows: list[str] = []
-    failed = 0
+    rows: list[Row] = []
     for path in paths:
         try:
-            rows.extend(map(_row, Recipe.read(path).build(options.out)))
+            rows.extend(Recipe.read(path).build(options.out))
         except (EdgeRNNError, OSError) as error:
-            failed += 1
-            say(f"{path.stem}: {error}")
-            rows.append(f"{path.stem}  FAILED")
-    print("\n".join(rows))
-    return 1 if failed else 0
+            rows.append(Row(path.stem, failure=str(error)))
+    show(rows)
+    return 1 if any(row.failure for row in rows) else 0
 
 
-def _row(built: Exported) -> str:
-    return f"{built.path}  {built.bytes:,} bytes  outputs within {built.parity.max_abs_diff_outputs:.1e}"
+def show(rows: list[Row]) -> None:
+    """Print the summary, and the reason of each failure."""
+    table = Table(Column("bundle", no_wrap=True), "", "bytes", "within", "loss", "seconds", box=SIMPLE_HEAD)
+    for column in table.columns[2:]:
+        column.justify = "right"
+    for row in rows:
+        table.add_row(*row.cells())
+    Console().print(table)
+    for row in rows:
+        if row.failure:
+            say(f"{row.name}: {row.failure}")
 
 
 def say(text: str) -> None:

@@ -22,6 +22,13 @@ def export(
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     to: Annotated[str, typer.Option(help="Target: onnx, ort, torchscript or executorch.")] = "onnx",
     precision: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, int8 or int4.")] = "fp32",
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Leave the matrices with such names in single precision; it repeats.")
+    ] = None,
+    block: Annotated[int, typer.Option(help="At int4: how many inputs share a scale, 16 to 128.")] = 32,
+    reduce_range: Annotated[
+        bool, typer.Option("--reduce-range", help="At int8: weights of 7 bits, for x86 processors without VNNI.")
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -30,13 +37,14 @@ def export(
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
     with needs("export"):
-        from edgernn.exporters import TARGETS, Source
+        from edgernn.exporters import TARGETS, Precision, Source
         from edgernn.exporters import export as write
 
+    rounding = Precision(precision, tuple(keep or ()), block, reduce_range)
     source = Source.load(run)
     if to in TARGETS and TARGETS[to].legacy:
         note(TARGETS[to].legacy)
-    exported = write(source, out, target=to, precision=precision, overwrite=overwrite)
+    exported = write(source, out, target=to, precision=rounding, overwrite=overwrite)
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), text, as_json=json)
 

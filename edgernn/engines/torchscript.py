@@ -23,8 +23,10 @@ class TorchScriptEngine:
     target: ClassVar[str] = "torchscript"
 
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
-        from torch.jit.mobile import _load_for_lite_interpreter  # moves, and will go, with torch's versions
-
+        try:
+            from torch.jit.mobile import _load_for_lite_interpreter
+        except ImportError:
+            raise EngineError(f"torch {torch.__version__} runs TorchScript files no more: use an older one") from None
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", DeprecationWarning)

@@ -2,5 +2,6 @@
 
 from edgernn.exporters.export import TARGETS, Exported, Source, export, verify
 from edgernn.exporters.module import export_module
+from edgernn.exporters.precision import Precision
 
-__all__ = ["TARGETS", "Exported", "Source", "export", "export_module", "verify"]
+__all__ = ["TARGETS", "Exported", "Precision", "Source", "export", "export_module", "verify"]

@@ -12,7 +12,9 @@ from torch import fx
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
-from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, quiet, reason
+from edgernn.exporters.precision import Precision
+from edgernn.exporters.rounding import round_channels
+from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, is_matrix, quiet, reason, title
 from edgernn.models import Graph
 from edgernn.runtime.parity import example
 
@@ -22,13 +24,13 @@ _LARGEST_AXIS = 1024  # of named axes other than the batch
 _Axes = tuple[dict[int, Any], ...]
 
 
-def _write(graph: Graph, precision: str) -> Artifact:
+def _write(graph: Graph, precision: Precision) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
         with quiet(), silent():
-            return _lower(graph.module, spec, tensors, precision)
+            return _lower(graph.module, spec, tensors, precision.name)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
@@ -83,22 +85,46 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
     )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+    lookups = _round_lookups(program)
     names = _as_linear(program)
-    matrices = [(name, tensor) for name, tensor in program.named_parameters() if tensor.ndim > 1]
+    matrices = [(name, tensor) for name, tensor in program.named_parameters() if is_matrix(tensor.shape)]
     quantizer = XNNPACKQuantizer()
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
     prepared = prepare_pt2e(program, quantizer)
     prepared(*tensors)
     converted = convert_pt2e(prepared)
-    left = {
-        tensor.data_ptr() for tensor in (*converted.parameters(), *converted.buffers()) if tensor.is_floating_point()
-    }
-    weights = []
+    _forget_unused(converted)
+    left = {name for name, _ in converted.named_parameters()}
+    weights = list(lookups)
     for name, tensor in matrices:
-        rounded = tensor.data_ptr() not in left
-        scheme = (8, "each output", "int8, rounded row by row") if rounded else (32, "none", "fp32")
-        weights.append(Weight(names.get(name, name), tuple(tensor.shape), *scheme))
+        scheme = (32, "none", "fp32") if name in left else (8, "each output", "int8, rounded row by row")
+        weights.append(Weight(title(names.get(name, name)), tuple(tensor.shape), *scheme))
     return converted, tuple(weights)
+
+
+def _round_lookups(program: fx.GraphModule) -> list[Weight]:
+    """Take rows of embeddings from tables of bytes, each column with a scale."""
+    weights: list[Weight] = []
+    for node in list(program.graph.nodes):
+        if node.target is not torch.ops.aten.embedding.default or node.args[0].op != "get_attr":
+            continue
+        name, table = node.args[0].target, program.get_parameter(node.args[0].target).detach()
+        levels, scales = map(torch.from_numpy, round_channels(table.numpy()))
+        call = program.graph.call_function
+        with program.graph.inserting_before(node):
+            stored = _buffer(program, f"levels_{len(weights)}", levels)
+            rows = call(torch.ops.aten.embedding.default, (stored, node.args[1]))
+            wide = call(torch.ops.aten.to.dtype, (rows, torch.float32))
+            scaled = call(torch.ops.aten.mul.Tensor, (wide, _buffer(program, f"scales_{len(weights)}", scales[0])))
+        node.replace_all_uses_with(scaled)
+        program.graph.erase_node(node)
+        weights.append(Weight(title(name), tuple(table.shape), 8, "each column", "fp32"))
+    return weights
+
+
+def _buffer(program: fx.GraphModule, name: str, tensor: torch.Tensor) -> fx.Node:
+    program.register_buffer(name, tensor)
+    return program.graph.get_attr(name)
 
 
 def _as_linear(program: fx.GraphModule) -> dict[str, str]:
@@ -123,12 +149,18 @@ def _as_linear(program: fx.GraphModule) -> dict[str, str]:
         linear.meta = dict(node.meta)
         node.replace_all_uses_with(linear)
         program.graph.erase_node(node)
+    _forget_unused(program)
+    return names
+
+
+def _forget_unused(program: fx.GraphModule) -> None:
     program.graph.eliminate_dead_code()
     program.recompile()
-    for name in set(names.values()):
-        owner, _, attribute = name.rpartition(".")
-        delattr(program.get_submodule(owner), attribute)
-    return names
+    used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(program.named_parameters()):
+        if name not in used:
+            owner, _, attribute = name.rpartition(".")
+            delattr(program.get_submodule(owner), attribute)
 
 
 def _inspect(data: bytes) -> GraphReport:

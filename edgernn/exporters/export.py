@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from fnmatch import fnmatchcase
 from importlib.metadata import version
 from itertools import cycle
 from pathlib import Path
@@ -19,16 +20,18 @@ from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import Contract
 from edgernn.engines import ENGINES, EagerEngine
-from edgernn.errors import CheckFailedError, ConfigError, ParityError
+from edgernn.errors import CheckFailedError, ConfigError, ExportError, MissingExtraError, ParityError
 from edgernn.exporters.check import check_graph
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.loss import text_loss
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
-from edgernn.exporters.target import Target
+from edgernn.exporters.precision import Precision
+from edgernn.exporters.target import Artifact, Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
+from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record, replay
 from edgernn.runtime.parity import STEPS, TOLERANCES, Inputs, Loss, Parity, compare, worst
 from edgernn.runtime.stream import TOKEN
@@ -104,7 +107,7 @@ def export(
     out: str | Path,
     *,
     target: str = "onnx",
-    precision: str = "fp32",
+    precision: str | Precision = "fp32",
     steps: int = STEPS,
     overwrite: bool = False,
 ) -> Exported:
@@ -112,11 +115,14 @@ def export(
 
     Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
     """
+    precision = Precision(precision) if isinstance(precision, str) else precision
     with _one_thread():
         return _export(source, Path(out), _target(target, precision), precision, steps, overwrite=overwrite)
 
 
-def _export(source: Source, out: Path, target: Target, precision: str, steps: int, *, overwrite: bool) -> Exported:
+def _export(
+    source: Source, out: Path, target: Target, precision: Precision, steps: int, *, overwrite: bool
+) -> Exported:
     begun = time.perf_counter()
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
@@ -124,7 +130,7 @@ def _export(source: Source, out: Path, target: Target, precision: str, steps: in
     with new_bundle(out, overwrite=overwrite) as writer:
         for graph in graphs:
             check_graph(graph)
-            artifact = target.write(graph, precision)
+            artifact = _write(target, graph, precision)
             reference = EagerEngine(graph.source, graph.spec)
             names[graph.spec.name] = f"{graph.spec.name}{target.suffix}"
             weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
@@ -134,28 +140,29 @@ def _export(source: Source, out: Path, target: Target, precision: str, steps: in
                 (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / name).write_bytes(content)
             engine = target.engine(artifact.data, graph.spec)
-            parities.append(_gate(reference, engine, graph, source, precision, steps))
-            replay(engine, graph.spec, golden[graph.spec.name], files, precision)
+            parities.append(_gate(reference, engine, graph, source, precision.name, steps))
+            replay(engine, graph.spec, golden[graph.spec.name], files, precision.name)
+        _check_kept(weights, precision)
         if source.tokenizer is not None:
             (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
         writer.finish(
             Manifest(
                 task=source.network.task,
                 target=target.name,
-                precision=precision,
+                precision=precision.name,
                 digest=weights_digest(source.network, contract),
                 contract=contract,
                 graphs=names,
                 provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
                 parity=worst(parities).to_json(),
-                weights=weights if precision != "fp32" else {},
+                weights=weights if precision.name != "fp32" else {},
                 golden=golden,
             )
         )
     return Exported(
         out,
         target.name,
-        precision,
+        precision.name,
         bytes=sum((out / file).stat().st_size for file in names.values()),
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
@@ -237,13 +244,41 @@ def _same_tokenizer(bundle: Bundle, source: Source) -> bool:
     return theirs.to_json() == source.tokenizer.to_json()
 
 
-def _target(name: str, precision: str) -> Target:
+def _write(target: Target, graph: Graph, precision: Precision) -> Artifact:
+    try:
+        return target.write(graph, precision)
+    except ExportError as error:
+        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph)]
+        advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it either"
+        raise ExportError(f"{error}; {advice}") from error
+
+
+def _takes(target: Target, graph: Graph) -> bool:
+    try:
+        target.write(graph, Precision())
+    except (ExportError, MissingExtraError):
+        return False
+    return True
+
+
+def _target(name: str, precision: Precision) -> Target:
     if name not in TARGETS:
         raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
     target = TARGETS[name]
-    if precision not in target.precisions:
-        raise ConfigError(f"--precision {precision}: {name} has {', '.join(target.precisions)}")
+    if precision.name not in target.precisions:
+        raise ConfigError(f"--precision {precision.name}: {name} has {', '.join(target.precisions)}")
+    for option in precision.changed:
+        if option not in target.options:
+            known = ", ".join(each.name for each in TARGETS.values() if option in each.options)
+            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice; {known} has")
     return target
+
+
+def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], precision: Precision) -> None:
+    names = [weight["name"] for graph in weights.values() for weight in graph]
+    for pattern in precision.keep:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ConfigError(f"--keep {pattern} matches none of the matrices: {few(names)}")
 
 
 def _parameters(network: Network) -> int:

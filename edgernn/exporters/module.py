@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from edgernn.contract import Contract, FromFile, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.exporters.export import Exported, Source, export
+from edgernn.exporters.precision import Precision
 from edgernn.models import Graph, Network
 from edgernn.runtime.parity import STEPS
 
@@ -23,7 +24,7 @@ def export_module(
     *,
     out: str | Path,
     target: str = "onnx",
-    precision: str = "fp32",
+    precision: str | Precision = "fp32",
     initial: Mapping[str, Tensor] | None = None,
     task: str = "module",
     steps: int = STEPS,

@@ -14,6 +14,7 @@ import torch
 from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
+from edgernn.exporters.precision import Precision
 from edgernn.exporters.quantise import PRECISIONS, quantise
 from edgernn.exporters.rewrite import attribute
 from edgernn.exporters.target import Artifact, GraphReport, Positional, StoredTensor, Target, quiet, reason
@@ -28,7 +29,7 @@ IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
 
-def _write(graph: Graph, precision: str) -> Artifact:
+def _write(graph: Graph, precision: Precision) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
@@ -72,7 +73,15 @@ def _inspect(data: bytes) -> GraphReport:
     )
 
 
-ONNX = Target("onnx", ".onnx", _write, OnnxEngine, _inspect, precisions=("fp32", *PRECISIONS))
+ONNX = Target(
+    "onnx",
+    ".onnx",
+    _write,
+    OnnxEngine,
+    _inspect,
+    precisions=("fp32", *PRECISIONS),
+    options=("keep", "block", "reduce_range"),
+)
 
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
 _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}

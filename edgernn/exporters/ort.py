@@ -17,6 +17,7 @@ import onnxruntime
 
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.onnx import ONNX, is_quantised
+from edgernn.exporters.precision import Precision
 from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine, first_line
@@ -24,7 +25,7 @@ from edgernn.runtime.engine import OrtEngine, first_line
 __all__ = ["ORT"]
 
 
-def _write(graph: Graph, precision: str) -> Artifact:
+def _write(graph: Graph, precision: Precision) -> Artifact:
     artifact = ONNX.write(graph, precision)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
@@ -93,4 +94,4 @@ def _name(text: bytes | None) -> str:
     return (text or b"").decode()
 
 
-ORT = Target("ort", ".ort", _write, OrtEngine, _inspect, precisions=("fp32", "int8", "int4"))
+ORT = Target("ort", ".ort", _write, OrtEngine, _inspect, precisions=("fp32", "int8", "int4"), options=ONNX.options)

@@ -3,7 +3,8 @@
 int8: each output channel of a matrix has a scale, and products are of integers. What is multiplied with a matrix is
       rounded to 8 bits too: within a bound where one is known beforehand (a state that the contract bounds, the rows of
       an embedding), else with a scale for each row, so that a stream never depends on its neighbours in a batch.
-int4: each 32 inputs of an output channel share a scale, the one of the smallest squared error.
+int4: blocks of inputs of an output channel, 32 unless asked otherwise, share a scale, the one of the smallest squared
+      error.
 fp16: weights are stored in half precision and multiplied in single.
 
 Embeddings are rounded like other weights. Constants with two axes or more that no product takes (those of convolutions,
@@ -12,9 +13,8 @@ say) are stored at 8 bits, at 16 for fp16, and used in single precision. Vectors
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,38 +22,34 @@ import onnx
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
+from edgernn.exporters.precision import Precision
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
-from edgernn.exporters.target import Weight
+from edgernn.exporters.rounding import STEPS, TINY, pack, round_blocks, round_channels
+from edgernn.exporters.target import Weight, is_matrix, title
 
 __all__ = ["PRECISIONS", "quantise"]
 
-BLOCK = 32
 _ZERO = 128  # the unsigned byte that stands for zero
-_STEPS = 127  # of 8 bits, on either side of zero
-_TINY = 1e-30  # the scale of what is all zeros
-_SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
+_SINGLE = 32  # bits
 
 
-def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: str) -> tuple[Weight, ...]:
+def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: Precision) -> tuple[Weight, ...]:
     """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
 
     Raises ExportError if one of them is still there in single precision.
     """
-    if precision not in PRECISIONS:
+    if precision.name not in PRECISIONS:
         return ()
     single = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
-    before = [tensor.name for tensor in single if _is_matrix(tensor.dims)]
-    weights = PRECISIONS[precision](Rewriter(model), spec).run()
-    changed = {weight.name for weight in weights}
+    matrices = {tensor.name for tensor in single if is_matrix(tensor.dims)}
+    quantiser = PRECISIONS[precision.name](Rewriter(model), spec, precision)
+    weights = quantiser.run()
+    changed = {weight.name for weight in weights if weight.bits < _SINGLE}
     after = {tensor.name for tensor in model.graph.initializer}
-    for name in before:
-        if name in after or name not in changed:
-            raise ExportError(f"graph {spec.name}: the weights {name} were not quantised to {precision}")
+    for name in sorted(matrices, key=title):
+        if not precision.keeps(title(name)) and (name in after or title(name) not in changed):
+            raise ExportError(f"graph {spec.name}: the weights {title(name)} were not quantised to {precision.name}")
     return weights
-
-
-def _is_matrix(shape: Sequence[int]) -> bool:
-    return sum(size > 1 for size in shape) > 1
 
 
 @dataclass(frozen=True)
@@ -71,9 +67,10 @@ class _Product:
 class _Quantiser(ABC):
     """Goes through a graph and replaces what takes constant matrices."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec) -> None:
+    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Precision) -> None:
         self._graph = graph
         self._spec = spec
+        self._precision = precision
         self._weights: list[Weight] = []
 
     def run(self) -> tuple[Weight, ...]:
@@ -91,6 +88,7 @@ class _Quantiser(ABC):
             else:
                 self._graph.keep(node)
                 for name in node.input:
+                    self._note_kept(name)
                     self._store(name)
         self._graph.finish()
         return tuple(dict.fromkeys(self._weights))
@@ -108,18 +106,27 @@ class _Quantiser(ABC):
         array = self._matrix(name)
         if array is None:
             return
-        scales, rounded = _round(array.reshape(len(array), -1).T)
-        stored = self._graph.constant(rounded.T.reshape(array.shape), f"{name}.int8")
-        self._graph.expand(name, "DequantizeLinear", [stored, self._graph.constant(scales, f"{name}.scales")], axis=0)
+        levels, scales = round_channels(array, axis=0)
+        stored = self._graph.constant(levels, f"{name}.int8")
+        steps = self._graph.constant(scales.ravel(), f"{name}.scales")
+        self._graph.expand(name, "DequantizeLinear", [stored, steps], axis=0)
         self._note(name, array, 8, "each index of the first axis", "fp32")
 
     def _note(self, name: str, array: Array, bits: int, scales: str, arithmetic: str) -> None:
-        self._weights.append(Weight(name, tuple(array.shape), bits, scales, arithmetic))
+        self._weights.append(Weight(title(name), tuple(array.shape), bits, scales, arithmetic))
+
+    def _note_kept(self, name: str) -> None:
+        array = self._any_matrix(name)
+        if array is not None and self._precision.keeps(title(name)):
+            self._note(name, array, _SINGLE, "none", "fp32")
 
     def _matrix(self, name: str) -> Array | None:
-        """The constant `name`, if it is a weight matrix."""
+        """The constant `name`, if it is a weight matrix to be rounded."""
+        return None if self._precision.keeps(title(name)) else self._any_matrix(name)
+
+    def _any_matrix(self, name: str) -> Array | None:
         array = self._graph.constants.get(name)
-        return array if array is not None and array.dtype == np.float32 and _is_matrix(array.shape) else None
+        return array if array is not None and array.dtype == np.float32 and is_matrix(array.shape) else None
 
     def _is_lookup(self, node: onnx.NodeProto) -> bool:
         if node.op_type != "Gather" or attribute(node, "axis", 0) != 0:
@@ -177,8 +184,8 @@ class _Rounded:
 class _Int8(_Quantiser):
     """Products of integers."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec) -> None:
-        super().__init__(graph, spec)
+    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Precision) -> None:
+        super().__init__(graph, spec, precision)
         self._bounds = dict(self._bounded())
         self._rounded: dict[str, _Rounded | None] = {}
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
@@ -197,8 +204,8 @@ class _Int8(_Quantiser):
         add, x, output = self._graph.add, product.x, product.output
         axis = self._graph.constant(np.array([-1], np.int64), "axis")
         largest = add("ReduceMax", [add("Abs", [x], f"{x}.abs"), axis], f"{x}.largest")
-        step = add("Mul", [largest, self._single(1 / _STEPS)], f"{x}.step")
-        step = add("Max", [step, self._single(_TINY)], f"{x}.step")
+        step = add("Mul", [largest, self._single(1 / STEPS)], f"{x}.step")
+        step = add("Max", [step, self._single(TINY)], f"{x}.step")
         levels = add("Round", [add("Div", [x, step], f"{x}.levels")], f"{x}.levels")
         levels = add("Add", [levels, self._single(_ZERO)], f"{x}.levels")
         rounded = add("Cast", [levels], f"{x}.rounded", to=onnx.TensorProto.UINT8)
@@ -212,9 +219,9 @@ class _Int8(_Quantiser):
         self._note(product.name, product.weight, 8, "each output", "int8, rounded row by row")
 
     def _multiply_bytes(self, product: _Product, rounded: str, weight: Array, at: str = "") -> str:
-        scales, levels = _round(weight)
+        levels, scales = round_channels(weight, steps=STEPS // 2 if self._precision.reduce_range else STEPS)
         stored = self._graph.constant(levels, f"{product.name}.int8")
-        steps = self._graph.constant(scales, f"{product.name}.scales")
+        steps = self._graph.constant(scales.ravel(), f"{product.name}.scales")
         inputs = [rounded, stored, self._one, steps, self._zero, "", *self._biases(product)]
         return self._graph.add("MatMulIntegerToFloat", inputs, f"{product.output}.levels", domain=CONTRIB, at=at)
 
@@ -235,7 +242,7 @@ class _Int8(_Quantiser):
         add = self._graph.add
         if tensor in self._bounds:
             bound, size = self._bounds[tensor]
-            step = np.array(bound / _STEPS, np.float32)
+            step = np.array(bound / STEPS, np.float32)
             name = add("QuantizeLinear", [tensor, self._graph.constant(step, "step"), self._zero], f"{tensor}.rounded")
             return _Rounded(name, np.full(size, step))
         node = self._graph.makers.get(tensor)
@@ -243,10 +250,10 @@ class _Int8(_Quantiser):
             return None
         if self._is_lookup(node):
             table = self._graph.constants[node.input[0]]
-            scales, levels = _round(table)
+            levels, scales = round_channels(table)
             stored = self._graph.constant((levels.astype(np.int16) + _ZERO).astype(np.uint8), f"{node.input[0]}.int8")
             self._note(node.input[0], table, 8, "each column", "int8")
-            return _Rounded(add("Gather", [stored, node.input[1]], f"{tensor}.rounded", axis=0), scales)
+            return _Rounded(add("Gather", [stored, node.input[1]], f"{tensor}.rounded", axis=0), scales.ravel())
         if node.op_type == "Concat" and attribute(node, "axis", 0) in (-1, self._graph.ranks.get(tensor, 0) - 1):
             parts = [self._known(name) for name in node.input]
             known = [part for part in parts if part is not None]
@@ -299,8 +306,9 @@ class _Int4(_Quantiser):
 
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
-        scales, levels = _round_blocks(product.weight.T)
-        stored = self._graph.constant(_pack(levels.reshape(outputs, -1, BLOCK)), f"{product.name}.int4")
+        block = self._precision.block
+        levels, scales = round_blocks(product.weight.T, block)
+        stored = self._graph.constant(pack(levels.reshape(outputs, -1, block)), f"{product.name}.int4")
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
             "MatMulNBits",
@@ -311,10 +319,10 @@ class _Int4(_Quantiser):
             K=inputs,
             N=outputs,
             bits=4,
-            block_size=BLOCK,
+            block_size=block,
             accuracy_level=4,
         )
-        self._note(product.name, product.weight, 4, f"{BLOCK} inputs of each output", "int8, rounded block by block")
+        self._note(product.name, product.weight, 4, f"{block} inputs of each output", "int8, rounded block by block")
 
     def _look_up(self, node: onnx.NodeProto) -> None:
         table = self._graph.constants[node.input[0]]
@@ -322,13 +330,14 @@ class _Int4(_Quantiser):
             self._graph.keep(node)
             self._store(node.input[0])
             return
-        scales, levels = _round_blocks(table)
-        stored = self._graph.constant(_pack(levels[:, : table.shape[1]]), f"{node.input[0]}.int4")
+        block = self._precision.block
+        levels, scales = round_blocks(table, block)
+        stored = self._graph.constant(pack(levels[:, : table.shape[1]]), f"{node.input[0]}.int4")
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
-        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": BLOCK, "bits": 4}
+        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": 4}
         inputs = [stored, node.input[1], steps]
         self._graph.add("GatherBlockQuantized", inputs, "", domain=CONTRIB, at=node.output[0], **attributes)
-        self._note(node.input[0], table, 4, f"{BLOCK} columns of each row", "fp32")
+        self._note(node.input[0], table, 4, f"{block} columns of each row", "fp32")
 
 
 class _Half(_Quantiser):
@@ -352,40 +361,4 @@ class _Half(_Quantiser):
         self._note(name, array, 16, "none", "fp32")
 
 
-PRECISIONS: dict[str, Callable[[Rewriter, GraphSpec], _Quantiser]] = {"fp16": _Half, "int8": _Int8, "int4": _Int4}
-
-
-def _round(weight: Array) -> tuple[Array, Array]:
-    """A scale for each column of weight (inputs, outputs), and the weights in such steps, from -127 to 127."""
-    scales = np.maximum(np.abs(weight).max(axis=0) / _STEPS, _TINY).astype(np.float32)
-    return scales, np.rint(weight / scales).astype(np.int8)
-
-
-def _round_blocks(rows: Array) -> tuple[Array, Array]:
-    """Scales (rows, blocks), and rows (rows, columns) in such steps, from -8 to 7.
-
-    Columns are filled up with zeros to whole blocks. The range of 4 bits is not symmetric, so a block's largest element
-    becomes -8; of several ranges a little smaller the one with the smallest squared error is taken.
-    """
-    count, columns = rows.shape
-    padded = np.zeros((count, math.ceil(columns / BLOCK) * BLOCK), np.float32)
-    padded[:, :columns] = rows
-    blocks = padded.reshape(count, -1, BLOCK)
-    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=2)[..., None], axis=2)
-    full = np.where(largest == 0, np.float32(_TINY), largest / -8).astype(np.float32)
-    best, error = full, np.full(full.shape, np.inf)
-    for shrink in _SHRINKS:
-        scale = (full * shrink).astype(np.float32)
-        off = np.sum((_levels(blocks, scale) * scale - blocks) ** 2, axis=2, keepdims=True)
-        best, error = np.where(off < error, scale, best), np.minimum(off, error)
-    return best.reshape(count, -1), _levels(blocks, best).reshape(count, -1)
-
-
-def _pack(levels: Array) -> Array:
-    """Two numbers from -8 to 7 in each byte, as 0 to 15, the first in its low half."""
-    numbers = (levels + 8).astype(np.uint8)
-    return numbers[..., 0::2] | numbers[..., 1::2] << 4
-
-
-def _levels(blocks: Array, scale: Array) -> Array:
-    return np.clip(np.rint(blocks / scale), -8, 7).astype(np.int8)
+PRECISIONS: dict[str, type[_Quantiser]] = {"fp16": _Half, "int8": _Int8, "int4": _Int4}

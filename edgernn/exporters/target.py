@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,11 +13,23 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
+from edgernn.exporters.precision import Precision
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.engine import first_line
 
-__all__ = ["Artifact", "GraphReport", "Positional", "StoredTensor", "Target", "Weight", "quiet", "reason"]
+__all__ = [
+    "Artifact",
+    "GraphReport",
+    "Positional",
+    "StoredTensor",
+    "Target",
+    "Weight",
+    "is_matrix",
+    "quiet",
+    "reason",
+    "title",
+]
 
 
 @dataclass(frozen=True)
@@ -82,16 +94,17 @@ class Target:
     """One kind of artifact.
 
     suffix: of its graph files. write: exports a graph at a precision. engine: runs it here.
-    inspect: looks into it. precisions: what it can be written at.
+    inspect: looks into it. precisions: what it can be written at. options: those of `Precision` that it knows.
     legacy: what the user should know before relying on it, or empty.
     """
 
     name: str
     suffix: str
-    write: Callable[[Graph, str], Artifact]
+    write: Callable[[Graph, Precision], Artifact]
     engine: type[BundleEngine]
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
+    options: tuple[str, ...] = ()
     legacy: str = ""
 
 
@@ -105,6 +118,16 @@ class Positional(nn.Module):
     def forward(self, *tensors: Tensor) -> Any:
         """What the module makes of `tensors`."""
         return self.module(*tensors)
+
+
+def title(name: str) -> str:
+    """What a network itself calls the weights that it has as `name` inside of `Positional`."""
+    return name.removeprefix("module.")
+
+
+def is_matrix(shape: Sequence[int]) -> bool:
+    """Whether weights of this shape are worth fewer bits: vectors are too small to be."""
+    return sum(size > 1 for size in shape) > 1
 
 
 def reason(error: Exception) -> str:

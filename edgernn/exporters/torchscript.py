@@ -1,16 +1,25 @@
-"""The TorchScript target: a lite-interpreter file, as PyTorch Mobile loads it. Legacy."""
+"""The TorchScript target: a lite-interpreter file, as PyTorch Mobile loads it. Legacy.
+
+int8: weight matrices are stored in 8 bits and expanded to single precision when the file is loaded.
+"""
 
 from __future__ import annotations
 
+import copy
 import io
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
+from edgernn.exporters.precision import Precision
+from edgernn.exporters.rounding import round_channels
+from edgernn.exporters.target import Artifact, GraphReport, Target, Weight, is_matrix, quiet
 from edgernn.models import Graph
 from edgernn.runtime.engine import first_line
 from edgernn.runtime.parity import example
@@ -18,15 +27,101 @@ from edgernn.runtime.parity import example
 __all__ = ["TORCHSCRIPT"]
 
 
-def _write(graph: Graph, precision: str) -> Artifact:
+def _write(graph: Graph, precision: Precision) -> Artifact:
+    _check_torch()
     arrays = example(graph.spec.feeds, batch=2, random=np.random.default_rng(0))
     try:
         with quiet():
-            traced = torch.jit.trace(graph.module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
+            module, weights = _rounded(graph.module, precision) if precision.name == "int8" else (graph.module, ())
+            traced = torch.jit.trace(module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except RuntimeError as error:
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {first_line(error)}") from error
-    return Artifact(data)
+    kept = sum(weight.bits == 32 for weight in weights)
+    if precision.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
+        raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
+    return Artifact(data, weights)
+
+
+def _check_torch() -> None:
+    if not hasattr(torch.jit.ScriptModule, "_save_to_buffer_for_lite_interpreter"):
+        raise ExportError(f"torch {torch.__version__} writes no files for TorchScript's lite interpreter any more")
+
+
+def _rounded(module: nn.Module, precision: Precision) -> tuple[nn.Module, tuple[Weight, ...]]:
+    """A copy of `module` whose matrices are expanded from 8 bits, and what became of each."""
+    module = copy.deepcopy(module)
+    weights, shared = [], dict[int, nn.Module]()
+    for name, tensor in (*module.named_parameters(remove_duplicate=False), *module.named_buffers()):
+        if tensor.dtype != torch.float32 or not is_matrix(tensor.shape):
+            continue
+        if precision.keeps(name):
+            weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
+            continue
+        if id(tensor) not in shared:
+            axis, stored = _round(tensor.detach())
+            shared[id(tensor)] = torch.jit.script(stored)
+            weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", "fp32"))
+        owner, _, attribute = name.rpartition(".")
+        matrix = _Expanding(shared[id(tensor)])
+        parametrize.register_parametrization(module.get_submodule(owner), attribute, matrix, unsafe=True)
+    return module, tuple(weights)
+
+
+def _round(matrix: Tensor) -> tuple[int, _Stored]:
+    """The axis of which each index has a scale, the better one of first and last, and the matrix in such steps."""
+    array = matrix.numpy()
+    choices = {axis: _Stored(*map(torch.from_numpy, round_channels(array, axis))) for axis in (0, matrix.ndim - 1)}
+    axis = min(choices, key=lambda axis: float(torch.sum((choices[axis].matrix - matrix) ** 2)))
+    return axis, choices[axis]
+
+
+class _Stored(nn.Module):
+    """A matrix of which a file holds levels (bytes) and scales."""
+
+    def __init__(self, levels: Tensor, scales: Tensor) -> None:
+        super().__init__()
+        self.levels, self.scales = levels, scales
+        self.matrix = levels * scales
+
+    def forward(self) -> Tensor:
+        """The matrix."""
+        return self.matrix
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[Tensor, Tensor, bool]:
+        return self.levels, self.scales, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[Tensor, Tensor, bool]) -> None:
+        self.levels, self.scales, self.training = state
+        self.matrix = self.levels * self.scales
+
+
+class _Expanding(nn.Module):
+    """Puts a stored matrix in the place of a parameter."""
+
+    def __init__(self, stored: nn.Module) -> None:
+        super().__init__()
+        self.stored = stored
+
+    def forward(self, _: Tensor) -> Tensor:
+        """The matrix, whatever is left of the parameter."""
+        matrix: Tensor = self.stored()
+        return matrix
+
+    def right_inverse(self, _: Tensor) -> Tensor:
+        """What is left of the parameter: nothing."""
+        return torch.empty(0)
+
+
+def _single(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
+    """Tensors that a file holds in single precision."""
+    yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype == torch.float32)
+    for node in traced.inlined_graph.nodes():
+        constant = node.output().toIValue() if node.kind() == "prim::Constant" else None
+        if isinstance(constant, Tensor) and constant.dtype == torch.float32:
+            yield constant
 
 
 def _inspect(data: bytes) -> GraphReport:
@@ -37,7 +132,9 @@ def _inspect(data: bytes) -> GraphReport:
         raise EngineError(f"this is not a TorchScript file: {first_line(error)}") from None
     nodes = module.inlined_graph.nodes()
     operators = Counter(node.kind().removeprefix("aten::") for node in nodes if node.kind().startswith("aten::"))
-    return GraphReport(sum(tensor.numel() for tensor in module.parameters()), operators)
+    rounded = [levels for part in module.modules() if (levels := getattr(part, "levels", None)) is not None]
+    parameters = sum(tensor.numel() for tensor in (*module.parameters(), *rounded))
+    return GraphReport(parameters, operators, quantised=bool(rounded))
 
 
 TORCHSCRIPT = Target(
@@ -46,5 +143,7 @@ TORCHSCRIPT = Target(
     _write,
     TorchScriptEngine,
     _inspect,
+    precisions=("fp32", "int8"),
+    options=("keep",),
     legacy="TorchScript is legacy: PyTorch deprecates it and later versions will not write it",
 )

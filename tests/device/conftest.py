@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import TinyLanguage
+from tiny import TinyLanguage, write_conditioned
 
 from edgernn.runtime import Model
 
@@ -17,6 +17,11 @@ def tiny() -> TinyLanguage:
 @pytest.fixture(scope="session")
 def bundle(tiny: TinyLanguage, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny.write(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def conditioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_conditioned(tmp_path_factory.mktemp("bundles") / "conditioned")
 
 
 @pytest.fixture(scope="session")

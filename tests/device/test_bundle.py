@@ -1,9 +1,12 @@
 import json
 import os
 import shutil
+from random import Random
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hostile import damage
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import TinyLanguage, manifest
 
@@ -193,6 +196,26 @@ def test_whatever_is_damaged_is_an_error_of_ours(bundle, tmp_path_factory, data)
     except EdgeRNNError:
         return
     assert victim.name == MANIFEST  # a changed note in the provenance, say
+
+
+@settings(max_examples=400)
+@given(st.integers(0, 2**32), st.booleans())
+def test_whatever_a_bundle_says_is_refused_or_works(bundle, conditioned, tmp_path_factory, seed, text):
+    """Values of the manifest replaced, removed and moved; files changed, and their digests with them."""
+    path = shutil.copytree(bundle if text else conditioned, tmp_path_factory.mktemp("hostile") / "b")
+    damage(path, Random(seed), sealed=True)
+    inputs = {} if text else {"image": np.ones((1, 3), np.float32), "gain": np.ones((1, 1), np.float32)}
+    try:
+        stream = Model.load(path).stream(inputs=inputs)
+        if text:
+            stream.prefill("abc")
+            list(stream.decode(3))
+        else:
+            stream.step({"x": np.ones((1, 2), np.float32)})
+    except EdgeRNNError:
+        pass
+    finally:
+        shutil.rmtree(path)
 
 
 def test_the_digest_must_be_a_digest(tiny):

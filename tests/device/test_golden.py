@@ -70,3 +70,11 @@ def test_a_cut_file_is_no_array(cut):
     data = to_npy(np.arange(4.0))
     with pytest.raises(FormatError, match=r"x\.npy"):
         from_npy(data[:cut], "x.npy")
+
+
+@pytest.mark.parametrize("header", [b"{'descr': (", b"{'descr': '''", b"{"])
+def test_a_damaged_header_is_named(header):
+    """numpy reads it with Python's tokenizer, whose own errors are no ValueError."""
+    padded = header.ljust(117) + b"\n"
+    with pytest.raises(FormatError, match=r"x is not a \.npy file"):
+        from_npy(b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded, "x")

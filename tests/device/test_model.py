@@ -66,8 +66,8 @@ def test_missing_and_unknown_names_are_named(model):
         model.stream(inputs={"image": token})
 
 
-def test_conditions_and_first_states_come_from_other_graphs_and_files(tmp_path):
-    model = Model.load(write_conditioned(tmp_path / "b"))
+def test_conditions_and_first_states_come_from_other_graphs_and_files(conditioned):
+    model = Model.load(conditioned)
     image, gain = np.float32([[1, 2, 3]]), np.float32([[10]])
     stream = model.stream(inputs={"image": image, "gain": gain})
     features = image @ CONDITIONED_WEIGHT
@@ -85,15 +85,15 @@ def test_conditions_and_first_states_come_from_other_graphs_and_files(tmp_path):
     np.testing.assert_array_equal(resumed.step({"x": x})["y"], first)
 
 
-def test_a_batch_of_streams_begins_together(tmp_path):
-    model = Model.load(write_conditioned(tmp_path / "b"))
+def test_a_batch_of_streams_begins_together(conditioned):
+    model = Model.load(conditioned)
     conditions, state = model.begin({"image": np.eye(3, dtype=np.float32), "gain": np.ones((3, 1), np.float32)})
     outputs, _ = model.step({"x": np.zeros((3, 2), np.float32)}, state, conditions=conditions)
     np.testing.assert_array_equal(outputs["y"], 3 * CONDITIONED_WEIGHT + CONDITIONED_START)
 
 
-def test_what_a_stream_needs_is_named(tmp_path):
-    model = Model.load(write_conditioned(tmp_path / "b"))
+def test_what_a_stream_needs_is_named(conditioned):
+    model = Model.load(conditioned)
     image, gain = np.ones((1, 3), np.float32), np.ones((2, 1), np.float32)
     with pytest.raises(ContractError, match="needs the condition 'gain'"):
         model.stream(inputs={"image": image})

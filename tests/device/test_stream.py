@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import ALPHABET, TinyLanguage, write_conditioned
+from tiny import ALPHABET, TinyLanguage
 
 from edgernn.errors import ContractError, SamplingError, SnapshotError, StreamError, UnknownTokenError
 from edgernn.runtime import Model, Sampler
@@ -157,8 +157,8 @@ def test_what_a_stream_shows_cannot_be_written_to(model):
             array[:] = 9
 
 
-def test_a_stream_keeps_its_own_conditions(tmp_path):
-    model = Model.load(write_conditioned(tmp_path / "b"))
+def test_a_stream_keeps_its_own_conditions(conditioned):
+    model = Model.load(conditioned)
     gain, x = np.ones((1, 1), np.float32), {"x": np.ones((1, 2), np.float32)}
     stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": gain})
     twin = stream.fork()
@@ -199,8 +199,8 @@ def test_decoding_needs_a_prompt(model):
         text(model.stream(), 1)
 
 
-def test_a_model_without_text_only_steps(tmp_path):
-    model = Model.load(write_conditioned(tmp_path / "b"))
+def test_a_model_without_text_only_steps(conditioned):
+    model = Model.load(conditioned)
     stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": np.ones((1, 1), np.float32)})
     with pytest.raises(StreamError, match="the bundle's task, sum, has no text"):
         stream.prefill("a")

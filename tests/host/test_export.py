@@ -22,7 +22,7 @@ from edgernn.errors import (
     OutputExistsError,
     ParityError,
 )
-from edgernn.exporters import TARGETS, Source, export, verify
+from edgernn.exporters import TARGETS, Precision, Source, export, verify
 from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
 from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
@@ -275,6 +275,22 @@ def test_a_module_that_cannot_be_exported_is_named(tmp_path, target):
     assert list(tmp_path.iterdir()) == []
 
 
+class Exotic(nn.Module):
+    """A function that TorchScript has and the others have not."""
+
+    def forward(self, x, h):
+        h = torch.special.bessel_j0(x + h)
+        return h * 2, h
+
+
+def test_an_unsupported_operator_is_named_with_the_targets_that_have_it(tmp_path):
+    network = Wrong(Exotic())
+    for target in ("onnx", "executorch"):
+        with pytest.raises(ExportError, match=r"bessel_j0.*; it can be exported to torchscript$"):
+            export(Source(network), tmp_path / "b", target=target)
+    assert list(tmp_path.iterdir()) == []
+
+
 class Ours:
     """An engine whose results are changed on the way out."""
 
@@ -346,7 +362,7 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
     """Digests right, graph wrong: only driving it shows it."""
     other = LanguageModel(LanguageConfig(**source.network.config.to_json())).eval()
     (graph,) = other.graphs()
-    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph, "fp32").data)
+    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph, Precision("fp32")).data)
     with pytest.raises(ParityError, match="logits at step 1 with 1 stream") as caught:
         verify(path, source)
     assert caught.value.measured["steps"] == 1

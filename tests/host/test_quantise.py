@@ -13,11 +13,14 @@ from torch import nn
 
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
-from edgernn.errors import ParityError
-from edgernn.exporters import Source, export
+from edgernn.engines import ENGINES
+from edgernn.errors import ConfigError, ParityError
+from edgernn.exporters import TARGETS, Source, export
 from edgernn.exporters.inspection import inspect_bundle
 from edgernn.exporters.onnx import ONNX
-from edgernn.exporters.quantise import BLOCK, PRECISIONS, _round_blocks
+from edgernn.exporters.precision import BLOCKS, Precision
+from edgernn.exporters.quantise import PRECISIONS
+from edgernn.exporters.rounding import round_blocks
 from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, OnnxEngine
@@ -57,7 +60,7 @@ def test_every_matrix_of_every_model_is_rounded_and_no_stream_sees_another(tmp_p
     bundle = Bundle.load(tmp_path / "b")
     matrices = {name for name, p in model.named_parameters() if p.ndim == 2 and not name.startswith("stack.initial")}
     weights = bundle.manifest.weights["step"]
-    assert {weight["name"].removeprefix("module.") for weight in weights} >= matrices
+    assert {weight["name"] for weight in weights} >= matrices
     assert {weight["bits"] for weight in weights} == {BITS[precision]}
     left = onnx.load_model_from_string(bundle.graph("step")).graph.initializer
     floats = {t.name for t in left if t.data_type == onnx.TensorProto.FLOAT and len(t.dims) > 1}
@@ -74,10 +77,104 @@ def test_every_matrix_of_every_model_is_rounded_and_no_stream_sees_another(tmp_p
             np.testing.assert_array_equal(array, np.take(results[name], [row], axis=spec.results[name].batch_axis))
 
 
-@pytest.mark.parametrize(("precision", "largest"), [("fp16", 0.51), ("int8", 0.27), ("int4", 0.17)])
-def test_sizes_of_the_default_model(tmp_path, precision, largest):
+@pytest.mark.parametrize("target", ["torchscript", "executorch"])
+@pytest.mark.parametrize("shape", [{"cell": "lstm"}, {"cell": "gru", "initial": "learned"}, {"tied": True}], ids=str)
+def test_int8_of_the_other_targets(tmp_path, shape, target):
+    model = network(**shape)
+    source = Source(model, Tokenizer.characters("abcdefghij"))
+    exported = export(source, tmp_path / "b", target=target, precision="int8", steps=64)
+    bundle = Bundle.load(tmp_path / "b")
+    matrices = {name for name, p in model.named_parameters() if p.ndim == 2 and not name.startswith("stack.initial")}
+    weights = bundle.manifest.weights["step"]
+    assert {weight["name"] for weight in weights} >= matrices
+    assert {weight["bits"] for weight in weights} == {8}
+    assert 0 < exported.parity.rms_diff_outputs < TOLERANCES["int8"].rms
+    assert inspect_bundle(tmp_path / "b")["quantised"]
+
+    spec = bundle.manifest.contract["step"]
+    engine = ENGINES[target](bundle.graph("step"), spec)
+    together = example(spec.feeds, 5, np.random.default_rng(1))
+    results = dict(zip(spec.output_names, engine.run(together), strict=True))
+    for row in range(5):
+        alone = engine.run(rows(together, spec.feeds, row))
+        for name, array in zip(spec.output_names, alone, strict=True):
+            expected = np.take(results[name], [row], axis=spec.results[name].batch_axis)
+            np.testing.assert_allclose(array, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("target", "precision"), [("onnx", "fp16"), ("onnx", "int8"), ("ort", "int4"), ("torchscript", "int8")]
+)
+def test_matrices_that_are_to_be_kept_are_kept(tmp_path, target, precision):
+    source = Source(network(), Tokenizer.characters("abcdefghij"))
+    keep = Precision(precision, keep=("output.*", "embedding.weight"))
+    bits = {}
+    for name, choice in (("all", precision), ("some", keep)):
+        export(source, tmp_path / name, target=target, precision=choice, steps=16)
+        bits[name] = {w["name"]: w["bits"] for w in Bundle.load(tmp_path / name).manifest.weights["step"]}
+    kept = {"output.weight": 32, "embedding.weight": 32}
+    assert bits["some"] == {**bits["all"], **kept}
+    assert not set(bits["all"].values()) & {32}
+
+
+def test_what_cannot_be_kept_is_named(tmp_path):
+    source = Source(network(), Tokenizer.characters("abcdefghij"))
+    words = r"--keep outptu\* matches none of the matrices: .*output.weight"
+    with pytest.raises(ConfigError, match=words):
+        export(source, tmp_path / "b", precision=Precision("int8", keep=("outptu*",)), steps=4)
+    for target, option in (("torchscript", {"reduce_range": True}), ("executorch", {"keep": ("output.*",)})):
+        with pytest.raises(ConfigError, match=f"--{next(iter(option)).replace('_', '-')}: {target} has no such choice"):
+            export(source, tmp_path / "b", target=target, precision=Precision("int8", **option))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices in single precision"),
+        ({"name": "int8", "block": 64}, "--block is of int4, and --precision is int8"),
+        ({"name": "int4", "reduce_range": True}, "--reduce-range is of int8, and --precision is int4"),
+        ({"name": "int4", "block": 48}, "--block 48: there is 16, 32, 64, 128"),
+    ],
+)
+def test_impossible_options_are_named(settings, words):
+    with pytest.raises(ConfigError, match=words):
+        Precision(**settings)
+
+
+def test_a_reduced_range_cannot_overflow_16_bits():
+    (graph,) = network().graphs()
+    model = onnx.load_model_from_string(ONNX.write(graph, Precision("int8", reduce_range=True)).data)
+    stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    right = [stored[node.input[1]] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(right) == 3
+    for levels in right:
+        assert levels.dtype == np.int8
+        assert np.abs(levels.astype(int)).max() == 63
+        assert 255 * 2 * np.abs(levels.astype(int)).max() < 1 << 15
+
+
+def test_larger_blocks_are_smaller_files():
     (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
-    whole, rounded = (len(ONNX.write(graph, each).data) for each in ("fp32", precision))
+    sizes = [len(ONNX.write(graph, Precision("int4", block=block)).data) for block in BLOCKS]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] - sizes[1] == pytest.approx(graph_weights(graph) * 4 / 32, rel=0.05)
+
+
+def graph_weights(graph):
+    return sum(parameter.numel() for parameter in graph.module.parameters() if parameter.ndim == 2)
+
+
+@pytest.mark.parametrize(
+    ("target", "precision", "largest"),
+    [
+        *(("onnx", "fp16", 0.51), ("onnx", "int8", 0.27), ("onnx", "int4", 0.17)),
+        *(("torchscript", "int8", 0.27), ("executorch", "int8", 0.27)),
+    ],
+)
+def test_sizes_of_the_default_model(target, precision, largest):
+    (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
+    whole, rounded = (len(TARGETS[target].write(graph, Precision(each)).data) for each in ("fp32", precision))
     assert rounded <= largest * whole
 
 
@@ -85,7 +182,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     """One LSTM step, computed by hand from the matrices in the file."""
     model = network(layers=1, hidden=24)
     (graph,) = model.graphs()
-    data = ONNX.write(graph, "int8").data
+    data = ONNX.write(graph, Precision("int8")).data
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer}
     table, levels, scales = (
         next(array for name, array in stored.items() if name.endswith(end))
@@ -113,17 +210,17 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 5), st.integers(1, 100), st.floats(1e-6, 1e6), st.integers(0, 99))
-def test_blocks_of_4_bits_are_within_half_a_step(count, columns, size, seed):
+@given(st.integers(1, 5), st.integers(1, 100), st.sampled_from(BLOCKS), st.floats(1e-6, 1e6), st.integers(0, 99))
+def test_blocks_of_4_bits_are_within_half_a_step(count, columns, block, size, seed):
     values = (np.random.default_rng(seed).standard_normal((count, columns)) * size).astype(np.float32)
-    scales, numbers = _round_blocks(values)
-    steps = np.repeat(scales, BLOCK, axis=1)
+    numbers, scales = round_blocks(values, block)
+    steps = np.repeat(scales, block, axis=1)
     restored = (numbers * steps)[:, :columns]
-    largest = np.max(np.abs(np.pad(values, ((0, 0), (0, -columns % BLOCK)))).reshape(count, -1, BLOCK), axis=2)
+    largest = np.max(np.abs(np.pad(values, ((0, 0), (0, -columns % block)))).reshape(count, -1, block), axis=2)
     assert np.all(np.abs(scales) <= largest / 8 * 1.0001 + 1e-29)
     plain = np.sum((np.rint(values / (steps[:, :columns])).clip(-8, 7) * steps[:, :columns] - values) ** 2)
     assert np.sum((restored - values) ** 2) == pytest.approx(plain, rel=1e-3)
-    assert np.all(np.abs(restored - values) <= 0.26 * np.repeat(largest, BLOCK, axis=1)[:, :columns] + 1e-29)
+    assert np.all(np.abs(restored - values) <= 0.26 * np.repeat(largest, block, axis=1)[:, :columns] + 1e-29)
 
 
 class Odd(Network):

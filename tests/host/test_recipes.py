@@ -13,7 +13,7 @@ from edgernn.models import LanguageConfig
 from edgernn.training import TrainingConfig
 
 ROOT = Path(__file__).parents[2]
-BUILT = ("onnx", "torchscript")
+BUILT = (("onnx", "int8"), ("torchscript", "fp32"))
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +29,11 @@ def build():
 
 @pytest.fixture
 def recipe(corpus, tmp_path):
-    def write(name, **changes):
+    def write(name, built=BUILT, **changes):
         values = {"task": "language", "corpus": str(corpus), **changes}
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
         lines += ["[model]", "hidden = 8", "layers = 1", "[training]", "chunk = 16", "steps = 4", "evaluations = 2"]
-        lines += [f'[[bundles]]\ntarget = "{target}"\nprecision = "fp32"' for target in BUILT]
+        lines += [f'[[bundles]]\ntarget = "{target}"\nprecision = "{precision}"' for target, precision in built]
         path = tmp_path / f"{name}.toml"
         path.write_text("\n".join(lines))
         return path
@@ -53,10 +53,12 @@ def test_a_shipped_recipe_is_possible(build, path):
 def test_a_recipe_becomes_verified_bundles(build, recipe, tmp_path, capsys):
     assert build.main([str(recipe("fox")), "--out", str(tmp_path / "out")]) == 0
     table = capsys.readouterr().out
-    for target in BUILT:
-        path = tmp_path / "out" / "bundles" / f"fox-{target}-fp32"
-        assert Bundle.load(path).manifest.target == target
-        assert str(path) in table
+    for target, precision in BUILT:
+        path = tmp_path / "out" / "bundles" / f"fox-{target}-{precision}"
+        manifest = Bundle.load(path).manifest
+        assert (manifest.target, manifest.precision) == (target, precision)
+        (line,) = (line.split() for line in table.splitlines() if path.name in line)
+        assert line[:3] == [path.name, "verified", f"{(path / manifest.graphs['step']).stat().st_size:,}"]
 
 
 def test_one_recipe_that_fails_does_not_hide_the_others(build, recipe, tmp_path, capsys):
@@ -65,8 +67,18 @@ def test_one_recipe_that_fails_does_not_hide_the_others(build, recipe, tmp_path,
     captured = capsys.readouterr()
     assert "bad: " in captured.err
     assert "none.txt: cannot be read" in captured.err
-    assert captured.out.splitlines()[0] == "bad  FAILED"
-    assert (tmp_path / "out" / "bundles" / "good-onnx-fp32").exists()
+    assert ["bad", "FAILED"] in [line.split() for line in captured.out.splitlines()]
+    assert (tmp_path / "out" / "bundles" / "good-onnx-int8").exists()
+
+
+def test_one_bundle_that_fails_does_not_hide_the_others(build, recipe, tmp_path, capsys):
+    path = recipe("fox", built=(("onnx", "int3"), ("onnx", "fp32")))
+    assert build.main([str(path), "--out", str(tmp_path / "out")]) == 1
+    captured = capsys.readouterr()
+    assert "fox-onnx-int3: --precision int3: onnx has fp32, fp16, int8, int4" in captured.err
+    lines = [line.split()[:2] for line in captured.out.splitlines()]
+    assert ["fox-onnx-int3", "FAILED"] in lines
+    assert ["fox-onnx-fp32", "verified"] in lines
 
 
 def test_an_impossible_recipe_is_named(build, recipe, tmp_path):

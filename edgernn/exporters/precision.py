@@ -1,0 +1,49 @@
+"""How many bits the weights of an artifact have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+
+from edgernn.errors import ConfigError
+
+__all__ = ["BLOCKS", "Precision"]
+
+BLOCKS = (16, 32, 64, 128)
+_OF = {"block": "int4", "reduce_range": "int8"}  # the precision that an option is about
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How weight matrices are kept.
+
+    name: fp32, fp16, int8 or int4. keep: patterns, as of file names, of the matrices that stay in single precision.
+    block: at int4, how many inputs share a scale. reduce_range: at int8, weights use 7 of the 8 bits, because x86
+    processors without VNNI add two products in 16 bits, which may overflow.
+
+    Raises ConfigError for an option that does not go with the precision.
+    """
+
+    name: str = "fp32"
+    keep: tuple[str, ...] = ()
+    block: int = 32
+    reduce_range: bool = False
+
+    def __post_init__(self) -> None:
+        if self.block not in BLOCKS:
+            raise ConfigError(f"--block {self.block}: there is {', '.join(map(str, BLOCKS))}")
+        if "keep" in self.changed and self.name == "fp32":
+            raise ConfigError("--keep leaves matrices in single precision, and at --precision fp32 all are")
+        for option in _OF.keys() & self.changed:
+            if self.name != _OF[option]:
+                raise ConfigError(f"--{option.replace('_', '-')} is of {_OF[option]}, and --precision is {self.name}")
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The options that are not as usual."""
+        options = (field for field in fields(self) if field.name != "name")
+        return tuple(option.name for option in options if getattr(self, option.name) != option.default)
+
+    def keeps(self, matrix: str) -> bool:
+        """Whether the matrix of this name stays in single precision."""
+        return any(fnmatchcase(matrix, pattern) for pattern in self.keep)

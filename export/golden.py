@@ -1,0 +1,157 @@
+"""Write `golden/`: small bundles, draws and whole streams against which a runtime in any language can test itself.
+
+    python export/golden.py
+
+`CONTRACT.md` says how to read them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
+from edgernn.exporters import Source, export, export_module
+from edgernn.models import LanguageConfig, LanguageModel
+from edgernn.runtime import Model, Sampler
+from edgernn.sampling import Generator
+from edgernn.tokenizer import Tokenizer
+
+GOLDEN = Path(__file__).parent / "golden"
+ALPHABET = "abcdefghijklmnopqrstuvwxyz .,\n"
+SAMPLERS = (Sampler(0, 0, 0), Sampler(1, 0, 0), Sampler(0.7, 5, 1), Sampler(1.5, 3, 2**64 - 1))
+LOOKER = Contract(
+    (
+        GraphSpec(
+            "look",
+            inputs=(TensorSpec("image", "float32", (BATCH, 4)),),
+            outputs=(TensorSpec("features", "float32", (BATCH, 3)), TensorSpec("start", "float32", (BATCH, 5))),
+        ),
+        GraphSpec(
+            "step",
+            inputs=(TensorSpec("x", "float32", (BATCH, 2)),),
+            conditions=(
+                ConditionSpec("features", "float32", (BATCH, 3), source=FromGraph("look", "features")),
+                ConditionSpec("gain", "float32", (BATCH, 1)),
+            ),
+            outputs=(TensorSpec("y", "float32", (BATCH, 2)),),
+            states=(
+                StateSpec("h", "float32", (BATCH, 5), initial=FromGraph("look", "start")),
+                StateSpec("p", "float32", (BATCH, 5), initial=FromFile("initial/p.npy")),
+            ),
+        ),
+    )
+)
+
+
+class Look(nn.Module):
+    """What conditions a stream, made once from an image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features, self.start = nn.Linear(4, 3), nn.Linear(4, 5)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (batch, 3) and the first h (batch, 5) from image (batch, 4)."""
+        return self.features(image), torch.tanh(self.start(image))
+
+
+class Step(nn.Module):
+    """A recurrent step under conditions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.outward = nn.Linear(2 + 3 + 5, 5), nn.Linear(5, 2)
+
+    def forward(self, x: Tensor, features: Tensor, gain: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, ...]:
+        """Y (batch, 2) and the next h and p, each (batch, 5)."""
+        h = torch.tanh(self.inward(torch.cat([x * gain, features, h], dim=1)) + p)
+        return self.outward(h), h, 0.5 * p + 0.1 * h
+
+
+def main() -> None:
+    """Write everything."""
+    torch.manual_seed(0)
+    model = LanguageModel(
+        LanguageConfig.of(len(ALPHABET) + 1, embedding=8, hidden=32, layers=1, initial="learned")
+    ).eval()
+    with torch.no_grad():
+        model.output.weight *= 12  # some letters are likelier than others
+    source = Source(model, Tokenizer.characters(ALPHABET))
+    bundles = {precision: GOLDEN / f"characters-{precision}" for precision in ("fp32", "int8", "int4")}
+    for precision, path in bundles.items():
+        export(source, path, precision=precision, overwrite=True)
+    modules = {"look": Look(), "step": Step()}
+    start = torch.linspace(-1, 1, 5)
+    export_module(modules, LOOKER, out=GOLDEN / "looker", initial={"initial/p.npy": start}, overwrite=True)
+    write("draws.json", list(draws()))
+    write("texts.json", list(texts(bundles["fp32"])))
+    write("streams.json", [looked()])
+
+
+def draws() -> Iterator[dict[str, Any]]:
+    """Logits, samplers, and the tokens that they draw."""
+    random = np.random.default_rng(0)
+    rows = [random.normal(0, 2, 40), np.array([1.0, 3.0, 3.0, 2.0]), np.array([0.5])]
+    for logits in rows:
+        for sampler in SAMPLERS:
+            assert sampler.seed is not None
+            generator = Generator(sampler.seed)
+            single = logits.astype(np.float32)
+            drawn = [sampler(single, generator) for _ in range(12)]
+            yield {**settings(sampler), "logits": [float(value) for value in single], "tokens": drawn}
+
+
+def texts(bundle: Path) -> Iterator[dict[str, Any]]:
+    """Prompts and how a bundle goes on from them."""
+    model = Model.load(bundle)
+    for sampler in SAMPLERS:
+        stream = model.stream(sampler)
+        stream.prefill("the quick brown fox")
+        yield {
+            **settings(sampler),
+            "bundle": bundle.name,
+            "prompt": "the quick brown fox",
+            "text": "".join(stream.decode(40)),
+        }
+
+
+def looked() -> dict[str, Any]:
+    """A stream whose conditions and first state another graph makes."""
+    random = np.random.default_rng(0)
+    begin = {"image": random.normal(size=(1, 4)).astype(np.float32), "gain": np.full((1, 1), 0.7, np.float32)}
+    steps = [{"x": random.normal(size=(1, 2)).astype(np.float32)} for _ in range(6)]
+    stream = Model.load(GOLDEN / "looker").stream(inputs=begin)
+    outputs = [stream.step(inputs) for inputs in steps]
+    return {
+        "bundle": "looker",
+        "begin": plain(begin),
+        "inputs": [*map(plain, steps)],
+        "outputs": [*map(plain, outputs)],
+    }
+
+
+def plain(arrays: dict[str, Any]) -> dict[str, Any]:
+    """Arrays as nested lists."""
+    return {name: array.tolist() for name, array in arrays.items()}
+
+
+def settings(sampler: Sampler) -> dict[str, Any]:
+    """A sampler for JSON; the seed is a string, since not every reader keeps 64 bits."""
+    return {"temperature": sampler.temperature, "top_k": sampler.top_k, "seed": str(sampler.seed)}
+
+
+def write(name: str, value: list[dict[str, Any]]) -> None:
+    """Write a list, one object to a line."""
+    lines = ",\n".join(json.dumps(each) for each in value)
+    (GOLDEN / name).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

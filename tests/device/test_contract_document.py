@@ -1,0 +1,100 @@
+"""`export/CONTRACT.md` is enough to write a runtime from, and `export/golden/` is what such a runtime must reproduce.
+
+`reader.py` is such a runtime. edgernn's own has to give the same.
+"""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from reader import Reader
+from reader import Sampler as ReadSampler
+
+from edgernn.bundle import Bundle
+from edgernn.runtime import Model, OnnxEngine, Sampler
+from edgernn.runtime.golden import verify
+from edgernn.runtime.parity import TOLERANCES
+from edgernn.sampling import Generator
+
+EXPORT = Path(__file__).parents[2] / "export"
+GOLDEN = EXPORT / "golden"
+BUNDLES = sorted(path.parent.name for path in GOLDEN.glob("*/bundle.json"))
+
+
+def read(name):
+    return json.loads((GOLDEN / name).read_text(encoding="utf-8"))
+
+
+def test_there_are_golden_bundles():
+    assert BUNDLES == ["characters-fp32", "characters-int4", "characters-int8", "looker"]
+    assert not re.search(
+        r"^(import|from) +edgernn", (Path(__file__).parents[1] / "reader.py").read_text(), re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_runtime_from_the_document_reproduces_the_vectors(name):
+    reader = Reader(GOLDEN / name)
+    limits = TOLERANCES[reader.manifest["precision"]]
+    for graph in reader.graphs:
+        outputs, states = reader.golden(graph)
+        for key, (actual, expected) in {**outputs, **states}.items():
+            assert actual.shape == expected.shape, key
+            scale = np.maximum(1, np.abs(expected)) if key in states else 1
+            assert np.max(np.abs(actual - expected) / scale) <= limits.largest
+            assert np.sqrt(np.mean((actual - expected) ** 2)) <= limits.rms * np.sqrt(np.mean(expected**2))
+
+
+@pytest.mark.parametrize("name", BUNDLES)
+def test_the_runtime_reproduces_the_vectors(name):
+    bundle = Bundle.load(GOLDEN / name)
+    parity = verify(bundle, OnnxEngine)
+    assert parity.steps == min(record["steps"] for record in bundle.manifest.golden.values())
+    assert parity.max_abs_diff_outputs > 0 or name == "characters-fp32"
+
+
+@pytest.mark.parametrize("case", read("draws.json"), ids=lambda case: f"{case['temperature']}-{case['seed']}")
+def test_draws(case):
+    drawn = ReadSampler(case)
+    assert [drawn(case["logits"]) for _ in case["tokens"]] == case["tokens"]
+    sampler, generator = Sampler(case["temperature"], case["top_k"]), Generator(int(case["seed"]))
+    logits = np.array(case["logits"], np.float32)
+    assert [sampler(logits, generator) for _ in case["tokens"]] == case["tokens"]
+
+
+@pytest.mark.parametrize("case", read("texts.json"), ids=lambda case: f"{case['temperature']}-{case['seed']}")
+def test_texts(case):
+    assert Reader(GOLDEN / case["bundle"]).write(case["prompt"], len(case["text"]), case) == case["text"]
+    sampler = Sampler(case["temperature"], case["top_k"], int(case["seed"]))
+    stream = Model.load(GOLDEN / case["bundle"]).stream(sampler)
+    stream.prefill(case["prompt"])
+    assert "".join(stream.decode(len(case["text"]))) == case["text"]
+
+
+@pytest.mark.parametrize("case", read("streams.json"), ids=lambda case: case["bundle"])
+def test_streams_that_another_graph_begins(case):
+    begin, inputs, outputs = (
+        [{name: np.array(value, np.float32) for name, value in each.items()} for each in part]
+        for part in ([case["begin"]], case["inputs"], case["outputs"])
+    )
+    reader = Reader(GOLDEN / case["bundle"])
+    conditions, states = reader.begin("step", begin[0])
+    stream = Model.load(GOLDEN / case["bundle"]).stream(inputs=begin[0])
+    for given, expected in zip(inputs, outputs, strict=True):
+        ours = stream.step(given)
+        theirs, states = reader.call("step", {**given, **conditions}, states)
+        for name, values in expected.items():
+            np.testing.assert_allclose(ours[name], values, atol=1e-5)
+            np.testing.assert_allclose(theirs[name], values, atol=1e-5)
+
+
+def test_the_document_states_the_tolerances():
+    text = (EXPORT / "CONTRACT.md").read_text(encoding="utf-8")
+    for line, values in (
+        ("any output, absolutely; a last state, over max(1, its size)", [t.largest for t in TOLERANCES.values()]),
+        ("root mean square of all differences", [t.rms for t in TOLERANCES.values()]),
+    ):
+        (row,) = re.findall(rf"^\| {re.escape(line)}.*$", text, re.MULTILINE)
+        assert [float(cell) for cell in row.split("|")[2:-1]] == values
