@@ -26,9 +26,14 @@ The library raises; only the command line prints and exits, with status 1 for a 
 from collections.abc import Mapping
 from typing import Any
 
+_LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
+
 
 class EdgeRNNError(Exception):
     """The root of the tree: its text is one line that says what is wrong and what to do."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…")
 
 
 class ConfigError(EdgeRNNError):

@@ -22,7 +22,7 @@ def call(module: Callable[..., Any], spec: GraphSpec, feeds: Mapping[str, Array]
     """
     try:
         results = module(*(torch.from_numpy(feeds[name]) for name in spec.input_names))
-    except RuntimeError as error:
+    except Exception as error:  # noqa: BLE001 - libraries raise what their parts raise
         raise EngineError(f"graph {spec.name} failed: {first_line(error)}") from None
     arrays = [t.numpy() for t in (results if isinstance(results, tuple) else (results,)) if isinstance(t, torch.Tensor)]
     expected = [str(tensor.numpy_dtype) for tensor in spec.results.values()]

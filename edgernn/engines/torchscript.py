@@ -32,7 +32,7 @@ class TorchScriptEngine:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 arguments = torch.jit.load(io.BytesIO(graph), map_location="cpu").forward.schema.arguments[1:]
                 self._module = _load_for_lite_interpreter(io.BytesIO(graph))
-        except (RuntimeError, AttributeError) as error:
+        except Exception as error:  # noqa: BLE001 - the library raises what its parts raise
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
         # The interpreter reads past the end of its stack when it is called with too few or too many.
         if len(arguments) != len(spec.input_names):

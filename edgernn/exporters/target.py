@@ -134,7 +134,7 @@ def reason(error: Exception) -> str:
     """What the innermost cause says: an exporter's own headline names no culprit."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
-    return first_line(error) or type(error).__name__
+    return first_line(error)
 
 
 @contextmanager

@@ -107,4 +107,4 @@ def few(names: Iterable[str]) -> str:
 
 def first_line(error: Exception) -> str:
     """What a library's exception says, without its stack of causes."""
-    return str(error).strip().split("\n", 1)[0]
+    return str(error).strip().split("\n", 1)[0] or type(error).__name__
