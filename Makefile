@@ -20,7 +20,7 @@ demo: install ## train, export, prove and stream a small model
 	@$(BIN)/edgernn demo
 
 test: install ## all tests, the fast ones first
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow'
 	$(BIN)/python -m pytest -m slow
 
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')

@@ -50,7 +50,9 @@ class Recipe:
             raise ConfigError(f"{path}: {error}") from None
         if wrong := sorted((_REQUIRED - values.keys()) | (values.keys() - _REQUIRED - _OPTIONAL)):
             raise ConfigError(f"{path}: {', '.join(wrong)} missing or unknown")
-        if any(
+        if not all(isinstance(values.get(key, {}), dict) for key in ("model", "training")):
+            raise ConfigError(f"{path}: [model] and [training] are tables")
+        if not isinstance(values["bundles"], list) or any(
             not isinstance(bundle, dict) or bundle.keys() != {"target", "precision"} for bundle in values["bundles"]
         ):
             raise ConfigError(f"{path}: each of its bundles needs a target and a precision, and nothing else")

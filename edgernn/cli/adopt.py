@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
@@ -12,12 +12,15 @@ from edgernn.errors import ConfigError
 
 __all__ = ["adopt"]
 
+Number = TypeVar("Number", int, float)
+
 
 def adopt(
     files: Annotated[list[Path], typer.Argument(help="ONNX files, one for each graph.", show_default=False)],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     state: Annotated[
-        list[str] | None, typer.Option(help="INPUT:OUTPUT, again for each state.", show_default="by name and shape")
+        list[str] | None,
+        typer.Option(help="INPUT:OUTPUT, or GRAPH.INPUT:OUTPUT, again for each.", show_default="by name and shape"),
     ] = None,
     condition: Annotated[list[str] | None, typer.Option(help="An input that is given once for a stream.")] = None,
     constant: Annotated[list[str] | None, typer.Option(help="INPUT=VALUE that never changes.")] = None,
@@ -35,32 +38,37 @@ def adopt(
         from edgernn.exporters.adopt import Wishes, propose_states
         from edgernn.exporters.adopt import adopt as write
 
-    constants = dict(_pair(text, "=", "--constant INPUT=VALUE") for text in constant or [])
-    carries = dict(_pair(text, ":", "--carry INPUT:COUNT") for text in carry or [])
-    states = dict(_pair(text, ":", "--state INPUT:OUTPUT") for text in state or [])
+    constants = _pairs(constant, "=", "--constant INPUT=VALUE")
+    carries = _pairs(carry, ":", "--carry INPUT:COUNT")
+    states = _pairs(state, ":", "--state INPUT:OUTPUT")
     if not states:
         states = propose_states(files, {*constants, *carries, *(condition or ())})
         note(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
     wishes = Wishes(
         states,
         tuple(condition or ()),
-        {name: _number(text, "--constant") for name, text in constants.items()},
-        {name: int(_number(text, "--carry")) for name, text in carries.items()},
+        {name: _number(float, text, "--constant") for name, text in constants.items()},
+        {name: _number(int, text, "--carry") for name, text in carries.items()},
     )
     contract = write(files, wishes, out, overwrite=overwrite)
     names = ", ".join(graph.name for graph in contract.graphs)
     result({"bundle": str(out), "contract": contract.to_json()}, f"{out}: {names}", as_json=json)
 
 
-def _pair(text: str, sign: str, usage: str) -> tuple[str, str]:
-    name, found, value = text.partition(sign)
-    if not (name and found and value):
-        raise ConfigError(f"{text!r} is not {usage}")
-    return name, value
+def _pairs(texts: list[str] | None, sign: str, usage: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts or []:
+        name, found, value = text.partition(sign)
+        if not (name and found and value):
+            raise ConfigError(f"{text!r} is not {usage}")
+        if name in pairs:
+            raise ConfigError(f"{usage.split()[0]} names {name} twice")
+        pairs[name] = value
+    return pairs
 
 
-def _number(text: str, option: str) -> float:
+def _number(kind: type[Number], text: str, option: str) -> Number:
     try:
-        return float(text)
+        return kind(text)
     except ValueError:
-        raise ConfigError(f"{option}: {text!r} is not a number") from None
+        raise ConfigError(f"{option}: {text[:40]!r} is not a {'whole ' if kind is int else ''}number") from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,9 +62,13 @@ def _describe(values: dict[str, Any]) -> str:
         lines.append(f"graph {graph['name']}")
         for kind in ("inputs", "conditions", "outputs"):
             lines += [f"  {kind[:-1]:<9} {_tensor(tensor)}" for tensor in graph[kind]]
-        lines += [f"  state     {_tensor(s)}  {s['input']} -> {s['output']}" for s in graph["states"]]
+        lines += [
+            f"  state     {_tensor(s)}, {_state_bytes(s)}  {s['input']} -> {s['output']}" for s in graph["states"]
+        ]
     if values["contract"] is None:
-        lines.append("no contract: this file does not say how its states are carried")
+        lines.append("no contract: this file does not say how its states are carried; see edgernn adopt --help")
+        lines += [f"  input     {given}" for given in values["inputs"]]
+        lines += [f"  output    {made}" for made in values["outputs"]]
     operators = sorted(values["operators"].items(), key=lambda item: (-item[1], item[0]))
     lines += [
         f"parameters  {values['parameters'] or 0:,}",
@@ -78,9 +84,37 @@ def _describe(values: dict[str, Any]) -> str:
         ]
     if values["multiply_accumulates"]:
         lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
+    lines += _sums(values["tensors"])
     largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]
     lines += [f"  {t['name']}: {t['dtype']}{t['shape']}, {t['bytes']:,} bytes" for t in largest if t["bytes"] > _SMALL]
     return "\n".join(lines)
+
+
+def _state_bytes(state: dict[str, Any]) -> str:
+    """What a state takes for one stream, where its axes tell."""
+    sizes = [1 if axis == "batch" else axis for axis in state["axes"]]
+    if not all(isinstance(size, int) for size in sizes):
+        return "of any size"
+    bits = int("".join(c for c in state["dtype"] if c.isdigit()) or 8)
+    return f"{math.prod(sizes) * bits // 8:,} bytes a stream"
+
+
+def _sums(tensors: list[dict[str, Any]]) -> list[str]:
+    """Elements and bytes by layer, and bytes by type."""
+    layers: dict[str, list[int]] = {}
+    kinds: Counter[str] = Counter()
+    for tensor in tensors:
+        parts = tensor["name"].removeprefix("module.").split(".")
+        named = [part for part in parts if part not in ("int8", "int4", "fp16", "scales", "zeros", "levels")]
+        layer = layers.setdefault(".".join(named[:-1]) or "the rest", [0, 0])
+        layer[0] += 0 if parts[-1] in ("scales", "zeros") else math.prod(tensor["shape"])
+        layer[1] += tensor["bytes"]
+        kinds[tensor["dtype"]] += tensor["bytes"]
+    if not tensors:
+        return []
+    by_type = ", ".join(f"{kind} {size:,}" for kind, size in kinds.most_common())
+    rows = [f"  {name}: {count:,} elements, {size:,} bytes" for name, (count, size) in layers.items()]
+    return [f"by type     {by_type} bytes", "by layer", *rows, "largest"]
 
 
 _SHOWN, _SMALL = 12, 256  # tensors, and the bytes of those that are not worth a line

@@ -20,11 +20,13 @@ from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, S
 from edgernn.errors import ConfigError, EngineError, ExportError
 from edgernn.exporters.onnx import parse
 from edgernn.runtime import OnnxEngine
+from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record
 from edgernn.runtime.parity import example
 
 __all__ = ["Wishes", "adopt", "propose_states"]
 
+_LONGEST_CARRY = 1 << 20
 _BATCHES = (2, 3)  # that a graph is tried with
 _SIZES = (7, 263, 521, 1607)  # of named axes: primes, since an output of the same size then follows that axis
 _NAME = re.compile(r"[^A-Za-z0-9_.]")
@@ -34,16 +36,49 @@ _SAYS_NOTHING = {"in", "out", "next", "new", "prev", "n", "input", "output", "on
 
 @dataclass(frozen=True)
 class Wishes:
-    """How the graphs are to be driven, by names in the files.
+    """How the graphs are to be driven, by names in the files; `GRAPH.NAME` where another graph has the name too.
 
     states: input to output. conditions: inputs that stay the same for a stream. constants: inputs that always have one
     value. carries: inputs whose last samples precede the next ones, and how many.
+
+    Raises ConfigError for an input that is to be two of these, and for an output that is to feed two states.
     """
 
     states: Mapping[str, str] = field(default_factory=dict)
     conditions: Sequence[str] = ()
     constants: Mapping[str, float] = field(default_factory=dict)
     carries: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        kinds = {"state": self.states, "condition": self.conditions, "constant": self.constants, "carry": self.carries}
+        seen: dict[str, str] = {}
+        for kind, names in kinds.items():
+            for name in names:
+                if name in seen:
+                    raise ConfigError(f"{name} is in --{seen[name]} and in --{kind}: an input is one thing")
+                seen[name] = kind
+
+    def of(self, graph: str, model: onnx.ModelProto) -> Wishes:
+        """What concerns one graph, by the names in its file."""
+        inputs = {node.name for node in _inputs(model)}
+        outputs = {node.name for node in model.graph.output}
+
+        def own(name: str) -> str | None:
+            bare = name.removeprefix(f"{graph}.")
+            return bare if bare in inputs else None
+
+        def mine(wishes: Mapping[str, Any]) -> dict[str, Any]:
+            return {here: value for name, value in wishes.items() if (here := own(name)) is not None}
+
+        states = mine(self.states)
+        for given, made in states.items():
+            if made not in outputs:
+                known = few(sorted(outputs))
+                raise ConfigError(f"--state {given}:{made}: there is no such output of {graph}; there is {known}")
+            if list(states.values()).count(made) > 1:
+                raise ConfigError(f"--state {given}:{made}: an output feeds one state")
+        held = tuple(here for name in self.conditions if (here := own(name)) is not None)
+        return Wishes(states, held, mine(self.constants), mine(self.carries))
 
 
 def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool = False) -> Contract:
@@ -52,18 +87,16 @@ def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool =
     Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
     that does not run as its contract says.
     """
-    models = {("step" if len(files) == 1 else _name(file.stem)): _read(file) for file in files}
-    if len(models) < len(files):
-        raise ConfigError("two of the files have one name: their graphs could not be told apart")
-    _check_names(models.values(), wishes)
-    graphs = {name: _Adopted.of(name, model, wishes) for name, model in models.items()}
+    models = _models(files)
+    _check_names(models, wishes)
+    graphs = {name: _Adopted.of(name, model, wishes.of(name, model)) for name, model in models.items()}
     contract = Contract(tuple(graph.spec for graph in graphs.values()))
     with new_bundle(out, overwrite=overwrite) as writer:
         golden, digest = {}, hashlib.sha256()
         for name, graph in graphs.items():
             data = graph.model.SerializeToString()
             digest.update(data)
-            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, other=graph.size)
+            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, sizes=graph.sizes)
             for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
                 (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / file).write_bytes(content)
@@ -92,18 +125,28 @@ def propose_states(files: Sequence[Path], other: Collection[str] = ()) -> dict[s
     """
     proposed: dict[str, str] = {}
     doubtful: list[str] = []
-    for model in map(_read, files):
-        inputs = [node for node in _inputs(model) if node.name not in other]
+    for graph, model in _models(files).items():
+        prefix = f"{graph}." if len(files) > 1 else ""
+        inputs = [node for node in _inputs(model) if not {node.name, f"{graph}.{node.name}"} & {*other}]
         fitting = {node.name: [each.name for each in model.graph.output if _could_feed(each, node)] for node in inputs}
         alike = {name: [each for each in made if _stem(each) == _stem(name) != ""] for name, made in fitting.items()}
         sure = {name: made[0] for name, made in alike.items() if len(made) == 1}
-        proposed |= sure
-        if any(len(made) > 1 for made in alike.values()) or not sure:
-            known = {node.name for node in inputs if _is_known(node)}
-            doubtful += [f"{name}:{each}" for name, made in fitting.items() if name in known for each in made]
+        proposed |= {f"{prefix}{name}": made for name, made in sure.items()}
+        twice = len({*sure.values()}) < len(sure)
+        if any(len(made) > 1 for made in alike.values()) or not sure or twice or len(sure) == len(list(_inputs(model))):
+            known = {node.name for node in inputs if _is_known(node)} | sure.keys()
+            doubtful += [f"{prefix}{name}:{each}" for name, made in fitting.items() if name in known for each in made]
     if doubtful:
         raise ConfigError(f"which of these are states? say so with --state: {', '.join(doubtful)}")
     return proposed
+
+
+def _models(files: Sequence[Path]) -> dict[str, onnx.ModelProto]:
+    """The files by the names of their graphs."""
+    models = {("step" if len(files) == 1 else _name(file.stem)): _read(file) for file in files}
+    if len(models) < len(files):
+        raise ConfigError("two of the files have one name: their graphs could not be told apart")
+    return models
 
 
 @dataclass(frozen=True)
@@ -112,7 +155,7 @@ class _Adopted:
 
     model: onnx.ModelProto
     spec: GraphSpec
-    size: int  # of its named axes, with which it runs
+    sizes: Mapping[str, int]  # of its named axes, with which it runs
 
     @classmethod
     def of(cls, name: str, model: onnx.ModelProto, wishes: Wishes) -> _Adopted:
@@ -128,7 +171,7 @@ class _Adopted:
         for spec, batches in ((declared, _BATCHES), (_alone(declared), (1,))):
             for size in _SIZES:
                 if (found := _tried(model, spec, batches, size)) is not None:
-                    return cls(_with_signature(model, found), found, size)
+                    return cls(_with_signature(model, found), found, _all(declared, size))
         raise ExportError(f"graph {name} runs neither with one stream nor with several; look at it with inspect")
 
 
@@ -168,12 +211,17 @@ def _alone(spec: GraphSpec) -> GraphSpec:
 
 def _tried(model: onnx.ModelProto, spec: GraphSpec, batches: Sequence[int], size: int) -> GraphSpec | None:
     """`spec` with the outputs' axes as runs show them, or None if the graph does not run so."""
+    if len(batches) > 1 and any(state.batch_axis is None for state in spec.states):
+        return None
     loose = replace(spec, outputs=tuple(replace(o, axes=tuple("any" for _ in o.axes)) for o in spec.outputs))
     shapes = []
     for batch in batches:
         try:
             engine = OnnxEngine(_with_signature(model, loose).SerializeToString(), loose)
-            results = engine.run(example(spec.feeds, batch, np.random.default_rng(0), size))
+            feeds = example(spec.feeds, batch, np.random.default_rng(0), _all(spec, size))
+            results = engine.run(feeds)
+            if batch > 1 and not _is_apart(engine, spec, feeds, results):
+                return None
         except EngineError:
             return None
         for state, array in zip(spec.states, results[len(spec.outputs) :], strict=True):
@@ -185,6 +233,29 @@ def _tried(model: onnx.ModelProto, spec: GraphSpec, batches: Sequence[int], size
         tuple(_shown(sizes, size, named) for sizes in zip(*seen, strict=True)) for seen in zip(*shapes, strict=True)
     )
     return replace(spec, outputs=tuple(replace(o, axes=a) for o, a in zip(spec.outputs, axes, strict=True)))
+
+
+def _is_apart(engine: OnnxEngine, spec: GraphSpec, feeds: Mapping[str, Array], results: Sequence[Array]) -> bool:
+    """Whether the first stream of a batch has the results that it has alone."""
+    alone = engine.run(
+        {
+            name: feeds[name] if tensor.batch_axis is None else np.take(feeds[name], [0], axis=tensor.batch_axis)
+            for name, tensor in spec.feeds.items()
+        }
+    )
+    for one, whole in zip(alone, results, strict=True):
+        places = [place for place, (a, b) in enumerate(zip(one.shape, whole.shape, strict=True)) if a != b]
+        part = np.take(whole, [0], axis=places[0]) if len(places) == 1 else whole
+        if part.shape != one.shape or not np.allclose(part, one, rtol=1e-3, atol=1e-3, equal_nan=True):
+            return False
+    return True
+
+
+def _all(spec: GraphSpec, size: int) -> dict[str, int]:
+    """One size for every named axis."""
+    return dict.fromkeys(
+        (axis for tensor in spec.feeds.values() for axis in tensor.axes if isinstance(axis, str)), size
+    )
 
 
 def _shown(sizes: Sequence[int], size: int, named: Sequence[str]) -> int | str:
@@ -199,7 +270,8 @@ def _fix(model: onnx.ModelProto, node: onnx.ValueInfoProto, value: float) -> Non
     dtype = np.dtype(_dtype(node))
     if any(not isinstance(size, int) for size in _sizes(node)):
         raise ConfigError(f"--constant {node.name}: its shape is not known")
-    array: Array = np.full([int(size) for size in _sizes(node)], value, dtype)
+    with np.errstate(all="ignore"):
+        array: Array = np.full([int(size) for size in _sizes(node)], value, dtype)
     if not np.all(array == value):
         raise ConfigError(f"--constant {node.name}={value:g} is no {dtype}")
     model.graph.input.remove(node)
@@ -210,7 +282,7 @@ def _carry(model: onnx.ModelProto, name: str, size: int) -> None:
     """Let the last `size` samples of an input precede its next ones: a state that the graph did not show."""
     node = next(node for node in _inputs(model) if node.name == name)
     sizes = _sizes(node)
-    if not sizes or size < 1:
+    if not sizes or not 1 <= size <= _LONGEST_CARRY:
         raise ConfigError(f"--carry {name}:{size} needs an input with an axis of samples, and at least one of them")
     whole, carry, following = f"{name}_whole", f"{name}_carry", f"{name}_carry_next"
     _rename(model.graph, name, whole)
@@ -250,20 +322,17 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     return copy
 
 
-def _check_names(models: Any, wishes: Wishes) -> None:
-    """Raise ConfigError for a wish about an input or output that no file has."""
-    inputs = {node.name for model in models for node in _inputs(model)}
-    outputs = {node.name for model in models for node in model.graph.output}
+def _check_names(models: Mapping[str, onnx.ModelProto], wishes: Wishes) -> None:
+    """Raise ConfigError for a wish about an input that no file has."""
+    inputs = {node.name for model in models.values() for node in _inputs(model)}
+    qualified = {f"{graph}.{node.name}" for graph, model in models.items() for node in _inputs(model)}
     wanted = [("state", name) for name in wishes.states]
     wanted += [("condition", name) for name in wishes.conditions]
     wanted += [("constant", name) for name in wishes.constants]
     wanted += [("carry", name) for name in wishes.carries]
     for option, name in wanted:
-        if name not in inputs:
+        if name not in inputs | qualified:
             raise ConfigError(f"--{option} {name}: there is no such input; there is {', '.join(sorted(inputs))}")
-    for name in wishes.states.values():
-        if name not in outputs:
-            raise ConfigError(f"--state {name}: there is no such output; there is {', '.join(sorted(outputs))}")
 
 
 def _read(path: Path) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ from edgernn.exporters.precision import Precision
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, is_matrix, quiet, reason, title
 from edgernn.models import Graph
-from edgernn.runtime.parity import example
+from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["EXECUTORCH"]
 
@@ -26,7 +26,7 @@ _Axes = tuple[dict[int, Any], ...]
 
 def _write(graph: Graph, precision: Precision) -> Artifact:
     spec = graph.spec
-    arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
+    arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
         with quiet(), silent():
@@ -87,16 +87,18 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
 
     lookups = _round_lookups(program)
     names = _as_linear(program)
-    matrices = [(name, tensor) for name, tensor in program.named_parameters() if is_matrix(tensor.shape)]
+    matrices = [(name, t) for name, t in _constants(program) if t.is_floating_point() and is_matrix(t.shape)]
     quantizer = XNNPACKQuantizer()
     quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
     prepared = prepare_pt2e(program, quantizer)
     prepared(*tensors)
     converted = convert_pt2e(prepared)
     _forget_unused(converted)
-    left = {name for name, _ in converted.named_parameters()}
+    left = {name for name, _ in _constants(converted)}
     weights = list(lookups)
     for name, tensor in matrices:
+        if name in left and tensor.ndim == 2:
+            raise ExportError(f"the weights {title(names.get(name, name))} cannot be quantised to int8 for it")
         scheme = (32, "none", "fp32") if name in left else (8, "each output", "int8, rounded row by row")
         weights.append(Weight(title(names.get(name, name)), tuple(tensor.shape), *scheme))
     return converted, tuple(weights)
@@ -108,7 +110,7 @@ def _round_lookups(program: fx.GraphModule) -> list[Weight]:
     for node in list(program.graph.nodes):
         if node.target is not torch.ops.aten.embedding.default or node.args[0].op != "get_attr":
             continue
-        name, table = node.args[0].target, program.get_parameter(node.args[0].target).detach()
+        name, table = node.args[0].target, _constant(program, node.args[0].target)
         levels, scales = map(torch.from_numpy, round_channels(table.numpy()))
         call = program.graph.call_function
         with program.graph.inserting_before(node):
@@ -120,6 +122,17 @@ def _round_lookups(program: fx.GraphModule) -> list[Weight]:
         program.graph.erase_node(node)
         weights.append(Weight(title(name), tuple(table.shape), 8, "each column", "fp32"))
     return weights
+
+
+def _constant(program: fx.GraphModule, name: str) -> torch.Tensor:
+    """A parameter or a buffer."""
+    owner, _, attribute = name.rpartition(".")
+    tensor: torch.Tensor = getattr(program.get_submodule(owner), attribute)
+    return tensor.detach()
+
+
+def _constants(program: fx.GraphModule) -> list[tuple[str, torch.Tensor]]:
+    return [*program.named_parameters(), *program.named_buffers()]
 
 
 def _buffer(program: fx.GraphModule, name: str, tensor: torch.Tensor) -> fx.Node:
@@ -136,12 +149,12 @@ def _as_linear(program: fx.GraphModule) -> dict[str, str]:
     for node in list(program.graph.nodes):
         if node.target is not torch.ops.aten.matmul.default or node.args[1].op != "get_attr":
             continue
-        weight = program.get_parameter(node.args[1].target)
+        weight = _constant(program, node.args[1].target)
         if weight.ndim != 2:
             continue
         name = f"transposed_{len(names)}"
         names[name] = node.args[1].target
-        program.register_parameter(name, torch.nn.Parameter(weight.detach().t().contiguous(), requires_grad=False))
+        program.register_parameter(name, torch.nn.Parameter(weight.t().contiguous(), requires_grad=False))
         with program.graph.inserting_before(node):
             matrix = program.graph.get_attr(name)
             linear = program.graph.call_function(torch.ops.aten.linear.default, (node.args[0], matrix))
@@ -157,7 +170,7 @@ def _forget_unused(program: fx.GraphModule) -> None:
     program.graph.eliminate_dead_code()
     program.recompile()
     used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
-    for name, _ in list(program.named_parameters()):
+    for name, _ in _constants(program):
         if name not in used:
             owner, _, attribute = name.rpartition(".")
             delattr(program.get_submodule(owner), attribute)

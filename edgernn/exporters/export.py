@@ -115,6 +115,8 @@ def export(
 
     Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
     """
+    if steps < 1:
+        raise ConfigError(f"steps {steps}: the gate takes at least one")
     precision = Precision(precision) if isinstance(precision, str) else precision
     with _one_thread():
         return _export(source, Path(out), _target(target, precision), precision, steps, overwrite=overwrite)
@@ -248,14 +250,16 @@ def _write(target: Target, graph: Graph, precision: Precision) -> Artifact:
     try:
         return target.write(graph, precision)
     except ExportError as error:
-        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph)]
-        advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it either"
+        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph, precision)]
+        advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it so either"
         raise ExportError(f"{error}; {advice}") from error
 
 
-def _takes(target: Target, graph: Graph) -> bool:
+def _takes(target: Target, graph: Graph, precision: Precision) -> bool:
+    if precision.name not in target.precisions or set(precision.changed) - set(target.options):
+        return False
     try:
-        target.write(graph, Precision())
+        target.write(graph, precision)
     except (ExportError, MissingExtraError):
         return False
     return True

@@ -81,6 +81,8 @@ def _together(reports: list[GraphReport], contract: Contract | None, size: int) 
         "opset": reports[0].opset,
         "ir_version": reports[0].ir_version,
         "quantised": any(report.quantised for report in reports),
+        "inputs": [given for report in reports for given in report.inputs],
+        "outputs": [made for report in reports for made in report.outputs],
         "tensors": [asdict(tensor) for report in reports for tensor in report.tensors],
         "multiply_accumulates": _sum(report.multiply_accumulates for report in reports),
         "floor_us": _floor(size),

@@ -42,6 +42,8 @@ def export_module(
         contract = Contract((contract,))
     if isinstance(module, nn.Module):
         module = {contract.graphs[0].name: module}
+    if not all(isinstance(each, nn.Module) for each in module.values()):
+        raise ConfigError("a graph is made of an nn.Module: wrap a function in one")
     names = {graph.name for graph in contract.graphs}
     if strangers := sorted(set(module) ^ names):
         raise ConfigError(f"{strangers[0]} is {'a graph without a module' if strangers[0] in names else 'no graph'}")
@@ -60,15 +62,14 @@ class _Modules(Network):
         self, modules: Mapping[str, nn.Module], contract: Contract, initial: Mapping[str, Tensor], task: str
     ) -> None:
         super().__init__()
-        self.parts = nn.ModuleDict({name.replace(".", "_"): module for name, module in modules.items()})
+        self.parts = nn.ModuleList(modules[spec.name] for spec in contract.graphs)
         self.contract, self.initial, self.task = contract, initial, task
 
     def graphs(self) -> tuple[Graph, ...]:
         """One for each module."""
-        return tuple(self._graph(spec) for spec in self.contract.graphs)
+        return tuple(self._graph(spec, part) for spec, part in zip(self.contract.graphs, self.parts, strict=True))
 
-    def _graph(self, spec: GraphSpec) -> Graph:
-        module = self.parts[spec.name.replace(".", "_")]
+    def _graph(self, spec: GraphSpec, module: nn.Module) -> Graph:
         files = [state.initial.file for state in spec.states if isinstance(state.initial, FromFile)]
         if missing := [file for file in files if file not in self.initial]:
             raise ConfigError(f"the initial value {missing[0]} is missing")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -20,9 +20,9 @@ from edgernn.exporters.rewrite import attribute
 from edgernn.exporters.target import Artifact, GraphReport, Positional, StoredTensor, Target, quiet, reason
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.parity import example
+from edgernn.runtime.parity import axis_sizes, example
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised", "parse"]
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised", "parse", "stored"]
 
 OPSET = 20
 IR_VERSION = 10
@@ -31,7 +31,7 @@ CONTRACT_KEY = "edgernn.contract"
 
 def _write(graph: Graph, precision: Precision) -> Artifact:
     spec = graph.spec
-    arrays = example(spec.feeds, batch=2, random=np.random.default_rng(0))
+    arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     shapes = tuple(
         {position: torch.export.Dim.DYNAMIC for position, axis in enumerate(tensor.axes) if isinstance(axis, str)}
@@ -60,15 +60,18 @@ def _write(graph: Graph, precision: Precision) -> Artifact:
 def _inspect(data: bytes) -> GraphReport:
     model = parse(data)
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    weights = [tensor for tensor in model.graph.initializer if tensor.dims and tensor.data_type not in _INDICES]
+    constants = list(_constants(model.graph))
+    weights = [tensor for tensor in constants if tensor.dims and tensor.data_type not in _INDICES]
     return GraphReport(
         parameters=sum(math.prod(tensor.dims) for tensor in weights),
-        operators=Counter(node.op_type for node in model.graph.node),
+        operators=Counter(node.op_type for node in _nodes(model.graph)),
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=model.ir_version,
         quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
         contract=_contract(model),
-        tensors=tuple(map(_stored, model.graph.initializer)),
+        inputs=_signature(model.graph.input, constants),
+        outputs=_signature(model.graph.output, constants),
+        tensors=tuple(map(stored, constants)),
         multiply_accumulates=_multiply_accumulates(model),
     )
 
@@ -92,7 +95,44 @@ def is_quantised(shape: Sequence[int], kind: int) -> bool:
     return kind in _QUANTISED and len(shape) > 1
 
 
-def _stored(tensor: onnx.TensorProto) -> StoredTensor:
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The operators of a graph, and of the branches and loops in it."""
+    for node in graph.node:
+        yield node
+        for entry in node.attribute:
+            for inner in (entry.g, *entry.graphs):
+                yield from _nodes(inner)
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """What a graph holds, in the branches and loops in it too."""
+    yield from graph.initializer
+    for node in graph.node:
+        for entry in node.attribute:
+            if node.op_type == "Constant" and entry.name == "value":
+                tensor = onnx.TensorProto()
+                tensor.CopyFrom(entry.t)
+                tensor.name = node.output[0]
+                yield tensor
+            for inner in (entry.g, *entry.graphs):
+                yield from _constants(inner)
+
+
+def _signature(nodes: Iterable[onnx.ValueInfoProto], constants: Sequence[onnx.TensorProto]) -> tuple[str, ...]:
+    """Names, types and axes; old files list their constants among the inputs."""
+    held = {tensor.name for tensor in constants}
+    described = []
+    for node in nodes:
+        if node.name not in held:
+            kind = node.type.tensor_type
+            axes = [dim.dim_param or (str(dim.dim_value) if dim.dim_value > 0 else "?") for dim in kind.shape.dim]
+            dtype = onnx.TensorProto.DataType.Name(kind.elem_type).lower()
+            described.append(f"{node.name}: {dtype}[{', '.join(axes)}]")
+    return tuple(described)
+
+
+def stored(tensor: onnx.TensorProto) -> StoredTensor:
+    """What a constant takes in a file."""
     kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
     elements = math.prod(tensor.dims)
     bits = 4 if kind in ("int4", "uint4") else 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
@@ -100,13 +140,15 @@ def _stored(tensor: onnx.TensorProto) -> StoredTensor:
 
 
 def _multiply_accumulates(model: onnx.ModelProto) -> int:
-    sizes = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+    sizes = {tensor.name: math.prod(tensor.dims) for tensor in _constants(model.graph)}
     total = 0
-    for node in model.graph.node:
+    for node in _nodes(model.graph):
         if node.op_type == "MatMulNBits":
             total += attribute(node, "K", 0) * attribute(node, "N", 0)
         elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat"):
             total += sizes.get(node.input[1], 0)
+        elif node.op_type in ("LSTM", "GRU", "RNN"):
+            total += sum(sizes.get(name, 0) for name in node.input[1:3])
     return total
 
 

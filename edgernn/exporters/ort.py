@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.onnx import ONNX, is_quantised
+from edgernn.exporters.onnx import ONNX, is_quantised, stored
 from edgernn.exporters.precision import Precision
 from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
 from edgernn.models import Graph
@@ -64,17 +64,21 @@ def _inspect(data: bytes) -> GraphReport:
         graph = model.Graph()
         opsets = {_name(entry.Domain()): entry.Version() for entry in _each(model, "OpsetImport")}
         operators = Counter(_name(node.OpType()) for node in _each(graph, "Nodes"))
-        tensors = [([t.Dims(n) for n in range(t.DimsLength())], t.DataType()) for t in _each(graph, "Initializers")]
+        constants = [
+            onnx.TensorProto(name=_name(t.Name()), data_type=t.DataType(), dims=map(t.Dims, range(t.DimsLength())))
+            for t in _each(graph, "Initializers")
+        ]
     except Exception as error:  # noqa: BLE001 - a damaged flat buffer leads anywhere
         raise EngineError(f"this is not an ORT file: {str(error)[:200]}") from None
     indices = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
-    weights = [(shape, kind) for shape, kind in tensors if shape and kind not in indices]
+    weights = [tensor for tensor in constants if tensor.dims and tensor.data_type not in indices]
     return GraphReport(
-        parameters=sum(math.prod(shape) for shape, _ in weights),
+        parameters=sum(math.prod(tensor.dims) for tensor in weights),
         operators=operators,
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=model.IrVersion(),
-        quantised=any(is_quantised(shape, kind) for shape, kind in weights),
+        quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
+        tensors=tuple(map(stored, constants)),
     )
 
 

@@ -106,11 +106,12 @@ class _Quantiser(ABC):
         array = self._matrix(name)
         if array is None:
             return
-        levels, scales = round_channels(array, axis=0)
+        axis = next(axis for axis, size in enumerate(array.shape) if size > 1)
+        levels, scales = round_channels(array, axis)
         stored = self._graph.constant(levels, f"{name}.int8")
         steps = self._graph.constant(scales.ravel(), f"{name}.scales")
-        self._graph.expand(name, "DequantizeLinear", [stored, steps], axis=0)
-        self._note(name, array, 8, "each index of the first axis", "fp32")
+        self._graph.expand(name, "DequantizeLinear", [stored, steps], axis=axis)
+        self._note(name, array, 8, f"each index of axis {axis}", "fp32")
 
     def _note(self, name: str, array: Array, bits: int, scales: str, arithmetic: str) -> None:
         self._weights.append(Weight(title(name), tuple(array.shape), bits, scales, arithmetic))
@@ -167,7 +168,7 @@ class _Quantiser(ABC):
         return bias if bias is not None and bias.shape == weight.shape[1:] else None
 
     def _biases(self, product: _Product) -> list[str]:
-        return [] if product.bias is None else [self._graph.constant(product.bias, f"{product.name}.bias")]
+        return [] if product.bias is None else [self._graph.constant(product.bias, f"{product.name.removesuffix('.weight')}.bias")]
 
 
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
@@ -240,20 +241,20 @@ class _Int8(_Quantiser):
 
     def _round_known(self, tensor: str) -> _Rounded | None:
         add = self._graph.add
-        if tensor in self._bounds:
-            bound, size = self._bounds[tensor]
-            step = np.array(bound / STEPS, np.float32)
-            name = add("QuantizeLinear", [tensor, self._graph.constant(step, "step"), self._zero], f"{tensor}.rounded")
-            return _Rounded(name, np.full(size, step))
         node = self._graph.makers.get(tensor)
-        if node is None:
-            return None
-        if self._is_lookup(node):
+        if node is not None and self._is_lookup(node):
             table = self._graph.constants[node.input[0]]
             levels, scales = round_channels(table)
             stored = self._graph.constant((levels.astype(np.int16) + _ZERO).astype(np.uint8), f"{node.input[0]}.int8")
             self._note(node.input[0], table, 8, "each column", "int8")
             return _Rounded(add("Gather", [stored, node.input[1]], f"{tensor}.rounded", axis=0), scales.ravel())
+        if tensor in self._bounds:
+            bound, size = self._bounds[tensor]
+            step = np.array(bound / STEPS, np.float32)
+            name = add("QuantizeLinear", [tensor, self._graph.constant(step, "step"), self._zero], f"{tensor}.rounded")
+            return _Rounded(name, np.full(size, step))
+        if node is None:
+            return None
         if node.op_type == "Concat" and attribute(node, "axis", 0) in (-1, self._graph.ranks.get(tensor, 0) - 1):
             parts = [self._known(name) for name in node.input]
             known = [part for part in parts if part is not None]
@@ -290,15 +291,20 @@ class _Int8(_Quantiser):
                 name = names.pop()
                 yield name, (float(state.bound), size)
                 node = self._graph.makers.get(name)
-                if node is not None and (node.op_type == "Unsqueeze" or _joins_first_axis(node)):
+                if node is not None and self._stacks(node, len(state.axes)):
                     names.extend(node.input if node.op_type == "Concat" else node.input[:1])
+
+    def _stacks(self, node: onnx.NodeProto, rank: int) -> bool:
+        """Whether `node` puts a state of `rank` together along its first axis, which is not its last."""
+        if rank < 2:
+            return False
+        if node.op_type == "Concat":
+            return bool(attribute(node, "axis", 0) == 0)
+        axes = self._graph.constants.get(node.input[1]) if node.op_type == "Unsqueeze" else None
+        return axes is not None and axes.ravel().tolist() == [0]
 
     def _single(self, value: float) -> str:
         return self._graph.constant(np.array(value, np.float32), "constant")
-
-
-def _joins_first_axis(node: onnx.NodeProto) -> bool:
-    return node.op_type == "Concat" and bool(attribute(node, "axis", 0) == 0)
 
 
 class _Int4(_Quantiser):

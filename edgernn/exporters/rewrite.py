@@ -52,7 +52,7 @@ class Rewriter:
     def constant(self, array: Array, name: str) -> str:
         """A new constant, called like `name`. Returns its name."""
         name = self._free(name)
-        self._added[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        self._added[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
         return name
 
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:

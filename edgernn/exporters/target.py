@@ -75,8 +75,9 @@ class GraphReport:
 
     parameters: elements of its constant tensors, or None where they are packed away. operators: how often each occurs.
     opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: what the file
-    itself says of how it is driven. tensors: its constants. multiply_accumulates: of products with constant matrices in
-    a step of one stream, or None where they are packed away.
+    itself says of how it is driven. inputs, outputs: what it takes and returns, as far as it says so. tensors: its
+    constants. multiply_accumulates: of products with constant matrices in a step of one stream, of recurrent operators
+    in each of their steps, or None where they are packed away.
     """
 
     parameters: int | None
@@ -85,6 +86,8 @@ class GraphReport:
     ir_version: int | None = None
     quantised: bool = False
     contract: GraphSpec | None = None
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
     tensors: tuple[StoredTensor, ...] = ()
     multiply_accumulates: int | None = None
 

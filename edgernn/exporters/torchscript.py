@@ -19,24 +19,24 @@ from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.precision import Precision
 from edgernn.exporters.rounding import round_channels
-from edgernn.exporters.target import Artifact, GraphReport, Target, Weight, is_matrix, quiet
+from edgernn.exporters.target import Artifact, GraphReport, StoredTensor, Target, Weight, is_matrix, quiet, reason
 from edgernn.models import Graph
 from edgernn.runtime.engine import first_line
-from edgernn.runtime.parity import example
+from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["TORCHSCRIPT"]
 
 
 def _write(graph: Graph, precision: Precision) -> Artifact:
     _check_torch()
-    arrays = example(graph.spec.feeds, batch=2, random=np.random.default_rng(0))
+    arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
     try:
         with quiet():
             module, weights = _rounded(graph.module, precision) if precision.name == "int8" else (graph.module, ())
             traced = torch.jit.trace(module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
-    except RuntimeError as error:
-        raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {first_line(error)}") from error
+    except Exception as error:  # whatever a module's own code raises
+        raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {reason(error)}") from error
     kept = sum(weight.bits == 32 for weight in weights)
     if precision.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
         raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
@@ -52,18 +52,22 @@ def _rounded(module: nn.Module, precision: Precision) -> tuple[nn.Module, tuple[
     """A copy of `module` whose matrices are expanded from 8 bits, and what became of each."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
-    for name, tensor in (*module.named_parameters(remove_duplicate=False), *module.named_buffers()):
-        if tensor.dtype != torch.float32 or not is_matrix(tensor.shape):
-            continue
+    parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
+    matrices = [  # before any is replaced: a shared one is emptied with its first name
+        (name, id(tensor), tensor.detach().clone())
+        for name, tensor in (*parameters, *buffers)
+        if tensor.dtype == torch.float32 and is_matrix(tensor.shape)
+    ]
+    for name, key, tensor in matrices:
         if precision.keeps(name):
             weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
             continue
-        if id(tensor) not in shared:
-            axis, stored = _round(tensor.detach())
-            shared[id(tensor)] = torch.jit.script(stored)
+        if key not in shared:
+            axis, stored = _round(tensor)
+            shared[key] = torch.jit.script(stored)
             weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", "fp32"))
         owner, _, attribute = name.rpartition(".")
-        matrix = _Expanding(shared[id(tensor)])
+        matrix = _Expanding(shared[key])
         parametrize.register_parametrization(module.get_submodule(owner), attribute, matrix, unsafe=True)
     return module, tuple(weights)
 
@@ -132,9 +136,21 @@ def _inspect(data: bytes) -> GraphReport:
         raise EngineError(f"this is not a TorchScript file: {first_line(error)}") from None
     nodes = module.inlined_graph.nodes()
     operators = Counter(node.kind().removeprefix("aten::") for node in nodes if node.kind().startswith("aten::"))
-    rounded = [levels for part in module.modules() if (levels := getattr(part, "levels", None)) is not None]
+    rounded = [part.levels for _, part in _stored_parts(module)]
     parameters = sum(tensor.numel() for tensor in (*module.parameters(), *rounded))
-    return GraphReport(parameters, operators, quantised=bool(rounded))
+    held = [*module.named_parameters(), *((f"{name}.levels", part.levels) for name, part in _stored_parts(module))]
+    tensors = tuple(
+        StoredTensor(name, str(t.dtype).removeprefix("torch."), tuple(t.shape), t.numel() * t.element_size())
+        for name, t in held
+        if t.numel()
+    )
+    return GraphReport(parameters, operators, quantised=bool(rounded), tensors=tensors)
+
+
+def _stored_parts(module: torch.jit.ScriptModule) -> list[tuple[str, torch.jit.ScriptModule]]:
+    """The matrices of 8 bits, by the name of what they stand for."""
+    named = ((name.replace("parametrizations.", ""), part) for name, part in module.named_modules())
+    return [(name.removesuffix(".0.stored"), part) for name, part in named if hasattr(part, "levels")]
 
 
 TORCHSCRIPT = Target(

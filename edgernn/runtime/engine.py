@@ -44,10 +44,11 @@ class OnnxEngine:
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
         try:
             self._session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
+            inputs, outputs = map(_nodes, (self._session.get_inputs(), self._session.get_outputs()))
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
-        _check_signature(spec, "input", self._session.get_inputs(), spec.feeds)
-        _check_signature(spec, "output", self._session.get_outputs(), spec.results)
+        _check_signature(spec, "input", inputs, spec.feeds)
+        _check_signature(spec, "output", outputs, spec.results)
         self._name = spec.name
         self._outputs = list(spec.output_names)
 
@@ -85,15 +86,21 @@ _NOWHERE = "/nonexistent"
 _ONNX_TYPES = {"float32": "float", "float64": "double"}
 
 
-def _check_signature(spec: GraphSpec, kind: str, nodes: Sequence[Any], declared: Mapping[str, TensorSpec]) -> None:
-    actual = {node.name: node for node in nodes}
+def _nodes(nodes: Sequence[Any]) -> dict[str, tuple[str, Any]]:
+    """Type and shape by name; each is decoded only now, and may be no UTF-8."""
+    return {node.name: (node.type, node.shape) for node in nodes}
+
+
+def _check_signature(
+    spec: GraphSpec, kind: str, actual: Mapping[str, tuple[str, Any]], declared: Mapping[str, TensorSpec]
+) -> None:
     if actual.keys() != declared.keys():
         raise EngineError(f"graph {spec.name} has the {kind}s {few(actual)}; its contract says {few(declared)}")
     for name, tensor in declared.items():
         expected = f"tensor({_ONNX_TYPES.get(tensor.dtype, tensor.dtype)})"
-        if actual[name].type != expected:
-            raise EngineError(f"graph {spec.name}: {kind} {name} is {actual[name].type}; its contract says {expected}")
-        shape = actual[name].shape
+        dtype, shape = actual[name]
+        if dtype != expected:
+            raise EngineError(f"graph {spec.name}: {kind} {name} is {dtype}; its contract says {expected}")
         fixed = zip(shape, tensor.axes, strict=False)
         if len(shape) != len(tensor.axes) or any(type(s) is type(a) is int and s != a for s, a in fixed):
             raise EngineError(f"graph {spec.name}: {kind} {name} is {shape}; its contract says {list(tensor.axes)}")
@@ -106,5 +113,6 @@ def few(names: Iterable[str]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, without its stack of causes."""
-    return str(error).strip().split("\n", 1)[0] or type(error).__name__
+    """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -24,11 +24,11 @@ from edgernn.contract import BATCH, Array, FromFile, GraphSpec
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
 from edgernn.runtime.parity import (
-    OTHER_AXIS,
     TOLERANCES,
     Inputs,
     Parity,
     Step,
+    axis_sizes,
     chain,
     example,
     measure,
@@ -47,16 +47,17 @@ def record(
     spec: GraphSpec,
     initial: Mapping[str, Array],
     inputs: Inputs | None = None,
-    other: int = OTHER_AXIS,
+    sizes: Mapping[str, int] | None = None,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Let `source` take some steps: what the manifest says of them, and the arrays by file name.
 
-    initial: tensors of the bundle's files, for states that start from one. inputs: as for `compare`. other: as for
+    initial: tensors of the bundle's files, for states that start from one. inputs: as for `compare`. sizes: as for
     `example`.
     """
     random = np.random.default_rng(0)
-    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, other)
-    endless = iter(random_inputs(spec, 1, random, other) if inputs is None else inputs(1))
+    sizes = axis_sizes(spec) if sizes is None else sizes
+    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
+    endless = iter(random_inputs(spec, 1, random, sizes) if inputs is None else inputs(1))
     first = next(endless)
     steps = max(1, min(_STEPS, _BYTES // max(1, _size(first))))
     given = [{**held, **one} for one in (first, *islice(endless, steps - 1))]

@@ -23,6 +23,7 @@ __all__ = [
     "Parity",
     "Step",
     "Tolerance",
+    "axis_sizes",
     "chain",
     "compare",
     "example",
@@ -35,7 +36,7 @@ Inputs = Callable[[int], Iterable[Mapping[str, Array]]]  # of each step, without
 
 STEPS = 1024
 BATCHES = (1, 4)  # streams driven together: alone, and in company
-OTHER_AXIS = 7  # size given to a named axis other than the batch
+OTHER_AXIS = 7  # size given to the first of the named axes other than the batch
 
 
 @dataclass(frozen=True)
@@ -142,23 +143,31 @@ def compare(
     Raises ParityError, naming step, tensor and size, at the first difference beyond `tolerance`.
     """
     parities = []
-    for batch in BATCHES if spec.batched else (1,):
+    for turn, batch in enumerate(BATCHES if spec.batched else (1,)):
         random = np.random.default_rng((seed, batch))
-        held = example({tensor.name: tensor for tensor in spec.conditions}, batch, random)
-        states = example({state.input: state for state in spec.states}, batch, random)
-        each = random_inputs(spec, batch, random) if inputs is None else inputs(batch)
+        sizes = axis_sizes(spec, OTHER_AXIS - 4 * turn)
+        held = example({tensor.name: tensor for tensor in spec.conditions}, batch, random, sizes)
+        states = example({state.input: state for state in spec.states}, batch, random, sizes)
+        each = random_inputs(spec, batch, random, sizes) if inputs is None else inputs(batch)
         given = ({**held, **one} for one in islice(each, steps))
         parities.append(measure(chain(source, spec, given, states), states, artifact, spec, tolerance))
     return worst(parities)
 
 
+def axis_sizes(spec: GraphSpec, smallest: int = OTHER_AXIS) -> dict[str, int]:
+    """A size for every named axis but the batch, each another, from `smallest` on."""
+    tensors = (*spec.feeds.values(), *spec.results.values())
+    names = dict.fromkeys(axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH)
+    return {name: smallest + 2 * place for place, name in enumerate(names)}
+
+
 def random_inputs(
-    spec: GraphSpec, batch: int, random: np.random.Generator, other: int = OTHER_AXIS
+    spec: GraphSpec, batch: int, random: np.random.Generator, sizes: Mapping[str, int] | None = None
 ) -> Iterator[dict[str, Array]]:
     """Random inputs of one step after the other, without end."""
     tensors = {tensor.name: tensor for tensor in spec.inputs}
     while True:
-        yield example(tensors, batch, random, other)
+        yield example(tensors, batch, random, axis_sizes(spec) if sizes is None else sizes)
 
 
 def chain(
@@ -247,7 +256,9 @@ class _Sums:
                 f"the source's {expected.shape}"
             )
         wide = expected.astype(np.float64)
-        apart = np.abs(actual.astype(np.float64) - wide)
+        with np.errstate(invalid="ignore"):  # of infinities, which masked logits are
+            apart = np.where(actual == expected, 0.0, np.abs(actual.astype(np.float64) - wide))
+        wide = np.where(np.isinf(wide), 0.0, wide)
         self.differences[name] = self.differences.get(name, 0.0) + float(np.sum(apart**2))
         self.values[name] = self.values.get(name, 0.0) + float(np.sum(wide**2))
         scaled = apart / np.maximum(1, np.abs(wide))
@@ -274,18 +285,17 @@ def _streams(spec: GraphSpec, given: Mapping[str, Array]) -> int:
 
 
 def example(
-    specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator, other: int = OTHER_AXIS
+    specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator, sizes: Mapping[str, int] | None = None
 ) -> dict[str, Array]:
     """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed.
 
-    other: the size of named axes that are not the batch.
+    sizes: of named axes that are not the batch; those that it lacks get 7.
     """
-    return {name: _example(spec, batch, random, other) for name, spec in specs.items()}
+    return {name: _example(spec, {**(sizes or {}), BATCH: batch}, random) for name, spec in specs.items()}
 
 
-def _example(spec: TensorSpec, batch: int, random: np.random.Generator, other: int) -> Array:
-    names = (axis for axis in spec.axes if isinstance(axis, str))
-    shape: Sequence[int] = spec.shape({name: batch if name == BATCH else other for name in names})
+def _example(spec: TensorSpec, sizes: Mapping[str, int], random: np.random.Generator) -> Array:
+    shape = spec.shape({axis: sizes.get(axis, OTHER_AXIS) for axis in spec.axes if isinstance(axis, str)})
     kind = spec.numpy_dtype.kind
     if kind == "f" and spec.bound is not None:
         return random.uniform(-spec.bound, spec.bound, shape).astype(spec.numpy_dtype)

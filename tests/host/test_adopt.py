@@ -123,7 +123,7 @@ def test_what_could_be_a_state_is_listed_where_names_do_not_tell(tmp_path):
     ("wishes", "words"),
     [
         (Wishes({"z": "y"}), r"--state z: there is no such input; there is gain, h_in, x"),
-        (Wishes({"h_in": "z"}), "--state z: there is no such output; there is h_out, y"),
+        (Wishes({"h_in": "z"}), "--state h_in:z: there is no such output of step; there is h_out, y"),
         (Wishes(conditions=("z",)), "--condition z: there is no such input"),
         (Wishes(constants={"z": 1}), "--constant z: there is no such input"),
         (Wishes(constants={"x": 1}), "--constant x: its shape is not known"),
@@ -190,3 +190,71 @@ def test_a_noise_suppressor_of_two_graphs_from_elsewhere(real_data, tmp_path):
     fresh = model.stream(graph="model_2")
     fresh.step({"input_4": np.zeros((1, 1, 512), np.float32)})
     assert not np.array_equal(fresh.state["input_5"], second.state["input_5"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs"),
+    [
+        ({"frame": (F, [1, 4]), "h": (F, [1, 4])}, {"frame_out": (F, [1, 4]), "h_out": (F, [1, 4])}),
+        ({"x": (F, [1, 2]), "h": (F, [1, 4]), "h_in": (F, [1, 4])}, {"h_out": (F, [1, 4]), "y": (F, [1, 2])}),
+    ],
+)
+def test_proposals_that_cannot_all_be_states_are_listed(tmp_path, inputs, outputs):
+    """Nothing would be left to be given, or one output would feed two states."""
+    given, made = list(inputs), list(outputs)
+    nodes = [("Identity", [given[0] if name == "y" else given[1]], [name], {}) for name in made]
+    path = save(tmp_path / "f.onnx", inputs, outputs, nodes)
+    with pytest.raises(ConfigError, match="which of these are states"):
+        propose_states([path])
+
+
+def test_rows_that_are_no_streams_are_not_batched(tmp_path):
+    """The first axis is time, and each row depends on those before it."""
+    nodes = [
+        ("CumSum", ["x", "zero"], ["s"], {}),
+        ("Add", ["s", "h"], ["y"], {}),
+        ("ReduceMax", ["y", "axes"], ["m"], {"keepdims": 1}),
+        ("Tanh", ["m"], ["h_out"], {}),
+    ]
+    constants = {"zero": np.array(0), "axes": np.array([0])}
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, [None, 4]), "h": (F, [None, 4])},
+        {"y": (F, [None, 4]), "h_out": (F, [None, 4])},
+        [node if node[0] != "ReduceMax" else ("ReduceMax", ["y"], ["m"], {"axes": [0]}) for node in nodes],
+        constants,
+    )
+    contract = adopt([path], Wishes({"h": "h_out"}), tmp_path / "b")
+    assert not contract["step"].batched
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--constant", "gain=1", "--condition", "gain"], "gain is in --condition and in --constant"),
+        (["--state", "h_in:h_out", "--carry", "h_in:2"], "h_in is in --state and in --carry"),
+        (["--constant", "gain=1", "--constant", "gain=2"], "--constant names gain twice"),
+        (["--carry", "x:2.7"], "--carry: '2.7' is not a whole number"),
+        (["--carry", "x:nan"], "--carry: 'nan' is not a whole number"),
+        (["--carry", "x:1000000000000"], "--carry x:1000000000000 needs an input"),
+    ],
+)
+def test_wishes_that_contradict_each_other_are_named(summer, tmp_path, capsys, options, words):
+    states = [] if "--state" in options else ["--state", "h_in:h_out"]
+    assert execute(["adopt", str(summer), *states, *options, "--out", str(tmp_path / "b")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+def test_graphs_with_equal_names_inside_have_their_own_states(summer, tmp_path):
+    one, other = (tmp_path / f"{name}.onnx" for name in ("one", "other"))
+    one.write_bytes(summer.read_bytes())
+    model = onnx.load(summer)
+    for node in model.graph.node:
+        node.output[:] = ["h_next" if name == "h_out" else name for name in node.output]
+    model.graph.output[1].name = "h_next"
+    onnx.save(model, other)
+    states = propose_states([one, other], {"gain"})
+    assert states == {"one.h_in": "h_out", "other.h_in": "h_next"}
+    contract = adopt([one, other], Wishes(states, constants={"gain": 1.0}), tmp_path / "b")
+    assert [graph.states[0].output for graph in contract.graphs] == ["h_out", "h_next"]

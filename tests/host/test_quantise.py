@@ -14,7 +14,7 @@ from torch import nn
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES
-from edgernn.errors import ConfigError, ParityError
+from edgernn.errors import ConfigError, ExportError, ParityError
 from edgernn.exporters import TARGETS, Source, export
 from edgernn.exporters.inspection import inspect_bundle
 from edgernn.exporters.onnx import ONNX
@@ -292,3 +292,30 @@ def test_text_goes_on_from_one_precision_to_itself(tmp_path, precision):
     stream.prefill("abc")
     assert Bundle.load(bundle.path).manifest.precision == precision
     assert len("".join(stream.decode(20))) == 20
+
+
+def test_a_matrix_that_is_left_as_it_was_fails_the_export(tmp_path, monkeypatch):
+    """The proof itself: quantisers that forget their work."""
+    source = Source(network(), Tokenizer.characters("abcdefghij"))
+    with monkeypatch.context() as patch:
+        patch.setattr(PRECISIONS["int8"], "_product", lambda self, node: None)
+        patch.setattr(PRECISIONS["int8"], "_store", lambda self, name: None)
+        with pytest.raises(ExportError, match=r"the weights \S+ were not quantised to int8"):
+            export(source, tmp_path / "b", precision="int8")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.nn.utils.parametrize.register_parametrization", lambda *_, **__: None)
+        with pytest.raises(ExportError, match="keeps weights where they were not quantised to int8"):
+            export(source, tmp_path / "b", target="torchscript", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.integers(0, 999))
+def test_the_scale_of_a_block_is_chosen_for_its_error(seed):
+    rows = np.random.default_rng(seed).standard_normal((64, 32)).astype(np.float32)
+    levels, scales = round_blocks(rows, 32)
+    largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1) / -8
+    plain = np.clip(np.rint(rows / largest), -8, 7) * largest
+    ours, theirs = (np.sum((each - rows) ** 2, axis=1) for each in (levels * scales, plain))
+    assert np.all(ours <= theirs * 1.0001)
+    assert ours.sum() < 0.99 * theirs.sum()
