@@ -168,7 +168,8 @@ class _Quantiser(ABC):
         return bias if bias is not None and bias.shape == weight.shape[1:] else None
 
     def _biases(self, product: _Product) -> list[str]:
-        return [] if product.bias is None else [self._graph.constant(product.bias, f"{product.name.removesuffix('.weight')}.bias")]
+        name = f"{product.name.removesuffix('.weight')}.bias"
+        return [] if product.bias is None else [self._graph.constant(product.bias, name)]
 
 
 _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
