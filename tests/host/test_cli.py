@@ -113,7 +113,7 @@ def test_the_whole_way(call, corpus, tmp_path):
     assert report.keys() >= keys
     assert as_json(call("inspect", bundle / "step.onnx", "--json")).keys() >= keys
     out = call("inspect", bundle)[1]
-    assert "state     h: float32[1, batch, 12] within ±1  h_in -> h_out" in out
+    assert "state     h: float32[1, batch, 12] within ±1, 48 bytes a stream  h_in -> h_out" in out
     assert f"parameters  {trained['parameters']:,}" in out
 
 
