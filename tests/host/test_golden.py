@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+import torch
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
 from edgernn.exporters import TARGETS, Source, export
+from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.runtime.golden import verify
 
 
@@ -97,3 +99,18 @@ def test_a_file_that_promises_more_than_it_has_is_no_array(shape):
     with pytest.raises(Exception, match=r"x\.npy (has 4 bytes|holds no plain|is not)") as caught:
         from_npy(data, "x.npy")
     assert type(caught.value).__name__ == "FormatError"
+
+
+def test_vectors_of_a_large_vocabulary_are_small_and_still_prove(tmp_path):
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageConfig.of(20_000, embedding=4, hidden=8, layers=1)).eval()
+    path = export(Source(model), tmp_path / "b", steps=8).path
+    bundle = Bundle.load(path)
+    assert sum(len(data) for name, data in bundle.files.items() if name.startswith("golden/")) < 64 << 10
+    assert from_npy(bundle.files["golden/step/outputs.logits.npy"], "logits").shape[1] == 4096
+    assert verify(bundle, ENGINES["onnx"]).max_abs_diff_outputs < 1e-4
+    with torch.no_grad():
+        model.output.bias[7] += 1
+    graph = export(Source(model), tmp_path / "c", steps=8).path / "step.onnx"
+    with pytest.raises(ParityError, match="logits at step"):
+        verify(changed(path, tmp_path / "d", {"step.onnx": graph.read_bytes()}), ENGINES["onnx"])
