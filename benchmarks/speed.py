@@ -10,7 +10,7 @@ import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from torch import nn
 
 from edgernn.exporters import Source, export
 from edgernn.models import LanguageConfig, LanguageModel
-from edgernn.runtime import Model, Sampler
+from edgernn.runtime import Batch, Model, Sampler
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Trainer
 
@@ -42,11 +42,27 @@ def main() -> None:
 
 
 def runtime(folder: Path) -> None:
-    """Model.step and Stream.decode against the bare onnxruntime call on the same graph and options."""
+    """Model.step and Stream.decode against the bare onnxruntime call, torch eager beside them, and many streams."""
+    for vocabulary, embedding, hidden in ((65, EMBEDDING, HIDDEN), (10_000, 256, 512)):
+        source = untrained(vocabulary, embedding, hidden)
+        print(f"vocabulary {vocabulary}, embedding {embedding}, hidden {hidden}, layers {LAYERS}, one thread")
+        for precision in ("fp32", "int8"):
+            bundle = export(source, folder / f"{vocabulary}-{precision}", precision=precision, steps=16).path
+            one_stream(source, bundle, precision)
+            if vocabulary == 65:
+                many_streams(Model.load(bundle))
+
+
+def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
+    """A language model as it begins; what it says costs as much as what it will say."""
     torch.manual_seed(0)
-    tokenizer = Tokenizer.characters(ALPHABET)
-    config = LanguageConfig(len(tokenizer), embedding=EMBEDDING, hidden=HIDDEN, layers=LAYERS)
-    bundle = export(Source(LanguageModel(config).eval(), tokenizer), folder / "bundle").path
+    characters = [chr(33 + code) for code in range(vocabulary - 1)]
+    config = LanguageConfig(vocabulary, embedding=embedding, hidden=hidden, layers=LAYERS)
+    return Source(LanguageModel(config).eval(), Tokenizer.characters(characters))
+
+
+def one_stream(source: Source, bundle: Path, precision: str) -> None:
+    """The costs around the bare call."""
     model = Model.load(bundle)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -55,8 +71,8 @@ def runtime(folder: Path) -> None:
     session = onnxruntime.InferenceSession(str(bundle / "step.onnx"), options, ["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     token = np.array([5])
-    h = c = np.zeros((LAYERS, 1, HIDDEN), np.float32)
     _, state = model.begin()
+    h, c = state["h"], state["c"]
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))
     stream.prefill("A")
 
@@ -74,12 +90,55 @@ def runtime(folder: Path) -> None:
         for _ in stream.decode(count):
             pass
 
-    times = interleaved({"bare": bare, "step": step, "decode": decode}, repeats=21, count=1000)
-    print(f"vocabulary {len(tokenizer)}, embedding {EMBEDDING}, hidden {HIDDEN}, layers {LAYERS}, one thread")
-    print(f"  bare onnxruntime call   {times['bare'] * 1e6:7.1f} us")
-    shares = times["step"] / times["bare"], times["bare"] / times["decode"]
-    print(f"  Model.step              {times['step'] * 1e6:7.1f} us   {shares[0]:.2f} of the bare time")
-    print(f"  Stream.decode           {times['decode'] * 1e6:7.1f} us   {shares[1]:.2f} of the bare rate")
+    @torch.no_grad()
+    def eager(count: int) -> None:
+        """What anybody would write: the module, softmax and multinomial."""
+        network = source.network
+        carried = tuple(torch.from_numpy(each) for each in (h, c))
+        drawn = torch.from_numpy(token)
+        for _ in range(count):
+            logits, *carried = network(drawn, *carried)
+            best = torch.topk(logits[0] / 0.8, 40)
+            drawn = best.indices[torch.multinomial(torch.softmax(best.values, 0), 1)]
+
+    torch.set_num_threads(1)
+    tasks = {"bare": bare, "step": step, "decode": decode, "eager": eager}
+    times = interleaved(tasks, repeats=15, count=300)
+    micros = {name: 1e6 * seconds for name, seconds in times.items()}
+    print(f"  {precision} bare onnxruntime call {micros['bare']:8.1f} us")
+    print(f"  {precision} Model.step            {micros['step']:8.1f} us   {micros['step'] / micros['bare']:.2f} of it")
+    share, faster = micros["bare"] / micros["decode"], micros["eager"] / micros["decode"]
+    print(f"  {precision} Stream.decode         {micros['decode']:8.1f} us   {share:.2f} of the bare rate")
+    print(f"  {precision} torch eager decoding  {micros['eager']:8.1f} us   {faster:.1f} times as long")
+
+
+def many_streams(model: Model) -> None:
+    """Tokens per second of 64 streams in a batch beside one stream."""
+    stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))
+    stream.prefill("A")
+
+    def filled(samplers: list[Sampler]) -> Callable[[int], None]:
+        batch = Batch(model)
+        for sampler in samplers:
+            batch.join(model.stream(sampler), "A")
+        batch.step()
+
+        def steps(count: int) -> None:
+            for _ in range(count):
+                batch.step()
+
+        return steps
+
+    def one(count: int) -> None:
+        for _ in stream.decode(64 * count):
+            pass
+
+    same = filled([Sampler(temperature=0.8, top_k=40, seed=seed) for seed in range(64)])
+    others = filled([Sampler(temperature=0.8 + seed / 1000, top_k=40, seed=seed) for seed in range(64)])
+    times = interleaved({"one": one, "same": same, "others": others}, repeats=9, count=10)
+    for name, title in (("same", "one setting"), ("others", "64 settings")):
+        rate = 64 / times[name]
+        print(f"    64 streams, {title}: {rate:,.0f} tokens/s, {times['one'] / times[name]:.1f} times one stream's")
 
 
 class Bare(nn.Module):
@@ -135,7 +194,7 @@ def train(folder: Path) -> None:
     print(f"  edgernn                 {rates['edgernn']:7,.0f} characters/s   {rates['edgernn'] / rates['bare']:.2f}")
 
 
-def interleaved(tasks: dict[str, Callable[[int], None]], repeats: int, count: int) -> dict[str, float]:
+def interleaved(tasks: Mapping[str, Callable[[int], None]], repeats: int, count: int) -> dict[str, float]:
     """Median seconds of one iteration of each task; the tasks take turns, so that noise falls on all alike."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():

@@ -49,6 +49,7 @@ Axis = int | str
 BATCH = "batch"
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
+_BATCHES_KEPT = 64  # whose shapes a graph remembers
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
 
@@ -116,6 +117,11 @@ class TensorSpec:
         """The element type as numpy's."""
         return np.dtype(self.dtype)
 
+    @cached_property
+    def checked_bound(self) -> int | float | None:
+        """The bound, where it is checked: of whole numbers."""
+        return None if self.numpy_dtype.kind == "f" else self.bound
+
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape once every named axis has a size. Raises ContractError for an axis without one."""
         try:
@@ -135,10 +141,12 @@ class TensorSpec:
             expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if size != expected:
                 raise self._misfit(array, f" with {axis} = {expected}" if isinstance(axis, str) else "")
-        if self.bound is not None and self.numpy_dtype.kind != "f" and array.size:
+        if self.checked_bound is not None and array.size:
             low, high = (array.item(),) * 2 if array.size == 1 else (array.min(), array.max())
-            if low < 0 or high >= self.bound:
-                raise ContractError(f"{self.name} holds {low if low < 0 else high}, outside 0..{self.bound - 1}")
+            if low < 0 or high >= self.checked_bound:
+                raise ContractError(
+                    f"{self.name} holds {low if low < 0 else high}, outside 0..{self.checked_bound - 1}"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -315,11 +323,53 @@ class GraphSpec:
 
         Returns the size of every named axis.
         """
+        batch = self._fitting_batch(inputs, conditions, state)
+        if batch:
+            return {BATCH: batch}
         sizes: dict[str, int] = {}
         check("input", self.inputs, inputs, sizes)
         check("condition", self.conditions, conditions, sizes)
         check("state", self.states, state, sizes)
         return sizes
+
+    @cached_property
+    def _expected(self) -> dict[int, list[tuple[int, str, np.dtype[Any], tuple[int, ...], int | float | None]]]:
+        """By batch: of each tensor its kind, name, type, shape, and bound if that is checked. Filled as it is asked."""
+        return {}
+
+    def _fitting_batch(
+        self, inputs: Mapping[str, Array], conditions: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> int:
+        """The batch of arrays that fit without a doubt, or 0 where `check` has to look: steps are worth a shortcut."""
+        given = (inputs, conditions, state)
+        kinds = (self.inputs, self.conditions, self.states)
+        first = inputs.get(self.inputs[0].name) if self.inputs else None
+        if not isinstance(first, np.ndarray) or any(len(a) != len(k) for a, k in zip(given, kinds, strict=True)):
+            return 0
+        axis = self.inputs[0].batch_axis
+        batch: int = first.shape[axis] if axis is not None and first.ndim > axis else 0
+        expected = self._expected.get(batch)
+        if expected is None:
+            if len(self._expected) >= _BATCHES_KEPT or not self._only_batch:
+                return 0
+            expected = self._expected[batch] = [
+                (kind, spec.name, spec.numpy_dtype, spec.shape({BATCH: batch}), spec.checked_bound)
+                for kind, specs in enumerate(kinds)
+                for spec in specs
+            ]
+        for kind, name, dtype, shape, bound in expected:
+            array = given[kind].get(name)
+            if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                return 0
+            if bound is not None and not (array.size == 1 and 0 <= array.item() < bound):
+                return 0
+        return batch
+
+    @cached_property
+    def _only_batch(self) -> bool:
+        """Whether the batch is the only axis of any size."""
+        tensors = (*self.inputs, *self.conditions, *self.states)
+        return {axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str)} <= {BATCH}
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values: the inverse of `from_json`."""

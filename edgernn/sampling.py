@@ -1,20 +1,30 @@
-"""Choosing the next token from logits."""
+"""Choosing the next token from logits.
+
+In this order: the penalty of what was said lately, the bias of tokens, top-k, temperature, top-p, min-p, the draw.
+It is written down for other languages in `export/CONTRACT.md`.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
 
-__all__ = ["Generator", "Sampler"]
+__all__ = ["Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
 _COLDEST = 0.001  # below it, quotients of logits could overflow
+_LARGEST_BIAS = 1e6
+_STRIPES = 16
+_WHOLE = ("top_k", "repetition_window")
+_REAL = ("temperature", "top_p", "min_p", "repetition_penalty")
 
 
 class Generator:
@@ -39,41 +49,173 @@ class Sampler:
     """How a stream draws its tokens; each stream owns the random generator that goes with it.
 
     temperature: logits are divided by it; 0 takes the likeliest token (the lowest id among equals).
-    top_k: only the k likeliest tokens, and those level with the k-th, can be drawn; 0 for all.
+    top_k: only the k likeliest tokens can be drawn; 0 for all.
     seed: equal seeds draw equal tokens; None for a seed from the operating system.
+    top_p: only the likeliest tokens that together have at least this probability (Holtzman et al. 2020); 1 for all.
+    min_p: only tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024); 0 for all.
+    repetition_penalty: positive logits of the last `repetition_window` tokens are divided by it, negative ones
+    multiplied (Keskar et al. 2019); 1 for none.
+    bias: what is added to the logits of tokens, by id; -inf forbids one.
+
+    Tokens level with the last that a limit lets through are let through too.
+    Raises ConfigError for impossible settings.
     """
 
     temperature: float = 1.0
     top_k: int = 0
     seed: int | None = None
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repetition_window: int = 64
+    bias: Mapping[int, float] = field(default_factory=dict)
+    _biases: tuple[Array, Array] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         try:
-            object.__setattr__(self, "temperature", float(self.temperature))
-            object.__setattr__(self, "top_k", operator.index(self.top_k))
-            object.__setattr__(self, "seed", None if self.seed is None else operator.index(self.seed))
-        except (TypeError, ValueError, OverflowError) as error:
-            raise ConfigError(f"temperature, top_k and seed are numbers: {error}") from None
+            self._set(_REAL, float)
+            self._set(_WHOLE, operator.index)
+            self._set(("seed",), lambda seed: None if seed is None else operator.index(seed))
+            object.__setattr__(self, "bias", {operator.index(i): float(value) for i, value in self.bias.items()})
+        except (TypeError, ValueError, OverflowError, AttributeError) as error:
+            raise ConfigError(f"temperature, top_k and the other settings of a sampler are numbers: {error}") from None
+        self._check()
+        if self.bias:
+            ids, values = np.array([*self.bias], np.int64), np.array([*self.bias.values()])
+            object.__setattr__(self, "_biases", (ids, values))
+
+    def _set(self, names: Iterable[str], kind: Any) -> None:
+        for name in names:
+            object.__setattr__(self, name, kind(getattr(self, name)))
+
+    def _check(self) -> None:
         if self.temperature != 0 and not _COLDEST <= self.temperature < math.inf:
             raise ConfigError(f"temperature {self.temperature} is neither 0 nor a number of at least {_COLDEST}")
-        if self.top_k < 0:
-            raise ConfigError(f"top_k {self.top_k} is below 0")
+        for name in _WHOLE:
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} {getattr(self, name)} is below 0")
+        if not 0 < self.top_p <= 1:
+            raise ConfigError(f"top_p {self.top_p} is not above 0 and at most 1")
+        if not 0 <= self.min_p <= 1:
+            raise ConfigError(f"min_p {self.min_p} is not from 0 to 1")
+        if not 0 < self.repetition_penalty < math.inf:
+            raise ConfigError(f"repetition_penalty {self.repetition_penalty} is not a number above 0")
         if self.seed is not None and not 0 <= self.seed <= _MASK:
             raise ConfigError(f"seed {self.seed} is outside 0..2**64-1")
+        for token, value in self.bias.items():
+            if token < 0 or not (abs(value) <= _LARGEST_BIAS or value == -math.inf):
+                raise ConfigError(f"a bias of {value} for token {token}: it is -inf or within 1e6, of tokens from 0 on")
 
-    def __call__(self, logits: Array, generator: Generator) -> int:
-        """Draw a token id from `logits` (vocabulary,). Raises SamplingError if they are not numbers."""
-        best = int(logits.argmax())
-        highest = float(logits[best])
-        if not math.isfinite(highest):
-            raise SamplingError(f"no token can be drawn: the highest logit is {highest}")
+    @property
+    def remembers(self) -> int:
+        """How many of the last tokens the next draw depends on."""
+        return 0 if self.repetition_penalty == 1 else self.repetition_window
+
+    @property
+    def group(self) -> Sampler:
+        """The settings without the seed: streams of one group can be drawn together."""
+        return replace(self, seed=None)
+
+    def __hash__(self) -> int:
+        return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), *self.bias.items()))
+
+    def __call__(
+        self, logits: Array, generator: Generator, recent: Collection[int] = (), forbidden: int | None = None
+    ) -> int:
+        """Draw a token id from `logits` (vocabulary,).
+
+        recent: the tokens before, the last one last. forbidden: one that is never drawn.
+        Raises SamplingError if no logit is a number, or all are forbidden.
+        """
+        weights = logits.astype(np.float64)
+        self._adjust(weights, recent, forbidden)
+        return int(self._choose(weights, generator.uniform if self.temperature else _nothing))
+
+    def together(
+        self,
+        logits: Array,
+        generators: Sequence[Generator],
+        recent: Sequence[Collection[int]],
+        forbidden: int | None = None,
+    ) -> list[int]:
+        """What several streams would draw, each alone from its generator, from logits (streams, vocabulary)."""
+        weights = logits.astype(np.float64)
+        for row, said in zip(weights, recent, strict=True):
+            self._adjust(row, said, forbidden)
+        draws = [generator.uniform for generator in generators]
+        drawn = self._choose(weights, lambda: np.array([[draw()] for draw in draws]) if self.temperature else _nothing)
+        return [int(token) for token in drawn]
+
+    def _adjust(self, weights: Array, recent: Collection[int], forbidden: int | None) -> None:
+        if self.repetition_penalty != 1 and recent:
+            said = list(set(list(recent)[-self.repetition_window :])) if self.repetition_window else []
+            held = weights[said]
+            weights[said] = np.where(held > 0, held / self.repetition_penalty, held * self.repetition_penalty)
+        if self._biases is not None:
+            ids, values = self._biases
+            if ids.max() >= len(weights):
+                raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {len(weights)}")
+            weights[ids] += values
+        if forbidden is not None:
+            weights[forbidden] = -np.inf
+
+    def _choose(self, weights: Array, uniform: Any) -> Any:
+        """Ids (…) from weights (…, vocabulary), which are written to."""
+        alone = weights.ndim == 1  # worth its own calls: the general ones cost a tenth of a small model's step
+        highest = weights.max() if alone else weights.max(axis=-1, keepdims=True)
+        if not (math.isfinite(highest) if alone else np.isfinite(highest).all()):
+            wrong = highest if alone else highest[~np.isfinite(highest)][0]
+            raise SamplingError(f"no token can be drawn: the highest logit is {wrong}")
         if self.temperature == 0:
-            return best
-        weights = np.subtract(logits, highest, dtype=np.float64)
-        if 0 < self.top_k < len(weights):
-            threshold = np.partition(weights, -self.top_k)[-self.top_k]
-            weights[weights < threshold] = -np.inf
+            return weights.argmax(axis=-1)
+        kept = None
+        size = weights.shape[-1]
+        if 0 < self.top_k < size:
+            if alone:
+                kept = _largest(weights, self.top_k)  # all that follows is about these few
+                weights = weights[kept]
+            else:
+                least = np.partition(weights, size - self.top_k, axis=-1)[..., size - self.top_k, None]
+                weights[weights < least] = -np.inf
+        weights -= highest
         weights /= self.temperature
         np.exp(weights, out=weights)
-        np.cumsum(weights, out=weights)
-        return int(weights.searchsorted(generator.uniform() * weights[-1], side="right"))
+        if self.top_p < 1:
+            weights[weights < self._least_of_top_p(weights)] = 0.0
+        if self.min_p:
+            weights[weights < self.min_p] = 0.0  # the likeliest has a weight of 1
+        sums = weights.cumsum(axis=-1)
+        at = uniform() * sums[..., -1:]
+        if not alone:
+            return (sums <= at).sum(axis=-1)
+        place = sums.searchsorted(at, side="right")[0]
+        return place if kept is None else kept[place]
+
+    def _least_of_top_p(self, weights: Array) -> Array:
+        falling = -np.sort(-weights, axis=-1)
+        sums = falling.cumsum(axis=-1)
+        last = (sums < self.top_p * sums[..., -1:]).sum(axis=-1, keepdims=True)
+        return np.take_along_axis(falling, last, axis=-1)
+
+
+def _largest(values: Array, k: int) -> Array:
+    """Places of the k largest of values (n,), and of those level with the k-th, in order."""
+    rows = len(values) // _STRIPES
+    if rows < 4 * k:
+        return np.flatnonzero(values >= np.partition(values, -k)[-k])
+    # The k-th largest of the stripes' largest is no larger than the k-th of all, and leaves few to look through.
+    stripes = values[: rows * _STRIPES].reshape(_STRIPES, rows).max(axis=0)
+    some = np.flatnonzero(values >= np.partition(stripes, -k)[-k])
+    few = values[some]
+    return np.asarray(some[few >= np.partition(few, -k)[-k]])
+
+
+def _nothing() -> float:
+    return 0.0
+
+
+def log_probabilities(logits: Array) -> Array:
+    """Natural logarithms of the probabilities of logits (…, vocabulary), before any sampler."""
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=-1, keepdims=True)
+    return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))

@@ -13,11 +13,12 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from edgernn.errors import TokenizerError, UnknownTokenError
 
-__all__ = ["PIECE", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces"]
+__all__ = ["END", "PIECE", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces", "whole_pieces"]
 
 Ids = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
+END = "<end>"
 PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
 _WINDOW = 1 << 10
 _CUT = re.compile(r"(?<=\S)(?= \S)|(?<=\n)(?=\S)")
@@ -37,6 +38,7 @@ class Tokenizer:
         self._backend = backend
         self._size = len(vocabulary)
         self.unknown_id: int | None = vocabulary.get(UNKNOWN)
+        self.end_id: int | None = vocabulary.get(END)
 
     @classmethod
     def characters(cls, alphabet: Iterable[str]) -> Tokenizer:
@@ -171,3 +173,13 @@ def pieces(text: str) -> Iterator[str]:
             end = cuts[-1] if cuts else end
         yield text[start:end]
         start = end
+
+
+def whole_pieces(text: Iterable[str]) -> Iterator[str]:
+    """`text` in pieces that end where a token ends, whatever the pieces that it came in."""
+    rest = ""
+    for piece in text:
+        *whole, rest = pieces(rest + piece) if rest + piece else [""]
+        yield from whole
+    if rest:
+        yield rest

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,18 @@ from edgernn.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
 ALPHABET = "abcdefghijklmnopqrstuvwxyz .,\n"
-SAMPLERS = (Sampler(0, 0, 0), Sampler(1, 0, 0), Sampler(0.7, 5, 1), Sampler(1.5, 3, 2**64 - 1))
+SAMPLERS = (
+    Sampler(0, 0, 0),
+    Sampler(1, 0, 0),
+    Sampler(0.7, 5, 1),
+    Sampler(1.5, 3, 2**64 - 1),
+    Sampler(0.9, 0, 2, top_p=0.8),
+    Sampler(1.2, 0, 3, min_p=0.1),
+    Sampler(
+        0.8, 20, 4, repetition_penalty=1.3, repetition_window=5, bias={1: 1.5, 3: -math.inf}, top_p=0.95, min_p=0.01
+    ),
+    Sampler(0, 0, 5, repetition_penalty=2.0),
+)
 LOOKER = Contract(
     (
         GraphSpec(
@@ -98,14 +110,16 @@ def main() -> None:
 def draws() -> Iterator[dict[str, Any]]:
     """Logits, samplers, and the tokens that they draw."""
     random = np.random.default_rng(0)
-    rows = [random.normal(0, 2, 40), np.array([1.0, 3.0, 3.0, 2.0]), np.array([0.5])]
+    rows = [random.normal(0, 2, 40), np.array([1.0, 3.0, 3.0, 2.0])]
     for logits in rows:
         for sampler in SAMPLERS:
             assert sampler.seed is not None
             generator = Generator(sampler.seed)
             single = logits.astype(np.float32)
-            drawn = [sampler(single, generator) for _ in range(12)]
-            yield {**settings(sampler), "logits": [float(value) for value in single], "tokens": drawn}
+            drawn: list[int] = []
+            for _ in range(12):
+                drawn.append(sampler(single, generator, drawn))
+            yield {"sampler": settings(sampler), "logits": [float(value) for value in single], "tokens": drawn}
 
 
 def texts(bundle: Path) -> Iterator[dict[str, Any]]:
@@ -115,7 +129,7 @@ def texts(bundle: Path) -> Iterator[dict[str, Any]]:
         stream = model.stream(sampler)
         stream.prefill("the quick brown fox")
         yield {
-            **settings(sampler),
+            "sampler": settings(sampler),
             "bundle": bundle.name,
             "prompt": "the quick brown fox",
             "text": "".join(stream.decode(40)),
@@ -144,7 +158,9 @@ def plain(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def settings(sampler: Sampler) -> dict[str, Any]:
     """A sampler for JSON; the seed is a string, since not every reader keeps 64 bits."""
-    return {"temperature": sampler.temperature, "top_k": sampler.top_k, "seed": str(sampler.seed)}
+    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window")
+    bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
+    return {**{name: getattr(sampler, name) for name in names}, "bias": bias, "seed": str(sampler.seed)}
 
 
 def write(name: str, value: list[dict[str, Any]]) -> None:

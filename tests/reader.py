@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +70,8 @@ class Reader:
         tokenizer = Tokenizer.from_file(str(self.path / "tokenizer.json"))
         _, states = self.begin("step", {})
         draw, drawn = Sampler(sampler, tokenizer.token_to_id("<unk>")), []
-        for token in tokenizer.encode(prompt).ids:
+        draw.said += tokenizer.encode(prompt).ids
+        for token in draw.said:
             outputs, states = self.call("step", {"token": np.array([token])}, states)
         for _ in range(tokens):
             drawn.append(draw(outputs["logits"][0]))
@@ -107,27 +109,40 @@ class Sampler:
     """Draws tokens as the contract says."""
 
     def __init__(self, settings: dict, unknown: int | None = None) -> None:
-        self.temperature, self.top_k, self.state = settings["temperature"], settings["top_k"], int(settings["seed"])
-        self.unknown = unknown
+        self.settings, self.state, self.unknown = settings, int(settings["seed"]), unknown
+        self.said: list[int] = []
 
     def __call__(self, logits) -> int:
-        """The next token."""
-        values = [float(value) for value in logits]
+        """The next token, which then counts as said."""
+        token = self.draw([float(value) for value in logits])
+        self.said.append(token)
+        return token
+
+    def draw(self, values: list[float]) -> int:
+        """Steps 1 to 8."""
+        of = self.settings
+        for token in {*self.said[len(self.said) - min(len(self.said), of["repetition_window"]) :]}:
+            by = of["repetition_penalty"]
+            values[token] = values[token] / by if values[token] > 0 else values[token] * by
+        for token, added in of["bias"]:
+            values[token] += -np.inf if added is None else added
         if self.unknown is not None:
             values[self.unknown] = -np.inf
         highest = max(values)
-        if self.temperature == 0:
+        if of["temperature"] == 0:
             return values.index(highest)
-        kept = [value - highest for value in values]
-        if 0 < self.top_k < len(kept):
-            least = sorted(kept)[-self.top_k]
-            kept = [value if value >= least else -np.inf for value in kept]
-        sums, total = [], 0.0
-        for value in kept:
-            total += float(np.exp(value / self.temperature))
-            sums.append(total)
-        drawn = self.uniform() * total
-        return next(token for token, value in enumerate(sums) if value > drawn)
+        if 0 < of["top_k"] < len(values):
+            least = sorted(values)[-of["top_k"]]
+            values = [value if value >= least else -np.inf for value in values]
+        weights = [float(np.exp((value - highest) / of["temperature"])) for value in values]
+        if of["top_p"] < 1:
+            falling = sorted(weights, reverse=True)
+            sums = list(accumulate(falling))
+            least = next(weight for weight, at in zip(falling, sums, strict=True) if at >= of["top_p"] * sums[-1])
+            weights = [weight if weight >= least else 0.0 for weight in weights]
+        sums = list(accumulate(weight if weight >= of["min_p"] else 0.0 for weight in weights))
+        drawn = self.uniform() * sums[-1]
+        return next(token for token, at in enumerate(sums) if at > drawn)
 
     def uniform(self) -> float:
         """SplitMix64."""

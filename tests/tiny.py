@@ -175,7 +175,7 @@ def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> M
     return Manifest(**{**values, **changes})
 
 
-def onnx_bytes(spec: GraphSpec, nodes: list, weights: dict[str, np.ndarray]) -> bytes:
+def onnx_bytes(spec: GraphSpec, nodes: list, weights: dict[str, np.ndarray], opset: int = 20) -> bytes:
     graph = helper.make_graph(
         nodes,
         spec.name,
@@ -183,7 +183,7 @@ def onnx_bytes(spec: GraphSpec, nodes: list, weights: dict[str, np.ndarray]) -> 
         [_value_info(name, tensor) for name, tensor in spec.results.items()],
         [numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     return model.SerializeToString()
 
 

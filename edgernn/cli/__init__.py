@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from edgernn.cli.adopt import adopt
+from edgernn.cli.bench import bench
 from edgernn.cli.console import speaks
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
@@ -33,7 +34,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
 app.add_typer(train, name="train")
-for command in (evaluate, export, adopt, verify, run, inspect, plot, demo):
+for command in (evaluate, export, adopt, verify, run, inspect, bench, plot, demo):
     app.command()(command)
 
 

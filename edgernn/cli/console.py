@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -13,7 +15,7 @@ import typer
 
 from edgernn.errors import MissingExtraError
 
-__all__ = ["Json", "Overwrite", "needs", "note", "on_terminal", "progress", "result", "speaks"]
+__all__ = ["Json", "Overwrite", "needs", "note", "on_interrupt", "on_terminal", "progress", "result", "speaks"]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
@@ -74,3 +76,21 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
         task = display.add_task(title, total=1.0, figures="")
         yield lambda done, figures: display.update(task, completed=done, figures=figures)
+
+
+@contextmanager
+def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls `stop`; the second is Ctrl-C again."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def first(*_: object) -> None:
+        stop()
+        signal.signal(signal.SIGINT, before)
+
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -26,10 +26,8 @@ def evaluate(
     [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
     """
     from edgernn.bundle import MANIFEST
-    from edgernn.textfile import read_text
 
-    content = read_text(text)
-    score = _score_bundle(path, content) if (path / MANIFEST).exists() else _score_run(path, content)
+    score = _score_bundle(path, text) if (path / MANIFEST).exists() else _score_run(path, text)
     if score.unknown:
         note(f"{score.unknown:,} characters are outside the vocabulary and are scored as the unknown token")
     result(
@@ -40,15 +38,18 @@ def evaluate(
     )
 
 
-def _score_bundle(path: Path, text: str) -> Score:
+def _score_bundle(path: Path, text: Path) -> Score:
     from edgernn.runtime.scoring import score
+    from edgernn.textfile import read_pieces
 
-    return score(load_model(path), text)
+    return score(load_model(path), read_pieces(text))
 
 
-def _score_run(path: Path, text: str) -> Score:
+def _score_run(path: Path, text: Path) -> Score:
+    from edgernn.textfile import read_text
+
     with needs("train"):
         from edgernn.training import Run, evaluate
 
     run = Run.load(path)
-    return evaluate(run.network(), run.tokenizer, text)
+    return evaluate(run.network(), run.tokenizer, read_text(text))

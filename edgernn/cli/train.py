@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import textwrap
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, needs, note, on_terminal, progress, result
+from edgernn.cli.console import Json, Overwrite, needs, note, on_interrupt, on_terminal, progress, result
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -180,7 +177,7 @@ def fit(trainer: Trainer, board: Board | None = None) -> Score:
     """
     from edgernn.training import Evaluated
 
-    with _on_interrupt(trainer.stop), progress("training") as show:
+    with on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
             if board is not None:
                 board.log(event)
@@ -204,24 +201,6 @@ def _show(event: Evaluated) -> None:
         nats, bits = event.score.nats_per_char, event.score.bits_per_char
         note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
         note(textwrap.indent(event.sample.strip(), "    | "))
-
-
-@contextmanager
-def _on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `stop`; the second is Ctrl-C again."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def first(*_: object) -> None:
-        stop()
-        signal.signal(signal.SIGINT, before)
-
-    before = signal.signal(signal.SIGINT, first)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from torch import nn
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call
+from edgernn.models import Network
+from edgernn.runtime import BundleEngine
 
-__all__ = ["EagerEngine"]
+__all__ = ["EagerEngine", "as_bundle_engine"]
 
 
 class EagerEngine:
@@ -22,3 +25,16 @@ class EagerEngine:
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Outputs and next states in the order of the specification. Raises EngineError if the module fails."""
         return call(self._module, self._spec, feeds)
+
+
+def as_bundle_engine(network: Network) -> type[BundleEngine]:
+    """An engine that runs `network` itself in place of an ONNX bundle of it: what bundles are measured against."""
+    modules = {graph.spec.name: graph.module for graph in network.graphs()}
+
+    class Eager(EagerEngine):
+        target: ClassVar[str] = "onnx"
+
+        def __init__(self, graph: bytes, spec: GraphSpec) -> None:
+            super().__init__(modules[spec.name], spec)
+
+    return Eager

@@ -8,9 +8,23 @@ for text in stream.decode(max_tokens=400):
 """
 
 from edgernn.contract import State
+from edgernn.runtime.batch import Batch
+from edgernn.runtime.beam import beam_search
 from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.model import Model
 from edgernn.runtime.stream import Stream
+from edgernn.runtime.suggest import suggest
 from edgernn.sampling import Sampler
 
-__all__ = ["BundleEngine", "Engine", "Model", "OnnxEngine", "Sampler", "State", "Stream"]
+__all__ = [
+    "Batch",
+    "BundleEngine",
+    "Engine",
+    "Model",
+    "OnnxEngine",
+    "Sampler",
+    "State",
+    "Stream",
+    "beam_search",
+    "suggest",
+]

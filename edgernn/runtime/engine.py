@@ -43,8 +43,8 @@ class OnnxEngine:
 
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
         try:
-            self._session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
-            inputs, outputs = map(_nodes, (self._session.get_inputs(), self._session.get_outputs()))
+            self.session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
+            inputs, outputs = map(_nodes, (self.session.get_inputs(), self.session.get_outputs()))
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
         _check_signature(spec, "input", inputs, spec.feeds)
@@ -55,7 +55,7 @@ class OnnxEngine:
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
         try:
-            arrays: list[Array] = self._session.run(self._outputs, feeds)
+            arrays: list[Array] = self.session.run(self._outputs, feeds)
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
             raise EngineError(f"graph {self._name} failed: {first_line(error)}") from None
         return arrays

@@ -12,9 +12,12 @@ from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import BATCH, Array, Contract, FromFile, FromGraph, GraphSpec, State, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.scoring import score
 from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import Sampler
+from edgernn.score import Score
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["STEP", "Model"]
@@ -82,6 +85,15 @@ class Model:
         outputs = {output.name: array for output, array in zip(spec.outputs, results, strict=False)}
         carried_on = results[len(spec.outputs) :]
         return outputs, State({s.name: array for s, array in zip(spec.states, carried_on, strict=True)})
+
+    def score(self, text: str) -> Score:
+        """How well the model predicts `text`: log-likelihood, perplexity. See `edgernn.runtime.scoring`."""
+        return score(self, text)
+
+    def cursor(self, conditions: Mapping[str, Array], state: Mapping[str, Array], *, graph: str = STEP) -> Cursor:
+        """Where one stream of `graph` stands, for those that step it very often."""
+        spec, engine = self._engines[graph]
+        return open_cursor(engine, spec, conditions, state)
 
     def begin(
         self, inputs: Mapping[str, Array] = _NOTHING, *, graph: str = STEP, batch: int = 1

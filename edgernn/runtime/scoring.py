@@ -2,37 +2,76 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
+import numpy.typing as npt
 
-from edgernn.contract import Array
 from edgernn.errors import StreamError
-from edgernn.runtime.model import Model
-from edgernn.runtime.stream import LOGITS, TOKEN
+from edgernn.runtime.stream import TOKEN
+from edgernn.sampling import log_probabilities
 from edgernn.score import Score
+from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
 
-__all__ = ["score"]
+if TYPE_CHECKING:
+    from edgernn.runtime.model import Model
+
+__all__ = ["Prediction", "predictions", "score"]
 
 
-def score(model: Model, text: str) -> Score:
-    """Score `text` in one stream; its first token has nothing before it and is not scored.
+@dataclass(frozen=True)
+class Prediction:
+    """The tokens of a piece of text, and the natural logarithm of the probability that each had.
 
-    Characters outside the vocabulary count as the unknown token. Raises StreamError for a text of under two tokens or
-    a model without text.
+    The first token of a text has nothing before it: its logarithm is not a number.
     """
+
+    tokens: Ids
+    log_probabilities: npt.NDArray[np.float64]
+
+
+def score(model: Model, text: str | Iterable[str]) -> Score:
+    """Score `text`, whole or in pieces of any size, in one stream; memory does not grow with it.
+
+    Its first token is not scored; characters outside the vocabulary count as the unknown token. Raises StreamError for
+    a text of under two tokens or a model without text.
+    """
+    tokenizer = _tokenizer(model)
+    nats, tokens, unknown, chars, first = 0.0, 0, 0, 0, 0
+    for piece, predicted in _predicted(model, tokenizer, text):
+        if not tokens:
+            first = tokenizer.first_chars(piece)
+        after = predicted.log_probabilities[0 if tokens else 1 :]
+        nats -= float(after.sum())
+        unknown += int((predicted.tokens[-len(after) :] == tokenizer.unknown_id).sum()) if len(after) else 0
+        tokens += len(predicted.tokens)
+        chars += len(piece)
+    if tokens < 2:
+        raise StreamError("a text of fewer than two tokens cannot be scored")
+    return Score(nats, tokens - 1, max(1, chars - first), unknown)
+
+
+def predictions(model: Model, text: str | Iterable[str]) -> Iterator[Prediction]:
+    """What the model thought of each token of `text`, piece by piece. Raises StreamError for a model without text."""
+    return (predicted for _, predicted in _predicted(model, _tokenizer(model), text))
+
+
+def _tokenizer(model: Model) -> Tokenizer:
     if model.tokenizer is None:
         raise StreamError(f"the bundle's task, {model.manifest.task}, has no text to score")
-    ids = model.tokenizer.encode(text, strict=False)
-    if len(ids) < 2:
-        raise StreamError("a text of fewer than two tokens cannot be scored")
+    return model.tokenizer
+
+
+def _predicted(model: Model, tokenizer: Tokenizer, text: str | Iterable[str]) -> Iterator[tuple[str, Prediction]]:
     stream = model.stream()
-    nats = 0.0
-    for index in range(len(ids) - 1):
-        logits = stream.step({TOKEN: ids[index : index + 1]})[LOGITS][0]
-        nats += _log_sum_exp(logits) - float(logits[ids[index + 1]])
-    chars = max(1, len(text) - model.tokenizer.first_chars(text))
-    return Score(nats, len(ids) - 1, chars, int((ids[1:] == model.tokenizer.unknown_id).sum()))
-
-
-def _log_sum_exp(logits: Array) -> float:
-    highest = float(logits.max())
-    return highest + float(np.log(np.exp(logits - highest, dtype=np.float64).sum()))
+    for piece in whole_pieces([text] if isinstance(text, str) else text):
+        ids = tokenizer.encode(piece, strict=False)
+        known = np.full(len(ids), np.nan)
+        for index in range(len(ids)):
+            logits = stream.logits
+            if logits is not None:
+                known[index] = log_probabilities(logits)[ids[index]]
+            stream.step({TOKEN: ids[index : index + 1]})
+        yield piece, Prediction(ids, known)

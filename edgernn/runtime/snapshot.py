@@ -37,7 +37,7 @@ _DIGEST_SIZE = 32
 _MAX_AXES = 16
 _WORD = re.compile(r"[0-9a-f]{16}")
 _GROUPS = ("state", "conditions", "initial", "logits")
-_KEYS = {"digest", "precision", "graph", "sampler", "seed", "generator", "tail", "tensors"}
+_KEYS = {"digest", "precision", "graph", "sampler", "seed", "generator", "steps", "recent", "tail", "tensors"}
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ class Snapshot:
 
     digest, precision, graph: which weights, contract and graph the stream belongs to.
     seed, generator: where the random generator began and where it stands.
+    steps: how many the stream has taken. recent: the last tokens, as far as the sampler looks back.
     tail: token ids that the incremental text decoder still needs.
     logits: scores (vocabulary,) of the next token, or None before the first.
     """
@@ -56,6 +57,8 @@ class Snapshot:
     sampler: Sampler
     seed: int
     generator: int
+    steps: int
+    recent: list[int]
     tail: list[int]
     state: State
     conditions: Mapping[str, Array]
@@ -70,9 +73,11 @@ class Snapshot:
                 "digest": self.digest,
                 "precision": self.precision,
                 "graph": self.graph,
-                "sampler": {"temperature": self.sampler.temperature, "top_k": self.sampler.top_k},
+                "sampler": _settings(self.sampler),
                 "seed": f"{self.seed:016x}",
                 "generator": f"{self.generator:016x}",
+                "steps": self.steps,
+                "recent": self.recent,
                 "tail": self.tail,
                 "tensors": [
                     {"group": group, "name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
@@ -101,6 +106,8 @@ class Snapshot:
                 sampler=_sampler(header["sampler"], seed),
                 seed=seed,
                 generator=_word(header["generator"]),
+                steps=records.integer(header["steps"], "steps"),
+                recent=[records.integer(token, "recent") for token in records.items(header["recent"], "recent")],
                 tail=[records.integer(token, "tail") for token in records.items(header["tail"], "tail")],
                 state=State(groups["state"]),
                 conditions=groups["conditions"],
@@ -152,11 +159,24 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
     return groups
 
 
+def _settings(sampler: Sampler) -> dict[str, Any]:
+    """A sampler without its seed; a bias as pairs, the forbidden tokens with null."""
+    bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
+    return {**{name: getattr(sampler, name) for name in _NUMBERS}, "bias": bias}
+
+
 def _sampler(value: Any, seed: int) -> Sampler:
-    values = records.record(value, "sampler", {"temperature", "top_k"})
-    return Sampler(
-        records.number(values["temperature"], "temperature"), records.integer(values["top_k"], "top_k"), seed
-    )
+    values = records.record(value, "sampler", {*_NUMBERS, "bias"})
+    numbers: dict[str, Any] = {name: records.number(values[name], name) for name in _NUMBERS}
+    wholes = {name: records.integer(values[name], name) for name in ("top_k", "repetition_window")}
+    bias: dict[int, float] = {}
+    for pair in records.items(values["bias"], "bias"):
+        token, added = records.items(pair, "a bias") if len(pair) == 2 else (None, None)
+        bias[records.integer(token, "a token")] = -math.inf if added is None else records.number(added, "a bias")
+    return Sampler(**{**numbers, **wholes}, bias=bias, seed=seed)
+
+
+_NUMBERS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window")
 
 
 def _word(value: Any) -> int:

@@ -2,48 +2,78 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+import asyncio
+import math
+import threading
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array, State, check
+from edgernn.atomic import replace_file
+from edgernn.contract import BATCH, Array, GraphSpec, State, check
 from edgernn.errors import ContractError, SnapshotError, StreamError
+from edgernn.runtime.cursor import Cursor
+from edgernn.runtime.ending import Ending
 from edgernn.runtime.snapshot import Snapshot
-from edgernn.sampling import Generator, Sampler
-from edgernn.tokenizer import Ids, TextDecoder, Tokenizer
+from edgernn.runtime.voice import Voice
+from edgernn.sampling import Sampler, log_probabilities
+from edgernn.tokenizer import Ids, Tokenizer
 
 if TYPE_CHECKING:
     from edgernn.runtime.model import Model
 
-__all__ = ["LOGITS", "TOKEN", "Stream"]
+__all__ = ["LOGITS", "TOKEN", "Drawn", "Loan", "Stream"]
 
 TOKEN = "token"  # the input of a graph that reads tokens
 LOGITS = "logits"  # the output of a graph that predicts them
 
 
-class Stream:
-    """One running sequence of a model, begun with `Model.stream`.
+class Drawn(NamedTuple):
+    """One decoded token: its id, the text that it completes, and the natural logarithm of its probability.
 
-    State arrays are replaced by a step and never written to, so a fork costs nothing and cannot see its origin.
+    The probability is the model's own, before any sampler.
     """
+
+    token: int
+    text: str
+    log_probability: float
+
+
+class Loan(NamedTuple):
+    """What a stream gives to a batch: its voice, and where it stands."""
+
+    voice: Voice
+    state: State
+    conditions: Mapping[str, Array]
+    logits: Array | None
+
+
+class Stream:
+    """One running sequence of a model, begun with `Model.stream`. It belongs to one thread at a time."""
 
     def __init__(self, model: Model, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
         self.model = model
-        self.sampler = sampler
+        self.ended: str | None = None  # why the last decoding did: "length", "stop" or "end"
         self._graph = graph
+        self._spec = model.contract[graph]
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
-        self._state = self._initial
-        self._logits: Array | None = None
-        self._seed = int.from_bytes(os.urandom(8)) if sampler.seed is None else sampler.seed
+        self._voice = Voice(model.tokenizer, sampler)
+        self._turn = _Turn()
+        self._token = {TOKEN: np.zeros(1, np.int64)}
         self.reset()
 
     @property
     def state(self) -> State:
-        """The state after the last step, to look at."""
-        return State(_read_only(self._state))
+        """The state after the last step, as a copy."""
+        return self._cursor.state()
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken since the beginning."""
+        return self._voice.steps
 
     @property
     def conditions(self) -> Mapping[str, Array]:
@@ -52,14 +82,31 @@ class Stream:
 
     @property
     def logits(self) -> Array | None:
-        """Scores (vocabulary,) of the next token, to look at, or None before the first token."""
-        return None if self._logits is None else _read_only({LOGITS: self._logits})[LOGITS]
+        """Scores (vocabulary,) of the next token, as a copy, or None before the first token."""
+        return None if self._logits is None else self._logits.copy()
+
+    @property
+    def spec(self) -> GraphSpec:
+        """How the graph of the stream is driven."""
+        return self._spec
+
+    @property
+    def sampler(self) -> Sampler:
+        """How the stream draws its tokens."""
+        return self._voice.sampler
+
+    @sampler.setter
+    def sampler(self, sampler: Sampler) -> None:
+        with self._turn:
+            self._voice = self._voice.with_sampler(sampler)
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step and carry the state: the outputs by name. Raises ContractError for inputs that do not fit."""
-        outputs, self._state = self.model.step(inputs, self._state, conditions=self._conditions, graph=self._graph)
-        self._logits = outputs[LOGITS][0] if LOGITS in outputs else None
-        return outputs
+        check("input", self._spec.inputs, inputs, {BATCH: 1})
+        with self._turn:
+            outputs = self._step(inputs)
+            self._voice.consume(int(inputs[TOKEN][0]) if TOKEN in inputs else None)
+            return {name: array.copy() for name, array in outputs.items()}
 
     def prefill(self, prompt: str | Ids) -> None:
         """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
@@ -68,52 +115,72 @@ class Stream:
         """
         ids = self._tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
-        for token in ids:
-            self._consume(token)
+        with self._turn:
+            for token in ids.tolist():
+                self._consume(token)
 
-    def decode(self, max_tokens: int) -> Iterator[str]:
-        """Draw up to `max_tokens` tokens and yield their text, in whole characters, as it is decided.
+    def decode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[str]:
+        """Draw tokens and yield their text, in whole characters, as it is decided.
 
-        A token is consumed before its text is yielded: whoever stops listening can fork, save or go on.
-        Raises StreamError before the first prefill.
+        It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
+        tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on.
+        Raises StreamError before the first prefill, SamplingError for logits that are not numbers.
         """
-        unknown = self._tokenizer().unknown_id
-        for _ in range(max_tokens):
-            token = self._draw(unknown)
-            self._consume(token)
-            if text := self._text(token):
-                yield text
+        return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
+
+    def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[Drawn]:
+        """As `decode`, token by token with probabilities. The text of several may come with the last of them."""
+        return self._decode(max_tokens, stop, scored=True)
+
+    async def adecode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> AsyncIterator[str]:
+        """As `decode`, letting other tasks run after every piece of text."""
+        for text in self.decode(max_tokens, stop):
+            yield text
+            await asyncio.sleep(0)
+
+    def complete(
+        self, prompt: str, max_tokens: int | None = None, stop: str | Sequence[str] = (), *, echo: bool = False
+    ) -> str:
+        """Consume `prompt` and decode: the text, after the prompt itself if `echo` is set."""
+        self.prefill(prompt)
+        return (prompt if echo else "") + "".join(self.decode(max_tokens, stop))
 
     def reset(self) -> None:
         """Go back to the beginning: initial state, no text, the random generator at its seed."""
-        self._state = self._initial
-        self._logits = None
-        self._generator = Generator(self._seed)
-        self._decoder = self._new_decoder([])
+        self._cursor = self._new_cursor(self._initial)
+        self._logits: Array | None = None
+        self._voice = self._voice.anew()
 
     def fork(self) -> Stream:
         """An independent stream that stands where this one stands."""
         twin = object.__new__(Stream)
         twin.__dict__.update(self.__dict__)
-        twin._generator = Generator(self._generator.state)
-        twin._decoder = self._new_decoder(self._tail())
+        twin._turn = _Turn()
+        twin._token = {TOKEN: np.zeros(1, np.int64)}
+        twin._cursor = self._new_cursor(self._cursor.state())
+        twin._logits = self.logits
+        twin._voice = self._voice.fork()
         return twin
 
     def snapshot(self) -> bytes:
         """The stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
-        return Snapshot(
-            digest=self.model.manifest.digest,
-            precision=self.model.manifest.precision,
-            graph=self._graph,
-            sampler=self.sampler,
-            seed=self._seed,
-            generator=self._generator.state,
-            tail=self._tail(),
-            state=self._state,
-            conditions=self._conditions,
-            initial=self._initial,
-            logits=self._logits,
-        ).to_bytes()
+        with self._turn:
+            voice = self._voice
+            return Snapshot(
+                digest=self.model.manifest.digest,
+                precision=self.model.manifest.precision,
+                graph=self._graph,
+                sampler=voice.sampler,
+                seed=voice.seed,
+                generator=voice.generator.state,
+                steps=voice.steps,
+                recent=list(voice.recent),
+                tail=voice.tail,
+                state=self._cursor.state(),
+                conditions=self._conditions,
+                initial=self._initial,
+                logits=self._logits,
+            ).to_bytes()
 
     def restore(self, data: bytes, *, any_precision: bool = False) -> None:
         """Go on from where `data` was taken. A snapshot that is refused changes nothing.
@@ -130,11 +197,64 @@ class Stream:
                 "pass any_precision=True to go on all the same"
             )
         self._check_saved(saved)
-        decoder = self._new_decoder(saved.tail)
-        self._decoder, self.sampler, self._seed = decoder, saved.sampler, saved.seed
-        self._generator = Generator(saved.generator)
-        self._state, self._conditions, self._initial = saved.state, saved.conditions, saved.initial
-        self._logits = saved.logits
+        voice = Voice(
+            self.model.tokenizer,
+            saved.sampler,
+            saved.seed,
+            generator=saved.generator,
+            recent=saved.recent,
+            tail=saved.tail,
+            steps=saved.steps,
+        )
+        with self._turn:
+            self._voice = voice
+            self._conditions, self._initial = saved.conditions, saved.initial
+            self._cursor = self._new_cursor(saved.state)
+            self._logits = saved.logits
+
+    def save(self, path: str | Path) -> None:
+        """Write a snapshot to `path`, whole or not at all."""
+        replace_file(Path(path), self.snapshot())
+
+    def load(self, path: str | Path, *, any_precision: bool = False) -> None:
+        """Go on from the snapshot at `path`; as `restore`. Raises SnapshotError for a file that cannot be read."""
+        try:
+            data = Path(path).read_bytes()
+        except OSError as error:
+            raise SnapshotError(f"{path}: cannot be read: {error.strerror}") from None
+        self.restore(data, any_precision=any_precision)
+
+    def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[Drawn]:
+        ending = Ending(max_tokens, stop, self._tokenizer().end_id)
+        self.ended = ending.why
+        while ending.why is None:
+            with self._turn:
+                token, score = self._draw(scored)
+                self._consume(token)
+                text = ending.push(token, self._voice.text(token))
+                self.ended = ending.why
+            yield Drawn(token, text, score)
+
+    def _draw(self, scored: bool) -> tuple[int, float]:
+        logits = self._logits
+        if logits is None:
+            raise StreamError("nothing to go on: prefill a prompt first")
+        token = self._voice.draw(logits)
+        return token, float(log_probabilities(logits)[token]) if scored else math.nan
+
+    def _consume(self, token: int) -> None:
+        self._token[TOKEN][0] = token
+        self._step(self._token)
+        self._voice.consume(token)
+
+    def _step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        outputs = self._cursor.step(inputs)
+        logits = outputs.get(LOGITS)
+        self._logits = None if logits is None else logits[0]
+        return outputs
+
+    def _new_cursor(self, state: Mapping[str, Array]) -> Cursor:
+        return self.model.cursor(self._conditions, state, graph=self._graph)
 
     def _tokenizer(self) -> Tokenizer:
         if self.model.tokenizer is None:
@@ -148,28 +268,16 @@ class Stream:
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")
 
-    def _draw(self, unknown: int | None) -> int:
-        if self._logits is None:
-            raise StreamError("nothing to go on: prefill a prompt first")
-        logits = self._logits
-        if unknown is not None:
-            logits = logits.copy()
-            logits[unknown] = -np.inf
-        return self.sampler(logits, self._generator)
+    def lend(self) -> Loan:
+        """Give away what moves the stream on, which nobody else can then use until `take_back`."""
+        self._turn.__enter__()
+        return Loan(self._voice, self._cursor.state(), self._conditions, self.logits)
 
-    def _consume(self, token: int) -> None:
-        self.step({TOKEN: np.array([token], np.int64)})
-
-    def _text(self, token: int) -> str:
-        assert self._decoder is not None
-        return self._decoder.push(token)
-
-    def _new_decoder(self, tail: list[int]) -> TextDecoder | None:
-        tokenizer = self.model.tokenizer
-        return None if tokenizer is None else tokenizer.decoder(tail)
-
-    def _tail(self) -> list[int]:
-        return [] if self._decoder is None else self._decoder.tail
+    def take_back(self, state: Mapping[str, Array], logits: Array | None) -> None:
+        """Go on from where the borrower brought the stream."""
+        self._cursor = self._new_cursor(state)
+        self._logits = logits
+        self._turn.__exit__()
 
     def _check_saved(self, saved: Snapshot) -> None:
         spec = self.model.contract[self._graph]
@@ -183,8 +291,24 @@ class Stream:
         except ContractError as error:
             raise SnapshotError(f"the snapshot does not fit the contract: {error}") from None
         size = 0 if self.model.tokenizer is None else len(self.model.tokenizer)
-        if any(token >= size for token in saved.tail):
+        if any(token >= size for token in (*saved.tail, *saved.recent)):
             raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{size - 1}")
+
+
+class _Turn:
+    """Held while a stream is used. Raises StreamError where it is already: waiting would mix two texts."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise StreamError("the stream is in use: it belongs to one thread, or one batch, at a time")
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
 
 
 def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -21,11 +21,11 @@ from typing import Any, BinaryIO
 from edgernn import records
 from edgernn.errors import CorpusError, FormatError
 from edgernn.textfile import read_pieces
-from edgernn.tokenizer import Tokenizer, pieces
+from edgernn.tokenizer import Tokenizer, whole_pieces
 from edgernn.training.texts import TEXTS, cached_text
 from edgernn.training.tokens import TokenFile
 
-__all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus", "whole_pieces"]
+__all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 STDIN = "-"
@@ -123,16 +123,6 @@ def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[byte
             update(piece.encode())
             write(tokenizer.encode(piece, strict=False))
     return chars, first
-
-
-def whole_pieces(text: Iterable[str]) -> Iterator[str]:
-    """`text` in pieces that end where a token ends, whatever the pieces that it came in."""
-    rest = ""
-    for piece in text:
-        *whole, rest = pieces(rest + piece) if rest + piece else [""]
-        yield from whole
-    if rest:
-        yield rest
 
 
 def _parts(source: str, glob: str, stack: ExitStack) -> list[Text]:

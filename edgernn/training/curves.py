@@ -1,8 +1,8 @@
-"""Learning curves of runs as a picture."""
+"""Figures as pictures: learning curves, and bars."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from edgernn.errors import ConfigError, RunError
 from edgernn.training.run import Run
 
-__all__ = ["FORMATS", "check_picture", "labels", "plot_curves"]
+__all__ = ["FORMATS", "check_picture", "labels", "plot_bars", "plot_curves"]
 
 FORMATS = (".png", ".svg")
 
@@ -51,4 +51,18 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
     axes.set_ylabel("nats per character, held out (thin: nats per token in training)")
     axes.grid(alpha=0.3)
     axes.legend()
+    figure.savefig(out, dpi=120)
+
+
+def plot_bars(values: Mapping[str, float], title: str, out: Path) -> None:
+    """Draw one bar for each value, the first on top. Raises ConfigError for a name that is no picture's."""
+    check_picture(out)
+    figure = Figure(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
+    axes = figure.subplots()
+    names = [name.replace("$", r"\$") for name in values]
+    bars = axes.barh(names, list(values.values()))
+    axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.invert_yaxis()
+    axes.set_xlabel(title)
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(out, dpi=120)

@@ -17,7 +17,8 @@ from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError,
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
-from edgernn.training.corpus import open_corpus, whole_pieces
+from edgernn.tokenizer import whole_pieces
+from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes

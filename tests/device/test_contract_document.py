@@ -27,6 +27,12 @@ def read(name):
     return json.loads((GOLDEN / name).read_text(encoding="utf-8"))
 
 
+def sampler(case):
+    settings = dict(case["sampler"])
+    bias = {token: -np.inf if value is None else value for token, value in settings.pop("bias")}
+    return Sampler(**{**settings, "seed": int(settings["seed"])}, bias=bias)
+
+
 def test_there_are_golden_bundles():
     assert BUNDLES == ["characters-fp32", "characters-int4", "characters-int8", "looker"]
     assert not re.search(
@@ -55,20 +61,21 @@ def test_the_runtime_reproduces_the_vectors(name):
     assert parity.max_abs_diff_outputs > 0 or name == "characters-fp32"
 
 
-@pytest.mark.parametrize("case", read("draws.json"), ids=lambda case: f"{case['temperature']}-{case['seed']}")
+@pytest.mark.parametrize("case", read("draws.json"), ids=lambda case: case["sampler"]["seed"])
 def test_draws(case):
-    drawn = ReadSampler(case)
-    assert [drawn(case["logits"]) for _ in case["tokens"]] == case["tokens"]
-    sampler, generator = Sampler(case["temperature"], case["top_k"]), Generator(int(case["seed"]))
-    logits = np.array(case["logits"], np.float32)
-    assert [sampler(logits, generator) for _ in case["tokens"]] == case["tokens"]
+    theirs = ReadSampler(case["sampler"])
+    assert [theirs(case["logits"]) for _ in case["tokens"]] == case["tokens"]
+    ours, drawn = sampler(case), []
+    generator, logits = Generator(ours.seed), np.array(case["logits"], np.float32)
+    for _ in case["tokens"]:
+        drawn.append(ours(logits, generator, drawn))
+    assert drawn == case["tokens"]
 
 
-@pytest.mark.parametrize("case", read("texts.json"), ids=lambda case: f"{case['temperature']}-{case['seed']}")
+@pytest.mark.parametrize("case", read("texts.json"), ids=lambda case: case["sampler"]["seed"])
 def test_texts(case):
-    assert Reader(GOLDEN / case["bundle"]).write(case["prompt"], len(case["text"]), case) == case["text"]
-    sampler = Sampler(case["temperature"], case["top_k"], int(case["seed"]))
-    stream = Model.load(GOLDEN / case["bundle"]).stream(sampler)
+    assert Reader(GOLDEN / case["bundle"]).write(case["prompt"], len(case["text"]), case["sampler"]) == case["text"]
+    stream = Model.load(GOLDEN / case["bundle"]).stream(sampler(case))
     stream.prefill(case["prompt"])
     assert "".join(stream.decode(len(case["text"]))) == case["text"]
 

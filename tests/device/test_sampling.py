@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import ConfigError, SamplingError
-from edgernn.sampling import Generator, Sampler
+from edgernn.sampling import Generator, Sampler, log_probabilities
 
 # The first onnxruntime session makes denormals zero, see OnnxEngine, and then hypothesis refuses to draw them.
 logit_lists = st.lists(st.floats(-30, 30, width=32, allow_subnormal=False), min_size=1, max_size=40)
@@ -39,6 +39,102 @@ def test_a_draw_is_the_inverse_of_the_cumulative_distribution(logits, seed, temp
     assert below - 1e-9 <= at <= below + weights[drawn] + 1e-9
 
 
+settings_of_all_kinds = st.builds(
+    Sampler,
+    st.sampled_from([0.0, 0.3, 1.0, 2.5]),
+    st.integers(0, 45),
+    st.integers(0, 2**64 - 1),
+    top_p=st.sampled_from([0.1, 0.5, 0.9, 1.0]),
+    min_p=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    repetition_penalty=st.sampled_from([0.5, 1.0, 1.3]),
+    repetition_window=st.integers(0, 5),
+    bias=st.dictionaries(st.integers(0, 9), st.sampled_from([-np.inf, -2.0, 3.0]), max_size=3),
+)
+recents = st.lists(st.integers(0, 9), max_size=8)
+
+
+def slowly(sampler, logits, generator, recent, forbidden):
+    """The order of the document, in plain Python."""
+    values = [float(value) for value in np.float32(logits)]
+    if sampler.repetition_penalty != 1:
+        for token in set(recent[len(recent) - min(len(recent), sampler.repetition_window) :]):
+            by = sampler.repetition_penalty
+            values[token] = values[token] / by if values[token] > 0 else values[token] * by
+    for token, added in sampler.bias.items():
+        values[token] += added
+    values[forbidden] = -np.inf
+    highest = max(values)
+    if sampler.temperature == 0:
+        return values.index(highest)
+    if 0 < sampler.top_k < len(values):
+        values = [value if value >= sorted(values)[-sampler.top_k] else -np.inf for value in values]
+    weights = [float(np.exp((value - highest) / sampler.temperature)) for value in values]
+    if sampler.top_p < 1:
+        falling, total = sorted(weights, reverse=True), 0.0
+        sums = np.cumsum(falling)
+        for weight in falling:
+            total += weight
+            if total >= sampler.top_p * sums[-1]:
+                break
+        weights = [each if each >= weight else 0.0 for each in weights]
+    weights = [weight if weight >= sampler.min_p else 0.0 for weight in weights]
+    sums = np.cumsum(weights)
+    at = generator.uniform() * sums[-1]
+    return next(token for token, value in enumerate(sums) if value > at)
+
+
+longer_logits = st.lists(st.floats(-30, 30, width=32, allow_subnormal=False), min_size=12, max_size=40)
+
+
+@given(longer_logits, settings_of_all_kinds, recents)
+def test_every_setting_is_the_documents(logits, sampler, recent):
+    ours, theirs = Generator(sampler.seed), Generator(sampler.seed)
+    for _ in range(4):
+        assert sampler(np.float32(logits), ours, recent, 10) == slowly(sampler, logits, theirs, recent, 10)
+    assert ours.state == theirs.state
+
+
+@given(st.integers(1, 6), settings_of_all_kinds, st.lists(recents, min_size=6, max_size=6), st.integers(0, 99))
+def test_drawn_together_is_drawn_alone(count, sampler, said, seed):
+    logits = np.random.default_rng(seed).normal(0, 4, (count, 20)).astype(np.float32)
+    together, alone = ([Generator(seed + row) for row in range(count)] for _ in range(2))
+    drawn = sampler.together(logits, together, said[:count], 10)
+    assert drawn == [sampler(logits[row], alone[row], said[row], 10) for row in range(count)]
+    assert [one.state for one in together] == [other.state for other in alone]
+
+
+@given(st.integers(1, 60), st.integers(0, 99), st.sampled_from([1, 3, 1000]), st.integers(1, 5000))
+def test_top_k_of_a_large_vocabulary_is_that_of_a_small_one(k, seed, levels, size):
+    """The k largest and all level with the k-th, however many there are."""
+    logits = np.random.default_rng(seed).integers(0, levels, size).astype(np.float32)
+    sampler, generator = Sampler(1.0, k), Generator(seed)
+    drawn = {sampler(logits, generator) for _ in range(20)}
+    least = np.sort(logits)[-min(k, size)]
+    assert all(logits[token] >= least for token in drawn)
+    weights = np.where(logits >= least, np.exp(logits.astype(np.float64) - logits.max()), 0.0)
+    at = Generator(seed).uniform() * weights.cumsum()[-1]
+    assert sampler(logits, Generator(seed)) == int((weights.cumsum() <= at).sum())
+
+
+def test_a_bias_outside_the_vocabulary_is_named():
+    with pytest.raises(SamplingError, match="a bias for token 7: the vocabulary has 3"):
+        Sampler(bias={7: 1.0})(np.zeros(3, np.float32), Generator(0))
+
+
+def test_equal_settings_are_one_group():
+    one, other = (Sampler(0.5, 3, seed, bias={2: 1.0}, top_p=0.9) for seed in (1, 2))
+    assert one.group == other.group
+    assert hash(one.group) == hash(other.group)
+    assert one.group != Sampler(0.5, 4).group
+
+
+def test_log_probabilities_are_the_softmaxs():
+    logits = np.float32([[1.0, 2.0, -np.inf], [500.0, 0.0, 0.0]])
+    probabilities = np.exp(log_probabilities(logits))
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1)
+    np.testing.assert_allclose(probabilities[0], [1 / (1 + np.e), np.e / (1 + np.e), 0])
+
+
 def test_frequencies_follow_the_softmax():
     logits = np.float32([2.0, 0.0, 1.0, -np.inf])
     generator = Generator(7)
@@ -62,11 +158,21 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
         ({"temperature": float("nan")}, "temperature nan"),
         ({"temperature": float("inf")}, "temperature inf"),
         ({"temperature": 1e-9}, "temperature 1e-09"),
-        ({"temperature": "hot"}, "temperature, top_k and seed are numbers"),
-        ({"temperature": 10**400}, "temperature, top_k and seed are numbers"),
-        ({"top_k": 1.5}, "temperature, top_k and seed are numbers"),
+        ({"temperature": "hot"}, "settings of a sampler are numbers"),
+        ({"temperature": 10**400}, "settings of a sampler are numbers"),
+        ({"top_k": 1.5}, "settings of a sampler are numbers"),
         ({"top_k": -1}, "top_k -1"),
         ({"seed": -1}, "seed -1"),
+        ({"top_p": 0}, r"top_p 0\.0 is not above 0"),
+        ({"top_p": 1.1}, r"top_p 1\.1"),
+        ({"top_p": float("nan")}, "top_p nan"),
+        ({"min_p": -0.1}, r"min_p -0\.1 is not from 0 to 1"),
+        ({"repetition_penalty": 0}, r"repetition_penalty 0\.0 is not a number above 0"),
+        ({"repetition_window": -1}, "repetition_window -1"),
+        ({"bias": {-1: 0.0}}, "a bias of 0.0 for token -1"),
+        ({"bias": {1: float("inf")}}, "a bias of inf for token 1"),
+        ({"bias": {"a": 1.0}}, "settings of a sampler are numbers"),
+        ({"bias": 3}, "settings of a sampler are numbers"),
         ({"seed": 2**64}, "seed 18446744073709551616"),
     ],
 )

@@ -1,5 +1,7 @@
 """The laws of a stream."""
 
+import asyncio
+import threading
 from itertools import islice, pairwise
 
 import numpy as np
@@ -10,7 +12,7 @@ from tiny import ALPHABET, TinyLanguage
 
 from edgernn.errors import ContractError, SamplingError, SnapshotError, StreamError, UnknownTokenError
 from edgernn.runtime import Model, Sampler
-from edgernn.runtime.scoring import score
+from edgernn.runtime.scoring import predictions, score
 
 prompts = st.text(ALPHABET, min_size=1, max_size=20)
 samplers = st.builds(Sampler, st.sampled_from([0.0, 0.5, 1.0, 2.0]), st.integers(0, 12), st.integers(0, 2**64 - 1))
@@ -149,12 +151,133 @@ def test_a_step_by_hand_counts_as_a_token(model, tiny):
     assert_same(by_hand, whole)
 
 
-def test_what_a_stream_shows_cannot_be_written_to(model):
+def test_what_a_stream_shows_is_a_copy(model, tiny):
+    stream, twin = model.stream(Sampler(seed=0)), model.stream(Sampler(seed=0))
+    for each in (stream, twin):
+        each.prefill("abc")
+    logits, h = stream.logits, stream.state["h"]
+    outputs = stream.step({"token": tiny.tokenizer.encode("d")})
+    kept = [array.copy() for array in (logits, h, outputs["logits"])]
+    for array in (stream.logits, stream.state["h"], outputs["logits"]):
+        array[:] = 9
+    twin.prefill("d")
+    assert_same(stream, twin)
+    np.testing.assert_array_equal(logits, kept[0])
+    np.testing.assert_array_equal(h, kept[1])
+
+
+def test_a_step_that_fails_changes_nothing(model):
     stream = model.stream(Sampler(seed=0))
     stream.prefill("abc")
-    for array in (stream.state["h"], stream.logits):
-        with pytest.raises(ValueError, match="read-only"):
-            array[:] = 9
+    before = stream.snapshot()
+    for inputs in ({"token": np.array([99])}, {"token": np.array([1.0])}, {"token": np.array([1, 2])}, {}):
+        with pytest.raises(ContractError):
+            stream.step(inputs)
+    assert stream.snapshot() == before
+
+
+def test_tokens_come_with_the_models_probabilities(model, tiny):
+    stream = model.stream(Sampler(0.7, 3, seed=5))
+    stream.prefill("ab")
+    h = c = np.zeros((1, tiny.hidden), np.float32)
+    for token in tiny.tokenizer.encode("ab"):
+        logits, h, c = tiny.step(np.array([token]), h, c)
+    twin = stream.fork()
+    drawn = list(stream.tokens(20))
+    assert "".join(each.text for each in drawn) == text(twin, 20)
+    for each in drawn:
+        wide = logits[0].astype(np.float64)
+        assert each.log_probability == pytest.approx(wide[each.token] - np.log(np.exp(wide).sum()), abs=1e-5)
+        logits, h, c = tiny.step(np.array([each.token]), h, c)
+
+
+def test_a_text_can_be_had_whole_or_in_turns(model):
+    streams = [model.stream(Sampler(seed=3)) for _ in range(4)]
+    whole = streams[0].complete("abc", 30)
+    assert streams[0].ended == "length"
+    assert streams[1].complete("abc", 30, echo=True) == "abc" + whole
+
+    async def listen():
+        pieces, other = [], []
+        streams[2].prefill("abc")
+        streams[3].prefill("abc")
+
+        async def follow(stream, into):
+            async for piece in stream.adecode(30):
+                into.append(piece)
+                order.append(into is pieces)
+
+        order = []
+        await asyncio.gather(follow(streams[2], pieces), follow(streams[3], other))
+        assert order[:4] == [True, False, True, False]
+        return "".join(pieces), "".join(other)
+
+    assert asyncio.run(listen()) == (whole, whole)
+
+
+@given(prompts, st.integers(0, 99), st.lists(st.text("abcd", min_size=1, max_size=3), max_size=3))
+def test_a_text_ends_before_its_first_stop_string(model, prompt, seed, stops):
+    stream, free = model.stream(Sampler(seed=seed)), model.stream(Sampler(seed=seed))
+    expected = free.complete(prompt, 40)
+    found = [at for at in map(expected.find, stops) if at >= 0]
+    assert stream.complete(prompt, 40, stops) == (expected[: min(found)] if found else expected)
+    assert stream.ended == ("stop" if found else "length")
+
+
+def test_the_penalty_looks_back_as_far_as_it_says(model):
+    """Reading a prompt, stepping by hand and going on from a snapshot all count as saying."""
+    sampler = Sampler(0.5, seed=1, repetition_penalty=2.0, repetition_window=6)
+    stream = model.stream(sampler)
+    stream.prefill("abcdefgh")
+    by_hand, later = model.stream(sampler), model.stream()
+    by_hand.prefill("abcdefg")
+    by_hand.step({"token": model.tokenizer.encode("h")})
+    later.restore(stream.snapshot())
+    expected = text(stream.fork(), 40)
+    assert text(by_hand, 40) == text(later, 40) == expected
+    free = model.stream(Sampler(0.5, seed=1))
+    free.prefill("abcdefgh")
+    assert text(free, 40) != expected
+
+
+def test_every_setting_travels_in_a_snapshot(model, tmp_path):
+    settings = {"top_p": 0.9, "min_p": 0.01, "repetition_penalty": 1.2, "repetition_window": 9}
+    sampler = Sampler(0.7, 5, 6, bias={1: -np.inf, 2: 0.5}, **settings)
+    stream = model.stream(sampler)
+    stream.prefill("abc")
+    stream.save(tmp_path / "snapshot")
+    other = model.stream()
+    other.load(tmp_path / "snapshot")
+    assert other.sampler == sampler
+    assert_same(stream, other)
+    with pytest.raises(SnapshotError, match="none: cannot be read"):
+        other.load(tmp_path / "none")
+
+
+def test_two_threads_cannot_use_one_stream(model):
+    stream = model.stream(Sampler(seed=0))
+    stream.prefill("abc")
+    begun, done = threading.Event(), threading.Event()
+
+    class Slow:
+        def step(self, inputs):
+            begun.set()
+            done.wait(5)
+            return cursor.step(inputs)
+
+    cursor, stream._cursor = stream._cursor, Slow()
+    thread = threading.Thread(target=stream.prefill, args=("d",))
+    thread.start()
+    begun.wait(5)
+    for use in (lambda: text(stream, 1), lambda: stream.prefill("d"), stream.snapshot):
+        with pytest.raises(StreamError, match="the stream is in use"):
+            use()
+    done.set()
+    thread.join()
+    stream._cursor = cursor
+    twin = model.stream(Sampler(seed=0))
+    twin.prefill("abcd")
+    assert text(stream, 20) == text(twin, 20)
 
 
 def test_a_stream_keeps_its_own_conditions(conditioned):
@@ -213,7 +336,7 @@ def test_logits_that_are_not_numbers_are_named(tmp_path):
     tiny.output[:] = np.nan
     stream = Model.load(tiny.write(tmp_path / "b")).stream()
     stream.prefill("a")
-    with pytest.raises(SamplingError, match="no token can be drawn"):
+    with pytest.raises(SamplingError, match="after step 1: no token can be drawn: the highest logit is nan"):
         text(stream, 1)
 
 
@@ -232,6 +355,15 @@ def test_the_score_is_the_oracles(model, tiny, content):
     assert result.unknown == content[1:].count("é")
     assert result.bits_per_char == pytest.approx(result.nats_per_char / np.log(2))
     assert result.perplexity == pytest.approx(np.exp(result.nats / result.tokens))
+
+
+@given(st.text(ALPHABET, min_size=2, max_size=40), st.integers(1, 5))
+def test_a_text_in_pieces_has_the_score_of_the_whole(model, content, size):
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    assert score(model, iter(pieces)) == score(model, content) == model.score(content)
+    (whole,) = predictions(model, content)
+    assert np.isnan(whole.log_probabilities[0])
+    assert -whole.log_probabilities[1:].sum() == pytest.approx(model.score(content).nats)
 
 
 def test_one_character_cannot_be_scored(model):

@@ -6,11 +6,18 @@ The import linter reads the code and misses what is imported by name at run time
 import pkgutil
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import helper
+from tiny import manifest, onnx_bytes
 
 import edgernn
+from edgernn.bundle import new_bundle
+from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
+from edgernn.runtime import Sampler, suggest
 
 DEVICE_MODULES = [
     "arrays",
@@ -79,13 +86,75 @@ def test_the_wall_of_this_test_holds():
     assert "behind the wall: torch" in run_behind_the_wall("import importlib; importlib.import_module('torch')").stderr
 
 
-@pytest.mark.parametrize("demo", DEMOS, ids=lambda path: path.stem)
-def test_a_demo_runs_alone(demo, bundle):
-    arguments = {"stream_text": [str(bundle), "abc", "--tokens", "20", "--seed", "0"]}[demo.stem]
-    done = run_behind_the_wall(f"import runpy; runpy.run_path({str(demo)!r}, run_name='__main__')", *arguments)
+def play(demo, *arguments):
+    """What a demo prints behind the wall."""
+    path = next(path for path in DEMOS if path.stem == demo)
+    done = run_behind_the_wall(
+        f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')", *map(str, arguments)
+    )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("abc")
-    assert len(done.stdout) == len("abc") + 20 + 1
+    return done.stdout
+
+
+def test_every_demo_is_played():
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert all(f'play("{path.stem}"' in source for path in DEMOS)
+
+
+def test_the_demo_of_text(bundle):
+    text = play("stream_text", bundle, "abc", "--tokens", 20, "--seed", 0)
+    assert text.startswith("abc")
+    assert len(text) == len("abc") + 20 + 1
+
+
+def test_the_demo_of_suggestions(bundle, model):
+    lines = play("autocomplete", bundle, "abc", "--count", 2).splitlines()
+    assert lines == [f"{each.probability:6.1%}  abc{each.text}" for each in suggest(model, "abc", 2)]
+
+
+def test_the_demo_of_resuming_goes_on_exactly(bundle, model, tmp_path):
+    first = play("resume", bundle, tmp_path / "snapshot", "abc", "--tokens", 30)
+    assert first.startswith("abc")
+    stream = model.stream()
+    stream.load(tmp_path / "snapshot")
+    assert play("resume", bundle, tmp_path / "snapshot", "--tokens", 30) == "".join(stream.decode(30)) + "\n"
+
+
+def test_the_demo_of_many_streams(bundle, model):
+    printed = play("many_streams", bundle, "--streams", 9, "--at-once", 4, "--tokens", 12, "--prompt", "ab")
+    alone = model.stream(Sampler(temperature=0.8, top_k=40, seed=0)).complete("ab", 12, echo=True)
+    assert printed.splitlines()[0] == repr(alone)
+    assert "9 streams, 108 tokens" in printed
+
+
+def test_the_demo_of_latency(bundle):
+    assert "64 streams" in play("latency", bundle, "--rounds", 1)
+
+
+def test_the_demo_of_a_voice_detector(tmp_path):
+    """A model of somebody else: a mean that is carried from chunk to chunk."""
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("input", "float32", (BATCH, 512)),),
+        (TensorSpec("output", "float32", (BATCH, 1)),),
+        (StateSpec("level", "float32", (BATCH, 1)),),
+    )
+    nodes = [
+        helper.make_node("ReduceMax", ["input"], ["peak"], axes=[1], keepdims=1),
+        helper.make_node("Max", ["peak", "level_in"], ["level_out"]),
+        helper.make_node("Identity", ["level_out"], ["output"]),
+    ]
+    with new_bundle(tmp_path / "b") as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, {}, opset=17))
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="adopted"))
+    sound = np.concatenate([np.zeros(512), np.full(512, 16384)]).astype("<i2")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16000)
+        file.writeframes(sound.tobytes())
+    printed = play("voice_activity", tmp_path / "b", tmp_path / "sound.wav", "--fast")
+    assert "0.1 s of sound, mean probability 0.25000" in printed
 
 
 def test_help_and_run_need_no_torch(bundle):

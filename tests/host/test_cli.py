@@ -2,6 +2,8 @@
 
 import inspect as introspection
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -12,11 +14,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from edgernn.cli import app, execute
 from edgernn.cli.train import language
+from edgernn.exporters import TARGETS
 from edgernn.models import LanguageConfig
+from edgernn.runtime import Model, Sampler
 from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
-COMMANDS = ["train language", "evaluate", "export", "adopt", "verify", "run", "inspect", "plot", "demo"]
+COMMANDS = ["train language", "evaluate", "export", "adopt", "verify", "run", "inspect", "bench", "plot", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +170,93 @@ def test_talk_goes_to_stderr_and_a_pipe_gets_no_progress(corpus, tmp_path):
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
     assert "nats per character" in done.stdout
+
+
+def converse(bundle, *lines, options=()):
+    """What a terminal shows of a talk with `edgernn run`."""
+    main, other = pty.openpty()
+    command = [sys.executable, "-m", "edgernn", "run", str(bundle), "--max-tokens", "9", "--seed", "1", *options]
+    with subprocess.Popen(command, stdin=other, stdout=other, stderr=other, close_fds=True) as child:
+        os.close(other)
+        shown = b""
+        for line in (*lines, None):
+            while not shown.endswith(b"> ") and child.poll() is None:
+                shown += os.read(main, 4096)
+            if line is None or child.poll() is not None:
+                break
+            shown += b"|"
+            os.write(main, line.encode())
+        os.write(main, b"\x04")
+        assert child.wait(20) == 0
+    os.close(main)
+    return shown.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_gets_a_prompt(bundle, tmp_path):
+    model = Model.load(bundle)
+    stream = model.stream(Sampler(0.8, 40, 1))
+    answers = [stream.complete("the ", 9), "".join(stream.decode(9))]
+    stream.save(tmp_path / "expected")
+    later = "".join(stream.decode(9))
+    stream.reset()
+    again = stream.complete("a", 9)
+    shown = converse(
+        bundle,
+        "the \n",
+        "\n",
+        f"/save '{tmp_path / 'kept'}'\n",
+        "/reset\n",
+        "a\n",
+        f"/load '{tmp_path / 'kept'}'\n",
+        "\n",
+        "/temperature 0\n",
+        "/temperature hot\n",
+        "/load nothing\n",
+        "/dance\n",
+        "é\n",
+    )
+    for text in (f"the {answers[0]}", answers[1], f"a{again}", later, "drawing at 0", "all forgotten"):
+        assert text in shown
+    assert (tmp_path / "kept").read_bytes() == (tmp_path / "expected").read_bytes()
+    for words in (
+        "hot is not a number",
+        "nothing: cannot be read",
+        "/dance is no command",
+        "the vocabulary has no 'é'",
+    ):
+        assert words in shown
+    assert "/temperature 0.8" in shown
+
+
+def test_run_has_every_setting_of_the_sampler(call, bundle):
+    options = ["--temperature", 0.9, "--top-k", 9, "--top-p", 0.8, "--min-p", 0.01, "--repetition-penalty", 1.3]
+    sampler = Sampler(0.9, 9, 4, top_p=0.8, min_p=0.01, repetition_penalty=1.3)
+    expected = Model.load(bundle).stream(sampler).complete("the ", 40)
+    command = ["run", bundle, "--prompt", "the ", "--max-tokens", 40, "--seed", 4, *options]
+    assert as_json(call(*command, "--json")) == {"text": expected, "tokens": 40, "ended": "length"}
+    stopped = as_json(call(*command, "--stop", expected[7:9], "--json"))
+    assert stopped["text"] == expected[: expected.find(expected[7:9])]
+    assert stopped["ended"] == "stop"
+    assert call(*command, "--stop", "")[0] == 2
+
+
+@pytest.mark.slow
+def test_bench_measures_side_by_side(call, bundle, run_directory, tmp_path):
+    figures = as_json(
+        call("bench", bundle, "--peers", run_directory, "--rounds", 1, "--out", tmp_path / "b.png", "--json")
+    )
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+    peers = {f"{target.name} {precision}" for target in TARGETS.values() for precision in target.precisions}
+    assert figures.keys() == {str(bundle), "torch eager", *peers}
+    for name, values in figures.items():
+        assert 0 < values["median_us"] <= values["p95_us"] <= values["p99_us"]
+        assert values["tokens_per_second"].keys() == {"1", "4", "16", "64"}
+        assert ("memory_mib" in values) == (name != "torch eager")
+    status, out, _ = call("bench", bundle, "--rounds", 1)
+    assert status == 0
+    assert "tok/s" in out
+    assert "MiB" in out
+    assert call("bench")[0] == 2
 
 
 def test_a_prompt_comes_from_standard_input(bundle):

@@ -42,6 +42,20 @@ def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
     assert "".join(names["stream"].decode(20)) == "".join(names["twin"].decode(20))
 
 
+def test_the_python_of_the_runtime_page_works_as_written(trained, tmp_path, monkeypatch, capsys):
+    from edgernn.exporters import Source, export
+
+    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs" / "runtime.md").read_text("utf-8").replace('"def "', '"the "')
+    names = {}
+    for code in re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S):
+        exec(compile(code, "runtime.md", "exec"), names)
+    assert names["stream"].ended in ("length", "stop")
+    assert [len(seat.text) for seat in names["seats"]] == [50] * 64
+    assert "length" in capsys.readouterr().out
+
+
 def test_the_module_of_the_export_page_is_exported_as_written(tmp_path, monkeypatch):
     (code,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "export.md").read_text("utf-8"), flags=re.M | re.S)
     monkeypatch.chdir(tmp_path)
@@ -50,7 +64,8 @@ def test_the_module_of_the_export_page_is_exported_as_written(tmp_path, monkeypa
     assert stream.step({"frame": np.ones((1, 6), np.float32)})["clean"].shape == (1, 6)
 
 
-PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}" for name in ("training.md", "gradients.md", "export.md"))]
+DOCS = ("training", "gradients", "export", "runtime")
+PAGES = ["README.md", "CONTRIBUTING.md", *(f"docs/{name}.md" for name in DOCS)]
 
 
 @pytest.mark.parametrize("page", PAGES)

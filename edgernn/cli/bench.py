@@ -1,0 +1,137 @@
+"""`edgernn bench`: how fast bundles run here."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgernn.cli.console import Json, needs, note, result
+from edgernn.cli.load import load_model
+from edgernn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edgernn.runtime import Model
+    from edgernn.runtime.benchmark import Start, Steps
+
+__all__ = ["bench"]
+
+EAGER = "torch eager"
+_NAME = 30  # characters of a bundle's path, its end
+_CAPTION = (
+    "µs: a step of one stream, median and percentiles. tok/s: decoding with temperature and top-k, and with so many "
+    "streams in a batch. start, MiB: seconds and memory of a new process up to its first step. One thread."
+)
+
+
+def bench(
+    bundles: Annotated[list[Path] | None, typer.Argument(help="What to measure.", show_default=False)] = None,
+    peers: Annotated[
+        Path | None, typer.Option(help="A run: its weights in torch eager and in every target and precision, beside.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 15,
+    out: Annotated[Path | None, typer.Option(help="A picture to draw as well: .png or .svg.")] = None,
+    json: Json = False,
+) -> None:
+    """Measure steps, decoding, start-up and memory of bundles, side by side.
+
+    [bold]Example:[/bold] edgernn bench bundles/shakespeare --peers runs/shakespeare
+    """
+    from edgernn.runtime.benchmark import measure, measure_start
+
+    if not bundles and peers is None:
+        raise ConfigError("bench needs a BUNDLE, or --peers RUN")
+    if out is not None:
+        with needs("plot"):
+            from edgernn.training.curves import check_picture
+        check_picture(out)
+    with tempfile.TemporaryDirectory() as folder:
+        paths = {str(bundle): bundle for bundle in bundles or ()}
+        models = {name: load_model(path) for name, path in paths.items()}
+        if peers is not None:
+            exported = _export_all(peers, Path(folder))
+            paths |= exported
+            models |= {EAGER: _eager(peers, exported["onnx fp32"])}
+            models |= {name: load_model(path) for name, path in exported.items()}
+        _one_thread()
+        steps = measure(models, rounds=rounds)
+        starts = {name: measure_start(path) for name, path in paths.items()}
+    if out is not None:
+        _draw(steps, out)
+    values = {name: {**steps[name].to_json(), **(starts[name].to_json() if name in starts else {})} for name in models}
+    if json:
+        result(values, "", as_json=True)
+    else:
+        _print(_table(steps, starts))
+
+
+def _one_thread() -> None:
+    """Torch, where some engine brought it in, runs as onnxruntime does: single steps are too small to share."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+def _export_all(run: Path, folder: Path) -> dict[str, Path]:
+    """The run at every target and precision; one whose extra is missing is left out, aloud."""
+    with needs("export"):
+        from edgernn.errors import MissingExtraError
+        from edgernn.exporters import TARGETS, Source, export
+    source = Source.load(run)
+    exported = {}
+    for target in TARGETS.values():
+        for precision in target.precisions:
+            path = folder / f"{target.name}-{precision}"
+            try:
+                export(source, path, target=target.name, precision=precision, steps=64)
+            except MissingExtraError as error:
+                note(f"{target.name} is left out: {error}")
+                break
+            exported[f"{target.name} {precision}"] = path
+    return exported
+
+
+def _eager(run: Path, bundle: Path) -> Model:
+    """The network of the run itself, driven as a bundle is."""
+    from edgernn.bundle import Bundle
+    from edgernn.engines.eager import as_bundle_engine
+    from edgernn.exporters import Source
+    from edgernn.runtime import Model
+
+    return Model(Bundle.load(bundle), as_bundle_engine(Source.load(run).network))
+
+
+def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Column, Table
+
+    sizes = sorted({size for each in steps.values() for size in each.tokens_per_second})
+    many = [f"×{size}" if size > 1 else "tok/s" for size in sizes]
+    titles = ["µs", "p95", "p99", *many, "start", "MiB"]
+    columns = [Column("", no_wrap=True), *(Column(title, justify="right") for title in titles)]
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False, caption=_CAPTION, caption_justify="left")
+    for name, each in steps.items():
+        start = starts.get(name)
+        cells = [f"{each.median_us:.0f}", f"{each.p95_us:.0f}", f"{each.p99_us:.0f}"]
+        rates = each.tokens_per_second
+        cells += [f"{rates[size] / 1000:.1f}k" if size in rates else "" for size in sizes]
+        cells += ["", ""] if start is None else [f"{start.first_step_s:.2f}", f"{start.memory_mib:.0f}"]
+        table.add_row(name[-_NAME:], *cells)
+    return table
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    Console().print(table)
+
+
+def _draw(steps: Mapping[str, Steps], out: Path) -> None:
+    from edgernn.training.curves import plot_bars
+
+    plot_bars({name: each.median_us for name, each in steps.items()}, "µs a step of one stream, one thread", out)

@@ -1,0 +1,111 @@
+"""The prompt of `edgernn run` on a terminal: type, and the model goes on."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgernn.cli.console import on_interrupt
+from edgernn.errors import ConfigError, EdgeRNNError
+
+if TYPE_CHECKING:
+    from edgernn.runtime import Stream
+
+__all__ = ["Prompt"]
+
+_HELP = """  text                what you type is read, and the model goes on from it
+  (an empty line)     go on
+  /temperature 0.8    how boldly it draws, 0 for the likeliest
+  /reset              forget everything
+  /save FILE          keep this state; /load FILE takes it up again
+  /help, /quit        Ctrl-C stops an answer, Ctrl-D ends"""
+
+
+class Prompt:
+    """Reads lines and answers each, carrying one stream.
+
+    max_tokens, stop: of each answer.
+    """
+
+    def __init__(self, stream: Stream, max_tokens: int, stop: tuple[str, ...]) -> None:
+        self._stream, self._max_tokens, self._stop = stream, max_tokens, stop
+        self._commands: dict[str, Callable[..., None]] = {
+            "temperature": self._temperature,
+            "reset": self._reset,
+            "save": self._save,
+            "load": self._load,
+            "help": self._help,
+        }
+
+    def run(self) -> None:
+        """Until the end of the input, or /quit."""
+        with suppress(ImportError):
+            import readline  # noqa: F401 - its import gives lines a history
+        print("Type a beginning and Enter; /help lists what else there is.")
+        while True:
+            try:
+                line = input("> ")
+            except EOFError:
+                print()
+                return
+            except KeyboardInterrupt:
+                print("  (Ctrl-D or /quit ends)")
+                continue
+            if line.strip() == "/quit":
+                return
+            try:
+                self._answer(line)
+            except (EdgeRNNError, OSError) as error:
+                print(f"  {error}")
+
+    def _answer(self, line: str) -> None:
+        if line.startswith("/"):
+            self._command(line)
+            return
+        self._stream.prefill(line)
+        if self._stream.logits is None:
+            raise ConfigError("there is nothing to go on yet: type a beginning")
+        stopped: list[bool] = []
+        print(line, end="", flush=True)
+        with on_interrupt(lambda: stopped.append(True)):
+            for text in self._stream.decode(self._max_tokens, self._stop):
+                print(text, end="", flush=True)
+                if stopped:
+                    break
+        print("\n", flush=True)
+
+    def _command(self, line: str) -> None:
+        try:
+            name, *arguments = shlex.split(line[1:])
+        except ValueError:
+            name, arguments = line[1:], []
+        if name not in self._commands or len(arguments) != (name in ("temperature", "save", "load")):
+            raise ConfigError(f"{line.strip()[:40]} is no command; there is\n{_HELP}")
+        self._commands[name](*arguments)
+
+    def _temperature(self, value: str) -> None:
+        try:
+            temperature = float(value)
+        except ValueError:
+            raise ConfigError(f"{value[:40]} is not a number") from None
+        self._stream.sampler = replace(self._stream.sampler, temperature=temperature)
+        print(f"  drawing at {temperature:g}")
+
+    def _reset(self) -> None:
+        self._stream.reset()
+        print("  all forgotten")
+
+    def _save(self, file: str) -> None:
+        self._stream.save(Path(file))
+        print(f"  kept in {file}")
+
+    def _load(self, file: str) -> None:
+        self._stream.load(Path(file))
+        print(f"  going on from {file}")
+
+    def _help(self) -> None:
+        print(_HELP)

@@ -1,0 +1,165 @@
+"""Many streams through one graph: each has the result that it would have alone."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import Array, select, stack
+from edgernn.errors import SamplingError, StreamError
+from edgernn.runtime.ending import Ending
+from edgernn.runtime.model import STEP, Model
+from edgernn.runtime.stream import LOGITS, TOKEN, Stream
+from edgernn.runtime.voice import Voice
+from edgernn.sampling import Sampler
+
+__all__ = ["Batch", "Seat"]
+
+
+@dataclass(eq=False)
+class Seat:
+    """The place of a stream in a batch. text: what it decoded here. group: of streams that draw alike."""
+
+    stream: Stream
+    voice: Voice
+    prompt: deque[int]
+    ending: Ending
+    group: int
+    text: str = ""
+
+    @property
+    def ended(self) -> str | None:
+        """Why the text ended, "length", "stop" or "end", or None."""
+        return self.ending.why
+
+
+class Batch:
+    """Steps its streams together. They join and leave between any two steps.
+
+    While a stream is here nobody else can use it. It leaves when its text ends or it is told to, and can go on alone. A
+    batch belongs to one thread at a time; the model can be shared.
+    """
+
+    def __init__(self, model: Model, *, graph: str = STEP) -> None:
+        """Raises StreamError for a graph that takes one stream at a time, or a bundle without text."""
+        self.model = model
+        self._graph = graph
+        self._spec = model.contract[graph]
+        if not self._spec.batched:
+            raise StreamError(f"the graph {graph} takes one stream at a time")
+        if model.tokenizer is None:
+            raise StreamError(f"the bundle's task, {model.manifest.task}, has no text: call step")
+        self._tokenizer = model.tokenizer
+        self._seats: list[Seat] = []
+        self._groups: dict[Sampler, int] = {}  # numbers, since hashing settings at every step would cost as much as it
+        self._state: Mapping[str, Array] = {}
+        self._conditions: Mapping[str, Array] = {}
+        self._logits: Array = np.zeros((0, len(model.tokenizer)), np.float32)
+
+    def __len__(self) -> int:
+        """How many streams are here."""
+        return len(self._seats)
+
+    def join(
+        self, stream: Stream, prompt: str = "", max_tokens: int | None = None, stop: str | Sequence[str] = ()
+    ) -> Seat:
+        """Take a stream in; it reads `prompt` and then decodes, as `Stream.decode` does.
+
+        Raises StreamError for a stream of another model, one in use, or one with nothing to go on, UnknownTokenError
+        for a prompt that the vocabulary lacks.
+        """
+        if stream.model is not self.model:
+            raise StreamError("the stream is of another model than the batch")
+        ending = Ending(max_tokens, stop, self._tokenizer.end_id)
+        ids = self._tokenizer.encode(prompt).tolist()
+        if ending.why is not None:
+            raise StreamError("a stream that decodes nothing has no place in a batch")
+        if not ids and stream.logits is None:
+            raise StreamError("nothing to go on: the stream has read no prompt, and is given none")
+        voice, state, conditions, logits = stream.lend()
+        seat = Seat(stream, voice, deque(ids), ending, self._groups.setdefault(voice.sampler.group, len(self._groups)))
+        row = np.zeros_like(self._logits, shape=(1, self._logits.shape[1])) if logits is None else logits[None]
+        self._logits = np.concatenate([self._logits, row])
+        self._state = stack(self._spec.states, [self._state, state] if self._seats else [state])
+        self._conditions = stack(self._spec.conditions, [self._conditions, conditions] if self._seats else [conditions])
+        self._seats.append(seat)
+        return seat
+
+    def leave(self, seat: Seat) -> Stream:
+        """Take a stream out, which stands where the batch brought it. Raises StreamError for one that is not here."""
+        if seat not in self._seats:
+            raise StreamError("the stream is not in this batch")
+        row = self._seats.index(seat)
+        state = select(self._spec.states, self._state, [row])
+        seat.stream.take_back(state, self._logits[row].copy())
+        self._keep([other for other in range(len(self)) if other != row])
+        return seat.stream
+
+    def step(self) -> list[tuple[Seat, str]]:
+        """One token for every stream here, of its prompt or drawn: the text that each decoded, where there is some.
+
+        A stream whose text has ended has left when this returns. Raises SamplingError for logits that are not numbers.
+        """
+        if not self._seats:
+            return []
+        drawing = [row for row, seat in enumerate(self._seats) if not seat.prompt]
+        tokens = self._draw(drawing)
+        for row, seat in enumerate(self._seats):
+            if row not in tokens:
+                tokens[row] = seat.prompt.popleft()
+        ids = np.array([tokens[row] for row in range(len(self))], np.int64)
+        outputs, self._state = self.model.step(
+            {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
+        )
+        self._logits = outputs[LOGITS]
+        for row, seat in enumerate(self._seats):
+            seat.voice.consume(tokens[row])
+        spoken = [(self._seats[row], self._hear(self._seats[row], tokens[row])) for row in drawing]
+        for seat, _ in spoken:
+            if seat.ended is not None:
+                self.leave(seat)
+        return [(seat, text) for seat, text in spoken if text]
+
+    def run(self) -> Iterator[tuple[Seat, str]]:
+        """Step until no stream is left: the text of each as it is decided."""
+        while self._seats:
+            yield from self.step()
+
+    def _draw(self, rows: Sequence[int]) -> dict[int, int]:
+        """The next tokens of `rows`, streams with equal settings together."""
+        groups: dict[int, list[int]] = {}
+        for row in rows:
+            groups.setdefault(self._seats[row].group, []).append(row)
+        tokens: dict[int, int] = {}
+        for members in groups.values():
+            if len(members) == 1:
+                (row,) = members
+                tokens[row] = self._seats[row].voice.draw(self._logits[row])
+                continue
+            voices = [self._seats[row].voice for row in members]
+            try:
+                drawn = voices[0].sampler.together(
+                    self._logits[members],
+                    [voice.generator for voice in voices],
+                    [voice.recent for voice in voices],
+                    self._tokenizer.unknown_id,
+                )
+            except SamplingError as error:
+                raise SamplingError(f"after step {voices[0].steps}: {error}") from None
+            tokens.update(zip(members, drawn, strict=True))
+        return tokens
+
+    @staticmethod
+    def _hear(seat: Seat, token: int) -> str:
+        text = seat.ending.push(token, seat.voice.text(token))
+        seat.text += text
+        return text
+
+    def _keep(self, rows: list[int]) -> None:
+        self._seats = [self._seats[row] for row in rows]
+        self._logits = self._logits[rows]
+        self._state = select(self._spec.states, self._state, rows)
+        self._conditions = select(self._spec.conditions, self._conditions, rows)

@@ -1,0 +1,112 @@
+"""Beam search: the likeliest continuations of a stream, found side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import Array, select
+from edgernn.errors import ConfigError, StreamError
+from edgernn.runtime.stream import LOGITS, TOKEN, Stream
+from edgernn.sampling import log_probabilities
+
+__all__ = ["Candidate", "beam_search"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A continuation. log_probability: of all its tokens. score: that over their number to the power of the penalty."""
+
+    tokens: tuple[int, ...]
+    text: str
+    log_probability: float
+    score: float
+
+
+def beam_search(
+    stream: Stream, width: int = 5, max_tokens: int = 50, *, length_penalty: float = 0.7
+) -> list[Candidate]:
+    """The best continuations that a beam of `width` finds, the best first; the stream stays where it is.
+
+    Each ends at the vocabulary's end token, which its text lacks, or after `max_tokens`. Scores are log-probabilities
+    over length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 averages.
+
+    Raises ConfigError for impossible settings, StreamError before the first prefill.
+    """
+    if width < 1 or max_tokens < 1 or not length_penalty >= 0:
+        raise ConfigError("a beam needs a width and max_tokens of at least 1, and a length penalty of at least 0")
+    if stream.logits is None:
+        raise StreamError("nothing to go on: prefill a prompt first")
+    if not stream.spec.batched:
+        raise StreamError(f"the graph {stream.spec.name} takes one stream at a time, and a beam is several")
+    beam = _Beam(stream, width, max_tokens, length_penalty)
+    while beam.live and not beam.settled:
+        beam.step()
+    return beam.best()
+
+
+class _Beam:
+    def __init__(self, stream: Stream, width: int, max_tokens: int, length_penalty: float) -> None:
+        assert stream.model.tokenizer is not None
+        assert stream.logits is not None
+        self._stream, self._width, self._longest, self._penalty = stream, width, max_tokens, length_penalty
+        self._tokenizer = stream.model.tokenizer
+        self._logits = stream.logits[None]
+        self._state: Mapping[str, Array] = stream.state
+        self._conditions: Mapping[str, Array] = stream.conditions
+        self.live: list[tuple[tuple[int, ...], float]] = [((), 0.0)]
+        self._ended: list[Candidate] = []
+
+    @property
+    def settled(self) -> bool:
+        """Whether no live text can still be among the best, were all that follows certain."""
+        if len(self._ended) < self._width:
+            return False
+        worst = sorted((candidate.score for candidate in self._ended), reverse=True)[self._width - 1]
+        return all(self._score(probability, self._longest) <= worst for _, probability in self.live)
+
+    def step(self) -> None:
+        """Lengthen every live text by its best tokens, and keep the best of all."""
+        last = len(self.live[0][0]) + 1 == self._longest
+        scores = log_probabilities(self._logits)
+        if self._tokenizer.unknown_id is not None:
+            scores[:, self._tokenizer.unknown_id] = -np.inf
+        totals = scores + np.array([[probability] for _, probability in self.live])
+        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * self._width]
+        rows: list[int] = []
+        live: list[tuple[tuple[int, ...], float]] = []
+        for row, token in zip(*(part.tolist() for part in np.unravel_index(order, totals.shape)), strict=True):
+            total = float(totals[row, token])
+            if total == -np.inf or len(live) == self._width:
+                break
+            tokens = (*self.live[row][0], token)
+            if token == self._tokenizer.end_id or last:
+                self._ended.append(self._candidate(tokens, total))
+            else:
+                rows.append(row)
+                live.append((tokens, total))
+        self.live = live
+        if live:
+            self._advance(rows, [tokens[-1] for tokens, _ in live])
+
+    def _advance(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
+        spec = self._stream.spec
+        model, graph = self._stream.model, spec.name
+        ids = np.array(tokens, np.int64)
+        state = select(spec.states, self._state, rows)
+        self._conditions = select(spec.conditions, self._conditions, rows)
+        outputs, self._state = model.step({TOKEN: ids}, state, conditions=self._conditions, graph=graph)
+        self._logits = outputs[LOGITS]
+
+    def _candidate(self, tokens: tuple[int, ...], probability: float) -> Candidate:
+        spoken = tokens[:-1] if tokens[-1] == self._tokenizer.end_id else tokens
+        return Candidate(tokens, self._tokenizer.decode(spoken), probability, self._score(probability, len(tokens)))
+
+    def _score(self, probability: float, length: int) -> float:
+        return float(probability / max(1, length) ** self._penalty)
+
+    def best(self) -> list[Candidate]:
+        """What the search came to."""
+        return sorted(self._ended, key=lambda candidate: -candidate.score)[: self._width]

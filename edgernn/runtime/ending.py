@@ -1,0 +1,55 @@
+"""When a text ends: after so many tokens, before a stop string, or at the end token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edgernn.errors import ConfigError
+
+__all__ = ["Ending"]
+
+
+class Ending:
+    """Lets text through until it ends, and holds back what may be the beginning of a stop string.
+
+    why: "length", "stop" or "end" once it has ended, else None. Raises ConfigError for an empty stop string.
+    """
+
+    def __init__(self, max_tokens: int | None, stop: str | Sequence[str], end_id: int | None) -> None:
+        self._stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        if not all(isinstance(each, str) and each for each in self._stops):
+            raise ConfigError("a stop string is empty: it would stop before the first character")
+        if max_tokens is not None and max_tokens < 0:
+            raise ConfigError(f"max_tokens {max_tokens} is below 0")
+        self._left = max_tokens
+        self._end_id = end_id
+        self._held = ""
+        self.why: str | None = "length" if max_tokens == 0 else None
+
+    def push(self, token: int, text: str) -> str:
+        """What can be shown now that `token`, which completes `text`, was drawn. A stop string is never shown."""
+        if token == self._end_id:
+            self.why = "end"
+            return self._held
+        shown = self._until_stop(text) if self._stops else text
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0 and self.why is None:
+                self.why = "length"
+                return shown + self._held
+        return shown
+
+    def _until_stop(self, text: str) -> str:
+        held = self._held + text
+        found = [at for at in map(held.find, self._stops) if at >= 0]
+        if found:
+            self.why = "stop"
+            return held[: min(found)]
+        begun = max(_begun(held, stop) for stop in self._stops)
+        self._held = held[len(held) - begun :]
+        return held[: len(held) - begun]
+
+
+def _begun(text: str, stop: str) -> int:
+    """Length of the longest end of `text` that `stop` begins with."""
+    return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)

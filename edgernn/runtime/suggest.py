@@ -1,0 +1,106 @@
+"""What a keyboard asks: the likeliest words or tokens to come."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.errors import ConfigError, StreamError
+from edgernn.runtime.model import Model
+from edgernn.runtime.stream import TOKEN, Stream
+from edgernn.sampling import log_probabilities
+
+__all__ = ["UNITS", "Suggestion", "suggest"]
+
+UNITS = ("word", "token")
+_LONGEST = 32  # tokens of a word
+_BREADTH = 4  # beginnings of words that are followed for each that is asked for
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """How a text may go on. probability: the model's own."""
+
+    text: str
+    probability: float
+
+
+def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> list[Suggestion]:
+    """The `k` likeliest next words after `prefix`, or ends of the word that it is in, or next tokens; the best first.
+
+    A word ends before the first character that is no letter, digit, apostrophe or underscore; one that has not ended
+    after 32 tokens is left out.
+    Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model without text,
+    UnknownTokenError as `Stream.prefill` does.
+    """
+    if unit not in UNITS or k < 1:
+        raise ConfigError(f"suggestions are at least one {' or '.join(UNITS)}, not {k} of {unit!r}")
+    stream = model.stream()
+    stream.prefill(prefix)
+    if stream.logits is None:
+        raise StreamError("nothing to go on: the prefix is empty")
+    return _words(stream, k) if unit == "word" else _tokens(stream, k)
+
+
+def _tokens(stream: Stream, k: int) -> list[Suggestion]:
+    scores = _scores(stream)
+    best = np.argsort(-scores, kind="stable")[:k]
+    return [Suggestion(_text(stream, (int(token),)), math.exp(scores[token])) for token in best]
+
+
+def _words(stream: Stream, k: int) -> list[Suggestion]:
+    """Follows the likeliest beginnings of words, all of one length at a time."""
+    found: dict[str, float] = {}
+    begun: list[tuple[float, tuple[int, ...], Stream]] = [(0.0, (), stream)]
+    for _ in range(_LONGEST):
+        longer: list[tuple[float, tuple[int, ...], Stream]] = []
+        for probability, tokens, here in begun:
+            scores = _scores(here) + probability
+            for token in np.argsort(-scores, kind="stable")[: _BREADTH * k].tolist():
+                text = _text(stream, (*tokens, token))
+                word = _first_word(text)
+                if word is None:
+                    longer.append((float(scores[token]), (*tokens, token), here))
+                elif word.strip():
+                    found[word] = found.get(word, 0.0) + math.exp(scores[token])
+        longer.sort(key=lambda beginning: -beginning[0])
+        least = sorted(found.values(), reverse=True)[k - 1] if len(found) >= k else 0.0
+        begun = [(p, t, _after(here, t[-1])) for p, t, here in longer[: _BREADTH * k] if math.exp(p) > least]
+        if not begun:
+            break
+    best = sorted(found.items(), key=lambda item: -item[1])[:k]
+    return [Suggestion(word, probability) for word, probability in best]
+
+
+def _first_word(text: str) -> str | None:
+    """The word that `text` begins with, with what is before it, or None while it may go on."""
+    begun = False
+    for at, character in enumerate(text):
+        if character.isalnum() or character in "_'’":
+            begun = True
+        elif begun or at > 0:
+            return text[:at]
+    return None
+
+
+def _scores(stream: Stream) -> Array:
+    assert stream.logits is not None
+    scores = log_probabilities(stream.logits)
+    tokenizer = stream.model.tokenizer
+    if tokenizer is not None and tokenizer.unknown_id is not None:
+        scores[tokenizer.unknown_id] = -np.inf
+    return scores
+
+
+def _text(stream: Stream, tokens: tuple[int, ...]) -> str:
+    assert stream.model.tokenizer is not None
+    return stream.model.tokenizer.decode(tokens)
+
+
+def _after(stream: Stream, token: int) -> Stream:
+    twin = stream.fork()
+    twin.step({TOKEN: np.array([token], np.int64)})
+    return twin

@@ -1,0 +1,85 @@
+"""What a stream has beside its state: how it draws tokens, what it said lately, and text that is not whole yet."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Sequence
+
+from edgernn.contract import Array
+from edgernn.errors import SamplingError
+from edgernn.sampling import Generator, Sampler
+from edgernn.tokenizer import TextDecoder, Tokenizer
+
+__all__ = ["Voice"]
+
+
+class Voice:
+    """The text of one stream, from logits to characters.
+
+    seed: where the random generator begins. generator: where it stands. recent: the last tokens, as far as the sampler
+    looks back. tail: tokens that the text decoder still needs. steps: how many were taken.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer | None,
+        sampler: Sampler,
+        seed: int | None = None,
+        *,
+        generator: int | None = None,
+        recent: Iterable[int] = (),
+        tail: Sequence[int] = (),
+        steps: int = 0,
+    ) -> None:
+        self._tokenizer = tokenizer
+        self.sampler = sampler
+        seed = sampler.seed if seed is None else seed
+        self.seed = int.from_bytes(os.urandom(8)) if seed is None else seed
+        self.generator = Generator(self.seed if generator is None else generator)
+        self.recent: deque[int] = deque(recent, maxlen=sampler.remembers)
+        self.steps = steps
+        self._decoder: TextDecoder | None = None if tokenizer is None else tokenizer.decoder(tail)
+
+    @property
+    def tail(self) -> list[int]:
+        """The tokens from which another decoder can go on."""
+        return [] if self._decoder is None else self._decoder.tail
+
+    def anew(self) -> Voice:
+        """At the beginning: nothing said, the generator at its seed."""
+        return Voice(self._tokenizer, self.sampler, self.seed)
+
+    def fork(self) -> Voice:
+        """Another one that stands where this one stands."""
+        return self.with_sampler(self.sampler)
+
+    def with_sampler(self, sampler: Sampler) -> Voice:
+        """The same, drawing otherwise; the random generator goes on."""
+        return Voice(
+            self._tokenizer,
+            sampler,
+            self.seed,
+            generator=self.generator.state,
+            recent=self.recent,
+            tail=self.tail,
+            steps=self.steps,
+        )
+
+    def draw(self, logits: Array) -> int:
+        """The next token from `logits` (vocabulary,). Raises SamplingError, with the step, if they are not numbers."""
+        unknown = None if self._tokenizer is None else self._tokenizer.unknown_id
+        try:
+            return self.sampler(logits, self.generator, self.recent, unknown)
+        except SamplingError as error:
+            raise SamplingError(f"after step {self.steps}: {error}") from None
+
+    def consume(self, token: int | None) -> None:
+        """Note that a step was taken, with `token` if it read one."""
+        self.steps += 1
+        if token is not None:
+            self.recent.append(token)
+
+    def text(self, token: int) -> str:
+        """The text that a drawn `token` completes."""
+        return "" if self._decoder is None else self._decoder.push(token)

@@ -1,0 +1,26 @@
+"""How do I suggest the next words, as a keyboard does?
+
+    python runtime_demo/autocomplete.py bundles/demo "import o"
+
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+"""
+
+import argparse
+
+from edgernn.runtime import Model, suggest
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Suggest how a text goes on.")
+    parser.add_argument("bundle")
+    parser.add_argument("text")
+    parser.add_argument("--count", type=int, default=3)
+    options = parser.parse_args()
+
+    model = Model.load(options.bundle)
+    for suggestion in suggest(model, options.text, options.count):
+        print(f"{suggestion.probability:6.1%}  {options.text}{suggestion.text}")
+
+
+if __name__ == "__main__":
+    main()

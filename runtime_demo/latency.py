@@ -1,0 +1,28 @@
+"""How fast is a bundle on this device?
+
+    python runtime_demo/latency.py bundles/demo bundles/demo-int8
+
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+"""
+
+import argparse
+
+from edgernn.runtime import Model
+from edgernn.runtime.benchmark import measure
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time single steps and decoding.")
+    parser.add_argument("bundles", nargs="+")
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+
+    models = {bundle: Model.load(bundle) for bundle in options.bundles}
+    for bundle, figures in measure(models, rounds=options.rounds).items():
+        print(f"{bundle}: step {figures.median_us:.0f} µs (95 %: {figures.p95_us:.0f}, 99 %: {figures.p99_us:.0f})")
+        for streams, rate in figures.tokens_per_second.items():
+            print(f"  {streams:>3} streams  {rate:>9,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    main()

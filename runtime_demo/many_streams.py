@@ -1,0 +1,43 @@
+"""How do I serve hundreds of streams from one model?
+
+    python runtime_demo/many_streams.py bundles/demo --streams 200
+
+Streams join and leave a batch at any step; each has the text that it would have alone. Needs numpy, onnxruntime and
+tokenizers (pip install edgernn); torch is not asked for and not imported.
+"""
+
+import argparse
+import time
+
+from edgernn.runtime import Batch, Model, Sampler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Decode many streams together.")
+    parser.add_argument("bundle")
+    parser.add_argument("--streams", type=int, default=200)
+    parser.add_argument("--at-once", type=int, default=64)
+    parser.add_argument("--tokens", type=int, default=60)
+    parser.add_argument("--prompt", default="def ")
+    options = parser.parse_args()
+
+    model = Model.load(options.bundle)
+    batch = Batch(model)
+    waiting = list(range(options.streams))
+    done = []
+    begun = time.perf_counter()
+    while waiting or len(batch):
+        while waiting and len(batch) < options.at_once:  # whoever leaves makes room
+            stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=waiting.pop(0)))
+            done.append(batch.join(stream, options.prompt, max_tokens=options.tokens))
+        batch.step()
+    seconds = time.perf_counter() - begun
+
+    for seat in done[:3]:
+        print(repr(options.prompt + seat.text))
+    tokens = options.streams * options.tokens
+    print(f"{options.streams} streams, {tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,35 @@
+"""How do I stop in the middle of a text and go on later, in another process?
+
+    python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes a little and keeps the state
+    python runtime_demo/resume.py bundles/demo snapshot.bin            goes on exactly, again and again
+
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+"""
+
+import argparse
+
+from edgernn.runtime import Model, Sampler
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Go on with a text from where it was left.")
+    parser.add_argument("bundle")
+    parser.add_argument("snapshot", help="where the state is kept")
+    parser.add_argument("prompt", nargs="?", help="begin anew with this")
+    parser.add_argument("--tokens", type=int, default=80)
+    options = parser.parse_args()
+
+    stream = Model.load(options.bundle).stream(Sampler(temperature=0.8, top_k=40))
+    if options.prompt is None:
+        stream.load(options.snapshot)  # state, random generator, half-decoded characters, sampler
+    else:
+        stream.prefill(options.prompt)
+        print(options.prompt, end="")
+    for text in stream.decode(options.tokens):
+        print(text, end="", flush=True)
+    stream.save(options.snapshot)
+    print()
+
+
+if __name__ == "__main__":
+    main()

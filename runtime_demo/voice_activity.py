@@ -1,0 +1,57 @@
+"""How do I stream a model that somebody else made: voice activity over a sound file, in real time?
+
+    edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
+    python runtime_demo/voice_activity.py bundles/silero speech.wav
+
+The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (pip install edgernn); torch is not asked for.
+"""
+
+import argparse
+import sys
+import time
+import wave
+
+import numpy as np
+
+from edgernn.runtime import Model
+
+RATE, SAMPLES, WIDTH = 16_000, 512, 40
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Show where somebody speaks.")
+    parser.add_argument("bundle")
+    parser.add_argument("wav")
+    parser.add_argument("--fast", action="store_true", help="do not wait for the sound's own pace")
+    options = parser.parse_args()
+
+    sound = read(options.wav)
+    stream = Model.load(options.bundle).stream()
+    probabilities = []
+    begun = time.perf_counter()
+    for start in range(0, len(sound) - SAMPLES + 1, SAMPLES):
+        chunk = sound[None, start : start + SAMPLES]
+        probabilities.append(float(stream.step({"input": chunk})["output"][0, 0]))
+        if not options.fast:
+            time.sleep(max(0.0, (start + SAMPLES) / RATE - (time.perf_counter() - begun)))
+        meter(start / RATE, float(np.sqrt(np.mean(chunk**2))), probabilities[-1])
+    print(f"\n{len(sound) / RATE:.1f} s of sound, mean probability {np.mean(probabilities):.5f}")
+
+
+def read(path: str) -> np.ndarray:
+    with wave.open(path) as file:
+        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
+            sys.exit(f"{path} is not 16 kHz, mono, 16 bits")
+        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+
+
+def meter(seconds: float, level: float, probability: float) -> None:
+    if not sys.stdout.isatty():
+        return
+    loudness = round(WIDTH * min(1.0, max(0.0, 1 + np.log10(level + 1e-9) / 3)))  # 60 dB from end to end
+    speaks = "speech" if probability > 0.5 else "      "
+    print(f"\r{seconds:7.2f} s |{'#' * loudness:{WIDTH}}| {probability:4.0%} {speaks}", end="", flush=True)
+
+
+if __name__ == "__main__":
+    main()

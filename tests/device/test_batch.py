@@ -1,0 +1,96 @@
+"""A stream in a batch is the stream alone."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import ALPHABET, TinyLanguage
+
+from edgernn.errors import SamplingError, StreamError, UnknownTokenError
+from edgernn.runtime import Batch, Model, Sampler
+
+prompts = st.text(ALPHABET, min_size=1, max_size=9)
+samplers = st.builds(
+    Sampler,
+    st.sampled_from([0.0, 0.7, 1.5]),
+    st.sampled_from([0, 4]),
+    st.integers(0, 99),
+    repetition_penalty=st.sampled_from([1.0, 1.4]),
+)
+comings = st.tuples(prompts, samplers, st.integers(1, 12), st.sampled_from([(), "b", ("ca", "d")]), st.integers(0, 8))
+
+
+@settings(max_examples=60)
+@given(st.lists(comings, min_size=1, max_size=6))
+def test_streams_that_come_and_go_are_streams_alone(model, cases):
+    """Each joins at its own step and leaves when its text ends."""
+    expected = []
+    for prompt, sampler, tokens, stop, _ in cases:
+        alone = model.stream(sampler)
+        expected.append((alone.complete(prompt, tokens, stop), alone.ended, alone.snapshot()))
+    batch, seats, texts, step = Batch(model), {}, {}, 0
+    while len(seats) < len(cases) or len(batch):
+        for case, (prompt, sampler, tokens, stop, when) in enumerate(cases):
+            if when == step:
+                seats[case] = batch.join(model.stream(sampler), prompt, tokens, stop)
+        for seat, text in batch.step():
+            texts[seat] = texts.get(seat, "") + text
+        step += 1
+    for case, seat in seats.items():
+        text, ended, snapshot = expected[case]
+        assert (seat.text, seat.ended) == (text, ended)
+        assert texts.get(seat, "") == text
+        assert seat.stream.snapshot() == snapshot
+
+
+def test_a_stream_that_leaves_goes_on_alone(model):
+    batch, alone = Batch(model), model.stream(Sampler(seed=1))
+    seats = [batch.join(model.stream(Sampler(seed=seed)), "abc") for seed in range(3)]
+    for _ in range(10):
+        batch.step()
+    stream = batch.leave(seats[1])
+    whole = alone.complete("abc", 20)
+    assert seats[1].text == whole[: len(seats[1].text)]
+    assert seats[1].text + "".join(stream.decode(20 - len(seats[1].text))) == whole
+    assert len(batch) == 2
+    again = batch.join(stream, max_tokens=5)
+    for _ in range(5):
+        batch.step()
+    assert again.text == "".join(alone.decode(5))
+
+
+def test_what_cannot_join_is_named(model, bundle, conditioned):
+    batch, stream = Batch(model), model.stream()
+    with pytest.raises(StreamError, match="nothing to go on"):
+        batch.join(stream)
+    with pytest.raises(UnknownTokenError):
+        batch.join(stream, "é")
+    with pytest.raises(StreamError, match="decodes nothing"):
+        batch.join(stream, "a", 0)
+    with pytest.raises(StreamError, match="of another model"):
+        batch.join(Model.load(bundle).stream(), "a")
+    assert len(batch) == 0
+    seat = batch.join(stream, "a")
+    for use in (lambda: batch.join(stream, "a"), lambda: stream.prefill("a"), stream.snapshot):
+        with pytest.raises(StreamError, match="the stream is in use"):
+            use()
+    assert batch.leave(seat) is stream
+    with pytest.raises(StreamError, match="is not in this batch"):
+        batch.leave(seat)
+    with pytest.raises(StreamError, match="has no text"):
+        Batch(Model.load(conditioned))
+    assert batch.step() == []
+
+
+def test_the_stream_whose_logits_are_not_numbers_is_named(tmp_path):
+    tiny = TinyLanguage.random()
+    tiny.embedding[1] = np.nan
+    model = Model.load(tiny.write(tmp_path / "b"))
+    batch = Batch(model)
+    batch.join(model.stream(), ALPHABET[2:4])
+    bad = tiny.tokenizer.decode([1])
+    batch.join(model.stream(), bad + "a")
+    batch.step()
+    batch.step()
+    with pytest.raises(SamplingError, match="after step 2: no token can be drawn"):
+        batch.step()
