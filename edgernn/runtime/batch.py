@@ -101,12 +101,21 @@ class Batch:
     def step(self) -> list[tuple[Seat, str]]:
         """One token for every stream here, of its prompt or drawn: the text that each decoded, where there is some.
 
-        A stream whose text has ended has left when this returns. Raises SamplingError for logits that are not numbers.
+        A stream whose text has ended has left when this returns. One from which nothing can be drawn leaves before the
+        step is taken, which raises SamplingError; the others stand where they stood and can be stepped on.
         """
         if not self._seats:
             return []
         drawing = [row for row, seat in enumerate(self._seats) if not seat.prompt]
-        tokens = self._draw(drawing)
+        generators = [self._seats[row].voice.generator for row in drawing]
+        before = [generator.state for generator in generators]
+        try:
+            tokens = self._draw(drawing)
+        except SamplingError:
+            for generator, state in zip(generators, before, strict=True):
+                generator.state = state
+            self._expel(drawing)
+            raise
         for row, seat in enumerate(self._seats):
             if row not in tokens:
                 tokens[row] = seat.prompt.popleft()
@@ -140,17 +149,24 @@ class Batch:
                 tokens[row] = self._seats[row].voice.draw(self._logits[row])
                 continue
             voices = [self._seats[row].voice for row in members]
-            try:
-                drawn = voices[0].sampler.together(
-                    self._logits[members],
-                    [voice.generator for voice in voices],
-                    [voice.recent for voice in voices],
-                    self._tokenizer.unknown_id,
-                )
-            except SamplingError as error:
-                raise SamplingError(f"after step {voices[0].steps}: {error}") from None
+            drawn = voices[0].sampler.together(
+                self._logits[members],
+                [voice.generator for voice in voices],
+                [voice.recent for voice in voices],
+                self._tokenizer.unknown_id,
+            )
             tokens.update(zip(members, drawn, strict=True))
         return tokens
+
+    def _expel(self, rows: Sequence[int]) -> None:
+        """Let the first of `rows` from which nothing can be drawn leave, and raise what is wrong with it."""
+        for row in rows:
+            seat = self._seats[row]
+            try:
+                seat.voice.fork().draw(self._logits[row])
+            except SamplingError:
+                self.leave(seat)
+                raise
 
     @staticmethod
     def _hear(seat: Seat, token: int) -> str:

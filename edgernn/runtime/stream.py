@@ -153,6 +153,10 @@ class Stream:
 
     def fork(self) -> Stream:
         """An independent stream that stands where this one stands."""
+        with self._turn:
+            return self._twin()
+
+    def _twin(self) -> Stream:
         twin = object.__new__(Stream)
         twin.__dict__.update(self.__dict__)
         twin._turn = _Turn()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from edgernn.contract import Array
-from edgernn.errors import SamplingError
+from edgernn.errors import ConfigError, SamplingError
 from edgernn.sampling import Generator, Sampler
 from edgernn.tokenizer import TextDecoder, Tokenizer
 
@@ -19,6 +19,8 @@ class Voice:
 
     seed: where the random generator begins. generator: where it stands. recent: the last tokens, as far as the sampler
     looks back. tail: tokens that the text decoder still needs. steps: how many were taken.
+
+    Raises ConfigError for a bias of a token that the vocabulary lacks.
     """
 
     def __init__(
@@ -32,6 +34,8 @@ class Voice:
         tail: Sequence[int] = (),
         steps: int = 0,
     ) -> None:
+        if tokenizer is not None and any(token >= len(tokenizer) for token in sampler.bias):
+            raise ConfigError(f"a bias for token {max(sampler.bias)}: the vocabulary has {len(tokenizer)}")
         self._tokenizer = tokenizer
         self.sampler = sampler
         seed = sampler.seed if seed is None else seed

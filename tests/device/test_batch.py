@@ -82,15 +82,22 @@ def test_what_cannot_join_is_named(model, bundle, conditioned):
     assert batch.step() == []
 
 
-def test_the_stream_whose_logits_are_not_numbers_is_named(tmp_path):
+def test_a_stream_from_which_nothing_can_be_drawn_leaves(tmp_path):
+    """The others go on as if it had never been there."""
     tiny = TinyLanguage.random()
     tiny.embedding[1] = np.nan
     model = Model.load(tiny.write(tmp_path / "b"))
+    sampler = Sampler(seed=7, bias={1: -np.inf})
+    alone = model.stream(sampler).complete("cd", 6)
     batch = Batch(model)
-    batch.join(model.stream(), ALPHABET[2:4])
-    bad = tiny.tokenizer.decode([1])
-    batch.join(model.stream(), bad + "a")
+    good = batch.join(model.stream(sampler), "cd", 6)
+    bad = batch.join(model.stream(Sampler(seed=8)), tiny.tokenizer.decode([1]) + "a")
     batch.step()
     batch.step()
     with pytest.raises(SamplingError, match="after step 2: no token can be drawn"):
         batch.step()
+    assert len(batch) == 1
+    assert bad.stream.steps == 2
+    for _ in batch.run():
+        pass
+    assert good.text == alone

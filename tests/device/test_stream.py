@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import ALPHABET, TinyLanguage
 
-from edgernn.errors import ContractError, SamplingError, SnapshotError, StreamError, UnknownTokenError
+from edgernn.errors import ConfigError, ContractError, SamplingError, SnapshotError, StreamError, UnknownTokenError
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.scoring import predictions, score
 
@@ -269,7 +269,7 @@ def test_two_threads_cannot_use_one_stream(model):
     thread = threading.Thread(target=stream.prefill, args=("d",))
     thread.start()
     begun.wait(5)
-    for use in (lambda: text(stream, 1), lambda: stream.prefill("d"), stream.snapshot):
+    for use in (lambda: text(stream, 1), lambda: stream.prefill("d"), stream.snapshot, stream.fork):
         with pytest.raises(StreamError, match="the stream is in use"):
             use()
     done.set()
@@ -402,3 +402,8 @@ def test_a_damaged_snapshot_is_refused(model, data):
     with pytest.raises(SnapshotError):
         stream.restore(bytes(damaged))
     assert stream.snapshot() == before
+
+
+def test_a_bias_of_a_token_that_the_vocabulary_lacks_is_named(model):
+    with pytest.raises(ConfigError, match="a bias for token 11: the vocabulary has 11"):
+        model.stream(Sampler(bias={11: 1.0}))
