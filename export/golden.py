@@ -105,6 +105,7 @@ def main() -> None:
     write("draws.json", list(draws()))
     write("texts.json", list(texts(bundles["fp32"])))
     write("streams.json", [looked()])
+    write("snapshots.json", [kept(bundles["fp32"])])
 
 
 def draws() -> Iterator[dict[str, Any]]:
@@ -134,6 +135,14 @@ def texts(bundle: Path) -> Iterator[dict[str, Any]]:
             "prompt": "the quick brown fox",
             "text": "".join(stream.decode(40)),
         }
+
+
+def kept(bundle: Path) -> dict[str, Any]:
+    """A stream in the middle of a text, and how it goes on."""
+    stream = Model.load(bundle).stream(SAMPLERS[6])
+    stream.complete("the quick brown fox", 7)
+    stream.save(GOLDEN / "characters.snapshot")
+    return {"bundle": bundle.name, "snapshot": "characters.snapshot", "text": "".join(stream.decode(40))}
 
 
 def looked() -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from itertools import accumulate
 from pathlib import Path
 
@@ -76,6 +77,29 @@ class Reader:
         for _ in range(tokens):
             drawn.append(draw(outputs["logits"][0]))
             outputs, states = self.call("step", {"token": np.array(drawn[-1:])}, states)
+        return tokenizer.decode(drawn)
+
+    def go_on(self, snapshot: bytes, tokens: int) -> str:
+        """The text that a stream goes on with."""
+        magic, version, size = struct.unpack_from("<8sII", snapshot)
+        assert (magic, version) == (b"edgernn\0", 1)
+        assert hashlib.sha256(snapshot[:-32]).digest() == snapshot[-32:]
+        header, offset = json.loads(snapshot[16 : 16 + size]), 16 + size
+        assert header["digest"] == self.manifest["digest"]
+        groups: dict[str, dict] = {"state": {}, "conditions": {}, "initial": {}, "logits": {}}
+        for tensor in header["tensors"]:
+            dtype, shape = np.dtype(tensor["dtype"]).newbyteorder("<"), tensor["shape"]
+            array = np.frombuffer(snapshot, dtype, int(np.prod(shape)), offset).reshape(shape)
+            groups[tensor["group"]][tensor["name"]] = array
+            offset += array.nbytes
+        tokenizer = Tokenizer.from_file(str(self.path / "tokenizer.json"))
+        draw = Sampler({**header["sampler"], "seed": int(header["generator"], 16)}, tokenizer.token_to_id("<unk>"))
+        draw.said = list(header["recent"])
+        (logits,), states, drawn = groups["logits"].values(), groups["state"], []
+        for _ in range(tokens):
+            drawn.append(draw(logits))
+            outputs, states = self.call(header["graph"], {"token": np.array(drawn[-1:])}, states)
+            logits = outputs["logits"][0]
         return tokenizer.decode(drawn)
 
     def golden(self, name: str) -> tuple[dict, dict]:

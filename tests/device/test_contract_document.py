@@ -80,6 +80,15 @@ def test_texts(case):
     assert "".join(stream.decode(len(case["text"]))) == case["text"]
 
 
+@pytest.mark.parametrize("case", read("snapshots.json"), ids=lambda case: case["snapshot"])
+def test_snapshots(case):
+    saved = (GOLDEN / case["snapshot"]).read_bytes()
+    assert Reader(GOLDEN / case["bundle"]).go_on(saved, len(case["text"])) == case["text"]
+    stream = Model.load(GOLDEN / case["bundle"]).stream()
+    stream.load(GOLDEN / case["snapshot"])
+    assert "".join(stream.decode(len(case["text"]))) == case["text"]
+
+
 @pytest.mark.parametrize("case", read("streams.json"), ids=lambda case: case["bundle"])
 def test_streams_that_another_graph_begins(case):
     begin, inputs, outputs = (
