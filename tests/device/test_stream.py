@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, pairwise
 
 import numpy as np
@@ -407,3 +408,12 @@ def test_a_damaged_snapshot_is_refused(model, data):
 def test_a_bias_of_a_token_that_the_vocabulary_lacks_is_named(model):
     with pytest.raises(ConfigError, match="a bias for token 11: the vocabulary has 11"):
         model.stream(Sampler(bias={11: 1.0}))
+
+
+def test_threads_share_a_model(model):
+    """Eight streams in eight threads at once have the texts that they have one after the other."""
+    samplers = [Sampler(0.9, 5, seed) for seed in range(8)]
+    expected = [model.stream(sampler).complete("abc", 300) for sampler in samplers]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda sampler: model.stream(sampler).complete("abc", 300), samplers))
+    assert found == expected
