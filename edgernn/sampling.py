@@ -140,8 +140,11 @@ class Sampler:
     ) -> list[int]:
         """What several streams would draw, each alone from its generator, from logits (streams, vocabulary)."""
         weights = logits.astype(np.float64)
-        for row, said in zip(weights, recent, strict=True):
-            self._adjust(row, said, forbidden)
+        if self.repetition_penalty == 1:
+            self._adjust(weights, (), forbidden)
+        else:
+            for row, said in zip(weights, recent, strict=True):
+                self._adjust(row, said, forbidden)
         draws = [generator.uniform for generator in generators]
         drawn = self._choose(weights, lambda: np.array([[draw()] for draw in draws]) if self.temperature else _nothing)
         return [int(token) for token in drawn]
@@ -153,11 +156,11 @@ class Sampler:
             weights[said] = np.where(held > 0, held / self.repetition_penalty, held * self.repetition_penalty)
         if self._biases is not None:
             ids, values = self._biases
-            if ids.max() >= len(weights):
-                raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {len(weights)}")
-            weights[ids] += values
+            if ids.max() >= weights.shape[-1]:
+                raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {weights.shape[-1]}")
+            weights[..., ids] += values
         if forbidden is not None:
-            weights[forbidden] = -np.inf
+            weights[..., forbidden] = -np.inf
 
     def _choose(self, weights: Array, uniform: Any) -> Any:
         """Ids (…) from weights (…, vocabulary), which are written to."""

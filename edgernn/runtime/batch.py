@@ -124,8 +124,8 @@ class Batch:
             {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
         )
         self._logits = outputs[LOGITS]
-        for row, seat in enumerate(self._seats):
-            seat.voice.consume(tokens[row])
+        for seat, token in zip(self._seats, ids.tolist(), strict=True):
+            seat.voice.consume(token)
         spoken = [(self._seats[row], self._hear(self._seats[row], tokens[row])) for row in drawing]
         for seat, _ in spoken:
             if seat.ended is not None:
