@@ -10,6 +10,7 @@ import math
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ __all__ = ["Generator", "Sampler", "log_probabilities"]
 _MASK = (1 << 64) - 1
 _COLDEST = 0.001  # below it, quotients of logits could overflow
 _LARGEST_BIAS = 1e6
+_LARGEST_COUNT = 1 << 31
 _STRIPES = 16
 _WHOLE = ("top_k", "repetition_window")
 _REAL = ("temperature", "top_p", "min_p", "repetition_penalty")
@@ -76,7 +78,8 @@ class Sampler:
             self._set(_REAL, float)
             self._set(_WHOLE, operator.index)
             self._set(("seed",), lambda seed: None if seed is None else operator.index(seed))
-            object.__setattr__(self, "bias", {operator.index(i): float(value) for i, value in self.bias.items()})
+            biases = {operator.index(token): float(value) for token, value in self.bias.items()}
+            object.__setattr__(self, "bias", MappingProxyType(biases))
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
             raise ConfigError(f"temperature, top_k and the other settings of a sampler are numbers: {error}") from None
         self._check()
@@ -92,8 +95,8 @@ class Sampler:
         if self.temperature != 0 and not _COLDEST <= self.temperature < math.inf:
             raise ConfigError(f"temperature {self.temperature} is neither 0 nor a number of at least {_COLDEST}")
         for name in _WHOLE:
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} {getattr(self, name)} is below 0")
+            if not 0 <= getattr(self, name) <= _LARGEST_COUNT:
+                raise ConfigError(f"{name} {getattr(self, name)} is below 0 or above {_LARGEST_COUNT}")
         if not 0 < self.top_p <= 1:
             raise ConfigError(f"top_p {self.top_p} is not above 0 and at most 1")
         if not 0 <= self.min_p <= 1:
@@ -108,8 +111,8 @@ class Sampler:
 
     @property
     def remembers(self) -> int:
-        """How many of the last tokens the next draw depends on."""
-        return 0 if self.repetition_penalty == 1 else self.repetition_window
+        """How many of the last tokens a stream has to remember."""
+        return self.repetition_window
 
     @property
     def group(self) -> Sampler:
@@ -117,7 +120,7 @@ class Sampler:
         return replace(self, seed=None)
 
     def __hash__(self) -> int:
-        return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), *self.bias.items()))
+        return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), frozenset(self.bias.items())))
 
     def __call__(
         self, logits: Array, generator: Generator, recent: Collection[int] = (), forbidden: int | None = None

@@ -7,8 +7,10 @@ tokenizers (pip install edgernn); torch is not asked for and not imported.
 """
 
 import argparse
+import sys
 import time
 
+from edgernn.errors import EdgeRNNError
 from edgernn.runtime import Batch, Model, Sampler
 
 
@@ -27,7 +29,7 @@ def main() -> None:
     done = []
     begun = time.perf_counter()
     while waiting or len(batch):
-        while waiting and len(batch) < options.at_once:  # whoever leaves makes room
+        while waiting and len(batch) < max(1, options.at_once):  # whoever leaves makes room
             stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=waiting.pop(0)))
             done.append(batch.join(stream, options.prompt, max_tokens=options.tokens))
         batch.step()
@@ -35,9 +37,12 @@ def main() -> None:
 
     for seat in done[:3]:
         print(repr(options.prompt + seat.text))
-    tokens = options.streams * options.tokens
+    tokens = sum(seat.tokens for seat in done)
     print(f"{options.streams} streams, {tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (EdgeRNNError, OSError) as error:
+        sys.exit(str(error))

@@ -7,7 +7,9 @@ Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not aske
 """
 
 import argparse
+import sys
 
+from edgernn.errors import EdgeRNNError
 from edgernn.runtime import Model, Sampler
 
 
@@ -32,4 +34,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (EdgeRNNError, OSError) as error:
+        sys.exit(str(error))

@@ -13,6 +13,7 @@ import wave
 
 import numpy as np
 
+from edgernn.errors import EdgeRNNError
 from edgernn.runtime import Model
 
 RATE, SAMPLES, WIDTH = 16_000, 512, 40
@@ -54,4 +55,7 @@ def meter(seconds: float, level: float, probability: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (EdgeRNNError, OSError) as error:
+        sys.exit(str(error))

@@ -57,10 +57,14 @@ class Prompt:
                 continue
             if line.strip() == "/quit":
                 return
+            before = self._stream.snapshot()
             try:
                 self._answer(line)
             except (EdgeRNNError, OSError) as error:
                 print(f"  {error}")
+            except KeyboardInterrupt:  # the second one, or one while a long text is read
+                self._stream.restore(before)
+                print("\n  (stopped; as if you had not asked)")
 
     def _answer(self, line: str) -> None:
         if line.startswith("/"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 
@@ -12,23 +13,30 @@ from edgernn.contract import Array, select, stack
 from edgernn.errors import SamplingError, StreamError
 from edgernn.runtime.ending import Ending
 from edgernn.runtime.model import STEP, Model
-from edgernn.runtime.stream import LOGITS, TOKEN, Stream
+from edgernn.runtime.stream import LOGITS, TOKEN, Loan, Stream
 from edgernn.runtime.voice import Voice
 from edgernn.sampling import Sampler
 
 __all__ = ["Batch", "Seat"]
 
+_SETTINGS_KEPT = 64  # beyond those of the streams that are here
+
 
 @dataclass(eq=False)
 class Seat:
-    """The place of a stream in a batch. text: what it decoded here. group: of streams that draw alike."""
+    """The place of a stream in a batch.
+
+    text, tokens: what it decoded here, and of how many tokens. group: of streams that draw alike.
+    """
 
     stream: Stream
     voice: Voice
     prompt: deque[int]
     ending: Ending
     group: int
+    fresh: bool  # has no logits yet
     text: str = ""
+    tokens: int = 0
 
     @property
     def ended(self) -> str | None:
@@ -54,6 +62,7 @@ class Batch:
             raise StreamError(f"the bundle's task, {model.manifest.task}, has no text: call step")
         self._tokenizer = model.tokenizer
         self._seats: list[Seat] = []
+        self._numbers = count()
         self._groups: dict[Sampler, int] = {}  # numbers, since hashing settings at every step would cost as much as it
         self._state: Mapping[str, Array] = {}
         self._conditions: Mapping[str, Array] = {}
@@ -68,25 +77,40 @@ class Batch:
     ) -> Seat:
         """Take a stream in; it reads `prompt` and then decodes, as `Stream.decode` does.
 
-        Raises StreamError for a stream of another model, one in use, or one with nothing to go on, UnknownTokenError
-        for a prompt that the vocabulary lacks.
+        Raises StreamError for a stream of another model or graph, one in use, one with nothing to go on, or one whose
+        conditions do not go together with those here, UnknownTokenError for a prompt that the vocabulary lacks.
         """
-        if stream.model is not self.model:
-            raise StreamError("the stream is of another model than the batch")
+        if stream.model is not self.model or stream.spec is not self._spec:
+            raise StreamError("the stream is of another model, or another graph, than the batch")
         ending = Ending(max_tokens, stop, self._tokenizer.end_id)
         ids = self._tokenizer.encode(prompt).tolist()
         if ending.why is not None:
             raise StreamError("a stream that decodes nothing has no place in a batch")
         if not ids and stream.logits is None:
             raise StreamError("nothing to go on: the stream has read no prompt, and is given none")
-        voice, state, conditions, logits = stream.lend()
-        seat = Seat(stream, voice, deque(ids), ending, self._groups.setdefault(voice.sampler.group, len(self._groups)))
-        row = np.zeros_like(self._logits, shape=(1, self._logits.shape[1])) if logits is None else logits[None]
-        self._logits = np.concatenate([self._logits, row])
-        self._state = stack(self._spec.states, [self._state, state] if self._seats else [state])
-        self._conditions = stack(self._spec.conditions, [self._conditions, conditions] if self._seats else [conditions])
+        loan = stream.lend()
+        try:
+            self._seat(loan)
+        except ValueError as error:
+            stream.take_back(loan.state, loan.logits)
+            raise StreamError(f"the stream does not go together with those in the batch: {error}") from None
+        voice = loan.voice
+        if len(self._groups) > 2 * len(self._seats) + _SETTINGS_KEPT:
+            self._groups = {each.voice.sampler.group: each.group for each in self._seats}
+        group = self._groups.setdefault(voice.sampler.group, next(self._numbers))
+        seat = Seat(stream, voice, deque(ids), ending, group, loan.logits is None)
         self._seats.append(seat)
         return seat
+
+    def _seat(self, loan: Loan) -> None:
+        """Put the tensors of a stream behind those that are here, or change nothing."""
+        row = (
+            np.zeros_like(self._logits, shape=(1, self._logits.shape[1])) if loan.logits is None else loan.logits[None]
+        )
+        state = stack(self._spec.states, [self._state, loan.state] if self._seats else [loan.state])
+        held = [self._conditions, loan.conditions] if self._seats else [loan.conditions]
+        conditions = stack(self._spec.conditions, held)
+        self._logits, self._state, self._conditions = np.concatenate([self._logits, row]), state, conditions
 
     def leave(self, seat: Seat) -> Stream:
         """Take a stream out, which stands where the batch brought it. Raises StreamError for one that is not here."""
@@ -94,7 +118,7 @@ class Batch:
             raise StreamError("the stream is not in this batch")
         row = self._seats.index(seat)
         state = select(self._spec.states, self._state, [row])
-        seat.stream.take_back(state, self._logits[row].copy())
+        seat.stream.take_back(state, None if seat.fresh else self._logits[row].copy(), seat.ended)
         self._keep([other for other in range(len(self)) if other != row])
         return seat.stream
 
@@ -102,7 +126,7 @@ class Batch:
         """One token for every stream here, of its prompt or drawn: the text that each decoded, where there is some.
 
         A stream whose text has ended has left when this returns. One from which nothing can be drawn leaves before the
-        step is taken, which raises SamplingError; the others stand where they stood and can be stepped on.
+        step is taken, which raises SamplingError. After whatever is raised the others stand where they stood.
         """
         if not self._seats:
             return []
@@ -111,26 +135,39 @@ class Batch:
         before = [generator.state for generator in generators]
         try:
             tokens = self._draw(drawing)
-        except SamplingError:
+            tokens |= {row: seat.prompt[0] for row, seat in enumerate(self._seats) if seat.prompt}
+            ids = np.array([tokens[row] for row in range(len(self))], np.int64)
+            outputs, carried = self.model.step(
+                {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
+            )
+        except BaseException as error:
             for generator, state in zip(generators, before, strict=True):
                 generator.state = state
-            self._expel(drawing)
+            if isinstance(error, SamplingError):
+                self._expel(drawing)
             raise
-        for row, seat in enumerate(self._seats):
-            if row not in tokens:
-                tokens[row] = seat.prompt.popleft()
-        ids = np.array([tokens[row] for row in range(len(self))], np.int64)
-        outputs, self._state = self.model.step(
-            {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
-        )
-        self._logits = outputs[LOGITS]
+        self._state, self._logits = carried, outputs[LOGITS]
         for seat, token in zip(self._seats, ids.tolist(), strict=True):
             seat.voice.consume(token)
+            seat.fresh = False
+            if seat.prompt:
+                seat.prompt.popleft()
         spoken = [(self._seats[row], self._hear(self._seats[row], tokens[row])) for row in drawing]
         for seat, _ in spoken:
             if seat.ended is not None:
                 self.leave(seat)
         return [(seat, text) for seat, text in spoken if text]
+
+    def close(self) -> None:
+        """Let every stream leave: while a batch has one, nobody else can use it."""
+        for seat in list(self._seats):
+            self.leave(seat)
+
+    def __enter__(self) -> Batch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def run(self) -> Iterator[tuple[Seat, str]]:
         """Step until no stream is left: the text of each as it is decided."""
@@ -172,6 +209,7 @@ class Batch:
     def _hear(seat: Seat, token: int) -> str:
         text = seat.ending.push(token, seat.voice.text(token))
         seat.text += text
+        seat.tokens += 1
         return text
 
     def _keep(self, rows: list[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -35,7 +36,7 @@ def beam_search(
 
     Raises ConfigError for impossible settings, StreamError before the first prefill.
     """
-    if width < 1 or max_tokens < 1 or not length_penalty >= 0:
+    if not (_is_count(width) and _is_count(max_tokens)) or not 0 <= length_penalty < math.inf:
         raise ConfigError("a beam needs a width and max_tokens of at least 1, and a length penalty of at least 0")
     if stream.logits is None:
         raise StreamError("nothing to go on: prefill a prompt first")
@@ -45,6 +46,10 @@ def beam_search(
     while beam.live and not beam.settled:
         beam.step()
     return beam.best()
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and value >= 1
 
 
 class _Beam:

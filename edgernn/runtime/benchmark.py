@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -18,24 +19,27 @@ from edgernn.errors import EngineError
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.parity import axis_sizes, example
+from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
 __all__ = ["BATCHES", "Start", "Steps", "measure", "measure_start"]
 
 BATCHES = (1, 4, 16, 64)
-_SAMPLER = Sampler(temperature=0.8, top_k=40, seed=0)
+_PROMPT = 16  # tokens
 
 
 @dataclass(frozen=True)
 class Steps:
     """Microseconds of a step of one stream, and tokens per second.
 
+    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None without text.
     tokens_per_second: of decoding with temperature and top-k, by how many streams go together; empty without text.
     """
 
     median_us: float
     p95_us: float
     p99_us: float
+    first_token_ms: float | None
     tokens_per_second: Mapping[int, float]
 
     def to_json(self) -> dict[str, Any]:
@@ -66,6 +70,7 @@ def measure(
     """Step every model for `rounds` rounds of `steps`, in turns."""
     singles = {name: _stepper(model) for name, model in models.items()}
     texts = {name: _texts(model, batches) for name, model in models.items()}
+    firsts: dict[str, list[float]] = {name: [] for name in models}
     times: dict[str, list[float]] = {name: [] for name in models}
     taken: dict[str, dict[int, list[float]]] = {name: {size: [] for size in texts[name]} for name in models}
     for _ in range(rounds):
@@ -74,18 +79,38 @@ def measure(
                 begun = time.perf_counter()
                 step()
                 times[name].append(time.perf_counter() - begun)
+        for name, model in models.items():
+            if model.tokenizer is not None:
+                firsts[name].append(_first_token(model))
         for name, sizes in texts.items():
             for size, decode in sizes.items():
                 count = max(2, steps // size)
                 begun = time.perf_counter()
                 decode(count)
                 taken[name][size].append((time.perf_counter() - begun) / (count * size))
-    return {name: _steps(times[name], taken[name]) for name in models}
+    return {name: _steps(times[name], firsts[name], taken[name]) for name in models}
 
 
-def _steps(seconds: Sequence[float], per_token: Mapping[int, Sequence[float]]) -> Steps:
+def _steps(seconds: Sequence[float], firsts: Sequence[float], per_token: Mapping[int, Sequence[float]]) -> Steps:
     median, p95, p99 = (1e6 * np.percentile(seconds, (50, 95, 99))).tolist()
-    return Steps(median, p95, p99, {size: float(1 / np.median(taken)) for size, taken in per_token.items()})
+    first = float(1e3 * np.median(firsts)) if firsts else None
+    return Steps(median, p95, p99, first, {size: float(1 / np.median(taken)) for size, taken in per_token.items()})
+
+
+def _begun(model: Model) -> Stream:
+    """A stream that has read a prompt and never ends by itself."""
+    assert model.tokenizer is not None
+    ends = {} if model.tokenizer.end_id is None else {model.tokenizer.end_id: -math.inf}
+    stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0, bias=ends))
+    stream.prefill(np.arange(_PROMPT) % len(model.tokenizer))
+    return stream
+
+
+def _first_token(model: Model) -> float:
+    """Seconds from a prompt to the first token."""
+    begun = time.perf_counter()
+    next(_begun(model).tokens(1))
+    return time.perf_counter() - begun
 
 
 def _stepper(model: Model) -> Callable[[], object]:
@@ -103,9 +128,7 @@ def _texts(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[int], None
     """What decodes so many tokens in each of so many streams."""
     if model.tokenizer is None:
         return {}
-    prompt = model.tokenizer.decode([len(model.tokenizer) - 1])
-    stream = model.stream(_SAMPLER)
-    stream.prefill(prompt)
+    stream = _begun(model)
 
     def alone(count: int) -> None:
         for _ in stream.decode(count):
@@ -114,7 +137,7 @@ def _texts(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[int], None
     def together(size: int) -> Callable[[int], None]:
         batch = Batch(model)
         for _ in range(size):
-            batch.join(model.stream(_SAMPLER), prompt)
+            batch.join(_begun(model))
 
         def decode(count: int) -> None:
             for _ in range(count):

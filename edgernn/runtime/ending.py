@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 from edgernn.errors import ConfigError
@@ -16,15 +17,18 @@ class Ending:
     """
 
     def __init__(self, max_tokens: int | None, stop: str | Sequence[str], end_id: int | None) -> None:
-        self._stops = (stop,) if isinstance(stop, str) else tuple(stop)
+        try:
+            self._stops = (stop,) if isinstance(stop, str) else tuple(stop)
+            self._left = None if max_tokens is None else operator.index(max_tokens)
+        except TypeError as error:
+            raise ConfigError(f"max_tokens is a whole number, and stop a text or several: {error}") from None
         if not all(isinstance(each, str) and each for each in self._stops):
             raise ConfigError("a stop string is empty: it would stop before the first character")
-        if max_tokens is not None and max_tokens < 0:
+        if self._left is not None and self._left < 0:
             raise ConfigError(f"max_tokens {max_tokens} is below 0")
-        self._left = max_tokens
         self._end_id = end_id
         self._held = ""
-        self.why: str | None = "length" if max_tokens == 0 else None
+        self.why: str | None = "length" if self._left == 0 else None
 
     def push(self, token: int, text: str) -> str:
         """What can be shown now that `token`, which completes `text`, was drawn. A stop string is never shown."""

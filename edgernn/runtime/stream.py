@@ -68,7 +68,8 @@ class Stream:
     @property
     def state(self) -> State:
         """The state after the last step, as a copy."""
-        return self._cursor.state()
+        with self._turn:
+            return self._cursor.state()
 
     @property
     def steps(self) -> int:
@@ -83,7 +84,8 @@ class Stream:
     @property
     def logits(self) -> Array | None:
         """Scores (vocabulary,) of the next token, as a copy, or None before the first token."""
-        return None if self._logits is None else self._logits.copy()
+        with self._turn:
+            return self._copied_logits()
 
     @property
     def spec(self) -> GraphSpec:
@@ -116,6 +118,7 @@ class Stream:
         ids = self._tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
         with self._turn:
+            self._voice.interrupt()
             for token in ids.tolist():
                 self._consume(token)
 
@@ -123,7 +126,8 @@ class Stream:
         """Draw tokens and yield their text, in whole characters, as it is decided.
 
         It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
-        tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on.
+        tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on,
+        and only loses what was held back because a stop string might have begun.
         Raises StreamError before the first prefill, SamplingError for logits that are not numbers.
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
@@ -147,9 +151,10 @@ class Stream:
 
     def reset(self) -> None:
         """Go back to the beginning: initial state, no text, the random generator at its seed."""
-        self._cursor = self._new_cursor(self._initial)
-        self._logits: Array | None = None
-        self._voice = self._voice.anew()
+        with self._turn:
+            self._cursor = self._new_cursor(self._initial)
+            self._logits: Array | None = None
+            self._voice = self._voice.anew()
 
     def fork(self) -> Stream:
         """An independent stream that stands where this one stands."""
@@ -162,7 +167,7 @@ class Stream:
         twin._turn = _Turn()
         twin._token = {TOKEN: np.zeros(1, np.int64)}
         twin._cursor = self._new_cursor(self._cursor.state())
-        twin._logits = self.logits
+        twin._logits = self._copied_logits()
         twin._voice = self._voice.fork()
         return twin
 
@@ -217,8 +222,11 @@ class Stream:
             self._logits = saved.logits
 
     def save(self, path: str | Path) -> None:
-        """Write a snapshot to `path`, whole or not at all."""
-        replace_file(Path(path), self.snapshot())
+        """Write a snapshot to `path`, whole or not at all. Raises SnapshotError where that is impossible."""
+        try:
+            replace_file(Path(path), self.snapshot())
+        except OSError as error:
+            raise SnapshotError(f"{path}: cannot be written: {error.strerror}") from None
 
     def load(self, path: str | Path, *, any_precision: bool = False) -> None:
         """Go on from the snapshot at `path`; as `restore`. Raises SnapshotError for a file that cannot be read."""
@@ -260,6 +268,9 @@ class Stream:
     def _new_cursor(self, state: Mapping[str, Array]) -> Cursor:
         return self.model.cursor(self._conditions, state, graph=self._graph)
 
+    def _copied_logits(self) -> Array | None:
+        return None if self._logits is None else self._logits.copy()
+
     def _tokenizer(self) -> Tokenizer:
         if self.model.tokenizer is None:
             raise StreamError(f"the bundle's task, {self.model.manifest.task}, has no text: call step")
@@ -275,10 +286,11 @@ class Stream:
     def lend(self) -> Loan:
         """Give away what moves the stream on, which nobody else can then use until `take_back`."""
         self._turn.__enter__()
-        return Loan(self._voice, self._cursor.state(), self._conditions, self.logits)
+        return Loan(self._voice, self._cursor.state(), self._conditions, self._copied_logits())
 
-    def take_back(self, state: Mapping[str, Array], logits: Array | None) -> None:
-        """Go on from where the borrower brought the stream."""
+    def take_back(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
+        """Go on from where the borrower brought the stream; ended: why its text did, if it has."""
+        self.ended = ended
         self._cursor = self._new_cursor(state)
         self._logits = logits
         self._turn.__exit__()

@@ -17,6 +17,7 @@ __all__ = ["UNITS", "Suggestion", "suggest"]
 
 UNITS = ("word", "token")
 _LONGEST = 32  # tokens of a word
+_HALF = "\ufffd"
 _BREADTH = 4  # beginnings of words that are followed for each that is asked for
 
 
@@ -36,7 +37,7 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
     Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model without text,
     UnknownTokenError as `Stream.prefill` does.
     """
-    if unit not in UNITS or k < 1:
+    if unit not in UNITS or not isinstance(k, int) or k < 1:
         raise ConfigError(f"suggestions are at least one {' or '.join(UNITS)}, not {k} of {unit!r}")
     stream = model.stream()
     stream.prefill(prefix)
@@ -47,7 +48,7 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
 
 def _tokens(stream: Stream, k: int) -> list[Suggestion]:
     scores = _scores(stream)
-    best = np.argsort(-scores, kind="stable")[:k]
+    best = [token for token in np.argsort(-scores, kind="stable")[:k] if np.isfinite(scores[token])]
     return [Suggestion(_text(stream, (int(token),)), math.exp(scores[token])) for token in best]
 
 
@@ -76,9 +77,12 @@ def _words(stream: Stream, k: int) -> list[Suggestion]:
 
 
 def _first_word(text: str) -> str | None:
-    """The word that `text` begins with, with what is before it, or None while it may go on."""
+    """The word that `text` begins with, with what is before it, or None while it may go on.
+
+    A replacement character at the end is a character of which the rest is still to come.
+    """
     begun = False
-    for at, character in enumerate(text):
+    for at, character in enumerate(text.rstrip(_HALF)):
         if character.isalnum() or character in "_'’":
             begun = True
         elif begun or at > 0:
@@ -90,8 +94,8 @@ def _scores(stream: Stream) -> Array:
     assert stream.logits is not None
     scores = log_probabilities(stream.logits)
     tokenizer = stream.model.tokenizer
-    if tokenizer is not None and tokenizer.unknown_id is not None:
-        scores[tokenizer.unknown_id] = -np.inf
+    if tokenizer is not None:
+        scores[[token for token in (tokenizer.unknown_id, tokenizer.end_id) if token is not None]] = -np.inf
     return scores
 
 

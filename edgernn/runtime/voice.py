@@ -59,12 +59,13 @@ class Voice:
         return self.with_sampler(self.sampler)
 
     def with_sampler(self, sampler: Sampler) -> Voice:
-        """The same, drawing otherwise; the random generator goes on."""
+        """The same, drawing otherwise; the random generator goes on unless the sampler has another seed."""
+        anew = sampler.seed is not None and sampler.seed != self.seed
         return Voice(
             self._tokenizer,
             sampler,
-            self.seed,
-            generator=self.generator.state,
+            sampler.seed if anew else self.seed,
+            generator=sampler.seed if anew else self.generator.state,
             recent=self.recent,
             tail=self.tail,
             steps=self.steps,
@@ -83,6 +84,10 @@ class Voice:
         self.steps += 1
         if token is not None:
             self.recent.append(token)
+
+    def interrupt(self) -> None:
+        """Forget a character that was begun: something else follows."""
+        self._decoder = None if self._tokenizer is None else self._tokenizer.decoder([])
 
     def text(self, token: int) -> str:
         """The text that a drawn `token` completes."""

@@ -16,9 +16,11 @@ FORMATS = (".png", ".svg")
 
 
 def check_picture(out: Path) -> None:
-    """Raise ConfigError for a name that is no picture's."""
+    """Raise ConfigError for a name that is no picture's, or leads nowhere."""
     if out.suffix not in FORMATS:
         raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"--out {out}: there is no directory {out.parent}")
 
 
 def labels(runs: Sequence[Path]) -> list[str]:

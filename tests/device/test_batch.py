@@ -101,3 +101,70 @@ def test_a_stream_from_which_nothing_can_be_drawn_leaves(tmp_path):
     for _ in batch.run():
         pass
     assert good.text == alone
+
+
+class Failing:
+    """An engine that fails once, as one does that is interrupted."""
+
+    def __init__(self, engine, at):
+        self.engine, self.left = engine, at
+
+    def run(self, feeds):
+        self.left -= 1
+        if self.left == 0:
+            raise KeyboardInterrupt
+        return self.engine.run(feeds)
+
+
+@given(st.integers(1, 9))
+def test_a_step_that_fails_changes_nothing(bundle, at):
+    model = Model.load(bundle)
+    expected = [model.stream(Sampler(seed=seed)).complete("abc", 6) for seed in range(3)]
+    spec, engine = model._engines["step"]
+    batch = Batch(model)
+    seats = [batch.join(model.stream(Sampler(seed=seed)), "abc", 6) for seed in range(3)]
+    model._engines["step"] = spec, Failing(engine, at)
+    for _ in range(20):
+        try:
+            batch.step()
+        except KeyboardInterrupt:
+            continue
+    assert [seat.text for seat in seats] == expected
+
+
+def test_a_stream_that_leaves_at_once_is_as_it_came(model):
+    batch = Batch(model)
+    stream = batch.leave(batch.join(model.stream(Sampler(seed=1)), "abc"))
+    assert stream.logits is None
+    with pytest.raises(StreamError, match="nothing to go on"):
+        next(stream.decode(1))
+    assert stream.complete("abc", 9) == model.stream(Sampler(seed=1)).complete("abc", 9)
+
+
+def test_a_batch_that_is_closed_gives_its_streams_back(model):
+    streams = [model.stream(Sampler(seed=seed)) for seed in range(3)]
+    with Batch(model) as batch:
+        seats = [batch.join(stream, "abc", 4) for stream in streams]
+        for _ in range(5):
+            batch.step()
+        for use in (streams[0].fork, streams[0].reset, lambda: streams[0].state, lambda: streams[0].logits):
+            with pytest.raises(StreamError, match="the stream is in use"):
+                use()
+    assert len(batch) == 0
+    assert [len(seat.text) for seat in seats] == [2, 2, 2]
+    assert all(stream.steps == 5 for stream in streams)
+
+
+def test_settings_that_nobody_has_any_more_are_forgotten(model):
+    batch = Batch(model)
+    for number in range(500):
+        batch.leave(batch.join(model.stream(Sampler(0.5 + number / 1000)), "a"))
+    assert len(batch._groups) < 100
+
+
+def test_why_a_text_ended_is_known_to_its_stream_too(model):
+    batch = Batch(model)
+    seat = batch.join(model.stream(Sampler(seed=1)), "abc", 3)
+    for _ in batch.run():
+        pass
+    assert (seat.ended, seat.stream.ended, seat.tokens) == ("length", "length", 3)

@@ -169,6 +169,7 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
         ({"min_p": -0.1}, r"min_p -0\.1 is not from 0 to 1"),
         ({"repetition_penalty": 0}, r"repetition_penalty 0\.0 is not a number above 0"),
         ({"repetition_window": -1}, "repetition_window -1"),
+        ({"top_k": 2**53}, "top_k 9007199254740992"),
         ({"bias": {-1: 0.0}}, "a bias of 0.0 for token -1"),
         ({"bias": {1: float("inf")}}, "a bias of inf for token 1"),
         ({"bias": {"a": 1.0}}, "settings of a sampler are numbers"),

@@ -417,3 +417,30 @@ def test_threads_share_a_model(model):
     with ThreadPoolExecutor(8) as pool:
         found = list(pool.map(lambda sampler: model.stream(sampler).complete("abc", 300), samplers))
     assert found == expected
+
+
+def test_a_sampler_can_be_changed_in_the_middle(model):
+    """A penalty knows what was said before it was set; another seed begins anew."""
+    stream, whole = model.stream(Sampler(temperature=0)), model.stream(Sampler(0, repetition_penalty=3.0))
+    for each in (stream, whole):
+        each.prefill("abcab")
+    stream.sampler = whole.sampler
+    assert text(stream, 20) == text(whole, 20)
+    stream.sampler = Sampler(seed=5)
+    fresh = model.stream(Sampler(seed=5))
+    fresh.restore(stream.snapshot())
+    assert stream._voice.generator.state == 5
+    assert text(stream, 9) == text(fresh, 9)
+
+
+@pytest.mark.parametrize("arguments", [{"max_tokens": 2.5}, {"max_tokens": "5"}, {"max_tokens": -1}, {"stop": None}])
+def test_impossible_ends_are_named(model, arguments):
+    stream = model.stream()
+    stream.prefill("a")
+    with pytest.raises(ConfigError, match="max_tokens"):
+        list(stream.decode(**arguments))
+
+
+def test_a_snapshot_that_cannot_be_written_is_named(model, tmp_path):
+    with pytest.raises(SnapshotError, match="cannot be written"):
+        model.stream().save(tmp_path / "nowhere" / "snapshot")
