@@ -21,6 +21,7 @@ from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph
 from edgernn.exporters import Source, export, export_module
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.runtime import Model, Sampler
+from edgernn.runtime.snapshot import settings
 from edgernn.sampling import Generator
 from edgernn.tokenizer import Tokenizer
 
@@ -120,7 +121,7 @@ def draws() -> Iterator[dict[str, Any]]:
             drawn: list[int] = []
             for _ in range(12):
                 drawn.append(sampler(single, generator, drawn))
-            yield {"sampler": settings(sampler), "logits": [float(value) for value in single], "tokens": drawn}
+            yield {"sampler": seeded(sampler), "logits": [float(value) for value in single], "tokens": drawn}
 
 
 def texts(bundle: Path) -> Iterator[dict[str, Any]]:
@@ -130,7 +131,7 @@ def texts(bundle: Path) -> Iterator[dict[str, Any]]:
         stream = model.stream(sampler)
         stream.prefill("the quick brown fox")
         yield {
-            "sampler": settings(sampler),
+            "sampler": seeded(sampler),
             "bundle": bundle.name,
             "prompt": "the quick brown fox",
             "text": "".join(stream.decode(40)),
@@ -165,11 +166,9 @@ def plain(arrays: dict[str, Any]) -> dict[str, Any]:
     return {name: array.tolist() for name, array in arrays.items()}
 
 
-def settings(sampler: Sampler) -> dict[str, Any]:
+def seeded(sampler: Sampler) -> dict[str, Any]:
     """A sampler for JSON; the seed is a string, since not every reader keeps 64 bits."""
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "repetition_window")
-    bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
-    return {**{name: getattr(sampler, name) for name in names}, "bias": bias, "seed": str(sampler.seed)}
+    return {**settings(sampler), "seed": str(sampler.seed)}
 
 
 def write(name: str, value: list[dict[str, Any]]) -> None:

@@ -17,6 +17,7 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgernn.exporters import Source
     from edgernn.runtime import Model
     from edgernn.runtime.benchmark import Start, Steps
 
@@ -57,9 +58,12 @@ def bench(
         paths = {str(bundle): bundle for bundle in bundles or ()}
         models = {name: load_model(path) for name, path in paths.items()}
         if peers is not None:
-            exported = _export_all(peers, Path(folder))
+            with needs("export"):
+                from edgernn.exporters import Source
+            source = Source.load(peers)
+            exported = _export_all(source, Path(folder))
             paths |= exported
-            models |= {EAGER: _eager(peers, exported["onnx fp32"])}
+            models |= {EAGER: _eager(source, exported["onnx fp32"])}
             models |= {name: load_model(path) for name, path in exported.items()}
         _one_thread()
         steps = measure(models, rounds=rounds)
@@ -79,12 +83,11 @@ def _one_thread() -> None:
         sys.modules["torch"].set_num_threads(1)
 
 
-def _export_all(run: Path, folder: Path) -> dict[str, Path]:
+def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     """The run at every target and precision; one whose extra is missing is left out, aloud."""
-    with needs("export"):
-        from edgernn.errors import MissingExtraError
-        from edgernn.exporters import TARGETS, Source, export
-    source = Source.load(run)
+    from edgernn.errors import MissingExtraError
+    from edgernn.exporters import TARGETS, export
+
     exported = {}
     for target in TARGETS.values():
         for precision in target.precisions:
@@ -98,14 +101,13 @@ def _export_all(run: Path, folder: Path) -> dict[str, Path]:
     return exported
 
 
-def _eager(run: Path, bundle: Path) -> Model:
+def _eager(source: Source, bundle: Path) -> Model:
     """The network of the run itself, driven as a bundle is."""
     from edgernn.bundle import Bundle
     from edgernn.engines.eager import as_bundle_engine
-    from edgernn.exporters import Source
     from edgernn.runtime import Model
 
-    return Model(Bundle.load(bundle), as_bundle_engine(Source.load(run).network))
+    return Model(Bundle.load(bundle), as_bundle_engine(source.network))
 
 
 def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:

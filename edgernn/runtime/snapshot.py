@@ -28,7 +28,7 @@ from edgernn.contract import DTYPES, Array, State
 from edgernn.errors import ConfigError, FormatError, SnapshotError
 from edgernn.sampling import Sampler
 
-__all__ = ["Snapshot"]
+__all__ = ["Snapshot", "settings"]
 
 _MAGIC = b"edgernn\0"
 _VERSION = 1
@@ -73,7 +73,7 @@ class Snapshot:
                 "digest": self.digest,
                 "precision": self.precision,
                 "graph": self.graph,
-                "sampler": _settings(self.sampler),
+                "sampler": settings(self.sampler),
                 "seed": f"{self.seed:016x}",
                 "generator": f"{self.generator:016x}",
                 "steps": self.steps,
@@ -159,7 +159,7 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
     return groups
 
 
-def _settings(sampler: Sampler) -> dict[str, Any]:
+def settings(sampler: Sampler) -> dict[str, Any]:
     """A sampler without its seed; a bias as pairs, the forbidden tokens with null."""
     bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
     return {**{name: getattr(sampler, name) for name in _NUMBERS}, "bias": bias}
