@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import chain
 from types import MappingProxyType
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
 
-__all__ = ["Generator", "Sampler", "log_probabilities"]
+__all__ = ["Generator", "Sampler", "Samplers", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
 _COLDEST = 0.001  # below it, quotients of logits could overflow
@@ -114,11 +115,6 @@ class Sampler:
         """How many of the last tokens a stream has to remember."""
         return self.repetition_window
 
-    @property
-    def group(self) -> Sampler:
-        """The settings without the seed: streams of one group can be drawn together."""
-        return replace(self, seed=None)
-
     def __hash__(self) -> int:
         return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), frozenset(self.bias.items())))
 
@@ -132,76 +128,138 @@ class Sampler:
         """
         weights = logits.astype(np.float64)
         self._adjust(weights, recent, forbidden)
-        return int(self._choose(weights, generator.uniform if self.temperature else _nothing))
+        highest = weights.max()
+        if not math.isfinite(highest):
+            raise _undrawable(highest)
+        if self.temperature == 0:
+            return int(weights.argmax())
+        kept = None
+        if 0 < self.top_k < len(weights):
+            kept = _largest(weights, self.top_k)  # all that follows is about these few
+            weights = weights[kept]
+        weights -= highest
+        weights /= self.temperature
+        np.exp(weights, out=weights)
+        if self.top_p < 1:
+            weights[weights < _least_of_top_p(weights, self.top_p)] = 0.0
+        if self.min_p:
+            weights[weights < self.min_p] = 0.0  # the likeliest has a weight of 1
+        sums = weights.cumsum()
+        place = sums.searchsorted(generator.uniform() * sums[-1], side="right")
+        return int(place if kept is None else kept[place])
 
-    def together(
+    def _adjust(self, weights: Array, recent: Collection[int], forbidden: int | None) -> None:
+        if self.repetition_penalty != 1 and self.repetition_window and recent:
+            said = list(recent)[-self.repetition_window :]
+            weights[said] = _penalised(weights[said], self.repetition_penalty)
+        if self._biases is not None:
+            ids, values = self._biases
+            _check_biased(ids, len(weights))
+            weights[ids] += values
+        if forbidden is not None:
+            weights[forbidden] = -np.inf
+
+
+class Samplers:
+    """The samplers of several streams, side by side: together they draw what each would draw alone, bit for bit."""
+
+    def __init__(self, samplers: Sequence[Sampler]) -> None:
+        self._greedy = np.array([sampler.temperature == 0 for sampler in samplers])
+        self._temperatures = _column(sampler.temperature or 1.0 for sampler in samplers)
+        self._top_k = np.array([sampler.top_k for sampler in samplers])
+        self._ranks = sorted({sampler.top_k for sampler in samplers} - {0})
+        self._top_p = _column(sampler.top_p for sampler in samplers)
+        self._min_p = _column(sampler.min_p for sampler in samplers)
+        self._limited = bool((self._top_p < 1).any()), bool(self._min_p.any())
+        self._penalised = [
+            (row, sampler.repetition_window, sampler.repetition_penalty)
+            for row, sampler in enumerate(samplers)
+            if sampler.repetition_penalty != 1 and sampler.repetition_window
+        ]
+        biased = [(row, *pair) for row, sampler in enumerate(samplers) for pair in sampler.bias.items()]
+        rows, ids, values = zip(*biased, strict=True) if biased else ((), (), ())
+        self._biased = (np.array(rows), np.array(ids), np.array(values)) if biased else None
+
+    def __call__(
         self,
         logits: Array,
         generators: Sequence[Generator],
         recent: Sequence[Collection[int]],
         forbidden: int | None = None,
     ) -> list[int]:
-        """What several streams would draw, each alone from its generator, from logits (streams, vocabulary)."""
+        """Draw a token for each row of `logits` (streams, vocabulary); the arguments are as a Sampler's, by row."""
         weights = logits.astype(np.float64)
-        if self.repetition_penalty == 1:
-            self._adjust(weights, (), forbidden)
-        else:
-            for row, said in zip(weights, recent, strict=True):
-                self._adjust(row, said, forbidden)
-        draws = [generator.uniform for generator in generators]
-        drawn = self._choose(weights, lambda: np.array([[draw()] for draw in draws]) if self.temperature else _nothing)
-        return [int(token) for token in drawn]
-
-    def _adjust(self, weights: Array, recent: Collection[int], forbidden: int | None) -> None:
-        if self.repetition_penalty != 1 and recent:
-            said = list(set(list(recent)[-self.repetition_window :])) if self.repetition_window else []
-            held = weights[said]
-            weights[said] = np.where(held > 0, held / self.repetition_penalty, held * self.repetition_penalty)
-        if self._biases is not None:
-            ids, values = self._biases
-            if ids.max() >= weights.shape[-1]:
-                raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {weights.shape[-1]}")
-            weights[..., ids] += values
-        if forbidden is not None:
-            weights[..., forbidden] = -np.inf
-
-    def _choose(self, weights: Array, uniform: Any) -> Any:
-        """Ids (…) from weights (…, vocabulary), which are written to."""
-        alone = weights.ndim == 1  # worth its own calls: the general ones cost a tenth of a small model's step
-        highest = weights.max() if alone else weights.max(axis=-1, keepdims=True)
-        if not (math.isfinite(highest) if alone else np.isfinite(highest).all()):
-            wrong = highest if alone else highest[~np.isfinite(highest)][0]
-            raise SamplingError(f"no token can be drawn: the highest logit is {wrong}")
-        if self.temperature == 0:
-            return weights.argmax(axis=-1)
-        kept = None
-        size = weights.shape[-1]
-        if 0 < self.top_k < size:
-            if alone:
-                kept = _largest(weights, self.top_k)  # all that follows is about these few
-                weights = weights[kept]
-            else:
-                least = np.partition(weights, size - self.top_k, axis=-1)[..., size - self.top_k, None]
-                weights[weights < least] = -np.inf
+        self._adjust(weights, recent, forbidden)
+        highest = weights.max(axis=-1, keepdims=True)
+        if not np.isfinite(highest).all():
+            raise _undrawable(highest[~np.isfinite(highest)][0])
+        likeliest = weights.argmax(axis=-1) if self._greedy.any() else None
+        if likeliest is not None and self._greedy.all():
+            return [int(token) for token in likeliest]
+        self._limit_to_top_k(weights)
         weights -= highest
-        weights /= self.temperature
+        weights /= self._temperatures
         np.exp(weights, out=weights)
-        if self.top_p < 1:
-            weights[weights < self._least_of_top_p(weights)] = 0.0
-        if self.min_p:
-            weights[weights < self.min_p] = 0.0  # the likeliest has a weight of 1
+        by_top_p, by_min_p = self._limited
+        if by_top_p:
+            weights[weights < np.where(self._top_p < 1, _least_of_top_p(weights, self._top_p), 0.0)] = 0.0
+        if by_min_p:
+            weights[weights < self._min_p] = 0.0
         sums = weights.cumsum(axis=-1)
-        at = uniform() * sums[..., -1:]
-        if not alone:
-            return (sums <= at).sum(axis=-1)
-        place = sums.searchsorted(at, side="right")[0]
-        return place if kept is None else kept[place]
+        drawn = zip(generators, self._greedy.tolist(), strict=True)
+        at = _column(0.0 if greedy else generator.uniform() for generator, greedy in drawn) * sums[:, -1:]
+        places = (sums <= at).sum(axis=-1)
+        return [int(token) for token in (places if likeliest is None else np.where(self._greedy, likeliest, places))]
 
-    def _least_of_top_p(self, weights: Array) -> Array:
-        falling = -np.sort(-weights, axis=-1)
-        sums = falling.cumsum(axis=-1)
-        last = (sums < self.top_p * sums[..., -1:]).sum(axis=-1, keepdims=True)
-        return np.take_along_axis(falling, last, axis=-1)
+    def _adjust(self, weights: Array, recent: Sequence[Collection[int]], forbidden: int | None) -> None:
+        if self._penalised:
+            said = [list(recent[row])[-window:] for row, window, _ in self._penalised]
+            rows = np.repeat([row for row, _, _ in self._penalised], [len(tokens) for tokens in said])
+            penalties = np.repeat([penalty for _, _, penalty in self._penalised], [len(tokens) for tokens in said])
+            at = rows, np.array([*chain.from_iterable(said)], np.int64)
+            weights[at] = _penalised(weights[at], penalties)
+        if self._biased is not None:
+            rows, ids, values = self._biased
+            _check_biased(ids, weights.shape[-1])
+            weights[rows, ids] += values
+        if forbidden is not None:
+            weights[:, forbidden] = -np.inf
+
+    def _limit_to_top_k(self, weights: Array) -> None:
+        size = weights.shape[-1]
+        places = [size - k for k in self._ranks if k < size]
+        if not places:
+            return
+        limited = (self._top_k > 0) & (self._top_k < size)
+        ordered = np.partition(weights, places, axis=-1)
+        least = np.take_along_axis(ordered, np.where(limited, size - self._top_k, 0)[:, None], axis=-1)
+        weights[weights < np.where(limited[:, None], least, -np.inf)] = -np.inf
+
+
+def _undrawable(highest: float) -> SamplingError:
+    return SamplingError(f"no token can be drawn: the highest logit is {highest}")
+
+
+def _column(values: Iterable[float]) -> Array:
+    return np.array([*values])[:, None]
+
+
+def _penalised(weights: Array, penalty: Any) -> Array:
+    """Of tokens that were said; one that was said twice is here twice, with the same result."""
+    return np.asarray(np.where(weights > 0, weights / penalty, weights * penalty))
+
+
+def _check_biased(ids: Array, vocabulary: int) -> None:
+    if ids.max() >= vocabulary:
+        raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {vocabulary}")
+
+
+def _least_of_top_p(weights: Array, top_p: Any) -> Array:
+    """The smallest of the largest of weights (…, vocabulary) that together have a share of `top_p` (…)."""
+    falling = -np.sort(-weights, axis=-1)
+    sums = falling.cumsum(axis=-1)
+    last = (sums < top_p * sums[..., -1:]).sum(axis=-1, keepdims=True)
+    return np.take_along_axis(falling, last, axis=-1)
 
 
 def _largest(values: Array, k: int) -> Array:
@@ -214,10 +272,6 @@ def _largest(values: Array, k: int) -> Array:
     some = np.flatnonzero(values >= np.partition(stripes, -k)[-k])
     few = values[some]
     return np.asarray(some[few >= np.partition(few, -k)[-k]])
-
-
-def _nothing() -> float:
-    return 0.0
 
 
 def log_probabilities(logits: Array) -> Array:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
@@ -15,25 +14,22 @@ from edgernn.runtime.ending import Ending
 from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.stream import LOGITS, TOKEN, Loan, Stream
 from edgernn.runtime.voice import Voice
-from edgernn.sampling import Sampler
+from edgernn.sampling import Samplers
 
 __all__ = ["Batch", "Seat"]
-
-_SETTINGS_KEPT = 64  # beyond those of the streams that are here
 
 
 @dataclass(eq=False)
 class Seat:
     """The place of a stream in a batch.
 
-    text, tokens: what it decoded here, and of how many tokens. group: of streams that draw alike.
+    text, tokens: what it decoded here, and of how many tokens.
     """
 
     stream: Stream
     voice: Voice
     prompt: deque[int]
     ending: Ending
-    group: int
     fresh: bool  # has no logits yet
     text: str = ""
     tokens: int = 0
@@ -62,8 +58,8 @@ class Batch:
             raise StreamError(f"the bundle's task, {model.manifest.task}, has no text: call step")
         self._tokenizer = model.tokenizer
         self._seats: list[Seat] = []
-        self._numbers = count()
-        self._groups: dict[Sampler, int] = {}  # numbers, since hashing settings at every step would cost as much as it
+        self._drawing: list[int] = []  # the rows for which the samplers stand side by side
+        self._samplers = Samplers([])
         self._state: Mapping[str, Array] = {}
         self._conditions: Mapping[str, Array] = {}
         self._logits: Array = np.zeros((0, len(model.tokenizer)), np.float32)
@@ -94,11 +90,7 @@ class Batch:
         except ValueError as error:
             stream.take_back(loan.state, loan.logits)
             raise StreamError(f"the stream does not go together with those in the batch: {error}") from None
-        voice = loan.voice
-        if len(self._groups) > 2 * len(self._seats) + _SETTINGS_KEPT:
-            self._groups = {each.voice.sampler.group: each.group for each in self._seats}
-        group = self._groups.setdefault(voice.sampler.group, next(self._numbers))
-        seat = Seat(stream, voice, deque(ids), ending, group, loan.logits is None)
+        seat = Seat(stream, loan.voice, deque(ids), ending, loan.logits is None)
         self._seats.append(seat)
         return seat
 
@@ -174,26 +166,17 @@ class Batch:
         while self._seats:
             yield from self.step()
 
-    def _draw(self, rows: Sequence[int]) -> dict[int, int]:
-        """The next tokens of `rows`, streams with equal settings together."""
-        groups: dict[int, list[int]] = {}
-        for row in rows:
-            groups.setdefault(self._seats[row].group, []).append(row)
-        tokens: dict[int, int] = {}
-        for members in groups.values():
-            if len(members) == 1:
-                (row,) = members
-                tokens[row] = self._seats[row].voice.draw(self._logits[row])
-                continue
-            voices = [self._seats[row].voice for row in members]
-            drawn = voices[0].sampler.together(
-                self._logits[members],
-                [voice.generator for voice in voices],
-                [voice.recent for voice in voices],
-                self._tokenizer.unknown_id,
-            )
-            tokens.update(zip(members, drawn, strict=True))
-        return tokens
+    def _draw(self, rows: list[int]) -> dict[int, int]:
+        """The next tokens of the streams at `rows`."""
+        if not rows:
+            return {}
+        voices = [self._seats[row].voice for row in rows]
+        if rows != self._drawing:
+            self._drawing, self._samplers = rows, Samplers([voice.sampler for voice in voices])
+        logits = self._logits if len(rows) == len(self) else self._logits[rows]
+        generators, recent = [voice.generator for voice in voices], [voice.recent for voice in voices]
+        drawn = self._samplers(logits, generators, recent, self._tokenizer.unknown_id)
+        return dict(zip(rows, drawn, strict=True))
 
     def _expel(self, rows: Sequence[int]) -> None:
         """Let the first of `rows` from which nothing can be drawn leave, and raise what is wrong with it."""
@@ -213,6 +196,7 @@ class Batch:
         return text
 
     def _keep(self, rows: list[int]) -> None:
+        self._drawing = []
         self._seats = [self._seats[row] for row in rows]
         self._logits = self._logits[rows]
         self._state = select(self._spec.states, self._state, rows)

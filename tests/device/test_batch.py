@@ -155,13 +155,6 @@ def test_a_batch_that_is_closed_gives_its_streams_back(model):
     assert all(stream.steps == 5 for stream in streams)
 
 
-def test_settings_that_nobody_has_any_more_are_forgotten(model):
-    batch = Batch(model)
-    for number in range(500):
-        batch.leave(batch.join(model.stream(Sampler(0.5 + number / 1000)), "a"))
-    assert len(batch._groups) < 100
-
-
 def test_why_a_text_ended_is_known_to_its_stream_too(model):
     batch = Batch(model)
     seat = batch.join(model.stream(Sampler(seed=1)), "abc", 3)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import ConfigError, SamplingError
-from edgernn.sampling import Generator, Sampler, log_probabilities
+from edgernn.sampling import Generator, Sampler, Samplers, log_probabilities
 
 # The first onnxruntime session makes denormals zero, see OnnxEngine, and then hypothesis refuses to draw them.
 logit_lists = st.lists(st.floats(-30, 30, width=32, allow_subnormal=False), min_size=1, max_size=40)
@@ -94,13 +94,32 @@ def test_every_setting_is_the_documents(logits, sampler, recent):
     assert ours.state == theirs.state
 
 
-@given(st.integers(1, 6), settings_of_all_kinds, st.lists(recents, min_size=6, max_size=6), st.integers(0, 99))
-def test_drawn_together_is_drawn_alone(count, sampler, said, seed):
-    logits = np.random.default_rng(seed).normal(0, 4, (count, 20)).astype(np.float32)
-    together, alone = ([Generator(seed + row) for row in range(count)] for _ in range(2))
-    drawn = sampler.together(logits, together, said[:count], 10)
-    assert drawn == [sampler(logits[row], alone[row], said[row], 10) for row in range(count)]
+@given(
+    st.lists(st.tuples(settings_of_all_kinds, recents), min_size=1, max_size=6),
+    st.integers(0, 99),
+    st.sampled_from([20, 1000]),
+    st.sampled_from([1.0, 1e4]),
+)
+def test_drawn_side_by_side_is_drawn_alone(streams, seed, vocabulary, spread):
+    """Whatever the settings of each, greedy ones among them; a wide spread of logits leaves hardly any choice."""
+    samplers, said = zip(*streams, strict=True)
+    together, alone = ([Generator(seed + row) for row in range(len(streams))] for _ in range(2))
+    draw = Samplers(samplers)
+    for step in range(3):
+        logits = np.random.default_rng(seed + step).normal(0, 4 * spread, (len(streams), vocabulary)).astype(np.float32)
+        drawn = draw(logits, together, said, 10)
+        expected = zip(samplers, logits, alone, said, strict=True)
+        assert drawn == [sampler(row, generator, recent, 10) for sampler, row, generator, recent in expected]
     assert [one.state for one in together] == [other.state for other in alone]
+
+
+@pytest.mark.parametrize("top_p", [1.0, 1 - 1e-12])
+def test_tokens_too_unlikely_to_change_a_sum_are_cut_by_a_limit_alone(top_p):
+    logits = np.full((2, 3000), -40.0, np.float32)
+    logits[:, 7] = 0.0
+    samplers = [Sampler(seed=3, top_p=top_p), Sampler(seed=3, top_p=0.5)]
+    drawn = Samplers(samplers)(logits, [Generator(3), Generator(3)], [(), ()])
+    assert drawn == [sampler(logits[0], Generator(3)) for sampler in samplers]
 
 
 @given(st.integers(1, 60), st.integers(0, 99), st.sampled_from([1, 3, 1000]), st.integers(1, 5000))
@@ -121,11 +140,15 @@ def test_a_bias_outside_the_vocabulary_is_named():
         Sampler(bias={7: 1.0})(np.zeros(3, np.float32), Generator(0))
 
 
-def test_equal_settings_are_one_group():
-    one, other = (Sampler(0.5, 3, seed, bias={2: 1.0}, top_p=0.9) for seed in (1, 2))
-    assert one.group == other.group
-    assert hash(one.group) == hash(other.group)
-    assert one.group != Sampler(0.5, 4).group
+def test_a_bias_outside_the_vocabulary_is_named_among_several():
+    with pytest.raises(SamplingError, match="a bias for token 7: the vocabulary has 3"):
+        Samplers([Sampler(), Sampler(bias={7: 1.0})])(np.zeros((2, 3), np.float32), [Generator(0)] * 2, [(), ()])
+
+
+def test_logits_that_are_not_numbers_are_named_among_several():
+    logits = np.float32([[0, 1, 2], [np.nan, 0, 0]])
+    with pytest.raises(SamplingError, match="the highest logit is nan"):
+        Samplers([Sampler(), Sampler(0)])(logits, [Generator(0)] * 2, [(), ()])
 
 
 def test_log_probabilities_are_the_softmaxs():
