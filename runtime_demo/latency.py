@@ -21,9 +21,11 @@ def main() -> None:
 
     models = {bundle: Model.load(bundle) for bundle in options.bundles}
     for bundle, figures in measure(models, rounds=options.rounds).items():
-        print(f"{bundle}: step {figures.median_us:.0f} µs (95 %: {figures.p95_us:.0f}, 99 %: {figures.p99_us:.0f})")
-        for streams, rate in figures.tokens_per_second.items():
-            print(f"  {streams:>3} streams  {rate:>9,.0f} tokens/s")
+        print(bundle)
+        for row in figures.rows:
+            times = f"step {row.median_us:.0f} µs (95 %: {row.p95_us:.0f}, 99 %: {row.p99_us:.0f})"
+            rate = "" if row.tokens_per_second is None else f"{row.tokens_per_second:>9,.0f} tokens/s"
+            print(f"  {row.batch:>3} streams  {times:<40}{rate}")
 
 
 if __name__ == "__main__":

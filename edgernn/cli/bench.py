@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,9 +71,12 @@ def bench(
         starts = {name: measure_start(path) for name, path in paths.items()}
     if out is not None:
         _draw(steps, out)
-    values = {name: {**steps[name].to_json(), **(starts[name].to_json() if name in starts else {})} for name in models}
     if json:
-        result(values, "", as_json=True)
+        result(
+            {"rows": [row for name in models for row in _rows(name, models[name], steps[name], starts)]},
+            "",
+            as_json=True,
+        )
     else:
         _print(_table(steps, starts))
 
@@ -110,11 +114,20 @@ def _eager(source: Source, bundle: Path) -> Model:
     return Model(Bundle.load(bundle), as_bundle_engine(source.network))
 
 
+def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
+    """What was measured of one model, a row for each size of batch."""
+    about = {"name": name, "engine": "eager" if name == EAGER else model.manifest.target}
+    start = asdict(starts[name]) if name in starts else {}
+    for row in steps.rows:
+        figures = {**asdict(row), "first_token_ms": steps.first_token_ms, **start}
+        yield {**about, "precision": model.manifest.precision, **figures}
+
+
 def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    sizes = sorted({size for each in steps.values() for size in each.tokens_per_second})
+    sizes = sorted({row.batch for each in steps.values() for row in each.rows})
     many = [f"×{size}" if size > 1 else "tok/s" for size in sizes]
     titles = ["µs", "p95", "p99", "1st ms", *many, "start", "MiB"]
     columns = [Column("", no_wrap=True), *(Column(title, justify="right") for title in titles)]
@@ -123,10 +136,10 @@ def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:
     )
     for name, each in steps.items():
         start = starts.get(name)
-        cells = [f"{each.median_us:.0f}", f"{each.p95_us:.0f}", f"{each.p99_us:.0f}"]
+        cells = [f"{each.one.median_us:.0f}", f"{each.one.p95_us:.0f}", f"{each.one.p99_us:.0f}"]
         cells.append("" if each.first_token_ms is None else f"{each.first_token_ms:.1f}")
-        rates = each.tokens_per_second
-        cells += [f"{rates[size] / 1000:.1f}k" if size in rates else "" for size in sizes]
+        rates = {row.batch: row.tokens_per_second for row in each.rows}
+        cells += ["" if (rate := rates.get(size)) is None else f"{rate / 1000:.1f}k" for size in sizes]
         cells += ["", ""] if start is None else [f"{start.first_step_s:.2f}", f"{start.memory_mib:.0f}"]
         table.add_row(name[-_NAME:], *cells)
     return table
@@ -141,4 +154,4 @@ def _print(table: Table) -> None:
 def _draw(steps: Mapping[str, Steps], out: Path) -> None:
     from edgernn.training.curves import plot_bars
 
-    plot_bars({name: each.median_us for name, each in steps.items()}, "µs a step of one stream, one thread", out)
+    plot_bars({name: each.one.median_us for name, each in steps.items()}, "µs a step of one stream, one thread", out)

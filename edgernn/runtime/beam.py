@@ -107,7 +107,9 @@ class _Beam:
 
     def _candidate(self, tokens: tuple[int, ...], probability: float) -> Candidate:
         spoken = tokens[:-1] if tokens[-1] == self._tokenizer.end_id else tokens
-        return Candidate(tokens, self._tokenizer.decode(spoken), probability, self._score(probability, len(tokens)))
+        decoder = self._tokenizer.decoder()
+        text = "".join(map(decoder.push, spoken))  # whole characters alone
+        return Candidate(tokens, text, probability, self._score(probability, len(tokens)))
 
     def _score(self, probability: float, length: int) -> float:
         return float(probability / max(1, length) ** self._penalty)

@@ -7,14 +7,14 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array
+from edgernn.contract import BATCH, Array, GraphSpec
 from edgernn.errors import EngineError
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
@@ -22,29 +22,40 @@ from edgernn.runtime.parity import axis_sizes, example
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
-__all__ = ["BATCHES", "Start", "Steps", "measure", "measure_start"]
+__all__ = ["BATCHES", "Row", "Start", "Steps", "measure", "measure_start"]
 
 BATCHES = (1, 4, 16, 64)
 _PROMPT = 16  # tokens
 
 
 @dataclass(frozen=True)
-class Steps:
-    """Microseconds of a step of one stream, and tokens per second.
+class Row:
+    """Microseconds of a step of `batch` streams together.
 
-    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None without text.
-    tokens_per_second: of decoding with temperature and top-k, by how many streams go together; empty without text.
+    tokens_per_second: of decoding so many streams with temperature and top-k, or None without text.
     """
 
+    batch: int
     median_us: float
     p95_us: float
     p99_us: float
-    first_token_ms: float | None
-    tokens_per_second: Mapping[int, float]
+    tokens_per_second: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {**asdict(self), "tokens_per_second": {str(size): rate for size, rate in self.tokens_per_second.items()}}
+
+@dataclass(frozen=True)
+class Steps:
+    """A row for each size of batch, one stream first.
+
+    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None without text.
+    """
+
+    rows: tuple[Row, ...]
+    first_token_ms: float | None
+
+    @property
+    def one(self) -> Row:
+        """The row of one stream."""
+        return self.rows[0]
 
 
 @dataclass(frozen=True)
@@ -59,42 +70,45 @@ class Start:
     load_s: float
     memory_mib: float
 
-    def to_json(self) -> dict[str, float]:
-        """As plain JSON values."""
-        return asdict(self)
-
 
 def measure(
     models: Mapping[str, Model], *, rounds: int = 15, steps: int = 100, batches: Sequence[int] = BATCHES
 ) -> dict[str, Steps]:
-    """Step every model for `rounds` rounds of `steps`, in turns."""
-    singles = {name: _stepper(model) for name, model in models.items()}
-    texts = {name: _texts(model, batches) for name, model in models.items()}
+    """Step every model for `rounds` rounds of about `steps` for each size of batch, in turns."""
+    steppers = {name: _steppers(model, batches) for name, model in models.items()}
+    texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
     firsts: dict[str, list[float]] = {name: [] for name in models}
-    times: dict[str, list[float]] = {name: [] for name in models}
+    times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in steppers[name]} for name in models}
     taken: dict[str, dict[int, list[float]]] = {name: {size: [] for size in texts[name]} for name in models}
     for _ in range(rounds):
-        for name, step in singles.items():
-            for _ in range(steps):
-                begun = time.perf_counter()
-                step()
-                times[name].append(time.perf_counter() - begun)
+        for name, sizes in steppers.items():
+            for size, step in sizes.items():
+                for _ in range(max(2, steps // size)):
+                    times[name][size].append(_seconds(step))
         for name, model in models.items():
             if model.tokenizer is not None:
-                firsts[name].append(_first_token(model))
-        for name, sizes in texts.items():
-            for size, decode in sizes.items():
+                firsts[name].append(_seconds(partial(_first_token, model)))
+        for name, streams in texts.items():
+            for size, decode in streams.items():
                 count = max(2, steps // size)
-                begun = time.perf_counter()
-                decode(count)
-                taken[name][size].append((time.perf_counter() - begun) / (count * size))
+                taken[name][size].append(_seconds(partial(decode, count)) / (count * size))
     return {name: _steps(times[name], firsts[name], taken[name]) for name in models}
 
 
-def _steps(seconds: Sequence[float], firsts: Sequence[float], per_token: Mapping[int, Sequence[float]]) -> Steps:
-    median, p95, p99 = (1e6 * np.percentile(seconds, (50, 95, 99))).tolist()
-    first = float(1e3 * np.median(firsts)) if firsts else None
-    return Steps(median, p95, p99, first, {size: float(1 / np.median(taken)) for size, taken in per_token.items()})
+def _seconds(task: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    task()
+    return time.perf_counter() - begun
+
+
+def _steps(
+    seconds: Mapping[int, Sequence[float]], firsts: Sequence[float], per_token: Mapping[int, Sequence[float]]
+) -> Steps:
+    rows = []
+    for size, each in seconds.items():
+        median, p95, p99 = (1e6 * np.percentile(each, (50, 95, 99))).tolist()
+        rows.append(Row(size, median, p95, p99, float(1 / np.median(per_token[size])) if size in per_token else None))
+    return Steps(tuple(rows), float(1e3 * np.median(firsts)) if firsts else None)
 
 
 def _begun(model: Model) -> Stream:
@@ -106,25 +120,42 @@ def _begun(model: Model) -> Stream:
     return stream
 
 
-def _first_token(model: Model) -> float:
-    """Seconds from a prompt to the first token."""
-    begun = time.perf_counter()
+def _first_token(model: Model) -> None:
     next(_begun(model).tokens(1))
-    return time.perf_counter() - begun
 
 
-def _stepper(model: Model) -> Callable[[], object]:
-    """One step of one stream, over and over."""
-    spec = model.contract[STEP] if STEP in {graph.name for graph in model.contract.graphs} else model.contract.graphs[0]
-    tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
-    arrays = example(tensors, 1, np.random.default_rng(0), axis_sizes(spec))
-    inputs: dict[str, Array] = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}
-    state = {carried.name: np.zeros(carried.shape({BATCH: 1}), carried.numpy_dtype) for carried in spec.states}
-    cursor = model.cursor(arrays, state, graph=spec.name)
+def _spec(model: Model) -> GraphSpec:
+    names = {graph.name for graph in model.contract.graphs}
+    return model.contract[STEP] if STEP in names else model.contract.graphs[0]
+
+
+def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], object]]:
+    """One step of so many streams, over and over; of one stream where the graph takes no more."""
+    spec = _spec(model)
+    several = [size for size in sizes if size > 1] if spec.batched else []
+    return {1: _stepper(model, spec), **{size: _together(model, spec, size) for size in several}}
+
+
+def _stepper(model: Model, spec: GraphSpec) -> Callable[[], object]:
+    inputs, conditions, state = _feeds(spec, 1)
+    cursor = model.cursor(conditions, state, graph=spec.name)
     return lambda: cursor.step(inputs)
 
 
-def _texts(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[int], None]]:
+def _together(model: Model, spec: GraphSpec, size: int) -> Callable[[], object]:
+    inputs, conditions, state = _feeds(spec, size)
+    return lambda: model.step(inputs, state, conditions=conditions, graph=spec.name)
+
+
+def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Inputs, conditions and states of `size` streams."""
+    tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
+    arrays = example(tensors, size, np.random.default_rng(0), axis_sizes(spec))
+    inputs = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}
+    return inputs, arrays, {s.name: np.zeros(s.shape({BATCH: size}), s.numpy_dtype) for s in spec.states}
+
+
+def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
     """What decodes so many tokens in each of so many streams."""
     if model.tokenizer is None:
         return {}
@@ -146,8 +177,7 @@ def _texts(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[int], None
         decode(1)
         return decode
 
-    several = [size for size in sizes if size > 1] if model.contract[STEP].batched else []
-    return {1: alone, **{size: together(size) for size in several}}
+    return {size: alone if size == 1 else together(size) for size in sizes}
 
 
 _CHILD = """
@@ -166,7 +196,7 @@ print(json.dumps([load_s, peak_memory()]), flush=True)
 
 def first_step(model: Model) -> None:
     """Take one step."""
-    _stepper(model)()
+    _stepper(model, _spec(model))()
 
 
 def peak_memory() -> float:

@@ -1,14 +1,4 @@
-r"""A stream as bytes, written the same on every machine and for every target.
-
-    8 bytes   the magic "edgernn\0"
-    4 bytes   format version, little-endian, 1
-    4 bytes   length of the header, little-endian
-    header    JSON in UTF-8: model, sampler, random generator, text tail, and a list of tensors
-    data      the tensors in the order of the list, little-endian, in C order, without padding
-    32 bytes  SHA-256 of all bytes before
-
-The 64-bit seed and generator state are 16 hexadecimal digits, since JSON numbers are not exact everywhere.
-"""
+"""A stream as bytes, written the same on every machine and for every target: the format is in `export/CONTRACT.md`."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +34,7 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
     """The `k` likeliest next words after `prefix`, or ends of the word that it is in, or next tokens; the best first.
 
     A word ends before the first character that is no letter, digit, apostrophe or underscore; one that has not ended
-    after 32 tokens is left out.
+    after 32 tokens is left out. Tokens that are parts of one character count as one.
     Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model without text,
     UnknownTokenError as `Stream.prefill` does.
     """
@@ -43,17 +44,11 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
     stream.prefill(prefix)
     if stream.logits is None:
         raise StreamError("nothing to go on: the prefix is empty")
-    return _words(stream, k) if unit == "word" else _tokens(stream, k)
+    return _likeliest(stream, k, _first_word if unit == "word" else _whole)
 
 
-def _tokens(stream: Stream, k: int) -> list[Suggestion]:
-    scores = _scores(stream)
-    best = [token for token in np.argsort(-scores, kind="stable")[:k] if np.isfinite(scores[token])]
-    return [Suggestion(_text(stream, (int(token),)), math.exp(scores[token])) for token in best]
-
-
-def _words(stream: Stream, k: int) -> list[Suggestion]:
-    """Follows the likeliest beginnings of words, all of one length at a time."""
+def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> list[Suggestion]:
+    """Follows the likeliest beginnings, all of one length at a time, until they have `ended`: in what, or None."""
     found: dict[str, float] = {}
     begun: list[tuple[float, tuple[int, ...], Stream]] = [(0.0, (), stream)]
     for _ in range(_LONGEST):
@@ -61,32 +56,33 @@ def _words(stream: Stream, k: int) -> list[Suggestion]:
         for probability, tokens, here in begun:
             scores = _scores(here) + probability
             for token in np.argsort(-scores, kind="stable")[: _BREADTH * k].tolist():
-                text = _text(stream, (*tokens, token))
-                word = _first_word(text)
-                if word is None:
+                text = ended(_text(stream, (*tokens, token)))
+                if text is None:
                     longer.append((float(scores[token]), (*tokens, token), here))
-                elif word.strip():
-                    found[word] = found.get(word, 0.0) + math.exp(scores[token])
+                elif text and _HALF not in text and np.isfinite(scores[token]):
+                    found[text] = found.get(text, 0.0) + math.exp(scores[token])
         longer.sort(key=lambda beginning: -beginning[0])
         least = sorted(found.values(), reverse=True)[k - 1] if len(found) >= k else 0.0
         begun = [(p, t, _after(here, t[-1])) for p, t, here in longer[: _BREADTH * k] if math.exp(p) > least]
         if not begun:
             break
     best = sorted(found.items(), key=lambda item: -item[1])[:k]
-    return [Suggestion(word, probability) for word, probability in best]
+    return [Suggestion(text, probability) for text, probability in best]
+
+
+def _whole(text: str) -> str | None:
+    """`text`, or None while it is a character of which the rest is still to come."""
+    return None if text.endswith(_HALF) else text
 
 
 def _first_word(text: str) -> str | None:
-    """The word that `text` begins with, with what is before it, or None while it may go on.
-
-    A replacement character at the end is a character of which the rest is still to come.
-    """
+    """The word that `text` begins with, with what is before it, or None while it may go on; "" where it has none."""
     begun = False
     for at, character in enumerate(text.rstrip(_HALF)):
         if character.isalnum() or character in "_'’":
             begun = True
         elif begun or at > 0:
-            return text[:at]
+            return text[:at] if begun else ""
     return None
 
 

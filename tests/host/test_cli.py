@@ -5,6 +5,7 @@ import json
 import os
 import pty
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from edgernn.cli import app, execute
+from edgernn.cli.prompt import Prompt
 from edgernn.cli.train import language
 from edgernn.exporters import TARGETS
 from edgernn.models import LanguageConfig
-from edgernn.runtime import Model, Sampler
+from edgernn.runtime import Model, Sampler, Stream
 from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
@@ -228,6 +230,62 @@ def test_a_terminal_gets_a_prompt(bundle, tmp_path):
     assert "/temperature 0.8" in shown
 
 
+@pytest.fixture
+def talk(bundle, monkeypatch):
+    """A prompt whose lines are given, each a text, or what input() raises; returns its stream."""
+
+    def run(*lines, max_tokens=9):
+        given = iter((*lines, EOFError()))
+
+        def answer(_):
+            line = next(given)
+            if isinstance(line, BaseException):
+                raise line
+            return line
+
+        monkeypatch.setattr("builtins.input", answer)
+        stream = Model.load(bundle).stream(Sampler(0.8, 40, 1))
+        Prompt(stream, max_tokens, ()).run()
+        return stream
+
+    return run
+
+
+def test_ctrl_c_stops_the_answer_and_not_the_program(talk, bundle, capsys, monkeypatch):
+    """What was shown until then is what the stream has said, and the next line goes on from it."""
+    decode = Stream.decode
+
+    def interrupted(stream, *settings):
+        for count, text in enumerate(decode(stream, *settings)):
+            yield text
+            if count == 4:
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Stream, "decode", interrupted)
+    stream = talk("the ", KeyboardInterrupt(), max_tokens=100)
+    shown = capsys.readouterr().out
+    assert "(Ctrl-D or /quit ends)" in shown
+    alone = Model.load(bundle).stream(Sampler(0.8, 40, 1))
+    alone.prefill("the ")
+    said = "".join(decode(alone, stream.steps - 4))
+    assert 5 <= len(said) <= 6
+    assert f"the {said}\n" in shown
+    assert alone.snapshot() == stream.snapshot()
+
+
+def test_ctrl_c_while_a_text_is_read_undoes_it(talk, bundle, capsys, monkeypatch):
+    prefill = Stream.prefill
+
+    def interrupted(stream, prompt):
+        prefill(stream, prompt)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Stream, "prefill", interrupted)
+    stream = talk("the ")
+    assert "(stopped; as if you had not asked)" in capsys.readouterr().out
+    assert stream.steps == 0
+
+
 def test_run_has_every_setting_of_the_sampler(call, bundle):
     options = ["--temperature", 0.9, "--top-k", 9, "--top-p", 0.8, "--min-p", 0.01, "--repetition-penalty", 1.3]
     sampler = Sampler(0.9, 9, 4, top_p=0.8, min_p=0.01, repetition_penalty=1.3)
@@ -242,16 +300,19 @@ def test_run_has_every_setting_of_the_sampler(call, bundle):
 
 @pytest.mark.slow
 def test_bench_measures_side_by_side(call, bundle, run_directory, tmp_path):
-    figures = as_json(
+    answer = as_json(
         call("bench", bundle, "--peers", run_directory, "--rounds", 1, "--out", tmp_path / "b.png", "--json")
     )
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
-    peers = {f"{target.name} {precision}" for target in TARGETS.values() for precision in target.precisions}
-    assert figures.keys() == {str(bundle), "torch eager", *peers}
-    for name, values in figures.items():
-        assert 0 < values["median_us"] <= values["p95_us"] <= values["p99_us"]
-        assert values["tokens_per_second"].keys() == {"1", "4", "16", "64"}
-        assert ("memory_mib" in values) == (name != "torch eager")
+    peers = {(target.name, precision) for target in TARGETS.values() for precision in target.precisions}
+    rows = answer["rows"]
+    assert {(row["engine"], row["precision"]) for row in rows} == {("eager", "fp32"), *peers}
+    assert {row["name"] for row in rows} >= {str(bundle), "torch eager", "onnx int8"}
+    assert [row["batch"] for row in rows] == [1, 4, 16, 64] * (2 + len(peers))
+    for row in rows:
+        assert 0 < row["median_us"] <= row["p95_us"] <= row["p99_us"]
+        assert row["tokens_per_second"] > 0
+        assert ("memory_mib" in row) == (row["engine"] != "eager")
     status, out, _ = call("bench", bundle, "--rounds", 1)
     assert status == 0
     assert "tok/s" in out

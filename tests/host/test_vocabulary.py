@@ -1,13 +1,18 @@
 """Every kind of tokenizer, learned and lawful."""
 
+from codecs import getincrementaldecoder
+from contextlib import suppress
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import ConfigError, UnknownTokenError
 from edgernn.exporters import Source, export
-from edgernn.runtime import Model, Sampler
+from edgernn.models import LanguageConfig, LanguageModel
+from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.scoring import score
 from edgernn.tokenizer import PIECE, Tokenizer, pieces
 from edgernn.training import Trainer, evaluate
@@ -110,3 +115,25 @@ def test_a_model_of_any_tokenizer_goes_the_whole_way(kind, tmp_path):
     stream = device.stream(Sampler(seed=0))
     stream.prefill("The king")
     assert "<unk>" not in "".join(stream.decode(50))
+
+
+def test_beams_and_suggestions_of_bytes_are_whole_characters(tmp_path):
+    """A model that knows nothing, but for the two bytes of é, hears half characters at every turn."""
+    torch.manual_seed(0)
+    network = LanguageModel(LanguageConfig(256, embedding=4, hidden=8, layers=1)).eval()
+    network.output.bias.data[list("éa ".encode())] += 6.0
+    model = Model.load(export(Source(network, learn_tokenizer("bytes", [])), tmp_path / "bytes").path)
+    stream = model.stream()
+    stream.prefill("é")
+    found = beam_search(stream, width=16, max_tokens=3)
+    assert len(found) == 16
+    for candidate in found:
+        with suppress(UnicodeDecodeError):
+            assert candidate.text == getincrementaldecoder("utf-8")().decode(bytes(candidate.tokens))
+    assert {"é", "a"} <= {character for candidate in found for character in candidate.text}
+    assert {len(candidate.tokens) for candidate in found} == {3}
+    suggested = {each.text: each.probability for each in suggest(model, "é", 3, unit="token")}
+    assert suggested.keys() == {"a", " ", "é"}
+    pairs = {candidate.tokens: candidate.log_probability for candidate in beam_search(stream, width=16, max_tokens=2)}
+    assert suggested["é"] == pytest.approx(np.exp(pairs[tuple("é".encode())]), rel=1e-4)
+    assert all("\ufffd" not in each.text for each in suggest(model, "é", 5))
