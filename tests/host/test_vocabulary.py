@@ -130,7 +130,7 @@ def test_beams_and_suggestions_of_bytes_are_whole_characters(tmp_path):
     for candidate in found:
         with suppress(UnicodeDecodeError):
             assert candidate.text == getincrementaldecoder("utf-8")().decode(bytes(candidate.tokens))
-    assert {"é", "a"} <= {character for candidate in found for character in candidate.text}
+    assert any(candidate.tokens[-1] == "é".encode()[0] and not candidate.text.endswith("\ufffd") for candidate in found)
     assert {len(candidate.tokens) for candidate in found} == {3}
     suggested = {each.text: each.probability for each in suggest(model, "é", 3, unit="token")}
     assert suggested.keys() == {"a", " ", "é"}
