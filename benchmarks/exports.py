@@ -20,7 +20,7 @@ import torch
 
 from edgernn.engines import EagerEngine
 from edgernn.exporters import TARGETS, Exported, Source, export
-from edgernn.exporters.loss import text_loss
+from edgernn.exporters.held_out import HeldOutText
 from edgernn.models import Graph
 from edgernn.runtime import Engine
 from edgernn.runtime.parity import example
@@ -59,7 +59,7 @@ def show(run: Path, folder: Path) -> None:
     (graph,) = source.network.graphs()
     rows = [Row("torch eager fp32", EagerEngine(graph.module, graph.spec)), *exports(source, graph, folder)]
     ids = held_out(run)
-    losses = [text_loss(row.engine, graph, ids) for row in rows]
+    losses = [HeldOutText(ids).loss({graph.spec.name: row.engine}, [graph]) for row in rows]
     times = medians(rows, graph)
     whole = next(row.exported.bytes for row in rows if row.exported is not None)
     for row, loss, micros in zip(rows, losses, times, strict=True):

@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -83,12 +83,14 @@ class TensorSpec:
 
     bound: integers lie in [0, bound), which is checked; floating-point values lie in [-bound, bound], which is not:
     it would cost more than a step. None promises nothing.
+    largest: sizes that named axes have at most; such an axis has at least 1.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
     bound: int | float | None = None
+    largest: Mapping[str, int] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a tensor")
@@ -106,6 +108,9 @@ class TensorSpec:
             raise ContractError(f"tensor {self.name} declares the batch axis twice")
         if self.bound is not None:
             self._check_bound(self.bound)
+        for axis, size in self.largest.items():
+            if axis not in self.axes or axis == BATCH or type(size) is not int or not 1 <= size <= _MAX_ELEMENTS:
+                raise ContractError(f"tensor {self.name}: {axis!r} is no named axis of at most {str(size)[:20]}")
 
     @cached_property
     def batch_axis(self) -> int | None:
@@ -141,6 +146,9 @@ class TensorSpec:
             expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if size != expected:
                 raise self._misfit(array, f" with {axis} = {expected}" if isinstance(axis, str) else "")
+        for axis, largest in self.largest.items():
+            if not 1 <= sizes[axis] <= largest:
+                raise self._misfit(array, f" with {axis} from 1 to {largest}")
         if self.checked_bound is not None and array.size:
             low, high = (array.item(),) * 2 if array.size == 1 else (array.min(), array.max())
             if low < 0 or high >= self.checked_bound:
@@ -151,7 +159,8 @@ class TensorSpec:
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
         record: dict[str, Any] = {"name": self.name, "dtype": self.dtype, "axes": list(self.axes)}
-        return record if self.bound is None else {**record, "bound": self.bound}
+        bound = {} if self.bound is None else {"bound": self.bound}
+        return {**record, **bound, **({"largest": dict(self.largest)} if self.largest else {})}
 
     def _check_bound(self, bound: int | float) -> None:
         kinds: dict[str, type] = {"i": int, "u": int, "f": float}
@@ -276,8 +285,8 @@ class GraphSpec:
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a graph")
-        for field in ("inputs", "outputs", "states", "conditions"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
+        for kind in ("inputs", "outputs", "states", "conditions"):
+            object.__setattr__(self, kind, tuple(getattr(self, kind)))
         _check_distinct(self.input_names, f"graph {self.name}: input")
         _check_distinct(self.output_names, f"graph {self.name}: output")
         held = [spec.name for spec in (*self.conditions, *self.states)]
@@ -485,9 +494,10 @@ def _specs(kind: type[Spec], values: Any) -> tuple[Spec, ...]:
 
 
 def _spec(kind: type[Spec], value: Any) -> Spec:
-    required = {field.name for field in fields(kind)} - {"bound"}
-    values = records.record(value, f"a {kind.__name__}", required, {"bound"})
+    optional = {"bound", "largest"}
+    values = records.record(value, f"a {kind.__name__}", {field.name for field in fields(kind)} - optional, optional)
     values["axes"] = tuple(records.items(values["axes"], "axes"))
+    values["largest"] = records.mapping(values.get("largest", {}), "largest")
     if "initial" in values:
         values["initial"] = _source_from_json(values["initial"])
         for end in ("input", "output"):

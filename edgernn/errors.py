@@ -7,6 +7,7 @@ EdgeRNNError
 ├── TokenizerError           a tokenizer cannot be read, or cannot write a text
 │   └── UnknownTokenError    a text has characters that the vocabulary lacks
 ├── CorpusError              a corpus is missing, empty, not text, or too short
+├── ImageError               a file is no image, or is cut
 ├── OutputExistsError        the place to write to is taken
 ├── RunError                 a run directory is missing, damaged or of another version
 ├── TrainingError            training cannot go on (a loss that is not a number, say)
@@ -58,6 +59,10 @@ class UnknownTokenError(TokenizerError):
 
 class CorpusError(EdgeRNNError):
     """A corpus is missing, empty, not text, or too short."""
+
+
+class ImageError(EdgeRNNError):
+    """A file is no image, or is cut."""
 
 
 class OutputExistsError(EdgeRNNError):

@@ -119,11 +119,11 @@ class Sampler:
         return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), frozenset(self.bias.items())))
 
     def __call__(
-        self, logits: Array, generator: Generator, recent: Collection[int] = (), forbidden: int | None = None
+        self, logits: Array, generator: Generator, recent: Collection[int] = (), forbidden: Sequence[int] = ()
     ) -> int:
         """Draw a token id from `logits` (vocabulary,).
 
-        recent: the tokens before, the last one last. forbidden: one that is never drawn.
+        recent: the tokens before, the last one last. forbidden: those that are never drawn.
         Raises SamplingError if no logit is a number, or all are forbidden.
         """
         weights = logits.astype(np.float64)
@@ -148,7 +148,7 @@ class Sampler:
         place = sums.searchsorted(generator.uniform() * sums[-1], side="right")
         return int(place if kept is None else kept[place])
 
-    def _adjust(self, weights: Array, recent: Collection[int], forbidden: int | None) -> None:
+    def _adjust(self, weights: Array, recent: Collection[int], forbidden: Sequence[int]) -> None:
         if self.repetition_penalty != 1 and self.repetition_window and recent:
             said = list(recent)[-self.repetition_window :]
             weights[said] = _penalised(weights[said], self.repetition_penalty)
@@ -156,8 +156,8 @@ class Sampler:
             ids, values = self._biases
             _check_biased(ids, len(weights))
             weights[ids] += values
-        if forbidden is not None:
-            weights[forbidden] = -np.inf
+        for token in forbidden:
+            weights[token] = -np.inf
 
 
 class Samplers:
@@ -185,7 +185,7 @@ class Samplers:
         logits: Array,
         generators: Sequence[Generator],
         recent: Sequence[Collection[int]],
-        forbidden: int | None = None,
+        forbidden: Sequence[int] = (),
     ) -> list[int]:
         """Draw a token for each row of `logits` (streams, vocabulary); the arguments are as a Sampler's, by row."""
         weights = logits.astype(np.float64)
@@ -211,7 +211,7 @@ class Samplers:
         places = (sums <= at).sum(axis=-1)
         return [int(token) for token in (places if likeliest is None else np.where(self._greedy, likeliest, places))]
 
-    def _adjust(self, weights: Array, recent: Sequence[Collection[int]], forbidden: int | None) -> None:
+    def _adjust(self, weights: Array, recent: Sequence[Collection[int]], forbidden: Sequence[int]) -> None:
         if self._penalised:
             said = [list(recent[row])[-window:] for row, window, _ in self._penalised]
             rows = np.repeat([row for row, _, _ in self._penalised], [len(tokens) for tokens in said])
@@ -222,8 +222,8 @@ class Samplers:
             rows, ids, values = self._biased
             _check_biased(ids, weights.shape[-1])
             weights[rows, ids] += values
-        if forbidden is not None:
-            weights[:, forbidden] = -np.inf
+        for token in forbidden:
+            weights[:, token] = -np.inf
 
     def _limit_to_top_k(self, weights: Array) -> None:
         size = weights.shape[-1]

@@ -13,11 +13,12 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from edgernn.errors import TokenizerError, UnknownTokenError
 
-__all__ = ["END", "PIECE", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces", "whole_pieces"]
+__all__ = ["END", "PIECE", "START", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces", "whole_pieces"]
 
 Ids = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
+START = "<start>"  # before the first token of a text that has one
 END = "<end>"
 PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
 _WINDOW = 1 << 10
@@ -26,7 +27,11 @@ _MAX_NAMED = 8
 
 
 class Tokenizer:
-    """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads."""
+    """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads.
+
+    unknown_id, start_id, end_id: of the tokens for what the vocabulary lacks, and around a text, where there are any.
+    never: those of them that no text has, so that they are never drawn.
+    """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         """Raises TokenizerError for a tokenizer that would change texts or leave ids out."""
@@ -38,7 +43,9 @@ class Tokenizer:
         self._backend = backend
         self._size = len(vocabulary)
         self.unknown_id: int | None = vocabulary.get(UNKNOWN)
+        self.start_id: int | None = vocabulary.get(START)
         self.end_id: int | None = vocabulary.get(END)
+        self.never = tuple(token for token in (self.unknown_id, self.start_id) if token is not None)
 
     @classmethod
     def characters(cls, alphabet: Iterable[str]) -> Tokenizer:

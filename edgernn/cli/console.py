@@ -15,12 +15,24 @@ import typer
 
 from edgernn.errors import MissingExtraError
 
-__all__ = ["Json", "Overwrite", "needs", "note", "on_interrupt", "on_terminal", "progress", "result", "speaks"]
+__all__ = [
+    "Json",
+    "Overwrite",
+    "given",
+    "needs",
+    "note",
+    "on_interrupt",
+    "on_terminal",
+    "option",
+    "progress",
+    "result",
+    "speaks",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
 
-_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard"}
+_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
 
 
 @contextmanager
@@ -33,6 +45,16 @@ def needs(extra: str) -> Iterator[None]:
         if missing not in _OPTIONAL:
             raise
         raise MissingExtraError(missing, extra) from None
+
+
+def option(help: str, default: str) -> Any:
+    """An option whose default is the configuration's own."""
+    return typer.Option(help=help, show_default=default)
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of `options` that were given."""
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def on_terminal() -> bool:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, needs, note, on_interrupt, on_terminal, progress, result
+from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress, result
+from edgernn.cli.train_caption import caption
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -28,50 +29,48 @@ _CORPUS = (
 train = typer.Typer(help="Train a network; a subcommand for each task.")
 
 
+train.command()(caption)
+
+
 @train.callback()
 def _tasks() -> None:
     """Train a network; a subcommand for each task."""
-
-
-def _option(help: str, default: str) -> Any:
-    """An option whose default is the configuration's own."""
-    return typer.Option(help=help, show_default=default)
 
 
 @train.command()
 def language(
     corpus: Annotated[list[str] | None, typer.Argument(help=_CORPUS, show_default=False)] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
-    glob: Annotated[str | None, _option("Which files of a directory.", "*.txt")] = None,
-    held_out: Annotated[str | None, _option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
-    preset: Annotated[str | None, _option("Where settings come from: tiny, small or medium.", "small")] = None,
-    tokenizer: Annotated[str | None, _option("characters, bytes, words or bpe.", "characters")] = None,
-    vocabulary: Annotated[int | None, _option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
-    cell: Annotated[str | None, _option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
-    input: Annotated[str | None, _option("How tokens go in: embedding or one-hot.", "embedding")] = None,
-    embedding: Annotated[int | None, _option("Size of the embedding.", "128")] = None,
-    hidden: Annotated[int | None, _option("Size of each layer.", "256")] = None,
-    layers: Annotated[int | None, _option("Number of layers.", "2")] = None,
-    dropout: Annotated[float | None, _option("Dropout around and between layers.", "0.3")] = None,
+    glob: Annotated[str | None, option("Which files of a directory.", "*.txt")] = None,
+    held_out: Annotated[str | None, option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
+    preset: Annotated[str | None, option("Where settings come from: tiny, small or medium.", "small")] = None,
+    tokenizer: Annotated[str | None, option("characters, bytes, words or bpe.", "characters")] = None,
+    vocabulary: Annotated[int | None, option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
+    cell: Annotated[str | None, option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
+    input: Annotated[str | None, option("How tokens go in: embedding or one-hot.", "embedding")] = None,
+    embedding: Annotated[int | None, option("Size of the embedding.", "128")] = None,
+    hidden: Annotated[int | None, option("Size of each layer.", "256")] = None,
+    layers: Annotated[int | None, option("Number of layers.", "2")] = None,
+    dropout: Annotated[float | None, option("Dropout around and between layers.", "0.3")] = None,
     residual: Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")] = False,
-    initial: Annotated[str | None, _option("Initial state: zeros or learned.", "zeros")] = None,
+    initial: Annotated[str | None, option("Initial state: zeros or learned.", "zeros")] = None,
     tied: Annotated[bool, typer.Option("--tied", help="Share the weights of input and output embedding.")] = False,
-    lanes: Annotated[int | None, _option("Parallel readers of the text.", "32")] = None,
-    chunk: Annotated[int | None, _option("Tokens that gradients flow back through.", "128")] = None,
-    reset: Annotated[float | None, _option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
+    lanes: Annotated[int | None, option("Parallel readers of the text.", "32")] = None,
+    chunk: Annotated[int | None, option("Tokens that gradients flow back through.", "128")] = None,
+    reset: Annotated[float | None, option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
     steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
-    passes: Annotated[float | None, _option("End after so many passes over the text.", "24")] = None,
+    passes: Annotated[float | None, option("End after so many passes over the text.", "24")] = None,
     minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
-    optimizer: Annotated[str | None, _option("Of recurrent matrices: muon or adamw.", "muon")] = None,
-    learning_rate: Annotated[float | None, _option("Peak of the learning rate.", "0.006")] = None,
-    warmup: Annotated[float | None, _option("Part of the training in which it rises.", "0.1")] = None,
-    weight_decay: Annotated[float | None, _option("Of recurrent matrices, as a part of the rate.", "0.16")] = None,
-    clip: Annotated[float | None, _option("Bound of the gradient's norm.", "1.0")] = None,
-    evaluations: Annotated[int | None, _option("Evaluations and checkpoints in all.", "24")] = None,
+    optimizer: Annotated[str | None, option("Of recurrent matrices: muon or adamw.", "muon")] = None,
+    learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.006")] = None,
+    warmup: Annotated[float | None, option("Part of the training in which it rises.", "0.1")] = None,
+    weight_decay: Annotated[float | None, option("Of recurrent matrices, as a part of the rate.", "0.16")] = None,
+    clip: Annotated[float | None, option("Bound of the gradient's norm.", "1.0")] = None,
+    evaluations: Annotated[int | None, option("Evaluations and checkpoints in all.", "24")] = None,
     patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a better one.")] = None,
-    device: Annotated[str | None, _option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
-    autocast: Annotated[str | None, _option("Multiply in bfloat16: auto, off or bf16.", "auto")] = None,
-    seed: Annotated[int | None, _option("Seed of weights, dropout and lanes.", "0")] = None,
+    device: Annotated[str | None, option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
+    autocast: Annotated[str | None, option("Multiply in bfloat16: auto, off or bf16.", "auto")] = None,
+    seed: Annotated[int | None, option("Seed of weights, dropout and lanes.", "0")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
     tensorboard: Annotated[Path | None, typer.Option(help="A directory for TensorBoard's event files.")] = None,
     overwrite: Overwrite = False,
@@ -118,7 +117,7 @@ def language(
         "seed": seed,
     }
     if resume is not None:
-        given: dict[str, Any] = {
+        asked: dict[str, Any] = {
             "corpus": corpus or None,
             "out": out,
             "glob": glob,
@@ -127,8 +126,8 @@ def language(
             "tokenizer": tokenizer,
             "vocabulary": vocabulary,
         }
-        given |= {**model, **training, "overwrite": overwrite or None}
-        if refused := _given(given):
+        asked |= {**model, **training, "overwrite": overwrite or None}
+        if refused := given(asked):
             options = ", ".join(name if name == "corpus" else f"--{name.replace('_', '-')}" for name in refused)
             raise ConfigError(f"--resume takes its settings from the run: leave out {options}")
         trainer = Trainer.resume(resume)
@@ -143,8 +142,8 @@ def language(
             "0.1" if held_out is None else held_out,
             glob=glob or "*.txt",
             preset=preset or DEFAULT,
-            model=_given(model),
-            training=_given(training),
+            model=given(model),
+            training=given(training),
             tokenizer=tokenizer or "characters",
             vocabulary=vocabulary,
             overwrite=overwrite,
@@ -218,7 +217,3 @@ def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
         f"{trainer.seconds:.0f} s"
     )
     result(values, text, as_json=as_json)
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if value is not None}

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
-from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ import torch
 import edgernn
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import Contract
+from edgernn.contract import Contract, GraphSpec
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import CheckFailedError, ConfigError, ExportError, MissingExtraError, ParityError
 from edgernn.exporters.check import check_graph
 from edgernn.exporters.executorch import EXECUTORCH
-from edgernn.exporters.loss import text_loss
+from edgernn.exporters.held_out import HeldOut, HeldOutPictures, HeldOutText
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
 from edgernn.exporters.precision import Precision
@@ -33,16 +32,17 @@ from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
 from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record, replay
-from edgernn.runtime.parity import STEPS, TOLERANCES, Inputs, Loss, Parity, compare, worst
-from edgernn.runtime.stream import TOKEN
-from edgernn.tokenizer import Ids, Tokenizer
-from edgernn.training import Run
+from edgernn.runtime.parity import STEPS, TOLERANCES, Answers, Inputs, Loss, Parity, compare, worst
+from edgernn.tokenizer import Tokenizer
+from edgernn.training import Run, load_run
+from edgernn.training.captioning import CaptionRun
 from edgernn.training.run import HELD_OUT
 
 __all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, TORCHSCRIPT, EXECUTORCH)}
 
+_LOOKS = 16  # at graphs without state, of which every step is the first
 _LANES = 16  # streams that the loss is measured on, each of as many steps as the gate takes
 
 
@@ -50,31 +50,43 @@ _LANES = 16  # streams that the loss is measured on, each of as many steps as th
 class Source:
     """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from.
 
-    held_out: tokens (streams, steps + 1) that the artifact is driven with and its loss is measured on; random inputs
-    are taken where there are none.
+    held_out: what the artifact is driven with and its loss is measured on; random inputs are taken where there is none.
     """
 
     network: Network
     tokenizer: Tokenizer | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
-    held_out: Ids | None = None
+    held_out: HeldOut | None = None
 
     @classmethod
     def load(cls, path: str | Path) -> Source:
         """The run at `path`. Raises RunError, which says what is wrong with it."""
-        run = Run.load(path)
-        about = {"model": run.model.to_json(), "training": run.training.to_json(), "corpus": asdict(run.corpus)}
-        tokens = run.tokens(HELD_OUT)
-        starts = (lane * len(tokens) // _LANES for lane in range(_LANES))
-        return cls(run.network(), run.tokenizer, about, np.stack([tokens.read(start, STEPS + 1) for start in starts]))
+        run = load_run(path)
+        held_out = _text(run) if isinstance(run, Run) else _pictures(run)
+        return cls(run.network(), run.tokenizer, run.settings(), held_out)
 
-    @property
-    def inputs(self) -> Inputs | None:
-        """The tokens of so many streams of held-out text, step by step, again and again; None without text."""
-        held_out = self.held_out
-        if held_out is None:
-            return None
-        return lambda streams: ({TOKEN: np.ascontiguousarray(ids)} for ids in cycle(held_out[:streams].T))
+    def inputs(self, spec: GraphSpec) -> Inputs | None:
+        """What a graph is given, step by step; None for anything."""
+        return None if self.held_out is None else self.held_out.inputs(spec)
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """Those of the network, with what they are calibrated by."""
+        graphs = self.network.graphs()
+        if self.held_out is None:
+            return graphs
+        return tuple(replace(graph, examples=self.held_out.calibration(graph.spec)) for graph in graphs)
+
+
+def _text(run: Run) -> HeldOutText:
+    tokens = run.tokens(HELD_OUT)
+    starts = (lane * len(tokens) // _LANES for lane in range(_LANES))
+    return HeldOutText(np.stack([tokens.read(start, STEPS + 1) for start in starts]))
+
+
+def _pictures(run: CaptionRun) -> HeldOutPictures:
+    kept = {name: tensor.numpy() for name, tensor in run.pictures().items()}
+    images, tokens, targets = (kept[f"dev.{name}"] for name in ("images", "tokens", "targets"))
+    return HeldOutPictures(images, tokens, targets, others=kept["train.images"], tokenizer=run.tokenizer)
 
 
 @dataclass(frozen=True)
@@ -126,8 +138,9 @@ def _export(
     source: Source, out: Path, target: Target, precision: Precision, steps: int, *, overwrite: bool
 ) -> Exported:
     begun = time.perf_counter()
-    graphs = source.network.graphs()
+    graphs = source.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
+    engines: dict[str, Engine] = {}
     parities, names, weights, golden = [], {}, {}, {}
     with new_bundle(out, overwrite=overwrite) as writer:
         for graph in graphs:
@@ -141,9 +154,10 @@ def _export(
             for name, content in files.items():
                 (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / name).write_bytes(content)
-            engine = target.engine(artifact.data, graph.spec)
-            parities.append(_gate(reference, engine, graph, source, precision.name, steps))
+            engine = engines[graph.spec.name] = target.engine(artifact.data, graph.spec)
+            parities.append(_compare(reference, engine, graph, source, precision.name, steps))
             replay(engine, graph.spec, golden[graph.spec.name], files, precision.name)
+        parity = _hold_together(worst(parities), engines, graphs, source, precision.name)
         _check_kept(weights, precision)
         if source.tokenizer is not None:
             (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
@@ -156,7 +170,7 @@ def _export(
                 contract=contract,
                 graphs=names,
                 provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
-                parity=worst(parities).to_json(),
+                parity=parity.to_json(),
                 weights=weights if precision.name != "fp32" else {},
                 golden=golden,
             )
@@ -168,7 +182,7 @@ def _export(
         bytes=sum((out / file).stat().st_size for file in names.values()),
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
-        parity=worst(parities),
+        parity=parity,
     )
 
 
@@ -192,16 +206,21 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported from another {what}; export it again")
+    precision = manifest.precision
     with _one_thread():
-        return worst([_check(loaded, graph, source, steps) for graph in graphs])
+        engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
+        parities = [
+            _compare(EagerEngine(each.source, each.spec), engines[each.spec.name], each, source, precision, steps)
+            for each in graphs
+        ]
+        return _hold_together(worst(parities), engines, graphs, source, precision)
 
 
-def _check(loaded: Bundle, graph: Graph, source: Source, steps: int) -> Parity:
-    manifest, data = loaded.manifest, loaded.graph(graph.spec.name)
-    if TARGETS[manifest.target].inspect(data).contract not in (None, graph.spec):
-        raise CheckFailedError(f"the contract in the file of graph {graph.spec.name} is another than the bundle's")
-    artifact = ENGINES[manifest.target](data, graph.spec)
-    return _gate(EagerEngine(graph.source, graph.spec), artifact, graph, source, manifest.precision, steps)
+def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
+    target, data = loaded.manifest.target, loaded.graph(spec.name)
+    if TARGETS[target].inspect(data).contract not in (None, spec):
+        raise CheckFailedError(f"the contract in the file of graph {spec.name} is another than the bundle's")
+    return ENGINES[target](data, spec)
 
 
 @contextmanager
@@ -215,19 +234,35 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
-    """Raise ParityError unless `artifact` behaves like `reference`, and predicts held-out text as well."""
-    tolerance = TOLERANCES[precision]
-    parity = compare(reference, artifact, graph.spec, tolerance=tolerance, steps=steps, inputs=source.inputs)
-    if precision == "fp32" or source.held_out is None:
+def _compare(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
+    """Raise ParityError unless one graph of the artifact behaves like its reference."""
+    spec = graph.spec
+    steps = steps if spec.states else min(steps, _LOOKS)
+    return compare(reference, artifact, spec, tolerance=TOLERANCES[precision], steps=steps, inputs=source.inputs(spec))
+
+
+def _hold_together(
+    parity: Parity, engines: Mapping[str, Engine], graphs: Sequence[Graph], source: Source, precision: str
+) -> Parity:
+    """Raise ParityError unless the graphs together predict held-out data as well as the source, and say the same."""
+    held_out = source.held_out
+    if held_out is None:
         return parity
-    ids = source.held_out[:, : steps + 1]
-    before, after = (text_loss(engine, graph, ids) for engine in (reference, artifact))
-    parity = replace(parity, loss=Loss(before, after, ids.size - len(ids)))
-    if not after - before <= tolerance.loss:
+    references = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in graphs}
+    said, meant = (held_out.answers(each, graphs) for each in (engines, references))
+    if said:
+        same = sum(one == other for one, other in zip(said, meant, strict=True))
+        parity = replace(parity, answers=Answers(same, len(said)))
+        if precision == "fp32" and same < len(said):
+            raise ParityError(f"{len(said) - same} of {len(said)} captions are not the source's", parity.to_json())
+    if precision == "fp32":
+        return parity
+    before, after = (held_out.loss(each, graphs) for each in (references, engines))
+    parity = replace(parity, loss=Loss(before, after, held_out.tokens))
+    limit = parity.tolerance.loss
+    if not after - before <= limit:
         raise ParityError(
-            f"graph {graph.spec.name}: the loss on held-out text rises from {before:.4f} to {after:.4f} nats per "
-            f"token, by more than {tolerance.loss:g}",
+            f"the loss on held-out data rises from {before:.4f} to {after:.4f} nats per token, by more than {limit:g}",
             parity.to_json(),
         )
     return parity
@@ -235,7 +270,7 @@ def _gate(reference: Engine, artifact: Engine, graph: Graph, source: Source, pre
 
 def _golden(reference: Engine, graph: Graph, source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
     initial = {name: from_npy(data, name) for name, data in graph.files().items()}
-    about, arrays = record(reference, graph.spec, initial, source.inputs)
+    about, arrays = record(reference, graph.spec, initial, source.inputs(graph.spec))
     return about, {name: to_npy(array) for name, array in arrays.items()}
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
 from edgernn.arrays import to_npy
-from edgernn.contract import Contract, GraphSpec
+from edgernn.contract import Array, Contract, GraphSpec
 
 __all__ = ["Graph", "Network", "weights_digest"]
 
@@ -22,12 +22,14 @@ class Graph:
     module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
     source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
     tensors: what the bundle must hold for the initial states that `spec` takes from files, by file name.
+    examples: real inputs, by which the ranges inside of it can be measured.
     """
 
     spec: GraphSpec
     module: nn.Module
     source: nn.Module
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    examples: Sequence[Mapping[str, Array]] = ()
 
     def files(self) -> dict[str, bytes]:
         """`tensors` as the `.npy` files that a bundle holds."""

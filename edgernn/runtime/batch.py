@@ -175,7 +175,7 @@ class Batch:
             self._drawing, self._samplers = rows, Samplers([voice.sampler for voice in voices])
         logits = self._logits if len(rows) == len(self) else self._logits[rows]
         generators, recent = [voice.generator for voice in voices], [voice.recent for voice in voices]
-        drawn = self._samplers(logits, generators, recent, self._tokenizer.unknown_id)
+        drawn = self._samplers(logits, generators, recent, self._tokenizer.never)
         return dict(zip(rows, drawn, strict=True))
 
     def _expel(self, rows: Sequence[int]) -> None:

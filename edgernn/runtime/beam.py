@@ -76,8 +76,7 @@ class _Beam:
         """Lengthen every live text by its best tokens, and keep the best of all."""
         last = len(self.live[0][0]) + 1 == self._longest
         scores = log_probabilities(self._logits)
-        if self._tokenizer.unknown_id is not None:
-            scores[:, self._tokenizer.unknown_id] = -np.inf
+        scores[:, list(self._tokenizer.never)] = -np.inf
         totals = scores + np.array([[probability] for _, probability in self.live])
         order = np.argsort(-totals, axis=None, kind="stable")[: 2 * self._width]
         rows: list[int] = []

@@ -18,6 +18,7 @@ __all__ = [
     "OTHER_AXIS",
     "STEPS",
     "TOLERANCES",
+    "Answers",
     "Inputs",
     "Loss",
     "Parity",
@@ -72,6 +73,14 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Answers:
+    """Whole answers of the artifact that are the source's, and of how many."""
+
+    same: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Parity:
     """What was measured over `steps` chained steps, and the tolerance that it was held to.
 
@@ -86,13 +95,15 @@ class Parity:
     rms_diff_outputs: float = 0.0
     rms_diff_state: float = 0.0
     loss: Loss | None = None
+    answers: Answers | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""
         values = {name: _plain(getattr(self, name)) for name in ("steps", *_MEASURES)}
         limits = {"tolerance": self.tolerance.largest, "tolerance_rms": self.tolerance.rms}
         loss = None if self.loss is None else {**asdict(self.loss), "tolerance": self.tolerance.loss}
-        return {**values, **limits, "loss": loss}
+        answers = None if self.answers is None else asdict(self.answers)
+        return {**values, **limits, "loss": loss, **({"answers": answers} if answers else {})}
 
 
 _MEASURES = (
@@ -110,7 +121,8 @@ def _plain(value: float) -> float | None:
 
 def worst(parities: Sequence[Parity]) -> Parity:
     """The largest differences of several comparisons."""
-    largest = {name: float(np.max([getattr(p, name) for p in parities])) for name in _MEASURES}  # keeps not-a-number
+    measures = {name: [getattr(parity, name) for parity in parities] for name in _MEASURES}
+    largest: dict[str, Any] = {name: float(np.max(values)) for name, values in measures.items()}  # keeps not-a-number
     losses = [parity.loss for parity in parities if parity.loss is not None]
     return Parity(min(p.steps for p in parities), parities[0].tolerance, **largest, loss=losses[0] if losses else None)
 

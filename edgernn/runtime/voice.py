@@ -73,9 +73,9 @@ class Voice:
 
     def draw(self, logits: Array) -> int:
         """The next token from `logits` (vocabulary,). Raises SamplingError, with the step, if they are not numbers."""
-        unknown = None if self._tokenizer is None else self._tokenizer.unknown_id
+        never = () if self._tokenizer is None else self._tokenizer.never
         try:
-            return self.sampler(logits, self.generator, self.recent, unknown)
+            return self.sampler(logits, self.generator, self.recent, never)
         except SamplingError as error:
             raise SamplingError(f"after step {self.steps}: {error}") from None
 

@@ -6,6 +6,7 @@ from edgernn.training.evaluation import evaluate
 from edgernn.training.loop import Evaluated, Stepped, Trainer
 from edgernn.training.presets import DEFAULT, PRESETS
 from edgernn.training.run import Run
+from edgernn.training.runs import load_run
 
 __all__ = [
     "DEFAULT",
@@ -17,5 +18,6 @@ __all__ = [
     "Trainer",
     "TrainingConfig",
     "evaluate",
+    "load_run",
     "open_corpus",
 ]

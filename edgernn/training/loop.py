@@ -22,7 +22,7 @@ from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
 from edgernn.training.lanes import Chunk, Lanes
-from edgernn.training.optimizer import Optimizer
+from edgernn.training.optimizer import language_optimizer
 from edgernn.training.presets import DEFAULT, find_preset
 from edgernn.training.ranks import Ranks
 from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
@@ -80,7 +80,7 @@ class Trainer:
         torch.manual_seed(config.seed)
         self._autocast = find_autocast(config.autocast, self.device)
         self.model = _build(run.model).to(self.device)
-        self.optimizer = Optimizer(self.model, self.model.stack.layers, config)
+        self.optimizer = language_optimizer(self.model, self.model.stack.layers, config)
         tokens = run.tokens(TRAIN)
         self.lanes = Lanes(tokens, config.lanes, config.chunk, config.seed, config.reset)
         self.lanes.share = self.ranks.share(self.lanes.lanes)

@@ -9,36 +9,41 @@ from torch import Tensor, nn
 
 from edgernn.training.config import TrainingConfig
 
-__all__ = ["Optimizer"]
+__all__ = ["Optimizer", "language_optimizer"]
+
+
+def language_optimizer(model: nn.Module, recurrent: nn.Module, config: TrainingConfig) -> Optimizer:
+    """Muon (Jordan et al. 2024) takes the matrices of `recurrent`, unless the settings say AdamW, which takes the rest.
+
+    Muon makes the averaged gradient orthogonal, so that rare directions are learned as fast as frequent ones. Its steps
+    are scaled to the size of AdamW's, so both follow one learning rate.
+    """
+    matrices = [parameter for parameter in recurrent.parameters() if parameter.ndim == 2]
+    chosen = set(matrices)
+    others = [parameter for parameter in model.parameters() if parameter not in chosen]
+    rate, decay = config.learning_rate, config.weight_decay
+    groups = [{"params": others, "weight_decay": 0.0}]
+    parts: list[torch.optim.Optimizer] = []
+    if config.optimizer == "adamw":
+        groups.append({"params": matrices, "weight_decay": decay})
+    else:
+        parts.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+    parts.append(torch.optim.AdamW(groups, lr=rate, fused=True))
+    return Optimizer(model, parts)
 
 
 class Optimizer:
-    """The optimiser of one network, with its moments by the names of the parameters.
+    """The optimiser of one network, of one or several parts, with its moments by the names of the parameters."""
 
-    Muon (Jordan et al. 2024) takes the matrices of `recurrent`: it makes the averaged gradient orthogonal, so that rare
-    directions are learned as fast as frequent ones. Its steps are scaled to the size of AdamW's, so both follow one
-    learning rate.
-    """
-
-    def __init__(self, model: nn.Module, recurrent: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, model: nn.Module, parts: list[torch.optim.Optimizer]) -> None:
         self._names = {parameter: name for name, parameter in model.named_parameters()}
-        matrices = [parameter for parameter in recurrent.parameters() if parameter.ndim == 2]
-        chosen = set(matrices)
-        others = [parameter for parameter in model.parameters() if parameter not in chosen]
-        rate, decay = config.learning_rate, config.weight_decay
-        groups = [{"params": others, "weight_decay": 0.0}]
-        self._parts: list[torch.optim.Optimizer] = []
-        if config.optimizer == "adamw":
-            groups.append({"params": matrices, "weight_decay": decay})
-        else:
-            self._parts.append(torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
-        self._parts.append(torch.optim.AdamW(groups, lr=rate, fused=True))
+        self._parts = parts
 
     def step(self, learning_rate: float) -> None:
-        """Move the weights against their gradients."""
+        """Move the weights against their gradients; a group with a `scale` by so much of the learning rate."""
         for part in self._parts:
             for group in part.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get("scale", 1.0)
             part.step()
 
     def zero_grad(self) -> None:

@@ -1,23 +1,32 @@
 """A run: the directory of one training. It can be resumed exactly and holds no pickle.
 
-config.json              format, task, model, training, corpus, and the digest of the tokenizer
+config.json              format, task, model, training, what it learns from, and the digest of the tokenizer
 tokenizer.json
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
 metrics.jsonl            a line for each evaluation
+
+and of a language model
+
 train.tokens             the corpus, encoded once: what is trained on,
 held-out.tokens          and what was held out
+
+and of a captioner
+
+encoder.safetensors      the weights that its encoder began with
+pictures.safetensors     a few pictures, by which exports are calibrated and compared
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import safetensors
 import safetensors.torch
@@ -27,13 +36,25 @@ import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
 from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError, TrainingError
-from edgernn.models import LanguageConfig, LanguageModel
+from edgernn.models import LanguageConfig, LanguageModel, Network
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import Corpus, CorpusRecord
 from edgernn.training.tokens import TokenFile
 
-__all__ = ["CHECKPOINT", "FORMAT", "HELD_OUT", "TRAIN", "WEIGHTS", "Run", "check_tensors"]
+__all__ = [
+    "CHECKPOINT",
+    "ENCODER",
+    "FORMAT",
+    "HELD_OUT",
+    "PICTURES",
+    "TRAIN",
+    "WEIGHTS",
+    "Run",
+    "RunDirectory",
+    "check_tensors",
+    "read_config",
+]
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -43,13 +64,160 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 TRAIN = "train.tokens"
 HELD_OUT = "held-out.tokens"
-_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS, TRAIN, HELD_OUT}
+PICTURES = "pictures.safetensors"
+ENCODER = "encoder.safetensors"
+_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS, TRAIN, HELD_OUT, PICTURES, ENCODER}
+_COMMON = {"format", "edgernn", "task", "tokenizer_sha256"}  # keys of every config
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
+class RunDirectory(ABC):
+    """The files of a run, whatever its task.
+
+    task: what `config.json` calls it. figures: the numbers in each line of its log.
+    """
+
+    task: ClassVar[str]
+    figures: ClassVar[tuple[str, ...]]
+    path: Path
+    tokenizer: Tokenizer
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `config.json` holds of the task itself, by key."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, path: Path, config: dict[str, Any], tokenizer: Tokenizer) -> Self:
+        """The run at `path` from its `settings` and tokenizer. Raises FormatError or ConfigError."""
+
+    @abstractmethod
+    def network(self) -> Network:
+        """The network with the run's best weights, ready to evaluate or export."""
+
+    def config(self) -> dict[str, Any]:
+        """What `config.json` holds."""
+        return {
+            "format": FORMAT,
+            "edgernn": edgernn.__version__,
+            "task": self.task,
+            **self.settings(),
+            "tokenizer_sha256": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
+        }
+
+    def begin(self) -> None:
+        """Write the first files."""
+        (self.path / TOKENIZER).write_bytes(self.tokenizer.to_json().encode())
+        (self.path / CONFIG).write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
+        (self.path / METRICS).touch()
+
+    @staticmethod
+    def check_free(path: Path, *, overwrite: bool) -> None:
+        """Raise OutputExistsError unless a run may be written at `path`, and ConfigError for an impossible name."""
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
+        check_free(path, overwrite=overwrite, owns=_owns)
+
+    @staticmethod
+    @contextmanager
+    def new(path: Path, *, overwrite: bool) -> Iterator[Path]:
+        """A directory that becomes the run at `path` when the block ends. Raises as `check_free`."""
+        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
+            yield directory
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read the run at `path`. Raises RunError, which says what is wrong with it."""
+        path = Path(path)
+        try:
+            config = read_config(path)
+            if config["task"] != cls.task:
+                raise RunError(f"{path} is a run of {config['task']}, not of {cls.task}")
+            tokenizer = (path / TOKENIZER).read_bytes()
+            if hashlib.sha256(tokenizer).hexdigest() != config["tokenizer_sha256"]:
+                raise FormatError(f"{TOKENIZER} was changed: its SHA-256 is not the one in {CONFIG}")
+            settings = {key: value for key, value in config.items() if key not in _COMMON}
+            return cls.from_config(path, settings, Tokenizer.from_json(tokenizer.decode()))
+        except OSError as error:
+            raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from None
+        except RunError:
+            raise
+        except (EdgeRNNError, UnicodeDecodeError) as error:
+            raise RunError(f"{path}: {error}") from None
+
+    def load_weights(self, network: Network) -> None:
+        """Give the run's best weights to `network`. Raises RunError if they do not fit it."""
+        tensors, _ = self.read(WEIGHTS)
+        check_tensors(tensors, dict(network.state_dict()), self.path / WEIGHTS)
+        network.load_state_dict(tensors)
+        network.eval()
+
+    def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
+        """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON."""
+        data = safetensors.torch.save(tensors, metadata={_METADATA: json.dumps(metadata)})
+        self._replace(name, data)
+
+    def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
+        path = self.path / name
+        if not path.is_file():
+            raise RunError(
+                f"{path} is missing: the training stopped before its first evaluation; go on with: {self._resume}"
+            )
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = records.mapping(records.parse(file.metadata()[_METADATA].encode(), name), name)
+                return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
+        except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The evaluations so far. Raises RunError if the log is damaged."""
+        path = self.path / METRICS
+        try:
+            lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
+            for line in lines:
+                records.integer(line.get("step"), "step")
+                for figure in self.figures:
+                    records.number(line.get(figure), figure)
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        except FormatError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        return lines
+
+    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
+        """Replace the log of evaluations."""
+        self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def clean(self) -> None:
+        """Remove what a kill left half-written."""
+        for path in self.path.iterdir():
+            if path.name not in _FILES and _is_ours(path):
+                path.unlink()
+
+    @property
+    def _resume(self) -> str:
+        return f"edgernn train {self.task} --resume {self.path}"
+
+    def _replace(self, name: str, data: bytes) -> None:
+        try:
+            replace_file(self.path / name, data)
+        except OSError as error:
+            raise TrainingError(
+                f"{self.path / name} cannot be written: {error.strerror}; the last good checkpoint is kept: "
+                f"make room, then: {self._resume}"
+            ) from None
+
+
 @dataclass(frozen=True)
-class Run:
-    """One training and where it is kept."""
+class Run(RunDirectory):
+    """One training of a language model and where it is kept."""
+
+    task = LanguageModel.task
+    figures = ("nats_per_char", "train_nats")
 
     path: Path
     model: LanguageConfig
@@ -73,25 +241,27 @@ class Run:
 
         Raises OutputExistsError where something stands already.
         """
-        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
+        with cls.new(path, overwrite=overwrite) as directory:
             record = corpus.encode(tokenizer, directory / TRAIN, directory / HELD_OUT)
             run = cls(directory, model, training, record, tokenizer)
-            (directory / TOKENIZER).write_bytes(tokenizer.to_json().encode())
-            (directory / CONFIG).write_text(json.dumps(run.config(), indent=2) + "\n", encoding="utf-8")
-            (directory / METRICS).touch()
+            run.begin()
             yield run
 
-    def config(self) -> dict[str, Any]:
-        """What `config.json` holds."""
-        return {
-            "format": FORMAT,
-            "edgernn": edgernn.__version__,
-            "task": LanguageModel.task,
-            "model": self.model.to_json(),
-            "training": self.training.to_json(),
-            "corpus": asdict(self.corpus),
-            "tokenizer_sha256": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
-        }
+    def settings(self) -> dict[str, Any]:
+        """Model, training and corpus."""
+        return {"model": self.model.to_json(), "training": self.training.to_json(), "corpus": asdict(self.corpus)}
+
+    @classmethod
+    def from_config(cls, path: Path, config: dict[str, Any], tokenizer: Tokenizer) -> Run:
+        """The run at `path` from its `settings` and tokenizer."""
+        config = records.record(config, CONFIG, {"model", "training", "corpus"})
+        return cls(
+            path,
+            LanguageConfig.from_json(config["model"]),
+            TrainingConfig.from_json(config["training"]),
+            CorpusRecord.from_json(config["corpus"]),
+            tokenizer,
+        )
 
     def tokens(self, name: str) -> TokenFile:
         """The corpus: TRAIN or HELD_OUT. Raises RunError if it is missing or damaged."""
@@ -104,99 +274,11 @@ class Run:
             raise RunError(f"{self.path / name} has {len(tokens)} tokens, not {expected}: it was cut or changed")
         return tokens
 
-    @staticmethod
-    def check_free(path: Path, *, overwrite: bool) -> None:
-        """Raise OutputExistsError unless a run may be written at `path`, and ConfigError for an impossible name."""
-        try:
-            str(path).encode()
-        except UnicodeEncodeError:
-            raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
-        check_free(path, overwrite=overwrite, owns=_owns)
-
-    @classmethod
-    def load(cls, path: str | Path) -> Run:
-        """Read the run at `path`. Raises RunError, which says what is wrong with it."""
-        path = Path(path)
-        if not (path / CONFIG).is_file():
-            raise RunError(f"{path} is not a run: it has no {CONFIG}")
-        try:
-            config = _config((path / CONFIG).read_bytes())
-            tokenizer = (path / TOKENIZER).read_bytes()
-            if hashlib.sha256(tokenizer).hexdigest() != config["tokenizer_sha256"]:
-                raise FormatError(f"{TOKENIZER} was changed: its SHA-256 is not the one in {CONFIG}")
-            return cls(
-                path,
-                LanguageConfig.from_json(config["model"]),
-                TrainingConfig.from_json(config["training"]),
-                CorpusRecord.from_json(config["corpus"]),
-                Tokenizer.from_json(tokenizer.decode()),
-            )
-        except OSError as error:
-            raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from None
-        except (EdgeRNNError, UnicodeDecodeError) as error:
-            raise RunError(f"{path}: {error}") from None
-
     def network(self) -> LanguageModel:
         """The network with the run's best weights, ready to evaluate or export."""
         model = LanguageModel(self.model)
-        tensors, _ = self.read(WEIGHTS)
-        check_tensors(tensors, dict(model.state_dict()), self.path / WEIGHTS)
-        model.load_state_dict(tensors)
-        return model.eval()
-
-    def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON."""
-        data = safetensors.torch.save(tensors, metadata={_METADATA: json.dumps(metadata)})
-        self._replace(name, data)
-
-    def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
-        path = self.path / name
-        if not path.is_file():
-            raise RunError(
-                f"{path} is missing: the training stopped before its first evaluation; "
-                f"go on with: edgernn train language --resume {self.path}"
-            )
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = records.mapping(records.parse(file.metadata()[_METADATA].encode(), name), name)
-                return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
-        except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged: {error}") from None
-
-    def metrics(self) -> list[dict[str, Any]]:
-        """The evaluations so far. Raises RunError if the log is damaged."""
-        path = self.path / METRICS
-        try:
-            lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
-            for line in lines:
-                records.integer(line.get("step"), "step")
-                for figure in ("nats_per_char", "train_nats"):
-                    records.number(line.get(figure), figure)
-        except OSError as error:
-            raise RunError(f"{path} cannot be read: {error.strerror}") from None
-        except FormatError as error:
-            raise RunError(f"{path} is damaged: {error}") from None
-        return lines
-
-    def write_metrics(self, lines: list[dict[str, Any]]) -> None:
-        """Replace the log of evaluations."""
-        self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
-
-    def clean(self) -> None:
-        """Remove what a kill left half-written."""
-        for path in self.path.iterdir():
-            if path.name not in _FILES and _is_ours(path):
-                path.unlink()
-
-    def _replace(self, name: str, data: bytes) -> None:
-        try:
-            replace_file(self.path / name, data)
-        except OSError as error:
-            raise TrainingError(
-                f"{self.path / name} cannot be written: {error.strerror}; the last good checkpoint is kept: "
-                f"make room, then: edgernn train language --resume {self.path}"
-            ) from None
+        self.load_weights(model)
+        return model
 
 
 def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
@@ -212,15 +294,16 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path:
             )
 
 
-def _config(data: bytes) -> dict[str, Any]:
-    config = records.mapping(records.parse(data, CONFIG), CONFIG)
+def read_config(path: Path) -> dict[str, Any]:
+    """What `config.json` of the run at `path` says. Raises RunError if there is none, or of another format."""
+    if not (path / CONFIG).is_file():
+        raise RunError(f"{path} is not a run: it has no {CONFIG}")
+    config = records.mapping(records.parse((path / CONFIG).read_bytes(), CONFIG), CONFIG)
     version = config.get("format")
     if type(version) is not int or version != FORMAT:
         raise FormatError(f"{CONFIG} has format {version!r}; this edgernn reads format {FORMAT}: train it again")
-    keys = {"format", "edgernn", "task", "model", "training", "corpus", "tokenizer_sha256"}
-    config = records.record(config, CONFIG, keys)
-    if config["task"] != LanguageModel.task:
-        raise FormatError(f"{CONFIG} has the task {str(config['task'])[:40]!r}, which this edgernn does not know")
+    if missing := sorted(_COMMON - config.keys()):
+        raise FormatError(f"{CONFIG} lacks {missing[0]!r}")
     return config
 
 

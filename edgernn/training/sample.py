@@ -25,9 +25,7 @@ def sample(model: LanguageModel, tokenizer: Tokenizer, prompt: Ids, tokens: int)
         logits, *state = model(torch.tensor([token], device=device), *state)
     for _ in range(tokens):
         scores = logits[0].float().cpu().numpy()
-        if tokenizer.unknown_id is not None:
-            scores[tokenizer.unknown_id] = -float("inf")
-        drawn.append(_SAMPLER(scores, generator))
+        drawn.append(_SAMPLER(scores, generator, forbidden=tokenizer.never))
         logits, *state = model(torch.tensor([drawn[-1]], device=device), *state)
     model.train(was_training)
     return tokenizer.decode(drawn)

@@ -13,7 +13,7 @@ from pathlib import Path
 from edgernn.atomic import replace_file
 from edgernn.errors import CorpusError
 
-__all__ = ["TEXTS", "PublicText", "cached_text"]
+__all__ = ["TEXTS", "PublicText", "cache_directory", "cached_text"]
 
 _SECONDS = 60
 _LIMIT = 1 << 30  # bytes
@@ -42,7 +42,7 @@ def cached_text(name: str) -> Path:
     had, or is not the one that is meant; then nothing is kept.
     """
     text = TEXTS[name]
-    path = _cache() / f"{name}.txt"
+    path = cache_directory() / f"{name}.txt"
     if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == text.sha256:
         return path
     data = _download(name, text.url)
@@ -65,7 +65,8 @@ def _download(name: str, url: str) -> bytes:
     return data
 
 
-def _cache() -> Path:
+def cache_directory() -> Path:
+    """Where edgernn keeps what it can get or make again."""
     if chosen := os.environ.get("EDGERNN_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgernn"

@@ -62,7 +62,8 @@ def slowly(sampler, logits, generator, recent, forbidden):
             values[token] = values[token] / by if values[token] > 0 else values[token] * by
     for token, added in sampler.bias.items():
         values[token] += added
-    values[forbidden] = -np.inf
+    for token in forbidden:
+        values[token] = -np.inf
     highest = max(values)
     if sampler.temperature == 0:
         return values.index(highest)
@@ -90,7 +91,7 @@ longer_logits = st.lists(st.floats(-30, 30, width=32, allow_subnormal=False), mi
 def test_every_setting_is_the_documents(logits, sampler, recent):
     ours, theirs = Generator(sampler.seed), Generator(sampler.seed)
     for _ in range(4):
-        assert sampler(np.float32(logits), ours, recent, 10) == slowly(sampler, logits, theirs, recent, 10)
+        assert sampler(np.float32(logits), ours, recent, [10]) == slowly(sampler, logits, theirs, recent, [10])
     assert ours.state == theirs.state
 
 
@@ -107,9 +108,9 @@ def test_drawn_side_by_side_is_drawn_alone(streams, seed, vocabulary, spread):
     draw = Samplers(samplers)
     for step in range(3):
         logits = np.random.default_rng(seed + step).normal(0, 4 * spread, (len(streams), vocabulary)).astype(np.float32)
-        drawn = draw(logits, together, said, 10)
+        drawn = draw(logits, together, said, [10])
         expected = zip(samplers, logits, alone, said, strict=True)
-        assert drawn == [sampler(row, generator, recent, 10) for sampler, row, generator, recent in expected]
+        assert drawn == [sampler(row, generator, recent, [10]) for sampler, row, generator, recent in expected]
     assert [one.state for one in together] == [other.state for other in alone]
 
 

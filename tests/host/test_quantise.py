@@ -1,7 +1,5 @@
 """Lower precisions: what is rounded, how well, and that streams stay independent."""
 
-import sys
-
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +14,7 @@ from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES
 from edgernn.errors import ConfigError, ExportError, ParityError
 from edgernn.exporters import TARGETS, Source, export
+from edgernn.exporters.held_out import HeldOutText
 from edgernn.exporters.inspection import inspect_bundle
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.precision import BLOCKS, Precision
@@ -258,7 +257,7 @@ def test_matrices_that_no_product_takes_are_rounded_too(tmp_path, precision):
 def test_a_loss_that_rises_too_far_writes_nothing(tmp_path, monkeypatch):
     model = network()
     ids = np.random.default_rng(0).integers(0, 11, (4, 33))
-    source = Source(model, Tokenizer.characters("abcdefghij"), held_out=ids)
+    source = Source(model, Tokenizer.characters("abcdefghij"), held_out=HeldOutText(ids))
     parity = export(source, tmp_path / "good", precision="int4", steps=32).parity
     assert parity.loss.tokens == 128
     with torch.no_grad():
@@ -266,8 +265,7 @@ def test_a_loss_that_rises_too_far_writes_nothing(tmp_path, monkeypatch):
         expected = nn.functional.cross_entropy(logits.flatten(0, 1), torch.from_numpy(ids.T[1:].copy()).flatten())
     assert parity.loss.source == pytest.approx(expected.item(), rel=1e-5)
     assert parity.loss.artifact != parity.loss.source
-    module = sys.modules["edgernn.exporters.export"]  # the package has a function of that name
-    monkeypatch.setattr(module, "text_loss", lambda engine, *_: 2.0 + isinstance(engine, OnnxEngine))
+    monkeypatch.setattr(HeldOutText, "loss", lambda _, engines, __: 2.0 + isinstance(engines["step"], OnnxEngine))
     with pytest.raises(ParityError, match=r"rises from 2\.0000 to 3\.0000 nats per token, by more than 0\.05"):
         export(source, tmp_path / "bad", precision="int4", steps=32)
     assert not (tmp_path / "bad").exists()

@@ -1,0 +1,183 @@
+"""`edgernn train caption`."""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress, result
+from edgernn.errors import ConfigError
+
+if TYPE_CHECKING:
+    from edgernn.training.captioning import CaptionEvaluated, CaptionScore, CaptionTrainer
+
+__all__ = ["caption", "describe_score", "fit_caption"]
+
+_DATA = (
+    "Pictures with captions: a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, a CSV file, or "
+    "scenes for drawn ones, which need nothing."
+)
+_MOST_NAMED = 3
+
+
+def caption(
+    data: Annotated[str | None, typer.Argument(help=_DATA, show_default="scenes")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
+    encoder: Annotated[str | None, option("mobilenet_v2 or small.", "mobilenet_v2; scenes: small")] = None,
+    encoder_weights: Annotated[
+        Path | None,
+        typer.Option(help="Its weights in torchvision's names: .safetensors, a state dict, or torchvision itself."),
+    ] = None,
+    encoder_padding: Annotated[str | None, option("symmetric or tensorflow.", "what the weights say")] = None,
+    encoder_scaling: Annotated[str | None, option("imagenet or x/127.5-1.", "what the weights say")] = None,
+    image_size: Annotated[int | None, option("Pixels that pictures are resized to.", "224; scenes: 64")] = None,
+    largest_side: Annotated[int | None, option("Of pictures that the bundle takes, in pixels.", "1024")] = None,
+    attention: Annotated[str | None, option("soft or none.", "soft")] = None,
+    heads: Annotated[int | None, option("Of the attention.", "8; scenes: 4")] = None,
+    cell: Annotated[str | None, option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
+    embedding: Annotated[int | None, option("Size of words and of the picture's vector.", "256; scenes: 64")] = None,
+    hidden: Annotated[int | None, option("Size of each layer.", "512; scenes: 256")] = None,
+    layers: Annotated[int | None, option("Number of layers.", "1")] = None,
+    dropout: Annotated[float | None, option("Dropout.", "0.5; scenes: 0.1")] = None,
+    images: Annotated[int | None, option("Pictures at a step, with all captions.", "32; scenes: 64")] = None,
+    steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
+    passes: Annotated[float | None, option("End after so many passes.", "PASSES")] = None,
+    minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
+    reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.4; scenes: 0")] = None,
+    learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
+    reward_rate: Annotated[float | None, option("That of the last part.", "0.0002")] = None,
+    freeze: Annotated[float | None, option("Part of the training in which encoder weights stay.", "1")] = None,
+    encoder_rate: Annotated[float | None, option("Of the encoder then, as a part of the rate.", "0.1")] = None,
+    smoothing: Annotated[float | None, option("Of labels.", "0.1; scenes: 0")] = None,
+    min_count: Annotated[int | None, option("How often a word occurs at least.", "5; scenes: 1")] = None,
+    evaluations: Annotated[int | None, option("Evaluations and checkpoints in all.", "10")] = None,
+    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a better one.")] = None,
+    device: Annotated[str | None, option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
+    autocast: Annotated[str | None, option("Multiply in bfloat16: auto, off or bf16.", "auto")] = None,
+    seed: Annotated[int | None, option("Seed of weights, dropout and order.", "0")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Train a captioner: an image encoder and a recurrent decoder.
+
+    [bold]Example:[/bold] edgernn train caption flickr8k --encoder-weights mobilenet_v2.safetensors --out runs/photos
+    """
+    with needs("caption"):
+        from edgernn.training.captioning import CaptionTrainer
+
+    model = {
+        "cell": cell,
+        "attention": attention,
+        "heads": heads,
+        "embedding": embedding,
+        "hidden": hidden,
+        "layers": layers,
+        "dropout": dropout,
+    }
+    looks = {
+        "name": encoder,
+        "padding": encoder_padding,
+        "scaling": encoder_scaling,
+        "size": image_size,
+        "largest_side": largest_side,
+    }
+    training = {
+        "images": images,
+        "steps": steps,
+        "passes": passes,
+        "minutes": minutes,
+        "reward": reward,
+        "learning_rate": learning_rate,
+        "reward_rate": reward_rate,
+        "freeze": freeze,
+        "encoder_rate": encoder_rate,
+        "smoothing": smoothing,
+        "min_count": min_count,
+        "evaluations": evaluations,
+        "patience": patience,
+        "device": device,
+        "autocast": autocast,
+        "seed": seed,
+    }
+    with progress("looking at the pictures") as show:
+        if resume is not None:
+            others = {"DATA": data, "out": out, "encoder_weights": encoder_weights, "overwrite": overwrite or None}
+            if refused := given({**others, **model, **looks, **training}):
+                names = ", ".join(name if name == "DATA" else f"--{name.replace('_', '-')}" for name in refused)
+                raise ConfigError(f"--resume takes its settings from the run: leave out {names}")
+            trainer = CaptionTrainer.resume(resume, show)
+        elif out is None:
+            raise ConfigError("train caption needs --out RUN, or --resume RUN")
+        else:
+            trainer = CaptionTrainer.begin(
+                data or "scenes",
+                out,
+                model=given(model),
+                encoder=given(looks),
+                training=given(training),
+                encoder_weights=encoder_weights,
+                overwrite=overwrite,
+                progress=show,
+            )
+    score = fit_caption(trainer)
+    values = {
+        "run": str(trainer.run.path),
+        "parameters": trainer.parameters,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 3),
+        "best": score.to_json(),
+    }
+    text = (
+        f"{trainer.run.path}: {describe_score(score)}; {trainer.parameters:,} parameters, {trainer.step:,} steps, "
+        f"{trainer.seconds:.0f} s"
+    )
+    result(values, text, as_json=json)
+
+
+def describe_score(score: CaptionScore) -> str:
+    """The figures in words."""
+    bleu = " ".join(f"{value:.1f}" for value in (score.bleu1, score.bleu2, score.bleu3, score.bleu4))
+    return f"CIDEr-D {score.cider_d:.3f}, BLEU-1 to 4 {bleu} on {score.images:,} pictures"
+
+
+def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
+    """Train to the end with a progress bar; the best weights' score on the split "dev".
+
+    Ctrl-C ends the training after the step that is under way and writes a checkpoint; once more ends it at once.
+    """
+    from edgernn.training.captioning import CaptionEvaluated
+
+    _tell_what_is_left_out(trainer)
+    with on_interrupt(trainer.stop), progress("training") as show:
+        for event in trainer.fit():
+            if isinstance(event, CaptionEvaluated):
+                _show(event)
+            else:
+                figure = f"loss {event.nats:.3f}" if event.nats is not None else f"reward {event.reward:.3f}"
+                show(event.progress, f"{figure} · {event.pictures_per_second:,.0f} pictures/s")
+    if trainer.stopped:
+        trainer.save()
+        note(f"stopped at step {trainer.step:,}; everything up to it is kept")
+        note(f"to go on: edgernn train caption --resume {shlex.quote(str(trainer.run.path))}")
+        raise KeyboardInterrupt
+    return trainer.score()
+
+
+def _tell_what_is_left_out(trainer: CaptionTrainer) -> None:
+    for what, names in (("have captions and no file", trainer.missing), ("cannot be read", trainer.damaged)):
+        if names:
+            more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
+            note(f"{len(names):,} pictures {what} and are left out: {', '.join(names[:_MOST_NAMED])}{more}")
+    if trainer.wordless:
+        note(f"{trainer.wordless:,} captions without words are left out")
+
+
+def _show(event: CaptionEvaluated) -> None:
+    if on_terminal():
+        note(f"  step {event.step:,}: {describe_score(event.score)}")
+        note(textwrap.indent("\n".join(f"{name}: {text}" for name, text in event.samples.items()), "    | "))

@@ -1,0 +1,226 @@
+"""A captioner: a convolutional network looks once, a recurrent network writes.
+
+The image vector v enters the recurrence at every step, beside the word: [x, v] W is W_x x + W_v v for each gate of each
+cell (Vinyals et al. 2015, and at every step as Karpathy and Fei-Fei 2015). With soft attention (Bahdanau et al. 2015;
+after the recurrence, as Luong et al. 2015 and Lu et al. 2017) the word also comes from the part of the image that the
+state asks for.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgernn import records
+from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, TensorSpec
+from edgernn.errors import ConfigError
+from edgernn.models.base import Graph, Network
+from edgernn.models.cells import CELLS
+from edgernn.models.encoder import EncoderConfig, ImageEncoder
+from edgernn.models.stack import RecurrentStack, StackState
+
+__all__ = ["ATTENTIONS", "CaptionConfig", "Captioner", "Seen"]
+
+ATTENTIONS = ("soft", "none")
+_LARGEST = 1_000_000
+ENCODE, STEP = "encode", "step"
+
+
+@dataclass(frozen=True)
+class CaptionConfig:
+    """The shape of a captioner; the names are those of the command line's options.
+
+    attention: "soft" or "none". heads: of the attention. embedding: size of a word and of the image vector.
+    """
+
+    vocabulary: int
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    cell: str = "lstm"
+    attention: str = "soft"
+    embedding: int = 256
+    hidden: int = 512
+    layers: int = 1
+    heads: int = 8
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        for option, choices in (("cell", CELLS), ("attention", ATTENTIONS)):
+            if getattr(self, option) not in tuple(choices):
+                raise ConfigError(f"--{option} {str(getattr(self, option))[:40]}: there is {', '.join(choices)}")
+        for option in ("vocabulary", "embedding", "hidden", "layers", "heads"):
+            size = getattr(self, option)
+            if type(size) is not int or not 1 <= size <= _LARGEST:
+                raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
+        if self.hidden % self.heads:
+            raise ConfigError(f"--heads {self.heads} do not share --hidden {self.hidden} evenly")
+        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
+            raise ConfigError(f"--dropout {self.dropout} is not at least 0 and below 1")
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> CaptionConfig:
+        """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
+        values = records.mapping(value, "the model")
+        return records.construct(
+            cls, {**values, "encoder": EncoderConfig.from_json(values.get("encoder"))}, "the model"
+        )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the decoder knows of images.
+
+    vector: of each (batch, embedding). cells: of each part of each (batch, cells, hidden), with attention.
+    """
+
+    vector: Tensor
+    cells: Tensor | None
+
+    def take(self, rows: Sequence[int]) -> Seen:
+        """Some of the images, in this order and repeatedly if asked."""
+        index = torch.tensor(rows, device=self.vector.device)
+        return Seen(self.vector[index], None if self.cells is None else self.cells[index])
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """The conditions of the step."""
+        return (self.vector,) if self.cells is None else (self.vector, self.cells)
+
+
+class Captioner(Network):
+    """Writes a sentence about an image: its encoder looks once, its decoder makes every word."""
+
+    task = "caption"
+
+    def __init__(self, config: CaptionConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = ImageEncoder(config.encoder)
+        self.decoder = Decoder(config)
+
+    def graphs(self) -> tuple[Graph, ...]:
+        """Two graphs: `encode`, image to conditions, and `step`, word to logits."""
+        config = self.config
+        conditions = [ConditionSpec("vector", "float32", (BATCH, config.embedding), source=FromGraph(ENCODE, "vector"))]
+        outputs = [TensorSpec("logits", "float32", (BATCH, config.vocabulary))]
+        if config.attention == "soft":
+            cells = config.encoder.grid**2
+            axes = (BATCH, cells, config.hidden)
+            conditions.append(ConditionSpec("cells", "float32", axes, source=FromGraph(ENCODE, "cells")))
+            outputs.append(TensorSpec("attention", "float32", (BATCH, cells)))
+        side = config.encoder.largest_side
+        image = TensorSpec("image", "uint8", (BATCH, "height", "width", 3), largest={"height": side, "width": side})
+        encode = GraphSpec(ENCODE, (image,), tuple(TensorSpec(each.name, each.dtype, each.axes) for each in conditions))
+        step = GraphSpec(
+            STEP,
+            inputs=(TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary),),
+            outputs=tuple(outputs),
+            states=self.decoder.stack.state_specs(),
+            conditions=tuple(conditions),
+        )
+        looker = _Looker(self.encoder, self.decoder)
+        deployed = _Looker(self.encoder.folded(), self.decoder)
+        return Graph(encode, deployed, looker), Graph(step, self.decoder, _OneStepSequence(self.decoder))
+
+
+class Decoder(nn.Module):
+    """Writes: `look` once, `forward` for every word; `sequence` is the path that is trained."""
+
+    def __init__(self, config: CaptionConfig) -> None:
+        super().__init__()
+        self.config = config
+        width, hidden = config.embedding, config.hidden
+        self.embedding = nn.Embedding(config.vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.look_at_all = nn.Linear(config.encoder.channels, width)
+        self.stack = RecurrentStack(config.cell, 2 * width, hidden, config.layers, dropout=config.dropout)
+        if config.attention == "soft":
+            self.look_at_cell = nn.Linear(config.encoder.channels, hidden)
+            self.ask = nn.Linear(hidden, hidden)
+            self.join = nn.Linear(2 * hidden, width)
+        else:
+            self.join = nn.Linear(hidden, width)
+        self.bias = nn.Parameter(torch.zeros(config.vocabulary))
+        self.dropout = nn.Dropout(config.dropout)
+
+    def look(self, features: Tensor) -> Seen:
+        """What features (batch, cells, channels) say, once for all words."""
+        if self.training:  # whole channels: cells side by side say nearly the same
+            features = features * self.dropout(torch.ones_like(features[:, :1]))
+        cells = self.look_at_cell(features) if self.config.attention == "soft" else None
+        return Seen(torch.tanh(self.look_at_all(features.mean(dim=1))), cells)
+
+    def initial_state(self, batch: int) -> StackState:
+        """The state before the first word."""
+        return self.stack.initial_state(batch)
+
+    def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        """Logits (batch, vocabulary), with attention its weights (batch, cells), and the next state."""
+        soft = self.config.attention == "soft"
+        cells, state = (rest[0], rest[1:]) if soft else (None, rest)
+        x, carried = self.stack.step(torch.cat([self.embedding(token), vector], dim=1), state)
+        if cells is None:
+            return (self.logits(x), *carried)
+        found, weights = self._attend(x.unsqueeze(1), cells)
+        return (self.logits(torch.cat([x, found.squeeze(1)], dim=1)), weights.squeeze(1), *carried)
+
+    def sequence(self, tokens: Tensor, seen: Seen, state: StackState) -> tuple[Tensor, Tensor | None, StackState]:
+        """What `logits` takes (batch, time, size), attention (batch, time, cells), and the last state.
+
+        tokens: (batch, time). By the fused path.
+        """
+        words = self.dropout(self.embedding(tokens))
+        vector = seen.vector[:, None].expand(-1, tokens.shape[1], -1)
+        x, carried = self.stack.sequence(torch.cat([words, vector], dim=2).transpose(0, 1), state)
+        x = self.dropout(x.transpose(0, 1))
+        if seen.cells is None:
+            return x, None, carried
+        found, weights = self._attend(x, seen.cells)
+        return torch.cat([x, found], dim=2), weights, carried
+
+    def _attend(self, x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """What x (batch, time, hidden) finds in cells, and the mean of the heads' weights (batch, time, cells)."""
+        heads = self.config.heads
+        size = self.config.hidden // heads
+        queries = self.ask(x).unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, time, size)
+        there = cells.unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, cells, size)
+        weights = torch.softmax(queries @ there.transpose(2, 3) / math.sqrt(size), dim=3)
+        return (weights @ there).transpose(1, 2).flatten(2), weights.mean(dim=1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Scores (..., vocabulary) of the next word."""
+        return nn.functional.linear(self.dropout(torch.tanh(self.join(x))), self.embedding.weight, self.bias)
+
+
+class _Looker(nn.Module):
+    """The graph `encode`: a photograph to the conditions of the step."""
+
+    def __init__(self, encoder: ImageEncoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        return self.decoder.look(self.encoder(image)).tensors
+
+
+class _OneStepSequence(nn.Module):
+    """The trained path driven like the step: sequences of one word."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
+        soft = self.decoder.config.attention == "soft"
+        cells, state = (rest[0], rest[1:]) if soft else (None, rest)
+        x, attention, carried = self.decoder.sequence(token[:, None], Seen(vector, cells), state)
+        looked = () if attention is None else (attention.squeeze(1),)
+        return (self.decoder.logits(x.squeeze(1)), *looked, *carried)

@@ -1,0 +1,202 @@
+"""From a photograph as bytes to a grid of features: resizing and scaling are a part of the network."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from edgernn import records
+from edgernn.errors import ConfigError, MissingExtraError
+from edgernn.models.mobilenet import PADDINGS, MobileNetV2
+
+__all__ = ["ENCODERS", "SCALINGS", "EncoderConfig", "ImageEncoder", "load_weights", "resize"]
+
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # mean and deviation of the bytes of R, G and B
+_LARGEST_SIDE = 4096
+
+SCALINGS = {"x/127.5-1": ((127.5,) * 3, (127.5,) * 3), "imagenet": _IMAGENET}
+
+
+class SmallNet(nn.Module):
+    """Four convolutions of stride 2, for drawings and for beginners: it learns from nothing in minutes."""
+
+    channels = 128
+    stride = 16
+
+    def __init__(self, padding: str = "symmetric") -> None:
+        super().__init__()
+        widths = (3, 32, 64, 96, self.channels)
+        layers: list[nn.Module] = []
+        for inputs, outputs in pairwise(widths):
+            convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(outputs), nn.ReLU6()]
+        self.features = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features (batch, 128, height / 16, width / 16) of scaled images (batch, 3, height, width)."""
+        x: Tensor = self.features(images)
+        return x
+
+
+ENCODERS: dict[str, type[MobileNetV2] | type[SmallNet]] = {"mobilenet_v2": MobileNetV2, "small": SmallNet}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """The convolutional network that looks.
+
+    name: one of ENCODERS. size: pixels that every image is resized to, both ways. padding: one of PADDINGS. scaling:
+    of pixels, one of SCALINGS. largest_side: of the images that it takes, in pixels.
+    """
+
+    name: str = "small"
+    size: int = 64
+    padding: str = "symmetric"
+    scaling: str = "imagenet"
+    largest_side: int = 1024
+
+    def __post_init__(self) -> None:
+        for option, value, choices in (
+            ("encoder", self.name, ENCODERS),
+            ("encoder-padding", self.padding, PADDINGS),
+            ("encoder-scaling", self.scaling, SCALINGS),
+        ):
+            if value not in tuple(choices):
+                raise ConfigError(f"--{option} {str(value)[:40]}: there is {', '.join(choices)}")
+        stride = ENCODERS[self.name].stride
+        if type(self.size) is not int or not stride <= self.size <= _LARGEST_SIDE or self.size % stride:
+            raise ConfigError(f"--image-size {str(self.size)[:40]}: {self.name} takes multiples of {stride}")
+        if type(self.largest_side) is not int or not 1 <= self.largest_side <= _LARGEST_SIDE:
+            raise ConfigError(f"--largest-side {str(self.largest_side)[:40]} is not from 1 to {_LARGEST_SIDE}")
+
+    @property
+    def grid(self) -> int:
+        """Cells of the feature grid, each way."""
+        return self.size // ENCODERS[self.name].stride
+
+    @property
+    def channels(self) -> int:
+        """Features of each cell."""
+        return ENCODERS[self.name].channels
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any) -> EncoderConfig:
+        """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
+        return records.construct(cls, value, "the encoder")
+
+
+class ImageEncoder(nn.Module):
+    """Photographs (batch, height, width, 3) of bytes to features (batch, cells, channels), cells in reading order."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = ENCODERS[config.name](config.padding)
+        for name, values in zip(("mean", "deviation"), SCALINGS[config.scaling], strict=True):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of images of any size."""
+        return self.features(self.resize(images))
+
+    def folded(self) -> ImageEncoder:
+        """A copy for deployment: what batch norm multiplies and adds is in the convolutions before it."""
+        copied = copy.deepcopy(self).eval()
+        for module in list(copied.network.modules()):
+            children = list(module.named_children())
+            for (name, child), (after, norm) in pairwise(children):
+                if isinstance(child, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                    setattr(module, name, fuse_conv_bn_eval(child, norm))
+                    setattr(module, after, nn.Identity())
+        return copied
+
+    def resize(self, images: Tensor) -> Tensor:
+        """Images (batch, height, width, 3) of bytes as (batch, 3, size, size), 0 to 255."""
+        return resize(images.permute(0, 3, 1, 2).to(torch.float32), self.config.size)
+
+    def features(self, pixels: Tensor) -> Tensor:
+        """Features of what `resize` made."""
+        grid: Tensor = self.network((pixels - self.mean) / self.deviation)
+        return grid.flatten(2).transpose(1, 2)
+
+
+def resize(images: Tensor, size: int) -> Tensor:
+    """Images (batch, channels, height, width) at (batch, channels, size, size), by the triangle filter.
+
+    It is what Pillow and torch call bilinear with antialiasing, written as two products with matrices that are made
+    from the image's size as the graph runs, so that every target computes the same.
+    """
+    height, width = images.shape[2], images.shape[3]
+    return _filter(height, size, images) @ images @ _filter(width, size, images).transpose(0, 1)
+
+
+def _filter(before: int, after: int, like: Tensor) -> Tensor:
+    """How much of each of `before` pixels goes into each of `after`: (after, before), rows that add up to one."""
+    scale = torch.ones_like(like[0, 0, 0, 0]) * before / after
+    places = (torch.arange(after, dtype=like.dtype, device=like.device) + 0.5) * scale
+    pixels = torch.arange(before, dtype=like.dtype, device=like.device) + 0.5
+    distance = (pixels[None, :] - places[:, None]).abs() / torch.clamp(scale, min=1.0)
+    weights = torch.clamp(1.0 - distance, min=0.0)
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a safetensors or state-dict file for the encoder `name`, and the file's metadata.
+
+    Raises ConfigError, naming the tensor, if they are another network's.
+    """
+    tensors, metadata = _read(path)
+    expected = ENCODERS[name]().state_dict()
+    optional = {key for key in expected if key.endswith("num_batches_tracked") or key.startswith("classifier.")}
+    for key, tensor in expected.items():
+        if key in optional and key not in tensors:
+            continue
+        if key not in tensors:
+            raise ConfigError(f"{path} is not {name}: it has no tensor {key}")
+        if tensors[key].shape != tensor.shape:
+            shapes = f"{list(tensors[key].shape)}, not {list(tensor.shape)}"
+            raise ConfigError(f"{path} is not {name}: its tensor {key} is {shapes}")
+    if strangers := sorted(tensors.keys() - expected.keys()):
+        raise ConfigError(f"{path} is not {name}, which has no tensor {strangers[0]}")
+    return tensors, metadata
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    if str(path) == "torchvision":
+        return _from_torchvision(), {}
+    try:
+        if path.suffix == ".safetensors":
+            with safetensors.safe_open(path, framework="pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise ConfigError(f"--encoder-weights {path}: {error.strerror or error}") from None
+    except Exception as error:  # noqa: BLE001 - a damaged file makes torch raise anything
+        raise ConfigError(f"--encoder-weights {path} cannot be read: {str(error).splitlines()[0][:200]}") from None
+    if not isinstance(tensors, dict) or not all(isinstance(each, Tensor) for each in tensors.values()):
+        raise ConfigError(f"--encoder-weights {path} is no state dict: a mapping of names to tensors")
+    return tensors, {}
+
+
+def _from_torchvision() -> dict[str, Tensor]:
+    try:
+        from torchvision.models import MobileNet_V2_Weights
+    except ImportError:
+        raise MissingExtraError("torchvision", "image") from None
+    return dict(MobileNet_V2_Weights.DEFAULT.get_state_dict(progress=False))

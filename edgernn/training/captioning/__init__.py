@@ -1,0 +1,18 @@
+"""Training of captioners: pictures and their captions, the loop, and how good captions are."""
+
+from edgernn.training.captioning.config import CaptionTraining
+from edgernn.training.captioning.loop import CaptionEvaluated, CaptionStepped, CaptionTrainer, open_collection
+from edgernn.training.captioning.metrics import CaptionScore, Cider, score_captions
+from edgernn.training.captioning.run import CaptionRun
+
+__all__ = [
+    "CaptionEvaluated",
+    "CaptionRun",
+    "CaptionScore",
+    "CaptionStepped",
+    "CaptionTrainer",
+    "CaptionTraining",
+    "Cider",
+    "open_collection",
+    "score_captions",
+]

@@ -1,0 +1,118 @@
+"""Captions of many images at once by beam search, and drawn ones to learn from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from edgernn.models.caption import Decoder, Seen
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["LENGTH_PENALTY", "LONGEST", "beam_captions", "draw_captions"]
+
+LONGEST = 20  # words
+LENGTH_PENALTY = 0.7
+
+
+@torch.no_grad()
+def beam_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
+    """The best caption of each image that a beam of `width` finds, as the device's `beam_search` would.
+
+    A width of 1 takes the likeliest word every time. The captions lack the end token.
+    """
+    was_training = decoder.training
+    decoder.eval()
+    beams = _Beams(decoder, seen, tokenizer, width)
+    for length in range(1, LONGEST + 1):
+        if not beams.step(length):
+            break
+    decoder.train(was_training)
+    return beams.best()
+
+
+class _Beams:
+    def __init__(self, decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int) -> None:
+        assert tokenizer.start_id is not None
+        assert tokenizer.end_id is not None
+        self._decoder, self._width, self._end = decoder, width, tokenizer.end_id
+        images = len(seen.vector)
+        self._never = list(tokenizer.never)
+        self._ended: list[list[tuple[float, list[int]]]] = [[] for _ in range(images)]
+        self._seen = seen.take([image for image in range(images) for _ in range(width)])
+        self._state = decoder.initial_state(images * width)
+        self._tokens = torch.full((images * width,), tokenizer.start_id, device=seen.vector.device)
+        self._totals = torch.full((images, width), -math.inf, device=seen.vector.device)
+        self._totals[:, 0] = 0.0  # the others begin as copies, which would all say the same
+        self._said: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(images)]
+
+    def step(self, length: int) -> bool:
+        """Lengthen every caption by a word. Returns whether any can still be among the best."""
+        images, width = self._totals.shape
+        results = self._decoder(self._tokens, *self._seen.tensors, *self._state)
+        scores = torch.log_softmax(results[0].float(), 1)
+        scores[:, self._never] = -math.inf
+        totals = (self._totals.flatten()[:, None] + scores).view(images, -1)
+        best, places = totals.topk(min(2 * width, totals.shape[1]), dim=1)
+        vocabulary = scores.shape[1]
+        rows, tokens, kept = [], [], []
+        for image, (values, positions) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
+            live: list[tuple[float, int, int]] = []
+            for value, position in zip(values, positions, strict=True):
+                row, token = divmod(position, vocabulary)
+                if value == -math.inf or len(live) == width:
+                    break
+                if token == self._end or length == LONGEST:
+                    said = self._said[image][row] + ([] if token == self._end else [token])
+                    self._ended[image].append((value / length**LENGTH_PENALTY, said))
+                else:
+                    live.append((value, row, token))
+            self._said[image] = [[*self._said[image][row], token] for _, row, token in live]
+            live += [(-math.inf, 0, self._end)] * (width - len(live))
+            self._said[image] += [[]] * (width - len(self._said[image]))
+            rows += [image * width + row for _, row, _ in live]
+            tokens += [token for _, _, token in live]
+            kept.append([value for value, _, _ in live])
+        device = self._totals.device
+        self._tokens, self._totals = torch.tensor(tokens, device=device), torch.tensor(kept, device=device)
+        order = torch.tensor(rows, device=device)
+        states = results[len(results) - len(self._state) :]
+        self._state = tuple(state[:, order] for state in states)
+        for image, values in enumerate(kept):
+            if self._settled(image, values):
+                self._totals[image] = -math.inf
+        return bool((self._totals > -math.inf).any())
+
+    def _settled(self, image: int, live: Sequence[float]) -> bool:
+        if len(self._ended[image]) < self._width:
+            return False
+        worst = sorted((score for score, _ in self._ended[image]), reverse=True)[self._width - 1]
+        return all(value / LONGEST**LENGTH_PENALTY <= worst for value in live)
+
+    def best(self) -> list[list[int]]:
+        return [max(ended, key=lambda each: each[0])[1] if ended else [] for ended in self._ended]
+
+
+@torch.no_grad()
+def draw_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> Tensor:
+    """A caption (images, words) drawn for each image, padded with the end token behind the first one."""
+    assert tokenizer.start_id is not None
+    assert tokenizer.end_id is not None
+    images = len(seen.vector)
+    state = decoder.initial_state(images)
+    token = torch.full((images,), tokenizer.start_id, device=seen.vector.device)
+    over = torch.zeros(images, dtype=torch.bool, device=token.device)
+    drawn = []
+    for _ in range(LONGEST):
+        results = decoder(token, *seen.tensors, *state)
+        logits, state = results[0].float(), results[len(results) - len(state) :]
+        logits[:, list(tokenizer.never)] = -math.inf
+        token = torch.multinomial(torch.softmax(logits, 1), 1).squeeze(1)
+        token = torch.where(over, tokenizer.end_id, token)
+        over |= token == tokenizer.end_id
+        drawn.append(token)
+        if over.all():
+            break
+    return torch.stack(drawn, 1)

@@ -1,0 +1,450 @@
+"""The training of a captioner: words after true words first, whole captions of its own, rewarded by CIDEr-D, then."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgernn import records
+from edgernn.errors import CorpusError, FormatError, RunError, TrainingError
+from edgernn.models import CaptionConfig, Captioner, EncoderConfig
+from edgernn.models.caption import Seen
+from edgernn.models.encoder import load_weights
+from edgernn.training.captioning.config import CaptionTraining
+from edgernn.training.captioning.decode import LONGEST, beam_captions, draw_captions
+from edgernn.training.captioning.metrics import CaptionScore, Cider, score_captions
+from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture, read_collection
+from edgernn.training.captioning.presets import DRAWINGS, PHOTOGRAPHS
+from edgernn.training.captioning.run import CaptionRun, DataRecord
+from edgernn.training.captioning.scenes import SCENES, draw_scenes
+from edgernn.training.captioning.sight import Sight
+from edgernn.training.captioning.store import Progress
+from edgernn.training.captioning.words import learn_words, words
+from edgernn.training.device import find_autocast, find_device
+from edgernn.training.optimizer import Optimizer
+from edgernn.training.run import CHECKPOINT, ENCODER, PICTURES, WEIGHTS, check_tensors
+
+__all__ = ["CaptionEvaluated", "CaptionStepped", "CaptionTrainer", "open_collection"]
+
+_DRAWN = 5  # captions of a picture, to compare with each other
+_SAMPLES = 3  # captions to show
+_DESCRIBED = 50  # pictures at once
+_KEPT_PICTURES = 32  # of each split, for exports
+_GROUPS = 3  # of captions at a step, by length
+_WARM = 10  # steps: the average over the first ones must not remember what weights began as
+_IGNORED = -100  # a target that costs nothing
+
+
+@dataclass(frozen=True)
+class CaptionStepped:
+    """One step: mean nats per word, or in the last part the mean CIDEr-D of what was drawn.
+
+    progress: 0 to 1. pictures_per_second: of this call of `fit`. seconds: of the whole training.
+    """
+
+    step: int
+    progress: float
+    nats: float | None
+    reward: float | None
+    pictures_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CaptionEvaluated:
+    """A look at the split "dev"; the checkpoint that belongs to it is on disk.
+
+    samples: what is said of a few pictures, by their names.
+    """
+
+    step: int
+    progress: float
+    score: CaptionScore
+    best: bool
+    seconds: float
+    samples: Mapping[str, str]
+
+
+def open_collection(source: str) -> Collection:
+    """The pictures that the command line names: a path, or "scenes" to draw them."""
+    return draw_scenes() if source == SCENES else read_collection(Path(source))
+
+
+class CaptionTrainer:
+    """A captioner in training: everything that a checkpoint keeps."""
+
+    def __init__(self, run: CaptionRun, collection: Collection, progress: Progress = lambda done, what: None) -> None:
+        """Stand at the beginning of `run`. progress: told while pictures are looked at for the first time."""
+        config = run.training
+        self.run = run
+        self.device = find_device(config.device)
+        torch.manual_seed(config.seed)
+        self._autocast = find_autocast(config.autocast, self.device)
+        self.model = Captioner(run.model)
+        if (run.path / ENCODER).exists():
+            self.model.encoder.network.load_state_dict(run.read(ENCODER)[0], strict=False)
+        self.model.to(self.device).eval()
+        self._sight = Sight(self.model.encoder, collection, freeze=config.freeze, flips=config.flips, progress=progress)
+        self.missing, self.wordless = collection.missing, collection.wordless  # names, and captions, that are left out
+        self.average = copy.deepcopy(self.model)
+        self.optimizer = _optimizer(self.model, config)
+        tokenizer = run.tokenizer
+        self._ids = [
+            [tokenizer.encode(caption, strict=False)[: LONGEST - 1] for caption in picture.captions]
+            for picture in self._sight.pictures[TRAIN]
+        ]
+        self.step = 0
+        self.seconds = 0.0
+        self.best = -math.inf  # CIDEr-D
+        self._evaluations = 0
+        self._stale = 0  # evaluations since the best one
+        self._losses = (0.0, 0)  # sum and number since the last evaluation
+        self._asked_to_stop = False
+
+    @classmethod
+    def begin(
+        cls,
+        source: str,
+        out: Path,
+        *,
+        model: Mapping[str, Any],
+        encoder: Mapping[str, Any],
+        training: Mapping[str, Any],
+        encoder_weights: Path | None = None,
+        overwrite: bool = False,
+        progress: Progress = lambda done, what: None,
+    ) -> CaptionTrainer:
+        """Stand at the beginning of a new run of a captioner at `out`.
+
+        source: see `open_collection`. model, encoder, training: settings of CaptionConfig, EncoderConfig and
+        CaptionTraining that are not those of the source's preset. encoder_weights: a file in torchvision's names, or
+        "torchvision" for the ones that it downloads; without them the encoder learns from the pictures alone.
+        Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
+        """
+        preset = DRAWINGS if source == SCENES else PHOTOGRAPHS
+        CaptionRun.check_free(out, overwrite=overwrite)
+        collection = open_collection(source)
+        shape = preset.encoder_but(encoder)
+        weights: dict[str, Tensor] = {}
+        if encoder_weights is not None:
+            weights, about = load_weights(encoder_weights, shape["name"])
+            shape = {**{key: about[key] for key in ("padding", "scaling") if key in about}, **shape}
+        settings = preset.training.but({**training, **({} if weights else {"freeze": 0.0})})
+        train, dev = collection[TRAIN], collection[DEV]
+        tokenizer = learn_words((caption for picture in train for caption in picture.captions), settings.min_count)
+        config = CaptionConfig(len(tokenizer), EncoderConfig(**shape), **{**preset.model, **model})
+        record = DataRecord(source if source == SCENES else str(Path(source).resolve()), len(train), len(dev))
+        with CaptionRun.create(out, record, tokenizer, config, settings, overwrite=overwrite) as run:
+            if weights:
+                run.write(ENCODER, weights, {})
+            trainer = cls(run, collection, progress)
+            run.write(PICTURES, trainer._examples(), {})
+            trainer.save()
+        return cls(CaptionRun.load(out), collection)
+
+    @classmethod
+    def resume(cls, path: Path, progress: Progress = lambda done, what: None) -> CaptionTrainer:
+        """Stand where the last checkpoint of the run at `path` was written.
+
+        Raises RunError if the checkpoint does not fit, CorpusError if the pictures are not what they were.
+        """
+        run = CaptionRun.load(path)
+        collection = open_collection(run.data.source)
+        there = DataRecord(run.data.source, len(collection[TRAIN]), len(collection[DEV]))
+        if there != run.data:
+            raise CorpusError(
+                f"{there.source} has {there.train} and {there.dev} pictures to learn from and to compare on; the run "
+                f"began with {run.data.train} and {run.data.dev}"
+            )
+        trainer = cls(run, collection, progress)
+        run.clean()
+        trainer._restore(*run.read(CHECKPOINT))
+        return trainer
+
+    def fit(self) -> Iterator[CaptionStepped | CaptionEvaluated]:
+        """Train to the end, reporting each step and evaluation; each evaluation writes a checkpoint.
+
+        Raises TrainingError if the loss is not a number; the last good checkpoint stays.
+        """
+        config = self.run.training
+        begun, since = self.seconds, time.perf_counter()
+        learning, steps = 0.0, 0
+        while self._progress() < 1 and self._stale != config.patience and not self._asked_to_stop:
+            before = time.perf_counter()
+            nats, reward = self._learn(self._progress())
+            now = time.perf_counter()
+            self.step, steps = self.step + 1, steps + 1
+            self.seconds = begun + now - since
+            learning += now - before
+            progress = self._progress()
+            rate = steps * config.images / learning
+            yield CaptionStepped(self.step, min(progress, 1.0), nats, reward, rate, self.seconds)
+            if progress >= (self._evaluations + 1) / config.evaluations or progress >= 1:
+                yield self._evaluate(progress)
+                self.seconds = begun + time.perf_counter() - since
+
+    def stop(self) -> None:
+        """Have `fit` end after the step that is under way."""
+        self._asked_to_stop = True
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `fit` ended because of `stop`, before its end."""
+        return self._asked_to_stop and self._progress() < 1
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    @property
+    def damaged(self) -> Sequence[str]:
+        """What was wrong with pictures that cannot be read."""
+        return self._sight.damaged
+
+    def score(self) -> CaptionScore:
+        """The run's best weights on the split "dev", the likeliest word every time."""
+        best = self.run.network().to(self.device)
+        return self._score(best, frozen=self.run.training.freeze == 1)[0]
+
+    def save(self) -> None:
+        """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
+        about = {
+            "step": self.step,
+            "seconds": self.seconds,
+            "evaluations": self._evaluations,
+            "stale": self._stale,
+            "losses": self._losses,
+            "cider_d": self.best if math.isfinite(self.best) else None,
+        }
+        self.run.write(CHECKPOINT, self._tensors(), about)
+
+    @cached_property
+    def _cider(self) -> Cider:
+        return Cider([[" ".join(words(each)) for each in picture.captions] for picture in self._pictures(TRAIN)])
+
+    def _pictures(self, split: str) -> Sequence[Picture]:
+        return self._sight.pictures[split]
+
+    def _progress(self) -> float:
+        steps_per_pass = math.ceil(len(self._ids) / self.run.training.images)
+        return self.run.training.progress(self.step, self.seconds, steps_per_pass)
+
+    def _frozen(self, progress: float) -> bool:
+        """Whether the encoder is still what it was at the beginning."""
+        return progress < self.run.training.freeze or self.run.training.freeze == 1
+
+    def _learn(self, progress: float) -> tuple[float | None, float | None]:
+        """One step: mean nats per word, or mean reward."""
+        config = self.run.training
+        places, ways = self._batch()
+        rewards = config.rewards(progress)
+        learns = not self._frozen(progress) and not rewards
+        self.model.train()
+        self.model.encoder.train(learns and config.freeze == 0)  # a pretrained one keeps the averages that it came with
+        with torch.set_grad_enabled(learns), self._multiply():
+            frozen = self._frozen(progress)
+            features = self._sight.features(self.model.encoder, TRAIN, places, ways, frozen=frozen)
+        figure, loss = self._reward(places, features) if rewards else self._teach(places, features)
+        if not math.isfinite(figure):
+            raise TrainingError(
+                f"the loss is not a number at step {self.step + 1}; the checkpoint before it is kept: train anew with "
+                "a smaller --learning-rate or --clip"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
+        self.optimizer.step(config.learning_rate_at(progress))
+        self._follow(config.reward_average if rewards else config.average)
+        self._losses = (self._losses[0] + figure, self._losses[1] + 1) if not rewards else self._losses
+        return (None, figure) if rewards else (figure, None)
+
+    def _multiply(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
+
+    def _batch(self) -> tuple[list[int], list[int]]:
+        """Places of the pictures of this step, and which are mirrored: the same ones for the same seed."""
+        config = self.run.training
+        steps_per_pass = math.ceil(len(self._ids) / config.images)
+        number, at = divmod(self.step, steps_per_pass)
+        order = np.random.default_rng((config.seed, number)).permutation(len(self._ids))
+        places = order[at * config.images : (at + 1) * config.images].tolist()
+        ways = np.random.default_rng((config.seed, 1, self.step)).integers(0, 2 if config.flips else 1, len(places))
+        return places, ways.tolist()
+
+    def _teach(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor]:
+        """Every word of every caption after the true words before it: mean nats, and the loss with smoothed labels."""
+        captions = [(row, ids) for row, place in enumerate(places) for ids in self._ids[place]]
+        captions.sort(key=lambda caption: len(caption[1]))
+        decoder, size = self.model.decoder, math.ceil(len(captions) / _GROUPS)
+        scores, wanted = [], []
+        with self._multiply():
+            seen = decoder.look(features)
+            for begun in range(0, len(captions), size):  # of similar length, so that little of it is padding
+                rows, group = zip(*captions[begun : begun + size], strict=True)
+                tokens, targets = self._padded(group)
+                x, _, _ = decoder.sequence(tokens, seen.take(rows), decoder.initial_state(len(group)))
+                there = targets != _IGNORED
+                scores.append(decoder.logits(x[there]))
+                wanted.append(targets[there])
+        logits, targets = torch.cat(scores).float(), torch.cat(wanted)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.run.training.smoothing)
+        return nn.functional.cross_entropy(logits.detach(), targets).item(), loss
+
+    @property
+    def _marks(self) -> tuple[int, int, int]:
+        """The start, the end and the unknown token."""
+        tokenizer = self.run.tokenizer
+        assert tokenizer.start_id is not None
+        assert tokenizer.end_id is not None
+        assert tokenizer.unknown_id is not None
+        return tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id
+
+    def _padded(self, captions: Sequence[Any]) -> tuple[Tensor, Tensor]:
+        """Tokens (captions, words) that begin with the start token, and what follows each."""
+        start, end, unknown = self._marks
+        longest = max(map(len, captions)) + 1
+        tokens = np.full((len(captions), longest), end, np.int64)
+        targets = np.full((len(captions), longest), _IGNORED, np.int64)
+        tokens[:, 0] = start
+        for row, ids in enumerate(captions):
+            tokens[row, 1 : len(ids) + 1] = ids
+            targets[row, : len(ids)] = ids
+            targets[row, len(ids)] = end
+        targets[targets == unknown] = _IGNORED  # nobody wants to read it
+        return torch.from_numpy(tokens).to(self.device), torch.from_numpy(targets).to(self.device)
+
+    def _reward(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor]:
+        """Captions drawn for every picture, each as much likelier as it is better than the others of its picture."""
+        decoder, tokenizer = self.model.decoder, self.run.tokenizer
+        begin, end, _ = self._marks
+        decoder.eval()  # without dropout: what is made likelier is what was drawn
+        with self._multiply():
+            seen = decoder.look(features).take([row for row in range(len(places)) for _ in range(_DRAWN)])
+            drawn = draw_captions(decoder, Seen(*(t.detach() for t in seen.tensors)), tokenizer)
+            start = torch.full_like(drawn[:, :1], begin)
+            x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
+            there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
+            logits = decoder.logits(x[there])
+        said = [tokenizer.decode(_until(ids, end)) for ids in drawn.tolist()]
+        figures = [self._cider.each(places[row // _DRAWN], caption) for row, caption in enumerate(said)]
+        rewards = torch.tensor(figures).view(-1, _DRAWN)
+        better = (rewards - rewards.mean(dim=1, keepdim=True)) * _DRAWN / (_DRAWN - 1)  # than the mean of the others
+        costs = nn.functional.cross_entropy(logits.float(), drawn[there], reduction="none")
+        weights = better.flatten().to(self.device)[:, None].expand_as(drawn)[there]
+        return float(rewards.mean()), (weights * costs).mean()
+
+    @torch.no_grad()
+    def _follow(self, decay: float) -> None:
+        """Move the averaged weights towards the trained ones."""
+        part = 1 - min(decay, (1 + self.step) / (_WARM + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), part)
+        for ours, theirs in zip(self.average.buffers(), self.model.buffers(), strict=True):
+            ours.copy_(theirs)
+
+    def _evaluate(self, progress: float) -> CaptionEvaluated:
+        score, captions = self._score(self.average, frozen=self._frozen(progress))
+        best = score.cider_d > self.best
+        self._stale = 0 if best else self._stale + 1
+        self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
+        line = {
+            "step": self.step,
+            "seconds": round(self.seconds, 3),
+            "bleu4": score.bleu4,
+            "cider_d": score.cider_d,
+            "train_nats": self._losses[0] / max(1, self._losses[1]),
+        }
+        self._losses = (0.0, 0)
+        self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
+        if best:
+            self.best = score.cider_d
+            self.run.write(WEIGHTS, dict(self.average.state_dict()), {"step": self.step, "cider_d": score.cider_d})
+        self.save()
+        names = [picture.name for picture in self._pictures(DEV)[:_SAMPLES]]
+        samples = dict(zip(names, captions, strict=False))
+        return CaptionEvaluated(self.step, min(progress, 1.0), score, best, self.seconds, samples)
+
+    @torch.no_grad()
+    def _score(self, model: Captioner, *, frozen: bool) -> tuple[CaptionScore, list[str]]:
+        pictures, tokenizer = self._pictures(DEV), self.run.tokenizer
+        model.eval()
+        captions: list[str] = []
+        for begun in range(0, len(pictures), _DESCRIBED):
+            places = range(begun, min(begun + _DESCRIBED, len(pictures)))
+            features = self._sight.features(model.encoder, DEV, places, frozen=frozen)
+            found = beam_captions(model.decoder, model.decoder.look(features), tokenizer)
+            captions += [tokenizer.decode(ids) for ids in found]
+        return score_captions(captions, [picture.captions for picture in pictures]), captions
+
+    def _examples(self) -> dict[str, Tensor]:
+        """A few pictures of both splits as the encoder resizes them, and a caption of each, for exports."""
+        tensors: dict[str, Tensor] = {}
+        for split in (TRAIN, DEV):
+            pictures = self._pictures(split)[:_KEPT_PICTURES]
+            resized = [
+                self.model.encoder.resize(torch.from_numpy(each.read())[None].to(self.device)) for each in pictures
+            ]
+            pixels = torch.cat(resized).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+            captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[: LONGEST - 1] for each in pictures]
+            tokens, targets = self._padded(captions)
+            tensors |= {f"{split}.images": pixels.contiguous(), f"{split}.tokens": tokens, f"{split}.targets": targets}
+        return {name: tensor.cpu() for name, tensor in tensors.items()}
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint keeps but for the counters."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.tensors().items()}
+        return {name: tensor.cpu() for name, tensor in tensors.items()} | {"generator": torch.get_rng_state()}
+
+    def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        path = self.run.path / CHECKPOINT
+        check_tensors(tensors, self._tensors(), path)
+        try:
+            self.step = records.integer(about.get("step"), "step")
+            self.seconds = records.number(about.get("seconds"), "seconds")
+            self._evaluations = records.integer(about.get("evaluations"), "evaluations")
+            self._stale = records.integer(about.get("stale"), "stale")
+            total, count = records.items(about.get("losses"), "losses")
+            self._losses = (records.number(total, "losses"), records.integer(count, "losses"))
+            best = about.get("cider_d")
+            self.best = -math.inf if best is None else records.number(best, "cider_d")
+            torch.set_rng_state(tensors["generator"])
+        except (FormatError, ValueError, RuntimeError) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        for prefix, module in (("model.", self.model), ("average.", self.average)):
+            part = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+            module.load_state_dict(part)
+        prefix = "optimizer."
+        self.optimizer.load({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+
+
+def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:
+    """AdamW: matrices of the decoder decay, and the encoder learns more slowly, if it does."""
+    decoder = model.decoder
+    matrices = [each for each in decoder.parameters() if each.ndim == 2 and each is not decoder.embedding.weight]
+    chosen = set(matrices)
+    others = [parameter for parameter in decoder.parameters() if parameter not in chosen]
+    groups: list[dict[str, Any]] = [
+        {"params": matrices, "weight_decay": config.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    if config.freeze < 1:
+        scale = 1.0 if config.freeze == 0 else config.encoder_rate
+        used = [each for name, each in model.encoder.network.named_parameters() if not name.startswith("classifier.")]
+        groups.append({"params": used, "weight_decay": 0.0, "scale": scale})
+    return Optimizer(model, [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)])
+
+
+def _until(ids: Sequence[int], end: int) -> Sequence[int]:
+    return ids[: ids.index(end)] if end in ids else ids

@@ -1,0 +1,111 @@
+"""How good captions are: BLEU by sacrebleu, and CIDEr-D."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sacrebleu
+
+from edgernn.training.captioning.words import words
+
+__all__ = ["CaptionScore", "Cider", "score_captions"]
+
+_ORDERS = 4  # n-grams of up to so many words
+_SIGMA = 6.0  # words, of the penalty of another length
+_SCALE = 10.0
+
+Grams = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class CaptionScore:
+    """Of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %."""
+
+    bleu1: float
+    bleu2: float
+    bleu3: float
+    bleu4: float
+    cider_d: float
+    images: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As `evaluate --json` prints it."""
+        return asdict(self)
+
+
+def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:
+    """Score one caption for each image against those that people gave it, all in lower case and without signs."""
+    said = [" ".join(words(caption)) for caption in captions]
+    known = [[" ".join(words(each)) for each in group] for group in references]
+    most = max(map(len, known))
+    # An image with fewer references has the first of them again, which changes nothing.
+    streams = [[group[place] if place < len(group) else group[0] for group in known] for place in range(most)]
+    one, two, three, four = (_bleu(order, said, streams) for order in range(1, _ORDERS + 1))
+    return CaptionScore(one, two, three, four, Cider(known).mean(said), len(said))
+
+
+def _bleu(order: int, said: Sequence[str], streams: Sequence[Sequence[str]]) -> float:
+    metric = sacrebleu.BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
+    return float(metric.corpus_score(said, streams).score)
+
+
+class Cider:
+    """CIDEr-D (Vedantam et al. 2015), with the frequencies of n-grams over the images that it is made of.
+
+    The similarity of two captions is, for n of 1 to 4, the cosine of their n-grams' TF-IDF vectors, where the caption's
+    counts are cut to the reference's, times exp(-(difference of lengths)^2 / (2 * 6^2)); ten times its mean over n and
+    references.
+    """
+
+    def __init__(self, references: Sequence[Sequence[str]]) -> None:
+        """references: of each image, in words with spaces between."""
+        self._seen = Counter(gram for group in references for gram in set().union(*map(_grams, group)))
+        self._images = math.log(max(1, len(references)))
+        self._references = references
+        self._vectors: dict[int, list[_Vector]] = {}  # of the references of an image, once it was asked for
+
+    def mean(self, captions: Sequence[str]) -> float:
+        """Of one caption for each image."""
+        return sum(self.each(image, caption) for image, caption in enumerate(captions)) / max(1, len(captions))
+
+    def each(self, image: int, caption: str) -> float:
+        """Of one caption of one image."""
+        said = self._vector(_grams(caption))
+        if image not in self._vectors:
+            self._vectors[image] = [self._vector(_grams(reference)) for reference in self._references[image]]
+        references = self._vectors[image]
+        return _SCALE * sum(_similarity(said, each) for each in references) / (_ORDERS * len(references))
+
+    def _vector(self, grams: Counter[Grams]) -> _Vector:
+        weights: list[dict[Grams, float]] = [{} for _ in range(_ORDERS)]
+        for gram, count in grams.items():
+            rarity = self._images - math.log(max(1.0, self._seen[gram]))
+            weights[len(gram) - 1][gram] = count * rarity
+        norms = [math.sqrt(sum(weight**2 for weight in each.values())) for each in weights]
+        return _Vector(weights, norms, sum(count for gram, count in grams.items() if len(gram) == 1))
+
+
+@dataclass(frozen=True)
+class _Vector:
+    weights: Sequence[Mapping[Grams, float]]
+    norms: Sequence[float]
+    length: int
+
+
+def _grams(caption: str) -> Counter[Grams]:
+    said = caption.split()
+    return Counter(tuple(said[at : at + size]) for size in range(1, _ORDERS + 1) for at in range(len(said) - size + 1))
+
+
+def _similarity(said: _Vector, reference: _Vector) -> float:
+    """The sum over n."""
+    total = 0.0
+    for ours, theirs, norm, other in zip(said.weights, reference.weights, said.norms, reference.norms, strict=True):
+        if norm and other:
+            common: Iterable[Grams] = ours.keys() & theirs.keys()
+            total += sum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in common) / (norm * other)
+    return total * math.exp(-((said.length - reference.length) ** 2) / (2 * _SIGMA**2))

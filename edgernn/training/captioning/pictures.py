@@ -1,0 +1,231 @@
+"""Pictures with the captions that people gave them, from the layouts in which data sets come."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from edgernn import records
+from edgernn.contract import Array
+from edgernn.errors import CorpusError, FormatError
+from edgernn.image import read_image
+from edgernn.training.captioning.words import words
+
+__all__ = ["DEV", "TEST", "TRAIN", "Collection", "Photograph", "Picture", "read_collection"]
+
+TRAIN, DEV, TEST = "train", "dev", "test"
+_FOLDERS = ("images", "Images", "Flickr8k_Dataset", "Flicker8k_Dataset", "train2014", "val2014", "train2017", "val2017")
+_FLICKR = "Flickr8k.token.txt"
+_LISTS = {split: f"Flickr_8k.{split}Images.txt" for split in (TRAIN, DEV, TEST)}
+_SPLITS = {"restval": TRAIN, "val": DEV, "valid": DEV, "validation": DEV}  # other names
+_HELD_OUT = 10  # one picture of so many, where no list says which
+_MOST_HELD_OUT = 1000
+
+
+class Picture(Protocol):
+    """Something to look at, with what people said of it."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def captions(self) -> Sequence[str]:
+        """At least one."""
+
+    @property
+    def key(self) -> str:
+        """Changes when the picture does."""
+
+    def read(self) -> Array:
+        """Bytes (height, width, 3). Raises ImageError if it is damaged."""
+
+
+@dataclass(frozen=True)
+class Photograph:
+    """A picture in a file."""
+
+    path: Path
+    captions: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return self.path.name
+
+    @property
+    def key(self) -> str:
+        """Path, size and time of the last change."""
+        status = self.path.stat()
+        return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
+
+    def read(self) -> Array:
+        """Bytes (height, width, 3). Raises ImageError if it is damaged."""
+        return read_image(self.path)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Pictures by split. missing: names of those that have captions and no file. wordless: those without words."""
+
+    splits: Mapping[str, Sequence[Picture]]
+    missing: Sequence[str] = ()
+    wordless: int = 0
+
+    def __getitem__(self, split: str) -> Sequence[Picture]:
+        """The pictures of a split. Raises CorpusError if there is none."""
+        split = _SPLITS.get(split, split)
+        if not self.splits.get(split):
+            there = ", ".join(name for name, pictures in self.splits.items() if pictures)
+            raise CorpusError(f"there is no split {split!r}, but {there or 'no picture at all'}")
+        return self.splits[split]
+
+
+def read_collection(path: Path) -> Collection:
+    """The pictures of a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, or a CSV file.
+
+    Raises CorpusError if there is none of these, or no picture in it.
+    """
+    if not path.exists():
+        raise CorpusError(f"{path}: there is no such file or directory")
+    try:
+        described = list(_find_reader(path)(path))
+    except (OSError, UnicodeDecodeError, FormatError, csv.Error) as error:
+        raise CorpusError(f"{path} cannot be read: {error}") from None
+    builder = _Builder(path if path.is_dir() else path.parent)
+    for name, split, caption in described:
+        builder.add(name, split, caption)
+    return builder.finish(path)
+
+
+_Described = Iterator[tuple[str, str | None, str]]  # a file's name, its split if it has one, and a caption
+
+
+def _find_reader(path: Path) -> Callable[[Path], _Described]:
+    if path.is_dir():
+        if (path / _FLICKR).is_file():
+            return _flickr
+        raise CorpusError(f"{path} has no {_FLICKR}: name a directory that has one, or a JSON or CSV file")
+    if path.suffix == ".json":
+        return _json
+    if path.suffix in (".csv", ".tsv", ".txt"):
+        return _csv
+    raise CorpusError(f"{path} is no data set of captions: a directory with {_FLICKR}, a .json or a .csv file is one")
+
+
+def _flickr(path: Path) -> _Described:
+    lists = {
+        name: split
+        for split, file in _LISTS.items()
+        if (path / file).is_file()
+        for name in (path / file).read_text(encoding="utf-8").split()
+    }
+    rest = None if TRAIN in lists.values() else TRAIN
+    for number, line in enumerate((path / _FLICKR).read_text(encoding="utf-8-sig").splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, tab, caption = line.partition("\t")
+        if not tab:
+            raise FormatError(f"line {number} of {_FLICKR} is not NAME#NUMBER, a tab and a caption")
+        name = name.rpartition("#")[0] or name
+        split = lists.get(name, rest)
+        if split is not None:
+            yield name, split, caption
+
+
+def _json(path: Path) -> _Described:
+    values = records.mapping(records.parse(path.read_bytes(), path.name), path.name)
+    images = [records.mapping(each, "an image") for each in records.items(values.get("images"), "images")]
+    if "annotations" not in values:
+        yield from _karpathy(images)
+        return
+    names = {each.get("id"): records.text(each.get("file_name"), "file_name") for each in images}
+    for each in records.items(values["annotations"], "annotations"):
+        annotation = records.mapping(each, "an annotation")
+        if annotation.get("image_id") not in names:
+            raise FormatError(
+                f"an annotation is of the image {str(annotation.get('image_id'))[:40]}, which is not there"
+            )
+        yield names[annotation["image_id"]], None, records.text(annotation.get("caption"), "caption")
+
+
+def _karpathy(images: Iterable[Mapping[str, Any]]) -> _Described:
+    for image in images:
+        name = records.text(image.get("filename"), "filename")
+        folder = image.get("filepath")
+        split = records.text(image.get("split", TRAIN), "split")
+        for each in records.items(image.get("sentences"), "sentences"):
+            raw = records.text(records.mapping(each, "a sentence").get("raw"), "raw")
+            yield f"{folder}/{name}" if isinstance(folder, str) else name, _SPLITS.get(split, split), raw
+
+
+def _csv(path: Path) -> _Described:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        sample = file.readline()
+        file.seek(0)
+        rows = csv.DictReader(file, delimiter="\t" if "\t" in sample else "," if "," in sample else "|", strict=True)
+        columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
+        image = next((columns[name] for name in ("image", "file_name", "filename", "file") if name in columns), None)
+        caption = next((columns[name] for name in ("caption", "captions", "text") if name in columns), None)
+        if image is None or caption is None:
+            raise FormatError("its first line names no column image and no column caption")
+        split = columns.get("split")
+        for row in rows:
+            value = (row.get(split) or "").strip() if split else ""
+            yield (row[image] or "").strip(), _SPLITS.get(value, value) or None, row[caption] or ""
+
+
+@dataclass
+class _Builder:
+    """Brings captions together with files."""
+
+    root: Path
+    splits: dict[str, str | None] = field(default_factory=dict)
+    captions: dict[str, list[str]] = field(default_factory=dict)
+    wordless: int = 0
+
+    def add(self, name: str, split: str | None, caption: str) -> None:
+        self.splits.setdefault(name, split)
+        if words(caption):
+            self.captions.setdefault(name, []).append(" ".join(caption.split()))
+        else:
+            self.wordless += 1
+
+    def finish(self, path: Path) -> Collection:
+        found: dict[str | None, list[Picture]] = {}
+        missing = []
+        for name, captions in self.captions.items():
+            file = self._file(name)
+            if file is None:
+                missing.append(name)
+            else:
+                found.setdefault(self.splits[name], []).append(Photograph(file, tuple(captions)))
+        if not found:
+            where = f": {missing[0]} and {len(missing) - 1} more are not there" if missing else ""
+            raise CorpusError(f"{path} has no pictures with captions{where}")
+        return Collection(_split(found), missing, self.wordless)
+
+    def _file(self, name: str) -> Path | None:
+        if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+            return None
+        for base in (self.root, self.root.parent):
+            for folder in ("", *_FOLDERS):
+                file = base / folder / name
+                if file.is_file():
+                    return file
+        return None
+
+
+def _split(found: dict[str | None, list[Picture]]) -> dict[str, Sequence[Picture]]:
+    """By split; of pictures for which no list says which, every tenth is held out, if nothing else is."""
+    known = {name: pictures for name, pictures in found.items() if name is not None}
+    known.setdefault(TRAIN, []).extend(found.get(None, []))
+    if not known.get(DEV) and len(known[TRAIN]) > 1:
+        train = known[TRAIN]
+        held_out = set(range(0, len(train), max(_HELD_OUT, len(train) // _MOST_HELD_OUT)))
+        known[DEV] = [picture for place, picture in enumerate(train) if place in held_out]
+        known[TRAIN] = [picture for place, picture in enumerate(train) if place not in held_out]
+    return dict(known)
