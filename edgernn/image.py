@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,12 +17,15 @@ from edgernn.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LARGEST_SIDE", "SUFFIXES", "read_image"]
+__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _MOST_PIXELS = 256_000_000  # a file of a few bytes may claim any size
 _WHITE = (255, 255, 255, 255)
+_TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
+_TILES_ACROSS = 6
+_DARK = 0.15  # of the light where nobody looked
 _WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -79,3 +83,36 @@ def _shrunk(image: Image, largest_side: int) -> Image:
         return image
     size = [max(1, round(side * largest_side / longest)) for side in image.size]
     return image.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0)
+
+
+def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path) -> None:
+    """Write a picture of `image` once for each word, bright where it was looked at.
+
+    weights: (words, rows, columns). Raises ImageError if `out` cannot be written.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    whole = Image.fromarray(image)
+    whole.thumbnail((_TILE, _TILE))
+    columns = min(len(words) + 1, _TILES_ACROSS)
+    rows = math.ceil((len(words) + 1) / columns)
+    width, height = whole.width + _GAP, whole.height + _LABEL
+    sheet = Image.new("RGB", (columns * width + _GAP, rows * height + _GAP), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(_LETTERS)
+    for place, word in enumerate(("", *words)):
+        tile = whole if place == 0 else _lit(whole, weights[place - 1])
+        x, y = _GAP + place % columns * width, _GAP + place // columns * height
+        sheet.paste(tile, (x, y))
+        pen.text((x + whole.width / 2, y + whole.height + _LABEL / 2), word, fill="black", font=font, anchor="mm")
+    try:
+        sheet.save(out)
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _lit(whole: Image, weights: Array) -> Image:
+    from PIL import Image
+
+    levels = np.uint8(255 * (_DARK + (1 - _DARK) * weights / max(float(weights.max()), 1e-9)))
+    light = Image.fromarray(levels).resize(whole.size, Image.Resampling.BICUBIC)
+    return Image.composite(whole, Image.new("RGB", whole.size), light)

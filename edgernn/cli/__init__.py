@@ -11,6 +11,7 @@ import typer
 
 from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
+from edgernn.cli.caption import caption
 from edgernn.cli.console import speaks
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
@@ -34,7 +35,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
 app.add_typer(train, name="train")
-for command in (evaluate, export, adopt, verify, run, inspect, bench, plot, demo):
+for command in (evaluate, export, adopt, verify, run, caption, inspect, bench, plot, demo):
     app.command()(command)
 
 

@@ -53,7 +53,7 @@ def _write(graph: Graph, precision: Precision) -> Artifact:
         raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {reason(error)}") from error
     assert program is not None
     model = onnx.shape_inference.infer_shapes(program.model_proto)
-    weights = quantise(model, spec, precision)
+    weights = quantise(model, spec, precision, graph.examples)
     return Artifact(_finished(model, spec).SerializeToString(), weights)
 
 

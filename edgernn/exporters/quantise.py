@@ -3,6 +3,7 @@
 int8: each output channel of a matrix has a scale, and products are of integers. What is multiplied with a matrix is
       rounded to 8 bits too: within a bound where one is known beforehand (a state that the contract bounds, the rows of
       an embedding), else with a scale for each row, so that a stream never depends on its neighbours in a batch.
+      Convolutions of a graph that comes with real inputs are of integers too, within ranges measured on these.
 int4: blocks of inputs of an output channel, 32 unless asked otherwise, share a scale, the one of the smallest squared
       error.
 fp16: weights are stored in half precision and multiplied in single.
@@ -14,7 +15,7 @@ say) are stored at 8 bits, at 16 for fp16, and used in single precision. Vectors
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +23,8 @@ import onnx
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
+from edgernn.exporters.calibration import measure_ranges
+from edgernn.exporters.convolutions import Convolutions, between_convolutions
 from edgernn.exporters.precision import Precision
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.rounding import STEPS, TINY, pack, round_blocks, round_channels
@@ -33,9 +36,12 @@ _ZERO = 128  # the unsigned byte that stands for zero
 _SINGLE = 32  # bits
 
 
-def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: Precision) -> tuple[Weight, ...]:
+def quantise(
+    model: onnx.ModelProto, spec: GraphSpec, precision: Precision, examples: Sequence[Mapping[str, Array]] = ()
+) -> tuple[Weight, ...]:
     """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
 
+    examples: inputs on which the ranges between convolutions are measured, where those are to be of integers.
     Raises ExportError if one of them is still there in single precision.
     """
     if precision.name not in PRECISIONS:
@@ -43,6 +49,8 @@ def quantise(model: onnx.ModelProto, spec: GraphSpec, precision: Precision) -> t
     single = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     matrices = {tensor.name for tensor in single if is_matrix(tensor.dims)}
     quantiser = PRECISIONS[precision.name](Rewriter(model), spec, precision)
+    if isinstance(quantiser, _Int8) and examples:
+        quantiser.calibrate(model, examples)
     weights = quantiser.run()
     changed = {weight.name for weight in weights if weight.bits < _SINGLE}
     after = {tensor.name for tensor in model.graph.initializer}
@@ -85,13 +93,30 @@ class _Quantiser(ABC):
                 replaced.update(map(id, product.nodes))
             elif self._is_lookup(node):
                 self._look_up(node)
+            elif self._is_convolution(node):
+                self._convolve(node)
             else:
-                self._graph.keep(node)
-                for name in node.input:
-                    self._note_kept(name)
-                    self._store(name)
+                self._keep(node)
         self._graph.finish()
         return tuple(dict.fromkeys(self._weights))
+
+    def _keep(self, node: onnx.NodeProto) -> None:
+        """Leave `node` as it is, its constants stored in fewer bits."""
+        self._graph.keep(node)
+        self._store_inputs(node)
+
+    def _store_inputs(self, node: onnx.NodeProto) -> None:
+        for name in node.input:
+            self._note_kept(name)
+            self._store(name)
+
+    def _is_convolution(self, node: onnx.NodeProto) -> bool:
+        """Whether `node` is to be computed in integers."""
+        return False
+
+    def _convolve(self, node: onnx.NodeProto) -> None:
+        """Write the convolution `node`."""
+        raise NotImplementedError
 
     @abstractmethod
     def _multiply(self, product: _Product) -> None:
@@ -190,8 +215,36 @@ class _Int8(_Quantiser):
         super().__init__(graph, spec, precision)
         self._bounds = dict(self._bounded())
         self._rounded: dict[str, _Rounded | None] = {}
+        self._kernels: dict[str, Array] = {}
+        self._convolutions: Convolutions | None = None
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
         self._one = graph.constant(np.array(1, np.float32), "one")
+
+    def calibrate(self, model: onnx.ModelProto, examples: Sequence[Mapping[str, Array]]) -> None:
+        """Measure ranges between convolutions, which are of integers from then on."""
+        weights = {node.input[1] for node in self._graph.nodes if node.op_type == "Conv"}
+        self._kernels = {name: array for name in weights if (array := self._matrix(name)) is not None}
+        if not self._kernels:
+            return
+        names = list(between_convolutions(self._graph, self._kernels))
+        steps = STEPS // 2 if self._precision.reduce_range else STEPS
+        self._convolutions = Convolutions(self._graph, measure_ranges(model, names, examples), steps)
+
+    def _keep(self, node: onnx.NodeProto) -> None:
+        if self._convolutions is None:
+            super()._keep(node)
+            return
+        self._convolutions.keep(node)
+        self._store_inputs(node)
+
+    def _is_convolution(self, node: onnx.NodeProto) -> bool:
+        return self._convolutions is not None and node.op_type == "Conv" and node.input[1] in self._kernels
+
+    def _convolve(self, node: onnx.NodeProto) -> None:
+        assert self._convolutions is not None
+        weight = self._kernels[node.input[1]]
+        self._convolutions.convolve(node, weight)
+        self._note(node.input[1], weight, 8, "each output", "int8, within measured ranges")
 
     def _multiply(self, product: _Product) -> None:
         known = self._known(product.x)

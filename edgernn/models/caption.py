@@ -155,7 +155,7 @@ class Decoder(nn.Module):
         """What features (batch, cells, channels) say, once for all words."""
         if self.training:  # whole channels: cells side by side say nearly the same
             features = features * self.dropout(torch.ones_like(features[:, :1]))
-        cells = self.look_at_cell(features) if self.config.attention == "soft" else None
+        cells = torch.tanh(self.look_at_cell(features)) if self.config.attention == "soft" else None
         return Seen(torch.tanh(self.look_at_all(features.mean(dim=1))), cells)
 
     def initial_state(self, batch: int) -> StackState:

@@ -108,7 +108,8 @@ class CaptionTrainer:
         self.best = -math.inf  # CIDEr-D
         self._evaluations = 0
         self._stale = 0  # evaluations since the best one
-        self._losses = (0.0, 0)  # sum and number since the last evaluation
+        self._figures = (0.0, 0)  # sum and number of losses, or rewards, since the last evaluation
+        self._rewarded = False  # whether the last part has begun
         self._asked_to_stop = False
 
     @classmethod
@@ -224,7 +225,8 @@ class CaptionTrainer:
             "seconds": self.seconds,
             "evaluations": self._evaluations,
             "stale": self._stale,
-            "losses": self._losses,
+            "figures": self._figures,
+            "rewarded": self._rewarded,
             "cider_d": self.best if math.isfinite(self.best) else None,
         }
         self.run.write(CHECKPOINT, self._tensors(), about)
@@ -250,6 +252,8 @@ class CaptionTrainer:
         places, ways = self._batch()
         rewards = config.rewards(progress)
         learns = not self._frozen(progress) and not rewards
+        if rewards and not self._rewarded:
+            self._begin_rewards()
         self.model.train()
         self.model.encoder.train(learns and config.freeze == 0)  # a pretrained one keeps the averages that it came with
         with torch.set_grad_enabled(learns), self._multiply():
@@ -266,8 +270,15 @@ class CaptionTrainer:
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step(config.learning_rate_at(progress))
         self._follow(config.reward_average if rewards else config.average)
-        self._losses = (self._losses[0] + figure, self._losses[1] + 1) if not rewards else self._losses
+        self._figures = (self._figures[0] + figure, self._figures[1] + 1)
         return (None, figure) if rewards else (figure, None)
+
+    def _begin_rewards(self) -> None:
+        """Go on from the averaged weights, with an optimiser that has seen none of the other part's gradients."""
+        self.model.load_state_dict(self.average.state_dict())
+        self.optimizer = _optimizer(self.model, self.run.training)
+        self._figures = (0.0, 0)
+        self._rewarded = True
 
     def _multiply(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
@@ -362,9 +373,9 @@ class CaptionTrainer:
             "seconds": round(self.seconds, 3),
             "bleu4": score.bleu4,
             "cider_d": score.cider_d,
-            "train_nats": self._losses[0] / max(1, self._losses[1]),
+            "train_reward" if self._rewarded else "train_nats": self._figures[0] / max(1, self._figures[1]),
         }
-        self._losses = (0.0, 0)
+        self._figures = (0.0, 0)
         self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
         if best:
             self.best = score.cider_d
@@ -415,8 +426,9 @@ class CaptionTrainer:
             self.seconds = records.number(about.get("seconds"), "seconds")
             self._evaluations = records.integer(about.get("evaluations"), "evaluations")
             self._stale = records.integer(about.get("stale"), "stale")
-            total, count = records.items(about.get("losses"), "losses")
-            self._losses = (records.number(total, "losses"), records.integer(count, "losses"))
+            total, count = records.items(about.get("figures"), "figures")
+            self._figures = (records.number(total, "figures"), records.integer(count, "figures"))
+            self._rewarded = about.get("rewarded") is True
             best = about.get("cider_d")
             self.best = -math.inf if best is None else records.number(best, "cider_d")
             torch.set_rng_state(tensors["generator"])

@@ -46,7 +46,7 @@ class CaptionRun(RunDirectory):
     """One training of a captioner and where it is kept."""
 
     task = Captioner.task
-    figures = ("cider_d", "bleu4", "train_nats")
+    figures = ("cider_d", "bleu4")
 
     path: Path
     model: CaptionConfig

@@ -1,0 +1,121 @@
+"""Convolutions of integers: what goes in and comes out is rounded to bytes within ranges that were measured.
+
+The graph says so with pairs of QuantizeLinear and DequantizeLinear, which onnxruntime turns into products of integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from edgernn.contract import Array
+from edgernn.exporters.calibration import Range
+from edgernn.exporters.rewrite import Rewriter, attribute
+from edgernn.exporters.rounding import TINY, round_channels
+
+__all__ = ["Convolutions", "between_convolutions"]
+
+_BYTE = 255
+_SPATIAL = 2  # the first axis that is not batch or channels
+
+
+def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Iterator[str]:
+    """Tensors that go into or come out of the convolutions whose weights are `rounded`, and of sums of these.
+
+    Where a Clip follows, it is what it lets through.
+    """
+    inside: set[str] = set()
+    for node in graph.nodes:
+        if node.op_type == "Conv" and node.input[1] in rounded:
+            yield from {_before_pad(graph, node.input[0])[0]} - inside
+            inside.add(_before_pad(graph, node.input[0])[0])
+        clipped = node.op_type == "Clip" and _is_rounded(graph, node.input[0], rounded)
+        summed = node.op_type == "Add" and all(name in inside for name in node.input)
+        plain = node.op_type == "Conv" and node.input[1] in rounded and not _clip_follows(graph, node.output[0])
+        if (clipped or summed or plain) and node.output[0] not in inside:
+            inside.add(node.output[0])
+            yield node.output[0]
+
+
+class Convolutions:
+    """Writes the nodes of a graph with its tensors within `ranges` rounded to bytes."""
+
+    def __init__(self, graph: Rewriter, ranges: Mapping[str, Range], steps: int) -> None:
+        self._graph, self._ranges, self._steps = graph, ranges, steps
+        self._rounded: dict[str, str] = {}
+
+    def keep(self, node: onnx.NodeProto) -> None:
+        """Leave `node` as it is, but for what it reads; a Clip belongs to the convolution before it."""
+        maker = self._graph.makers.get(node.input[0]) if node.input else None
+        if node.op_type == "Clip" and maker is not None and maker.op_type == "Conv":
+            self._graph.keep(node)
+            return
+        for place, name in enumerate(node.input):
+            if name in self._ranges:
+                node.input[place] = self._round(name)[0]
+        self._graph.keep(node)
+
+    def convolve(self, node: onnx.NodeProto, weight: Array) -> None:
+        """Write the convolution `node` with its weight, and its bias, in integers."""
+        x, pads = _before_pad(self._graph, node.input[0])
+        given, scale = self._round(x)
+        levels, scales = round_channels(weight, 0, self._steps)
+        name, scales = node.input[1], scales.ravel()
+        stored = self._graph.constant(levels, f"{name}.int8")
+        steps = self._graph.constant(scales, f"{name}.scales")
+        matrix = self._graph.add("DequantizeLinear", [stored, steps], f"{name}.expanded", axis=0)
+        inputs = [given, matrix]
+        if len(node.input) > 2 and node.input[2]:
+            inputs.append(self._bias(node.input[2], scale * scales))
+        own = {entry.name: helper.get_attribute_value(entry) for entry in node.attribute}
+        if pads is not None:
+            usual = [0] * len(pads)
+            own["pads"] = [more + old for more, old in zip(pads, own.get("pads", usual), strict=True)]
+        self._graph.add("Conv", inputs, "", at=node.output[0], **own)
+
+    def _bias(self, name: str, scales: Array) -> str:
+        bias = self._graph.constants[name]
+        limit = np.iinfo(np.int32)
+        levels = np.clip(np.rint(bias.astype(np.float64) / scales), limit.min, limit.max).astype(np.int32)
+        stored = self._graph.constant(levels, f"{name}.int32")
+        steps = self._graph.constant(scales.astype(np.float32), f"{name}.scales")
+        return self._graph.add("DequantizeLinear", [stored, steps], f"{name}.expanded", axis=0)
+
+    def _round(self, name: str) -> tuple[str, np.float32]:
+        """The tensor `name` rounded to bytes, and the scale of these."""
+        low, high = self._ranges[name]
+        scale = np.float32(max((high - low) / _BYTE, TINY))
+        if name not in self._rounded:
+            zero = self._graph.constant(np.array(round(-low / scale), np.uint8), f"{name}.zero")
+            step = self._graph.constant(np.array(scale), f"{name}.scale")
+            stored = self._graph.add("QuantizeLinear", [name, step, zero], f"{name}.rounded")
+            self._rounded[name] = self._graph.add("DequantizeLinear", [stored, step, zero], f"{name}.expanded")
+        return self._rounded[name], scale
+
+
+def _is_rounded(graph: Rewriter, name: str, rounded: Mapping[str, Array]) -> bool:
+    maker = graph.makers.get(name)
+    return maker is not None and maker.op_type == "Conv" and maker.input[1] in rounded
+
+
+def _clip_follows(graph: Rewriter, name: str) -> bool:
+    readers = graph.readers.get(name, [])
+    return len(readers) == 1 and readers[0].op_type == "Clip" and name not in graph.outputs
+
+
+def _before_pad(graph: Rewriter, name: str) -> tuple[str, list[int] | None]:
+    """What a Pad of zeros on the sides of pictures is given, and its pads as a convolution has them."""
+    maker = graph.makers.get(name)
+    if maker is None or maker.op_type != "Pad" or attribute(maker, "mode", b"constant") != b"constant":
+        return name, None
+    pads = graph.constants.get(maker.input[1])
+    value = graph.constants.get(maker.input[2]) if len(maker.input) > 2 and maker.input[2] else np.zeros(1)
+    if pads is None or value is None or np.any(value) or len(maker.input) > 3:
+        return name, None
+    before, after = np.split(pads, 2)
+    if np.any(before[:_SPATIAL]) or np.any(after[:_SPATIAL]) or np.any(pads < 0):
+        return name, None
+    return maker.input[0], [*map(int, before[_SPATIAL:]), *map(int, after[_SPATIAL:])]

@@ -1,0 +1,84 @@
+"""Captions: a stream that has looked at a picture and writes about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.errors import StreamError
+from edgernn.image import read_image
+from edgernn.runtime.beam import Candidate, beam_search
+from edgernn.runtime.model import STEP, Model
+from edgernn.runtime.stream import TOKEN, Stream
+from edgernn.sampling import Sampler
+
+__all__ = ["LONGEST", "Caption", "describe", "look", "open_picture", "where_it_looked"]
+
+IMAGE = "image"
+ATTENTION = "attention"
+LONGEST = 20  # words, unless asked otherwise
+LENGTH_PENALTY = 0.7
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a model says of a picture: its best caption, and all that were found, the best first."""
+
+    text: str
+    candidates: tuple[Candidate, ...]
+
+
+def open_picture(model: Model, source: str | Path | bytes) -> Array:
+    """The picture in a file, or in its bytes, as large as `model` takes it.
+
+    Raises ImageError for a file that is no image, StreamError for a model that takes none.
+    """
+    return read_image(source, _largest_side(model))
+
+
+def look(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
+    """A stream that has looked at `image` (height, width, 3) of bytes, and is about to write.
+
+    sampler: how it draws words; the likeliest one every time unless given.
+    Raises ContractError for an image that does not fit, StreamError for a model that takes none.
+    """
+    _largest_side(model)
+    assert model.tokenizer is not None
+    stream = model.stream(Sampler(temperature=0) if sampler is None else sampler, inputs={IMAGE: image[None]})
+    stream.prefill(np.array([model.tokenizer.start_id]))
+    return stream
+
+
+def describe(model: Model, image: Array, beam: int = 1, max_tokens: int = LONGEST) -> Caption:
+    """The best captions of `image` (height, width, 3) that a beam of so many finds.
+
+    Scores are log-probabilities over the number of words to the power of 0.7. Raises as `look` and `beam_search` do.
+    """
+    found = beam_search(look(model, image), beam, max_tokens, length_penalty=LENGTH_PENALTY)
+    return Caption(found[0].text, tuple(found))
+
+
+def where_it_looked(model: Model, image: Array, tokens: tuple[int, ...]) -> Array:
+    """How much each part of the picture counted for each word: (words, rows, columns), adding up to 1 for a word.
+
+    Raises StreamError for a model without attention.
+    """
+    if ATTENTION not in {output.name for output in model.contract[STEP].outputs}:
+        raise StreamError("the model has no attention: it looks at the whole picture for every word")
+    assert model.tokenizer is not None
+    stream = model.stream(inputs={IMAGE: image[None]})
+    read = (model.tokenizer.start_id, *tokens[:-1])
+    weights = [stream.step({TOKEN: np.array([token], np.int64)})[ATTENTION][0] for token in read]
+    side = round(len(weights[0]) ** 0.5)
+    return np.stack(weights).reshape(len(tokens), side, side)
+
+
+def _largest_side(model: Model) -> int:
+    for graph in model.contract.graphs:
+        for tensor in graph.inputs:
+            if tensor.name == IMAGE and model.tokenizer is not None and model.tokenizer.start_id is not None:
+                return min(tensor.largest.values(), default=1024)
+    raise StreamError(f"the bundle's task, {model.manifest.task}, takes no picture")
