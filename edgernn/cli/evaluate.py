@@ -1,4 +1,4 @@
-"""`edgernn evaluate`: the loss of a run or a bundle on a text."""
+"""`edgernn evaluate`: the loss of a run or a bundle on a text, or how good its captions are."""
 
 from __future__ import annotations
 
@@ -7,34 +7,72 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, needs, note, result
+from edgernn.cli.console import Json, needs, note, progress, result
 from edgernn.cli.load import load_model
+from edgernn.cli.train_caption import describe_score
+from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgernn.score import Score
+    from edgernn.training.captioning.evaluation import Evaluation
 
 __all__ = ["evaluate"]
+
+_DATA = "Of a captioner: pictures with captions, as `train caption` takes them."
 
 
 def evaluate(
     path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="What to evaluate.")],
-    text: Annotated[Path, typer.Option(help="A UTF-8 text file, read as one stream.")],
+    text: Annotated[
+        Path | None, typer.Option(help="Of a language model: a UTF-8 text file, read as one stream.")
+    ] = None,
+    data: Annotated[str | None, typer.Option(help=_DATA)] = None,
+    split: Annotated[
+        str, typer.Option(help="Which part of the pictures: train, dev or test; of scenes also novel.")
+    ] = ("test"),
+    beam: Annotated[int, typer.Option(min=1, help="How many captions are followed side by side.")] = 1,
     json: Json = False,
 ) -> None:
-    """Measure how well a run or a bundle predicts a text.
+    """Measure how well a run or a bundle predicts a text, or describes pictures.
 
     [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
     """
     from edgernn.bundle import MANIFEST
 
-    score = _score_bundle(path, text) if (path / MANIFEST).exists() else _score_run(path, text)
+    if (text is None) == (data is None):
+        raise ConfigError("evaluate needs --text FILE for a language model, or --data PATH for a captioner")
+    bundle = (path / MANIFEST).exists()
+    if data is not None:
+        _report_captions(_describe(path, data, split, beam, bundle=bundle), as_json=json)
+    elif text is not None:
+        _report_text(_score_bundle(path, text) if bundle else _score_run(path, text), as_json=json)
+
+
+def _describe(path: Path, data: str, split: str, beam: int, *, bundle: bool) -> Evaluation:
+    with needs("caption"):
+        from edgernn.training.captioning import CaptionRun, open_collection
+        from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
+
+    pictures = open_collection(data)[split]
+    speak, side = speaker_of_bundle(load_model(path), beam) if bundle else speaker_of_run(CaptionRun.load(path), beam)
+    with progress("describing") as show:
+        return evaluate_pictures(speak, pictures, side, show)
+
+
+def _report_captions(evaluation: Evaluation, *, as_json: bool) -> None:
+    if evaluation.damaged:
+        note(f"{len(evaluation.damaged):,} pictures cannot be read and are left out: {evaluation.damaged[0]}")
+    result(evaluation.score.to_json(), describe_score(evaluation.score), as_json=as_json)
+
+
+def _report_text(score: Score, *, as_json: bool) -> None:
     if score.unknown:
         note(f"{score.unknown:,} characters are outside the vocabulary and are scored as the unknown token")
     result(
         score.to_json(),
         f"{score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits), "
         f"perplexity {score.perplexity:.2f} per token, over {score.chars:,} characters",
-        as_json=json,
+        as_json=as_json,
     )
 
 

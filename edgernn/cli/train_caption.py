@@ -142,7 +142,8 @@ def caption(
 def describe_score(score: CaptionScore) -> str:
     """The figures in words."""
     bleu = " ".join(f"{value:.1f}" for value in (score.bleu1, score.bleu2, score.bleu3, score.bleu4))
-    return f"CIDEr-D {score.cider_d:.3f}, BLEU-1 to 4 {bleu} on {score.images:,} pictures"
+    true = "" if score.true is None else f"{100 * score.true:.1f} % true, "
+    return f"{true}CIDEr-D {score.cider_d:.3f}, BLEU-1 to 4 {bleu} on {score.images:,} pictures"
 
 
 def fit_caption(trainer: CaptionTrainer) -> CaptionScore:

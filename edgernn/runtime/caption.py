@@ -15,7 +15,7 @@ from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.stream import TOKEN, Stream
 from edgernn.sampling import Sampler
 
-__all__ = ["LONGEST", "Caption", "describe", "look", "open_picture", "where_it_looked"]
+__all__ = ["LONGEST", "Caption", "describe", "largest_side", "look", "open_picture", "where_it_looked"]
 
 IMAGE = "image"
 ATTENTION = "attention"
@@ -36,7 +36,7 @@ def open_picture(model: Model, source: str | Path | bytes) -> Array:
 
     Raises ImageError for a file that is no image, StreamError for a model that takes none.
     """
-    return read_image(source, _largest_side(model))
+    return read_image(source, largest_side(model))
 
 
 def look(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
@@ -45,7 +45,7 @@ def look(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
     sampler: how it draws words; the likeliest one every time unless given.
     Raises ContractError for an image that does not fit, StreamError for a model that takes none.
     """
-    _largest_side(model)
+    largest_side(model)
     assert model.tokenizer is not None
     stream = model.stream(Sampler(temperature=0) if sampler is None else sampler, inputs={IMAGE: image[None]})
     stream.prefill(np.array([model.tokenizer.start_id]))
@@ -76,7 +76,8 @@ def where_it_looked(model: Model, image: Array, tokens: tuple[int, ...]) -> Arra
     return np.stack(weights).reshape(len(tokens), side, side)
 
 
-def _largest_side(model: Model) -> int:
+def largest_side(model: Model) -> int:
+    """Of the pictures that a model takes, in pixels. Raises StreamError for one that takes none."""
     for graph in model.contract.graphs:
         for tensor in graph.inputs:
             if tensor.name == IMAGE and model.tokenizer is not None and model.tokenizer.start_id is not None:

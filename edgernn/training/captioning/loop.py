@@ -22,7 +22,8 @@ from edgernn.models.caption import Seen
 from edgernn.models.encoder import load_weights
 from edgernn.training.captioning.config import CaptionTraining
 from edgernn.training.captioning.decode import LONGEST, beam_captions, draw_captions
-from edgernn.training.captioning.metrics import CaptionScore, Cider, score_captions
+from edgernn.training.captioning.evaluation import score_pictures
+from edgernn.training.captioning.metrics import CaptionScore, Cider
 from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture, read_collection
 from edgernn.training.captioning.presets import DRAWINGS, PHOTOGRAPHS
 from edgernn.training.captioning.run import CaptionRun, DataRecord
@@ -395,7 +396,7 @@ class CaptionTrainer:
             features = self._sight.features(model.encoder, DEV, places, frozen=frozen)
             found = beam_captions(model.decoder, model.decoder.look(features), tokenizer)
             captions += [tokenizer.decode(ids) for ids in found]
-        return score_captions(captions, [picture.captions for picture in pictures]), captions
+        return score_pictures(captions, pictures), captions
 
     def _examples(self) -> dict[str, Tensor]:
         """A few pictures of both splits as the encoder resizes them, and a caption of each, for exports."""

@@ -23,7 +23,10 @@ Grams = tuple[str, ...]
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %."""
+    """Of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %.
+
+    true: of drawn scenes, the part of the captions that is true of the picture.
+    """
 
     bleu1: float
     bleu2: float
@@ -31,10 +34,11 @@ class CaptionScore:
     bleu4: float
     cider_d: float
     images: int
+    true: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `evaluate --json` prints it."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from edgernn import records
 from edgernn.contract import Array
 from edgernn.errors import CorpusError, FormatError
-from edgernn.image import read_image
+from edgernn.image import LARGEST_SIDE, read_image
 from edgernn.training.captioning.words import words
 
 __all__ = ["DEV", "TEST", "TRAIN", "Collection", "Photograph", "Picture", "read_collection"]
@@ -40,8 +40,8 @@ class Picture(Protocol):
     def key(self) -> str:
         """Changes when the picture does."""
 
-    def read(self) -> Array:
-        """Bytes (height, width, 3). Raises ImageError if it is damaged."""
+    def read(self, largest_side: int = LARGEST_SIDE) -> Array:
+        """Bytes (height, width, 3), shrunk where a side is larger. Raises ImageError if it is damaged."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class Photograph:
         status = self.path.stat()
         return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
-    def read(self) -> Array:
+    def read(self, largest_side: int = LARGEST_SIDE) -> Array:
         """Bytes (height, width, 3). Raises ImageError if it is damaged."""
-        return read_image(self.path)
+        return read_image(self.path, largest_side)
 
 
 @dataclass(frozen=True)

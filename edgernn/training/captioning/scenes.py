@@ -16,6 +16,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import MissingExtraError
+from edgernn.image import LARGEST_SIDE
 from edgernn.training.captioning.pictures import DEV, TEST, TRAIN, Collection
 
 __all__ = ["NOVEL", "SCENES", "SIDE", "Scene", "Thing", "draw_scenes"]
@@ -116,8 +117,8 @@ class Scene:
     def _several(things: Sequence[Thing]) -> str:
         return f"{COUNTS[len(things)]} {_plural(things[0].kind)}"
 
-    def read(self) -> Array:
-        """The picture (SIDE, SIDE, 3)."""
+    def read(self, largest_side: int = LARGEST_SIDE) -> Array:
+        """The picture (SIDE, SIDE, 3), which is smaller than any that is asked for."""
         try:
             from PIL import Image, ImageDraw
         except ImportError:
