@@ -32,7 +32,7 @@ from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
 from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record, replay
-from edgernn.runtime.parity import STEPS, TOLERANCES, Answers, Inputs, Loss, Parity, compare, worst
+from edgernn.runtime.parity import STEPS, TOLERANCES, Answers, Inputs, Loss, Parity, compare, tolerance_of, worst
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Run, load_run
 from edgernn.training.captioning import CaptionRun
@@ -238,7 +238,8 @@ def _compare(reference: Engine, artifact: Engine, graph: Graph, source: Source, 
     """Raise ParityError unless one graph of the artifact behaves like its reference."""
     spec = graph.spec
     steps = steps if spec.states else min(steps, _LOOKS)
-    return compare(reference, artifact, spec, tolerance=TOLERANCES[precision], steps=steps, inputs=source.inputs(spec))
+    tolerance = tolerance_of(precision, spec)
+    return compare(reference, artifact, spec, tolerance=tolerance, steps=steps, inputs=source.inputs(spec))
 
 
 def _hold_together(

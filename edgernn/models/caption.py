@@ -96,7 +96,7 @@ class Seen:
 
 
 class Captioner(Network):
-    """Writes a sentence about an image: its encoder looks once, its decoder makes every word."""
+    """Writes a sentence about an image: `encoder` and `glance` look once, `decoder` makes every word."""
 
     task = "caption"
 
@@ -104,6 +104,7 @@ class Captioner(Network):
         super().__init__()
         self.config = config
         self.encoder = ImageEncoder(config.encoder)
+        self.glance = Glance(config)
         self.decoder = Decoder(config)
 
     def graphs(self) -> tuple[Graph, ...]:
@@ -126,13 +127,34 @@ class Captioner(Network):
             states=self.decoder.stack.state_specs(),
             conditions=tuple(conditions),
         )
-        looker = _Looker(self.encoder, self.decoder)
-        deployed = _Looker(self.encoder.folded(), self.decoder)
+        looker = _Looker(self.encoder, self.glance)
+        deployed = _Looker(self.encoder.folded(), self.glance)
         return Graph(encode, deployed, looker), Graph(step, self.decoder, _OneStepSequence(self.decoder))
 
 
+class Glance(nn.Module):
+    """From features (batch, cells, channels) to what the decoder knows of a picture."""
+
+    def __init__(self, config: CaptionConfig) -> None:
+        super().__init__()
+        channels = config.encoder.channels
+        self.all = nn.Linear(channels, config.embedding)
+        self.cell = nn.Linear(channels, config.hidden) if config.attention == "soft" else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, features: Tensor) -> Seen:
+        """Once for all words."""
+        if self.training:  # whole channels: cells side by side say nearly the same
+            features = features * self.dropout(torch.ones_like(features[:, :1]))
+        vector = torch.tanh(self.all(features.mean(dim=1)))
+        if self.cell is None:
+            return Seen(vector, None)
+        rows = self.cell(features.flatten(0, 1))  # a plain product: ExecuTorch quantises no others
+        return Seen(vector, torch.tanh(rows).unflatten(0, (-1, features.shape[1])))
+
+
 class Decoder(nn.Module):
-    """Writes: `look` once, `forward` for every word; `sequence` is the path that is trained."""
+    """Writes: `forward` for every word; `sequence` is the path that is trained."""
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
@@ -140,23 +162,14 @@ class Decoder(nn.Module):
         width, hidden = config.embedding, config.hidden
         self.embedding = nn.Embedding(config.vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        self.look_at_all = nn.Linear(config.encoder.channels, width)
         self.stack = RecurrentStack(config.cell, 2 * width, hidden, config.layers, dropout=config.dropout)
         if config.attention == "soft":
-            self.look_at_cell = nn.Linear(config.encoder.channels, hidden)
             self.ask = nn.Linear(hidden, hidden)
             self.join = nn.Linear(2 * hidden, width)
         else:
             self.join = nn.Linear(hidden, width)
         self.bias = nn.Parameter(torch.zeros(config.vocabulary))
         self.dropout = nn.Dropout(config.dropout)
-
-    def look(self, features: Tensor) -> Seen:
-        """What features (batch, cells, channels) say, once for all words."""
-        if self.training:  # whole channels: cells side by side say nearly the same
-            features = features * self.dropout(torch.ones_like(features[:, :1]))
-        cells = torch.tanh(self.look_at_cell(features)) if self.config.attention == "soft" else None
-        return Seen(torch.tanh(self.look_at_all(features.mean(dim=1))), cells)
 
     def initial_state(self, batch: int) -> StackState:
         """The state before the first word."""
@@ -203,12 +216,13 @@ class Decoder(nn.Module):
 class _Looker(nn.Module):
     """The graph `encode`: a photograph to the conditions of the step."""
 
-    def __init__(self, encoder: ImageEncoder, decoder: Decoder) -> None:
+    def __init__(self, encoder: ImageEncoder, glance: Glance) -> None:
         super().__init__()
-        self.encoder, self.decoder = encoder, decoder
+        self.encoder, self.glance = encoder, glance
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.decoder.look(self.encoder(image)).tensors
+        seen: Seen = self.glance(self.encoder(image))
+        return seen.tensors
 
 
 class _OneStepSequence(nn.Module):

@@ -116,8 +116,10 @@ class ImageEncoder(nn.Module):
         return self.features(self.resize(images))
 
     def folded(self) -> ImageEncoder:
-        """A copy for deployment: what batch norm multiplies and adds is in the convolutions before it."""
+        """A copy for deployment: what batch norm multiplies and adds is in the convolutions; no head classifies."""
         copied = copy.deepcopy(self).eval()
+        if isinstance(copied.network, MobileNetV2):
+            copied.network.classifier = nn.Sequential()
         for module in list(copied.network.modules()):
             children = list(module.named_children())
             for (name, child), (after, norm) in pairwise(children):

@@ -34,6 +34,7 @@ from edgernn.runtime.parity import (
     example,
     measure,
     random_inputs,
+    tolerance_of,
     worst,
 )
 
@@ -117,7 +118,7 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
             held,
             {state.name: states[state.input] for state in spec.states},
         )
-    return measure(taken(), states, _Cut(artifact, len(outputs)), spec, TOLERANCES[precision])
+    return measure(taken(), states, _Cut(artifact, len(outputs)), spec, tolerance_of(precision, spec))
 
 
 def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:

@@ -30,6 +30,7 @@ __all__ = [
     "example",
     "measure",
     "random_inputs",
+    "tolerance_of",
     "worst",
 ]
 
@@ -61,6 +62,15 @@ TOLERANCES = {
     "int8": Tolerance(largest=3.0, rms=0.1, loss=0.01),
     "int4": Tolerance(largest=20.0, rms=0.5, loss=0.05),
 }
+
+
+_ADDED_UP = 0.3  # what rounding between the layers of a convolutional network adds up to, where the loss hardly moves
+
+
+def tolerance_of(precision: str, spec: GraphSpec) -> Tolerance:
+    """How far a graph at `precision` may be from its source; one without state, which looks once, at int8 farther."""
+    tolerance = TOLERANCES[precision]
+    return replace(tolerance, rms=_ADDED_UP) if precision == "int8" and not spec.states else tolerance
 
 
 @dataclass(frozen=True)

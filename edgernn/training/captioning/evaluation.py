@@ -71,7 +71,7 @@ def speaker_of_run(run: CaptionRun, width: int) -> tuple[Speaker, int]:
 
     @torch.no_grad()
     def speak(image: Array) -> str:
-        seen = network.decoder.look(network.encoder(torch.from_numpy(image)[None]))
+        seen = network.glance(network.encoder(torch.from_numpy(image)[None]))
         return tokenizer.decode(beam_captions(network.decoder, seen, tokenizer, width)[0])
 
     return speak, run.model.encoder.largest_side

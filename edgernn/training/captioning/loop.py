@@ -301,7 +301,7 @@ class CaptionTrainer:
         decoder, size = self.model.decoder, math.ceil(len(captions) / _GROUPS)
         scores, wanted = [], []
         with self._multiply():
-            seen = decoder.look(features)
+            seen = self.model.glance(features)
             for begun in range(0, len(captions), size):  # of similar length, so that little of it is padding
                 rows, group = zip(*captions[begun : begun + size], strict=True)
                 tokens, targets = self._padded(group)
@@ -340,9 +340,10 @@ class CaptionTrainer:
         """Captions drawn for every picture, each as much likelier as it is better than the others of its picture."""
         decoder, tokenizer = self.model.decoder, self.run.tokenizer
         begin, end, _ = self._marks
-        decoder.eval()  # without dropout: what is made likelier is what was drawn
+        self.model.eval()  # without dropout: what is made likelier is what was drawn
         with self._multiply():
-            seen = decoder.look(features).take([row for row in range(len(places)) for _ in range(_DRAWN)])
+            repeated = [row for row in range(len(places)) for _ in range(_DRAWN)]
+            seen = self.model.glance(features).take(repeated)
             drawn = draw_captions(decoder, Seen(*(t.detach() for t in seen.tensors)), tokenizer)
             start = torch.full_like(drawn[:, :1], begin)
             x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
@@ -394,7 +395,7 @@ class CaptionTrainer:
         for begun in range(0, len(pictures), _DESCRIBED):
             places = range(begun, min(begun + _DESCRIBED, len(pictures)))
             features = self._sight.features(model.encoder, DEV, places, frozen=frozen)
-            found = beam_captions(model.decoder, model.decoder.look(features), tokenizer)
+            found = beam_captions(model.decoder, model.glance(features), tokenizer)
             captions += [tokenizer.decode(ids) for ids in found]
         return score_pictures(captions, pictures), captions
 
@@ -444,10 +445,10 @@ class CaptionTrainer:
 
 def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:
     """AdamW: matrices of the decoder decay, and the encoder learns more slowly, if it does."""
-    decoder = model.decoder
-    matrices = [each for each in decoder.parameters() if each.ndim == 2 and each is not decoder.embedding.weight]
+    learned = [*model.glance.parameters(), *model.decoder.parameters()]
+    matrices = [each for each in learned if each.ndim == 2 and each is not model.decoder.embedding.weight]
     chosen = set(matrices)
-    others = [parameter for parameter in decoder.parameters() if parameter not in chosen]
+    others = [parameter for parameter in learned if parameter not in chosen]
     groups: list[dict[str, Any]] = [
         {"params": matrices, "weight_decay": config.weight_decay},
         {"params": others, "weight_decay": 0.0},
