@@ -26,7 +26,7 @@ test: install ## all tests, the fast ones first
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')
 	rm -rf $(DEVICE) && $(PYTHON) -m venv $(DEVICE)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(DEVICE)/wheel .
-	$(DEVICE)/bin/python -m pip install --quiet -c constraints.txt $(DEVICE)/wheel/*.whl pytest hypothesis onnx
+	$(DEVICE)/bin/python -m pip install --quiet -c constraints.txt $(DEVICE)/wheel/*.whl pytest hypothesis onnx pillow
 	@touch $@
 
 test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch

@@ -9,8 +9,9 @@ import pytest
 from edgernn.bundle import Bundle
 from edgernn.errors import ConfigError
 from edgernn.exporters import TARGETS
-from edgernn.models import LanguageConfig
+from edgernn.models import CaptionConfig, EncoderConfig, LanguageConfig
 from edgernn.training import TrainingConfig
+from edgernn.training.captioning.presets import DRAWINGS
 
 ROOT = Path(__file__).parents[2]
 BUILT = (("onnx", "int8"), ("torchscript", "fp32"))
@@ -44,8 +45,12 @@ def recipe(corpus, tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "export" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_possible(build, path):
     shipped = build.Recipe.read(path)
-    LanguageConfig(97, **shipped.model)
-    TrainingConfig().but(**shipped.training)
+    if shipped.task == "caption":
+        CaptionConfig(97, EncoderConfig(**DRAWINGS.encoder_but(shipped.encoder)), **{**DRAWINGS.model, **shipped.model})
+        DRAWINGS.training.but(shipped.training)
+    else:
+        LanguageConfig(97, **shipped.model)
+        TrainingConfig().but(**shipped.training)
     for bundle in shipped.bundles:
         assert bundle["precision"] in TARGETS[bundle["target"]].precisions
 

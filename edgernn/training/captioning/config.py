@@ -84,14 +84,14 @@ class CaptionTraining:
         self._require("seed", type(self.seed) is int and 0 <= self.seed < 2**63, "a whole number of at least 0")
 
     def but(self, settings: Mapping[str, Any]) -> CaptionTraining:
-        """These settings but for some; a limit by steps or minutes takes the place of the one by passes.
+        """These settings but for some; a limit takes the place of those that are here.
 
         Raises ConfigError for a setting that does not exist.
         """
         if unknown := sorted(settings.keys() - self.__dataclass_fields__.keys()):
             raise ConfigError(f"there is no training setting {unknown[0]!r}")
-        if {"steps", "minutes"} & settings.keys():
-            settings = {"passes": None, **settings}
+        if set(_LIMITS) & settings.keys():
+            settings = {**dict.fromkeys(_LIMITS), **settings}
         return replace(self, **settings)
 
     def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:

@@ -1,0 +1,39 @@
+"""What is in this picture?
+
+    python runtime_demo/caption_image.py bundles/photos holiday.jpg
+
+Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); torch is not asked for and not imported.
+"""
+
+import argparse
+import sys
+
+from edgernn.errors import EdgeRNNError
+from edgernn.runtime import Model
+from edgernn.runtime.caption import describe, look, open_picture
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Describe pictures.")
+    parser.add_argument("bundle")
+    parser.add_argument("images", nargs="+")
+    parser.add_argument("--beam", type=int, default=1)
+    options = parser.parse_args()
+
+    model = Model.load(options.bundle)
+    for path in options.images:
+        image = open_picture(model, path)
+        if options.beam == 1:
+            for text in look(model, image).decode(max_tokens=20):  # a word at a time
+                print(text, end="", flush=True)
+            print()
+        else:
+            for candidate in describe(model, image, options.beam).candidates:
+                print(f"{candidate.score:7.3f}  {candidate.text}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except EdgeRNNError as error:
+        sys.exit(str(error))

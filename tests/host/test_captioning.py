@@ -1,0 +1,565 @@
+"""Captioners: what they see, what they learn from, how they are judged, trained, exported and asked."""
+
+import csv
+import json
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from edgernn.errors import ConfigError, ContractError, CorpusError, RunError
+from edgernn.exporters import TARGETS, Source, export, verify
+from edgernn.models import CaptionConfig, Captioner, EncoderConfig
+from edgernn.models.caption import ATTENTIONS, Seen
+from edgernn.models.cells import CELLS
+from edgernn.models.encoder import ENCODERS, ImageEncoder, load_weights, resize
+from edgernn.models.mobilenet import MobileNetV2
+from edgernn.runtime import Model
+from edgernn.runtime.caption import describe, look, where_it_looked
+from edgernn.training.captioning import CaptionRun, CaptionTrainer, Cider, score_captions
+from edgernn.training.captioning.config import CaptionTraining
+from edgernn.training.captioning.decode import beam_captions
+from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
+from edgernn.training.captioning.pictures import DEV, TEST, TRAIN, read_collection
+from edgernn.training.captioning.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
+from edgernn.training.captioning.words import learn_words, words
+
+SMALL = {"embedding": 12, "hidden": 16, "heads": 2, "dropout": 0.1}
+FEW = {"steps": 6, "evaluations": 2, "images": 4, "min_count": 1, "learning_rate": 0.01}
+
+
+def captioner(**settings):
+    torch.manual_seed(0)
+    encoder = settings.pop("encoder", EncoderConfig("small", 32))
+    model = Captioner(CaptionConfig(9, encoder, **{**SMALL, **settings})).eval().requires_grad_(False)
+    for name, parameter in model.decoder.named_parameters():
+        if "embedding" not in name:
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model
+
+
+@given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([1, 7, 32]), st.integers(0, 1 << 30))
+def test_images_are_resized_as_torch_does(height, width, size, seed):
+    images = 255 * torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(seed))
+    expected = torch.nn.functional.interpolate(images, (size, size), mode="bilinear", antialias=True)
+    torch.testing.assert_close(resize(images, size), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("attention", ATTENTIONS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_step_that_is_deployed_is_the_path_that_is_trained(cell, attention):
+    model = captioner(cell=cell, attention=attention, layers=2)
+    seen = model.glance(model.encoder(torch.randint(0, 256, (3, 40, 50, 3), dtype=torch.uint8)))
+    tokens = torch.randint(0, 9, (3, 8))
+    x, weights, last = model.decoder.sequence(tokens, seen, model.decoder.initial_state(3))
+    expected, state = model.decoder.logits(x), model.decoder.initial_state(3)
+    for place in range(8):
+        logits, *results = model.decoder(tokens[:, place], *seen.tensors, *state)
+        torch.testing.assert_close(logits, expected[:, place], atol=1e-5, rtol=1e-5)
+        if attention == "soft":
+            torch.testing.assert_close(results[0], weights[:, place], atol=1e-6, rtol=1e-5)
+            torch.testing.assert_close(results[0].sum(1), torch.ones(3))
+        state = results[-len(state) :]
+    for ours, theirs in zip(state, last, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+def test_the_picture_enters_every_gate_at_every_step():
+    """[x, v] W is W_x x + W_v v: the numpy of one LSTM step, gate by gate."""
+    model = captioner(attention="none")
+    decoder, (layer,) = model.decoder, model.decoder.stack.layers
+    vector, token = torch.randn(1, 12).tanh(), torch.tensor([4])
+    h, c = torch.randn(1, 1, 16).tanh(), torch.randn(1, 1, 16)
+    _, h_next, c_next = decoder(token, vector, h, c)
+    w = layer.weight.numpy()
+    of_word, of_picture, of_state = w[:12], w[12:24], w[24:]
+    gates = decoder.embedding.weight[4].numpy() @ of_word + vector[0].numpy() @ of_picture
+    gates = gates + h[0, 0].numpy() @ of_state + layer.bias.numpy()
+    i, f, g, o = np.split(gates, 4)
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    expected = sigmoid(f) * c[0, 0].numpy() + sigmoid(i) * np.tanh(g)
+    np.testing.assert_allclose(c_next[0, 0], expected, atol=1e-5)
+    np.testing.assert_allclose(h_next[0, 0], sigmoid(o) * np.tanh(expected), atol=1e-5)
+    assert all(np.abs(part).max() > 0 for part in np.split(vector[0].numpy() @ of_picture, 4))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_a_folded_encoder_is_the_same(name):
+    torch.manual_seed(0)
+    encoder = ImageEncoder(EncoderConfig(name, 64)).eval().requires_grad_(False)
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_(0, 0.1)
+            module.running_var.uniform_(0.5, 2)
+            module.weight.uniform_(0.5, 2)
+            module.bias.normal_(0, 0.3)
+    images = torch.randint(0, 256, (2, 50, 70, 3), dtype=torch.uint8)
+    folded = encoder.folded()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images), encoder(images), atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("padding", "helmet"), [("tensorflow", "military uniform"), ("symmetric", "mortarboard")])
+def test_mobilenet_names_photographs(real_data, padding, helmet):
+    folder = real_data / "mobilenet_v2"
+    weights, about = load_weights(folder / "mobilenet_v2_imagenet.safetensors", "mobilenet_v2")
+    assert (about["padding"], about["scaling"]) == ("tensorflow", "x/127.5-1")
+    encoder = ImageEncoder(EncoderConfig("mobilenet_v2", 224, padding, about["scaling"])).eval()
+    encoder.network.load_state_dict(weights)
+    labels = (folder / "imagenet_labels.txt").read_text().splitlines()[1:]
+    named = {}
+    for path in (folder / "photos").iterdir():
+        image = torch.from_numpy(np.array(Image.open(path).convert("RGB")))[None]
+        with torch.no_grad():
+            pixels = (encoder.resize(image) - encoder.mean) / encoder.deviation
+            chances = torch.softmax(encoder.network.classify(pixels)[0], 0)
+        named[path.stem] = (labels[int(chances.argmax())].split(",")[0], float(chances.max()))
+    assert named["grace_hopper"][0] == helmet
+    if padding == "tensorflow":
+        expected = {"bird": 0.78, "cat": 0.67, "hot_dog": 0.32, "owl": 0.28, "parrot": 0.92, "sunflower": 0.94}
+        assert {name: named[name][1] for name in expected} == pytest.approx(expected, abs=0.04)
+        assert [named[name][0] for name in ("bird", "cat", "parrot")] == ["chickadee", "Egyptian cat", "macaw"]
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    good = MobileNetV2().state_dict()
+    path = tmp_path / "w.safetensors"
+    for change, words_ in (
+        (lambda t: t.pop("features.0.0.weight"), "it has no tensor features.0.0.weight"),
+        (
+            lambda t: t.update({"features.1.conv.1.weight": torch.zeros(3)}),
+            r"its tensor features.1.conv.1.weight is \[3\]",
+        ),
+        (lambda t: t.update(head=torch.zeros(3)), "which has no tensor head"),
+    ):
+        tensors = dict(good)
+        change(tensors)
+        safetensors.torch.save_file(tensors, path)
+        with pytest.raises(ConfigError, match=words_):
+            load_weights(path, "mobilenet_v2")
+    torch.save(good, tmp_path / "w.pth")
+    assert load_weights(tmp_path / "w.pth", "mobilenet_v2")[0].keys() == good.keys()
+    (tmp_path / "bad.pth").write_bytes(b"nothing")
+    for name in ("bad.pth", "none.safetensors", "none.pth"):
+        with pytest.raises(ConfigError, match=name.split(".")[0]):
+            load_weights(tmp_path / name, "mobilenet_v2")
+
+
+def test_a_state_dict_that_is_code_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (print, ("run",))
+
+    torch.save({"x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_weights(tmp_path / "evil.pth", "mobilenet_v2")
+
+
+# What it learns from
+
+
+def picture(path, seed=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 30, 3), np.uint8)).save(path)
+
+
+CAPTIONS = {
+    f"{number}.png": [f"a {word} number {number}", f"The {word}!"] for number, word in enumerate("abcdefghijkl")
+}
+
+
+@pytest.fixture
+def flickr(tmp_path):
+    for number, name in enumerate(CAPTIONS):
+        picture(tmp_path / "data" / "Images" / name, number)
+    lines = [f"{name}#{k}\t{caption}" for name, captions in CAPTIONS.items() for k, caption in enumerate(captions)]
+    (tmp_path / "data" / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
+    names = list(CAPTIONS)
+    for split, part in (("train", names[:8]), ("dev", names[8:10]), ("test", names[10:])):
+        (tmp_path / "data" / f"Flickr_8k.{split}Images.txt").write_text("\n".join(part))
+    return tmp_path / "data"
+
+
+def described(collection):
+    return {
+        split: {each.name: list(each.captions) for each in pictures} for split, pictures in collection.splits.items()
+    }
+
+
+def test_every_layout_is_read_alike(flickr):
+    names = list(CAPTIONS)
+    split = {name: "train" if place < 8 else "dev" if place < 10 else "test" for place, name in enumerate(names)}
+    expected = {part: {n: CAPTIONS[n] for n in names if split[n] == part} for part in (TRAIN, DEV, TEST)}
+    karpathy = [
+        {"filename": n, "split": {"dev": "val"}.get(split[n], split[n]), "sentences": [{"raw": c} for c in CAPTIONS[n]]}
+        for n in names
+    ]
+    (flickr / "dataset.json").write_text(json.dumps({"images": karpathy, "dataset": "x"}))
+    with (flickr / "all.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerows([["image", "caption", "split"], *([n, c, split[n]] for n in names for c in CAPTIONS[n])])
+    for source in (flickr, flickr / "dataset.json", flickr / "all.csv"):
+        assert described(read_collection(source)) == expected
+    images = [{"id": place, "file_name": n} for place, n in enumerate(names)]
+    annotations = [{"image_id": place, "caption": c} for place, n in enumerate(names) for c in CAPTIONS[n]]
+    (flickr / "coco.json").write_text(json.dumps({"images": images, "annotations": annotations}))
+    found = described(read_collection(flickr / "coco.json"))
+    assert {**found[TRAIN], **found[DEV]} == CAPTIONS
+    assert len(found[DEV]) == 2
+
+
+def test_lists_that_are_missing_are_made_up_for(flickr):
+    (flickr / "Flickr_8k.trainImages.txt").unlink()
+    assert len(read_collection(flickr)[TRAIN]) == 8
+    (flickr / "Flickr_8k.devImages.txt").unlink()
+    collection = read_collection(flickr)
+    assert (len(collection[TRAIN]), len(collection[DEV]), len(collection[TEST])) == (9, 1, 2)
+    (flickr / "Flickr_8k.testImages.txt").unlink()
+    with pytest.raises(CorpusError, match="there is no split 'test', but train, dev"):
+        read_collection(flickr)[TEST]
+
+
+def test_what_is_missing_empty_or_damaged_is_told(flickr):
+    (flickr / "Images" / "0.png").unlink()
+    with (flickr / "Flickr8k.token.txt").open("a") as file:
+        file.write("1.png#2\t ... !\n\n")
+    collection = read_collection(flickr)
+    assert (list(collection.missing), collection.wordless, len(collection[TRAIN])) == (["0.png"], 1, 7)
+    for path in (flickr / "Images").iterdir():
+        path.unlink()
+    with pytest.raises(CorpusError, match=r"has no pictures with captions: 0\.png and 11 more are not there"):
+        read_collection(flickr)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words_"),
+    [
+        ("a.json", "{", "is not JSON"),
+        ("a.json", '{"images": 1}', "images: not a list"),
+        ("a.json", '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}', "is of the image 1"),
+        ("a.csv", "x,y\n1,2\n", "names no column image"),
+        ("a.png", "", "is no data set of captions"),
+        ("b.csv", "image,caption\n../../etc/passwd,a\n", "has no pictures"),
+    ],
+)
+def test_what_is_no_data_set_is_named(tmp_path, name, content, words_):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(CorpusError, match=words_):
+        read_collection(tmp_path / name)
+
+
+def test_words_are_plain_and_frequent():
+    assert words("A man's dog, running-fast!  (Twice) 2") == ["a", "mans", "dog", "runningfast", "twice", "2"]
+    tokenizer = learn_words(["a dog", "A dog runs.", "a cat"], 2)
+    assert len(tokenizer) == 5
+    ids = tokenizer.encode("A DOG, a cat!", strict=False).tolist()
+    assert tokenizer.decode(ids) == "a dog a <unk>"
+    stream = tokenizer.decoder()
+    assert "".join(map(stream.push, ids[:3])) == "a dog a"
+    assert tokenizer.never == (tokenizer.unknown_id, tokenizer.start_id)
+    with pytest.raises(ConfigError, match="--min-count 9"):
+        learn_words(["a dog"], 9)
+
+
+# Scenes
+
+
+def test_scenes_have_true_captions_and_some_kinds_in_one_split_only():
+    collection = draw_scenes()
+    for split in (TRAIN, DEV, TEST, NOVEL):
+        scenes = collection[split][:400]
+        assert all(scene.allows(caption) for scene in scenes for caption in scene.captions)
+        unseen = [any((t.colour, t.shape) in UNSEEN for t in scene.things) for scene in scenes]
+        assert all(unseen) if split == NOVEL else not any(unseen)
+    assert collection[TRAIN][0] == draw_scenes()[TRAIN][0]
+    first = collection[TRAIN][0].read()
+    assert first.shape == (64, 64, 3)
+    np.testing.assert_array_equal(first, collection[TRAIN][0].read())
+
+
+def test_false_captions_are_found():
+    scene = Scene((Thing("small", "red", "circle", 15, 30), Thing("large", "blue", "cross", 45, 32)), 50, 0)
+    true = ["a small red circle to the left of a large blue cross", "a large blue cross and a small red circle"]
+    true += ["there is a small red circle on the left", "a large blue cross is to the right of a small red circle"]
+    false = ["a small red circle to the right of a large blue cross", "a large red circle", "two small red circles"]
+    false += ["a small red circle above a large blue cross", "a small red circle in the centre", "a dog", ""]
+    false += ["a small red circle and a small red circle", "a small red circle on the left of"]
+    assert [caption for caption in true if not scene.allows(caption)] == []
+    assert [caption for caption in false if scene.allows(caption)] == []
+    three = Scene(tuple(Thing("small", "red", "cross", x, 30) for x in (10, 30, 50)), 50, 0)
+    assert three.allows("there are three small red crosses")
+    assert not three.allows("two small red crosses")
+    assert not three.allows("a small red cross")
+
+
+# How captions are judged
+
+
+def cider_d(said, references):
+    """CIDEr-D written out from the paper, one image after the other."""
+
+    def grams(text, n):
+        split = text.split()
+        return Counter(tuple(split[at : at + n]) for at in range(len(split) - n + 1))
+
+    total = 0.0
+    for n in range(1, 5):
+        seen = Counter(g for group in references for g in {g for each in group for g in grams(each, n)})
+        weigh = lambda text: {g: c * math.log(len(references) / max(1, seen[g])) for g, c in grams(text, n).items()}  # noqa: B023, E731
+        for text, group in zip(said, references, strict=True):
+            ours = weigh(text)
+            for reference in group:
+                theirs = weigh(reference)
+                dot = sum(min(ours[g], theirs.get(g, 0.0)) * theirs.get(g, 0.0) for g in ours)
+                norms = math.sqrt(sum(v * v for v in ours.values()) * sum(v * v for v in theirs.values()))
+                apart = len(text.split()) - len(reference.split())
+                if norms:
+                    total += dot / norms * math.exp(-apart * apart / 72) / len(group)
+    return 10 * total / 4 / len(said)
+
+
+sentences = st.lists(st.sampled_from("abcd"), min_size=1, max_size=7).map(" ".join)
+
+
+@given(st.lists(st.tuples(sentences, st.lists(sentences, min_size=1, max_size=3)), min_size=1, max_size=4))
+def test_cider_d_is_the_papers(pairs):
+    said, references = zip(*pairs, strict=True)
+    assert Cider(references).mean(said) == pytest.approx(cider_d(said, references), abs=1e-9)
+
+
+def test_scores_by_hand():
+    score = score_captions(["A dog runs.", "a cat"], [["a dog runs", "dog"], ["a red cat sleeps here"]])
+    assert score.bleu1 == pytest.approx(100 * math.exp(1 - 8 / 5))
+    assert score.images == 2
+    perfect = score_captions(["a b c d e", "f g h i j"], [["A b, c d e!"], ["f g h i j"]])
+    assert (perfect.bleu1, perfect.bleu4, perfect.cider_d) == pytest.approx((100, 100, 10))
+
+
+# Training, exporting, asking
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, monkeypatch_module):
+    folder = tmp_path_factory.mktemp("captions")
+    monkeypatch_module.setenv("EDGERNN_CACHE", str(folder / "cache"))
+    for number, name in enumerate(CAPTIONS):
+        picture(folder / "images" / name, number)
+    with (folder / "all.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption"], *([n, c] for n in CAPTIONS for c in CAPTIONS[n])])
+    encoder = {"name": "small", "size": 32}
+    trainer = CaptionTrainer.begin(
+        str(folder / "all.csv"), folder / "run", model=SMALL, encoder=encoder, training={**FEW, "reward": 0.4}
+    )
+    events = list(trainer.fit())
+    return folder, trainer, events
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_training_teaches_then_rewards(trained):
+    folder, trainer, events = trained
+    steps = [event for event in events if hasattr(event, "nats")]
+    assert [step.reward is None for step in steps] == [True] * 4 + [False] * 2
+    assert steps[3].nats < steps[0].nats
+    assert [line["step"] for line in trainer.run.metrics()] == [3, 6]
+    assert trainer.score().cider_d == trainer.best
+    assert CaptionRun.load(folder / "run").data.train == 10
+
+
+def test_a_training_goes_on_exactly(trained, tmp_path):
+    folder, trainer, _ = trained
+    again = CaptionTrainer.begin(
+        str(folder / "all.csv"),
+        tmp_path / "run",
+        model=SMALL,
+        encoder={"name": "small", "size": 32},
+        training={**FEW, "reward": 0.4},
+    )
+    for event in again.fit():
+        if event.step == 2:
+            again.stop()
+    again.save()
+    resumed = CaptionTrainer.resume(tmp_path / "run")
+    assert resumed.step == 2
+    for _ in resumed.fit():
+        pass
+    for ours, theirs in zip(resumed.model.state_dict().values(), trainer.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_frozen_encoder_stays_and_its_pictures_are_looked_at_once(trained, tmp_path, monkeypatch):
+    folder, _, _ = trained
+    weights = ImageEncoder(EncoderConfig("small", 32)).network.state_dict()
+    safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
+    settings = {"model": SMALL, "encoder": {"name": "small", "size": 32}, "training": {**FEW, "reward": 0.0}}
+    settings["encoder_weights"] = tmp_path / "w.safetensors"
+    trainer = CaptionTrainer.begin(str(folder / "all.csv"), tmp_path / "run", **settings)
+    for _ in trainer.fit():
+        pass
+    for name, tensor in trainer.run.network().encoder.network.state_dict().items():
+        torch.testing.assert_close(tensor, weights[name])
+    monkeypatch.setattr(ImageEncoder, "features", None)
+    CaptionTrainer.begin(str(folder / "all.csv"), tmp_path / "again", **settings)
+    assert len(read_collection(folder / "all.csv")[TRAIN]) == 10
+
+
+def test_damaged_pictures_are_left_out(trained, tmp_path):
+    folder, _, _ = trained
+    for name in CAPTIONS:
+        picture(tmp_path / "images" / name, 3)
+    (tmp_path / "images" / "3.png").write_bytes((folder / "images" / "3.png").read_bytes()[:200])
+    (tmp_path / "all.csv").write_text((folder / "all.csv").read_text())
+    trainer = CaptionTrainer.begin(
+        str(tmp_path / "all.csv"), tmp_path / "run", model=SMALL, encoder={"name": "small", "size": 32}, training=FEW
+    )
+    assert len(trainer.damaged) == 1
+    assert "3.png cannot be read as an image" in trainer.damaged[0]
+    for _ in trainer.fit():
+        pass
+
+
+def test_a_run_of_another_task_is_named(trained, tmp_path):
+    from edgernn.training import Run, load_run
+
+    folder, _, _ = trained
+    with pytest.raises(RunError, match="is a run of caption, not of language"):
+        Run.load(folder / "run")
+    assert isinstance(load_run(folder / "run"), CaptionRun)
+
+
+@pytest.fixture(scope="module")
+def bundles(trained):
+    folder, _, _ = trained
+    source = Source.load(folder / "run")
+    made = {}
+    for target in TARGETS.values():
+        for precision in target.precisions:
+            path = folder / f"{target.name}-{precision}"
+            made[target.name, precision] = export(source, path, target=target.name, precision=precision, steps=16)
+    return source, made
+
+
+@pytest.mark.slow
+def test_every_target_and_precision_describes_pictures(bundles):
+    from edgernn.cli.load import load_model
+
+    source, made = bundles
+    image = np.random.default_rng(5).integers(0, 256, (50, 41, 3), np.uint8)
+    expected = describe(load_model(made["onnx", "fp32"].path), image, 3)
+    for (_, precision), exported in made.items():
+        model = load_model(exported.path)
+        found = describe(model, image, 3)
+        assert len(found.candidates) == 3
+        if precision == "fp32":
+            assert exported.parity.answers.same == exported.parity.answers.of > 0
+            assert [each.tokens for each in found.candidates] == [each.tokens for each in expected.candidates]
+        verify(exported.path, source, steps=8)
+    assert made["onnx", "int8"].bytes < 0.32 * made["onnx", "fp32"].bytes
+
+
+@pytest.mark.slow
+def test_convolutions_are_of_integers(bundles):
+    import onnxruntime
+
+    _, made = bundles
+    options = onnxruntime.SessionOptions()
+    path = made["onnx", "int8"].path / "encode.onnx"
+    options.optimized_model_filepath = str(path.parent.parent / "optimised.onnx")
+    options.log_severity_level = 3
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    import onnx
+
+    operators = Counter(node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node)
+    assert operators["QLinearConv"] == 4
+    assert not operators["Conv"] + operators["FusedConv"]
+
+
+@pytest.mark.slow
+def test_run_and_bundle_say_the_same(bundles, trained):
+    folder, trainer, _ = trained
+    _, made = bundles
+    model = Model.load(made["onnx", "fp32"].path)
+    pictures = read_collection(folder / "all.csv")[TRAIN]
+    for width in (1, 3):
+        one = evaluate_pictures(*_pair(speaker_of_bundle(model, width), pictures))
+        other = evaluate_pictures(*_pair(speaker_of_run(trainer.run, width), pictures))
+        assert one == other
+        assert one.score.images == 10
+
+
+def _pair(speaker, pictures):
+    speak, side = speaker
+    return speak, pictures, side, lambda done, what: None
+
+
+@pytest.mark.slow
+def test_a_stream_looks_once_and_its_snapshot_has_the_picture(bundles):
+    _, made = bundles
+    model = Model.load(made["onnx", "fp32"].path)
+    image = np.random.default_rng(5).integers(0, 256, (30, 41, 3), np.uint8)
+    stream = look(model, image)
+    saved = stream.snapshot()
+    words_ = "".join(stream.decode(12))
+    assert words_ == describe(model, image, 1, 12).text
+    other = look(model, 255 - image)
+    other.restore(saved)
+    assert "".join(other.decode(12)) == words_
+    tokens = describe(model, image).candidates[0].tokens
+    weights = where_it_looked(model, image, tokens)
+    assert weights.shape == (len(tokens), 2, 2)
+    np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-5)
+    with pytest.raises(ContractError, match="height from 1 to 1024"):
+        look(model, np.zeros((1025, 3, 3), np.uint8))
+
+
+@given(st.integers(1, 6), st.integers(0, 99))
+def test_captions_of_many_pictures_are_those_of_one(width, seed):
+    model = captioner()
+    tokenizer = learn_words(["a b c d e f"], 1)
+    torch.manual_seed(seed)
+    model.decoder.bias.data.normal_(0, 2)
+    seen = Seen(torch.randn(4, 12).tanh(), torch.randn(4, 4, 16).tanh())
+    together = beam_captions(model.decoder, seen, tokenizer, width)
+    assert together == [beam_captions(model.decoder, seen.take([row]), tokenizer, width)[0] for row in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words_"),
+    [
+        ({"name": "resnet"}, "--encoder resnet"),
+        ({"padding": "odd"}, "--encoder-padding odd"),
+        ({"scaling": "none"}, "--encoder-scaling none"),
+        ({"size": 33}, "--image-size 33: small takes multiples of 16"),
+        ({"largest_side": 0}, "--largest-side 0"),
+    ],
+)
+def test_impossible_encoders_are_named(settings, words_):
+    with pytest.raises(ConfigError, match=words_):
+        EncoderConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words_"),
+    [
+        ({"images": 0}, "--images 0"),
+        ({"passes": None}, "training needs an end"),
+        ({"reward": 2.0}, "--reward 2.0"),
+        ({"learning_rate": 0.0}, "--learning-rate 0.0"),
+        ({"min_count": 1.5}, "--min-count 1.5"),
+        ({"smoothing": 1.0}, "--smoothing 1.0"),
+    ],
+)
+def test_impossible_trainings_are_named(settings, words_):
+    with pytest.raises(ConfigError, match=words_):
+        CaptionTraining(**settings)
