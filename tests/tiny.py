@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tokenizers
 from onnx import TensorProto, helper, numpy_helper
+from tokenizers import models, pre_tokenizers
 
 from edgernn.bundle import TOKENIZER, Manifest, new_bundle
 from edgernn.contract import (
@@ -159,6 +161,62 @@ def write_conditioned(path: Path) -> Path:
     return path
 
 
+CAPTION_WORDS = ["<unk>", "<start>", "<end>", "a", "blue", "green", "is", "red", "sea", "the", "wood"]
+
+
+def write_captioner(path: Path, seed: int = 0) -> Path:
+    """Two graphs: v = mean colour W; h' = tanh(0.5 h + E[token] + v U), logits = h' O, attention = softmax(h' A)."""
+    random = np.random.default_rng(seed)
+    weights = {
+        name: random.normal(0, 1.5, shape).astype(np.float32)
+        for name, shape in (("W", (3, 4)), ("E", (11, 6)), ("U", (4, 6)), ("O", (6, 11)), ("A", (6, 4)))
+    }
+    sides = {"height": 64, "width": 64}
+    vector = ConditionSpec("vector", "float32", (BATCH, 4), source=FromGraph("encode", "vector"))
+    contract = Contract(
+        (
+            GraphSpec(
+                "encode",
+                (TensorSpec("image", "uint8", (BATCH, "height", "width", 3), largest=sides),),
+                (TensorSpec("vector", "float32", (BATCH, 4)),),
+            ),
+            GraphSpec(
+                "step",
+                (TensorSpec("token", "int64", (BATCH,), bound=11),),
+                (TensorSpec("logits", "float32", (BATCH, 11)), TensorSpec("attention", "float32", (BATCH, 4))),
+                (StateSpec("h", "float32", (BATCH, 6)),),
+                (vector,),
+            ),
+        )
+    )
+    encode = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceMean", ["levels", "sides"], ["mean"], keepdims=0),
+        helper.make_node("Mul", ["mean", "scale"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "W"], ["vector"]),
+    ]
+    step = [
+        helper.make_node("Gather", ["E", "token"], ["word"]),
+        helper.make_node("MatMul", ["vector", "U"], ["seen"]),
+        helper.make_node("Mul", ["h_in", "half"], ["kept"]),
+        helper.make_node("Sum", ["word", "seen", "kept"], ["x"]),
+        helper.make_node("Tanh", ["x"], ["h_out"]),
+        helper.make_node("MatMul", ["h_out", "O"], ["logits"]),
+        helper.make_node("MatMul", ["h_out", "A"], ["asked"]),
+        helper.make_node("Softmax", ["asked"], ["attention"]),
+    ]
+    of_encode = {"W": weights["W"], "sides": np.array([1, 2]), "scale": np.float32([1 / 255])}
+    of_step = {**{name: weights[name] for name in "EUOA"}, "half": np.float32([0.5])}
+    backend = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(CAPTION_WORDS)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    with new_bundle(path) as writer:
+        (writer.directory / "encode.onnx").write_bytes(onnx_bytes(contract["encode"], encode, of_encode))
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(contract["step"], step, of_step))
+        (writer.directory / TOKENIZER).write_text(Tokenizer(backend).to_json())
+        writer.finish(manifest(contract, {"encode": "encode.onnx", "step": "step.onnx"}, task="caption"))
+    return path
+
+
 def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> Manifest:
     values: dict[str, object] = {
         "task": "language",
@@ -192,5 +250,5 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _value_info(name: str, spec: TensorSpec):
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
+    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
     return helper.make_tensor_value_info(name, kinds[spec.dtype], list(spec.axes))

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny import TinyLanguage, write_conditioned
+from tiny import TinyLanguage, write_captioner, write_conditioned
 
 from edgernn.runtime import Model
 
@@ -22,6 +22,11 @@ def bundle(tiny: TinyLanguage, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture(scope="session")
 def conditioned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_conditioned(tmp_path_factory.mktemp("bundles") / "conditioned")
+
+
+@pytest.fixture(scope="session")
+def captioner(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_captioner(tmp_path_factory.mktemp("bundles") / "captioner")
 
 
 @pytest.fixture(scope="session")

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import helper
+from PIL import Image
 from tiny import manifest, onnx_bytes
 
 import edgernn
 from edgernn.bundle import new_bundle
 from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.runtime import Sampler, suggest
+from edgernn.runtime import Model, Sampler, suggest
+from edgernn.runtime.caption import describe, open_picture
 
 DEVICE_MODULES = [
     "arrays",
@@ -25,6 +27,7 @@ DEVICE_MODULES = [
     "bundle",
     "contract",
     "errors",
+    "image",
     "records",
     "sampling",
     "score",
@@ -129,6 +132,16 @@ def test_the_demo_of_many_streams(bundle, model):
 
 def test_the_demo_of_latency(bundle):
     assert "64 streams" in play("latency", bundle, "--rounds", 1)
+
+
+def test_the_demo_of_captions(captioner, tmp_path):
+    Image.new("RGB", (30, 20), "red").save(tmp_path / "red.png")
+    speaker = Model.load(captioner)
+    image = open_picture(speaker, tmp_path / "red.png")
+    found = describe(speaker, image, 2)
+    assert play("caption_image", captioner, tmp_path / "red.png") == f"{describe(speaker, image).text}\n"
+    printed = play("caption_image", captioner, tmp_path / "red.png", "--beam", 2)
+    assert printed == "".join(f"{each.score:7.3f}  {each.text}\n" for each in found.candidates)
 
 
 def test_the_demo_of_a_voice_detector(tmp_path):

@@ -1,0 +1,137 @@
+"""Captions on the device: what a stream says that has looked at a picture."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from edgernn.cli import execute
+from edgernn.errors import ContractError, StreamError
+from edgernn.image import read_image
+from edgernn.runtime import Model, beam_search
+from edgernn.runtime.caption import describe, look, open_picture, where_it_looked
+
+
+@pytest.fixture(scope="module")
+def speaker(captioner):
+    return Model.load(captioner)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for place, colour in enumerate(["red", "green", "blue", "white"]):
+        Image.new("RGB", (30 + place, 20), colour).save(folder / f"{colour}.png")
+    (folder / "notes.txt").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def call(capsys):
+    def run(*arguments):
+        status = execute([*map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def oracle(model, image, longest):
+    """The likeliest word every time, by the pure step."""
+    conditions, state = model.begin({"image": image[None]})
+    token, said = model.tokenizer.start_id, []
+    for _ in range(longest):
+        outputs, state = model.step({"token": np.array([token])}, state, conditions=conditions)
+        logits = outputs["logits"][0].copy()
+        logits[list(model.tokenizer.never)] = -np.inf
+        token = int(logits.argmax())
+        if token == model.tokenizer.end_id:
+            break
+        said.append(token)
+    return model.tokenizer.decode(said)
+
+
+def test_the_likeliest_words_are_said(speaker, pictures):
+    for path in pictures.glob("*.png"):
+        image = open_picture(speaker, path)
+        expected = oracle(speaker, image, 9)
+        assert "".join(look(speaker, image).decode(9)) == expected
+        assert describe(speaker, image, 1, 9).text == expected
+
+
+def test_a_beam_is_at_least_as_likely(speaker, pictures):
+    image = read_image(pictures / "red.png")
+    found = describe(speaker, image, 4, 9)
+    stream = look(speaker, image)
+    assert list(found.candidates) == beam_search(stream, 4, 9)
+    assert found.text == found.candidates[0].text
+    assert [each.score for each in found.candidates] == sorted((each.score for each in found.candidates), reverse=True)
+    assert not {"<start>", "<unk>", "<end>"} & {word for each in found.candidates for word in each.text.split()}
+
+
+def test_two_pictures_are_never_mixed(speaker, pictures):
+    one, other = (read_image(pictures / name) for name in ("red.png", "blue.png"))
+    expected = [oracle(speaker, image, 8) for image in (one, other)]
+    streams = [look(speaker, image).tokens(8) for image in (one, other)]
+    said = [[], []]
+    for _ in range(8):
+        for words, stream in zip(said, streams, strict=True):
+            words.extend(drawn.text for drawn in [next(stream, None)] if drawn is not None)
+    assert ["".join(words) for words in said] == expected
+
+
+def test_where_it_looked_adds_up(speaker, pictures):
+    image = read_image(pictures / "red.png")
+    tokens = describe(speaker, image, 1, 5).candidates[0].tokens
+    weights = where_it_looked(speaker, image, tokens)
+    assert weights.shape == (len(tokens), 2, 2)
+    np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-6)
+
+
+def test_what_takes_no_picture_is_named(model, speaker):
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(StreamError, match="the bundle's task, language, takes no picture"):
+        look(model, image)
+    with pytest.raises(ContractError, match=r"image has shape \(1, 65, 4, 3\).*with height from 1 to 64"):
+        look(speaker, np.zeros((65, 4, 3), np.uint8))
+    with pytest.raises(ContractError, match="dtype float32"):
+        look(speaker, image.astype(np.float32))
+
+
+def test_the_command_describes_one_or_many(call, captioner, speaker, pictures, tmp_path):
+    red = pictures / "red.png"
+    said = oracle(speaker, read_image(red), 20)
+    assert call("caption", captioner, red) == (0, f"{said}\n", "")
+    status, out, _ = call("caption", captioner, red, "--json")
+    answer = json.loads(out)
+    assert (status, answer["image"], answer["caption"]) == (0, str(red), said)
+    assert answer["candidates"][0]["text"] == said
+    status, out, _ = call("caption", captioner, red, "--beam", 3, "--max-tokens", 6)
+    expected = describe(speaker, read_image(red), 3, 6).candidates
+    assert [line[9:] for line in out.splitlines()] == [each.text for each in expected]
+    status, out, _ = call("caption", captioner, pictures)
+    names = ["blue.png", "green.png", "red.png", "white.png"]
+    assert out == "".join(f"{pictures / n}: {oracle(speaker, read_image(pictures / n), 20)}\n" for n in names)
+    assert call("caption", captioner, red, "--attention", tmp_path / "a.png", "--max-tokens", 5)[0] == 0
+    assert read_image(tmp_path / "a.png").shape[1] > 30
+
+
+def test_pictures_that_cannot_be_read_do_not_hide_the_others(call, captioner, pictures, tmp_path):
+    (tmp_path / "bad.png").write_bytes(b"nothing")
+    status, out, err = call("caption", captioner, tmp_path / "bad.png", pictures / "red.png")
+    assert (status, out.count("\n")) == (2, 1)
+    assert "bad.png cannot be read as an image" in err
+    assert "1 of 2 pictures could not be read" in err
+    (tmp_path / "empty").mkdir()
+    for arguments, words in (
+        ([tmp_path / "bad.png"], "bad.png cannot be read"),
+        ([tmp_path / "none.png"], "none.png: there is no such file"),
+        ([tmp_path / "empty"], "there are no pictures"),
+        ([pictures, "--attention", tmp_path / "a.png"], "--attention draws one picture"),
+        ([pictures / "red.png", "--attention", tmp_path / "a.txt"], "a picture's name ends in"),
+        ([pictures / "red.png", "--attention", tmp_path / "no" / "a.png"], "cannot be written"),
+        ([pictures / "red.png", "--beam", 0], "beam"),
+    ):
+        status, out, err = call("caption", captioner, *arguments)
+        assert (status, out) == (2, ""), words
+        assert words in err
