@@ -1,7 +1,7 @@
 """Where edgernn stands beside the bare calls beneath it, as ratios from interleaved repeats of one run.
 
 python benchmarks/speed.py             all figures
-python benchmarks/speed.py --only step runtime | train
+python benchmarks/speed.py --only runtime | captions | train
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ import torch
 from torch import nn
 
 from edgernn.exporters import Source, export
-from edgernn.models import LanguageConfig, LanguageModel
+from edgernn.models import CaptionConfig, Captioner, EncoderConfig, LanguageConfig, LanguageModel
 from edgernn.runtime import Batch, Model, Sampler
+from edgernn.runtime.caption import look
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Trainer
+from edgernn.training.captioning.words import learn_words
 
 ALPHABET = [chr(code) for code in range(33, 33 + 64)]  # with the unknown token a vocabulary of 65
 EMBEDDING, HIDDEN, LAYERS = 128, 256, 2
 LANES, CHUNK = 32, 128
+WORDS = 12
 
 
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["runtime", "train"])
+    parser.add_argument("--only", choices=["runtime", "captions", "train"])
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory() as folder:
-        if only != "train":
-            runtime(Path(folder))
-        if only != "runtime":
-            train(Path(folder))
+        for name, measure in (("runtime", runtime), ("captions", captions), ("train", train)):
+            if only in (None, name):
+                measure(Path(folder))
 
 
 def runtime(folder: Path) -> None:
@@ -64,11 +66,7 @@ def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
 def one_stream(source: Source, bundle: Path, precision: str) -> None:
     """The costs around the bare call."""
     model = Model.load(bundle)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    session = onnxruntime.InferenceSession(str(bundle / "step.onnx"), options, ["CPUExecutionProvider"])
+    session = bare_session(bundle / "step.onnx")
     names = [output.name for output in session.get_outputs()]
     token = np.array([5])
     _, state = model.begin()
@@ -112,6 +110,15 @@ def one_stream(source: Source, bundle: Path, precision: str) -> None:
     print(f"  {precision} torch eager decoding  {micros['eager']:8.1f} us   {faster:.1f} times as long")
 
 
+def bare_session(path: Path) -> onnxruntime.InferenceSession:
+    """A graph in onnxruntime alone, with the settings that suit streams."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    return onnxruntime.InferenceSession(str(path), options, ["CPUExecutionProvider"])
+
+
 def many_streams(model: Model) -> None:
     """Tokens per second of 64 streams in a batch beside one stream."""
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))
@@ -139,6 +146,41 @@ def many_streams(model: Model) -> None:
     for name, title in (("same", "one setting"), ("others", "64 settings")):
         rate = 64 / times[name]
         print(f"    64 streams, {title}: {rate:,.0f} tokens/s, {times['one'] / times[name]:.1f} times one stream's")
+
+
+def captions(folder: Path) -> None:
+    """A photograph of 224 pixels to a greedy caption, against the bare onnxruntime calls for the same words."""
+    torch.manual_seed(0)
+    tokenizer = learn_words([" ".join(f"word{number}" for number in range(2500))], 1)
+    network = Captioner(CaptionConfig(len(tokenizer), EncoderConfig("mobilenet_v2", 224))).eval()
+    network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
+    for precision in ("fp32", "int8"):
+        path = export(Source(network, tokenizer), folder / precision, precision=precision, steps=8).path
+        ours, theirs = one_caption(path)
+        print(f"caption of {WORDS} words, {precision}: {1e3 * ours:.2f} ms, {ours / theirs:.2f} of the bare calls")
+
+
+def one_caption(bundle: Path) -> tuple[float, float]:
+    """Seconds of a caption, and of the bare calls that it takes."""
+    image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
+    model = Model.load(bundle)
+    looks, speaks = (bare_session(bundle / f"{name}.onnx") for name in ("encode", "step"))
+    first = np.zeros(model.contract["step"].states[0].shape({"batch": 1}), np.float32)
+
+    def bare(count: int) -> None:
+        for _ in range(count):
+            held = dict(zip(("vector", "cells"), looks.run(None, {"image": image[None]}), strict=True))
+            h = c = first
+            for _ in range(WORDS + 1):
+                *_, h, c = speaks.run(None, {"token": np.array([5]), **held, "h_in": h, "c_in": c})
+
+    def greedy(count: int) -> None:
+        for _ in range(count):
+            for _ in look(model, image).decode(WORDS):
+                pass
+
+    times = interleaved({"bare": bare, "greedy": greedy}, repeats=15, count=3)
+    return times["greedy"], times["bare"]
 
 
 class Bare(nn.Module):
