@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -85,6 +86,8 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
     )
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+    if any(node.target == torch.ops.aten.conv2d.default for node in program.graph.nodes):
+        return program, tuple(_kept(program))
     lookups = _round_lookups(program)
     names = _as_linear(program)
     matrices = [(name, t) for name, t in _constants(program) if t.is_floating_point() and is_matrix(t.shape)]
@@ -102,6 +105,13 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
         scheme = (32, "none", "fp32") if name in left else (8, "each output", "int8, rounded row by row")
         weights.append(Weight(title(names.get(name, name)), tuple(tensor.shape), *scheme))
     return converted, tuple(weights)
+
+
+def _kept(program: fx.GraphModule) -> Iterator[Weight]:
+    """The matrices of a graph that looks at images, which stays in single precision."""
+    for name, tensor in _constants(program):
+        if tensor.is_floating_point() and is_matrix(tensor.shape):
+            yield Weight(title(name), tuple(tensor.shape), 32, "none", "fp32")
 
 
 def _round_lookups(program: fx.GraphModule) -> list[Weight]:

@@ -133,24 +133,32 @@ class Captioner(Network):
 
 
 class Glance(nn.Module):
-    """From features (batch, cells, channels) to what the decoder knows of a picture."""
+    """From features (batch, cells, channels) to what the decoder knows of a picture.
+
+    place: what is added to each cell, so that the decoder can tell where it is.
+    """
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
-        channels = config.encoder.channels
+        channels, hidden = config.encoder.channels, config.hidden
+        self.soft = config.attention == "soft"
         self.all = nn.Linear(channels, config.embedding)
-        self.cell = nn.Linear(channels, config.hidden) if config.attention == "soft" else None
+        if self.soft:
+            self.cell = nn.Linear(channels, hidden)
+            self.place = nn.Parameter(0.1 * torch.randn(config.encoder.grid**2, hidden))
+            self.pool = nn.Linear(hidden, config.embedding, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: Tensor) -> Seen:
         """Once for all words."""
         if self.training:  # whole channels: cells side by side say nearly the same
             features = features * self.dropout(torch.ones_like(features[:, :1]))
-        vector = torch.tanh(self.all(features.mean(dim=1)))
-        if self.cell is None:
-            return Seen(vector, None)
+        vector = self.all(features.mean(dim=1))
+        if not self.soft:
+            return Seen(torch.tanh(vector), None)
         rows = self.cell(features.flatten(0, 1))  # a plain product: ExecuTorch quantises no others
-        return Seen(vector, torch.tanh(rows).unflatten(0, (-1, features.shape[1])))
+        cells = torch.tanh(rows.unflatten(0, (-1, features.shape[1])) + self.place)
+        return Seen(torch.tanh(vector + self.pool(cells.mean(dim=1))), cells)
 
 
 class Decoder(nn.Module):

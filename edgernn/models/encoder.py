@@ -135,7 +135,7 @@ class ImageEncoder(nn.Module):
     def features(self, pixels: Tensor) -> Tensor:
         """Features of what `resize` made."""
         grid: Tensor = self.network((pixels - self.mean) / self.deviation)
-        return grid.flatten(2).transpose(1, 2)
+        return grid.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -553,7 +553,7 @@ def test_impossible_encoders_are_named(settings, words_):
     ("settings", "words_"),
     [
         ({"images": 0}, "--images 0"),
-        ({"passes": None}, "training needs an end"),
+        ({"passes": None, "minutes": None}, "training needs an end"),
         ({"reward": 2.0}, "--reward 2.0"),
         ({"learning_rate": 0.0}, "--learning-rate 0.0"),
         ({"min_count": 1.5}, "--min-count 1.5"),

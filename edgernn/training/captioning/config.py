@@ -29,8 +29,8 @@ class CaptionTraining:
     where it begins to fall again in the last part.
     freeze: the first part of the training, in which a pretrained encoder stays as it is; 1 for all of it.
     encoder_rate: that of the encoder, as a part of the learning rate.
-    smoothing: of labels. average, reward_average: decay of the averaged weights, which are what is kept, in the first
-    and in the last part.
+    smoothing: of labels. word_dropout: probability that a word before is not shown, so that the picture has to tell.
+    average, reward_average: decay of the averaged weights, which are what is kept, in the first and in the last part.
     min_count: how often a word occurs at least, to be learned.
     evaluations: how many times the pictures of the split "dev" are described, and a checkpoint written.
     patience: training ends after so many of them without a better one; None for never.
@@ -39,9 +39,9 @@ class CaptionTraining:
     images: int = 32
     flips: bool = True
     steps: int | None = None
-    passes: float | None = 30.0
-    minutes: float | None = None
-    reward: float = 0.4
+    passes: float | None = 18.0
+    minutes: float | None = 18.0
+    reward: float = 0.12
     learning_rate: float = 2e-3
     reward_rate: float = 2e-4
     warmup: float = 0.05
@@ -49,6 +49,7 @@ class CaptionTraining:
     encoder_rate: float = 0.1
     weight_decay: float = 0.01
     smoothing: float = 0.1
+    word_dropout: float = 0.0
     average: float = 0.999
     reward_average: float = 0.99
     clip: float = 1.0
@@ -79,7 +80,7 @@ class CaptionTraining:
             self._require(option, 0 <= getattr(self, option) <= _MAX, "from 0 to a million")
         for option in ("reward", "freeze"):
             self._require(option, 0 <= getattr(self, option) <= 1, "within 0..1")
-        for option in ("warmup", "smoothing", "average", "reward_average"):
+        for option in ("warmup", "smoothing", "word_dropout", "average", "reward_average"):
             self._require(option, 0 <= getattr(self, option) < 1, "at least 0 and below 1")
         self._require("seed", type(self.seed) is int and 0 <= self.seed < 2**63, "a whole number of at least 0")
 

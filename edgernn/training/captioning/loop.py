@@ -305,13 +305,19 @@ class CaptionTrainer:
             for begun in range(0, len(captions), size):  # of similar length, so that little of it is padding
                 rows, group = zip(*captions[begun : begun + size], strict=True)
                 tokens, targets = self._padded(group)
-                x, _, _ = decoder.sequence(tokens, seen.take(rows), decoder.initial_state(len(group)))
+                x, _, _ = decoder.sequence(self._hidden(tokens), seen.take(rows), decoder.initial_state(len(group)))
                 there = targets != _IGNORED
                 scores.append(decoder.logits(x[there]))
                 wanted.append(targets[there])
         logits, targets = torch.cat(scores).float(), torch.cat(wanted)
         loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.run.training.smoothing)
         return nn.functional.cross_entropy(logits.detach(), targets).item(), loss
+
+    def _hidden(self, tokens: Tensor) -> Tensor:
+        """Tokens (captions, words) of which some words are not shown, so that the picture has to tell."""
+        start, _, unknown = self._marks
+        away = torch.rand(tokens.shape, device=tokens.device) < self.run.training.word_dropout
+        return torch.where(away & (tokens != start), unknown, tokens)
 
     @property
     def _marks(self) -> tuple[int, int, int]:

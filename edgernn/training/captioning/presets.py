@@ -32,6 +32,14 @@ DRAWINGS = CaptionPreset(
     "small",
     {"embedding": 64, "hidden": 256, "dropout": 0.1, "heads": 4},
     CaptionTraining(
-        images=64, passes=20.0, reward=0.0, learning_rate=2e-3, smoothing=0.0, flips=False, min_count=1, freeze=0.0
+        images=64,
+        flips=False,
+        passes=20.0,
+        minutes=None,
+        reward=0.0,
+        freeze=0.0,
+        smoothing=0.0,
+        word_dropout=0.3,
+        min_count=1,
     ),
 )
