@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, TensorSpec
+from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
 from edgernn.models.cells import CELLS
@@ -35,7 +35,8 @@ ENCODE, STEP = "encode", "step"
 class CaptionConfig:
     """The shape of a captioner; the names are those of the command line's options.
 
-    attention: "soft" or "none". heads: of the attention. embedding: size of a word and of the image vector.
+    attention: "soft" or "none". heads: of the attention. embedding: size of a word and of the image vector. layers: one
+    is beneath the attention, and those above it read what it finds.
     """
 
     vocabulary: int
@@ -124,7 +125,7 @@ class Captioner(Network):
             STEP,
             inputs=(TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary),),
             outputs=tuple(outputs),
-            states=self.decoder.stack.state_specs(),
+            states=self.decoder.state_specs(),
             conditions=tuple(conditions),
         )
         looker = _Looker(self.encoder, self.glance)
@@ -170,8 +171,14 @@ class Decoder(nn.Module):
         width, hidden = config.embedding, config.hidden
         self.embedding = nn.Embedding(config.vocabulary, width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        self.stack = RecurrentStack(config.cell, 2 * width, hidden, config.layers, dropout=config.dropout)
-        if config.attention == "soft":
+        soft = config.attention == "soft"
+        beneath = 1 if soft else config.layers
+        self.stack = RecurrentStack(config.cell, 2 * width, hidden, beneath, dropout=config.dropout)
+        self.above: RecurrentStack | None = None
+        if soft and config.layers > 1:
+            layers, dropout = config.layers - 1, config.dropout
+            self.above = RecurrentStack(config.cell, 2 * hidden, hidden, layers, dropout=dropout, prefix="above_")
+        if soft:
             self.ask = nn.Linear(hidden, hidden)
             self.join = nn.Linear(2 * hidden, width)
         else:
@@ -181,17 +188,26 @@ class Decoder(nn.Module):
 
     def initial_state(self, batch: int) -> StackState:
         """The state before the first word."""
-        return self.stack.initial_state(batch)
+        return tuple(tensor for stack in self._stacks for tensor in stack.initial_state(batch))
+
+    def state_specs(self) -> tuple[StateSpec, ...]:
+        """What is carried from word to word."""
+        return tuple(spec for stack in self._stacks for spec in stack.state_specs())
 
     def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         """Logits (batch, vocabulary), with attention its weights (batch, cells), and the next state."""
         soft = self.config.attention == "soft"
         cells, state = (rest[0], rest[1:]) if soft else (None, rest)
-        x, carried = self.stack.step(torch.cat([self.embedding(token), vector], dim=1), state)
+        beneath, above = self._parted(state)
+        x, carried = self.stack.step(torch.cat([self.embedding(token), vector], dim=1), beneath)
         if cells is None:
             return (self.logits(x), *carried)
         found, weights = self._attend(x.unsqueeze(1), cells)
-        return (self.logits(torch.cat([x, found.squeeze(1)], dim=1)), weights.squeeze(1), *carried)
+        found, weights = found.squeeze(1), weights.squeeze(1)
+        if self.above is not None:
+            x, more = self.above.step(torch.cat([x, found], dim=1), above)
+            carried = (*carried, *more)
+        return (self.logits(torch.cat([x, found], dim=1)), weights, *carried)
 
     def sequence(self, tokens: Tensor, seen: Seen, state: StackState) -> tuple[Tensor, Tensor | None, StackState]:
         """What `logits` takes (batch, time, size), attention (batch, time, cells), and the last state.
@@ -200,12 +216,25 @@ class Decoder(nn.Module):
         """
         words = self.dropout(self.embedding(tokens))
         vector = seen.vector[:, None].expand(-1, tokens.shape[1], -1)
-        x, carried = self.stack.sequence(torch.cat([words, vector], dim=2).transpose(0, 1), state)
+        beneath, above = self._parted(state)
+        x, carried = self.stack.sequence(torch.cat([words, vector], dim=2).transpose(0, 1), beneath)
         x = self.dropout(x.transpose(0, 1))
         if seen.cells is None:
             return x, None, carried
         found, weights = self._attend(x, seen.cells)
+        if self.above is not None:
+            y, more = self.above.sequence(torch.cat([x, found], dim=2).transpose(0, 1), above)
+            x, carried = self.dropout(y.transpose(0, 1)), (*carried, *more)
         return torch.cat([x, found], dim=2), weights, carried
+
+    @property
+    def _stacks(self) -> tuple[RecurrentStack, ...]:
+        return (self.stack,) if self.above is None else (self.stack, self.above)
+
+    def _parted(self, state: StackState) -> tuple[StackState, StackState]:
+        """The states of the layers beneath the attention, and of those above it."""
+        count = len(self.stack.states)
+        return tuple(state[:count]), tuple(state[count:])
 
     def _attend(self, x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
         """What x (batch, time, hidden) finds in cells, and the mean of the heads' weights (batch, time, cells)."""

@@ -21,6 +21,7 @@ class RecurrentStack(nn.Module):
     dropout: between layers, while training.
     residual: each layer from the second on adds its input to its output (He et al. 2015).
     initial: the state before the first step is "zeros", or "learned": one vector for each layer and state.
+    prefix: of the names of its states, where a network has several stacks.
     """
 
     def __init__(
@@ -33,17 +34,18 @@ class RecurrentStack(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         initial: str = "zeros",
+        prefix: str = "",
     ) -> None:
         super().__init__()
         kind = CELLS[cell]
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
         self.layers = nn.ModuleList([kind(size, hidden_size) for size in sizes])
-        self.states, self.bounds = kind.states, kind.bounds
+        self.states, self.bounds = tuple(f"{prefix}{name}" for name in kind.states), kind.bounds
         self.hidden_size = hidden_size
         self.dropout = nn.Dropout(dropout)
         self.residual = residual
         self.initial = nn.ParameterDict(
-            {name: nn.Parameter(torch.zeros(num_layers, 1, hidden_size)) for name in kind.states}
+            {name: nn.Parameter(torch.zeros(num_layers, 1, hidden_size)) for name in self.states}
             if initial == "learned"
             else {}
         )

@@ -32,7 +32,8 @@ class CaptionTraining:
     smoothing: of labels. word_dropout: probability that a word before is not shown, so that the picture has to tell.
     average, reward_average: decay of the averaged weights, which are what is kept, in the first and in the last part.
     min_count: how often a word occurs at least, to be learned.
-    evaluations: how many times the pictures of the split "dev" are described, and a checkpoint written.
+    evaluations: how many times the pictures of the split "dev" are described, by a `beam` of so many, and a checkpoint
+    written; the weights of the highest CIDEr-D are kept.
     patience: training ends after so many of them without a better one; None for never.
     """
 
@@ -54,14 +55,15 @@ class CaptionTraining:
     reward_average: float = 0.99
     clip: float = 1.0
     min_count: int = 5
-    evaluations: int = 10
+    evaluations: int = 8
+    beam: int = 3
     patience: int | None = None
     device: str = "auto"
     autocast: str = "auto"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for option in ("images", "min_count", "evaluations"):
+        for option in ("images", "min_count", "evaluations", "beam"):
             size = getattr(self, option)
             self._require(option, type(size) is int and 1 <= size <= _MAX, "a whole number from 1 to a million")
         patient = self.patience is None or (type(self.patience) is int and 1 <= self.patience <= _MAX)

@@ -215,7 +215,7 @@ class CaptionTrainer:
         return self._sight.damaged
 
     def score(self) -> CaptionScore:
-        """The run's best weights on the split "dev", the likeliest word every time."""
+        """The run's best weights on the split "dev"."""
         best = self.run.network().to(self.device)
         return self._score(best, frozen=self.run.training.freeze == 1)[0]
 
@@ -401,7 +401,7 @@ class CaptionTrainer:
         for begun in range(0, len(pictures), _DESCRIBED):
             places = range(begun, min(begun + _DESCRIBED, len(pictures)))
             features = self._sight.features(model.encoder, DEV, places, frozen=frozen)
-            found = beam_captions(model.decoder, model.glance(features), tokenizer)
+            found = beam_captions(model.decoder, model.glance(features), tokenizer, self.run.training.beam)
             captions += [tokenizer.decode(ids) for ids in found]
         return score_pictures(captions, pictures), captions
 

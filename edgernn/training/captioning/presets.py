@@ -30,7 +30,7 @@ class CaptionPreset:
 PHOTOGRAPHS = CaptionPreset("mobilenet_v2", {}, CaptionTraining())
 DRAWINGS = CaptionPreset(
     "small",
-    {"embedding": 64, "hidden": 256, "dropout": 0.1, "heads": 4},
+    {"embedding": 64, "hidden": 256, "layers": 2, "dropout": 0.1, "heads": 4},
     CaptionTraining(
         images=64,
         flips=False,
@@ -41,5 +41,7 @@ DRAWINGS = CaptionPreset(
         smoothing=0.0,
         word_dropout=0.3,
         min_count=1,
+        evaluations=10,
+        beam=1,
     ),
 )

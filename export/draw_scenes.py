@@ -1,0 +1,34 @@
+"""Write drawn scenes as pictures, to try a captioner on.
+
+python export/draw_scenes.py scenes/ --split novel --count 12
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from PIL import Image
+
+from edgernn.training.captioning.pictures import TEST
+from edgernn.training.captioning.scenes import draw_scenes
+
+
+def main() -> None:
+    """Write the first scenes of a split, and their captions beside them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--split", default=TEST)
+    parser.add_argument("--count", type=int, default=12)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for number, scene in enumerate(draw_scenes()[options.split][: options.count]):
+        name = f"{number:03}.png"
+        Image.fromarray(scene.read()).save(options.out / name)
+        lines += [f'{name},"{caption}"\n' for caption in scene.captions]
+    (options.out / "captions.csv").write_text("image,caption\n" + "".join(lines), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
