@@ -86,7 +86,7 @@ def measure(
                 for _ in range(max(2, steps // size)):
                     times[name][size].append(_seconds(step))
         for name, model in models.items():
-            if model.tokenizer is not None:
+            if _writes(model):
                 firsts[name].append(_seconds(partial(_first_token, model)))
         for name, streams in texts.items():
             for size, decode in streams.items():
@@ -109,6 +109,11 @@ def _steps(
         median, p95, p99 = (1e6 * np.percentile(each, (50, 95, 99))).tolist()
         rows.append(Row(size, median, p95, p99, float(1 / np.median(per_token[size])) if size in per_token else None))
     return Steps(tuple(rows), float(1e3 * np.median(firsts)) if firsts else None)
+
+
+def _writes(model: Model) -> bool:
+    """Whether a prompt is all that the model needs to write."""
+    return model.tokenizer is not None and not model.contract[STEP].conditions
 
 
 def _begun(model: Model) -> Stream:
@@ -157,7 +162,7 @@ def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Arra
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
     """What decodes so many tokens in each of so many streams."""
-    if model.tokenizer is None:
+    if not _writes(model):
         return {}
     stream = _begun(model)
 

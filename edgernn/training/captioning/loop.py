@@ -410,9 +410,9 @@ class CaptionTrainer:
         tensors: dict[str, Tensor] = {}
         for split in (TRAIN, DEV):
             pictures = self._pictures(split)[:_KEPT_PICTURES]
-            resized = [
-                self.model.encoder.resize(torch.from_numpy(each.read())[None].to(self.device)) for each in pictures
-            ]
+            side = self.run.model.encoder.largest_side
+            images = [torch.from_numpy(each.read(side))[None].to(self.device) for each in pictures]
+            resized = [self.model.encoder.resize(image) for image in images]
             pixels = torch.cat(resized).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
             captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[: LONGEST - 1] for each in pictures]
             tokens, targets = self._padded(captions)

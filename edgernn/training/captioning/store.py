@@ -74,7 +74,8 @@ def pixels_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, progress: P
     def keep(pixels: Tensor) -> Array:
         return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].cpu().numpy()
 
-    return _store(f"pixels {size}", encoder, pictures, (1, size, size, 3), np.uint8, keep, progress)
+    kind = f"pixels {size} {encoder.config.largest_side}"
+    return _store(kind, encoder, pictures, (1, size, size, 3), np.uint8, keep, progress)
 
 
 def _store(
@@ -120,7 +121,7 @@ def _fill(
         resized = []
         for place in group:
             try:
-                image = torch.from_numpy(pictures[place].read()).to(device)
+                image = torch.from_numpy(pictures[place].read(encoder.config.largest_side)).to(device)
             except ImageError as error:
                 damaged.append(str(error))
                 continue
