@@ -45,7 +45,7 @@ def caption(
     dropout: Annotated[float | None, option("Dropout.", "0.5; scenes: 0.1")] = None,
     images: Annotated[int | None, option("Pictures at a step, with all captions.", "32; scenes: 64")] = None,
     steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
-    passes: Annotated[float | None, option("End after so many passes.", "18; scenes: 20")] = None,
+    passes: Annotated[float | None, option("End after so many passes.", "18; scenes: 14")] = None,
     minutes: Annotated[float | None, option("End after so many minutes.", "18; scenes: none")] = None,
     reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.12; scenes: 0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,

@@ -34,7 +34,7 @@ DRAWINGS = CaptionPreset(
     CaptionTraining(
         images=64,
         flips=False,
-        passes=20.0,
+        passes=14.0,
         minutes=None,
         reward=0.0,
         freeze=0.0,

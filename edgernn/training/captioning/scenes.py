@@ -110,7 +110,7 @@ class Scene:
             some, a = self._several([each for each in self.things if each.kind == first.kind]), f"a {last.kind}"
             sentences = [f"{some} and {a}", f"{a} and {some}", f"there are {some} and {a}"]
         else:
-            sentences = [*_relations(first, last), *_relations(last, first)]
+            sentences = _relations(first, last)
         return tuple(sentences[place % len(sentences)] for place in range(self.seed, self.seed + 5))
 
     @staticmethod
@@ -218,10 +218,11 @@ def _standing(one: Thing, other: Thing) -> list[str]:
 
 
 def _relations(one: Thing, other: Thing) -> list[str]:
-    """Along the axis on which they are farther apart."""
+    """Along the axis on which they are farther apart; the one on the left, or at the top, is named first."""
     wide = abs(one.x - other.x) >= abs(one.y - other.y)
-    words = _standing(one, other)[0 if wide else -1]
-    return [f"a {one.kind} {words} a {other.kind}", f"a {one.kind} is {words} a {other.kind}"]
+    first, last = sorted((one, other), key=lambda thing: thing.x if wide else thing.y)
+    words = _standing(first, last)[0 if wide else -1]
+    return [f"a {first.kind} {words} a {last.kind}", f"a {first.kind} is {words} a {last.kind}"]
 
 
 def _plural(kind: str) -> str:
