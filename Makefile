@@ -11,7 +11,7 @@ help: ## what can be made
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,plot,tensorboard,executorch,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,plot,tensorboard,executorch,caption,dev]'
 	@touch $@
 
 install: $(VENV)/installed ## create .venv with everything, at pinned versions
