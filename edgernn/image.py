@@ -90,10 +90,9 @@ def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path
 
     weights: (words, rows, columns). Raises ImageError if `out` cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-    whole = Image.fromarray(image)
-    whole.thumbnail((_TILE, _TILE))
+    whole = ImageOps.contain(Image.fromarray(image), (_TILE, _TILE))
     columns = min(len(words) + 1, _TILES_ACROSS)
     rows = math.ceil((len(words) + 1) / columns)
     width, height = whole.width + _GAP, whole.height + _LABEL

@@ -134,7 +134,7 @@ def worst(parities: Sequence[Parity]) -> Parity:
     measures = {name: [getattr(parity, name) for parity in parities] for name in _MEASURES}
     largest: dict[str, Any] = {name: float(np.max(values)) for name, values in measures.items()}  # keeps not-a-number
     losses = [parity.loss for parity in parities if parity.loss is not None]
-    return Parity(min(p.steps for p in parities), parities[0].tolerance, **largest, loss=losses[0] if losses else None)
+    return Parity(max(p.steps for p in parities), parities[0].tolerance, **largest, loss=losses[0] if losses else None)
 
 
 @dataclass(frozen=True)
