@@ -31,6 +31,14 @@ from edgernn.training.captioning.scenes import NOVEL, UNSEEN, Scene, Thing, draw
 from edgernn.training.captioning.words import learn_words, words
 
 SMALL = {"embedding": 12, "hidden": 16, "heads": 2, "dropout": 0.1}
+MADE = [
+    ("onnx", "fp32"),
+    ("onnx", "int8"),
+    ("onnx", "int4"),
+    ("ort", "int8"),
+    ("torchscript", "int8"),
+    ("executorch", "fp32"),
+]
 FEW = {"steps": 6, "evaluations": 2, "images": 4, "min_count": 1, "learning_rate": 0.01}
 
 
@@ -443,15 +451,15 @@ def bundles(trained):
     folder, _, _ = trained
     source = Source.load(folder / "run")
     made = {}
-    for target in TARGETS.values():
-        for precision in target.precisions:
-            path = folder / f"{target.name}-{precision}"
-            made[target.name, precision] = export(source, path, target=target.name, precision=precision, steps=16)
+    for target, precision in MADE:
+        path = folder / f"{target}-{precision}"
+        made[target, precision] = export(source, path, target=target, precision=precision, steps=16)
+    assert {target for target, _ in MADE} == TARGETS.keys()
     return source, made
 
 
 @pytest.mark.slow
-def test_every_target_and_precision_describes_pictures(bundles):
+def test_every_target_describes_pictures(bundles):
     from edgernn.cli.load import load_model
 
     source, made = bundles
