@@ -22,7 +22,10 @@ from edgernn.runtime import Model, Sampler, Stream
 from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
-COMMANDS = ["train language", "evaluate", "export", "adopt", "verify", "run", "inspect", "bench", "plot", "demo"]
+COMMANDS = [
+    *("train language", "train caption", "evaluate", "export", "adopt", "verify"),
+    *("run", "caption", "inspect", "bench", "plot", "demo"),
+]
 
 
 @pytest.fixture(scope="module")

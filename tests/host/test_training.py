@@ -504,7 +504,7 @@ def test_a_damaged_log_is_named(damaged, line):
     ("change", "words"),
     [
         (lambda c: c.update(format=True), "format True"),
-        (lambda c: c.update(task="caption"), "task 'caption'"),
+        (lambda c: c.update(task="caption"), "is a run of caption, not of language"),
         (lambda c: c.update(corpus={}), "the corpus lacks"),
         (lambda c: c["corpus"].update(name=3), "name: '3' is not a string"),
         (lambda c: c["training"].update(steps=20.5), r"--steps 20\.5"),
