@@ -100,7 +100,8 @@ class HeldOutPictures(HeldOut):
             yield {"image": np.ascontiguousarray(images[:, :rows, :columns])}
 
     def _some_words(self, streams: int) -> Iterator[dict[str, Array]]:
-        return ({TOKEN: np.ascontiguousarray(ids)} for ids in cycle(self._tokens[:streams].T))
+        captions = self._tokens[np.arange(streams) % len(self._tokens)]
+        return ({TOKEN: np.ascontiguousarray(ids)} for ids in cycle(captions.T))
 
     def calibration(self, spec: GraphSpec) -> Sequence[Mapping[str, Array]]:
         """Other pictures, one by one."""
