@@ -13,14 +13,15 @@ from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, Contract, FromGraph, GraphSpec
 from edgernn.models import Graph
 from edgernn.runtime import Engine
+from edgernn.runtime.caption import LONGEST
 from edgernn.runtime.parity import Inputs, chain
 from edgernn.runtime.stream import LOGITS, TOKEN
 from edgernn.tokenizer import Ids, Tokenizer
+from edgernn.training.captioning.decode import before_end
 
 __all__ = ["HeldOut", "HeldOutPictures", "HeldOutText"]
 
 Engines = Mapping[str, Engine]  # by graph
-_LONGEST = 20  # words of a caption
 
 
 class HeldOut(ABC):
@@ -122,13 +123,13 @@ class HeldOutPictures(HeldOut):
         states: Mapping[str, Array] = _first_states(step, len(self._images))
         token = np.full(len(self._images), self._tokenizer.start_id, np.int64)
         said: list[Array] = []
-        for _ in range(_LONGEST):
+        for _ in range(LONGEST):
             (taken,) = chain(engines[step.spec.name], step.spec, [{**held, TOKEN: token}], states)
             logits, states = taken.outputs[LOGITS].copy(), taken.states
             logits[:, list(self._tokenizer.never)] = -np.inf
             token = logits.argmax(axis=1)
             said.append(token)
-        return [_until(ids.tolist(), self._tokenizer.end_id) for ids in np.stack(said, axis=1)]
+        return [[*before_end(ids.tolist(), self._tokenizer.end_id)] for ids in np.stack(said, axis=1)]
 
     def _look(self, engines: Engines, contract: Contract, step: GraphSpec) -> dict[str, Array]:
         """The conditions of every picture, side by side."""
@@ -142,10 +143,6 @@ class HeldOutPictures(HeldOut):
                 made = [engine.run({"image": image[None]}) for image in self._images]
                 conditions[source.graph] = dict(zip(names, map(np.concatenate, zip(*made, strict=True)), strict=True))
         return {c.name: conditions[c.source.graph][c.source.output] for c in step.conditions if c.source is not None}
-
-
-def _until(ids: list[int], end: int | None) -> list[int]:
-    return ids[: ids.index(end)] if end in ids else ids
 
 
 def _first_states(graph: Graph, streams: int) -> dict[str, Array]:

@@ -185,7 +185,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     try:
         if path.suffix == ".safetensors":
             with safetensors.safe_open(path, framework="pt") as file:
-                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118
+                return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no mapping
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"--encoder-weights {path}: {error.strerror or error}") from None

@@ -15,7 +15,16 @@ from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.stream import TOKEN, Stream
 from edgernn.sampling import Sampler
 
-__all__ = ["LONGEST", "Caption", "describe", "largest_side", "look", "open_picture", "where_it_looked"]
+__all__ = [
+    "LENGTH_PENALTY",
+    "LONGEST",
+    "Caption",
+    "describe",
+    "largest_side",
+    "look",
+    "open_picture",
+    "where_it_looked",
+]
 
 IMAGE = "image"
 ATTENTION = "attention"

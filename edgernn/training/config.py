@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from edgernn import records
 from edgernn.errors import ConfigError
 from edgernn.training.device import AUTOCASTS, DEVICES
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Limits", "TrainingConfig", "progress_of"]
 
 OPTIMIZERS = ("muon", "adamw")
 _SIZES = ("lanes", "chunk", "evaluations")
 _MAX = 1_000_000
 _LONGEST = 10**12  # of a limit
 _LIMITS = ("steps", "passes", "minutes")
+
+
+class Limits(Protocol):
+    """Where a training ends: at whichever of these comes first, at least one of which there is."""
+
+    @property
+    def steps(self) -> int | None:
+        """Of the optimiser."""
+
+    @property
+    def passes(self) -> float | None:
+        """Over what is learned from."""
+
+    @property
+    def minutes(self) -> float | None:
+        """Of training."""
+
+
+def progress_of(limits: Limits, step: int, seconds: float, steps_per_pass: int) -> float:
+    """How much of a training is done after `step` steps and `seconds`: it ends at 1."""
+    done = [seconds / (60 * limits.minutes)] if limits.minutes is not None else []
+    if limits.steps is not None:
+        done.append(step / limits.steps)
+    if limits.passes is not None:
+        done.append(step / max(1, round(limits.passes * steps_per_pass)))
+    return max(done)
 
 
 @dataclass(frozen=True)
@@ -88,12 +114,7 @@ class TrainingConfig:
 
     def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
         """How much of the training is done after `step` steps and `seconds`: it ends at 1."""
-        done = [seconds / (60 * self.minutes)] if self.minutes is not None else []
-        if self.steps is not None:
-            done.append(step / self.steps)
-        if self.passes is not None:
-            done.append(step / max(1, round(self.passes * steps_per_pass)))
-        return max(done)
+        return progress_of(self, step, seconds, steps_per_pass)
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate once `progress`, 0 to 1, of the training is done."""

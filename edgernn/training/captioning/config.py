@@ -9,6 +9,7 @@ from typing import Any
 
 from edgernn import records
 from edgernn.errors import ConfigError
+from edgernn.training.config import progress_of
 from edgernn.training.device import AUTOCASTS, DEVICES
 
 __all__ = ["CaptionTraining"]
@@ -99,12 +100,7 @@ class CaptionTraining:
 
     def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
         """How much of the training is done after `step` steps and `seconds`: it ends at 1."""
-        done = [seconds / (60 * self.minutes)] if self.minutes is not None else []
-        if self.steps is not None:
-            done.append(step / self.steps)
-        if self.passes is not None:
-            done.append(step / max(1, round(self.passes * steps_per_pass)))
-        return max(done)
+        return progress_of(self, step, seconds, steps_per_pass)
 
     def rewards(self, progress: float) -> bool:
         """Whether captions are drawn and rewarded at `progress`."""

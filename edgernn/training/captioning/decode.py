@@ -9,12 +9,15 @@ import torch
 from torch import Tensor
 
 from edgernn.models.caption import Decoder, Seen
+from edgernn.runtime.caption import LENGTH_PENALTY, LONGEST
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["LENGTH_PENALTY", "LONGEST", "beam_captions", "draw_captions"]
+__all__ = ["beam_captions", "before_end", "draw_captions"]
 
-LONGEST = 20  # words
-LENGTH_PENALTY = 0.7
+
+def before_end(ids: Sequence[int], end: int | None) -> Sequence[int]:
+    """A caption without its end token and what comes after."""
+    return ids[: ids.index(end)] if end in ids else ids
 
 
 @torch.no_grad()

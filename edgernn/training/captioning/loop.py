@@ -20,8 +20,9 @@ from edgernn.errors import CorpusError, FormatError, RunError, TrainingError
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig
 from edgernn.models.caption import Seen
 from edgernn.models.encoder import load_weights
+from edgernn.runtime.caption import LONGEST
 from edgernn.training.captioning.config import CaptionTraining
-from edgernn.training.captioning.decode import LONGEST, beam_captions, draw_captions
+from edgernn.training.captioning.decode import beam_captions, before_end, draw_captions
 from edgernn.training.captioning.evaluation import score_pictures
 from edgernn.training.captioning.metrics import CaptionScore, Cider
 from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture, read_collection
@@ -355,7 +356,7 @@ class CaptionTrainer:
             x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
             there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
             logits = decoder.logits(x[there])
-        said = [tokenizer.decode(_until(ids, end)) for ids in drawn.tolist()]
+        said = [tokenizer.decode(before_end(ids, end)) for ids in drawn.tolist()]
         figures = [self._cider.each(places[row // _DRAWN], caption) for row, caption in enumerate(said)]
         rewards = torch.tensor(figures).view(-1, _DRAWN)
         better = (rewards - rewards.mean(dim=1, keepdim=True)) * _DRAWN / (_DRAWN - 1)  # than the mean of the others
@@ -464,7 +465,3 @@ def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:
         used = [each for name, each in model.encoder.network.named_parameters() if not name.startswith("classifier.")]
         groups.append({"params": used, "weight_decay": 0.0, "scale": scale})
     return Optimizer(model, [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)])
-
-
-def _until(ids: Sequence[int], end: int) -> Sequence[int]:
-    return ids[: ids.index(end)] if end in ids else ids
