@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -10,8 +9,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress, result
+from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress
 from edgernn.cli.train_caption import caption
+from edgernn.cli.training import (
+    Autocast,
+    Device,
+    Out,
+    Patience,
+    Resume,
+    Steps,
+    end_early,
+    refuse_beside_resume,
+    report,
+)
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
     from edgernn.training import Evaluated, Trainer
     from edgernn.training.board import Board
 
-__all__ = ["fit", "report", "train"]
+__all__ = ["describe_score", "fit", "train"]
 
 _CORPUS = (
     "UTF-8 text: files, directories, - for standard input, stdlib for Python's own source, or tinyshakespeare, "
@@ -40,7 +50,7 @@ def _tasks() -> None:
 @train.command()
 def language(
     corpus: Annotated[list[str] | None, typer.Argument(help=_CORPUS, show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
+    out: Out = None,
     glob: Annotated[str | None, option("Which files of a directory.", "*.txt")] = None,
     held_out: Annotated[str | None, option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
     preset: Annotated[str | None, option("Where settings come from: tiny, small or medium.", "small")] = None,
@@ -58,7 +68,7 @@ def language(
     lanes: Annotated[int | None, option("Parallel readers of the text.", "32")] = None,
     chunk: Annotated[int | None, option("Tokens that gradients flow back through.", "128")] = None,
     reset: Annotated[float | None, option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
+    steps: Steps = None,
     passes: Annotated[float | None, option("End after so many passes over the text.", "24")] = None,
     minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
     optimizer: Annotated[str | None, option("Of recurrent matrices: muon or adamw.", "muon")] = None,
@@ -67,11 +77,11 @@ def language(
     weight_decay: Annotated[float | None, option("Of recurrent matrices, as a part of the rate.", "0.16")] = None,
     clip: Annotated[float | None, option("Bound of the gradient's norm.", "1.0")] = None,
     evaluations: Annotated[int | None, option("Evaluations and checkpoints in all.", "24")] = None,
-    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a better one.")] = None,
-    device: Annotated[str | None, option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
-    autocast: Annotated[str | None, option("Multiply in bfloat16: auto, off or bf16.", "auto")] = None,
+    patience: Patience = None,
+    device: Device = None,
+    autocast: Autocast = None,
     seed: Annotated[int | None, option("Seed of weights, dropout and lanes.", "0")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
+    resume: Resume = None,
     tensorboard: Annotated[Path | None, typer.Option(help="A directory for TensorBoard's event files.")] = None,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -118,7 +128,7 @@ def language(
     }
     if resume is not None:
         asked: dict[str, Any] = {
-            "corpus": corpus or None,
+            "CORPUS": corpus or None,
             "out": out,
             "glob": glob,
             "held_out": held_out,
@@ -126,10 +136,7 @@ def language(
             "tokenizer": tokenizer,
             "vocabulary": vocabulary,
         }
-        asked |= {**model, **training, "overwrite": overwrite or None}
-        if refused := given(asked):
-            options = ", ".join(name if name == "corpus" else f"--{name.replace('_', '-')}" for name in refused)
-            raise ConfigError(f"--resume takes its settings from the run: leave out {options}")
+        refuse_beside_resume({**asked, **model, **training, "overwrite": overwrite or None})
         trainer = Trainer.resume(resume)
     elif not corpus or out is None:
         raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
@@ -154,7 +161,7 @@ def language(
             board = stack.enter_context(closing(Board(tensorboard, trainer.step)))
         score = fit(trainer, board)
     if trainer.ranks.first:
-        report(trainer, score, as_json=json)
+        report(trainer, score, describe_score(score), as_json=json)
 
 
 def _check_board(directory: Path, run: Path | None) -> None:
@@ -186,12 +193,9 @@ def fit(trainer: Trainer, board: Board | None = None) -> Score:
                 rate = f"{event.chars_per_second:,.0f} characters/s"
                 show(event.progress, f"loss {event.nats:.3f} · {event.bits_per_char:.3f} bits/character · {rate}")
     if trainer.stopped:
-        trainer.save()
-        note(f"stopped at step {trainer.step:,}; everything up to it is kept")
         processes = trainer.ranks.count
         program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
-        note(f"to go on: {program} train language --resume {shlex.quote(str(trainer.run.path))}")
-        raise KeyboardInterrupt
+        end_early(trainer, f"{program} {trainer.run.resume}")
     return trainer.score()
 
 
@@ -202,18 +206,9 @@ def _show(event: Evaluated) -> None:
         note(textwrap.indent(event.sample.strip(), "    | "))
 
 
-def report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
-    """Print what a training came to."""
-    values = {
-        "run": str(trainer.run.path),
-        "parameters": trainer.parameters,
-        "steps": trainer.step,
-        "seconds": round(trainer.seconds, 3),
-        "best": score.to_json(),
-    }
-    text = (
-        f"{trainer.run.path}: {score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits) on "
-        f"{score.chars:,} held-out characters; {trainer.parameters:,} parameters, {trainer.step:,} steps, "
-        f"{trainer.seconds:.0f} s"
+def describe_score(score: Score) -> str:
+    """The figures in words."""
+    return (
+        f"{score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits) on {score.chars:,} held-out "
+        "characters"
     )
-    result(values, text, as_json=as_json)

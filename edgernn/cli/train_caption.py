@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress, result
+from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress
+from edgernn.cli.training import (
+    Autocast,
+    Device,
+    Out,
+    Patience,
+    Resume,
+    Steps,
+    end_early,
+    refuse_beside_resume,
+    report,
+)
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,7 +36,7 @@ _MOST_NAMED = 3
 
 def caption(
     data: Annotated[str | None, typer.Argument(help=_DATA, show_default="scenes")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory to write.")] = None,
+    out: Out = None,
     encoder: Annotated[str | None, option("mobilenet_v2 or small.", "mobilenet_v2; scenes: small")] = None,
     encoder_weights: Annotated[
         Path | None,
@@ -44,7 +54,7 @@ def caption(
     layers: Annotated[int | None, option("Number of layers.", "1; scenes: 2")] = None,
     dropout: Annotated[float | None, option("Dropout.", "0.5; scenes: 0.1")] = None,
     images: Annotated[int | None, option("Pictures at a step, with all captions.", "32; scenes: 64")] = None,
-    steps: Annotated[int | None, typer.Option(help="End after so many optimiser steps.")] = None,
+    steps: Steps = None,
     passes: Annotated[float | None, option("End after so many passes.", "18; scenes: 14")] = None,
     minutes: Annotated[float | None, option("End after so many minutes.", "18; scenes: none")] = None,
     reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.12; scenes: 0")] = None,
@@ -56,11 +66,11 @@ def caption(
     word_dropout: Annotated[float | None, option("How often a word before is not shown.", "0; scenes: 0.3")] = None,
     min_count: Annotated[int | None, option("How often a word occurs at least.", "5; scenes: 1")] = None,
     evaluations: Annotated[int | None, option("Evaluations and checkpoints in all.", "8; scenes: 10")] = None,
-    patience: Annotated[int | None, typer.Option(help="End after so many evaluations without a better one.")] = None,
-    device: Annotated[str | None, option("Where to train: auto, cpu, cuda or mps.", "auto")] = None,
-    autocast: Annotated[str | None, option("Multiply in bfloat16: auto, off or bf16.", "auto")] = None,
+    patience: Patience = None,
+    device: Device = None,
+    autocast: Autocast = None,
     seed: Annotated[int | None, option("Seed of weights, dropout and order.", "0")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run, with its own settings.")] = None,
+    resume: Resume = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -109,9 +119,7 @@ def caption(
     with progress("looking at the pictures") as show:
         if resume is not None:
             others = {"DATA": data, "out": out, "encoder_weights": encoder_weights, "overwrite": overwrite or None}
-            if refused := given({**others, **model, **looks, **training}):
-                names = ", ".join(name if name == "DATA" else f"--{name.replace('_', '-')}" for name in refused)
-                raise ConfigError(f"--resume takes its settings from the run: leave out {names}")
+            refuse_beside_resume({**others, **model, **looks, **training})
             trainer = CaptionTrainer.resume(resume, show)
         elif out is None:
             raise ConfigError("train caption needs --out RUN, or --resume RUN")
@@ -127,18 +135,7 @@ def caption(
                 progress=show,
             )
     score = fit_caption(trainer)
-    values = {
-        "run": str(trainer.run.path),
-        "parameters": trainer.parameters,
-        "steps": trainer.step,
-        "seconds": round(trainer.seconds, 3),
-        "best": score.to_json(),
-    }
-    text = (
-        f"{trainer.run.path}: {describe_score(score)}; {trainer.parameters:,} parameters, {trainer.step:,} steps, "
-        f"{trainer.seconds:.0f} s"
-    )
-    result(values, text, as_json=json)
+    report(trainer, score, describe_score(score), as_json=json)
 
 
 def describe_score(score: CaptionScore) -> str:
@@ -164,10 +161,7 @@ def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
                 figure = f"loss {event.nats:.3f}" if event.nats is not None else f"reward {event.reward:.3f}"
                 show(event.progress, f"{figure} · {event.pictures_per_second:,.0f} pictures/s")
     if trainer.stopped:
-        trainer.save()
-        note(f"stopped at step {trainer.step:,}; everything up to it is kept")
-        note(f"to go on: edgernn train caption --resume {shlex.quote(str(trainer.run.path))}")
-        raise KeyboardInterrupt
+        end_early(trainer, f"edgernn {trainer.run.resume}")
     return trainer.score()
 
 

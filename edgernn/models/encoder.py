@@ -200,5 +200,8 @@ def _from_torchvision() -> dict[str, Tensor]:
     try:
         from torchvision.models import MobileNet_V2_Weights
     except ImportError:
-        raise MissingExtraError("torchvision", "image") from None
-    return dict(MobileNet_V2_Weights.DEFAULT.get_state_dict(progress=False))
+        raise MissingExtraError("torchvision", "torchvision") from None
+    try:
+        return dict(MobileNet_V2_Weights.DEFAULT.get_state_dict(progress=False, check_hash=True))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(f"--encoder-weights torchvision cannot be downloaded: {error}") from None

@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgernn import records
-from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, SamplingError, TrainingError
+from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, SamplingError
 from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
 from edgernn.tokenizer import whole_pieces
+from edgernn.training.base import Loop, under
 from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
@@ -25,7 +25,7 @@ from edgernn.training.lanes import Chunk, Lanes
 from edgernn.training.optimizer import language_optimizer
 from edgernn.training.presets import DEFAULT, find_preset
 from edgernn.training.ranks import Ranks
-from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, WEIGHTS, Run, check_tensors
+from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, Run, check_tensors
 from edgernn.training.sample import sample
 from edgernn.training.vocabulary import learn_tokenizer
 
@@ -68,11 +68,16 @@ class Evaluated:
     sample: str
 
 
-class Trainer:
+class Trainer(Loop):
     """A network in training: everything that a checkpoint keeps."""
+
+    figure, higher = "nats_per_char", False
+    run: Run
+    model: LanguageModel
 
     def __init__(self, run: Run) -> None:
         """Stand at the beginning of `run`. Seeds torch's global generator, from which dropout draws."""
+        super().__init__()
         config = run.training
         self.run = run
         self.device = find_device(config.device)
@@ -91,14 +96,7 @@ class Trainer:
         self._tokens_per_char = len(tokens) / max(1, run.corpus.train_chars)
         self._chars_per_step = self.lanes.lanes * config.chunk / self._tokens_per_char
         self._state = tuple(s.detach() for s in self.model.initial_state(self._local_lanes))
-        self.step = 0
-        self.seconds = 0.0
-        self.best = math.inf  # nats per character
-        self._written = math.inf  # those of the weights on disk
-        self._evaluations = 0
-        self._stale = 0  # evaluations since the best one
-        self._asked_to_stop = self._all_stop = False
-        self._losses = (0.0, 0)  # sum and number of the training losses since the last evaluation
+        self._asks_to_stop = False  # in this process
 
     @classmethod
     def begin(
@@ -159,12 +157,12 @@ class Trainer:
         begun, since = self.seconds, time.perf_counter()
         learning, steps = 0.0, 0
         for chunk in self.lanes.chunks(self.step):
-            if self._all_stop or self._progress() >= 1 or self._stale == self.run.training.patience:
+            if self._ended:
                 break
             before = time.perf_counter()
             learning_rate = self.run.training.learning_rate_at(self._progress())
             nats = self._learn(chunk, learning_rate)
-            self._losses = (self._losses[0] + nats, self._losses[1] + 1)
+            self._count_loss(nats)
             now = time.perf_counter()
             self.step, steps = self.step + 1, steps + 1
             self._agree(begun + now - since)
@@ -173,44 +171,26 @@ class Trainer:
             rate = self._chars_per_step * steps / learning
             bits = nats / math.log(2) * self._tokens_per_char
             yield Stepped(self.step, min(progress, 1.0), nats, bits, learning_rate, rate, self.seconds)
-            if progress >= (self._evaluations + 1) / self.run.training.evaluations or progress >= 1:
+            if self._due(progress):
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)
 
     def stop(self) -> None:
         """Have `fit` end after the step that is under way, in all processes."""
-        self._asked_to_stop = True
+        self._asks_to_stop = True
 
     def _agree(self, seconds: float) -> None:
         """Whether to stop, and how long the training took, are the same in all processes."""
-        mine = [float(self._asked_to_stop), seconds if self.ranks.first else 0.0]
+        mine = [float(self._asks_to_stop), seconds if self.ranks.first else 0.0]
         stops, self.seconds = self.ranks.total(mine, self.device)
-        self._all_stop = stops > 0
+        self._stops = stops > 0
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
-        about = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "evaluations": self._evaluations,
-            "stale": self._stale,
-            "losses": self._losses,
-            "nats_per_char": self.best if math.isfinite(self.best) else None,
-        }
         tensors = self._tensors()
         if self.ranks.first:
-            self.run.write(CHECKPOINT, tensors, about)
+            self.run.write(CHECKPOINT, tensors, self._counters())
         self.ranks.wait()
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `fit` ended because of `stop`, before its end."""
-        return self._all_stop and self._progress() < 1
-
-    @property
-    def parameters(self) -> int:
-        """Number of trained weights."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def score(self) -> Score:
         """The run's best weights on the whole held-out text, as one stream."""
@@ -240,12 +220,6 @@ class Trainer:
         self._state = tuple(s.detach().float() for s in state)
         return nats
 
-    def _diverged(self, where: str) -> TrainingError:
-        return TrainingError(
-            f"the loss is not a number {where}; the checkpoint before it is kept: "
-            "train anew with a smaller --learning-rate or --clip"
-        )
-
     def _begin(self, chunk: Chunk) -> StackState:
         """The state that each lane has at the first token of `chunk`."""
         fresh = torch.from_numpy(chunk.fresh).to(self.device)[:, None]  # (lanes, 1), against (layers, lanes, hidden)
@@ -257,24 +231,12 @@ class Trainer:
             score = self._score(self.model, _EVALUATION_LANES)
         except CheckFailedError:
             raise self._diverged("on the held-out text") from None
-        best = score.nats_per_char < self.best
-        self._stale = 0 if best else self._stale + 1
-        if best:
-            self.best = score.nats_per_char
-        self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
-        line = {
-            "step": self.step,
-            "seconds": round(self.seconds, 3),
-            "nats_per_char": score.nats_per_char,
-            "train_nats": self._losses[0] / max(1, self._losses[1]),
-        }
-        self._losses = (0.0, 0)
+        nats = score.nats_per_char
+        best = self._count_evaluation(nats, progress)
         if self.ranks.first:
-            self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
-        if best and score.nats_per_char <= self._written and self.ranks.first:
-            self._written = score.nats_per_char
-            about = {"step": self.step, "nats_per_char": score.nats_per_char}
-            self.run.write(WEIGHTS, dict(self.model.state_dict()), about)
+            self._log({"nats_per_char": nats}, "train_nats")
+            if best:
+                self._keep(self.model, nats)
         self.save()
         prompt = self._held_out.read(0, min(_PROMPT_TOKENS, len(self._held_out)))
         try:
@@ -308,21 +270,12 @@ class Trainer:
                 raise RunError(f"{path} was written by {processes} processes: go on with as many")
         check_tensors(tensors, expected, path)
         try:
-            self.step = records.integer(about.get("step"), "step")
-            self.seconds = records.number(about.get("seconds"), "seconds")
-            self._evaluations = records.integer(about.get("evaluations"), "evaluations")
-            self._stale = records.integer(about.get("stale"), "stale")
-            total, count = records.items(about.get("losses"), "losses")
-            self._losses = (records.number(total, "losses"), records.integer(count, "losses"))
-            best = about.get("nats_per_char")
-            self.best = math.inf if best is None else records.number(best, "nats_per_char")
-            if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of the evaluation that it was cut off from
-                self._written = records.number(self.run.read(WEIGHTS)[1].get("nats_per_char"), "best")
+            self._count_on(about)
             _generator(self.device).set_state(tensors[f"generator.{self.device.type}"][self.ranks.rank].clone())
         except (FormatError, RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
-        self.model.load_state_dict(_under("model.", tensors))
-        self.optimizer.load(_under("optimizer.", tensors))
+        self.model.load_state_dict(under("model.", tensors))
+        self.optimizer.load(under("optimizer.", tensors))
         share = self.lanes.share
         self._state = tuple(tensors[f"state.{index}"][:, share].to(self.device) for index in range(len(self._state)))
         if self.ranks.first:
@@ -361,7 +314,3 @@ def _build(config: LanguageConfig) -> LanguageModel:
         return LanguageModel(config)
     except RuntimeError as error:  # torch's word for no memory
         raise ConfigError(f"the model cannot be built: {str(error).splitlines()[0]}") from None
-
-
-def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,7 @@ from edgernn.models import LanguageConfig, LanguageModel, Network
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
 from edgernn.training.corpus import Corpus, CorpusRecord
+from edgernn.training.schedule import Schedule
 from edgernn.training.tokens import TokenFile
 
 __all__ = [
@@ -80,6 +82,7 @@ class RunDirectory(ABC):
     task: ClassVar[str]
     figures: ClassVar[tuple[str, ...]]
     path: Path
+    training: Schedule
     tokenizer: Tokenizer
 
     @abstractmethod
@@ -164,7 +167,8 @@ class RunDirectory(ABC):
         path = self.path / name
         if not path.is_file():
             raise RunError(
-                f"{path} is missing: the training stopped before its first evaluation; go on with: {self._resume}"
+                f"{path} is missing: the training stopped before its first evaluation; "
+                f"go on with: edgernn {self.resume}"
             )
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -199,8 +203,9 @@ class RunDirectory(ABC):
                 path.unlink()
 
     @property
-    def _resume(self) -> str:
-        return f"edgernn train {self.task} --resume {self.path}"
+    def resume(self) -> str:
+        """The arguments of edgernn that go on with it."""
+        return f"train {self.task} --resume {shlex.quote(str(self.path))}"
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
@@ -208,7 +213,7 @@ class RunDirectory(ABC):
         except OSError as error:
             raise TrainingError(
                 f"{self.path / name} cannot be written: {error.strerror}; the last good checkpoint is kept: "
-                f"make room, then: {self._resume}"
+                f"make room, then: edgernn {self.resume}"
             ) from None
 
 

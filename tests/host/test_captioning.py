@@ -3,7 +3,11 @@
 import csv
 import json
 import math
+import sys
 from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -13,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from edgernn.errors import ConfigError, ContractError, CorpusError, RunError
+from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError, RunError
 from edgernn.exporters import TARGETS, Source, export, verify
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig
 from edgernn.models.caption import ATTENTIONS, Seen
@@ -90,10 +94,10 @@ def test_the_picture_enters_every_gate_at_every_step():
     gates = decoder.embedding.weight[4].numpy() @ of_word + vector[0].numpy() @ of_picture
     gates = gates + h[0, 0].numpy() @ of_state + layer.bias.numpy()
     i, f, g, o = np.split(gates, 4)
-    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
-    expected = sigmoid(f) * c[0, 0].numpy() + sigmoid(i) * np.tanh(g)
+    i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
+    expected = f * c[0, 0].numpy() + i * np.tanh(g)
     np.testing.assert_allclose(c_next[0, 0], expected, atol=1e-5)
-    np.testing.assert_allclose(h_next[0, 0], sigmoid(o) * np.tanh(expected), atol=1e-5)
+    np.testing.assert_allclose(h_next[0, 0], o * np.tanh(expected), atol=1e-5)
     assert all(np.abs(part).max() > 0 for part in np.split(vector[0].numpy() @ of_picture, 4))
 
 
@@ -158,6 +162,30 @@ def test_weights_of_another_network_are_named(tmp_path):
     for name in ("bad.pth", "none.safetensors", "none.pth"):
         with pytest.raises(ConfigError, match=name.split(".")[0]):
             load_weights(tmp_path / name, "mobilenet_v2")
+
+
+def test_weights_of_torchvision_are_those_that_it_gives(monkeypatch):
+    good, offline = MobileNetV2().state_dict(), False
+
+    def get_state_dict(*, progress, check_hash):
+        assert check_hash
+        if offline:
+            raise URLError("no route")
+        return good
+
+    def give(weights):
+        monkeypatch.setitem(sys.modules, "torchvision.models", weights)
+
+    give(SimpleNamespace(MobileNet_V2_Weights=SimpleNamespace(DEFAULT=SimpleNamespace(get_state_dict=get_state_dict))))
+    tensors, about = load_weights(Path("torchvision"), "mobilenet_v2")
+    assert about == {}
+    torch.testing.assert_close(tensors, dict(good))
+    offline = True
+    with pytest.raises(ConfigError, match=r"torchvision cannot be downloaded.*no route"):
+        load_weights(Path("torchvision"), "mobilenet_v2")
+    give(None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'edgernn\[torchvision\]'"):
+        load_weights(Path("torchvision"), "mobilenet_v2")
 
 
 def test_a_state_dict_that_is_code_is_not_run(tmp_path):
@@ -317,14 +345,16 @@ def cider_d(said, references):
         split = text.split()
         return Counter(tuple(split[at : at + n]) for at in range(len(split) - n + 1))
 
+    def weigh(counts, seen):
+        return {gram: count * math.log(len(references) / max(1, seen[gram])) for gram, count in counts.items()}
+
     total = 0.0
     for n in range(1, 5):
         seen = Counter(g for group in references for g in {g for each in group for g in grams(each, n)})
-        weigh = lambda text: {g: c * math.log(len(references) / max(1, seen[g])) for g, c in grams(text, n).items()}  # noqa: B023, E731
         for text, group in zip(said, references, strict=True):
-            ours = weigh(text)
+            ours = weigh(grams(text, n), seen)
             for reference in group:
-                theirs = weigh(reference)
+                theirs = weigh(grams(reference, n), seen)
                 dot = sum(min(ours[g], theirs.get(g, 0.0)) * theirs.get(g, 0.0) for g in ours)
                 norms = math.sqrt(sum(v * v for v in ours.values()) * sum(v * v for v in theirs.values()))
                 apart = len(text.split()) - len(reference.split())

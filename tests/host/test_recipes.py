@@ -47,7 +47,7 @@ def test_a_shipped_recipe_is_possible(build, path):
     shipped = build.Recipe.read(path)
     if shipped.task == "caption":
         CaptionConfig(97, EncoderConfig(**DRAWINGS.encoder_but(shipped.encoder)), **{**DRAWINGS.model, **shipped.model})
-        DRAWINGS.training.but(shipped.training)
+        DRAWINGS.training.but(**shipped.training)
     else:
         LanguageConfig(97, **shipped.model)
         TrainingConfig().but(**shipped.training)

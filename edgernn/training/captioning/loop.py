@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn import records
-from edgernn.errors import CorpusError, FormatError, RunError, TrainingError
+from edgernn.errors import CorpusError, FormatError, RunError
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig
 from edgernn.models.caption import Seen
 from edgernn.models.encoder import load_weights
 from edgernn.runtime.caption import LONGEST
+from edgernn.training.base import Loop, under
 from edgernn.training.captioning.config import CaptionTraining
 from edgernn.training.captioning.decode import beam_captions, before_end, draw_captions
 from edgernn.training.captioning.evaluation import score_pictures
@@ -34,7 +34,7 @@ from edgernn.training.captioning.store import Progress
 from edgernn.training.captioning.words import learn_words, words
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.optimizer import Optimizer
-from edgernn.training.run import CHECKPOINT, ENCODER, PICTURES, WEIGHTS, check_tensors
+from edgernn.training.run import CHECKPOINT, ENCODER, PICTURES, check_tensors
 
 __all__ = ["CaptionEvaluated", "CaptionStepped", "CaptionTrainer", "open_collection"]
 
@@ -82,11 +82,16 @@ def open_collection(source: str) -> Collection:
     return draw_scenes() if source == SCENES else read_collection(Path(source))
 
 
-class CaptionTrainer:
+class CaptionTrainer(Loop):
     """A captioner in training: everything that a checkpoint keeps."""
+
+    figure, higher = "cider_d", True
+    run: CaptionRun
+    model: Captioner
 
     def __init__(self, run: CaptionRun, collection: Collection, progress: Progress = lambda done, what: None) -> None:
         """Stand at the beginning of `run`. progress: told while pictures are looked at for the first time."""
+        super().__init__()
         config = run.training
         self.run = run
         self.device = find_device(config.device)
@@ -105,14 +110,7 @@ class CaptionTrainer:
             [tokenizer.encode(caption, strict=False)[: LONGEST - 1] for caption in picture.captions]
             for picture in self._sight.pictures[TRAIN]
         ]
-        self.step = 0
-        self.seconds = 0.0
-        self.best = -math.inf  # CIDEr-D
-        self._evaluations = 0
-        self._stale = 0  # evaluations since the best one
-        self._figures = (0.0, 0)  # sum and number of losses, or rewards, since the last evaluation
         self._rewarded = False  # whether the last part has begun
-        self._asked_to_stop = False
 
     @classmethod
     def begin(
@@ -142,7 +140,7 @@ class CaptionTrainer:
         if encoder_weights is not None:
             weights, about = load_weights(encoder_weights, shape["name"])
             shape = {**{key: about[key] for key in ("padding", "scaling") if key in about}, **shape}
-        settings = preset.training.but({**training, **({} if weights else {"freeze": 0.0})})
+        settings = preset.training.but(**{**training, **({} if weights else {"freeze": 0.0})})
         train, dev = collection[TRAIN], collection[DEV]
         tokenizer = learn_words((caption for picture in train for caption in picture.captions), settings.min_count)
         config = CaptionConfig(len(tokenizer), EncoderConfig(**shape), **{**preset.model, **model})
@@ -182,7 +180,7 @@ class CaptionTrainer:
         config = self.run.training
         begun, since = self.seconds, time.perf_counter()
         learning, steps = 0.0, 0
-        while self._progress() < 1 and self._stale != config.patience and not self._asked_to_stop:
+        while not self._ended:
             before = time.perf_counter()
             nats, reward = self._learn(self._progress())
             now = time.perf_counter()
@@ -192,23 +190,9 @@ class CaptionTrainer:
             progress = self._progress()
             rate = steps * config.images / learning
             yield CaptionStepped(self.step, min(progress, 1.0), nats, reward, rate, self.seconds)
-            if progress >= (self._evaluations + 1) / config.evaluations or progress >= 1:
+            if self._due(progress):
                 yield self._evaluate(progress)
                 self.seconds = begun + time.perf_counter() - since
-
-    def stop(self) -> None:
-        """Have `fit` end after the step that is under way."""
-        self._asked_to_stop = True
-
-    @property
-    def stopped(self) -> bool:
-        """Whether `fit` ended because of `stop`, before its end."""
-        return self._asked_to_stop and self._progress() < 1
-
-    @property
-    def parameters(self) -> int:
-        """Number of weights."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def damaged(self) -> Sequence[str]:
@@ -222,16 +206,7 @@ class CaptionTrainer:
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
-        about = {
-            "step": self.step,
-            "seconds": self.seconds,
-            "evaluations": self._evaluations,
-            "stale": self._stale,
-            "figures": self._figures,
-            "rewarded": self._rewarded,
-            "cider_d": self.best if math.isfinite(self.best) else None,
-        }
-        self.run.write(CHECKPOINT, self._tensors(), about)
+        self.run.write(CHECKPOINT, self._tensors(), {**self._counters(), "rewarded": self._rewarded})
 
     @cached_property
     def _cider(self) -> Cider:
@@ -263,23 +238,20 @@ class CaptionTrainer:
             features = self._sight.features(self.model.encoder, TRAIN, places, ways, frozen=frozen)
         figure, loss = self._reward(places, features) if rewards else self._teach(places, features)
         if not math.isfinite(figure):
-            raise TrainingError(
-                f"the loss is not a number at step {self.step + 1}; the checkpoint before it is kept: train anew with "
-                "a smaller --learning-rate or --clip"
-            )
+            raise self._diverged(f"at step {self.step + 1}")
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
         self.optimizer.step(config.learning_rate_at(progress))
         self._follow(config.reward_average if rewards else config.average)
-        self._figures = (self._figures[0] + figure, self._figures[1] + 1)
+        self._count_loss(figure)
         return (None, figure) if rewards else (figure, None)
 
     def _begin_rewards(self) -> None:
         """Go on from the averaged weights, with an optimiser that has seen none of the other part's gradients."""
         self.model.load_state_dict(self.average.state_dict())
         self.optimizer = _optimizer(self.model, self.run.training)
-        self._figures = (0.0, 0)
+        self._losses = (0.0, 0)
         self._rewarded = True
 
     def _multiply(self) -> torch.autocast:
@@ -374,21 +346,11 @@ class CaptionTrainer:
 
     def _evaluate(self, progress: float) -> CaptionEvaluated:
         score, captions = self._score(self.average, frozen=self._frozen(progress))
-        best = score.cider_d > self.best
-        self._stale = 0 if best else self._stale + 1
-        self._evaluations = math.floor(progress * self.run.training.evaluations + 1e-9)
-        line = {
-            "step": self.step,
-            "seconds": round(self.seconds, 3),
-            "bleu4": score.bleu4,
-            "cider_d": score.cider_d,
-            "train_reward" if self._rewarded else "train_nats": self._figures[0] / max(1, self._figures[1]),
-        }
-        self._figures = (0.0, 0)
-        self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
+        best = self._count_evaluation(score.cider_d, progress)
+        figures = {"bleu4": score.bleu4, "cider_d": score.cider_d}
+        self._log(figures, "train_reward" if self._rewarded else "train_nats")
         if best:
-            self.best = score.cider_d
-            self.run.write(WEIGHTS, dict(self.average.state_dict()), {"step": self.step, "cider_d": score.cider_d})
+            self._keep(self.average, score.cider_d)
         self.save()
         names = [picture.name for picture in self._pictures(DEV)[:_SAMPLES]]
         samples = dict(zip(names, captions, strict=False))
@@ -431,23 +393,14 @@ class CaptionTrainer:
         path = self.run.path / CHECKPOINT
         check_tensors(tensors, self._tensors(), path)
         try:
-            self.step = records.integer(about.get("step"), "step")
-            self.seconds = records.number(about.get("seconds"), "seconds")
-            self._evaluations = records.integer(about.get("evaluations"), "evaluations")
-            self._stale = records.integer(about.get("stale"), "stale")
-            total, count = records.items(about.get("figures"), "figures")
-            self._figures = (records.number(total, "figures"), records.integer(count, "figures"))
+            self._count_on(about)
             self._rewarded = about.get("rewarded") is True
-            best = about.get("cider_d")
-            self.best = -math.inf if best is None else records.number(best, "cider_d")
             torch.set_rng_state(tensors["generator"])
         except (FormatError, ValueError, RuntimeError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
-        for prefix, module in (("model.", self.model), ("average.", self.average)):
-            part = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
-            module.load_state_dict(part)
-        prefix = "optimizer."
-        self.optimizer.load({name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)})
+        self.model.load_state_dict(under("model.", tensors))
+        self.average.load_state_dict(under("average.", tensors))
+        self.optimizer.load(under("optimizer.", tensors))
 
 
 def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:

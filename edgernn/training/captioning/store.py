@@ -57,14 +57,14 @@ def features_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, flips: bo
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
     ways = 2 if flips else 1
-    shape = (ways, encoder.config.grid**2, encoder.config.channels)
 
     def look(pixels: Tensor) -> Array:
         pixels = pixels.to(memory_format=torch.channels_last)  # twice as fast on a processor
         turned = [pixels, pixels.flip(3)][:ways]
         return torch.stack([encoder.features(each) for each in turned], 1).cpu().numpy().astype(np.float16)
 
-    return _store(f"features {ways} {digest.hexdigest()}", encoder, pictures, shape, np.float16, look, progress)
+    shape = (ways, encoder.config.grid**2, encoder.config.channels)
+    return _store(_Kind(f"features {ways} {digest.hexdigest()}", shape, np.float16, look), encoder, pictures, progress)
 
 
 def pixels_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, progress: Progress) -> Store:
@@ -74,27 +74,29 @@ def pixels_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, progress: P
     def keep(pixels: Tensor) -> Array:
         return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].cpu().numpy()
 
-    kind = f"pixels {size} {encoder.config.largest_side}"
-    return _store(kind, encoder, pictures, (1, size, size, 3), np.uint8, keep, progress)
+    name = f"pixels {size} {encoder.config.largest_side}"
+    return _store(_Kind(name, (1, size, size, 3), np.uint8, keep), encoder, pictures, progress)
 
 
-def _store(
-    kind: str,
-    encoder: ImageEncoder,
-    pictures: Sequence[Picture],
-    shape: tuple[int, ...],
-    dtype: type[np.generic],
-    look: Callable[[Tensor], Array],
-    progress: Progress,
-) -> Store:
-    digest = hashlib.sha256(kind.encode())
+@dataclass(frozen=True)
+class _Kind:
+    """What is kept of a picture: rows of this shape and type, which `look` makes of resized pictures."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: type[np.generic]
+    look: Callable[[Tensor], Array]
+
+
+def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> Store:
+    digest = hashlib.sha256(kind.name.encode())
     for picture in pictures:
         digest.update(picture.key.encode() + b"\n")
     path = cache_directory() / "pictures" / digest.hexdigest()
     store = _load(path)
     if store is None:
         with new_directory(path, overwrite=True, owns=_owns) as directory:
-            _fill(directory, encoder, pictures, shape, dtype, look, progress)
+            _fill(directory, kind, encoder, pictures, progress)
         store = _load(path)
     if store is None or not store.kept:
         raise CorpusError("none of the pictures can be read" + (f": {store.damaged[0]}" if store else ""))
@@ -102,16 +104,8 @@ def _store(
 
 
 @torch.no_grad()
-def _fill(
-    directory: Path,
-    encoder: ImageEncoder,
-    pictures: Sequence[Picture],
-    shape: tuple[int, ...],
-    dtype: type[np.generic],
-    look: Callable[[Tensor], Array],
-    progress: Progress,
-) -> None:
-    array = np.lib.format.open_memmap(directory / _ARRAY, "w+", dtype, (len(pictures), *shape))
+def _fill(directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> None:
+    array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(pictures), *kind.shape))
     device = encoder.mean.device
     encoder.eval()
     kept: list[int] = []
@@ -128,8 +122,8 @@ def _fill(
             resized.append(encoder.resize(image[None]))
             kept.append(place)
         if resized:
-            array[len(kept) - len(resized) : len(kept)] = look(torch.cat(resized))
-        progress((group.stop) / len(pictures), f"{group.stop:,} of {len(pictures):,} pictures")
+            array[len(kept) - len(resized) : len(kept)] = kind.look(torch.cat(resized))
+        progress(group.stop / len(pictures), f"{group.stop:,} of {len(pictures):,} pictures")
     array.flush()
     (directory / _KEPT).write_text(json.dumps({"kept": kept, "damaged": damaged}), encoding="utf-8")
 
