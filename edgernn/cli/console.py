@@ -95,7 +95,8 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    seen = sys.stdout.isatty()  # then results go above the bar; in a file or a pipe they must not go through it
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=seen) as display:
         task = display.add_task(title, total=1.0, figures="")
         yield lambda done, figures: display.update(task, completed=done, figures=figures)
 

@@ -57,7 +57,7 @@ def caption(
     steps: Steps = None,
     passes: Annotated[float | None, option("End after so many passes.", "18; scenes: 14")] = None,
     minutes: Annotated[float | None, option("End after so many minutes.", "18; scenes: none")] = None,
-    reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.2; scenes: 0")] = None,
+    reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.1; scenes: 0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
     reward_rate: Annotated[float | None, option("That of the last part.", "0.0001")] = None,
     freeze: Annotated[float | None, option("Part of the training in which encoder weights stay.", "1")] = None,

@@ -1,6 +1,11 @@
 """Captions on the device: what a stream says that has looked at a picture."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -114,6 +119,23 @@ def test_the_command_describes_one_or_many(call, captioner, speaker, pictures, t
     assert out == "".join(f"{pictures / n}: {oracle(speaker, read_image(pictures / n), 20)}\n" for n in names)
     assert call("caption", captioner, red, "--attention", tmp_path / "a.png", "--max-tokens", 5)[0] == 0
     assert read_image(tmp_path / "a.png").shape[1] > 30
+
+
+def test_a_progress_bar_does_not_take_the_captions_along(captioner, pictures, tmp_path):
+    """Results go to a file, whatever a terminal shows."""
+    shown, terminal = pty.openpty()
+    command = [sys.executable, "-m", "edgernn", "caption", captioner, pictures]
+    with (tmp_path / "said.txt").open("wb") as file:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=terminal)
+    os.close(terminal)
+    bar = b""
+    with suppress(OSError):  # Linux says so when the other end is closed
+        while part := os.read(shown, 65536):
+            bar += part
+    os.close(shown)
+    assert child.wait(60) == 0
+    assert b"describing" in bar
+    assert (tmp_path / "said.txt").read_text().count("\n") == 4
 
 
 def test_pictures_that_cannot_be_read_do_not_hide_the_others(call, captioner, pictures, tmp_path):

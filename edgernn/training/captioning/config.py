@@ -31,7 +31,7 @@ class CaptionTraining(Schedule):
     flips: bool = True
     passes: float | None = 18.0
     minutes: float | None = 18.0
-    reward: float = 0.2
+    reward: float = 0.1
     learning_rate: float = 2e-3
     reward_rate: float = 1e-4
     warmup: float = 0.05
