@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edgernn.atomic import replace_file
 from edgernn.contract import Array
 from edgernn.errors import ImageError, MissingExtraError
 
@@ -21,20 +22,22 @@ __all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_MOST_PIXELS = 256_000_000  # a file of a few bytes may claim any size
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start programs, as PostScript does
+_MOST_PIXELS = 150_000_000  # a file of a few bytes may claim any size
+_BAND = 4_000_000  # pixels that are converted at once
 _WHITE = (255, 255, 255, 255)
 _TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
 _TILES_ACROSS = 6
 _DARK = 0.15  # of the light where nobody looked
-_WIDE = ("I;16", "I;16L", "I;16B", "I;16N")
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
 
 def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> Array:
     """The photograph in a file, or in its bytes, as red, green and blue (height, width, 3) of bytes, upright.
 
     One with a side above `largest_side` is shrunk to it; grey, palette, CMYK and 16-bit images are converted, and what
-    is transparent becomes white.
-    Raises ImageError for a file that is no image, is cut, or is larger than 256 million pixels.
+    is transparent becomes white. Of numbers with a fraction, white is 1 if none is above, and 255 otherwise.
+    Raises ImageError for a file that is no image, is cut, or is larger than 150 million pixels.
     """
     try:
         from PIL import Image, ImageOps
@@ -42,17 +45,20 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         raise MissingExtraError("Pillow", "image") from None
     name = "the image" if isinstance(source, bytes) else str(source)
     try:
+        if not isinstance(source, bytes) and Path(source).exists() and not Path(source).is_file():
+            raise ImageError(f"{name} is not a file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, about sizes that are checked here
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
                 if math.prod(image.size) > _MOST_PIXELS:
-                    raise ImageError(f"{name} has {image.width} x {image.height} pixels, more than {_MOST_PIXELS:,}")
+                    raise Image.DecompressionBombError
                 image.draft("RGB", (2 * largest_side, 2 * largest_side))  # a JPEG is shrunk while it is read
                 image.load()
-                upright = ImageOps.exif_transpose(image)
-                return np.array(_shrunk(_plain(upright), largest_side))
+                return np.array(ImageOps.exif_transpose(_shrunk(image, largest_side)))
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} has more than {_MOST_PIXELS:,} pixels: shrink it first") from None
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file") from None
     except Exception as error:  # noqa: BLE001 - a damaged file makes Pillow raise anything
@@ -60,29 +66,41 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         raise ImageError(f"{name} cannot be read as an image: {reason}") from None
 
 
-def _plain(image: Image) -> Image:
-    """In red, green and blue."""
+def _shrunk(image: Image, largest_side: int) -> Image:
+    """In red, green and blue, no side above the largest. In bands, so that a large image is never there twice."""
+    from PIL import ExifTags, Image
+
+    longest = max(image.size)
+    factor = max(1, longest // (2 * largest_side))
+    white = 255.0
+    if image.mode == "F":
+        levels = image.getextrema()[1]
+        white = 255.0 if isinstance(levels, tuple) or levels > 1 else 1.0
+    height = max(1, _BAND // image.width // factor) * factor
+    whole = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
+    for top in range(0, image.height, height):
+        band = image.crop((0, top, image.width, min(top + height, image.height)))
+        whole.paste(_plain(band, white).reduce(factor), (0, top // factor))
+    if longest > largest_side:
+        width, height = (max(1, round(side * largest_side / longest)) for side in image.size)
+        whole = whole.resize((width, height), Image.Resampling.BILINEAR)
+    whole.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return whole
+
+
+def _plain(image: Image, white: float) -> Image:
+    """In red, green and blue. white: that level of fractional numbers."""
     from PIL import Image
 
-    if image.mode in _WIDE or image.mode == "I":
-        levels = np.asarray(image).astype(np.int64)
-        return Image.fromarray(np.clip(levels >> 8, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in _DEEP:
+        return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
     if image.mode == "F":
-        return Image.fromarray(np.clip(np.nan_to_num(np.asarray(image)), 0, 255).astype(np.uint8)).convert("RGB")
+        levels = np.nan_to_num(np.asarray(image)) * (255 / white)
+        return Image.fromarray(np.uint8(np.clip(levels, 0, 255))).convert("RGB")
     if image.has_transparency_data:
         whole = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", whole.size, _WHITE), whole).convert("RGB")
     return image.convert("RGB")
-
-
-def _shrunk(image: Image, largest_side: int) -> Image:
-    from PIL import Image
-
-    longest = max(image.size)
-    if longest <= largest_side:
-        return image
-    size = [max(1, round(side * largest_side / longest)) for side in image.size]
-    return image.resize((size[0], size[1]), Image.Resampling.BILINEAR, reducing_gap=2.0)
 
 
 def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path) -> None:
@@ -90,9 +108,10 @@ def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path
 
     weights: (words, rows, columns). Raises ImageError if `out` cannot be written.
     """
-    from PIL import Image, ImageDraw, ImageFont, ImageOps
+    from PIL import Image, ImageDraw, ImageFont
 
-    whole = ImageOps.contain(Image.fromarray(image), (_TILE, _TILE))
+    height, width = (max(1, round(side * _TILE / max(image.shape[:2]))) for side in image.shape[:2])
+    whole = Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC)
     columns = min(len(words) + 1, _TILES_ACROSS)
     rows = math.ceil((len(words) + 1) / columns)
     width, height = whole.width + _GAP, whole.height + _LABEL
@@ -103,8 +122,12 @@ def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path
         x, y = _GAP + place % columns * width, _GAP + place // columns * height
         sheet.paste(tile, (x, y))
         pen.text((x + whole.width / 2, y + whole.height + _LABEL / 2), word, fill="black", font=font, anchor="mm")
+    data = io.BytesIO()
     try:
-        sheet.save(out)
+        sheet.save(data, Image.registered_extensions()[out.suffix.lower()])
+        replace_file(out, data.getvalue())
+    except KeyError:
+        raise ImageError(f"{out}: a picture's name ends in {', '.join(SUFFIXES)}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}") from None
 

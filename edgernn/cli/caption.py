@@ -77,6 +77,8 @@ def _check_drawing(out: Path, paths: Sequence[Path]) -> None:
         raise ConfigError("--attention draws one picture: name one")
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--attention {out}: a picture's name ends in {', '.join(SUFFIXES)}")
+    if out.exists() and paths[0].exists() and out.samefile(paths[0]):
+        raise ConfigError(f"--attention {out} is the picture itself: choose another name")
 
 
 def _speak(model: Model, path: Path, max_tokens: int) -> None:

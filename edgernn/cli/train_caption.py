@@ -60,7 +60,9 @@ def caption(
     reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.1; scenes: 0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
     reward_rate: Annotated[float | None, option("That of the last part.", "0.0001")] = None,
-    freeze: Annotated[float | None, option("Part of the training in which encoder weights stay.", "1")] = None,
+    freeze: Annotated[
+        float | None, option("Part of it in which given encoder weights stay; 1 for always.", "1")
+    ] = None,
     encoder_rate: Annotated[float | None, option("Of the encoder then, as a part of the rate.", "0.1")] = None,
     smoothing: Annotated[float | None, option("Of labels.", "0.1; scenes: 0")] = None,
     word_dropout: Annotated[float | None, option("How often a word before is not shown.", "0; scenes: 0.3")] = None,

@@ -79,10 +79,11 @@ def where_it_looked(model: Model, image: Array, tokens: tuple[int, ...]) -> Arra
         raise StreamError("the model has no attention: it looks at the whole picture for every word")
     assert model.tokenizer is not None
     stream = model.stream(inputs={IMAGE: image[None]})
-    read = (model.tokenizer.start_id, *tokens[:-1])
-    weights = [stream.step({TOKEN: np.array([token], np.int64)})[ATTENTION][0] for token in read]
-    side = round(len(weights[0]) ** 0.5)
-    return np.stack(weights).reshape(len(tokens), side, side)
+    cells = next(output.axes[-1] for output in model.contract[STEP].outputs if output.name == ATTENTION)
+    side = round(int(cells) ** 0.5)
+    read = (model.tokenizer.start_id, *tokens)[: len(tokens)]
+    weights = [stream.step({TOKEN: np.array([token], np.int64)})[ATTENTION] for token in read]
+    return np.array(weights, np.float32).reshape(len(tokens), side, side)
 
 
 def largest_side(model: Model) -> int:

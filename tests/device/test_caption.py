@@ -151,6 +151,7 @@ def test_pictures_that_cannot_be_read_do_not_hide_the_others(call, captioner, pi
         ([tmp_path / "empty"], "there are no pictures"),
         ([pictures, "--attention", tmp_path / "a.png"], "--attention draws one picture"),
         ([pictures / "red.png", "--attention", tmp_path / "a.txt"], "a picture's name ends in"),
+        ([pictures / "red.png", "--attention", pictures / "red.png"], "red.png is the picture itself"),
         ([pictures / "red.png", "--attention", tmp_path / "no" / "a.png"], "cannot be written"),
         ([pictures / "red.png", "--beam", 0], "beam"),
     ):

@@ -18,7 +18,8 @@ class CaptionTraining(Schedule):
     their picture are made likelier (self-critical training, Rennie et al. 2017; the baseline is Luo's of 2020), while
     the true ones are still taught a little (Paulus et al. 2017).
     reward_rate: the learning rate with which the last part begins; it falls again as a cosine.
-    freeze: the first part of the training, in which a pretrained encoder stays as it is; 1 for all of it.
+    freeze: the part of the training before rewards in which a pretrained encoder stays as it is; 1 for all of it, and
+    for always. It does not learn by rewards.
     encoder_rate: that of the encoder, as a part of the learning rate.
     smoothing: of labels. word_dropout: probability that a word before is not shown, so that the picture has to tell.
     average, reward_average: decay of the averaged weights, which are what is kept, in the first and in the last part.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn.errors import CorpusError, FormatError, RunError
+from edgernn.errors import ConfigError, CorpusError, FormatError, RunError
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig
 from edgernn.models.caption import Seen
 from edgernn.models.encoder import load_weights
@@ -46,6 +48,7 @@ _KEPT_PICTURES = 32  # of each split, for exports
 _GROUPS = 3  # of captions at a step, by length
 _WARM = 10  # steps: the average over the first ones must not remember what weights began as
 _IGNORED = -100  # a target that costs nothing
+_FINISHED = "."  # a word that no caption has, so that rewards see whether a caption comes to its end
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class CaptionTrainer(Loop):
         self.optimizer = _optimizer(self.model, config)
         tokenizer = run.tokenizer
         self._ids = [
-            [tokenizer.encode(caption, strict=False)[: LONGEST - 1] for caption in picture.captions]
+            [tokenizer.encode(caption, strict=False)[:LONGEST] for caption in picture.captions]
             for picture in self._sight.pictures[TRAIN]
         ]
         self._rewarded = False  # whether the last part has begun
@@ -141,11 +144,13 @@ class CaptionTrainer(Loop):
         if encoder_weights is not None:
             weights, about = load_weights(encoder_weights, shape["name"])
             shape = {**{key: about[key] for key in ("padding", "scaling") if key in about}, **shape}
-        settings = preset.training.but(**{**training, **({} if weights else {"freeze": 0.0})})
-        train, dev = collection[TRAIN], collection[DEV]
+        if not weights and training.get("freeze"):
+            raise ConfigError("--freeze keeps the weights that an encoder has: give it some with --encoder-weights")
+        settings = preset.training.but(**{"freeze": 1.0 if weights else 0.0, **training})
+        train = collection[TRAIN]
         tokenizer = learn_words((caption for picture in train for caption in picture.captions), settings.min_count)
         config = CaptionConfig(len(tokenizer), EncoderConfig(**shape), **{**preset.model, **model})
-        record = DataRecord(source if source == SCENES else str(Path(source).resolve()), len(train), len(dev))
+        record = _record(source if source == SCENES else str(Path(source).resolve()), collection)
         with CaptionRun.create(out, record, tokenizer, config, settings, overwrite=overwrite) as run:
             if weights:
                 run.write(ENCODER, weights, {})
@@ -162,11 +167,11 @@ class CaptionTrainer(Loop):
         """
         run = CaptionRun.load(path)
         collection = open_collection(run.data.source)
-        there = DataRecord(run.data.source, len(collection[TRAIN]), len(collection[DEV]))
+        there = _record(run.data.source, collection)
         if there != run.data:
             raise CorpusError(
                 f"{there.source} has {there.train} and {there.dev} pictures to learn from and to compare on; the run "
-                f"began with {run.data.train} and {run.data.dev}"
+                f"began with {run.data.train} and {run.data.dev}, or with other captions: train anew"
             )
         trainer = cls(run, collection, progress)
         run.clean()
@@ -211,7 +216,8 @@ class CaptionTrainer(Loop):
 
     @cached_property
     def _cider(self) -> Cider:
-        return Cider([[" ".join(words(each)) for each in picture.captions] for picture in self._pictures(TRAIN)])
+        said = [[[*words(each), _FINISHED] for each in picture.captions] for picture in self._pictures(TRAIN)]
+        return Cider([[" ".join(each) for each in captions] for captions in said])
 
     def _pictures(self, split: str) -> Sequence[Picture]:
         return self._sight.pictures[split]
@@ -222,7 +228,8 @@ class CaptionTrainer(Loop):
 
     def _frozen(self, progress: float) -> bool:
         """Whether the encoder is still what it was at the beginning."""
-        return progress < self.run.training.freeze or self.run.training.freeze == 1
+        config = self.run.training
+        return config.freeze == 1 or progress < config.freeze * (1 - config.reward)
 
     def _learn(self, progress: float) -> tuple[float | None, float | None]:
         """One step: mean nats per word, or mean reward."""
@@ -253,6 +260,7 @@ class CaptionTrainer(Loop):
         self.model.load_state_dict(self.average.state_dict())
         self.optimizer = _optimizer(self.model, self.run.training)
         self._losses = (0.0, 0)
+        self._stale = 0
         self._rewarded = True
 
     def _multiply(self) -> torch.autocast:
@@ -303,7 +311,10 @@ class CaptionTrainer(Loop):
         return tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id
 
     def _padded(self, captions: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        """Tokens (captions, words) that begin with the start token, and what follows each."""
+        """Tokens (captions, words) that begin with the start token, and what follows each.
+
+        No end follows a caption that was cut.
+        """
         start, end, unknown = self._marks
         longest = max(map(len, captions)) + 1
         tokens = np.full((len(captions), longest), end, np.int64)
@@ -312,7 +323,8 @@ class CaptionTrainer(Loop):
         for row, ids in enumerate(captions):
             tokens[row, 1 : len(ids) + 1] = ids
             targets[row, : len(ids)] = ids
-            targets[row, len(ids)] = end
+            if len(ids) < LONGEST:
+                targets[row, len(ids)] = end
         targets[targets == unknown] = _IGNORED  # nobody wants to read it
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(targets).to(self.device)
 
@@ -329,7 +341,10 @@ class CaptionTrainer(Loop):
             x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
             there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
             logits = decoder.logits(x[there])
-        said = [tokenizer.decode(before_end(ids, end)) for ids in drawn.tolist()]
+        said = [
+            " ".join([tokenizer.decode(before_end(ids, end)), *([_FINISHED] if end in ids else [])])
+            for ids in drawn.tolist()
+        ]
         figures = [self._cider.each(places[row // _DRAWN], caption) for row, caption in enumerate(said)]
         rewards = torch.tensor(figures).view(-1, _DRAWN)
         better = (rewards - rewards.mean(dim=1, keepdim=True)) * _DRAWN / (_DRAWN - 1)  # than the mean of the others
@@ -378,7 +393,7 @@ class CaptionTrainer(Loop):
             images = [torch.from_numpy(each.read(side))[None].to(self.device) for each in pictures]
             resized = [self.model.encoder.resize(image) for image in images]
             pixels = torch.cat(resized).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-            captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[: LONGEST - 1] for each in pictures]
+            captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[:LONGEST] for each in pictures]
             tokens, targets = self._padded(captions)
             tensors |= {f"{split}.images": pixels.contiguous(), f"{split}.tokens": tokens, f"{split}.targets": targets}
         return {name: tensor.cpu() for name, tensor in tensors.items()}
@@ -402,6 +417,14 @@ class CaptionTrainer(Loop):
         self.model.load_state_dict(under("model.", tensors))
         self.average.load_state_dict(under("average.", tensors))
         self.optimizer.load(under("optimizer.", tensors))
+
+
+def _record(source: str, collection: Collection) -> DataRecord:
+    digest = hashlib.sha256()
+    for split in (TRAIN, DEV):
+        for picture in collection[split]:
+            digest.update(json.dumps([split, picture.name, *picture.captions]).encode())
+    return DataRecord(source, len(collection[TRAIN]), len(collection[DEV]), digest.hexdigest())
 
 
 def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:

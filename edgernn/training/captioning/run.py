@@ -25,17 +25,20 @@ class DataRecord:
     """What a run remembers of its pictures.
 
     source: what the command line was given. train, dev: how many pictures it learns from, and is compared on.
+    sha256: of their names and captions.
     """
 
     source: str
     train: int
     dev: int
+    sha256: str
 
     @classmethod
     def from_json(cls, value: Any) -> DataRecord:
         """Read what `config.json` holds. Raises FormatError for anything else."""
         record = records.construct(cls, value, "the data")
-        records.text(record.source, "source")
+        for text in (record.source, record.sha256):
+            records.text(text, "the data")
         for count in (record.train, record.dev):
             records.integer(count, "pictures")
         return record
