@@ -18,12 +18,13 @@ def main() -> None:
     """Write the first scenes of a split, and their captions beside them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--split", default=TEST)
+    scenes = draw_scenes()
+    parser.add_argument("--split", default=TEST, choices=list(scenes.splits))
     parser.add_argument("--count", type=int, default=12)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = []
-    for number, scene in enumerate(draw_scenes()[options.split][: options.count]):
+    for number, scene in enumerate(scenes[options.split][: options.count]):
         name = f"{number:03}.png"
         Image.fromarray(scene.read()).save(options.out / name)
         lines += [f'{name},"{caption}"\n' for caption in scene.captions]

@@ -12,7 +12,7 @@ import typer
 from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
 from edgernn.cli.caption import caption
-from edgernn.cli.console import speaks
+from edgernn.cli.console import printable, speaks
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
 from edgernn.cli.export import export, verify
@@ -80,6 +80,6 @@ def _fail(message: str, status: int) -> int:
     """Say what is wrong in one line, whatever characters a damaged file put into it."""
     if not speaks():
         return status
-    line = "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(message.split()))
+    line = printable(" ".join(message.split()))
     print(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}", file=sys.stderr)
     return status

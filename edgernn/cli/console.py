@@ -24,6 +24,7 @@ __all__ = [
     "on_interrupt",
     "on_terminal",
     "option",
+    "printable",
     "progress",
     "result",
     "speaks",
@@ -70,7 +71,12 @@ def speaks() -> bool:
 def note(text: str) -> None:
     """Say something that is not a result."""
     if speaks():
-        print(text, file=sys.stderr, flush=True)
+        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """`text` without what could move a terminal's cursor, whatever characters a file put into it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:

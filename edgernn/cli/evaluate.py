@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, needs, note, progress, result
-from edgernn.cli.load import load_model
-from edgernn.cli.train_caption import describe_score
+from edgernn.cli.load import load_model, load_writer
+from edgernn.cli.train_caption import describe_score, tell_what_is_left_out
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ def evaluate(
         raise ConfigError("evaluate needs --text FILE for a language model, or --data PATH for a captioner")
     bundle = (path / MANIFEST).exists()
     if data is not None:
-        _report_captions(_describe(path, data, split, beam, bundle=bundle), as_json=json)
+        evaluation = _describe(path, data, split, beam, bundle=bundle)
+        result(evaluation.score.to_json(), describe_score(evaluation.score), as_json=json)
     elif text is not None:
         _report_text(_score_bundle(path, text) if bundle else _score_run(path, text), as_json=json)
 
@@ -53,16 +54,13 @@ def _describe(path: Path, data: str, split: str, beam: int, *, bundle: bool) -> 
         from edgernn.training.captioning import CaptionRun, open_collection
         from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
 
-    pictures = open_collection(data)[split]
+    collection = open_collection(data)
+    pictures = collection[split]
     speak, side = speaker_of_bundle(load_model(path), beam) if bundle else speaker_of_run(CaptionRun.load(path), beam)
     with progress("describing") as show:
-        return evaluate_pictures(speak, pictures, side, show)
-
-
-def _report_captions(evaluation: Evaluation, *, as_json: bool) -> None:
-    if evaluation.damaged:
-        note(f"{len(evaluation.damaged):,} pictures cannot be read and are left out: {evaluation.damaged[0]}")
-    result(evaluation.score.to_json(), describe_score(evaluation.score), as_json=as_json)
+        evaluation = evaluate_pictures(speak, pictures, side, show)
+    tell_what_is_left_out(collection.missing, evaluation.damaged, collection.wordless)
+    return evaluation
 
 
 def _report_text(score: Score, *, as_json: bool) -> None:
@@ -80,7 +78,7 @@ def _score_bundle(path: Path, text: Path) -> Score:
     from edgernn.runtime.scoring import score
     from edgernn.textfile import read_pieces
 
-    return score(load_model(path), read_pieces(text))
+    return score(load_writer(path, "describes pictures: give it some by --data"), read_pieces(text))
 
 
 def _score_run(path: Path, text: Path) -> Score:

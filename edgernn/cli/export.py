@@ -99,4 +99,6 @@ def describe(parity: Parity) -> str:
     if parity.loss is not None:
         before, after = parity.loss.source, parity.loss.artifact
         text += f"; held-out loss {before:.4f} before and {after:.4f} after (tolerance +{limit.loss:g})"
+    if parity.answers is not None:
+        text += f"; {parity.answers.same} of {parity.answers.of} whole answers the same"
     return text

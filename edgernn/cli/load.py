@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgernn.cli.console import needs
+from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgernn.bundle import Bundle
     from edgernn.runtime import BundleEngine, Model
 
-__all__ = ["load_bundle", "load_model"]
+__all__ = ["load_bundle", "load_model", "load_writer"]
 
 
 def load_model(path: Path) -> Model:
@@ -19,6 +20,14 @@ def load_model(path: Path) -> Model:
     from edgernn.runtime import Model
 
     return Model(*load_bundle(path))
+
+
+def load_writer(path: Path, otherwise: str) -> Model:
+    """A bundle's model, unless it describes pictures; then ConfigError says what to do `otherwise`."""
+    model = load_model(path)
+    if model.manifest.task == "caption":
+        raise ConfigError(f"{path} {otherwise}")
+    return model
 
 
 def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, note, on_interrupt, on_terminal, result
-from edgernn.cli.load import load_model
+from edgernn.cli.load import load_writer
 from edgernn.cli.prompt import Prompt
 from edgernn.errors import ConfigError
 
@@ -44,7 +44,7 @@ def run(
     from edgernn.runtime import Sampler
 
     sampler = Sampler(temperature, top_k, seed, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
-    stream = load_model(bundle).stream(sampler)
+    stream = load_writer(bundle, f"describes pictures: edgernn caption {bundle} IMAGE").stream(sampler)
     stops = tuple(stop or ())
     if prompt is None and sys.stdin is not None and sys.stdin.isatty() and not json:
         Prompt(stream, max_tokens, stops).run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +26,7 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from edgernn.training.captioning import CaptionEvaluated, CaptionScore, CaptionTrainer
 
-__all__ = ["caption", "describe_score", "fit_caption"]
+__all__ = ["caption", "describe_score", "fit_caption", "tell_what_is_left_out"]
 
 _DATA = (
     "Pictures with captions: a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, a CSV file, or "
@@ -57,7 +58,7 @@ def caption(
     steps: Steps = None,
     passes: Annotated[float | None, option("End after so many passes.", "18; scenes: 14")] = None,
     minutes: Annotated[float | None, option("End after so many minutes.", "18; scenes: none")] = None,
-    reward: Annotated[float | None, option("Last part of the training, on rewards.", "0.1; scenes: 0")] = None,
+    reward: Annotated[float | None, option("Last part of the training, on rewards.", "0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
     reward_rate: Annotated[float | None, option("That of the last part.", "0.0001")] = None,
     freeze: Annotated[
@@ -154,7 +155,7 @@ def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
     """
     from edgernn.training.captioning import CaptionEvaluated
 
-    _tell_what_is_left_out(trainer)
+    tell_what_is_left_out(trainer.missing, trainer.damaged, trainer.wordless)
     with on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
             if isinstance(event, CaptionEvaluated):
@@ -167,13 +168,14 @@ def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
     return trainer.score()
 
 
-def _tell_what_is_left_out(trainer: CaptionTrainer) -> None:
-    for what, names in (("have captions and no file", trainer.missing), ("cannot be read", trainer.damaged)):
+def tell_what_is_left_out(missing: Sequence[str], damaged: Sequence[str], wordless: int) -> None:
+    """Of a data set, so that nobody takes figures of a part for those of the whole."""
+    for what, names in (("have captions and no file", missing), ("cannot be read", damaged)):
         if names:
             more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-            note(f"{len(names):,} pictures {what} and are left out: {', '.join(names[:_MOST_NAMED])}{more}")
-    if trainer.wordless:
-        note(f"{trainer.wordless:,} captions without words are left out")
+            note(f"pictures that {what} are left out, {len(names):,} in all: {', '.join(names[:_MOST_NAMED])}{more}")
+    if wordless:
+        note(f"captions without words are left out, {wordless:,} in all")
 
 
 def _show(event: CaptionEvaluated) -> None:

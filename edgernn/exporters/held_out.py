@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle
+from functools import partial
+from itertools import count, cycle
 from typing import Any
 
 import numpy as np
@@ -90,15 +91,22 @@ class HeldOutPictures(HeldOut):
         return int(np.sum(self._targets >= 0))
 
     def inputs(self, spec: GraphSpec) -> Inputs | None:
-        """The pictures in several sizes, or the words of their captions."""
-        return self._some_images if not spec.states else self._some_words
+        """The pictures in several sizes, the smallest and the largest first, or the words of their captions."""
+        if spec.states:
+            return self._some_words
+        largest = spec.inputs[0].largest
+        return partial(self._some_images, (largest["height"], largest["width"]))
 
-    def _some_images(self, streams: int) -> Iterator[dict[str, Array]]:
+    def _some_images(self, largest: tuple[int, int], streams: int) -> Iterator[dict[str, Array]]:
         height, width = self._images.shape[1:3]
-        for number in cycle(range(len(self._images))):
+        first = ((1, 1), largest)
+        smaller = [(max(1, height - 7 * number), max(1, width - 5 * number)) for number in range(4)]
+        for number in count():
+            rows, columns = first[number] if number < len(first) else smaller[number % len(smaller)]
             images = np.take(self._images, range(number, number + streams), axis=0, mode="wrap")
-            rows, columns = max(1, height - 7 * (number % 3)), max(1, width - 5 * (number % 4))
-            yield {"image": np.ascontiguousarray(images[:, :rows, :columns])}
+            images = images[:, :rows, :columns]
+            more = ((0, 0), (0, rows - images.shape[1]), (0, columns - images.shape[2]), (0, 0))
+            yield {"image": np.ascontiguousarray(np.pad(images, more, mode="wrap"))}
 
     def _some_words(self, streams: int) -> Iterator[dict[str, Array]]:
         captions = self._tokens[np.arange(streams) % len(self._tokens)]

@@ -108,6 +108,8 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.network = ENCODERS[config.name](config.padding)
+        if isinstance(self.network, MobileNetV2):
+            self.network.classifier = nn.Sequential()  # nobody asks for ImageNet's classes
         for name, values in zip(("mean", "deviation"), SCALINGS[config.scaling], strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
@@ -116,10 +118,8 @@ class ImageEncoder(nn.Module):
         return self.features(self.resize(images))
 
     def folded(self) -> ImageEncoder:
-        """A copy for deployment: what batch norm multiplies and adds is in the convolutions; no head classifies."""
+        """A copy for deployment: what batch norm multiplies and adds is in the convolutions."""
         copied = copy.deepcopy(self).eval()
-        if isinstance(copied.network, MobileNetV2):
-            copied.network.classifier = nn.Sequential()
         for module in list(copied.network.modules()):
             children = list(module.named_children())
             for (name, child), (after, norm) in pairwise(children):
@@ -163,6 +163,8 @@ def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, st
 
     Raises ConfigError, naming the tensor, if they are another network's.
     """
+    if name not in ENCODERS:
+        raise ConfigError(f"--encoder {name[:40]}: there is {', '.join(ENCODERS)}")
     tensors, metadata = _read(path)
     expected = ENCODERS[name]().state_dict()
     optional = {key for key in expected if key.endswith("num_batches_tracked") or key.startswith("classifier.")}
@@ -190,7 +192,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except OSError as error:
         raise ConfigError(f"--encoder-weights {path}: {error.strerror or error}") from None
     except Exception as error:  # noqa: BLE001 - a damaged file makes torch raise anything
-        raise ConfigError(f"--encoder-weights {path} cannot be read: {str(error).splitlines()[0][:200]}") from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigError(f"--encoder-weights {path} cannot be read: {reason[:200]}") from None
     if not isinstance(tensors, dict) or not all(isinstance(each, Tensor) for each in tensors.values()):
         raise ConfigError(f"--encoder-weights {path} is no state dict: a mapping of names to tensors")
     return tensors, {}

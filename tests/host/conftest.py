@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import pytest
+from gallery import ENCODER, FEW, SMALL, write_gallery
 
 from edgernn.training import Trainer
+from edgernn.training.captioning import CaptionTrainer
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 
@@ -31,3 +33,14 @@ def trained(corpus: Path, small, tmp_path_factory: pytest.TempPathFactory) -> Pa
     for _ in Trainer.begin([str(corpus)], path, **small).fit():
         pass
     return path
+
+
+@pytest.fixture(scope="session")
+def gallery(tmp_path_factory: pytest.TempPathFactory):
+    """A folder with pictures and the run of a captioner, its trainer, and what happened in its training."""
+    folder = tmp_path_factory.mktemp("captions")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGERNN_CACHE", str(folder / "cache"))
+        data = write_gallery(folder)
+        trainer = CaptionTrainer.begin(str(data), folder / "run", model=SMALL, encoder=ENCODER, training=FEW)
+        yield folder, trainer, list(trainer.fit())

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from gallery import CAPTIONS, SMALL, picture
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,7 +27,7 @@ from edgernn.models.encoder import ENCODERS, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
 from edgernn.runtime.caption import describe, look, where_it_looked
-from edgernn.training.captioning import CaptionRun, CaptionTrainer, Cider, score_captions
+from edgernn.training.captioning import CaptionRun, Cider, score_captions
 from edgernn.training.captioning.config import CaptionTraining
 from edgernn.training.captioning.decode import beam_captions
 from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
@@ -34,7 +35,6 @@ from edgernn.training.captioning.pictures import DEV, TEST, TRAIN, read_collecti
 from edgernn.training.captioning.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
 from edgernn.training.captioning.words import learn_words, words
 
-SMALL = {"embedding": 12, "hidden": 16, "heads": 2, "dropout": 0.1}
 MADE = [
     ("onnx", "fp32"),
     ("onnx", "int8"),
@@ -43,7 +43,6 @@ MADE = [
     ("torchscript", "int8"),
     ("executorch", "fp32"),
 ]
-FEW = {"steps": 6, "evaluations": 2, "images": 4, "min_count": 1, "learning_rate": 0.01}
 
 
 def captioner(**settings):
@@ -124,14 +123,15 @@ def test_mobilenet_names_photographs(real_data, padding, helmet):
     weights, about = load_weights(folder / "mobilenet_v2_imagenet.safetensors", "mobilenet_v2")
     assert (about["padding"], about["scaling"]) == ("tensorflow", "x/127.5-1")
     encoder = ImageEncoder(EncoderConfig("mobilenet_v2", 224, padding, about["scaling"])).eval()
-    encoder.network.load_state_dict(weights)
+    network = MobileNetV2(padding).eval()
+    network.load_state_dict(weights)
     labels = (folder / "imagenet_labels.txt").read_text().splitlines()[1:]
     named = {}
     for path in (folder / "photos").iterdir():
         image = torch.from_numpy(np.array(Image.open(path).convert("RGB")))[None]
         with torch.no_grad():
             pixels = (encoder.resize(image) - encoder.mean) / encoder.deviation
-            chances = torch.softmax(encoder.network.classify(pixels)[0], 0)
+            chances = torch.softmax(network.classify(pixels)[0], 0)
         named[path.stem] = (labels[int(chances.argmax())].split(",")[0], float(chances.max()))
     assert named["grace_hopper"][0] == helmet
     if padding == "tensorflow":
@@ -199,16 +199,6 @@ def test_a_state_dict_that_is_code_is_not_run(tmp_path):
 
 
 # What it learns from
-
-
-def picture(path, seed=0):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 256, (20, 30, 3), np.uint8)).save(path)
-
-
-CAPTIONS = {
-    f"{number}.png": [f"a {word} number {number}", f"The {word}!"] for number, word in enumerate("abcdefghijkl")
-}
 
 
 @pytest.fixture
@@ -383,102 +373,18 @@ def test_scores_by_hand():
 # Training, exporting, asking
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, monkeypatch_module):
-    folder = tmp_path_factory.mktemp("captions")
-    monkeypatch_module.setenv("EDGERNN_CACHE", str(folder / "cache"))
-    for number, name in enumerate(CAPTIONS):
-        picture(folder / "images" / name, number)
-    with (folder / "all.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["image", "caption"], *([n, c] for n in CAPTIONS for c in CAPTIONS[n])])
-    encoder = {"name": "small", "size": 32}
-    trainer = CaptionTrainer.begin(
-        str(folder / "all.csv"), folder / "run", model=SMALL, encoder=encoder, training={**FEW, "reward": 0.4}
-    )
-    events = list(trainer.fit())
-    return folder, trainer, events
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-def test_training_teaches_then_rewards(trained):
-    folder, trainer, events = trained
-    steps = [event for event in events if hasattr(event, "nats")]
-    assert [step.reward is None for step in steps] == [True] * 4 + [False] * 2
-    assert steps[3].nats < steps[0].nats
-    assert [line["step"] for line in trainer.run.metrics()] == [3, 6]
-    assert trainer.score().cider_d == trainer.best
-    assert CaptionRun.load(folder / "run").data.train == 10
-
-
-def test_a_training_goes_on_exactly(trained, tmp_path):
-    folder, trainer, _ = trained
-    again = CaptionTrainer.begin(
-        str(folder / "all.csv"),
-        tmp_path / "run",
-        model=SMALL,
-        encoder={"name": "small", "size": 32},
-        training={**FEW, "reward": 0.4},
-    )
-    for event in again.fit():
-        if event.step == 2:
-            again.stop()
-    again.save()
-    resumed = CaptionTrainer.resume(tmp_path / "run")
-    assert resumed.step == 2
-    for _ in resumed.fit():
-        pass
-    for ours, theirs in zip(resumed.model.state_dict().values(), trainer.model.state_dict().values(), strict=True):
-        torch.testing.assert_close(ours, theirs)
-
-
-def test_a_frozen_encoder_stays_and_its_pictures_are_looked_at_once(trained, tmp_path, monkeypatch):
-    folder, _, _ = trained
-    weights = ImageEncoder(EncoderConfig("small", 32)).network.state_dict()
-    safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
-    settings = {"model": SMALL, "encoder": {"name": "small", "size": 32}, "training": {**FEW, "reward": 0.0}}
-    settings["encoder_weights"] = tmp_path / "w.safetensors"
-    trainer = CaptionTrainer.begin(str(folder / "all.csv"), tmp_path / "run", **settings)
-    for _ in trainer.fit():
-        pass
-    for name, tensor in trainer.run.network().encoder.network.state_dict().items():
-        torch.testing.assert_close(tensor, weights[name])
-    monkeypatch.setattr(ImageEncoder, "features", None)
-    CaptionTrainer.begin(str(folder / "all.csv"), tmp_path / "again", **settings)
-    assert len(read_collection(folder / "all.csv")[TRAIN]) == 10
-
-
-def test_damaged_pictures_are_left_out(trained, tmp_path):
-    folder, _, _ = trained
-    for name in CAPTIONS:
-        picture(tmp_path / "images" / name, 3)
-    (tmp_path / "images" / "3.png").write_bytes((folder / "images" / "3.png").read_bytes()[:200])
-    (tmp_path / "all.csv").write_text((folder / "all.csv").read_text())
-    trainer = CaptionTrainer.begin(
-        str(tmp_path / "all.csv"), tmp_path / "run", model=SMALL, encoder={"name": "small", "size": 32}, training=FEW
-    )
-    assert len(trainer.damaged) == 1
-    assert "3.png cannot be read as an image" in trainer.damaged[0]
-    for _ in trainer.fit():
-        pass
-
-
-def test_a_run_of_another_task_is_named(trained, tmp_path):
+def test_a_run_of_another_task_is_named(gallery, tmp_path):
     from edgernn.training import Run, load_run
 
-    folder, _, _ = trained
+    folder, _, _ = gallery
     with pytest.raises(RunError, match="is a run of caption, not of language"):
         Run.load(folder / "run")
     assert isinstance(load_run(folder / "run"), CaptionRun)
 
 
 @pytest.fixture(scope="module")
-def bundles(trained):
-    folder, _, _ = trained
+def bundles(gallery):
+    folder, _, _ = gallery
     source = Source.load(folder / "run")
     made = {}
     for target, precision in MADE:
@@ -524,8 +430,8 @@ def test_convolutions_are_of_integers(bundles):
 
 
 @pytest.mark.slow
-def test_run_and_bundle_say_the_same(bundles, trained):
-    folder, trainer, _ = trained
+def test_run_and_bundle_say_the_same(bundles, gallery):
+    folder, trainer, _ = gallery
     _, made = bundles
     model = Model.load(made["onnx", "fp32"].path)
     pictures = read_collection(folder / "all.csv")[TRAIN]

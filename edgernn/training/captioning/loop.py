@@ -439,6 +439,5 @@ def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:
     ]
     if config.freeze < 1:
         scale = 1.0 if config.freeze == 0 else config.encoder_rate
-        used = [each for name, each in model.encoder.network.named_parameters() if not name.startswith("classifier.")]
-        groups.append({"params": used, "weight_decay": 0.0, "scale": scale})
+        groups.append({"params": list(model.encoder.network.parameters()), "weight_decay": 0.0, "scale": scale})
     return Optimizer(model, [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -92,12 +93,11 @@ def read_collection(path: Path) -> Collection:
     if not path.exists():
         raise CorpusError(f"{path}: there is no such file or directory")
     try:
-        described = list(_find_reader(path)(path))
+        builder = _Builder(path if path.is_dir() else path.parent)
+        for name, split, caption in _find_reader(path)(path):
+            builder.add(name, split, caption)
     except (OSError, UnicodeDecodeError, FormatError, csv.Error) as error:
         raise CorpusError(f"{path} cannot be read: {error}") from None
-    builder = _Builder(path if path.is_dir() else path.parent)
-    for name, split, caption in described:
-        builder.add(name, split, caption)
     return builder.finish(path)
 
 
@@ -142,14 +142,13 @@ def _json(path: Path) -> _Described:
     if "annotations" not in values:
         yield from _karpathy(images)
         return
-    names = {each.get("id"): records.text(each.get("file_name"), "file_name") for each in images}
+    names = {str(each.get("id")): records.text(each.get("file_name"), "file_name") for each in images}
     for each in records.items(values["annotations"], "annotations"):
         annotation = records.mapping(each, "an annotation")
-        if annotation.get("image_id") not in names:
-            raise FormatError(
-                f"an annotation is of the image {str(annotation.get('image_id'))[:40]}, which is not there"
-            )
-        yield names[annotation["image_id"]], None, records.text(annotation.get("caption"), "caption")
+        image = str(annotation.get("image_id"))
+        if image not in names:
+            raise FormatError(f"an annotation is of the image {image[:40]}, which is not there")
+        yield names[image], None, records.text(annotation.get("caption"), "caption")
 
 
 def _karpathy(images: Iterable[Mapping[str, Any]]) -> _Described:
@@ -174,6 +173,8 @@ def _csv(path: Path) -> _Described:
             raise FormatError("its first line names no column image and no column caption")
         split = columns.get("split")
         for row in rows:
+            if None in row:
+                raise FormatError(f"line {rows.line_num} has more columns than the first: quote captions with commas")
             value = (row.get(split) or "").strip() if split else ""
             yield (row[image] or "").strip(), _SPLITS.get(value, value) or None, row[caption] or ""
 
@@ -189,7 +190,11 @@ class _Builder:
 
     def add(self, name: str, split: str | None, caption: str) -> None:
         self.splits.setdefault(name, split)
-        if words(caption):
+        try:
+            found = words(caption)
+        except UnicodeEncodeError:
+            raise FormatError(f"a caption of {name} has half a character: {caption[:40]!r}") from None
+        if found:
             self.captions.setdefault(name, []).append(" ".join(caption.split()))
         else:
             self.wordless += 1
@@ -204,7 +209,8 @@ class _Builder:
             else:
                 found.setdefault(self.splits[name], []).append(Photograph(file, tuple(captions)))
         if not found:
-            where = f": {missing[0]} and {len(missing) - 1} more are not there" if missing else ""
+            more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
+            where = f": {missing[0]}{more} not there; names are relative to {self.root}" if missing else ""
             raise CorpusError(f"{path} has no pictures with captions{where}")
         return Collection(_split(found), missing, self.wordless)
 
@@ -214,8 +220,9 @@ class _Builder:
         for base in (self.root, self.root.parent):
             for folder in ("", *_FOLDERS):
                 file = base / folder / name
-                if file.is_file():
-                    return file
+                with suppress(OSError):  # a name may be too long for a file's
+                    if file.is_file():
+                        return file
         return None
 
 

@@ -36,7 +36,6 @@ DRAWINGS = CaptionPreset(
         flips=False,
         passes=14.0,
         minutes=None,
-        reward=0.0,
         smoothing=0.0,
         word_dropout=0.3,
         min_count=1,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import math
+import os
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +19,7 @@ from torch import Tensor
 from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import Array
-from edgernn.errors import CorpusError, FormatError, ImageError
+from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
 from edgernn.models.encoder import ImageEncoder
 from edgernn.training.captioning.pictures import Picture
 from edgernn.training.texts import cache_directory
@@ -87,16 +91,27 @@ class _Kind:
     dtype: type[np.generic]
     look: Callable[[Tensor], Array]
 
+    @property
+    def bytes(self) -> int:
+        """Of a picture."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
 
 def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> Store:
     digest = hashlib.sha256(kind.name.encode())
     for picture in pictures:
-        digest.update(picture.key.encode() + b"\n")
+        digest.update(os.fsencode(picture.key) + b"\n")
     path = cache_directory() / "pictures" / digest.hexdigest()
     store = _load(path)
     if store is None:
-        with new_directory(path, overwrite=True, owns=_owns) as directory:
-            _fill(directory, kind, encoder, pictures, progress)
+        try:
+            with new_directory(path, overwrite=True, owns=_owns) as directory:
+                _fill(directory, kind, encoder, pictures, progress)
+        except OSError as error:
+            raise TrainingError(
+                f"the cache {path.parent} cannot be written: {error.strerror}: make room for "
+                f"{len(pictures) * kind.bytes >> 20:,} MB, or name another directory by EDGERNN_CACHE"
+            ) from None
         store = _load(path)
     if store is None or not store.kept:
         raise CorpusError("none of the pictures can be read" + (f": {store.damaged[0]}" if store else ""))
@@ -106,6 +121,7 @@ def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], prog
 @torch.no_grad()
 def _fill(directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> None:
     array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(pictures), *kind.shape))
+    _take_room(directory / _ARRAY)
     device = encoder.mean.device
     encoder.eval()
     kept: list[int] = []
@@ -126,6 +142,15 @@ def _fill(directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequenc
         progress(group.stop / len(pictures), f"{group.stop:,} of {len(pictures):,} pictures")
     array.flush()
     (directory / _KEPT).write_text(json.dumps({"kept": kept, "damaged": damaged}), encoding="utf-8")
+
+
+def _take_room(path: Path) -> None:
+    """Raise OSError now if the disk has no room, where a write to the mapped file would kill the process."""
+    with path.open("r+b") as file:
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        elif shutil.disk_usage(path).free < path.stat().st_size:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _load(path: Path) -> Store | None:
