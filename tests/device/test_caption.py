@@ -85,12 +85,19 @@ def test_two_pictures_are_never_mixed(speaker, pictures):
     assert ["".join(words) for words in said] == expected
 
 
-def test_where_it_looked_adds_up(speaker, pictures):
+def test_where_it_looked_is_what_the_steps_say(speaker, pictures):
     image = read_image(pictures / "red.png")
-    tokens = describe(speaker, image, 1, 5).candidates[0].tokens
+    tokens = (5, 4, 6, 4)
+    conditions, state = speaker.begin({"image": image[None]})
+    expected = []
+    for token in (speaker.tokenizer.start_id, *tokens[:-1]):  # a word is chosen after the one before was read
+        outputs, state = speaker.step({"token": np.array([token])}, state, conditions=conditions)
+        expected.append(outputs["attention"][0].reshape(2, 2))
     weights = where_it_looked(speaker, image, tokens)
-    assert weights.shape == (len(tokens), 2, 2)
+    np.testing.assert_allclose(weights, expected, atol=1e-6)
+    assert np.ptp(weights, axis=0).max() > 1e-4
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-6)
+    assert where_it_looked(speaker, image, ()).shape == (0, 2, 2)
 
 
 def test_what_takes_no_picture_is_named(model, speaker):
@@ -119,6 +126,17 @@ def test_the_command_describes_one_or_many(call, captioner, speaker, pictures, t
     assert out == "".join(f"{pictures / n}: {oracle(speaker, read_image(pictures / n), 20)}\n" for n in names)
     assert call("caption", captioner, red, "--attention", tmp_path / "a.png", "--max-tokens", 5)[0] == 0
     assert read_image(tmp_path / "a.png").shape[1] > 30
+
+
+def test_commands_for_text_point_to_the_one_for_pictures(call, captioner, tmp_path):
+    (tmp_path / "text").write_text("a")
+    for arguments, words in (
+        (["run", captioner, "--prompt", "a"], f"describes pictures: edgernn caption {captioner} IMAGE"),
+        (["evaluate", captioner, "--text", tmp_path / "text"], "describes pictures: give it some by --data"),
+    ):
+        status, out, err = call(*arguments)
+        assert (status, out) == (2, "")
+        assert words in err
 
 
 def test_a_progress_bar_does_not_take_the_captions_along(captioner, pictures, tmp_path):
