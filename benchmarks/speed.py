@@ -19,6 +19,7 @@ import torch
 from torch import nn
 
 from edgernn.exporters import Source, export
+from edgernn.exporters.held_out import HeldOutPictures
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig, LanguageConfig, LanguageModel
 from edgernn.runtime import Batch, Model, Sampler
 from edgernn.runtime.caption import look
@@ -155,9 +156,17 @@ def captions(folder: Path) -> None:
     network = Captioner(CaptionConfig(len(tokenizer), EncoderConfig("mobilenet_v2", 224))).eval()
     network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
     for precision in ("fp32", "int8"):
-        path = export(Source(network, tokenizer), folder / precision, precision=precision, steps=8).path
+        source = Source(network, tokenizer, held_out=noise(tokenizer))
+        path = export(source, folder / precision, precision=precision, steps=8).path
         ours, theirs = one_caption(path)
         print(f"caption of {WORDS} words, {precision}: {1e3 * ours:.2f} ms, {ours / theirs:.2f} of the bare calls")
+
+
+def noise(tokenizer: Tokenizer) -> HeldOutPictures:
+    """Pictures by which the integers' ranges are measured."""
+    images = np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)
+    tokens = np.tile(np.arange(3, 3 + WORDS), (len(images), 1))
+    return HeldOutPictures(images, tokens, tokens, others=images, tokenizer=tokenizer)
 
 
 def one_caption(bundle: Path) -> tuple[float, float]:

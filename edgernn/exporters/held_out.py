@@ -91,7 +91,7 @@ class HeldOutPictures(HeldOut):
         return int(np.sum(self._targets >= 0))
 
     def inputs(self, spec: GraphSpec) -> Inputs | None:
-        """The pictures in several sizes, the smallest and the largest first, or the words of their captions."""
+        """The pictures in several sizes, one of them the largest, or the words of their captions."""
         if spec.states:
             return self._some_words
         largest = spec.inputs[0].largest
@@ -99,14 +99,16 @@ class HeldOutPictures(HeldOut):
 
     def _some_images(self, largest: tuple[int, int], streams: int) -> Iterator[dict[str, Array]]:
         height, width = self._images.shape[1:3]
-        first = ((1, 1), largest)
-        smaller = [(max(1, height - 7 * number), max(1, width - 5 * number)) for number in range(4)]
         for number in count():
-            rows, columns = first[number] if number < len(first) else smaller[number % len(smaller)]
             images = np.take(self._images, range(number, number + streams), axis=0, mode="wrap")
-            images = images[:, :rows, :columns]
-            more = ((0, 0), (0, rows - images.shape[1]), (0, columns - images.shape[2]), (0, 0))
-            yield {"image": np.ascontiguousarray(np.pad(images, more, mode="wrap"))}
+            if number == 1:
+                rows, columns = (
+                    np.arange(side) * old // side for side, old in zip(largest, (height, width), strict=True)
+                )
+                images = images[:, rows][:, :, columns]
+            else:
+                images = images[:, : max(1, height - 7 * (number % 3)), : max(1, width - 5 * (number % 4))]
+            yield {"image": np.ascontiguousarray(images)}
 
     def _some_words(self, streams: int) -> Iterator[dict[str, Array]]:
         captions = self._tokens[np.arange(streams) % len(self._tokens)]

@@ -105,7 +105,8 @@ class Model:
         """
         spec = self.contract[graph]
         sources = _sources(spec)
-        made = {source.graph: self._run_source(source.graph, inputs) for source in sources.values()}
+        graphs = dict.fromkeys(source.graph for source in sources.values())  # each runs once, whatever it makes
+        made = {name: self._run_source(name, inputs) for name in graphs}
         values = {name: made[source.graph][source.output] for name, source in sources.items()}
         given = [condition.name for condition in spec.conditions if condition.source is None]
         self._check_given(inputs, spec, given, list(made))

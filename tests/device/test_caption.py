@@ -100,6 +100,21 @@ def test_where_it_looked_is_what_the_steps_say(speaker, pictures):
     assert where_it_looked(speaker, image, ()).shape == (0, 2, 2)
 
 
+def test_a_picture_is_looked_at_once(speaker, pictures, monkeypatch):
+    """Though the encoder makes two conditions."""
+    spec, engine = speaker._engines["encode"]
+    looked = []
+
+    class Counting:
+        def run(self, feeds):
+            looked.append(feeds)
+            return engine.run(feeds)
+
+    monkeypatch.setitem(speaker._engines, "encode", (spec, Counting()))
+    describe(speaker, read_image(pictures / "red.png"), 3, 5)
+    assert len(looked) == 1
+
+
 def test_what_takes_no_picture_is_named(model, speaker):
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(StreamError, match="the bundle's task, language, takes no picture"):
