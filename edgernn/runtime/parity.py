@@ -64,7 +64,7 @@ TOLERANCES = {
 }
 
 
-_ADDED_UP = 0.3  # what rounding between the layers of a convolutional network adds up to, where the loss hardly moves
+_ADDED_UP = 0.5  # of convolutions one after the other: 0.17 to 0.24 where the loss did not rise, 0.9 where all was lost
 
 
 def tolerance_of(precision: str, spec: GraphSpec) -> Tolerance:
