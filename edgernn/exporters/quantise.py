@@ -8,8 +8,9 @@ int4: blocks of inputs of an output channel, 32 unless asked otherwise, share a 
       error.
 fp16: weights are stored in half precision and multiplied in single.
 
-Embeddings are rounded like other weights. Constants with two axes or more that no product takes (those of convolutions,
-say) are stored at 8 bits, at 16 for fp16, and used in single precision. Vectors, biases among them, stay as they are.
+Embeddings are rounded like other weights, and one that the output uses too is stored once. Constants with two axes or
+more that no product takes (those of convolutions, say) are stored at 8 bits, at 16 for fp16, and used in single
+precision. Vectors, biases among them, stay as they are.
 """
 
 from __future__ import annotations
@@ -80,6 +81,7 @@ class _Quantiser(ABC):
         self._spec = spec
         self._precision = precision
         self._weights: list[Weight] = []
+        self._tied = {name for name in graph.readers if self._is_tied(name)}
 
     def run(self) -> tuple[Weight, ...]:
         """Rewrite the graph."""
@@ -160,6 +162,14 @@ class _Quantiser(ABC):
         table = self._matrix(node.input[0])
         return table is not None and table.ndim == 2
 
+    def _is_tied(self, name: str) -> bool:
+        """Whether `name` is an embedding and its transpose the weights of products, and nothing else takes it."""
+        readers = self._graph.readers.get(name, [])
+        lookups = [node for node in readers if self._is_lookup(node) and node.output[0] in self._graph.ranks]
+        products = [node for node in readers if name in node.input[1:2] and attribute(node, "transB", 0)]
+        products = [node for node in products if self._product(node) is not None]
+        return bool(lookups and products) and len(lookups) + len(products) == len(readers)
+
     def _product(self, node: onnx.NodeProto) -> _Product | None:
         """What `node` computes, if that is a product with a constant matrix, and the sum after it."""
         if node.op_type not in ("MatMul", "Gemm"):
@@ -217,6 +227,7 @@ class _Int8(_Quantiser):
         self._rounded: dict[str, _Rounded | None] = {}
         self._kernels: dict[str, Array] = {}
         self._convolutions: Convolutions | None = None
+        self._steps = STEPS // 2 if precision.reduce_range else STEPS
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
         self._one = graph.constant(np.array(1, np.float32), "one")
 
@@ -227,8 +238,7 @@ class _Int8(_Quantiser):
         if not self._kernels:
             return
         names = list(between_convolutions(self._graph, self._kernels))
-        steps = STEPS // 2 if self._precision.reduce_range else STEPS
-        self._convolutions = Convolutions(self._graph, measure_ranges(model, names, examples), steps)
+        self._convolutions = Convolutions(self._graph, measure_ranges(model, names, examples), self._steps)
 
     def _keep(self, node: onnx.NodeProto) -> None:
         if self._convolutions is None:
@@ -247,7 +257,7 @@ class _Int8(_Quantiser):
         self._note(node.input[1], weight, 8, "each output", "int8, within measured ranges")
 
     def _multiply(self, product: _Product) -> None:
-        known = self._known(product.x)
+        known = None if product.name in self._tied else self._known(product.x)
         if known is None:
             self._multiply_rows(product)
         else:
@@ -274,18 +284,35 @@ class _Int8(_Quantiser):
         self._note(product.name, product.weight, 8, "each output", "int8, rounded row by row")
 
     def _multiply_bytes(self, product: _Product, rounded: str, weight: Array, at: str = "") -> str:
-        levels, scales = round_channels(weight, steps=STEPS // 2 if self._precision.reduce_range else STEPS)
-        stored = self._graph.constant(levels, f"{product.name}.int8")
-        steps = self._graph.constant(scales.ravel(), f"{product.name}.scales")
+        stored, steps = self._columns(product.name, weight)
         inputs = [rounded, stored, self._one, steps, self._zero, "", *self._biases(product)]
         return self._graph.add("MatMulIntegerToFloat", inputs, f"{product.output}.levels", domain=CONTRIB, at=at)
 
+    def _columns(self, name: str, weight: Array) -> tuple[str, str]:
+        """The weights (inputs, outputs) of a product as levels, and the scales of its outputs."""
+        levels, scales = round_channels(weight, steps=self._steps)
+        return self._graph.constant(levels, f"{name}.int8"), self._graph.constant(scales.ravel(), f"{name}.scales")
+
     def _look_up(self, node: onnx.NodeProto) -> None:
+        if node.input[0] in self._tied:
+            self._look_up_columns(node)
+            return
         rows = self._known(node.output[0])
         assert rows is not None
         scales = self._graph.constant(rows.scales, f"{node.input[0]}.scales")
         zeros = self._graph.constant(np.full(len(rows.scales), _ZERO, np.uint8), f"{node.input[0]}.zeros")
         self._graph.add("DequantizeLinear", [rows.tensor, scales, zeros], "", at=node.output[0], axis=-1)
+
+    def _look_up_columns(self, node: onnx.NodeProto) -> None:
+        """Rows of an embedding are columns of the weights that the output multiplies with."""
+        add, (name, indices), output = self._graph.add, node.input, node.output[0]
+        table = self._graph.constants[name]
+        levels, scales = self._columns(name, table.T)
+        columns = add("Gather", [levels, indices], f"{output}.levels", axis=1)
+        columns = add("Cast", [columns], f"{output}.levels", to=onnx.TensorProto.FLOAT)
+        columns = add("Mul", [columns, add("Gather", [scales, indices], f"{output}.scales")], f"{output}.columns")
+        add("Transpose", [columns], "", at=output, perm=[*range(1, self._graph.ranks[output]), 0])
+        self._note(name, table, 8, "each row", "fp32")
 
     def _known(self, tensor: str) -> _Rounded | None:
         """`tensor` in bytes, if its range is known beforehand."""
@@ -297,6 +324,8 @@ class _Int8(_Quantiser):
         add = self._graph.add
         node = self._graph.makers.get(tensor)
         if node is not None and self._is_lookup(node):
+            if node.input[0] in self._tied:
+                return None
             table = self._graph.constants[node.input[0]]
             levels, scales = round_channels(table)
             stored = self._graph.constant((levels.astype(np.int16) + _ZERO).astype(np.uint8), f"{node.input[0]}.int8")
@@ -367,8 +396,7 @@ class _Int4(_Quantiser):
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
         block = self._precision.block
-        levels, scales = round_blocks(product.weight.T, block)
-        stored = self._graph.constant(pack(levels.reshape(outputs, -1, block)), f"{product.name}.int4")
+        stored, scales = self._blocks(product.name, product.weight.T)
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
             "MatMulNBits",
@@ -384,20 +412,38 @@ class _Int4(_Quantiser):
         )
         self._note(product.name, product.weight, 4, f"{block} inputs of each output", "int8, rounded block by block")
 
+    def _blocks(self, name: str, rows: Array) -> tuple[str, Array]:
+        """`rows` as levels (rows, blocks, bytes), and the scales (rows, blocks)."""
+        levels, scales = round_blocks(rows, self._precision.block)
+        return self._graph.constant(pack(levels.reshape(*scales.shape, -1)), f"{name}.int4"), scales
+
     def _look_up(self, node: onnx.NodeProto) -> None:
-        table = self._graph.constants[node.input[0]]
-        if table.shape[1] % 2:  # two numbers share a byte
+        name, output, block = node.input[0], node.output[0], self._precision.block
+        table = self._graph.constants[name]
+        width = table.shape[1]
+        if width % 2:  # two numbers share a byte
             self._graph.keep(node)
-            self._store(node.input[0])
-            return
-        block = self._precision.block
-        levels, scales = round_blocks(table, block)
-        stored = self._graph.constant(pack(levels[:, : table.shape[1]]), f"{node.input[0]}.int4")
+            self._store(name)
+        elif width % block == 0 and name in self._tied:
+            stored, scales = self._blocks(name, table)
+            blocks = self._gather(node, stored, scales[..., None], f"{output}.blocks")
+            shape = self._graph.constant(np.array([0] * (self._graph.ranks[output] - 1) + [-1]), "shape")
+            self._graph.add("Reshape", [blocks, shape], "", at=output)
+            self._note(name, table, 4, f"{block} columns of each row", "fp32")
+        else:
+            levels, scales = round_blocks(table, block)
+            stored = self._graph.constant(pack(levels[:, :width]), f"{name}.int4")
+            self._gather(node, stored, scales, at=output)
+            self._note(name, table, 4, f"{block} columns of each row", "fp32")
+
+    def _gather(self, node: onnx.NodeProto, stored: str, scales: Array, name: str = "", at: str = "") -> str:
+        """Write what takes rows of packed levels, whose last axis is of blocks."""
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
-        attributes = {"gather_axis": 0, "quantize_axis": 1, "block_size": block, "bits": 4}
-        inputs = [stored, node.input[1], steps]
-        self._graph.add("GatherBlockQuantized", inputs, "", domain=CONTRIB, at=node.output[0], **attributes)
-        self._note(node.input[0], table, 4, f"{block} columns of each row", "fp32")
+        axes = {"gather_axis": 0, "quantize_axis": scales.ndim - 1}
+        inputs, block = [stored, node.input[1], steps], self._precision.block
+        return self._graph.add(
+            "GatherBlockQuantized", inputs, name, domain=CONTRIB, at=at, **axes, block_size=block, bits=4
+        )
 
 
 class _Half(_Quantiser):

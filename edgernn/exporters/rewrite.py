@@ -35,6 +35,7 @@ class Rewriter:
         self._first: list[onnx.NodeProto] = []
         self._written: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
+        self._made: dict[str, dict[str, Array]] = {}  # by what they were to be called
         self._taken = {*self.constants, *self.makers, *self.ranks}
 
     def keep(self, node: onnx.NodeProto) -> None:
@@ -50,10 +51,15 @@ class Rewriter:
         return output
 
     def constant(self, array: Array, name: str) -> str:
-        """A new constant, called like `name`. Returns its name."""
-        name = self._free(name)
-        self._added[name] = numpy_helper.from_array(np.asarray(array, order="C"), name)
-        return name
+        """A constant, called like `name`: an equal one that was, or a new one. Returns its name."""
+        made = self._made.setdefault(name, {})
+        for free, other in made.items():
+            if array.dtype == other.dtype and np.array_equal(array, other):
+                return free
+        free = self._free(name)
+        made[free] = array
+        self._added[free] = numpy_helper.from_array(np.asarray(array, order="C"), free)
+        return free
 
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:
         """Let `operator` make the constant `name`, before anything else runs."""

@@ -76,6 +76,23 @@ def test_every_matrix_of_every_model_is_rounded_and_no_stream_sees_another(tmp_p
             np.testing.assert_array_equal(array, np.take(results[name], [row], axis=spec.results[name].batch_axis))
 
 
+@pytest.mark.parametrize("embedding", [24, 32])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_tied_weights_are_stored_once_and_rows_are_what_the_output_multiplies_with(tmp_path, precision, embedding):
+    model = network(tied=True, embedding=embedding)
+    exported = export(Source(model, Tokenizer.characters("abcdefghij")), tmp_path / "b", precision=precision, steps=64)
+    assert 0 < exported.parity.rms_diff_outputs < TOLERANCES[precision].rms
+    graph = onnx.load_model_from_string(Bundle.load(tmp_path / "b").graph("step")).graph
+    levels = [t for t in graph.initializer if "embedding.weight" in t.name and "scales" not in t.name]
+    whole_blocks = precision != "int4" or embedding % 32 == 0
+    assert len(levels) == (1 if whole_blocks else 2)
+    if precision != "int8":
+        return
+    (scales,) = (numpy_helper.to_array(t) for t in graph.initializer if "embedding.weight.scales" in t.name)
+    expected = numpy_helper.to_array(levels[0]).T * scales[:, None]
+    np.testing.assert_allclose(expected, model.embedding.weight.detach(), atol=scales.max() / 2 + 1e-6)
+
+
 @pytest.mark.parametrize("target", ["torchscript", "executorch"])
 @pytest.mark.parametrize("shape", [{"cell": "lstm"}, {"cell": "gru", "initial": "learned"}, {"tied": True}], ids=str)
 def test_int8_of_the_other_targets(tmp_path, shape, target):
