@@ -61,9 +61,13 @@ def caption(
     reward: Annotated[float | None, option("Last part of the training, on rewards.", "0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
     reward_rate: Annotated[float | None, option("That of the last part.", "0.0001")] = None,
-    freeze: Annotated[
-        float | None, option("Part of it in which given encoder weights stay; 1 for always.", "1")
+    views: Annotated[
+        int | None, option("Of a picture: 2 mirrors it, more also cut parts out.", "2; scenes: 1")
     ] = None,
+    freeze: Annotated[
+        float | None, option("Part of it in which given encoder weights stay; 1 for always.", "0.1")
+    ] = None,
+    thaw: Annotated[int | None, option("Last layers of such an encoder that learn then.", "4")] = None,
     encoder_rate: Annotated[float | None, option("Of the encoder then, as a part of the rate.", "0.1")] = None,
     smoothing: Annotated[float | None, option("Of labels.", "0.1; scenes: 0")] = None,
     word_dropout: Annotated[float | None, option("How often a word before is not shown.", "0; scenes: 0.3")] = None,
@@ -108,7 +112,9 @@ def caption(
         "reward": reward,
         "learning_rate": learning_rate,
         "reward_rate": reward_rate,
+        "views": views,
         "freeze": freeze,
+        "thaw": thaw,
         "encoder_rate": encoder_rate,
         "smoothing": smoothing,
         "word_dropout": word_dropout,

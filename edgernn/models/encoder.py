@@ -134,8 +134,31 @@ class ImageEncoder(nn.Module):
 
     def features(self, pixels: Tensor) -> Tensor:
         """Features of what `resize` made."""
-        grid: Tensor = self.network((pixels - self.mean) / self.deviation)
+        return self.upper(pixels, self.layers)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the network has, blocks counted as one."""
+        return len(self.network.features)
+
+    def top(self, layers: int) -> nn.Sequential:
+        """The last `layers` layers."""
+        return nn.Sequential(*list(self.network.features)[self.layers - layers :])
+
+    def lower(self, pixels: Tensor, layers: int) -> Tensor:
+        """What all but the last `layers` layers make of what `resize` made: (batch, channels, rows, columns)."""
+        if layers == self.layers:
+            return pixels
+        grid: Tensor = self.network.features[: self.layers - layers](self._scaled(pixels))
+        return grid
+
+    def upper(self, grid: Tensor, layers: int) -> Tensor:
+        """Features from what `lower` made."""
+        grid = self.top(layers)(self._scaled(grid) if layers == self.layers else grid)
         return grid.permute(0, 2, 3, 1).flatten(1, 2)
+
+    def _scaled(self, pixels: Tensor) -> Tensor:
+        return (pixels - self.mean) / self.deviation
 
 
 def resize(images: Tensor, size: int) -> Tensor:

@@ -20,7 +20,7 @@ from edgernn.training.captioning import CaptionRun, CaptionTrainer
 from edgernn.training.captioning import loop as loop_of_captions
 from edgernn.training.captioning.metrics import CaptionScore
 from edgernn.training.captioning.pictures import DEV, TRAIN, read_collection
-from edgernn.training.captioning.store import features_of, pixels_of
+from edgernn.training.captioning.store import keep_views, view_of
 from edgernn.training.run import WEIGHTS
 
 
@@ -61,7 +61,7 @@ def encoder_weights(path):
 def nats_by_hand(trainer, places, captions):
     """Log-probabilities (words, vocabulary) of every caption's next words, by the step."""
     decoder, tokenizer = trainer.model.decoder, trainer.run.tokenizer
-    features = trainer._sight.features(trainer.model.encoder, TRAIN, places, frozen=False)
+    features = trainer._sight.features(trainer.model.encoder, TRAIN, places)
     seen = trainer.model.glance(features)
     for row, ids in captions:
         one, state, found = seen.take([row]), decoder.initial_state(1), []
@@ -74,7 +74,7 @@ def nats_by_hand(trainer, places, captions):
 
 def test_the_loss_is_smoothed_and_silent_about_what_nobody_wants_to_read(data, tmp_path):
     still = {**SMALL, "dropout": 0.0}
-    trainer = begin(data, tmp_path / "run", model=still, smoothing=0.2, min_count=2, autocast="off", flips=False)
+    trainer = begin(data, tmp_path / "run", model=still, smoothing=0.2, min_count=2, autocast="off", views=1)
     trainer.model.eval()
     unknown, end = trainer.run.tokenizer.unknown_id, trainer.run.tokenizer.end_id
     trainer._ids[1] = [4, 3] * (LONGEST // 2)  # cut: nobody knows how it ends
@@ -88,7 +88,7 @@ def test_the_loss_is_smoothed_and_silent_about_what_nobody_wants_to_read(data, t
                 if target != unknown:
                     nats.append(-chances[at, target])
                     costs.append(0.8 * -chances[at, target] + 0.2 * -chances[at].mean())
-        features = trainer._sight.features(trainer.model.encoder, TRAIN, places, frozen=False)
+        features = trainer._sight.features(trainer.model.encoder, TRAIN, places)
         figure, loss = trainer._teach(places, features)
     assert figure == pytest.approx(float(torch.stack(nats).mean()), abs=1e-5)
     assert float(loss) == pytest.approx(float(torch.stack(costs).mean()), abs=1e-5)
@@ -123,7 +123,7 @@ def test_the_average_follows_slowly(data, tmp_path):
 
 
 def test_rewards_make_the_better_captions_likelier_to_their_ends(data, tmp_path, monkeypatch):
-    trainer = begin(data, tmp_path / "run", images=1, autocast="off", flips=False)
+    trainer = begin(data, tmp_path / "run", images=1, autocast="off", views=1)
     tokenizer = trainer.run.tokenizer
     end, good = tokenizer.end_id, trainer._ids[0][0]
     drawn = [good, [4], [5, 4], [6], [3, 3]]
@@ -132,7 +132,7 @@ def test_rewards_make_the_better_captions_likelier_to_their_ends(data, tmp_path,
     monkeypatch.setattr(loop_of_captions, "draw_captions", lambda *arguments: padded)
     monkeypatch.setattr(loop_of_captions, "_TAUGHT", 0.0)
     with torch.no_grad():
-        features = trainer._sight.features(trainer.model.encoder, TRAIN, [0], frozen=False)
+        features = trainer._sight.features(trainer.model.encoder, TRAIN, [0])
         mean, loss = trainer._reward([0], features)
         texts = [tokenizer.decode(ids) + " ." for ids in drawn]
         rewards = np.array([trainer._cider.each(0, text) for text in texts])
@@ -225,32 +225,69 @@ def test_other_captions_are_no_way_to_go_on(data, tmp_path):
 
 def test_a_frozen_encoder_stays_and_its_pictures_are_looked_at_once(data, tmp_path, monkeypatch):
     weights = encoder_weights(tmp_path / "w.safetensors")
-    settings = {"reward": 0.0, "encoder_weights": tmp_path / "w.safetensors"}
+    settings = {"reward": 0.0, "freeze": 1.0, "encoder_weights": tmp_path / "w.safetensors"}
     trainer = finish(begin(data, tmp_path / "run", **settings))
-    assert trainer.run.training.freeze == 1
     for name, tensor in trainer.run.network().encoder.network.state_dict().items():
         torch.testing.assert_close(tensor, weights[name])
-    monkeypatch.setattr(ImageEncoder, "features", None)
+    monkeypatch.setattr(ImageEncoder, "lower", lambda self, pixels, layers: pixels[:1])  # nothing to look at anew
     begin(data, tmp_path / "again", **settings)
     assert len(read_collection(data)[TRAIN]) == 10
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.1])
-def test_an_encoder_learns_in_the_last_part_of_the_teaching(data, tmp_path, rate):
+@pytest.mark.parametrize(("rate", "thaw"), [(0.0, 3), (0.1, 3), (0.1, None)])
+def test_the_last_layers_of_an_encoder_learn_in_the_last_part_of_the_teaching(data, tmp_path, rate, thaw):
     weights = encoder_weights(tmp_path / "w.safetensors")
-    settings = {"steps": 10, "freeze": 0.5, "encoder_weights": tmp_path / "w.safetensors"}
+    settings = {"steps": 10, "freeze": 0.5, "thaw": thaw, "encoder_weights": tmp_path / "w.safetensors"}
     trainer = begin(data, tmp_path / "run", **settings, encoder_rate=rate)
-    name = next(iter(weights))
     learned = trainer.model.encoder.network
-    moved = [
-        not torch.equal(learned.state_dict()[name], weights[name]) for event in trainer.fit() if hasattr(event, "nats")
-    ]
-    assert moved == [False] * 3 + [rate > 0] * 7
+    moved = []
+    for event in trainer.fit():
+        if hasattr(event, "nats"):
+            now = learned.state_dict()
+            moved.append({name for name, tensor in weights.items() if not torch.equal(now[name], tensor)})
+    last = {name for name in weights if thaw is None or int(name.split(".")[1]) >= len(learned.features) - thaw}
+    matrices = {name for name in last if name.endswith("weight")}
+    assert moved[:3] == [set()] * 3
+    for names in moved[3:]:
+        assert matrices <= names <= last if rate else not names
+
+
+@pytest.mark.parametrize("settings", [{"freeze": 1.0}, {"freeze": 0.0, "thaw": 3}, {"freeze": 0.5, "thaw": None}])
+def test_a_training_sees_what_the_whole_encoder_sees(data, tmp_path, settings):
+    encoder_weights(tmp_path / "w.safetensors")
+    trainer = begin(data, tmp_path / "run", views=4, **settings, encoder_weights=tmp_path / "w.safetensors")
+    encoder, pictures = trainer.model.encoder, trainer._pictures(TRAIN)
+    for frozen in (True, False):
+        for place in (0, 7):
+            resized = encoder.resize(torch.from_numpy(pictures[place].read())[None])
+            for view in range(4):
+                with torch.no_grad():
+                    expected = encoder.features(view_of(resized, place, view))
+                    found = trainer._sight.features(encoder, TRAIN, [place], [view], frozen=frozen)
+                torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+
+
+def test_views_are_parts_of_a_picture_and_always_the_same_ones():
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    pixels = torch.stack([rows, columns, rows])[None]
+    assert torch.equal(view_of(pixels, 3, 0), pixels)
+    assert torch.equal(view_of(pixels, 3, 1), pixels.flip(3))
+    parts = [view_of(pixels, seed, view) for seed in range(40) for view in (2, 3)]
+    for number, part in enumerate(parts):
+        assert part.shape == pixels.shape
+        tall, wide = (part[0, 0, -1, 0] - part[0, 0, 0, 0]).item(), (part[0, 1, 0, -1] - part[0, 1, 0, 0]).item()
+        assert (wide < 0) == (number % 2 == 1)  # mirrored
+        height, width = tall + 1, abs(wide) + 1  # the levels are places in the picture
+        assert 0.55 * 64**2 <= height * width <= 64**2
+        assert height / width == pytest.approx(1, abs=0.4)
+    assert len({part.numpy().tobytes() for part in parts}) == len(parts)
+    assert torch.equal(view_of(pixels, 39, 3), parts[-1])
 
 
 def test_freezing_what_is_not_pretrained_is_refused(data, tmp_path):
-    with pytest.raises(ConfigError, match="give it some with --encoder-weights"):
-        begin(data, tmp_path / "run", freeze=0.5)
+    for settings in ({"freeze": 0.5}, {"thaw": 2}):
+        with pytest.raises(ConfigError, match="give some with --encoder-weights"):
+            begin(data, tmp_path / "run", **settings)
     assert not (tmp_path / "run").exists()
 
 
@@ -259,16 +296,17 @@ def test_what_is_kept_of_pictures_is_what_the_encoder_sees(data):
     for seed in (1, 2):  # another encoder sees other things
         torch.manual_seed(seed)
         encoder = ImageEncoder(EncoderConfig("small", 32)).eval()
-        features = features_of(encoder, pictures, flips=True, progress=silent)
-        pixels = pixels_of(encoder, pictures, progress=silent)
+        features = keep_views(encoder, pictures, layers=0, views=2, progress=silent)
+        pixels = keep_views(encoder, pictures, layers=encoder.layers, views=2, progress=silent)
         for place, shown in enumerate(pictures):
             image = shown.read()
-            for way, turned in enumerate((image, image[:, ::-1].copy())):
+            for view, turned in enumerate((image, image[:, ::-1].copy())):
                 with torch.no_grad():
                     resized = encoder.resize(torch.from_numpy(turned)[None])
                     expected = encoder.features(resized)[0]
-                torch.testing.assert_close(features.rows([place], [way])[0], expected, atol=2e-3, rtol=2e-3)
-                kept = pixels.rows([place], [way])[0].permute(2, 0, 1).float()
+                kept = features.rows([place], [view])[0].flatten(0, 1).float()
+                torch.testing.assert_close(kept, expected, atol=2e-3, rtol=2e-3)
+                kept = pixels.rows([place], [view])[0].permute(2, 0, 1)
                 torch.testing.assert_close(kept, resized[0], atol=0.51, rtol=0)
 
 

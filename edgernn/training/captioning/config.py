@@ -13,7 +13,9 @@ __all__ = ["CaptionTraining"]
 class CaptionTraining(Schedule):
     """Settings of one training; the names are those of the command line's options.
 
-    images: at a step, each with all its captions. flips: mirror every other one.
+    images: at a step, each with all its captions.
+    views: of each picture, of which a step takes one: 1 is the picture as it is, 2 also mirrored, and more also parts
+    of it, every other one mirrored.
     reward: the last part of the training, in which captions are drawn and those of a higher CIDEr-D than the others of
     their picture are made likelier (self-critical training, Rennie et al. 2017; the baseline is Luo's of 2020), while
     the true ones are still taught a little (Paulus et al. 2017). It helps captions by the likeliest word more than
@@ -21,7 +23,8 @@ class CaptionTraining(Schedule):
     reward_rate: the learning rate with which the last part begins; it falls again as a cosine.
     freeze: the part of the training before rewards in which a pretrained encoder stays as it is; 1 for all of it, and
     for always. It does not learn by rewards.
-    encoder_rate: that of the encoder, as a part of the learning rate.
+    thaw: how many of its last layers learn after that; the others always stay, and None is for all.
+    encoder_rate: that of a pretrained encoder, as a part of the learning rate.
     smoothing: of labels. word_dropout: probability that a word before is not shown, so that the picture has to tell.
     average, reward_average: decay of the averaged weights, which are what is kept, in the first and in the last part.
     min_count: how often a word occurs at least, to be learned.
@@ -30,14 +33,15 @@ class CaptionTraining(Schedule):
     """
 
     images: int = 32
-    flips: bool = True
+    views: int = 2
     passes: float | None = 18.0
     minutes: float | None = 18.0
     reward: float = 0.0
     learning_rate: float = 2e-3
     reward_rate: float = 1e-4
     warmup: float = 0.05
-    freeze: float = 1.0
+    freeze: float = 0.0
+    thaw: int | None = None
     encoder_rate: float = 0.1
     weight_decay: float = 0.01
     smoothing: float = 0.1
@@ -50,7 +54,7 @@ class CaptionTraining(Schedule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._counts("images", "min_count", "beam")
+        self._counts("images", "views", "min_count", "beam", *(["thaw"] if self.thaw is not None else []))
         self._positive("reward_rate")
         self._hold(["reward", "freeze", "encoder_rate"], lambda value: 0 <= value <= 1, "within 0..1")
         self._parts("smoothing", "word_dropout", "average", "reward_average")

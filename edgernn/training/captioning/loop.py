@@ -23,7 +23,6 @@ from edgernn.models.caption import Seen
 from edgernn.models.encoder import load_weights
 from edgernn.runtime.caption import LONGEST
 from edgernn.training.base import Loop, under
-from edgernn.training.captioning.config import CaptionTraining
 from edgernn.training.captioning.decode import beam_captions, before_end, draw_captions
 from edgernn.training.captioning.evaluation import score_pictures
 from edgernn.training.captioning.metrics import CaptionScore, Cider
@@ -48,6 +47,7 @@ _KEPT_PICTURES = 32  # of each split, for exports
 _GROUPS = 3  # of captions at a step, by length
 _WARM = 10  # steps: the average over the first ones must not remember what weights began as
 _IGNORED = -100  # a target that costs nothing
+_FINE_TUNING = {"freeze": 0.1, "thaw": 4}  # of encoders that come with weights
 _FINISHED = "."  # a word that no caption has, so that rewards see whether a caption comes to its end
 
 
@@ -102,13 +102,21 @@ class CaptionTrainer(Loop):
         torch.manual_seed(config.seed)
         self._autocast = find_autocast(config.autocast, self.device)
         self.model = Captioner(run.model)
-        if (run.path / ENCODER).exists():
+        self._pretrained = (run.path / ENCODER).exists()
+        if self._pretrained:
             self.model.encoder.network.load_state_dict(run.read(ENCODER)[0], strict=False)
         self.model.to(self.device).eval()
-        self._sight = Sight(self.model.encoder, collection, freeze=config.freeze, flips=config.flips, progress=progress)
+        self._sight = Sight(
+            self.model.encoder,
+            collection,
+            freeze=config.freeze,
+            thaw=config.thaw,
+            views=config.views,
+            progress=progress,
+        )
         self.missing, self.wordless = collection.missing, collection.wordless  # names, and captions, that are left out
         self.average = copy.deepcopy(self.model)
-        self.optimizer = _optimizer(self.model, config)
+        self.optimizer = self._new_optimizer()
         tokenizer = run.tokenizer
         self._ids = [
             [tokenizer.encode(caption, strict=False)[:LONGEST] for caption in picture.captions]
@@ -144,9 +152,10 @@ class CaptionTrainer(Loop):
         if encoder_weights is not None:
             weights, about = load_weights(encoder_weights, shape["name"])
             shape = {**{key: about[key] for key in ("padding", "scaling") if key in about}, **shape}
-        if not weights and training.get("freeze"):
-            raise ConfigError("--freeze keeps the weights that an encoder has: give it some with --encoder-weights")
-        settings = preset.training.but(**{"freeze": 1.0 if weights else 0.0, **training})
+        for option in ("freeze", "thaw"):
+            if not weights and training.get(option):
+                raise ConfigError(f"--{option} is about weights that an encoder has: give some with --encoder-weights")
+        settings = preset.training.but(**{**(_FINE_TUNING if weights else {}), **training})
         train = collection[TRAIN]
         tokenizer = learn_words((caption for picture in train for caption in picture.captions), settings.min_count)
         config = CaptionConfig(len(tokenizer), EncoderConfig(**shape), **{**preset.model, **model})
@@ -208,7 +217,7 @@ class CaptionTrainer(Loop):
     def score(self) -> CaptionScore:
         """The run's best weights on the split "dev"."""
         best = self.run.network().to(self.device)
-        return self._score(best, frozen=self.run.training.freeze == 1)[0]
+        return self._score(best)[0]
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`."""
@@ -234,16 +243,16 @@ class CaptionTrainer(Loop):
     def _learn(self, progress: float) -> tuple[float | None, float | None]:
         """One step: mean nats per word, or mean reward."""
         config = self.run.training
-        places, ways = self._batch()
+        places, views = self._batch()
         rewards = config.rewards(progress)
-        learns = not self._frozen(progress) and not rewards
+        frozen = self._frozen(progress)
+        learns = not frozen and not rewards
         if rewards and not self._rewarded:
             self._begin_rewards()
         self.model.train()
-        self.model.encoder.train(learns and config.freeze == 0)  # a pretrained one keeps the averages that it came with
+        self.model.encoder.train(learns and not self._pretrained)  # the averages that came with weights are kept
         with torch.set_grad_enabled(learns), self._multiply():
-            frozen = self._frozen(progress)
-            features = self._sight.features(self.model.encoder, TRAIN, places, ways, frozen=frozen)
+            features = self._sight.features(self.model.encoder, TRAIN, places, views, frozen=frozen)
         figure, loss = self._reward(places, features) if rewards else self._teach(places, features)
         if not math.isfinite(figure):
             raise self._diverged(f"at step {self.step + 1}")
@@ -258,23 +267,39 @@ class CaptionTrainer(Loop):
     def _begin_rewards(self) -> None:
         """Go on from the averaged weights, with an optimiser that has seen none of the other part's gradients."""
         self.model.load_state_dict(self.average.state_dict())
-        self.optimizer = _optimizer(self.model, self.run.training)
+        self.optimizer = self._new_optimizer()
         self._losses = (0.0, 0)
         self._stale = 0
         self._rewarded = True
+
+    def _new_optimizer(self) -> Optimizer:
+        """AdamW: matrices of the decoder decay, and an encoder that came with weights learns more slowly."""
+        model, config = self.model, self.run.training
+        learned = [*model.glance.parameters(), *model.decoder.parameters()]
+        matrices = [each for each in learned if each.ndim == 2 and each is not model.decoder.embedding.weight]
+        chosen = set(matrices)
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": config.weight_decay},
+            {"params": [each for each in learned if each not in chosen], "weight_decay": 0.0},
+        ]
+        if self._sight.learned:
+            scale = config.encoder_rate if self._pretrained else 1.0
+            seeing = list(model.encoder.top(self._sight.learned).parameters())
+            groups.append({"params": seeing, "weight_decay": 0.0, "scale": scale})
+        return Optimizer(model, [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)])
 
     def _multiply(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self._autocast)
 
     def _batch(self) -> tuple[list[int], list[int]]:
-        """Places of the pictures of this step, and which are mirrored: the same ones for the same seed."""
+        """Places of the pictures of this step, and a view of each: the same ones for the same seed."""
         config = self.run.training
         steps_per_pass = math.ceil(len(self._ids) / config.images)
         number, at = divmod(self.step, steps_per_pass)
         order = np.random.default_rng((config.seed, number)).permutation(len(self._ids))
         places = order[at * config.images : (at + 1) * config.images].tolist()
-        ways = np.random.default_rng((config.seed, 1, self.step)).integers(0, 2 if config.flips else 1, len(places))
-        return places, ways.tolist()
+        views = np.random.default_rng((config.seed, 1, self.step)).integers(0, config.views, len(places))
+        return places, views.tolist()
 
     def _teach(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor]:
         """Every word of every caption after the true words before it: mean nats, and the loss with smoothed labels."""
@@ -361,7 +386,7 @@ class CaptionTrainer(Loop):
             ours.copy_(theirs)
 
     def _evaluate(self, progress: float) -> CaptionEvaluated:
-        score, captions = self._score(self.average, frozen=self._frozen(progress))
+        score, captions = self._score(self.average)
         best = self._count_evaluation(score.cider_d, progress)
         figures = {"bleu4": score.bleu4, "cider_d": score.cider_d}
         self._log(figures, "train_reward" if self._rewarded else "train_nats")
@@ -373,13 +398,13 @@ class CaptionTrainer(Loop):
         return CaptionEvaluated(self.step, min(progress, 1.0), score, best, self.seconds, samples)
 
     @torch.no_grad()
-    def _score(self, model: Captioner, *, frozen: bool) -> tuple[CaptionScore, list[str]]:
+    def _score(self, model: Captioner) -> tuple[CaptionScore, list[str]]:
         pictures, tokenizer = self._pictures(DEV), self.run.tokenizer
         model.eval()
         captions: list[str] = []
         for begun in range(0, len(pictures), _DESCRIBED):
             places = range(begun, min(begun + _DESCRIBED, len(pictures)))
-            features = self._sight.features(model.encoder, DEV, places, frozen=frozen)
+            features = self._sight.features(model.encoder, DEV, places)
             found = beam_captions(model.decoder, model.glance(features), tokenizer, self.run.training.beam)
             captions += [tokenizer.decode(ids) for ids in found]
         return score_pictures(captions, pictures), captions
@@ -425,19 +450,3 @@ def _record(source: str, collection: Collection) -> DataRecord:
         for picture in collection[split]:
             digest.update(json.dumps([split, picture.name, *picture.captions]).encode())
     return DataRecord(source, len(collection[TRAIN]), len(collection[DEV]), digest.hexdigest())
-
-
-def _optimizer(model: Captioner, config: CaptionTraining) -> Optimizer:
-    """AdamW: matrices of the decoder decay, and the encoder learns more slowly, if it does."""
-    learned = [*model.glance.parameters(), *model.decoder.parameters()]
-    matrices = [each for each in learned if each.ndim == 2 and each is not model.decoder.embedding.weight]
-    chosen = set(matrices)
-    others = [parameter for parameter in learned if parameter not in chosen]
-    groups: list[dict[str, Any]] = [
-        {"params": matrices, "weight_decay": config.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    if config.freeze < 1:
-        scale = 1.0 if config.freeze == 0 else config.encoder_rate
-        groups.append({"params": list(model.encoder.network.parameters()), "weight_decay": 0.0, "scale": scale})
-    return Optimizer(model, [torch.optim.AdamW(groups, lr=config.learning_rate, fused=True)])

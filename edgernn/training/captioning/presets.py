@@ -33,7 +33,7 @@ DRAWINGS = CaptionPreset(
     {"embedding": 64, "hidden": 256, "layers": 2, "dropout": 0.1, "heads": 4},
     CaptionTraining(
         images=64,
-        flips=False,
+        views=1,
         passes=14.0,
         minutes=None,
         smoothing=0.0,

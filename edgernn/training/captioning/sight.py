@@ -1,4 +1,4 @@
-"""What an encoder sees of pictures: features once for all while it is frozen, pixels while it learns."""
+"""What an encoder sees of pictures: what never changes is made once, what learns is made at every step."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from edgernn.models.encoder import ImageEncoder
 from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture
-from edgernn.training.captioning.store import Progress, Store, features_of, pixels_of
+from edgernn.training.captioning.store import Progress, Store, keep_views
 
 __all__ = ["Sight"]
 
@@ -17,46 +17,51 @@ __all__ = ["Sight"]
 class Sight:
     """The pictures of the splits "train" and "dev" that can be read.
 
-    pictures: by split. damaged: what was wrong with the others.
+    pictures: by split. damaged: what was wrong with the others. learned: how many of the encoder's last layers learn.
     """
 
     def __init__(
-        self, encoder: ImageEncoder, collection: Collection, *, freeze: float, flips: bool, progress: Progress
+        self,
+        encoder: ImageEncoder,
+        collection: Collection,
+        *,
+        freeze: float,
+        thaw: int | None,
+        views: int,
+        progress: Progress,
     ) -> None:
-        """freeze: as of CaptionTraining. Raises CorpusError if no picture of a split can be read."""
-        self._features: dict[str, Store] = {}
-        self._pixels: dict[str, Store] = {}
+        """freeze, thaw, views: as of CaptionTraining. Raises CorpusError if no picture of a split can be read."""
+        self.learned = 0 if freeze == 1 else min(thaw or encoder.layers, encoder.layers)
+        # Where everything learns in the end, the steps before that need not run the whole encoder.
+        kept = {self.learned} | ({0} if freeze > 0 and self.learned == encoder.layers else set())
+        self._stores: dict[str, dict[int, Store]] = {}  # by split, and by how many layers come after
         self.pictures: Mapping[str, Sequence[Picture]] = {}
         self.damaged: list[str] = []
-        kept = {}
-        for split in (TRAIN, DEV):
+        readable = {}
+        for split, ways in ((TRAIN, views), (DEV, 1)):
             pictures = collection[split]
-            if freeze > 0:
-                mirrored = flips and split == TRAIN
-                self._features[split] = features_of(encoder, pictures, flips=mirrored, progress=progress)
-            if freeze < 1:
-                self._pixels[split] = pixels_of(encoder, pictures, progress=progress)
-            store = (self._features or self._pixels)[split]
-            kept[split] = [pictures[place] for place in store.kept]
+            self._stores[split] = {
+                layers: keep_views(encoder, pictures, layers=layers, views=ways, progress=progress) for layers in kept
+            }
+            store = self._stores[split][self.learned]
+            readable[split] = [pictures[place] for place in store.kept]
             self.damaged += store.damaged
-        self.pictures = kept
+        self.pictures = readable
 
     def features(
         self,
         encoder: ImageEncoder,
         split: str,
         places: Sequence[int],
-        ways: Sequence[int] | None = None,
+        views: Sequence[int] | None = None,
         *,
-        frozen: bool,
+        frozen: bool = False,
     ) -> Tensor:
-        """Features (pictures, cells, channels) of some pictures of a split, mirrored where a way is 1.
+        """Features (pictures, cells, channels) of views of some pictures of a split; of the pictures if not said.
 
         frozen: whether `encoder` is what it was when this was made.
         """
-        turned = [0] * len(places) if ways is None else ways
-        device = encoder.mean.device
-        if frozen:
-            return self._features[split].rows(places, turned).to(device)
-        pixels = self._pixels[split].rows(places, turned).to(device)
-        return encoder.features(pixels.permute(0, 3, 1, 2).to(torch.float32))
+        stores = self._stores[split]
+        layers = min(stores) if frozen else self.learned
+        rows = stores[layers].rows(places, [0] * len(places) if views is None else views)
+        return encoder.upper(rows.to(encoder.mean.device, torch.float32).permute(0, 3, 1, 2), layers)

@@ -1,4 +1,4 @@
-"""What an encoder sees of pictures, kept on disk: features where it is frozen, resized pixels where it learns."""
+"""What the lower layers of an encoder see of pictures, kept on disk; where all layers learn, resized pixels."""
 
 from __future__ import annotations
 
@@ -20,76 +20,110 @@ from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import Array
 from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
-from edgernn.models.encoder import ImageEncoder
+from edgernn.models.encoder import ImageEncoder, resize
 from edgernn.training.captioning.pictures import Picture
 from edgernn.training.texts import cache_directory
 
-__all__ = ["Progress", "Store", "features_of", "pixels_of"]
+__all__ = ["Progress", "Store", "keep_views", "view_of"]
 
 Progress = Callable[[float, str], None]  # how much is done, 0 to 1, and of what
 
 _ARRAY, _KEPT = "array.npy", "kept.json"
 _TOGETHER = 16  # pictures
+_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a part, of a picture's area; logarithm of its height by its width
 
 
 @dataclass(frozen=True)
 class Store:
     """One row for each picture that could be read.
 
-    array: features (pictures, ways, cells, channels) in half precision, where way 1 is the picture mirrored, or pixels
-    (pictures, 1, size, size, 3) of bytes. kept: places of its pictures among those that were asked for.
-    damaged: what was wrong with the others.
+    array: (pictures, views, rows, columns, channels), what the lower layers of an encoder make of each view in half
+    precision; or (pictures, 1, rows, columns, 3) of bytes, of which the views are cut when they are asked for.
+    kept: places of its pictures among those that were asked for. damaged: what was wrong with the others.
     """
 
     array: Array
     kept: Sequence[int]
     damaged: Sequence[str]
 
-    def rows(self, places: Sequence[int], ways: Sequence[int]) -> Tensor:
-        """Of some pictures, each as it is (way 0) or mirrored (way 1); pixels are (pictures, size, size, 3)."""
-        if self.array.dtype == np.uint8:
-            pictures = [self.array[place, 0] for place in places]
-            turned = [picture[:, ::-1] if way else picture for picture, way in zip(pictures, ways, strict=True)]
-            return torch.from_numpy(np.stack(turned))
-        chosen = [self.array[place, min(way, self.array.shape[1] - 1)] for place, way in zip(places, ways, strict=True)]
-        return torch.from_numpy(np.stack(chosen)).float()
+    def rows(self, places: Sequence[int], views: Sequence[int]) -> Tensor:
+        """Views of some pictures (pictures, rows, columns, channels)."""
+        if self.array.dtype != np.uint8:
+            return torch.from_numpy(
+                np.stack([self.array[place, view] for place, view in zip(places, views, strict=True)])
+            )
+        pixels = torch.from_numpy(np.stack([self.array[place, 0] for place in places])).permute(0, 3, 1, 2).float()
+        seeds = [self.kept[place] for place in places]
+        cut = [view_of(each[None], seed, view) for each, seed, view in zip(pixels, seeds, views, strict=True)]
+        return torch.cat(cut).permute(0, 2, 3, 1)
 
 
-def features_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, flips: bool, progress: Progress) -> Store:
-    """The features of pictures, from the cache or made now. Raises CorpusError if no picture can be read."""
+def view_of(pixels: Tensor, seed: int, view: int) -> Tensor:
+    """A view of a picture (1, 3, size, size): 0 is the picture itself, and those after it parts of it.
+
+    Odd ones are mirrored, and 1 is whole. A part has at least 0.6 of the area, sides whose ratio is at most 1.35, and
+    the picture's size. The same seed and view give the same part.
+    """
+    if view > 1:
+        size = pixels.shape[-1]
+        draw = np.random.default_rng((seed, view))
+        area, ratio = draw.uniform(_LEAST_AREA, 1.0), math.exp(draw.uniform(-_MOST_RATIO, _MOST_RATIO))
+        height, width = (max(1, min(size, round(size * math.sqrt(each)))) for each in (area * ratio, area / ratio))
+        top, left = draw.integers(0, size - height + 1), draw.integers(0, size - width + 1)
+        pixels = resize(pixels[:, :, top : top + height, left : left + width], size)
+    return pixels.flip(3) if view % 2 else pixels
+
+
+def keep_views(
+    encoder: ImageEncoder, pictures: Sequence[Picture], *, layers: int, views: int, progress: Progress
+) -> Store:
+    """What all but the last `layers` layers of `encoder` make of views of pictures, from the cache or made now.
+
+    Where no layer is left, it is the pictures as the encoder resizes them. Raises CorpusError if none can be read.
+    """
+    size = encoder.config.size
+    if layers == encoder.layers:
+        name = f"pixels {size} {encoder.config.largest_side}"
+        return _store(_Kind(name, (1, size, size, 3), np.uint8, _bytes), encoder, pictures, progress)
+
+    def look(pixels: Tensor, seeds: Sequence[int]) -> Array:
+        made = []
+        for view in range(views):
+            seen = torch.cat([view_of(each[None], seed, view) for each, seed in zip(pixels, seeds, strict=True)])
+            grid = encoder.lower(seen.to(memory_format=torch.channels_last), layers)  # twice as fast on a processor
+            made.append(grid.permute(0, 2, 3, 1))
+        return torch.stack(made, 1).cpu().numpy().astype(np.float16)
+
+    with torch.no_grad():
+        _, channels, rows, columns = encoder.lower(
+            torch.zeros(1, 3, size, size, device=encoder.mean.device), layers
+        ).shape
+    name = f"views {views} {layers} {_digest(encoder)}"
+    return _store(_Kind(name, (views, rows, columns, channels), np.float16, look), encoder, pictures, progress)
+
+
+def _bytes(pixels: Tensor, seeds: Sequence[int]) -> Array:
+    return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].cpu().numpy()
+
+
+def _digest(encoder: ImageEncoder) -> str:
     digest = hashlib.sha256(json.dumps(encoder.config.to_json()).encode())
     for name, tensor in sorted(encoder.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().numpy().tobytes())
-    ways = 2 if flips else 1
-
-    def look(pixels: Tensor) -> Array:
-        pixels = pixels.to(memory_format=torch.channels_last)  # twice as fast on a processor
-        turned = [pixels, pixels.flip(3)][:ways]
-        return torch.stack([encoder.features(each) for each in turned], 1).cpu().numpy().astype(np.float16)
-
-    shape = (ways, encoder.config.grid**2, encoder.config.channels)
-    return _store(_Kind(f"features {ways} {digest.hexdigest()}", shape, np.float16, look), encoder, pictures, progress)
-
-
-def pixels_of(encoder: ImageEncoder, pictures: Sequence[Picture], *, progress: Progress) -> Store:
-    """Pictures as `encoder` resizes them. Raises CorpusError if none can be read."""
-    size = encoder.config.size
-
-    def keep(pixels: Tensor) -> Array:
-        return pixels.round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)[:, None].cpu().numpy()
-
-    name = f"pixels {size} {encoder.config.largest_side}"
-    return _store(_Kind(name, (1, size, size, 3), np.uint8, keep), encoder, pictures, progress)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is kept of a picture: rows of this shape and type, which `look` makes of resized pictures."""
+    """What is kept of a picture: rows of this shape and type.
+
+    look: makes them of resized pictures, and of where these stand among all.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: type[np.generic]
-    look: Callable[[Tensor], Array]
+    look: Callable[[Tensor, Sequence[int]], Array]
 
     @property
     def bytes(self) -> int:
@@ -138,7 +172,8 @@ def _fill(directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequenc
             resized.append(encoder.resize(image[None]))
             kept.append(place)
         if resized:
-            array[len(kept) - len(resized) : len(kept)] = kind.look(torch.cat(resized))
+            new = slice(len(kept) - len(resized), len(kept))
+            array[new] = kind.look(torch.cat(resized), kept[new])
         progress(group.stop / len(pictures), f"{group.stop:,} of {len(pictures):,} pictures")
     array.flush()
     (directory / _KEPT).write_text(json.dumps({"kept": kept, "damaged": damaged}), encoding="utf-8")
