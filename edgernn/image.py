@@ -29,6 +29,8 @@ _WHITE = (255, 255, 255, 255)
 _TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
 _TILES_ACROSS = 6
 _DARK = 0.15  # of the light where nobody looked
+_BYTE = 255
+_WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # levels that may be meant, of modes that do not say
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
 
@@ -36,7 +38,8 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
     """The photograph in a file, or in its bytes, as red, green and blue (height, width, 3) of bytes, upright.
 
     One with a side above `largest_side` is shrunk to it; grey, palette, CMYK and 16-bit images are converted, and what
-    is transparent becomes white. Of numbers with a fraction, white is 1 if none is above, and 255 otherwise.
+    is transparent becomes white. Of numbers with a fraction, white is 1 if none is above, and 255 otherwise; of whole
+    numbers of 32 bits it is 255 if none is above, and 65,535 otherwise.
     Raises ImageError for a file that is no image, is cut, or is larger than 150 million pixels.
     """
     try:
@@ -72,10 +75,10 @@ def _shrunk(image: Image, largest_side: int) -> Image:
 
     longest = max(image.size)
     factor = max(1, longest // (2 * largest_side))
-    white = 255.0
-    if image.mode == "F":
-        levels = image.getextrema()[1]
-        white = 255.0 if isinstance(levels, tuple) or levels > 1 else 1.0
+    white = 65535.0 if image.mode in _DEEP else 255.0
+    if image.mode in _WHITES:
+        brightest = np.max(image.getextrema())
+        white = next((each for each in _WHITES[image.mode] if brightest <= each), _WHITES[image.mode][-1])
     height = max(1, _BAND // image.width // factor) * factor
     whole = Image.new("RGB", (-(-image.width // factor), -(-image.height // factor)))
     for top in range(0, image.height, height):
@@ -89,12 +92,12 @@ def _shrunk(image: Image, largest_side: int) -> Image:
 
 
 def _plain(image: Image, white: float) -> Image:
-    """In red, green and blue. white: that level of fractional numbers."""
+    """In red, green and blue. white: that level, of modes with levels of any size."""
     from PIL import Image
 
-    if image.mode in _DEEP:
+    if image.mode in _DEEP and white > _BYTE:
         return Image.fromarray(np.uint8(np.clip(np.asarray(image), 0, 65535) >> 8)).convert("RGB")
-    if image.mode == "F":
+    if image.mode in _WHITES:
         levels = np.nan_to_num(np.asarray(image)) * (255 / white)
         return Image.fromarray(np.uint8(np.clip(levels, 0, 255))).convert("RGB")
     if image.has_transparency_data:

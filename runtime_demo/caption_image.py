@@ -8,12 +8,12 @@ Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); 
 import argparse
 import sys
 
-from edgernn.errors import EdgeRNNError
+from edgernn.errors import EdgeRNNError, ImageError
 from edgernn.runtime import Model
 from edgernn.runtime.caption import describe, look, open_picture
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description="Describe pictures.")
     parser.add_argument("bundle")
     parser.add_argument("images", nargs="+")
@@ -21,8 +21,16 @@ def main() -> None:
     options = parser.parse_args()
 
     model = Model.load(options.bundle)
+    damaged = 0
     for path in options.images:
-        image = open_picture(model, path)
+        try:
+            image = open_picture(model, path)
+        except ImageError as error:
+            print(error, file=sys.stderr)
+            damaged += 1
+            continue
+        if len(options.images) > 1:
+            print(f"{path}:")
         if options.beam == 1:
             for text in look(model, image).decode(max_tokens=20):  # a word at a time
                 print(text, end="", flush=True)
@@ -30,10 +38,11 @@ def main() -> None:
         else:
             for candidate in describe(model, image, options.beam).candidates:
                 print(f"{candidate.score:7.3f}  {candidate.text}")
+    return 1 if damaged else 0
 
 
 if __name__ == "__main__":
     try:
-        main()
+        sys.exit(main())
     except EdgeRNNError as error:
         sys.exit(str(error))

@@ -61,9 +61,7 @@ def caption(
     reward: Annotated[float | None, option("Last part of the training, on rewards.", "0")] = None,
     learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.002")] = None,
     reward_rate: Annotated[float | None, option("That of the last part.", "0.0001")] = None,
-    views: Annotated[
-        int | None, option("Of a picture: 2 mirrors it, more also cut parts out.", "2; scenes: 1")
-    ] = None,
+    views: Annotated[int | None, option("Of a picture: 2 mirrors it, more also cut parts out.", "4; scenes: 1")] = None,
     freeze: Annotated[
         float | None, option("Part of it in which given encoder weights stay; 1 for always.", "0.1")
     ] = None,

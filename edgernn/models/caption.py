@@ -57,7 +57,7 @@ class CaptionConfig:
             size = getattr(self, option)
             if type(size) is not int or not 1 <= size <= _LARGEST:
                 raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
-        if self.hidden % self.heads:
+        if self.attention == "soft" and self.hidden % self.heads:
             raise ConfigError(f"--heads {self.heads} do not share --hidden {self.hidden} evenly")
         if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
             raise ConfigError(f"--dropout {self.dropout} is not at least 0 and below 1")

@@ -47,7 +47,8 @@ class SmallNet(nn.Module):
         return x
 
 
-ENCODERS: dict[str, type[MobileNetV2] | type[SmallNet]] = {"mobilenet_v2": MobileNetV2, "small": SmallNet}
+MOBILENET = "mobilenet_v2"
+ENCODERS: dict[str, type[MobileNetV2] | type[SmallNet]] = {MOBILENET: MobileNetV2, "small": SmallNet}
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class EncoderConfig:
         ):
             if value not in tuple(choices):
                 raise ConfigError(f"--{option} {str(value)[:40]}: there is {', '.join(choices)}")
+        if self.name != MOBILENET and self.padding != PADDINGS[0]:
+            raise ConfigError(f"--encoder-padding {self.padding}: {self.name} has {PADDINGS[0]}")
         stride = ENCODERS[self.name].stride
         if type(self.size) is not int or not stride <= self.size <= _LARGEST_SIDE or self.size % stride:
             raise ConfigError(f"--image-size {str(self.size)[:40]}: {self.name} takes multiples of {stride}")
@@ -189,6 +192,8 @@ def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, st
     if name not in ENCODERS:
         raise ConfigError(f"--encoder {name[:40]}: there is {', '.join(ENCODERS)}")
     tensors, metadata = _read(path)
+    # Each its own, in the usual order: files hold views of each other, or channels last, which cannot be kept so.
+    tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     expected = ENCODERS[name]().state_dict()
     optional = {key for key in expected if key.endswith("num_batches_tracked") or key.startswith("classifier.")}
     for key, tensor in expected.items():

@@ -13,7 +13,7 @@ from edgernn.errors import ConfigError, StreamError
 from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import log_probabilities
 
-__all__ = ["Candidate", "beam_search"]
+__all__ = ["Candidate", "beam_search", "tried"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ def beam_search(
     """The best continuations that a beam of `width` finds, the best first; the stream stays where it is.
 
     Each ends at the vocabulary's end token, which its text lacks, or after `max_tokens`. Scores are log-probabilities
-    over length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 averages.
+    over length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 averages. A width of 1
+    takes the likeliest token every time.
 
     Raises ConfigError for impossible settings, StreamError before the first prefill.
     """
@@ -46,6 +47,11 @@ def beam_search(
     while beam.live and not beam.settled:
         beam.step()
     return beam.best()
+
+
+def tried(width: int) -> int:
+    """How many of the likeliest continuations a beam looks at, for as many may end; alone it takes the likeliest."""
+    return 2 * width if width > 1 else 1
 
 
 def _is_count(value: object) -> bool:
@@ -78,7 +84,7 @@ class _Beam:
         scores = log_probabilities(self._logits)
         scores[:, list(self._tokenizer.never)] = -np.inf
         totals = scores + np.array([[probability] for _, probability in self.live])
-        order = np.argsort(-totals, axis=None, kind="stable")[: 2 * self._width]
+        order = np.argsort(-totals, axis=None, kind="stable")[: tried(self._width)]
         rows: list[int] = []
         live: list[tuple[tuple[int, ...], float]] = []
         for row, token in zip(*(part.tolist() for part in np.unravel_index(order, totals.shape)), strict=True):

@@ -52,6 +52,21 @@ def test_a_beam_of_one_is_greedy(model):
     assert best.score == pytest.approx(best.log_probability / 20**0.7)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_beam_of_one_ends_where_the_greedy_text_ends(seed, tmp_path):
+    tiny = TinyLanguage.random(seed=seed)
+    record = tiny.tokenizer.to_json().replace('"h":', '"<end>":')
+    object.__setattr__(tiny, "tokenizer", Tokenizer.from_json(record))
+    object.__setattr__(tiny, "output", 6 * tiny.output)  # sure of itself, so that a longer text may score higher
+    model = Model.load(tiny.write(tmp_path / "ending"))
+    for prompt in map("".join, product("abcdefg", repeat=2)):
+        stream, greedy = model.stream(), model.stream(Sampler(temperature=0))
+        for each in (stream, greedy):
+            each.prefill(prompt)
+        (best,) = beam_search(stream, width=1, max_tokens=30)
+        assert best.text == "".join(greedy.decode(30))
+
+
 @pytest.fixture
 def ending(tmp_path):
     """A model whose vocabulary has an end token."""

@@ -40,6 +40,8 @@ def test_every_kind_of_pixel_is_converted(plain):
     np.testing.assert_array_equal(read_image(saved(Image.fromarray(grey))), three)
     wide = Image.fromarray(grey.astype(np.uint16) * 257)
     np.testing.assert_array_equal(read_image(saved(wide)), three)
+    for levels in (grey, grey.astype(np.int32) * 257):  # of 32 bits, which may be as few as a byte's
+        np.testing.assert_array_equal(read_image(saved(Image.fromarray(levels.astype(np.int32)), "TIFF")), three)
     palette = plain.quantize(4)
     np.testing.assert_allclose(read_image(saved(palette)), np.array(palette.convert("RGB")))
     assert read_image(saved(plain.convert("1"))).shape == (2, 2, 3)

@@ -216,7 +216,7 @@ def test_a_training_goes_on_exactly(gallery, data, tmp_path, at):
 def test_other_captions_are_no_way_to_go_on(data, tmp_path):
     finish(begin(data, tmp_path / "run"))
     data.write_text(data.read_text().replace("a a number 0", "a z number 0"))
-    with pytest.raises(CorpusError, match="or with other captions"):
+    with pytest.raises(CorpusError, match="or other captions"):
         CaptionTrainer.resume(tmp_path / "run")
 
 
@@ -282,6 +282,40 @@ def test_views_are_parts_of_a_picture_and_always_the_same_ones():
         assert height / width == pytest.approx(1, abs=0.4)
     assert len({part.numpy().tobytes() for part in parts}) == len(parts)
     assert torch.equal(view_of(pixels, 39, 3), parts[-1])
+
+
+def test_weights_are_read_however_they_lie_in_memory(data, tmp_path):
+    weights = encoder_weights(tmp_path / "w.safetensors")
+    name = next(key for key, tensor in weights.items() if tensor.ndim == 4)
+    twins = dict.fromkeys(("features.1.weight", "features.1.running_var"), weights["features.1.weight"])
+    odd = {**weights, **twins, name: weights[name].to(memory_format=torch.channels_last)}
+    torch.save(odd, tmp_path / "odd.pth")
+    trainer = begin(data, tmp_path / "run", encoder_weights=tmp_path / "odd.pth")
+    found = trainer.model.encoder.network.state_dict()
+    for key, tensor in odd.items():
+        torch.testing.assert_close(found[key], tensor)
+
+
+def test_what_a_file_of_weights_says_of_itself_is_checked(data, tmp_path):
+    weights = encoder_weights(tmp_path / "w.safetensors")
+    safetensors.torch.save_file(weights, tmp_path / "w.safetensors", {"padding": "same"})
+    with pytest.raises(ConfigError, match=r"w.safetensors: its metadata says padding 'same', and there is symmetric"):
+        begin(data, tmp_path / "run", encoder_weights=tmp_path / "w.safetensors")
+    encoder_weights(tmp_path / "w.safetensors")
+    with pytest.raises(ConfigError, match="leave out --thaw"):
+        begin(data, tmp_path / "run", freeze=1.0, thaw=2, encoder_weights=tmp_path / "w.safetensors")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_gone_is_named(data, tmp_path):
+    for place in (5, 11):
+        (data.parent / "images" / f"{place}.png").write_bytes(b"nothing")
+    collection = read_collection(data)
+    dev = [picture.path for picture in collection[DEV]]
+    for path in dev:
+        path.write_bytes(b"nothing")
+    with pytest.raises(CorpusError, match="split dev: none of the pictures can be read"):
+        begin(data, tmp_path / "run")
 
 
 def test_freezing_what_is_not_pretrained_is_refused(data, tmp_path):

@@ -241,6 +241,21 @@ def test_every_layout_is_read_alike(flickr):
     assert len(found[DEV]) == 2
 
 
+def test_marks_of_other_systems_change_nothing(flickr):
+    before = described(read_collection(flickr))
+    for name in ("Flickr8k.token.txt", "Flickr_8k.trainImages.txt"):
+        text = (flickr / name).read_text().replace("\n", "\r\n")
+        (flickr / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert described(read_collection(flickr)) == before
+    with (flickr / "Flickr8k.token.txt").open("a", encoding="utf-8") as file:
+        file.write("1.png#7\ta dog\u2028runs\n")
+    assert "a dog runs" in described(read_collection(flickr))[TRAIN]["1.png"]
+    (flickr / "results.csv").write_text("image_name| comment_number| comment\n1.png| 0| a dog\n2.png| 0| a cat\n")
+    assert len(read_collection(flickr / "results.csv")[TRAIN]) == 1
+    (flickr / "splits.csv").write_text("image,caption,split\n1.png,a dog,Train\n2.png,a cat,Val\n")
+    assert described(read_collection(flickr / "splits.csv")) == {TRAIN: {"1.png": ["a dog"]}, DEV: {"2.png": ["a cat"]}}
+
+
 def test_lists_that_are_missing_are_made_up_for(flickr):
     (flickr / "Flickr_8k.trainImages.txt").unlink()
     assert len(read_collection(flickr)[TRAIN]) == 8
@@ -323,6 +338,8 @@ def test_false_captions_are_found():
     assert three.allows("there are three small red crosses")
     assert not three.allows("two small red crosses")
     assert not three.allows("a small red cross")
+    assert not three.allows("there is three small red crosses")
+    assert not scene.allows("there are a small red circle")
 
 
 # How captions are judged
@@ -483,6 +500,7 @@ def test_captions_of_many_pictures_are_those_of_one(width, seed):
     [
         ({"name": "resnet"}, "--encoder resnet"),
         ({"padding": "odd"}, "--encoder-padding odd"),
+        ({"padding": "tensorflow"}, "--encoder-padding tensorflow: small has symmetric"),
         ({"scaling": "none"}, "--encoder-scaling none"),
         ({"size": 33}, "--image-size 33: small takes multiples of 16"),
         ({"largest_side": 0}, "--largest-side 0"),

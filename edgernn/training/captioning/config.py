@@ -33,7 +33,7 @@ class CaptionTraining(Schedule):
     """
 
     images: int = 32
-    views: int = 2
+    views: int = 4
     passes: float | None = 18.0
     minutes: float | None = 18.0
     reward: float = 0.0

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from edgernn.models.caption import Decoder, Seen
+from edgernn.runtime.beam import tried
 from edgernn.runtime.caption import LENGTH_PENALTY, LONGEST
 from edgernn.tokenizer import Tokenizer
 
@@ -58,7 +59,7 @@ class _Beams:
         scores = torch.log_softmax(results[0].float(), 1)
         scores[:, self._never] = -math.inf
         totals = (self._totals.flatten()[:, None] + scores).view(images, -1)
-        best, places = totals.topk(min(2 * width, totals.shape[1]), dim=1)
+        best, places = totals.topk(min(tried(width), totals.shape[1]), dim=1)
         vocabulary = scores.shape[1]
         rows, tokens, kept = [], [], []
         for image, (values, positions) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):

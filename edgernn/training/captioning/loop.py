@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from edgernn.errors import ConfigError, CorpusError, FormatError, RunError
 from edgernn.models import CaptionConfig, Captioner, EncoderConfig
 from edgernn.models.caption import Seen
-from edgernn.models.encoder import load_weights
+from edgernn.models.encoder import SCALINGS, load_weights
+from edgernn.models.mobilenet import PADDINGS
 from edgernn.runtime.caption import LONGEST
 from edgernn.training.base import Loop, under
 from edgernn.training.captioning.decode import beam_captions, before_end, draw_captions
@@ -151,10 +152,12 @@ class CaptionTrainer(Loop):
         weights: dict[str, Tensor] = {}
         if encoder_weights is not None:
             weights, about = load_weights(encoder_weights, shape["name"])
-            shape = {**{key: about[key] for key in ("padding", "scaling") if key in about}, **shape}
+            shape = {**_said_by(about, encoder_weights), **shape}
         for option in ("freeze", "thaw"):
             if not weights and training.get(option):
                 raise ConfigError(f"--{option} is about weights that an encoder has: give some with --encoder-weights")
+        if training.get("freeze") == 1 and training.get("thaw"):
+            raise ConfigError("--freeze 1 keeps the whole encoder as it is: leave out --thaw")
         settings = preset.training.but(**{**(_FINE_TUNING if weights else {}), **training})
         train = collection[TRAIN]
         tokenizer = learn_words((caption for picture in train for caption in picture.captions), settings.min_count)
@@ -179,8 +182,8 @@ class CaptionTrainer(Loop):
         there = _record(run.data.source, collection)
         if there != run.data:
             raise CorpusError(
-                f"{there.source} has {there.train} and {there.dev} pictures to learn from and to compare on; the run "
-                f"began with {run.data.train} and {run.data.dev}, or with other captions: train anew"
+                f"{there.source} is not what the run began with, {run.data.train:,} and {run.data.dev:,} pictures to "
+                f"learn from and to compare on: it has {there.train:,} and {there.dev:,}, or other captions: train anew"
             )
         trainer = cls(run, collection, progress)
         run.clean()
@@ -442,6 +445,16 @@ class CaptionTrainer(Loop):
         self.model.load_state_dict(under("model.", tensors))
         self.average.load_state_dict(under("average.", tensors))
         self.optimizer.load(under("optimizer.", tensors))
+
+
+def _said_by(metadata: Mapping[str, str], path: Path) -> dict[str, str]:
+    """What the metadata of a file of weights says of the encoder. Raises ConfigError if it is not known here."""
+    said = {key: metadata[key] for key in ("padding", "scaling") if key in metadata}
+    for key, known in (("padding", PADDINGS), ("scaling", tuple(SCALINGS))):
+        if said.get(key, known[0]) not in known:
+            choices = ", ".join(known)
+            raise ConfigError(f"{path}: its metadata says {key} {said[key][:40]!r}, and there is {choices}")
+    return said
 
 
 def _record(source: str, collection: Collection) -> DataRecord:

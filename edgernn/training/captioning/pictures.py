@@ -22,6 +22,8 @@ _FOLDERS = ("images", "Images", "Flickr8k_Dataset", "Flicker8k_Dataset", "train2
 _FLICKR = "Flickr8k.token.txt"
 _LISTS = {split: f"Flickr_8k.{split}Images.txt" for split in (TRAIN, DEV, TEST)}
 _SPLITS = {"restval": TRAIN, "val": DEV, "valid": DEV, "validation": DEV}  # other names
+_IMAGE_COLUMNS = ("image", "image_name", "file_name", "filename", "file")
+_CAPTION_COLUMNS = ("caption", "captions", "comment", "text")
 _HELD_OUT = 10  # one picture of so many, where no list says which
 _MOST_HELD_OUT = 1000
 
@@ -81,7 +83,8 @@ class Collection:
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
             there = ", ".join(name for name, pictures in self.splits.items() if pictures)
-            raise CorpusError(f"there is no split {split!r}, but {there or 'no picture at all'}")
+            lost = f"; {len(self.missing):,} pictures that have captions have no file" if self.missing else ""
+            raise CorpusError(f"there is no split {split!r}, but {there or 'no picture at all'}{lost}")
         return self.splits[split]
 
 
@@ -121,10 +124,10 @@ def _flickr(path: Path) -> _Described:
         name: split
         for split, file in _LISTS.items()
         if (path / file).is_file()
-        for name in (path / file).read_text(encoding="utf-8").split()
+        for name in (path / file).read_text(encoding="utf-8-sig").split()
     }
     rest = None if TRAIN in lists.values() else TRAIN
-    for number, line in enumerate((path / _FLICKR).read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate((path / _FLICKR).read_text(encoding="utf-8-sig").split("\n"), start=1):
         if not line.strip():
             continue
         name, tab, caption = line.partition("\t")
@@ -167,15 +170,15 @@ def _csv(path: Path) -> _Described:
         file.seek(0)
         rows = csv.DictReader(file, delimiter="\t" if "\t" in sample else "," if "," in sample else "|", strict=True)
         columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-        image = next((columns[name] for name in ("image", "file_name", "filename", "file") if name in columns), None)
-        caption = next((columns[name] for name in ("caption", "captions", "text") if name in columns), None)
+        image = next((columns[name] for name in _IMAGE_COLUMNS if name in columns), None)
+        caption = next((columns[name] for name in _CAPTION_COLUMNS if name in columns), None)
         if image is None or caption is None:
             raise FormatError("its first line names no column image and no column caption")
         split = columns.get("split")
         for row in rows:
             if None in row:
                 raise FormatError(f"line {rows.line_num} has more columns than the first: quote captions with commas")
-            value = (row.get(split) or "").strip() if split else ""
+            value = (row.get(split) or "").strip().lower() if split else ""
             yield (row[image] or "").strip(), _SPLITS.get(value, value) or None, row[caption] or ""
 
 

@@ -73,7 +73,7 @@ _SOME = rf"a {_THING}|(?:{'|'.join(COUNTS.values())}) {_THING}(?:e?s)"
 _RELATION = "to the left of|to the right of|above|below"
 _PLACE = "(?:in|at|on) the [a-z]+(?: [a-z]+)?"
 _SENTENCE = re.compile(
-    rf"(?:there (?:is|are) )?(?P<one>{_SOME})"
+    rf"(?:there (?P<verb>is|are) )?(?P<one>{_SOME})"
     rf"(?: (?P<place>{_PLACE})|(?: is)? (?P<relation>{_RELATION}) (?P<other>{_SOME})| and (?P<more>{_SOME}))?"
 )
 
@@ -139,6 +139,8 @@ class Scene:
         some = [match[name] for name in ("one", "other", "more") if match[name]]
         groups = [self._meant(each) for each in some]
         if not all(groups) or (len(some) > 1 and some[0] == some[1]):
+            return False
+        if match["verb"] and match["verb"] != ("is" if len(groups[0]) == 1 else "are"):
             return False
         first = groups[0][0]
         if match["place"]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from edgernn.errors import CorpusError
 from edgernn.models.encoder import ImageEncoder
 from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture
 from edgernn.training.captioning.store import Progress, Store, keep_views
@@ -40,9 +41,13 @@ class Sight:
         readable = {}
         for split, ways in ((TRAIN, views), (DEV, 1)):
             pictures = collection[split]
-            self._stores[split] = {
-                layers: keep_views(encoder, pictures, layers=layers, views=ways, progress=progress) for layers in kept
-            }
+            try:
+                self._stores[split] = {
+                    layers: keep_views(encoder, pictures, layers=layers, views=ways, progress=progress)
+                    for layers in kept
+                }
+            except CorpusError as error:
+                raise CorpusError(f"split {split}: {error}") from None
             store = self._stores[split][self.learned]
             readable[split] = [pictures[place] for place in store.kept]
             self.damaged += store.damaged

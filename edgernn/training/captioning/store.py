@@ -192,7 +192,10 @@ def _load(path: Path) -> Store | None:
     """The store at `path`, if it is whole."""
     try:
         about = records.record(records.parse((path / _KEPT).read_bytes(), _KEPT), _KEPT, {"kept", "damaged"})
-        return Store(np.load(path / _ARRAY, mmap_mode="r"), about["kept"], about["damaged"])
+        array = np.load(path / _ARRAY, mmap_mode="r")
+        kept = [records.integer(place, _KEPT) for place in records.items(about["kept"], _KEPT)]
+        whole = kept == sorted(set(kept)) and all(place < len(array) for place in kept)
+        return Store(array, kept, records.items(about["damaged"], _KEPT)) if whole else None
     except (OSError, ValueError, FormatError):
         return None
 
