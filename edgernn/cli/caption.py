@@ -61,12 +61,10 @@ def _pictures(paths: Sequence[Path]) -> list[Path]:
 
     found: list[Path] = []
     for path in paths:
-        if path.is_dir():
-            found += sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
-        else:
-            found.append(path)
-    if not found:
-        raise ConfigError(f"there are no pictures ({', '.join(SUFFIXES)}) in {', '.join(map(str, paths))}")
+        inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        if not inside:
+            raise ConfigError(f"there are no pictures ({', '.join(SUFFIXES)}) in {path}")
+        found += inside
     return found
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, needs, note, progress, result
+from edgernn.cli.console import Json, needs, note, option, progress, result
 from edgernn.cli.load import load_model, load_writer
 from edgernn.cli.train_caption import describe_score, tell_what_is_left_out
 from edgernn.errors import ConfigError
@@ -28,9 +28,11 @@ def evaluate(
     ] = None,
     data: Annotated[str | None, typer.Option(help=_DATA)] = None,
     split: Annotated[
-        str, typer.Option(help="Which part of the pictures: train, dev or test; of scenes also novel.")
-    ] = ("test"),
-    beam: Annotated[int, typer.Option(min=1, help="How many captions are followed side by side.")] = 1,
+        str | None, option("Which part of the pictures: train, dev or test; of scenes also novel.", "test")
+    ] = None,
+    beam: Annotated[
+        int | None, typer.Option(min=1, help="How many captions are followed side by side.", show_default="1")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure how well a run or a bundle predicts a text, or describes pictures.
@@ -41,9 +43,11 @@ def evaluate(
 
     if (text is None) == (data is None):
         raise ConfigError("evaluate needs --text FILE for a language model, or --data PATH for a captioner")
+    if text is not None and (split or beam):
+        raise ConfigError("--split and --beam are about pictures: leave them out with --text")
     bundle = (path / MANIFEST).exists()
     if data is not None:
-        evaluation = _describe(path, data, split, beam, bundle=bundle)
+        evaluation = _describe(path, data, split or "test", beam or 1, bundle=bundle)
         result(evaluation.score.to_json(), describe_score(evaluation.score), as_json=json)
     elif text is not None:
         _report_text(_score_bundle(path, text) if bundle else _score_run(path, text), as_json=json)

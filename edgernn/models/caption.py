@@ -28,6 +28,7 @@ __all__ = ["ATTENTIONS", "CaptionConfig", "Captioner", "Seen"]
 
 ATTENTIONS = ("soft", "none")
 _LARGEST = 1_000_000
+_TANH = 1.0  # its bound
 ENCODE, STEP = "encode", "step"
 
 
@@ -111,16 +112,24 @@ class Captioner(Network):
     def graphs(self) -> tuple[Graph, ...]:
         """Two graphs: `encode`, image to conditions, and `step`, word to logits."""
         config = self.config
-        conditions = [ConditionSpec("vector", "float32", (BATCH, config.embedding), source=FromGraph(ENCODE, "vector"))]
+        conditions = [
+            ConditionSpec(
+                "vector", "float32", (BATCH, config.embedding), bound=_TANH, source=FromGraph(ENCODE, "vector")
+            )
+        ]
         outputs = [TensorSpec("logits", "float32", (BATCH, config.vocabulary))]
         if config.attention == "soft":
             cells = config.encoder.grid**2
             axes = (BATCH, cells, config.hidden)
-            conditions.append(ConditionSpec("cells", "float32", axes, source=FromGraph(ENCODE, "cells")))
+            conditions.append(ConditionSpec("cells", "float32", axes, bound=_TANH, source=FromGraph(ENCODE, "cells")))
             outputs.append(TensorSpec("attention", "float32", (BATCH, cells)))
         side = config.encoder.largest_side
         image = TensorSpec("image", "uint8", (BATCH, "height", "width", 3), largest={"height": side, "width": side})
-        encode = GraphSpec(ENCODE, (image,), tuple(TensorSpec(each.name, each.dtype, each.axes) for each in conditions))
+        encode = GraphSpec(
+            ENCODE,
+            (image,),
+            tuple(TensorSpec(each.name, each.dtype, each.axes, bound=each.bound) for each in conditions),
+        )
         step = GraphSpec(
             STEP,
             inputs=(TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary),),

@@ -64,13 +64,15 @@ TOLERANCES = {
 }
 
 
-_ADDED_UP = 0.5  # of convolutions one after the other: 0.17 to 0.24 where the loss did not rise, 0.9 where all was lost
+# What adds up over dozens of convolutions, one after the other, in graphs without state. Single precision: torch itself
+# came to 5e-5 between two orders of the same sums, and onnxruntime to 9e-5. Bytes: root mean squares of 0.17 to 0.36
+# where the loss did not rise, and 0.9 where all was lost; the loss, and whole answers, are held beside it.
+_ADDED_UP: Mapping[str, Mapping[str, float]] = {"fp32": {"largest": 5e-4}, "int8": {"rms": 0.75}}
 
 
 def tolerance_of(precision: str, spec: GraphSpec) -> Tolerance:
-    """How far a graph at `precision` may be from its source; one without state, which looks once, at int8 farther."""
-    tolerance = TOLERANCES[precision]
-    return replace(tolerance, rms=_ADDED_UP) if precision == "int8" and not spec.states else tolerance
+    """How far a graph at `precision` may be from its source; one without state, which looks once, may be farther."""
+    return replace(TOLERANCES[precision], **({} if spec.states else _ADDED_UP.get(precision, {})))
 
 
 @dataclass(frozen=True)

@@ -399,6 +399,7 @@ def test_the_commands_train_and_evaluate(call, data, tmp_path):
     assert "cannot be read are left out, 1 in all" in said
     for arguments, words in (
         ([out, "--data", data, "--split", "test"], "there is no split 'test', but train, dev"),
+        ([out, "--text", data, "--beam", 2], "leave them out with --text"),
         ([out], "evaluate needs --text FILE for a language model, or --data PATH"),
         ([out, "--text", data], "is a run of caption, not of language"),
     ):
