@@ -156,17 +156,17 @@ def captions(folder: Path) -> None:
     network = Captioner(CaptionConfig(len(tokenizer), EncoderConfig("mobilenet_v2", 224))).eval()
     network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
     for precision in ("fp32", "int8"):
-        source = Source(network, tokenizer, held_out=noise(tokenizer))
+        source = Source(network, tokenizer, held_out=noise(tokenizer, network))
         path = export(source, folder / precision, precision=precision, steps=8).path
         ours, theirs = one_caption(path)
         print(f"caption of {WORDS} words, {precision}: {1e3 * ours:.2f} ms, {ours / theirs:.2f} of the bare calls")
 
 
-def noise(tokenizer: Tokenizer) -> HeldOutPictures:
+def noise(tokenizer: Tokenizer, network: Captioner) -> HeldOutPictures:
     """Pictures by which the integers' ranges are measured."""
     images = np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)
     tokens = np.tile(np.arange(3, 3 + WORDS), (len(images), 1))
-    return HeldOutPictures(images, tokens, tokens, others=images, tokenizer=tokenizer)
+    return HeldOutPictures(images, tokens, tokens, others=images, tokenizer=tokenizer, graphs=network.graphs())
 
 
 def one_caption(bundle: Path) -> tuple[float, float]:

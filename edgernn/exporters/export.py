@@ -62,8 +62,9 @@ class Source:
     def load(cls, path: str | Path) -> Source:
         """The run at `path`. Raises RunError, which says what is wrong with it."""
         run = load_run(path)
-        held_out = _text(run) if isinstance(run, Run) else _pictures(run)
-        return cls(run.network(), run.tokenizer, run.settings(), held_out)
+        network = run.network()
+        held_out = _text(run) if isinstance(run, Run) else _pictures(run, network)
+        return cls(network, run.tokenizer, run.settings(), held_out)
 
     def inputs(self, spec: GraphSpec) -> Inputs | None:
         """What a graph is given, step by step; None for anything."""
@@ -83,10 +84,12 @@ def _text(run: Run) -> HeldOutText:
     return HeldOutText(np.stack([tokens.read(start, STEPS + 1) for start in starts]))
 
 
-def _pictures(run: CaptionRun) -> HeldOutPictures:
+def _pictures(run: CaptionRun, network: Network) -> HeldOutPictures:
     kept = {name: tensor.numpy() for name, tensor in run.pictures().items()}
     images, tokens, targets = (kept[f"dev.{name}"] for name in ("images", "tokens", "targets"))
-    return HeldOutPictures(images, tokens, targets, others=kept["train.images"], tokenizer=run.tokenizer)
+    return HeldOutPictures(
+        images, tokens, targets, others=kept["train.images"], tokenizer=run.tokenizer, graphs=network.graphs()
+    )
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from itertools import count, cycle
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, Contract, FromGraph, GraphSpec
+from edgernn.engines import EagerEngine
 from edgernn.models import Graph
 from edgernn.runtime import Engine
 from edgernn.runtime.caption import LONGEST
@@ -78,12 +79,21 @@ class HeldOutPictures(HeldOut):
     """Pictures with a caption each.
 
     images: (pictures, height, width, 3) of bytes. tokens, targets: (pictures, words), targets below 0 being nothing.
-    others: images to calibrate by.
+    others: images to calibrate by. graphs: those of the network, by which the words get real conditions.
     """
 
-    def __init__(self, images: Array, tokens: Ids, targets: Ids, *, others: Array, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        images: Array,
+        tokens: Ids,
+        targets: Ids,
+        *,
+        others: Array,
+        tokenizer: Tokenizer,
+        graphs: Sequence[Graph],
+    ) -> None:
         self._images, self._tokens, self._targets, self._others = images, tokens, targets, others
-        self._tokenizer = tokenizer
+        self._tokenizer, self._graphs = tokenizer, graphs
 
     @property
     def tokens(self) -> int:
@@ -91,7 +101,7 @@ class HeldOutPictures(HeldOut):
         return int(np.sum(self._targets >= 0))
 
     def inputs(self, spec: GraphSpec) -> Inputs | None:
-        """The pictures in several sizes, one of them the largest, or the words of their captions."""
+        """The pictures in several sizes, one of them the largest, or the words of their captions and what was seen."""
         if spec.states:
             return self._some_words
         largest = spec.inputs[0].largest
@@ -111,8 +121,16 @@ class HeldOutPictures(HeldOut):
             yield {"image": np.ascontiguousarray(images)}
 
     def _some_words(self, streams: int) -> Iterator[dict[str, Array]]:
-        captions = self._tokens[np.arange(streams) % len(self._tokens)]
-        return ({TOKEN: np.ascontiguousarray(ids)} for ids in cycle(captions.T))
+        rows = np.arange(streams) % len(self._tokens)
+        held = {name: array[rows] for name, array in self._seen.items()}
+        return ({**held, TOKEN: np.ascontiguousarray(ids)} for ids in cycle(self._tokens[rows].T))
+
+    @cached_property
+    def _seen(self) -> dict[str, Array]:
+        """The conditions of every picture, as the network itself makes them."""
+        engines = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in self._graphs}
+        step = next(graph.spec for graph in self._graphs if graph.spec.states)
+        return self._look(engines, Contract(tuple(graph.spec for graph in self._graphs)), step)
 
     def calibration(self, spec: GraphSpec) -> Sequence[Mapping[str, Array]]:
         """Other pictures, one by one."""

@@ -62,7 +62,8 @@ def record(
     held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
     endless = iter(random_inputs(spec, 1, random, sizes) if inputs is None else inputs(1))
     first = next(endless)
-    steps = max(1, min(_STEPS, _BYTES // max(1, _size(first))))
+    held |= {name: first[name] for name in held if name in first}
+    steps = max(1, min(_STEPS, _BYTES // max(1, _size({tensor.name: first[tensor.name] for tensor in spec.inputs}))))
     alike = takewhile(lambda one: _shapes(one) == _shapes(first), islice(endless, steps - 1))
     given = [{**held, **one} for one in (first, *alike)]
     steps = len(given)

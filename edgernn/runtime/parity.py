@@ -34,7 +34,8 @@ __all__ = [
     "worst",
 ]
 
-Inputs = Callable[[int], Iterable[Mapping[str, Array]]]  # of each step, without end, for so many streams
+# Of each step, without end, for so many streams; conditions may be among them, the same ones at every step.
+Inputs = Callable[[int], Iterable[Mapping[str, Array]]]
 
 STEPS = 1024
 BATCHES = (1, 4)  # streams driven together: alone, and in company

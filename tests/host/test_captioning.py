@@ -399,6 +399,20 @@ def test_a_run_of_another_task_is_named(gallery, tmp_path):
     assert isinstance(load_run(folder / "run"), CaptionRun)
 
 
+def test_the_gate_drives_the_words_with_what_the_encoder_sees(gallery):
+    folder, _, _ = gallery
+    source = Source.load(folder / "run")
+    assert source.held_out is not None
+    looks, speaks = source.graphs()
+    images = CaptionRun.load(folder / "run").pictures()["dev.images"].numpy()
+    given = next(iter(source.inputs(speaks.spec)(len(images))))
+    for row, image in enumerate(images):
+        seen = looks.source(torch.from_numpy(image)[None])
+        for condition, tensor in zip(speaks.spec.conditions, seen, strict=True):
+            np.testing.assert_allclose(given[condition.name][row], tensor[0].detach(), atol=1e-5)
+            assert np.abs(given[condition.name]).max() <= condition.bound == 1
+
+
 @pytest.fixture(scope="module")
 def bundles(gallery):
     folder, _, _ = gallery
