@@ -129,8 +129,7 @@ class HeldOutPictures(HeldOut):
     def _seen(self) -> dict[str, Array]:
         """The conditions of every picture, as the network itself makes them."""
         engines = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in self._graphs}
-        step = next(graph.spec for graph in self._graphs if graph.spec.states)
-        return self._look(engines, Contract(tuple(graph.spec for graph in self._graphs)), step)
+        return self._look(engines, self._graphs)[1]
 
     def calibration(self, spec: GraphSpec) -> Sequence[Mapping[str, Array]]:
         """Other pictures, one by one."""
@@ -138,16 +137,14 @@ class HeldOutPictures(HeldOut):
 
     def loss(self, engines: Engines, graphs: Sequence[Graph]) -> float:
         """Mean nats per word of the captions."""
-        step = next(graph for graph in graphs if graph.spec.states)
-        held = self._look(engines, Contract(tuple(graph.spec for graph in graphs)), step.spec)
+        step, held = self._look(engines, graphs)
         given = [{**held, TOKEN: np.ascontiguousarray(column)} for column in self._tokens.T]
         first = _first_states(step, len(self._tokens))
         return sum(_nats(engines[step.spec.name], step.spec, given, first, self._targets.T)) / self.tokens
 
     def answers(self, engines: Engines, graphs: Sequence[Graph]) -> list[list[int]]:
         """A caption of every picture, by the likeliest word every time."""
-        step = next(graph for graph in graphs if graph.spec.states)
-        held = self._look(engines, Contract(tuple(graph.spec for graph in graphs)), step.spec)
+        step, held = self._look(engines, graphs)
         states: Mapping[str, Array] = _first_states(step, len(self._images))
         token = np.full(len(self._images), self._tokenizer.start_id, np.int64)
         said: list[Array] = []
@@ -159,10 +156,12 @@ class HeldOutPictures(HeldOut):
             said.append(token)
         return [[*before_end(ids.tolist(), self._tokenizer.end_id)] for ids in np.stack(said, axis=1)]
 
-    def _look(self, engines: Engines, contract: Contract, step: GraphSpec) -> dict[str, Array]:
-        """The conditions of every picture, side by side."""
+    def _look(self, engines: Engines, graphs: Sequence[Graph]) -> tuple[Graph, dict[str, Array]]:
+        """The graph that writes, and the conditions of every picture, side by side."""
+        contract = Contract(tuple(graph.spec for graph in graphs))
+        step = next(graph for graph in graphs if graph.spec.states)
         conditions: dict[str, Any] = {}
-        for condition in step.conditions:
+        for condition in step.spec.conditions:
             source = condition.source
             assert isinstance(source, FromGraph)
             names = contract[source.graph].output_names
@@ -170,7 +169,9 @@ class HeldOutPictures(HeldOut):
                 engine = engines[source.graph]
                 made = [engine.run({"image": image[None]}) for image in self._images]
                 conditions[source.graph] = dict(zip(names, map(np.concatenate, zip(*made, strict=True)), strict=True))
-        return {c.name: conditions[c.source.graph][c.source.output] for c in step.conditions if c.source is not None}
+        return step, {
+            c.name: conditions[c.source.graph][c.source.output] for c in step.spec.conditions if c.source is not None
+        }
 
 
 def _first_states(graph: Graph, streams: int) -> dict[str, Array]:

@@ -16,7 +16,7 @@ from edgernn.errors import ConfigError, CorpusError, TrainingError
 from edgernn.models import EncoderConfig
 from edgernn.models.encoder import ImageEncoder
 from edgernn.runtime.caption import LONGEST
-from edgernn.training.captioning import CaptionRun, CaptionTrainer
+from edgernn.training.captioning import CaptionRun, CaptionTrainer, store
 from edgernn.training.captioning import loop as loop_of_captions
 from edgernn.training.captioning.metrics import CaptionScore
 from edgernn.training.captioning.pictures import DEV, TRAIN, read_collection
@@ -229,7 +229,7 @@ def test_a_frozen_encoder_stays_and_its_pictures_are_looked_at_once(data, tmp_pa
     trainer = finish(begin(data, tmp_path / "run", **settings))
     for name, tensor in trainer.run.network().encoder.network.state_dict().items():
         torch.testing.assert_close(tensor, weights[name])
-    monkeypatch.setattr(ImageEncoder, "lower", lambda self, pixels, layers: pixels[:1])  # nothing to look at anew
+    monkeypatch.setattr(store, "_fill", None)  # nothing is looked at anew
     begin(data, tmp_path / "again", **settings)
     assert len(read_collection(data)[TRAIN]) == 10
 
@@ -291,6 +291,7 @@ def test_weights_are_read_however_they_lie_in_memory(data, tmp_path):
     odd = {**weights, **twins, name: weights[name].to(memory_format=torch.channels_last)}
     torch.save(odd, tmp_path / "odd.pth")
     trainer = begin(data, tmp_path / "run", encoder_weights=tmp_path / "odd.pth")
+    assert (trainer.run.training.freeze, trainer.run.training.thaw) == (0.1, 4)
     found = trainer.model.encoder.network.state_dict()
     for key, tensor in odd.items():
         torch.testing.assert_close(found[key], tensor)
