@@ -18,14 +18,16 @@ import onnxruntime
 import torch
 from torch import nn
 
+from edgernn.data.words import learn_words
 from edgernn.exporters import Source, export
 from edgernn.exporters.held_out import HeldOutPictures
-from edgernn.models import CaptionConfig, Captioner, EncoderConfig, LanguageConfig, LanguageModel
+from edgernn.models.encoder import EncoderConfig
 from edgernn.runtime import Batch, Model, Sampler
-from edgernn.runtime.caption import look
+from edgernn.runtime.pipelines.caption import start_caption
+from edgernn.tasks.caption.network import CaptionConfig, Captioner
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Trainer
-from edgernn.training.captioning.words import learn_words
 
 ALPHABET = [chr(code) for code in range(33, 33 + 64)]  # with the unknown token a vocabulary of 65
 EMBEDDING, HIDDEN, LAYERS = 128, 256, 2
@@ -185,7 +187,7 @@ def one_caption(bundle: Path) -> tuple[float, float]:
 
     def greedy(count: int) -> None:
         for _ in range(count):
-            for _ in look(model, image).decode(WORDS):
+            for _ in start_caption(model, image).decode(WORDS):
                 pass
 
     times = interleaved({"bare": bare, "greedy": greedy}, repeats=15, count=3)

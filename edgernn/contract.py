@@ -49,7 +49,7 @@ Axis = int | str
 BATCH = "batch"
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
-_BATCHES_KEPT = 64  # whose shapes a graph remembers
+_BATCHES_KEPT = 64  # whose shapes a graph history
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
 

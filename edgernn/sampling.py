@@ -19,7 +19,7 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
 
-__all__ = ["Generator", "Sampler", "Samplers", "log_probabilities"]
+__all__ = ["BatchSampler", "Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
 _COLDEST = 0.001  # below it, quotients of logits could overflow
@@ -111,7 +111,7 @@ class Sampler:
                 raise ConfigError(f"a bias of {value} for token {token}: it is -inf or within 1e6, of tokens from 0 on")
 
     @property
-    def remembers(self) -> int:
+    def history(self) -> int:
         """How many of the last tokens a stream has to remember."""
         return self.repetition_window
 
@@ -160,7 +160,7 @@ class Sampler:
             weights[token] = -np.inf
 
 
-class Samplers:
+class BatchSampler:
     """The samplers of several streams, side by side: together they draw what each would draw alone, bit for bit."""
 
     def __init__(self, samplers: Sequence[Sampler]) -> None:

@@ -45,7 +45,7 @@ class Tokenizer:
         self.unknown_id: int | None = vocabulary.get(UNKNOWN)
         self.start_id: int | None = vocabulary.get(START)
         self.end_id: int | None = vocabulary.get(END)
-        self.never = tuple(token for token in (self.unknown_id, self.start_id) if token is not None)
+        self.never_sampled = tuple(token for token in (self.unknown_id, self.start_id) if token is not None)
 
     @classmethod
     def characters(cls, alphabet: Iterable[str]) -> Tokenizer:

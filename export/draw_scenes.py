@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from edgernn.training.captioning.pictures import TEST
-from edgernn.training.captioning.scenes import draw_scenes
+from edgernn.data.captions import TEST
+from edgernn.tasks.caption.scenes import draw_scenes
 
 
 def main() -> None:

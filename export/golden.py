@@ -19,10 +19,10 @@ from torch import Tensor, nn
 
 from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
 from edgernn.exporters import Source, export, export_module
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.snapshot import settings
 from edgernn.sampling import Generator
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -10,7 +10,7 @@ import sys
 
 from edgernn.errors import EdgeRNNError, ImageError
 from edgernn.runtime import Model
-from edgernn.runtime.caption import describe, look, open_picture
+from edgernn.runtime.pipelines.caption import caption_image, open_image, start_caption
 
 
 def main() -> int:
@@ -24,7 +24,7 @@ def main() -> int:
     damaged = 0
     for path in options.images:
         try:
-            image = open_picture(model, path)
+            image = open_image(model, path)
         except ImageError as error:
             print(error, file=sys.stderr)
             damaged += 1
@@ -32,11 +32,11 @@ def main() -> int:
         if len(options.images) > 1:
             print(f"{path}:")
         if options.beam == 1:
-            for text in look(model, image).decode(max_tokens=20):  # a word at a time
+            for text in start_caption(model, image).decode(max_tokens=20):  # a word at a time
                 print(text, end="", flush=True)
             print()
         else:
-            for candidate in describe(model, image, options.beam).candidates:
+            for candidate in caption_image(model, image, options.beam).candidates:
                 print(f"{candidate.score:7.3f}  {candidate.text}")
     return 1 if damaged else 0
 

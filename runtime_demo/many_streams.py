@@ -35,9 +35,9 @@ def main() -> None:
         batch.step()
     seconds = time.perf_counter() - begun
 
-    for seat in done[:3]:
-        print(repr(options.prompt + seat.text))
-    tokens = sum(seat.tokens for seat in done)
+    for slot in done[:3]:
+        print(repr(options.prompt + slot.text))
+    tokens = sum(slot.tokens for slot in done)
     print(f"{options.streams} streams, {tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
 
 

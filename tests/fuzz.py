@@ -88,7 +88,7 @@ def make_bundles(folder: Path, exports: Sequence[str]) -> None:
     import torch
 
     from edgernn.exporters import Source, export
-    from edgernn.models import LanguageConfig, LanguageModel
+    from edgernn.tasks.language.network import LanguageConfig, LanguageModel
     from edgernn.tokenizer import Tokenizer
 
     torch.manual_seed(0)

@@ -12,7 +12,7 @@ import typer
 from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
 from edgernn.cli.caption import caption
-from edgernn.cli.console import printable, speaks
+from edgernn.cli.console import is_main_process, printable
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate
 from edgernn.cli.export import export, verify
@@ -78,7 +78,7 @@ def _usage(error: typer.TyperException) -> str:
 
 def _fail(message: str, status: int) -> int:
     """Say what is wrong in one line, whatever characters a damaged file put into it."""
-    if not speaks():
+    if not is_main_process():
         return status
     line = printable(" ".join(message.split()))
     print(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}", file=sys.stderr)

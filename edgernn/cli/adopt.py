@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.cli.console import Json, Overwrite, log, require_extra, result
 from edgernn.errors import ConfigError
 
 __all__ = ["adopt"]
@@ -34,23 +34,23 @@ def adopt(
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """
-    with needs("export"):
-        from edgernn.exporters.adopt import Wishes, propose_states
+    with require_extra("export"):
+        from edgernn.exporters.adopt import AdoptSpec, infer_states
         from edgernn.exporters.adopt import adopt as write
 
     constants = _pairs(constant, "=", "--constant INPUT=VALUE")
     carries = _pairs(carry, ":", "--carry INPUT:COUNT")
     states = _pairs(state, ":", "--state INPUT:OUTPUT")
     if not states:
-        states = propose_states(files, {*constants, *carries, *(condition or ())})
-        note(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
-    wishes = Wishes(
+        states = infer_states(files, {*constants, *carries, *(condition or ())})
+        log(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
+    spec_ = AdoptSpec(
         states,
         tuple(condition or ()),
         {name: _number(float, text, "--constant") for name, text in constants.items()},
         {name: _number(int, text, "--carry") for name, text in carries.items()},
     )
-    contract = write(files, wishes, out, overwrite=overwrite)
+    contract = write(files, spec_, out, overwrite=overwrite)
     names = ", ".join(graph.name for graph in contract.graphs)
     result({"bundle": str(out), "contract": contract.to_json()}, f"{out}: {names}", as_json=json)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, needs, note, result
+from edgernn.cli.console import Json, log, require_extra, result
 from edgernn.cli.load import load_model
 from edgernn.errors import ConfigError
 
@@ -52,14 +52,14 @@ def bench(
     if not bundles and peers is None:
         raise ConfigError("bench needs a BUNDLE, or --peers RUN")
     if out is not None:
-        with needs("plot"):
+        with require_extra("plot"):
             from edgernn.training.curves import check_picture
         check_picture(out)
     with tempfile.TemporaryDirectory() as folder:
         paths = {str(bundle): bundle for bundle in bundles or ()}
         models = {name: load_model(path) for name, path in paths.items()}
         if peers is not None:
-            with needs("export"):
+            with require_extra("export"):
                 from edgernn.exporters import Source
             source = Source.load(peers)
             exported = _export_all(source, Path(folder))
@@ -99,7 +99,7 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
             try:
                 export(source, path, target=target.name, precision=precision, steps=64)
             except MissingExtraError as error:
-                note(f"{target.name} is left out: {error}")
+                log(f"{target.name} is left out: {error}")
                 break
             exported[f"{target.name} {precision}"] = path
     return exported

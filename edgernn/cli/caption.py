@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, note, progress, result
+from edgernn.cli.console import Json, log, progress, result
 from edgernn.cli.load import load_model
 from edgernn.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from edgernn.runtime import Model
-    from edgernn.runtime.caption import Caption
+    from edgernn.runtime.pipelines.caption import Caption
 
 __all__ = ["caption"]
 
@@ -47,7 +47,7 @@ def caption(
             except ImageError as error:
                 if len(paths) == 1:
                     raise
-                note(str(error))
+                log(str(error))
                 damaged.append(path.name)
             if show is not None:
                 show(number / len(paths), f"{number:,} of {len(paths):,}")
@@ -57,7 +57,7 @@ def caption(
 
 def _pictures(paths: Sequence[Path]) -> list[Path]:
     """Files as they are named, and the pictures in directories."""
-    from edgernn.image import SUFFIXES
+    from edgernn.media.image import SUFFIXES
 
     found: list[Path] = []
     for path in paths:
@@ -69,7 +69,7 @@ def _pictures(paths: Sequence[Path]) -> list[Path]:
 
 
 def _check_drawing(out: Path, paths: Sequence[Path]) -> None:
-    from edgernn.image import SUFFIXES
+    from edgernn.media.image import SUFFIXES
 
     if len(paths) > 1:
         raise ConfigError("--attention draws one picture: name one")
@@ -81,9 +81,9 @@ def _check_drawing(out: Path, paths: Sequence[Path]) -> None:
 
 def _speak(model: Model, path: Path, max_tokens: int) -> None:
     """Word by word, as they are decided."""
-    from edgernn.runtime.caption import look, open_picture
+    from edgernn.runtime.pipelines.caption import open_image, start_caption
 
-    for text in look(model, open_picture(model, path)).decode(max_tokens):
+    for text in start_caption(model, open_image(model, path)).decode(max_tokens):
         print(text, end="", flush=True)
     print(flush=True)
 
@@ -91,16 +91,16 @@ def _speak(model: Model, path: Path, max_tokens: int) -> None:
 def _describe(
     model: Model, path: Path, beam: int, max_tokens: int, attention: Path | None, *, named: bool, as_json: bool
 ) -> None:
-    from edgernn.runtime.caption import describe, open_picture, where_it_looked
+    from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image
 
-    image = open_picture(model, path)
-    found = describe(model, image, beam, max_tokens)
+    image = open_image(model, path)
+    found = caption_image(model, image, beam, max_tokens)
     if attention is not None:
-        from edgernn.image import draw_attention
+        from edgernn.media.image import draw_attention
 
         best = found.candidates[0]
         words = found.text.split()
-        weights = where_it_looked(model, image, best.tokens[: len(words)])
+        weights = attention_maps(model, image, best.tokens[: len(words)])
         draw_attention(image, words, weights, attention)
     result(_values(path, found), _text(path, found, named=named), as_json=as_json)
 

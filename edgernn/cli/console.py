@@ -18,16 +18,16 @@ from edgernn.errors import MissingExtraError
 __all__ = [
     "Json",
     "Overwrite",
-    "given",
-    "needs",
-    "note",
+    "drop_none",
+    "is_main_process",
+    "log",
     "on_interrupt",
     "on_terminal",
     "option",
     "printable",
     "progress",
+    "require_extra",
     "result",
-    "speaks",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
@@ -37,7 +37,7 @@ _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensor
 
 
 @contextmanager
-def needs(extra: str) -> Iterator[None]:
+def require_extra(extra: str) -> Iterator[None]:
     """Around imports: a missing optional dependency becomes the pip line to type."""
     try:
         yield
@@ -53,24 +53,24 @@ def option(help: str, default: str) -> Any:
     return typer.Option(help=help, show_default=default)
 
 
-def given(options: Mapping[str, Any]) -> dict[str, Any]:
+def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of `options` that were given."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def on_terminal() -> bool:
     """Whether somebody is watching stderr, and this process is the one that speaks."""
-    return sys.stderr.isatty() and speaks()
+    return sys.stderr.isatty() and is_main_process()
 
 
-def speaks() -> bool:
+def is_main_process() -> bool:
     """Whether this process is the first of those that torchrun started, or alone."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def note(text: str) -> None:
+def log(text: str) -> None:
     """Say something that is not a result."""
-    if speaks():
+    if is_main_process():
         print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, needs, note, result
+from edgernn.cli.console import Json, log, require_extra, result
 from edgernn.cli.export import describe
 from edgernn.cli.load import load_model
 from edgernn.cli.train import fit
@@ -35,25 +35,25 @@ def demo(
 
     [bold]Example:[/bold] edgernn demo
     """
-    with needs("export"):
+    with require_extra("export"):
         from edgernn.exporters import TARGETS, Source, export
         from edgernn.training import Trainer
 
     run = folder / "runs" / "demo"
-    note(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
+    log(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
     trainer = Trainer.begin(["stdlib"], run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
     best = fit(trainer)
-    note(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
-    note(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
+    log(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
+    log(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
     exported: list[Exported] = []
     for target in _TARGETS:
         bundle = folder / "bundles" / ("demo" if target == "onnx" else f"demo-{target}")
-        note(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
+        log(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
         if TARGETS[target].legacy:
-            note(f"   ({TARGETS[target].legacy})")
+            log(f"   ({TARGETS[target].legacy})")
         exported.append(export(Source.load(run), bundle, target=target, overwrite=True))
-        note(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
-    note(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
+        log(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
+    log(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
     text, rate = _stream(exported[0].path, tokens, aloud=not json)
     values: dict[str, Any] = {
         "run": str(run),
@@ -64,7 +64,7 @@ def demo(
         "tokens_per_second": rate,
     }
     result(values, f"\n{tokens:,} tokens, {rate:,.0f} tokens/s", as_json=json)
-    note(f'Try: edgernn run {shlex.quote(str(exported[0].path))} --prompt "class "')
+    log(f'Try: edgernn run {shlex.quote(str(exported[0].path))} --prompt "class "')
 
 
 def _stream(bundle: Path, tokens: int, *, aloud: bool) -> tuple[str, float]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, needs, note, option, progress, result
+from edgernn.cli.console import Json, log, option, progress, require_extra, result
 from edgernn.cli.load import load_model, load_writer
 from edgernn.cli.train_caption import describe_score, tell_what_is_left_out
 from edgernn.errors import ConfigError
@@ -54,22 +54,22 @@ def evaluate(
 
 
 def _describe(path: Path, data: str, split: str, beam: int, *, bundle: bool) -> Evaluation:
-    with needs("caption"):
-        from edgernn.training.captioning import CaptionRun, open_collection
+    with require_extra("caption"):
+        from edgernn.training.captioning import CaptionRun, open_dataset
         from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
 
-    collection = open_collection(data)
+    collection = open_dataset(data)
     pictures = collection[split]
     speak, side = speaker_of_bundle(load_model(path), beam) if bundle else speaker_of_run(CaptionRun.load(path), beam)
     with progress("describing") as show:
         evaluation = evaluate_pictures(speak, pictures, side, show)
-    tell_what_is_left_out(collection.missing, evaluation.damaged, collection.wordless)
+    tell_what_is_left_out(collection.missing, evaluation.damaged, collection.empty_captions)
     return evaluation
 
 
 def _report_text(score: Score, *, as_json: bool) -> None:
     if score.unknown:
-        note(f"{score.unknown:,} characters are outside the vocabulary and are scored as the unknown token")
+        log(f"{score.unknown:,} characters are outside the vocabulary and are scored as the unknown token")
     result(
         score.to_json(),
         f"{score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits), "
@@ -79,16 +79,16 @@ def _report_text(score: Score, *, as_json: bool) -> None:
 
 
 def _score_bundle(path: Path, text: Path) -> Score:
+    from edgernn.media.text import read_pieces
     from edgernn.runtime.scoring import score
-    from edgernn.textfile import read_pieces
 
     return score(load_writer(path, "describes pictures: give it some by --data"), read_pieces(text))
 
 
 def _score_run(path: Path, text: Path) -> Score:
-    from edgernn.textfile import read_text
+    from edgernn.media.text import read_text
 
-    with needs("train"):
+    with require_extra("train"):
         from edgernn.training import Run, evaluate
 
     run = Run.load(path)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, needs, note, result
+from edgernn.cli.console import Json, Overwrite, log, require_extra, result
 from edgernn.cli.load import load_bundle
 from edgernn.errors import CheckFailedError, ParityError
 
@@ -36,14 +36,14 @@ def export(
 
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
-    with needs("export"):
-        from edgernn.exporters import TARGETS, Precision, Source
+    with require_extra("export"):
+        from edgernn.exporters import TARGETS, Quantization, Source
         from edgernn.exporters import export as write
 
-    rounding = Precision(precision, tuple(keep or ()), block, reduce_range)
+    rounding = Quantization(precision, tuple(keep or ()), block, reduce_range)
     source = Source.load(run)
     if to in TARGETS and TARGETS[to].legacy:
-        note(TARGETS[to].legacy)
+        log(TARGETS[to].legacy)
     exported = write(source, out, target=to, precision=rounding, overwrite=overwrite)
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), text, as_json=json)
@@ -80,7 +80,7 @@ def _replay(bundle: Path) -> Parity:
 
 
 def _drive(bundle: Path, run: Path) -> Parity:
-    with needs("export"):
+    with require_extra("export"):
         from edgernn.exporters import Source
         from edgernn.exporters import verify as check
 

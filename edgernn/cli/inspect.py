@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, needs, result
+from edgernn.cli.console import Json, require_extra, result
 from edgernn.errors import ConfigError
 
 __all__ = ["inspect"]
@@ -34,7 +34,7 @@ def inspect(
     if len(what) > 1:
         raise ConfigError(f"inspect looks at one bundle or file, not at {len(what)}")
     path = Path(what[0])
-    with needs("export"):
+    with require_extra("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 
     values = inspect_bundle(path) if path.is_dir() else inspect_onnx(path)
@@ -44,9 +44,9 @@ def inspect(
 def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
     if not runs:
         raise ConfigError("inspect gradients needs a RUN")
-    with needs("plot"):
+    with require_extra("plot"):
+        from edgernn.tasks.language.gradients import plot_gradients, run_gradient_norms
         from edgernn.training.curves import check_picture, labels
-        from edgernn.training.gradients import plot_gradients, run_gradient_norms
 
     check_picture(out)
     norms = {str(run): run_gradient_norms(run, distance) for run in runs}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgernn.cli.console import needs
+from edgernn.cli.console import require_extra
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
     target = bundle.manifest.target
     if target in DEVICE_ENGINES:
         return bundle, DEVICE_ENGINES[target]
-    with needs("train"):
+    with require_extra("train"):
         from edgernn.engines import ENGINES
     if target not in ENGINES:
         raise BundleError(f"{path} is for {target}, and this edgernn has engines for {', '.join(ENGINES)}")

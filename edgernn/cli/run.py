@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, note, on_interrupt, on_terminal, result
+from edgernn.cli.console import Json, log, on_interrupt, on_terminal, result
 from edgernn.cli.load import load_writer
 from edgernn.cli.prompt import Prompt
 from edgernn.errors import ConfigError
@@ -75,7 +75,7 @@ def _speak(stream: Stream, opening: str, max_tokens: int, stops: tuple[str, ...]
     else:
         print(flush=True)
     if on_terminal():
-        note(f"{tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
+        log(f"{tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
     if interrupted:
         raise KeyboardInterrupt
 

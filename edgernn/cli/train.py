@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress
+from edgernn.cli.console import (
+    Json,
+    Overwrite,
+    drop_none,
+    log,
+    on_interrupt,
+    on_terminal,
+    option,
+    progress,
+    require_extra,
+)
 from edgernn.cli.train_caption import caption
 from edgernn.cli.training import (
     Autocast,
@@ -27,7 +37,7 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from edgernn.score import Score
     from edgernn.training import Evaluated, Trainer
-    from edgernn.training.board import Board
+    from edgernn.training.board import TensorBoardLogger
 
 __all__ = ["describe_score", "fit", "train"]
 
@@ -90,11 +100,11 @@ def language(
 
     [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
     """
-    with needs("train"):
+    with require_extra("train"):
         from edgernn.training import DEFAULT, Trainer
     if tensorboard is not None:
-        with needs("tensorboard"):
-            from edgernn.training.board import Board
+        with require_extra("tensorboard"):
+            from edgernn.training.board import TensorBoardLogger
         _check_board(tensorboard, out or resume)  # before anything is written
 
     model = {
@@ -149,8 +159,8 @@ def language(
             "0.1" if held_out is None else held_out,
             glob=glob or "*.txt",
             preset=preset or DEFAULT,
-            model=given(model),
-            training=given(training),
+            model=drop_none(model),
+            training=drop_none(training),
             tokenizer=tokenizer or "characters",
             vocabulary=vocabulary,
             overwrite=overwrite,
@@ -158,7 +168,7 @@ def language(
     with ExitStack() as stack:
         board = None
         if tensorboard is not None and trainer.ranks.first:
-            board = stack.enter_context(closing(Board(tensorboard, trainer.step)))
+            board = stack.enter_context(closing(TensorBoardLogger(tensorboard, trainer.step)))
         score = fit(trainer, board)
     if trainer.ranks.first:
         report(trainer, score, describe_score(score), as_json=json)
@@ -174,7 +184,7 @@ def _check_board(directory: Path, run: Path | None) -> None:
         raise ConfigError(f"--tensorboard {directory}: {error.strerror}") from None
 
 
-def fit(trainer: Trainer, board: Board | None = None) -> Score:
+def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
     """Train to the end with a progress bar; the best weights' score on the whole held-out text.
 
     board: where the figures are logged beside.
@@ -202,8 +212,8 @@ def fit(trainer: Trainer, board: Board | None = None) -> Score:
 def _show(event: Evaluated) -> None:
     if on_terminal():
         nats, bits = event.score.nats_per_char, event.score.bits_per_char
-        note(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
-        note(textwrap.indent(event.sample.strip(), "    | "))
+        log(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
+        log(textwrap.indent(event.sample.strip(), "    | "))
 
 
 def describe_score(score: Score) -> str:

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, given, needs, note, on_interrupt, on_terminal, option, progress
+from edgernn.cli.console import (
+    Json,
+    Overwrite,
+    drop_none,
+    log,
+    on_interrupt,
+    on_terminal,
+    option,
+    progress,
+    require_extra,
+)
 from edgernn.cli.training import (
     Autocast,
     Device,
@@ -83,7 +93,7 @@ def caption(
 
     [bold]Example:[/bold] edgernn train caption flickr8k --encoder-weights mobilenet_v2.safetensors --out runs/photos
     """
-    with needs("caption"):
+    with require_extra("caption"):
         from edgernn.training.captioning import CaptionTrainer
 
     model = {
@@ -134,9 +144,9 @@ def caption(
             trainer = CaptionTrainer.begin(
                 data or "scenes",
                 out,
-                model=given(model),
-                encoder=given(looks),
-                training=given(training),
+                model=drop_none(model),
+                encoder=drop_none(looks),
+                training=drop_none(training),
                 encoder_weights=encoder_weights,
                 overwrite=overwrite,
                 progress=show,
@@ -159,7 +169,7 @@ def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
     """
     from edgernn.training.captioning import CaptionEvaluated
 
-    tell_what_is_left_out(trainer.missing, trainer.damaged, trainer.wordless)
+    tell_what_is_left_out(trainer.missing, trainer.damaged, trainer.empty_captions)
     with on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
             if isinstance(event, CaptionEvaluated):
@@ -172,17 +182,17 @@ def fit_caption(trainer: CaptionTrainer) -> CaptionScore:
     return trainer.score()
 
 
-def tell_what_is_left_out(missing: Sequence[str], damaged: Sequence[str], wordless: int) -> None:
+def tell_what_is_left_out(missing: Sequence[str], damaged: Sequence[str], empty_captions: int) -> None:
     """Of a data set, so that nobody takes figures of a part for those of the whole."""
     for what, names in (("have captions and no file", missing), ("cannot be read", damaged)):
         if names:
             more = f" and {len(names) - _MOST_NAMED:,} more" if len(names) > _MOST_NAMED else ""
-            note(f"pictures that {what} are left out, {len(names):,} in all: {', '.join(names[:_MOST_NAMED])}{more}")
-    if wordless:
-        note(f"captions without words are left out, {wordless:,} in all")
+            log(f"pictures that {what} are left out, {len(names):,} in all: {', '.join(names[:_MOST_NAMED])}{more}")
+    if empty_captions:
+        log(f"captions without words are left out, {empty_captions:,} in all")
 
 
 def _show(event: CaptionEvaluated) -> None:
     if on_terminal():
-        note(f"  step {event.step:,}: {describe_score(event.score)}")
-        note(textwrap.indent("\n".join(f"{name}: {text}" for name, text in event.samples.items()), "    | "))
+        log(f"  step {event.step:,}: {describe_score(event.score)}")
+        log(textwrap.indent("\n".join(f"{name}: {text}" for name, text in event.samples.items()), "    | "))

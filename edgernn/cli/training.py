@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, Protocol
 
 import typer
 
-from edgernn.cli.console import given, note, option, result
+from edgernn.cli.console import drop_none, log, option, result
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Figures(Protocol):
 
 def refuse_beside_resume(settings: Mapping[str, Any]) -> None:
     """Raise ConfigError if any of `settings` was given: names of arguments are in capitals, of options are not."""
-    if refused := given(settings):
+    if refused := drop_none(settings):
         names = ", ".join(name if name.isupper() else f"--{name.replace('_', '-')}" for name in refused)
         raise ConfigError(f"--resume takes its settings from the run: leave out {names}")
 
@@ -51,8 +51,8 @@ def refuse_beside_resume(settings: Mapping[str, Any]) -> None:
 def end_early(trainer: Loop, resume: str) -> NoReturn:
     """After Ctrl-C: keep what was learned and say by which command it goes on."""
     trainer.save()
-    note(f"stopped at step {trainer.step:,}; everything up to it is kept")
-    note(f"to go on: {resume}")
+    log(f"stopped at step {trainer.step:,}; everything up to it is kept")
+    log(f"to go on: {resume}")
     raise KeyboardInterrupt
 
 

@@ -2,6 +2,6 @@
 
 from edgernn.exporters.export import TARGETS, Exported, Source, export, verify
 from edgernn.exporters.module import export_module
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 
-__all__ = ["TARGETS", "Exported", "Precision", "Source", "export", "export_module", "verify"]
+__all__ = ["TARGETS", "Exported", "Quantization", "Source", "export", "export_module", "verify"]

@@ -24,7 +24,7 @@ from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record
 from edgernn.runtime.parity import example
 
-__all__ = ["Wishes", "adopt", "propose_states"]
+__all__ = ["AdoptSpec", "adopt", "infer_states"]
 
 _LONGEST_CARRY = 1 << 20
 _BATCHES = (2, 3)  # that a graph is tried with
@@ -35,7 +35,7 @@ _SAYS_NOTHING = {"in", "out", "next", "new", "prev", "n", "input", "output", "on
 
 
 @dataclass(frozen=True)
-class Wishes:
+class AdoptSpec:
     """How the graphs are to be driven, by names in the files; `GRAPH.NAME` where another graph has the name too.
 
     states: input to output. conditions: inputs that stay the same for a stream. constants: inputs that always have one
@@ -58,7 +58,7 @@ class Wishes:
                     raise ConfigError(f"{name} is in --{seen[name]} and in --{kind}: an input is one thing")
                 seen[name] = kind
 
-    def of(self, graph: str, model: onnx.ModelProto) -> Wishes:
+    def of(self, graph: str, model: onnx.ModelProto) -> AdoptSpec:
         """What concerns one graph, by the names in its file."""
         inputs = {node.name for node in _inputs(model)}
         outputs = {node.name for node in model.graph.output}
@@ -67,8 +67,8 @@ class Wishes:
             bare = name.removeprefix(f"{graph}.")
             return bare if bare in inputs else None
 
-        def mine(wishes: Mapping[str, Any]) -> dict[str, Any]:
-            return {here: value for name, value in wishes.items() if (here := own(name)) is not None}
+        def mine(spec_: Mapping[str, Any]) -> dict[str, Any]:
+            return {here: value for name, value in spec_.items() if (here := own(name)) is not None}
 
         states = mine(self.states)
         for given, made in states.items():
@@ -78,18 +78,18 @@ class Wishes:
             if list(states.values()).count(made) > 1:
                 raise ConfigError(f"--state {given}:{made}: an output feeds one state")
         held = tuple(here for name in self.conditions if (here := own(name)) is not None)
-        return Wishes(states, held, mine(self.constants), mine(self.carries))
+        return AdoptSpec(states, held, mine(self.constants), mine(self.carries))
 
 
-def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool = False) -> Contract:
+def adopt(files: Sequence[Path], spec_: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
     """Make a bundle of ONNX files; one is called `step`, several are called like their files.
 
     Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
     that does not run as its contract says.
     """
     models = _models(files)
-    _check_names(models, wishes)
-    graphs = {name: _Adopted.of(name, model, wishes.of(name, model)) for name, model in models.items()}
+    _check_names(models, spec_)
+    graphs = {name: _Adopted.of(name, model, spec_.of(name, model)) for name, model in models.items()}
     contract = Contract(tuple(graph.spec for graph in graphs.values()))
     with new_bundle(out, overwrite=overwrite) as writer:
         golden, digest = {}, hashlib.sha256()
@@ -118,7 +118,7 @@ def adopt(files: Sequence[Path], wishes: Wishes, out: Path, *, overwrite: bool =
     return contract
 
 
-def propose_states(files: Sequence[Path], other: Collection[str] = ()) -> dict[str, str]:
+def infer_states(files: Sequence[Path], other: Collection[str] = ()) -> dict[str, str]:
     """Pairs of inputs and outputs that are states by name, shape and type.
 
     other: inputs that are something else. Raises ConfigError, listing what could be one, where names do not tell.
@@ -158,16 +158,16 @@ class _Adopted:
     sizes: Mapping[str, int]  # of its named axes, with which it runs
 
     @classmethod
-    def of(cls, name: str, model: onnx.ModelProto, wishes: Wishes) -> _Adopted:
+    def of(cls, name: str, model: onnx.ModelProto, spec_: AdoptSpec) -> _Adopted:
         for given in list(_inputs(model)):
-            if given.name in wishes.constants:
-                _fix(model, given, wishes.constants[given.name])
-        carried = {given.name: wishes.carries[given.name] for given in _inputs(model) if given.name in wishes.carries}
+            if given.name in spec_.constants:
+                _fix(model, given, spec_.constants[given.name])
+        carried = {given.name: spec_.carries[given.name] for given in _inputs(model) if given.name in spec_.carries}
         for overlapping, size in carried.items():
             _carry(model, overlapping, size)
-        pairs = {given.name: wishes.states[given.name] for given in _inputs(model) if given.name in wishes.states}
+        pairs = {given.name: spec_.states[given.name] for given in _inputs(model) if given.name in spec_.states}
         pairs |= {f"{given}_carry": f"{given}_carry_next" for given in carried}
-        declared = _spec(name, model, pairs, wishes.conditions)
+        declared = _spec(name, model, pairs, spec_.conditions)
         for spec, batches in ((declared, _BATCHES), (_alone(declared), (1,))):
             for size in _SIZES:
                 if (found := _tried(model, spec, batches, size)) is not None:
@@ -322,14 +322,14 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     return copy
 
 
-def _check_names(models: Mapping[str, onnx.ModelProto], wishes: Wishes) -> None:
+def _check_names(models: Mapping[str, onnx.ModelProto], spec_: AdoptSpec) -> None:
     """Raise ConfigError for a wish about an input that no file has."""
     inputs = {node.name for model in models.values() for node in _inputs(model)}
     qualified = {f"{graph}.{node.name}" for graph, model in models.items() for node in _inputs(model)}
-    wanted = [("state", name) for name in wishes.states]
-    wanted += [("condition", name) for name in wishes.conditions]
-    wanted += [("constant", name) for name in wishes.constants]
-    wanted += [("carry", name) for name in wishes.carries]
+    wanted = [("state", name) for name in spec_.states]
+    wanted += [("condition", name) for name in spec_.conditions]
+    wanted += [("constant", name) for name in spec_.constants]
+    wanted += [("carry", name) for name in spec_.carries]
     for option, name in wanted:
         if name not in inputs | qualified:
             raise ConfigError(f"--{option} {name}: there is no such input; there is {', '.join(sorted(inputs))}")

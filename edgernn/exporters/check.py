@@ -7,7 +7,7 @@ import torch
 
 from edgernn.contract import Array, GraphSpec, TensorSpec, select
 from edgernn.errors import ExportError
-from edgernn.exporters.target import reason
+from edgernn.exporters.target import root_cause
 from edgernn.models import Graph
 from edgernn.runtime.parity import axis_sizes, example
 
@@ -48,7 +48,7 @@ def _call(graph: Graph, feeds: dict[str, Array]) -> _Results:
         results = graph.module(*(torch.from_numpy(feeds[name]) for name in spec.input_names))
     except Exception as error:  # whatever a module's own code raises
         shapes = ", ".join(f"{name} {array.dtype}{list(array.shape)}" for name, array in feeds.items())
-        raise ExportError(f"graph {spec.name} refuses {shapes}: {reason(error)}") from error
+        raise ExportError(f"graph {spec.name} refuses {shapes}: {root_cause(error)}") from error
     results = results if isinstance(results, tuple) else (results,)
     if len(results) != len(spec.results) or not all(isinstance(result, torch.Tensor) for result in results):
         kinds = ", ".join(type(result).__name__ for result in results)

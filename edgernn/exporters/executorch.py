@@ -13,9 +13,19 @@ from torch import fx
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.exporters.rounding import round_channels
-from edgernn.exporters.target import Artifact, GraphReport, Positional, Target, Weight, is_matrix, quiet, reason, title
+from edgernn.exporters.target import (
+    Artifact,
+    GraphReport,
+    Positional,
+    Target,
+    Weight,
+    is_matrix,
+    root_cause,
+    suppress_output,
+    weight_name,
+)
 from edgernn.models import Graph
 from edgernn.runtime.parity import axis_sizes, example
 
@@ -25,17 +35,17 @@ _LARGEST_AXIS = 1024  # of named axes other than the batch
 _Axes = tuple[dict[int, Any], ...]
 
 
-def _write(graph: Graph, precision: Precision) -> Artifact:
+def _write(graph: Graph, precision: Quantization) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
-        with quiet(), silent():
+        with suppress_output(), silent():
             return _lower(graph.module, spec, tensors, precision.name)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ExecuTorch: {reason(error)}") from error
+        raise ExportError(f"graph {spec.name} cannot be exported to ExecuTorch: {root_cause(error)}") from error
 
 
 def _lower(module: torch.nn.Module, spec: GraphSpec, tensors: tuple[torch.Tensor, ...], precision: str) -> Artifact:
@@ -101,9 +111,9 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
     weights = list(lookups)
     for name, tensor in matrices:
         if name in left and tensor.ndim == 2:
-            raise ExportError(f"the weights {title(names.get(name, name))} cannot be quantised to int8 for it")
+            raise ExportError(f"the weights {weight_name(names.get(name, name))} cannot be quantised to int8 for it")
         scheme = (32, "none", "fp32") if name in left else (8, "each output", "int8, rounded row by row")
-        weights.append(Weight(title(names.get(name, name)), tuple(tensor.shape), *scheme))
+        weights.append(Weight(weight_name(names.get(name, name)), tuple(tensor.shape), *scheme))
     return converted, tuple(weights)
 
 
@@ -111,7 +121,7 @@ def _kept(program: fx.GraphModule) -> Iterator[Weight]:
     """The matrices of a graph that looks at images, which stays in single precision."""
     for name, tensor in _constants(program):
         if tensor.is_floating_point() and is_matrix(tensor.shape):
-            yield Weight(title(name), tuple(tensor.shape), 32, "none", "fp32")
+            yield Weight(weight_name(name), tuple(tensor.shape), 32, "none", "fp32")
 
 
 def _round_lookups(program: fx.GraphModule) -> list[Weight]:
@@ -130,7 +140,7 @@ def _round_lookups(program: fx.GraphModule) -> list[Weight]:
             scaled = call(torch.ops.aten.mul.Tensor, (wide, _buffer(program, f"scales_{len(weights)}", scales[0])))
         node.replace_all_uses_with(scaled)
         program.graph.erase_node(node)
-        weights.append(Weight(title(name), tuple(table.shape), 8, "each column", "fp32"))
+        weights.append(Weight(weight_name(name), tuple(table.shape), 8, "each column", "fp32"))
     return weights
 
 
@@ -188,7 +198,7 @@ def _forget_unused(program: fx.GraphModule) -> None:
 
 def _inspect(data: bytes) -> GraphReport:
     try:
-        with quiet(), silent():
+        with suppress_output(), silent():
             from executorch.exir._serialize._program import deserialize_pte_binary
 
             program = deserialize_pte_binary(data).program

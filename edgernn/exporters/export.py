@@ -25,14 +25,14 @@ from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.held_out import HeldOut, HeldOutPictures, HeldOutText
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.exporters.target import Artifact, Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
 from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record, replay
-from edgernn.runtime.parity import STEPS, TOLERANCES, Answers, Inputs, Loss, Parity, compare, tolerance_of, worst
+from edgernn.runtime.parity import STEPS, TOLERANCES, ExactMatches, Inputs, Loss, Parity, compare, tolerance_of, worst
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Run, load_run
 from edgernn.training.captioning import CaptionRun
@@ -122,7 +122,7 @@ def export(
     out: str | Path,
     *,
     target: str = "onnx",
-    precision: str | Precision = "fp32",
+    precision: str | Quantization = "fp32",
     steps: int = STEPS,
     overwrite: bool = False,
 ) -> Exported:
@@ -132,13 +132,13 @@ def export(
     """
     if steps < 1:
         raise ConfigError(f"steps {steps}: the gate takes at least one")
-    precision = Precision(precision) if isinstance(precision, str) else precision
+    precision = Quantization(precision) if isinstance(precision, str) else precision
     with _one_thread():
         return _export(source, Path(out), _target(target, precision), precision, steps, overwrite=overwrite)
 
 
 def _export(
-    source: Source, out: Path, target: Target, precision: Precision, steps: int, *, overwrite: bool
+    source: Source, out: Path, target: Target, precision: Quantization, steps: int, *, overwrite: bool
 ) -> Exported:
     begun = time.perf_counter()
     graphs = source.graphs()
@@ -160,7 +160,7 @@ def _export(
             engine = engines[graph.spec.name] = target.engine(artifact.data, graph.spec)
             parities.append(_compare(reference, engine, graph, source, precision.name, steps))
             replay(engine, graph.spec, golden[graph.spec.name], files, precision.name)
-        parity = _hold_together(worst(parities), engines, graphs, source, precision.name)
+        parity = check_held_out(worst(parities), engines, graphs, source, precision.name)
         _check_kept(weights, precision)
         if source.tokenizer is not None:
             (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
@@ -216,7 +216,7 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
             _compare(EagerEngine(each.source, each.spec), engines[each.spec.name], each, source, precision, steps)
             for each in graphs
         ]
-        return _hold_together(worst(parities), engines, graphs, source, precision)
+        return check_held_out(worst(parities), engines, graphs, source, precision)
 
 
 def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
@@ -245,7 +245,7 @@ def _compare(reference: Engine, artifact: Engine, graph: Graph, source: Source, 
     return compare(reference, artifact, spec, tolerance=tolerance, steps=steps, inputs=source.inputs(spec))
 
 
-def _hold_together(
+def check_held_out(
     parity: Parity, engines: Mapping[str, Engine], graphs: Sequence[Graph], source: Source, precision: str
 ) -> Parity:
     """Raise ParityError unless the graphs together predict held-out data as well as the source, and say the same."""
@@ -256,7 +256,7 @@ def _hold_together(
     said, meant = (held_out.answers(each, graphs) for each in (engines, references))
     if said:
         same = sum(one == other for one, other in zip(said, meant, strict=True))
-        parity = replace(parity, answers=Answers(same, len(said)))
+        parity = replace(parity, answers=ExactMatches(same, len(said)))
         if precision == "fp32" and same < len(said):
             raise ParityError(f"{len(said) - same} of {len(said)} captions are not the source's", parity.to_json())
     if precision == "fp32":
@@ -285,7 +285,7 @@ def _same_tokenizer(bundle: Bundle, source: Source) -> bool:
     return theirs.to_json() == source.tokenizer.to_json()
 
 
-def _write(target: Target, graph: Graph, precision: Precision) -> Artifact:
+def _write(target: Target, graph: Graph, precision: Quantization) -> Artifact:
     try:
         return target.write(graph, precision)
     except ExportError as error:
@@ -294,7 +294,7 @@ def _write(target: Target, graph: Graph, precision: Precision) -> Artifact:
         raise ExportError(f"{error}; {advice}") from error
 
 
-def _takes(target: Target, graph: Graph, precision: Precision) -> bool:
+def _takes(target: Target, graph: Graph, precision: Quantization) -> bool:
     if precision.name not in target.precisions or set(precision.changed) - set(target.options):
         return False
     try:
@@ -304,7 +304,7 @@ def _takes(target: Target, graph: Graph, precision: Precision) -> bool:
     return True
 
 
-def _target(name: str, precision: Precision) -> Target:
+def _target(name: str, precision: Quantization) -> Target:
     if name not in TARGETS:
         raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
     target = TARGETS[name]
@@ -317,7 +317,7 @@ def _target(name: str, precision: Precision) -> Target:
     return target
 
 
-def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], precision: Precision) -> None:
+def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], precision: Quantization) -> None:
     names = [weight["name"] for graph in weights.values() for weight in graph]
     for pattern in precision.keep:
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -15,11 +15,11 @@ from edgernn.contract import BATCH, Array, Contract, FromGraph, GraphSpec
 from edgernn.engines import EagerEngine
 from edgernn.models import Graph
 from edgernn.runtime import Engine
-from edgernn.runtime.caption import LONGEST
 from edgernn.runtime.parity import Inputs, chain
+from edgernn.runtime.pipelines.caption import MAX_TOKENS
 from edgernn.runtime.stream import LOGITS, TOKEN
+from edgernn.tasks.caption.decode import before_end
 from edgernn.tokenizer import Ids, Tokenizer
-from edgernn.training.captioning.decode import before_end
 
 __all__ = ["HeldOut", "HeldOutPictures", "HeldOutText"]
 
@@ -148,10 +148,10 @@ class HeldOutPictures(HeldOut):
         states: Mapping[str, Array] = _first_states(step, len(self._images))
         token = np.full(len(self._images), self._tokenizer.start_id, np.int64)
         said: list[Array] = []
-        for _ in range(LONGEST):
+        for _ in range(MAX_TOKENS):
             (taken,) = chain(engines[step.spec.name], step.spec, [{**held, TOKEN: token}], states)
             logits, states = taken.outputs[LOGITS].copy(), taken.states
-            logits[:, list(self._tokenizer.never)] = -np.inf
+            logits[:, list(self._tokenizer.never_sampled)] = -np.inf
             token = logits.argmax(axis=1)
             said.append(token)
         return [[*before_end(ids.tolist(), self._tokenizer.end_id)] for ids in np.stack(said, axis=1)]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edgernn.contract import Contract, FromFile, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.exporters.export import Exported, Source, export
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.models import Graph, Network
 from edgernn.runtime.parity import STEPS
 
@@ -24,7 +24,7 @@ def export_module(
     *,
     out: str | Path,
     target: str = "onnx",
-    precision: str | Precision = "fp32",
+    precision: str | Quantization = "fp32",
     initial: Mapping[str, Tensor] | None = None,
     task: str = "module",
     steps: int = STEPS,

@@ -14,10 +14,18 @@ import torch
 from edgernn import records
 from edgernn.contract import GraphSpec, TensorSpec
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.exporters.quantise import PRECISIONS, quantise
 from edgernn.exporters.rewrite import attribute
-from edgernn.exporters.target import Artifact, GraphReport, Positional, StoredTensor, Target, quiet, reason
+from edgernn.exporters.target import (
+    Artifact,
+    GraphReport,
+    Positional,
+    StoredTensor,
+    Target,
+    root_cause,
+    suppress_output,
+)
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.parity import axis_sizes, example
@@ -29,7 +37,7 @@ IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
 
-def _write(graph: Graph, precision: Precision) -> Artifact:
+def _write(graph: Graph, precision: Quantization) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
@@ -38,7 +46,7 @@ def _write(graph: Graph, precision: Precision) -> Artifact:
         for tensor in spec.feeds.values()
     )
     try:
-        with quiet():
+        with suppress_output():
             program = torch.onnx.export(
                 Positional(graph.module),
                 tensors,
@@ -50,7 +58,7 @@ def _write(graph: Graph, precision: Precision) -> Artifact:
                 verbose=False,
             )
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {reason(error)}") from error
+        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {root_cause(error)}") from error
     assert program is not None
     model = onnx.shape_inference.infer_shapes(program.model_proto)
     weights = quantise(model, spec, precision, graph.examples)

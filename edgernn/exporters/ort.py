@@ -17,21 +17,21 @@ import onnxruntime
 
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.onnx import ONNX, is_quantised, stored
-from edgernn.exporters.precision import Precision
-from edgernn.exporters.target import Artifact, GraphReport, Target, quiet
+from edgernn.exporters.precision import Quantization
+from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine, first_line
 
 __all__ = ["ORT"]
 
 
-def _write(graph: Graph, precision: Precision) -> Artifact:
+def _write(graph: Graph, precision: Quantization) -> Artifact:
     artifact = ONNX.write(graph, precision)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"
         try:
-            with quiet():
+            with suppress_output():
                 _convert(artifact.data, path)
                 _list_operators(path, operators)
         except Exception as error:  # the library raises bare exceptions

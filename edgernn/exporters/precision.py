@@ -7,14 +7,14 @@ from fnmatch import fnmatchcase
 
 from edgernn.errors import ConfigError
 
-__all__ = ["BLOCKS", "Precision"]
+__all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
 _OF = {"block": "int4", "reduce_range": "int8"}  # the precision that an option is about
 
 
 @dataclass(frozen=True)
-class Precision:
+class Quantization:
     """How weight matrices are kept.
 
     name: fp32, fp16, int8 or int4. keep: patterns, as of file names, of the matrices that stay in single precision.

@@ -26,10 +26,10 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.calibration import measure_ranges
 from edgernn.exporters.convolutions import Convolutions, between_convolutions
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.rounding import STEPS, TINY, pack, round_blocks, round_channels
-from edgernn.exporters.target import Weight, is_matrix, title
+from edgernn.exporters.target import Weight, is_matrix, weight_name
 
 __all__ = ["PRECISIONS", "quantise"]
 
@@ -38,7 +38,7 @@ _SINGLE = 32  # bits
 
 
 def quantise(
-    model: onnx.ModelProto, spec: GraphSpec, precision: Precision, examples: Sequence[Mapping[str, Array]] = ()
+    model: onnx.ModelProto, spec: GraphSpec, precision: Quantization, examples: Sequence[Mapping[str, Array]] = ()
 ) -> tuple[Weight, ...]:
     """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
 
@@ -55,9 +55,11 @@ def quantise(
     weights = quantiser.run()
     changed = {weight.name for weight in weights if weight.bits < _SINGLE}
     after = {tensor.name for tensor in model.graph.initializer}
-    for name in sorted(matrices, key=title):
-        if not precision.keeps(title(name)) and (name in after or title(name) not in changed):
-            raise ExportError(f"graph {spec.name}: the weights {title(name)} were not quantised to {precision.name}")
+    for name in sorted(matrices, key=weight_name):
+        if not precision.keeps(weight_name(name)) and (name in after or weight_name(name) not in changed):
+            raise ExportError(
+                f"graph {spec.name}: the weights {weight_name(name)} were not quantised to {precision.name}"
+            )
     return weights
 
 
@@ -76,7 +78,7 @@ class _Product:
 class _Quantiser(ABC):
     """Goes through a graph and replaces what takes constant matrices."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Precision) -> None:
+    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
         self._graph = graph
         self._spec = spec
         self._precision = precision
@@ -129,7 +131,7 @@ class _Quantiser(ABC):
         """Write what takes rows of an embedding, as `node` did."""
 
     def _store(self, name: str) -> None:
-        """Store a constant at 8 bits and expand it when the graph is loaded."""
+        """FeatureCache a constant at 8 bits and expand it when the graph is loaded."""
         array = self._matrix(name)
         if array is None:
             return
@@ -141,16 +143,16 @@ class _Quantiser(ABC):
         self._note(name, array, 8, f"each index of axis {axis}", "fp32")
 
     def _note(self, name: str, array: Array, bits: int, scales: str, arithmetic: str) -> None:
-        self._weights.append(Weight(title(name), tuple(array.shape), bits, scales, arithmetic))
+        self._weights.append(Weight(weight_name(name), tuple(array.shape), bits, scales, arithmetic))
 
     def _note_kept(self, name: str) -> None:
         array = self._any_matrix(name)
-        if array is not None and self._precision.keeps(title(name)):
+        if array is not None and self._precision.keeps(weight_name(name)):
             self._note(name, array, _SINGLE, "none", "fp32")
 
     def _matrix(self, name: str) -> Array | None:
         """The constant `name`, if it is a weight matrix to be rounded."""
-        return None if self._precision.keeps(title(name)) else self._any_matrix(name)
+        return None if self._precision.keeps(weight_name(name)) else self._any_matrix(name)
 
     def _any_matrix(self, name: str) -> Array | None:
         array = self._graph.constants.get(name)
@@ -221,7 +223,7 @@ class _Rounded:
 class _Int8(_Quantiser):
     """Products of integers."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Precision) -> None:
+    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
         super().__init__(graph, spec, precision)
         self._bounds = dict(self._bounded())
         self._rounded: dict[str, _Rounded | None] = {}

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
-from edgernn.exporters.precision import Precision
+from edgernn.exporters.precision import Quantization
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.engine import first_line
@@ -26,9 +26,9 @@ __all__ = [
     "Target",
     "Weight",
     "is_matrix",
-    "quiet",
-    "reason",
-    "title",
+    "root_cause",
+    "suppress_output",
+    "weight_name",
 ]
 
 
@@ -97,13 +97,13 @@ class Target:
     """One kind of artifact.
 
     suffix: of its graph files. write: exports a graph at a precision. engine: runs it here.
-    inspect: looks into it. precisions: what it can be written at. options: those of `Precision` that it knows.
+    inspect: looks into it. precisions: what it can be written at. options: those of `Quantization` that it knows.
     legacy: what the user should know before relying on it, or empty.
     """
 
     name: str
     suffix: str
-    write: Callable[[Graph, Precision], Artifact]
+    write: Callable[[Graph, Quantization], Artifact]
     engine: type[BundleEngine]
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
@@ -123,7 +123,7 @@ class Positional(nn.Module):
         return self.module(*tensors)
 
 
-def title(name: str) -> str:
+def weight_name(name: str) -> str:
     """What a network itself calls the weights that it has as `name` inside of `Positional`."""
     return name.removeprefix("module.")
 
@@ -133,7 +133,7 @@ def is_matrix(shape: Sequence[int]) -> bool:
     return sum(size > 1 for size in shape) > 1
 
 
-def reason(error: Exception) -> str:
+def root_cause(error: Exception) -> str:
     """What the innermost cause says: an exporter's own headline names no culprit."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
@@ -141,7 +141,7 @@ def reason(error: Exception) -> str:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """Around exporters, which print, log and warn about themselves; what matters they raise."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)

@@ -10,26 +10,26 @@ import numpy as np
 
 from edgernn.contract import Array, select, stack
 from edgernn.errors import SamplingError, StreamError
-from edgernn.runtime.ending import Ending
 from edgernn.runtime.model import STEP, Model
-from edgernn.runtime.stream import LOGITS, TOKEN, Loan, Stream
-from edgernn.runtime.voice import Voice
-from edgernn.sampling import Samplers
+from edgernn.runtime.sampling_state import SamplingState
+from edgernn.runtime.stopping import StopCriteria
+from edgernn.runtime.stream import LOGITS, TOKEN, DetachedState, Stream
+from edgernn.sampling import BatchSampler
 
-__all__ = ["Batch", "Seat"]
+__all__ = ["Batch", "Slot"]
 
 
 @dataclass(eq=False)
-class Seat:
+class Slot:
     """The place of a stream in a batch.
 
     text, tokens: what it decoded here, and of how many tokens.
     """
 
     stream: Stream
-    voice: Voice
+    sampling: SamplingState
     prompt: deque[int]
-    ending: Ending
+    ending: StopCriteria
     fresh: bool  # has no logits yet
     text: str = ""
     tokens: int = 0
@@ -37,7 +37,7 @@ class Seat:
     @property
     def ended(self) -> str | None:
         """Why the text ended, "length", "stop" or "end", or None."""
-        return self.ending.why
+        return self.ending.reason
 
 
 class Batch:
@@ -57,20 +57,20 @@ class Batch:
         if model.tokenizer is None:
             raise StreamError(f"the bundle's task, {model.manifest.task}, has no text: call step")
         self._tokenizer = model.tokenizer
-        self._seats: list[Seat] = []
+        self._slots: list[Slot] = []
         self._drawing: list[int] = []  # the rows for which the samplers stand side by side
-        self._samplers = Samplers([])
+        self._samplers = BatchSampler([])
         self._state: Mapping[str, Array] = {}
         self._conditions: Mapping[str, Array] = {}
         self._logits: Array = np.zeros((0, len(model.tokenizer)), np.float32)
 
     def __len__(self) -> int:
         """How many streams are here."""
-        return len(self._seats)
+        return len(self._slots)
 
     def join(
         self, stream: Stream, prompt: str = "", max_tokens: int | None = None, stop: str | Sequence[str] = ()
-    ) -> Seat:
+    ) -> Slot:
         """Take a stream in; it reads `prompt` and then decodes, as `Stream.decode` does.
 
         Raises StreamError for a stream of another model or graph, one in use, one with nothing to go on, or one whose
@@ -78,56 +78,55 @@ class Batch:
         """
         if stream.model is not self.model or stream.spec is not self._spec:
             raise StreamError("the stream is of another model, or another graph, than the batch")
-        ending = Ending(max_tokens, stop, self._tokenizer.end_id)
+        ending = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
         ids = self._tokenizer.encode(prompt).tolist()
-        if ending.why is not None:
+        if ending.reason is not None:
             raise StreamError("a stream that decodes nothing has no place in a batch")
         if not ids and stream.logits is None:
             raise StreamError("nothing to go on: the stream has read no prompt, and is given none")
-        loan = stream.lend()
+        detached = stream.detach()
         try:
-            self._seat(loan)
+            self._add_slot(detached)
         except ValueError as error:
-            stream.take_back(loan.state, loan.logits)
+            stream.attach(detached.state, detached.logits)
             raise StreamError(f"the stream does not go together with those in the batch: {error}") from None
-        seat = Seat(stream, loan.voice, deque(ids), ending, loan.logits is None)
-        self._seats.append(seat)
-        return seat
+        slot = Slot(stream, detached.sampling, deque(ids), ending, detached.logits is None)
+        self._slots.append(slot)
+        return slot
 
-    def _seat(self, loan: Loan) -> None:
+    def _add_slot(self, detached: DetachedState) -> None:
         """Put the tensors of a stream behind those that are here, or change nothing."""
-        row = (
-            np.zeros_like(self._logits, shape=(1, self._logits.shape[1])) if loan.logits is None else loan.logits[None]
-        )
-        state = stack(self._spec.states, [self._state, loan.state] if self._seats else [loan.state])
-        held = [self._conditions, loan.conditions] if self._seats else [loan.conditions]
+        unread = np.zeros_like(self._logits, shape=(1, self._logits.shape[1]))
+        row = unread if detached.logits is None else detached.logits[None]
+        state = stack(self._spec.states, [self._state, detached.state] if self._slots else [detached.state])
+        held = [self._conditions, detached.conditions] if self._slots else [detached.conditions]
         conditions = stack(self._spec.conditions, held)
         self._logits, self._state, self._conditions = np.concatenate([self._logits, row]), state, conditions
 
-    def leave(self, seat: Seat) -> Stream:
+    def leave(self, slot: Slot) -> Stream:
         """Take a stream out, which stands where the batch brought it. Raises StreamError for one that is not here."""
-        if seat not in self._seats:
+        if slot not in self._slots:
             raise StreamError("the stream is not in this batch")
-        row = self._seats.index(seat)
+        row = self._slots.index(slot)
         state = select(self._spec.states, self._state, [row])
-        seat.stream.take_back(state, None if seat.fresh else self._logits[row].copy(), seat.ended)
+        slot.stream.attach(state, None if slot.fresh else self._logits[row].copy(), slot.ended)
         self._keep([other for other in range(len(self)) if other != row])
-        return seat.stream
+        return slot.stream
 
-    def step(self) -> list[tuple[Seat, str]]:
+    def step(self) -> list[tuple[Slot, str]]:
         """One token for every stream here, of its prompt or drawn: the text that each decoded, where there is some.
 
         A stream whose text has ended has left when this returns. One from which nothing can be drawn leaves before the
         step is taken, which raises SamplingError. After whatever is raised the others stand where they stood.
         """
-        if not self._seats:
+        if not self._slots:
             return []
-        drawing = [row for row, seat in enumerate(self._seats) if not seat.prompt]
-        generators = [self._seats[row].voice.generator for row in drawing]
+        drawing = [row for row, slot in enumerate(self._slots) if not slot.prompt]
+        generators = [self._slots[row].sampling.generator for row in drawing]
         before = [generator.state for generator in generators]
         try:
             tokens = self._draw(drawing)
-            tokens |= {row: seat.prompt[0] for row, seat in enumerate(self._seats) if seat.prompt}
+            tokens |= {row: slot.prompt[0] for row, slot in enumerate(self._slots) if slot.prompt}
             ids = np.array([tokens[row] for row in range(len(self))], np.int64)
             outputs, carried = self.model.step(
                 {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
@@ -136,24 +135,24 @@ class Batch:
             for generator, state in zip(generators, before, strict=True):
                 generator.state = state
             if isinstance(error, SamplingError):
-                self._expel(drawing)
+                self._remove_invalid(drawing)
             raise
         self._state, self._logits = carried, outputs[LOGITS]
-        for seat, token in zip(self._seats, ids.tolist(), strict=True):
-            seat.voice.consume(token)
-            seat.fresh = False
-            if seat.prompt:
-                seat.prompt.popleft()
-        spoken = [(self._seats[row], self._hear(self._seats[row], tokens[row])) for row in drawing]
-        for seat, _ in spoken:
-            if seat.ended is not None:
-                self.leave(seat)
-        return [(seat, text) for seat, text in spoken if text]
+        for slot, token in zip(self._slots, ids.tolist(), strict=True):
+            slot.sampling.consume(token)
+            slot.fresh = False
+            if slot.prompt:
+                slot.prompt.popleft()
+        spoken = [(self._slots[row], self._append_text(self._slots[row], tokens[row])) for row in drawing]
+        for slot, _ in spoken:
+            if slot.ended is not None:
+                self.leave(slot)
+        return [(slot, text) for slot, text in spoken if text]
 
     def close(self) -> None:
         """Let every stream leave: while a batch has one, nobody else can use it."""
-        for seat in list(self._seats):
-            self.leave(seat)
+        for slot in list(self._slots):
+            self.leave(slot)
 
     def __enter__(self) -> Batch:
         return self
@@ -161,43 +160,43 @@ class Batch:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def run(self) -> Iterator[tuple[Seat, str]]:
+    def run(self) -> Iterator[tuple[Slot, str]]:
         """Step until no stream is left: the text of each as it is decided."""
-        while self._seats:
+        while self._slots:
             yield from self.step()
 
     def _draw(self, rows: list[int]) -> dict[int, int]:
         """The next tokens of the streams at `rows`."""
         if not rows:
             return {}
-        voices = [self._seats[row].voice for row in rows]
+        states = [self._slots[row].sampling for row in rows]
         if rows != self._drawing:
-            self._drawing, self._samplers = rows, Samplers([voice.sampler for voice in voices])
+            self._drawing, self._samplers = rows, BatchSampler([sampling.sampler for sampling in states])
         logits = self._logits if len(rows) == len(self) else self._logits[rows]
-        generators, recent = [voice.generator for voice in voices], [voice.recent for voice in voices]
-        drawn = self._samplers(logits, generators, recent, self._tokenizer.never)
+        generators, recent = [sampling.generator for sampling in states], [sampling.recent for sampling in states]
+        drawn = self._samplers(logits, generators, recent, self._tokenizer.never_sampled)
         return dict(zip(rows, drawn, strict=True))
 
-    def _expel(self, rows: Sequence[int]) -> None:
+    def _remove_invalid(self, rows: Sequence[int]) -> None:
         """Let the first of `rows` from which nothing can be drawn leave, and raise what is wrong with it."""
         for row in rows:
-            seat = self._seats[row]
+            slot = self._slots[row]
             try:
-                seat.voice.fork().draw(self._logits[row])
+                slot.sampling.fork().draw(self._logits[row])
             except SamplingError:
-                self.leave(seat)
+                self.leave(slot)
                 raise
 
     @staticmethod
-    def _hear(seat: Seat, token: int) -> str:
-        text = seat.ending.push(token, seat.voice.text(token))
-        seat.text += text
-        seat.tokens += 1
+    def _append_text(slot: Slot, token: int) -> str:
+        text = slot.ending.push(token, slot.sampling.text(token))
+        slot.text += text
+        slot.tokens += 1
         return text
 
     def _keep(self, rows: list[int]) -> None:
         self._drawing = []
-        self._seats = [self._seats[row] for row in rows]
+        self._slots = [self._slots[row] for row in rows]
         self._logits = self._logits[rows]
         self._state = select(self._spec.states, self._state, rows)
         self._conditions = select(self._spec.conditions, self._conditions, rows)

@@ -13,7 +13,7 @@ from edgernn.errors import ConfigError, StreamError
 from edgernn.runtime.stream import LOGITS, TOKEN, Stream
 from edgernn.sampling import log_probabilities
 
-__all__ = ["Candidate", "beam_search", "tried"]
+__all__ = ["Candidate", "beam_search", "candidates_per_beam"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def beam_search(
     return beam.best()
 
 
-def tried(width: int) -> int:
+def candidates_per_beam(width: int) -> int:
     """How many of the likeliest continuations a beam looks at, for as many may end; alone it takes the likeliest."""
     return 2 * width if width > 1 else 1
 
@@ -82,9 +82,9 @@ class _Beam:
         """Lengthen every live text by its best tokens, and keep the best of all."""
         last = len(self.live[0][0]) + 1 == self._longest
         scores = log_probabilities(self._logits)
-        scores[:, list(self._tokenizer.never)] = -np.inf
+        scores[:, list(self._tokenizer.never_sampled)] = -np.inf
         totals = scores + np.array([[probability] for _, probability in self.live])
-        order = np.argsort(-totals, axis=None, kind="stable")[: tried(self._width)]
+        order = np.argsort(-totals, axis=None, kind="stable")[: candidates_per_beam(self._width)]
         rows: list[int] = []
         live: list[tuple[tuple[int, ...], float]] = []
         for row, token in zip(*(part.tolist() for part in np.unravel_index(order, totals.shape)), strict=True):

@@ -18,7 +18,7 @@ __all__ = [
     "OTHER_AXIS",
     "STEPS",
     "TOLERANCES",
-    "Answers",
+    "ExactMatches",
     "Inputs",
     "Loss",
     "Parity",
@@ -68,12 +68,12 @@ TOLERANCES = {
 # What adds up over dozens of convolutions, one after the other, in graphs without state. Single precision: torch itself
 # came to 5e-5 between two orders of the same sums, and onnxruntime to 9e-5. Bytes: root mean squares of 0.17 to 0.36
 # where the loss did not rise, and 0.9 where all was lost; the loss, and whole answers, are held beside it.
-_ADDED_UP: Mapping[str, Mapping[str, float]] = {"fp32": {"largest": 5e-4}, "int8": {"rms": 0.75}}
+CONVOLUTION_TOLERANCES: Mapping[str, Mapping[str, float]] = {"fp32": {"largest": 5e-4}, "int8": {"rms": 0.75}}
 
 
 def tolerance_of(precision: str, spec: GraphSpec) -> Tolerance:
     """How far a graph at `precision` may be from its source; one without state, which looks once, may be farther."""
-    return replace(TOLERANCES[precision], **({} if spec.states else _ADDED_UP.get(precision, {})))
+    return replace(TOLERANCES[precision], **({} if spec.states else CONVOLUTION_TOLERANCES.get(precision, {})))
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Loss:
 
 
 @dataclass(frozen=True)
-class Answers:
+class ExactMatches:
     """Whole answers of the artifact that are the source's, and of how many."""
 
     same: int
@@ -108,7 +108,7 @@ class Parity:
     rms_diff_outputs: float = 0.0
     rms_diff_state: float = 0.0
     loss: Loss | None = None
-    answers: Answers | None = None
+    answers: ExactMatches | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""

@@ -15,22 +15,22 @@ from edgernn.atomic import replace_file
 from edgernn.contract import BATCH, Array, GraphSpec, State, check
 from edgernn.errors import ContractError, SnapshotError, StreamError
 from edgernn.runtime.cursor import Cursor
-from edgernn.runtime.ending import Ending
+from edgernn.runtime.sampling_state import SamplingState
 from edgernn.runtime.snapshot import Snapshot
-from edgernn.runtime.voice import Voice
+from edgernn.runtime.stopping import StopCriteria
 from edgernn.sampling import Sampler, log_probabilities
 from edgernn.tokenizer import Ids, Tokenizer
 
 if TYPE_CHECKING:
     from edgernn.runtime.model import Model
 
-__all__ = ["LOGITS", "TOKEN", "Drawn", "Loan", "Stream"]
+__all__ = ["LOGITS", "TOKEN", "DetachedState", "SampledToken", "Stream"]
 
 TOKEN = "token"  # the input of a graph that reads tokens
 LOGITS = "logits"  # the output of a graph that predicts them
 
 
-class Drawn(NamedTuple):
+class SampledToken(NamedTuple):
     """One decoded token: its id, the text that it completes, and the natural logarithm of its probability.
 
     The probability is the model's own, before any sampler.
@@ -41,10 +41,10 @@ class Drawn(NamedTuple):
     log_probability: float
 
 
-class Loan(NamedTuple):
-    """What a stream gives to a batch: its voice, and where it stands."""
+class DetachedState(NamedTuple):
+    """What a stream gives to a batch: its sampling, and where it stands."""
 
-    voice: Voice
+    sampling: SamplingState
     state: State
     conditions: Mapping[str, Array]
     logits: Array | None
@@ -60,7 +60,7 @@ class Stream:
         self._spec = model.contract[graph]
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
-        self._voice = Voice(model.tokenizer, sampler)
+        self._sampling = SamplingState(model.tokenizer, sampler)
         self._turn = _Turn()
         self._token = {TOKEN: np.zeros(1, np.int64)}
         self.reset()
@@ -74,7 +74,7 @@ class Stream:
     @property
     def steps(self) -> int:
         """How many steps were taken since the beginning."""
-        return self._voice.steps
+        return self._sampling.steps
 
     @property
     def conditions(self) -> Mapping[str, Array]:
@@ -95,19 +95,19 @@ class Stream:
     @property
     def sampler(self) -> Sampler:
         """How the stream draws its tokens."""
-        return self._voice.sampler
+        return self._sampling.sampler
 
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
         with self._turn:
-            self._voice = self._voice.with_sampler(sampler)
+            self._sampling = self._sampling.with_sampler(sampler)
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one step and carry the state: the outputs by name. Raises ContractError for inputs that do not fit."""
         check("input", self._spec.inputs, inputs, {BATCH: 1})
         with self._turn:
             outputs = self._step(inputs)
-            self._voice.consume(int(inputs[TOKEN][0]) if TOKEN in inputs else None)
+            self._sampling.consume(int(inputs[TOKEN][0]) if TOKEN in inputs else None)
             return {name: array.copy() for name, array in outputs.items()}
 
     def prefill(self, prompt: str | Ids) -> None:
@@ -118,7 +118,7 @@ class Stream:
         ids = self._tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
         with self._turn:
-            self._voice.interrupt()
+            self._sampling.interrupt()
             for token in ids.tolist():
                 self._consume(token)
 
@@ -132,7 +132,7 @@ class Stream:
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
 
-    def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[Drawn]:
+    def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[SampledToken]:
         """As `decode`, token by token with probabilities. The text of several may come with the last of them."""
         return self._decode(max_tokens, stop, scored=True)
 
@@ -154,7 +154,7 @@ class Stream:
         with self._turn:
             self._cursor = self._new_cursor(self._initial)
             self._logits: Array | None = None
-            self._voice = self._voice.anew()
+            self._sampling = self._sampling.fresh()
 
     def fork(self) -> Stream:
         """An independent stream that stands where this one stands."""
@@ -168,23 +168,23 @@ class Stream:
         twin._token = {TOKEN: np.zeros(1, np.int64)}
         twin._cursor = self._new_cursor(self._cursor.state())
         twin._logits = self._copied_logits()
-        twin._voice = self._voice.fork()
+        twin._sampling = self._sampling.fork()
         return twin
 
     def snapshot(self) -> bytes:
         """The stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
         with self._turn:
-            voice = self._voice
+            sampling = self._sampling
             return Snapshot(
                 digest=self.model.manifest.digest,
                 precision=self.model.manifest.precision,
                 graph=self._graph,
-                sampler=voice.sampler,
-                seed=voice.seed,
-                generator=voice.generator.state,
-                steps=voice.steps,
-                recent=list(voice.recent),
-                tail=voice.tail,
+                sampler=sampling.sampler,
+                seed=sampling.seed,
+                generator=sampling.generator.state,
+                steps=sampling.steps,
+                recent=list(sampling.recent),
+                tail=sampling.tail,
                 state=self._cursor.state(),
                 conditions=self._conditions,
                 initial=self._initial,
@@ -206,7 +206,7 @@ class Stream:
                 "pass any_precision=True to go on all the same"
             )
         self._check_saved(saved)
-        voice = Voice(
+        sampling = SamplingState(
             self.model.tokenizer,
             saved.sampler,
             saved.seed,
@@ -216,7 +216,7 @@ class Stream:
             steps=saved.steps,
         )
         with self._turn:
-            self._voice = voice
+            self._sampling = sampling
             self._conditions, self._initial = saved.conditions, saved.initial
             self._cursor = self._new_cursor(saved.state)
             self._logits = saved.logits
@@ -236,28 +236,28 @@ class Stream:
             raise SnapshotError(f"{path}: cannot be read: {error.strerror}") from None
         self.restore(data, any_precision=any_precision)
 
-    def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[Drawn]:
-        ending = Ending(max_tokens, stop, self._tokenizer().end_id)
-        self.ended = ending.why
-        while ending.why is None:
+    def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[SampledToken]:
+        ending = StopCriteria(max_tokens, stop, self._tokenizer().end_id)
+        self.ended = ending.reason
+        while ending.reason is None:
             with self._turn:
                 token, score = self._draw(scored)
                 self._consume(token)
-                text = ending.push(token, self._voice.text(token))
-                self.ended = ending.why
-            yield Drawn(token, text, score)
+                text = ending.push(token, self._sampling.text(token))
+                self.ended = ending.reason
+            yield SampledToken(token, text, score)
 
     def _draw(self, scored: bool) -> tuple[int, float]:
         logits = self._logits
         if logits is None:
             raise StreamError("nothing to go on: prefill a prompt first")
-        token = self._voice.draw(logits)
+        token = self._sampling.draw(logits)
         return token, float(log_probabilities(logits)[token]) if scored else math.nan
 
     def _consume(self, token: int) -> None:
         self._token[TOKEN][0] = token
         self._step(self._token)
-        self._voice.consume(token)
+        self._sampling.consume(token)
 
     def _step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         outputs = self._cursor.step(inputs)
@@ -283,12 +283,12 @@ class Stream:
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")
 
-    def lend(self) -> Loan:
+    def detach(self) -> DetachedState:
         """Give away what moves the stream on, which nobody else can then use until `take_back`."""
         self._turn.__enter__()
-        return Loan(self._voice, self._cursor.state(), self._conditions, self._copied_logits())
+        return DetachedState(self._sampling, self._cursor.state(), self._conditions, self._copied_logits())
 
-    def take_back(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
+    def attach(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
         """Go on from where the borrower brought the stream; ended: why its text did, if it has."""
         self.ended = ended
         self._cursor = self._new_cursor(state)

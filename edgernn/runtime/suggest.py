@@ -91,7 +91,7 @@ def _scores(stream: Stream) -> Array:
     scores = log_probabilities(stream.logits)
     tokenizer = stream.model.tokenizer
     if tokenizer is not None:
-        scores[[token for token in (*tokenizer.never, tokenizer.end_id) if token is not None]] = -np.inf
+        scores[[token for token in (*tokenizer.never_sampled, tokenizer.end_id) if token is not None]] = -np.inf
     return scores
 
 

@@ -1,7 +1,7 @@
 """Training: corpora, the loop, and the run directories that it writes."""
 
+from edgernn.data.corpus import Corpus, open_corpus
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import Corpus, open_corpus
 from edgernn.training.evaluation import evaluate
 from edgernn.training.loop import Evaluated, Stepped, Trainer
 from edgernn.training.presets import DEFAULT, PRESETS

@@ -8,10 +8,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from edgernn.training.loop import Evaluated, Stepped
 
-__all__ = ["Board"]
+__all__ = ["TensorBoardLogger"]
 
 
-class Board:
+class TensorBoardLogger:
     """Event files of one training in a directory of their own, which `tensorboard --logdir` shows."""
 
     def __init__(self, directory: Path, step: int) -> None:

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import nn
 
+from edgernn.data.tokens import TokenArray
 from edgernn.errors import CorpusError
-from edgernn.models import LanguageModel
 from edgernn.score import Score
+from edgernn.tasks.language.data import Tokens
+from edgernn.tasks.language.network import LanguageModel
 from edgernn.tokenizer import Tokenizer
-from edgernn.training.lanes import Tokens
-from edgernn.training.tokens import TokenArray
 
 __all__ = ["evaluate", "score_tokens"]
 

@@ -12,22 +12,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgernn.data.corpus import open_corpus
+from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, SamplingError
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.stack import StackState
 from edgernn.score import Score
+from edgernn.tasks.language.data import Chunk, Lanes
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import whole_pieces
 from edgernn.training.base import Loop, under
-from edgernn.training.corpus import open_corpus
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.evaluation import score_tokens
-from edgernn.training.lanes import Chunk, Lanes
 from edgernn.training.optimizer import language_optimizer
 from edgernn.training.presets import DEFAULT, find_preset
-from edgernn.training.ranks import Ranks
+from edgernn.training.processes import ProcessGroup
 from edgernn.training.run import CHECKPOINT, HELD_OUT, TRAIN, Run, check_tensors
 from edgernn.training.sample import sample
-from edgernn.training.vocabulary import learn_tokenizer
 
 __all__ = ["Evaluated", "Stepped", "Trainer"]
 
@@ -81,7 +81,7 @@ class Trainer(Loop):
         config = run.training
         self.run = run
         self.device = find_device(config.device)
-        self.ranks = Ranks.join(self.device)
+        self.ranks = ProcessGroup.join(self.device)
         torch.manual_seed(config.seed)
         self._autocast = find_autocast(config.autocast, self.device)
         self.model = _build(run.model).to(self.device)
@@ -122,8 +122,8 @@ class Trainer(Loop):
         """
         size = find_preset(preset)
         config = size.training.but(**training)
-        ranks = Ranks.join(find_device(config.device))
-        with ranks.first_alone() as first:
+        ranks = ProcessGroup.join(find_device(config.device))
+        with ranks.main_process_first() as first:
             if not first:
                 return cls.resume(out)
             Run.check_free(out, overwrite=overwrite)
@@ -294,7 +294,7 @@ class _Sequence(nn.Module):
         return (logits, *carried)
 
 
-def _check(run: Run, ranks: Ranks) -> None:
+def _check(run: Run, ranks: ProcessGroup) -> None:
     """Raise what `Trainer` would, before anything is replaced; in one process, so that no other is waited for."""
     config = run.training
     find_autocast(config.autocast, find_device(config.device))

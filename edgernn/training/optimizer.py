@@ -52,7 +52,7 @@ class Optimizer:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What it remembers of each parameter, as PARAMETER.MOMENT; zeros before the first step."""
+        """What it history of each parameter, as PARAMETER.MOMENT; zeros before the first step."""
         return {
             f"{self._names[parameter]}.{moment}": value
             for part in self._parts

@@ -36,13 +36,14 @@ from torch import Tensor
 import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
+from edgernn.data.corpus import Corpus, CorpusRecord
+from edgernn.data.tokens import TokenFile
 from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError, TrainingError
-from edgernn.models import LanguageConfig, LanguageModel, Network
+from edgernn.models import Network
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.config import TrainingConfig
-from edgernn.training.corpus import Corpus, CorpusRecord
 from edgernn.training.schedule import Schedule
-from edgernn.training.tokens import TokenFile
 
 __all__ = [
     "CHECKPOINT",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from edgernn.models import LanguageModel
 from edgernn.sampling import Generator, Sampler
+from edgernn.tasks.language.network import LanguageModel
 from edgernn.tokenizer import Ids, Tokenizer
 
 __all__ = ["sample"]
@@ -25,7 +25,7 @@ def sample(model: LanguageModel, tokenizer: Tokenizer, prompt: Ids, tokens: int)
         logits, *state = model(torch.tensor([token], device=device), *state)
     for _ in range(tokens):
         scores = logits[0].float().cpu().numpy()
-        drawn.append(_SAMPLER(scores, generator, forbidden=tokenizer.never))
+        drawn.append(_SAMPLER(scores, generator, forbidden=tokenizer.never_sampled))
         logits, *state = model(torch.tensor([drawn[-1]], device=device), *state)
     model.train(was_training)
     return tokenizer.decode(drawn)

@@ -28,30 +28,30 @@ def test_streams_that_come_and_go_are_streams_alone(model, cases):
     for prompt, sampler, tokens, stop, _ in cases:
         alone = model.stream(sampler)
         expected.append((alone.complete(prompt, tokens, stop), alone.ended, alone.snapshot()))
-    batch, seats, texts, step = Batch(model), {}, {}, 0
-    while len(seats) < len(cases) or len(batch):
+    batch, slots, texts, step = Batch(model), {}, {}, 0
+    while len(slots) < len(cases) or len(batch):
         for case, (prompt, sampler, tokens, stop, when) in enumerate(cases):
             if when == step:
-                seats[case] = batch.join(model.stream(sampler), prompt, tokens, stop)
-        for seat, text in batch.step():
-            texts[seat] = texts.get(seat, "") + text
+                slots[case] = batch.join(model.stream(sampler), prompt, tokens, stop)
+        for slot, text in batch.step():
+            texts[slot] = texts.get(slot, "") + text
         step += 1
-    for case, seat in seats.items():
+    for case, slot in slots.items():
         text, ended, snapshot = expected[case]
-        assert (seat.text, seat.ended) == (text, ended)
-        assert texts.get(seat, "") == text
-        assert seat.stream.snapshot() == snapshot
+        assert (slot.text, slot.ended) == (text, ended)
+        assert texts.get(slot, "") == text
+        assert slot.stream.snapshot() == snapshot
 
 
 def test_a_stream_that_leaves_goes_on_alone(model):
     batch, alone = Batch(model), model.stream(Sampler(seed=1))
-    seats = [batch.join(model.stream(Sampler(seed=seed)), "abc") for seed in range(3)]
+    slots = [batch.join(model.stream(Sampler(seed=seed)), "abc") for seed in range(3)]
     for _ in range(10):
         batch.step()
-    stream = batch.leave(seats[1])
+    stream = batch.leave(slots[1])
     whole = alone.complete("abc", 20)
-    assert seats[1].text == whole[: len(seats[1].text)]
-    assert seats[1].text + "".join(stream.decode(20 - len(seats[1].text))) == whole
+    assert slots[1].text == whole[: len(slots[1].text)]
+    assert slots[1].text + "".join(stream.decode(20 - len(slots[1].text))) == whole
     assert len(batch) == 2
     again = batch.join(stream, max_tokens=5)
     for _ in range(5):
@@ -70,13 +70,13 @@ def test_what_cannot_join_is_named(model, bundle, conditioned):
     with pytest.raises(StreamError, match="of another model"):
         batch.join(Model.load(bundle).stream(), "a")
     assert len(batch) == 0
-    seat = batch.join(stream, "a")
+    slot = batch.join(stream, "a")
     for use in (lambda: batch.join(stream, "a"), lambda: stream.prefill("a"), stream.snapshot):
         with pytest.raises(StreamError, match="the stream is in use"):
             use()
-    assert batch.leave(seat) is stream
+    assert batch.leave(slot) is stream
     with pytest.raises(StreamError, match="is not in this batch"):
-        batch.leave(seat)
+        batch.leave(slot)
     with pytest.raises(StreamError, match="has no text"):
         Batch(Model.load(conditioned))
     assert batch.step() == []
@@ -122,14 +122,14 @@ def test_a_step_that_fails_changes_nothing(bundle, at):
     expected = [model.stream(Sampler(seed=seed)).complete("abc", 6) for seed in range(3)]
     spec, engine = model._engines["step"]
     batch = Batch(model)
-    seats = [batch.join(model.stream(Sampler(seed=seed)), "abc", 6) for seed in range(3)]
+    slots = [batch.join(model.stream(Sampler(seed=seed)), "abc", 6) for seed in range(3)]
     model._engines["step"] = spec, Failing(engine, at)
     for _ in range(20):
         try:
             batch.step()
         except KeyboardInterrupt:
             continue
-    assert [seat.text for seat in seats] == expected
+    assert [slot.text for slot in slots] == expected
 
 
 def test_a_stream_that_leaves_at_once_is_as_it_came(model):
@@ -144,20 +144,20 @@ def test_a_stream_that_leaves_at_once_is_as_it_came(model):
 def test_a_batch_that_is_closed_gives_its_streams_back(model):
     streams = [model.stream(Sampler(seed=seed)) for seed in range(3)]
     with Batch(model) as batch:
-        seats = [batch.join(stream, "abc", 4) for stream in streams]
+        slots = [batch.join(stream, "abc", 4) for stream in streams]
         for _ in range(5):
             batch.step()
         for use in (streams[0].fork, streams[0].reset, lambda: streams[0].state, lambda: streams[0].logits):
             with pytest.raises(StreamError, match="the stream is in use"):
                 use()
     assert len(batch) == 0
-    assert [len(seat.text) for seat in seats] == [2, 2, 2]
+    assert [len(slot.text) for slot in slots] == [2, 2, 2]
     assert all(stream.steps == 5 for stream in streams)
 
 
 def test_why_a_text_ended_is_known_to_its_stream_too(model):
     batch = Batch(model)
-    seat = batch.join(model.stream(Sampler(seed=1)), "abc", 3)
+    slot = batch.join(model.stream(Sampler(seed=1)), "abc", 3)
     for _ in batch.run():
         pass
-    assert (seat.ended, seat.stream.ended, seat.tokens) == ("length", "length", 3)
+    assert (slot.ended, slot.stream.ended, slot.tokens) == ("length", "length", 3)

@@ -13,9 +13,9 @@ from PIL import Image
 
 from edgernn.cli import execute
 from edgernn.errors import ContractError, StreamError
-from edgernn.image import read_image
+from edgernn.media.image import read_image
 from edgernn.runtime import Model, beam_search
-from edgernn.runtime.caption import describe, look, open_picture, where_it_looked
+from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image, start_caption
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def oracle(model, image, longest):
     for _ in range(longest):
         outputs, state = model.step({"token": np.array([token])}, state, conditions=conditions)
         logits = outputs["logits"][0].copy()
-        logits[list(model.tokenizer.never)] = -np.inf
+        logits[list(model.tokenizer.never_sampled)] = -np.inf
         token = int(logits.argmax())
         if token == model.tokenizer.end_id:
             break
@@ -58,16 +58,16 @@ def oracle(model, image, longest):
 
 def test_the_likeliest_words_are_said(speaker, pictures):
     for path in pictures.glob("*.png"):
-        image = open_picture(speaker, path)
+        image = open_image(speaker, path)
         expected = oracle(speaker, image, 9)
-        assert "".join(look(speaker, image).decode(9)) == expected
-        assert describe(speaker, image, 1, 9).text == expected
+        assert "".join(start_caption(speaker, image).decode(9)) == expected
+        assert caption_image(speaker, image, 1, 9).text == expected
 
 
 def test_a_beam_is_at_least_as_likely(speaker, pictures):
     image = read_image(pictures / "red.png")
-    found = describe(speaker, image, 4, 9)
-    stream = look(speaker, image)
+    found = caption_image(speaker, image, 4, 9)
+    stream = start_caption(speaker, image)
     assert list(found.candidates) == beam_search(stream, 4, 9)
     assert found.text == found.candidates[0].text
     assert [each.score for each in found.candidates] == sorted((each.score for each in found.candidates), reverse=True)
@@ -77,7 +77,7 @@ def test_a_beam_is_at_least_as_likely(speaker, pictures):
 def test_two_pictures_are_never_mixed(speaker, pictures):
     one, other = (read_image(pictures / name) for name in ("red.png", "blue.png"))
     expected = [oracle(speaker, image, 8) for image in (one, other)]
-    streams = [look(speaker, image).tokens(8) for image in (one, other)]
+    streams = [start_caption(speaker, image).tokens(8) for image in (one, other)]
     said = [[], []]
     for _ in range(8):
         for words, stream in zip(said, streams, strict=True):
@@ -93,11 +93,11 @@ def test_where_it_looked_is_what_the_steps_say(speaker, pictures):
     for token in (speaker.tokenizer.start_id, *tokens[:-1]):  # a word is chosen after the one before was read
         outputs, state = speaker.step({"token": np.array([token])}, state, conditions=conditions)
         expected.append(outputs["attention"][0].reshape(2, 2))
-    weights = where_it_looked(speaker, image, tokens)
+    weights = attention_maps(speaker, image, tokens)
     np.testing.assert_allclose(weights, expected, atol=1e-6)
     assert np.ptp(weights, axis=0).max() > 1e-4
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-6)
-    assert where_it_looked(speaker, image, ()).shape == (0, 2, 2)
+    assert attention_maps(speaker, image, ()).shape == (0, 2, 2)
 
 
 def test_a_picture_is_looked_at_once(speaker, pictures, monkeypatch):
@@ -111,18 +111,18 @@ def test_a_picture_is_looked_at_once(speaker, pictures, monkeypatch):
             return engine.run(feeds)
 
     monkeypatch.setitem(speaker._engines, "encode", (spec, Counting()))
-    describe(speaker, read_image(pictures / "red.png"), 3, 5)
+    caption_image(speaker, read_image(pictures / "red.png"), 3, 5)
     assert len(looked) == 1
 
 
 def test_what_takes_no_picture_is_named(model, speaker):
     image = np.zeros((4, 4, 3), np.uint8)
     with pytest.raises(StreamError, match="the bundle's task, language, takes no picture"):
-        look(model, image)
+        start_caption(model, image)
     with pytest.raises(ContractError, match=r"image has shape \(1, 65, 4, 3\).*with height from 1 to 64"):
-        look(speaker, np.zeros((65, 4, 3), np.uint8))
+        start_caption(speaker, np.zeros((65, 4, 3), np.uint8))
     with pytest.raises(ContractError, match="dtype float32"):
-        look(speaker, image.astype(np.float32))
+        start_caption(speaker, image.astype(np.float32))
 
 
 def test_the_command_describes_one_or_many(call, captioner, speaker, pictures, tmp_path):
@@ -134,7 +134,7 @@ def test_the_command_describes_one_or_many(call, captioner, speaker, pictures, t
     assert (status, answer["image"], answer["caption"]) == (0, str(red), said)
     assert answer["candidates"][0]["text"] == said
     status, out, _ = call("caption", captioner, red, "--beam", 3, "--max-tokens", 6)
-    expected = describe(speaker, read_image(red), 3, 6).candidates
+    expected = caption_image(speaker, read_image(red), 3, 6).candidates
     assert [line[9:] for line in out.splitlines()] == [each.text for each in expected]
     status, out, _ = call("caption", captioner, pictures)
     names = ["blue.png", "green.png", "red.png", "white.png"]

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edgernn.errors import ImageError
-from edgernn.image import draw_attention, read_image
+from edgernn.media.image import draw_attention, read_image
 
 COLOURS = np.array([[[250, 10, 20], [10, 240, 30]], [[20, 30, 230], [120, 120, 120]]], np.uint8)
 
@@ -90,7 +90,7 @@ def test_a_large_one_is_there_only_once(mode, megabytes, tmp_path):
     """36 million pixels: twice the size of what Pillow holds, with Python and its libraries, and no more."""
     Image.new(mode, (6000, 6000)).save(tmp_path / "large.png", compress_level=1)
     code = (
-        "import sys; from edgernn.image import read_image; read_image(sys.argv[1], 224); "
+        "import sys; from edgernn.media.image import read_image; read_image(sys.argv[1], 224); "
         "print(*(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     done = subprocess.run(

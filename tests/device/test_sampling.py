@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import ConfigError, SamplingError
-from edgernn.sampling import Generator, Sampler, Samplers, log_probabilities
+from edgernn.sampling import BatchSampler, Generator, Sampler, log_probabilities
 
 # The first onnxruntime session makes denormals zero, see OnnxEngine, and then hypothesis refuses to draw them.
 logit_lists = st.lists(st.floats(-30, 30, width=32, allow_subnormal=False), min_size=1, max_size=40)
@@ -105,7 +105,7 @@ def test_drawn_side_by_side_is_drawn_alone(streams, seed, vocabulary, spread):
     """Whatever the settings of each, greedy ones among them; a wide spread of logits leaves hardly any choice."""
     samplers, said = zip(*streams, strict=True)
     together, alone = ([Generator(seed + row) for row in range(len(streams))] for _ in range(2))
-    draw = Samplers(samplers)
+    draw = BatchSampler(samplers)
     for step in range(3):
         logits = np.random.default_rng(seed + step).normal(0, 4 * spread, (len(streams), vocabulary)).astype(np.float32)
         drawn = draw(logits, together, said, [10])
@@ -119,7 +119,7 @@ def test_tokens_too_unlikely_to_change_a_sum_are_cut_by_a_limit_alone(top_p):
     logits = np.full((2, 3000), -40.0, np.float32)
     logits[:, 7] = 0.0
     samplers = [Sampler(seed=3, top_p=top_p), Sampler(seed=3, top_p=0.5)]
-    drawn = Samplers(samplers)(logits, [Generator(3), Generator(3)], [(), ()])
+    drawn = BatchSampler(samplers)(logits, [Generator(3), Generator(3)], [(), ()])
     assert drawn == [sampler(logits[0], Generator(3)) for sampler in samplers]
 
 
@@ -143,13 +143,13 @@ def test_a_bias_outside_the_vocabulary_is_named():
 
 def test_a_bias_outside_the_vocabulary_is_named_among_several():
     with pytest.raises(SamplingError, match="a bias for token 7: the vocabulary has 3"):
-        Samplers([Sampler(), Sampler(bias={7: 1.0})])(np.zeros((2, 3), np.float32), [Generator(0)] * 2, [(), ()])
+        BatchSampler([Sampler(), Sampler(bias={7: 1.0})])(np.zeros((2, 3), np.float32), [Generator(0)] * 2, [(), ()])
 
 
 def test_logits_that_are_not_numbers_are_named_among_several():
     logits = np.float32([[0, 1, 2], [np.nan, 0, 0]])
     with pytest.raises(SamplingError, match="the highest logit is nan"):
-        Samplers([Sampler(), Sampler(0)])(logits, [Generator(0)] * 2, [(), ()])
+        BatchSampler([Sampler(), Sampler(0)])(logits, [Generator(0)] * 2, [(), ()])
 
 
 def test_log_probabilities_are_the_softmaxs():

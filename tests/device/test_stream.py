@@ -429,7 +429,7 @@ def test_a_sampler_can_be_changed_in_the_middle(model):
     stream.sampler = Sampler(seed=5)
     fresh = model.stream(Sampler(seed=5))
     fresh.restore(stream.snapshot())
-    assert stream._voice.generator.state == 5
+    assert stream._sampling.generator.state == 5
     assert text(stream, 9) == text(fresh, 9)
 
 

@@ -13,7 +13,7 @@ from edgernn.cli import execute
 from edgernn.contract import BATCH
 from edgernn.engines import ENGINES
 from edgernn.errors import ConfigError, EngineError, ExportError
-from edgernn.exporters.adopt import Wishes, adopt, propose_states
+from edgernn.exporters.adopt import AdoptSpec, adopt, infer_states
 from edgernn.runtime import Model
 from edgernn.runtime.golden import verify
 
@@ -51,9 +51,9 @@ def summer(tmp_path):
 
 
 def test_a_file_becomes_a_bundle_that_streams_and_batches(summer, tmp_path):
-    states = propose_states([summer])
+    states = infer_states([summer])
     assert states == {"h_in": "h_out"}
-    contract = adopt([summer], Wishes(states, constants={"gain": 2.0}), tmp_path / "b")
+    contract = adopt([summer], AdoptSpec(states, constants={"gain": 2.0}), tmp_path / "b")
     (spec,) = contract.graphs
     assert [t.name for t in spec.inputs] == ["x"]
     assert (spec.inputs[0].axes, spec.outputs[0].axes) == ((BATCH, "x_1"), (BATCH, 1))
@@ -71,8 +71,8 @@ def test_a_file_becomes_a_bundle_that_streams_and_batches(summer, tmp_path):
 
 
 def test_a_carry_puts_the_last_samples_before_the_next_ones(summer, tmp_path):
-    wishes = Wishes({"h_in": "h_out"}, conditions=("gain",), carries={"x": 2})
-    contract = adopt([summer], wishes, tmp_path / "b")
+    spec_ = AdoptSpec({"h_in": "h_out"}, conditions=("gain",), carries={"x": 2})
+    contract = adopt([summer], spec_, tmp_path / "b")
     assert contract.graphs[0].states[1].axes == (BATCH, 2)
     stream = Model.load(tmp_path / "b").stream(inputs={"gain": np.array(1.0, np.float32)})
     samples, h = np.arange(1, 13, dtype=np.float32), 0.0
@@ -90,7 +90,7 @@ def test_a_carry_reaches_into_branches(tmp_path):
     always = {"yes": np.array(True)}
     node = ("If", ["yes"], ["y"], {"then_branch": branch, "else_branch": branch})
     path = save(tmp_path / "f.onnx", {"x": (F, [1, None])}, {"y": (F, [])}, [node], always)
-    adopt([path], Wishes(carries={"x": 4}), tmp_path / "b")
+    adopt([path], AdoptSpec(carries={"x": 4}), tmp_path / "b")
     stream = Model.load(tmp_path / "b").stream()
     sums = [stream.step({"x": np.full((1, 2), value, np.float32)})["y"].item() for value in (1.0, 2.0, 3.0)]
     assert sums == [2.0, 6.0, 12.0]
@@ -103,7 +103,7 @@ def test_a_graph_that_only_takes_one_stream_says_so(tmp_path):
         {"y": (F, ["N", 3]), "stateN": (F, ["N", 3])},
         [("Add", ["x", "state"], ["stateN"], {}), ("Neg", ["stateN"], ["y"], {})],
     )
-    (spec,) = adopt([path], Wishes(propose_states([path])), tmp_path / "b").graphs
+    (spec,) = adopt([path], AdoptSpec(infer_states([path])), tmp_path / "b").graphs
     assert (spec.batched, spec.outputs[0].axes, spec.states[0].axes) == (False, (1, 3), (1, 3))
 
 
@@ -115,36 +115,36 @@ def test_what_could_be_a_state_is_listed_where_names_do_not_tell(tmp_path):
         [("Neg", ["a"], ["c"], {}), ("Neg", ["b"], ["d"], {})],
     )
     with pytest.raises(ConfigError, match=r"say so with --state: a:c, a:d, b:c, b:d$"):
-        propose_states([path])
-    assert propose_states([path], {"a", "b"}) == {}
+        infer_states([path])
+    assert infer_states([path], {"a", "b"}) == {}
 
 
 @pytest.mark.parametrize(
-    ("wishes", "words"),
+    ("spec_", "words"),
     [
-        (Wishes({"z": "y"}), r"--state z: there is no such input; there is gain, h_in, x"),
-        (Wishes({"h_in": "z"}), "--state h_in:z: there is no such output of step; there is h_out, y"),
-        (Wishes(conditions=("z",)), "--condition z: there is no such input"),
-        (Wishes(constants={"z": 1}), "--constant z: there is no such input"),
-        (Wishes(constants={"x": 1}), "--constant x: its shape is not known"),
-        (Wishes(carries={"z": 1}), "--carry z: there is no such input"),
-        (Wishes(carries={"x": 0}), "--carry x:0 needs"),
-        (Wishes(carries={"gain": 2}), "--carry gain:2 needs"),
-        (Wishes({"h_in": "y", "gain": "h_out"}), "graph step runs neither"),
+        (AdoptSpec({"z": "y"}), r"--state z: there is no such input; there is gain, h_in, x"),
+        (AdoptSpec({"h_in": "z"}), "--state h_in:z: there is no such output of step; there is h_out, y"),
+        (AdoptSpec(conditions=("z",)), "--condition z: there is no such input"),
+        (AdoptSpec(constants={"z": 1}), "--constant z: there is no such input"),
+        (AdoptSpec(constants={"x": 1}), "--constant x: its shape is not known"),
+        (AdoptSpec(carries={"z": 1}), "--carry z: there is no such input"),
+        (AdoptSpec(carries={"x": 0}), "--carry x:0 needs"),
+        (AdoptSpec(carries={"gain": 2}), "--carry gain:2 needs"),
+        (AdoptSpec({"h_in": "y", "gain": "h_out"}), "graph step runs neither"),
     ],
 )
-def test_wishes_that_cannot_be_fulfilled_are_named(summer, tmp_path, wishes, words):
+def test_wishes_that_cannot_be_fulfilled_are_named(summer, tmp_path, spec_, words):
     with pytest.raises((ConfigError, ExportError), match=words):
-        adopt([summer], wishes, tmp_path / "b")
+        adopt([summer], spec_, tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
 def test_files_that_are_no_models_are_named(tmp_path, capsys):
     (tmp_path / "x.onnx").write_bytes(b"nothing")
     with pytest.raises(EngineError, match="not an ONNX file"):
-        propose_states([tmp_path / "x.onnx"])
+        infer_states([tmp_path / "x.onnx"])
     with pytest.raises(EngineError, match="cannot be read: No such file"):
-        propose_states([tmp_path / "y.onnx"])
+        infer_states([tmp_path / "y.onnx"])
     for option, words in (("--state", "'oops' is not --state INPUT:OUTPUT"), ("--constant", "--constant INPUT=VALUE")):
         assert execute(["adopt", str(tmp_path / "x.onnx"), option, "oops", "--out", str(tmp_path / "b")]) == 2
         assert words in capsys.readouterr().err
@@ -176,9 +176,9 @@ def test_a_voice_detector_from_elsewhere(real_data, tmp_path, capsys):
 def test_a_noise_suppressor_of_two_graphs_from_elsewhere(real_data, tmp_path):
     files = [real_data / "stateful_onnx" / "dtln" / f"model_{n}.onnx" for n in (1, 2)]
     with pytest.raises(ConfigError, match="input_3:tf_op_layer_stack_2"):
-        propose_states(files)
+        infer_states(files)
     states = {"input_3": "tf_op_layer_stack_2", "input_5": "tf_op_layer_stack_5"}
-    adopt(files, Wishes(states), tmp_path / "b")
+    adopt(files, AdoptSpec(states), tmp_path / "b")
     model = Model.load(tmp_path / "b")
     first, second = model.stream(graph="model_1"), model.stream(graph="model_2")
     random = np.random.default_rng(0)
@@ -205,7 +205,7 @@ def test_proposals_that_cannot_all_be_states_are_listed(tmp_path, inputs, output
     nodes = [("Identity", [given[0] if name == "y" else given[1]], [name], {}) for name in made]
     path = save(tmp_path / "f.onnx", inputs, outputs, nodes)
     with pytest.raises(ConfigError, match="which of these are states"):
-        propose_states([path])
+        infer_states([path])
 
 
 def test_rows_that_are_no_streams_are_not_batched(tmp_path):
@@ -224,7 +224,7 @@ def test_rows_that_are_no_streams_are_not_batched(tmp_path):
         [node if node[0] != "ReduceMax" else ("ReduceMax", ["y"], ["m"], {"axes": [0]}) for node in nodes],
         constants,
     )
-    contract = adopt([path], Wishes({"h": "h_out"}), tmp_path / "b")
+    contract = adopt([path], AdoptSpec({"h": "h_out"}), tmp_path / "b")
     assert not contract["step"].batched
 
 
@@ -254,7 +254,7 @@ def test_graphs_with_equal_names_inside_have_their_own_states(summer, tmp_path):
         node.output[:] = ["h_next" if name == "h_out" else name for name in node.output]
     model.graph.output[1].name = "h_next"
     onnx.save(model, other)
-    states = propose_states([one, other], {"gain"})
+    states = infer_states([one, other], {"gain"})
     assert states == {"one.h_in": "h_out", "other.h_in": "h_next"}
-    contract = adopt([one, other], Wishes(states, constants={"gain": 1.0}), tmp_path / "b")
+    contract = adopt([one, other], AdoptSpec(states, constants={"gain": 1.0}), tmp_path / "b")
     assert [graph.states[0].output for graph in contract.graphs] == ["h_out", "h_next"]

@@ -12,15 +12,15 @@ from gallery import CAPTIONS, ENCODER, FEW, SMALL, picture, write_gallery
 from torch.nn.functional import log_softmax
 
 from edgernn.cli import execute
+from edgernn.data.captions import DEV, TRAIN, read_captions
 from edgernn.errors import ConfigError, CorpusError, TrainingError
-from edgernn.models import EncoderConfig
-from edgernn.models.encoder import ImageEncoder
-from edgernn.runtime.caption import LONGEST
-from edgernn.training.captioning import CaptionRun, CaptionTrainer, store
+from edgernn.models.encoder import EncoderConfig, ImageEncoder
+from edgernn.runtime.pipelines.caption import MAX_TOKENS
+from edgernn.tasks.caption import feature_cache as store
+from edgernn.tasks.caption.feature_cache import cache_features, view_of
+from edgernn.tasks.caption.score import CaptionScore
+from edgernn.training.captioning import CaptionRun, CaptionTrainer
 from edgernn.training.captioning import loop as loop_of_captions
-from edgernn.training.captioning.metrics import CaptionScore
-from edgernn.training.captioning.pictures import DEV, TRAIN, read_collection
-from edgernn.training.captioning.store import keep_views, view_of
 from edgernn.training.run import WEIGHTS
 
 
@@ -77,14 +77,14 @@ def test_the_loss_is_smoothed_and_silent_about_what_nobody_wants_to_read(data, t
     trainer = begin(data, tmp_path / "run", model=still, smoothing=0.2, min_count=2, autocast="off", views=1)
     trainer.model.eval()
     unknown, end = trainer.run.tokenizer.unknown_id, trainer.run.tokenizer.end_id
-    trainer._ids[1] = [4, 3] * (LONGEST // 2)  # cut: nobody knows how it ends
+    trainer._ids[1] = [4, 3] * (MAX_TOKENS // 2)  # cut: nobody knows how it ends
     trainer._ids[1] = [trainer._ids[1], [3]]
     places, costs, nats = [0, 1], [], []
     captions = [(row, ids) for row, place in enumerate(places) for ids in trainer._ids[place]]
     assert any(unknown in ids for _, ids in captions)
     with torch.no_grad():
         for ids, chances in nats_by_hand(trainer, places, captions):
-            for at, target in enumerate([*ids, *([end] if len(ids) < LONGEST else [])]):
+            for at, target in enumerate([*ids, *([end] if len(ids) < MAX_TOKENS else [])]):
                 if target != unknown:
                     nats.append(-chances[at, target])
                     costs.append(0.8 * -chances[at, target] + 0.2 * -chances[at].mean())
@@ -231,7 +231,7 @@ def test_a_frozen_encoder_stays_and_its_pictures_are_looked_at_once(data, tmp_pa
         torch.testing.assert_close(tensor, weights[name])
     monkeypatch.setattr(store, "_fill", None)  # nothing is looked at anew
     begin(data, tmp_path / "again", **settings)
-    assert len(read_collection(data)[TRAIN]) == 10
+    assert len(read_captions(data)[TRAIN]) == 10
 
 
 @pytest.mark.parametrize(("rate", "thaw"), [(0.0, 3), (0.1, 3), (0.1, None)])
@@ -311,7 +311,7 @@ def test_what_a_file_of_weights_says_of_itself_is_checked(data, tmp_path):
 def test_what_is_gone_is_named(data, tmp_path):
     for place in (5, 11):
         (data.parent / "images" / f"{place}.png").write_bytes(b"nothing")
-    collection = read_collection(data)
+    collection = read_captions(data)
     dev = [picture.path for picture in collection[DEV]]
     for path in dev:
         path.write_bytes(b"nothing")
@@ -327,12 +327,12 @@ def test_freezing_what_is_not_pretrained_is_refused(data, tmp_path):
 
 
 def test_what_is_kept_of_pictures_is_what_the_encoder_sees(data):
-    pictures = read_collection(data)[DEV]
+    pictures = read_captions(data)[DEV]
     for seed in (1, 2):  # another encoder sees other things
         torch.manual_seed(seed)
         encoder = ImageEncoder(EncoderConfig("small", 32)).eval()
-        features = keep_views(encoder, pictures, layers=0, views=2, progress=silent)
-        pixels = keep_views(encoder, pictures, layers=encoder.layers, views=2, progress=silent)
+        features = cache_features(encoder, pictures, layers=0, views=2, progress=silent)
+        pixels = cache_features(encoder, pictures, layers=encoder.layers, views=2, progress=silent)
         for place, shown in enumerate(pictures):
             image = shown.read()
             for view, turned in enumerate((image, image[:, ::-1].copy())):
@@ -451,7 +451,7 @@ def test_data_that_is_not_what_it_should_be_is_named(data, name, content, words)
     path = data.parent / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(CorpusError, match=words):
-        read_collection(path)
+        read_captions(path)
 
 
 def test_a_folder_may_have_any_name(tmp_path, monkeypatch):

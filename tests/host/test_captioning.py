@@ -18,22 +18,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from edgernn.data.captions import DEV, TEST, TRAIN, read_captions
+from edgernn.data.words import learn_words, words
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError, RunError
 from edgernn.exporters import TARGETS, Source, export, verify
-from edgernn.models import CaptionConfig, Captioner, EncoderConfig
-from edgernn.models.caption import ATTENTIONS, Seen
 from edgernn.models.cells import CELLS
-from edgernn.models.encoder import ENCODERS, ImageEncoder, load_weights, resize
+from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
-from edgernn.runtime.caption import describe, look, where_it_looked
+from edgernn.runtime.pipelines.caption import attention_maps, caption_image, start_caption
+from edgernn.tasks.caption.decode import beam_captions
+from edgernn.tasks.caption.network import ATTENTIONS, CaptionConfig, Captioner, ImageFeatures
+from edgernn.tasks.caption.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
 from edgernn.training.captioning import CaptionRun, Cider, score_captions
 from edgernn.training.captioning.config import CaptionTraining
-from edgernn.training.captioning.decode import beam_captions
 from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
-from edgernn.training.captioning.pictures import DEV, TEST, TRAIN, read_collection
-from edgernn.training.captioning.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
-from edgernn.training.captioning.words import learn_words, words
 
 MADE = [
     ("onnx", "fp32"),
@@ -232,51 +231,51 @@ def test_every_layout_is_read_alike(flickr):
         writer = csv.writer(file)
         writer.writerows([["image", "caption", "split"], *([n, c, split[n]] for n in names for c in CAPTIONS[n])])
     for source in (flickr, flickr / "dataset.json", flickr / "all.csv"):
-        assert described(read_collection(source)) == expected
+        assert described(read_captions(source)) == expected
     images = [{"id": place, "file_name": n} for place, n in enumerate(names)]
     annotations = [{"image_id": place, "caption": c} for place, n in enumerate(names) for c in CAPTIONS[n]]
     (flickr / "coco.json").write_text(json.dumps({"images": images, "annotations": annotations}))
-    found = described(read_collection(flickr / "coco.json"))
+    found = described(read_captions(flickr / "coco.json"))
     assert {**found[TRAIN], **found[DEV]} == CAPTIONS
     assert len(found[DEV]) == 2
 
 
 def test_marks_of_other_systems_change_nothing(flickr):
-    before = described(read_collection(flickr))
+    before = described(read_captions(flickr))
     for name in ("Flickr8k.token.txt", "Flickr_8k.trainImages.txt"):
         text = (flickr / name).read_text().replace("\n", "\r\n")
         (flickr / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
-    assert described(read_collection(flickr)) == before
+    assert described(read_captions(flickr)) == before
     with (flickr / "Flickr8k.token.txt").open("a", encoding="utf-8") as file:
         file.write("1.png#7\ta dog\u2028runs\n")
-    assert "a dog runs" in described(read_collection(flickr))[TRAIN]["1.png"]
+    assert "a dog runs" in described(read_captions(flickr))[TRAIN]["1.png"]
     (flickr / "results.csv").write_text("image_name| comment_number| comment\n1.png| 0| a dog\n2.png| 0| a cat\n")
-    assert len(read_collection(flickr / "results.csv")[TRAIN]) == 1
+    assert len(read_captions(flickr / "results.csv")[TRAIN]) == 1
     (flickr / "splits.csv").write_text("image,caption,split\n1.png,a dog,Train\n2.png,a cat,Val\n")
-    assert described(read_collection(flickr / "splits.csv")) == {TRAIN: {"1.png": ["a dog"]}, DEV: {"2.png": ["a cat"]}}
+    assert described(read_captions(flickr / "splits.csv")) == {TRAIN: {"1.png": ["a dog"]}, DEV: {"2.png": ["a cat"]}}
 
 
 def test_lists_that_are_missing_are_made_up_for(flickr):
     (flickr / "Flickr_8k.trainImages.txt").unlink()
-    assert len(read_collection(flickr)[TRAIN]) == 8
+    assert len(read_captions(flickr)[TRAIN]) == 8
     (flickr / "Flickr_8k.devImages.txt").unlink()
-    collection = read_collection(flickr)
+    collection = read_captions(flickr)
     assert (len(collection[TRAIN]), len(collection[DEV]), len(collection[TEST])) == (9, 1, 2)
     (flickr / "Flickr_8k.testImages.txt").unlink()
     with pytest.raises(CorpusError, match="there is no split 'test', but train, dev"):
-        read_collection(flickr)[TEST]
+        read_captions(flickr)[TEST]
 
 
 def test_what_is_missing_empty_or_damaged_is_told(flickr):
     (flickr / "Images" / "0.png").unlink()
     with (flickr / "Flickr8k.token.txt").open("a") as file:
         file.write("1.png#2\t ... !\n\n")
-    collection = read_collection(flickr)
-    assert (list(collection.missing), collection.wordless, len(collection[TRAIN])) == (["0.png"], 1, 7)
+    collection = read_captions(flickr)
+    assert (list(collection.missing), collection.empty_captions, len(collection[TRAIN])) == (["0.png"], 1, 7)
     for path in (flickr / "Images").iterdir():
         path.unlink()
     with pytest.raises(CorpusError, match=r"has no pictures with captions: 0\.png and 11 more are not there"):
-        read_collection(flickr)
+        read_captions(flickr)
 
 
 @pytest.mark.parametrize(
@@ -293,7 +292,7 @@ def test_what_is_missing_empty_or_damaged_is_told(flickr):
 def test_what_is_no_data_set_is_named(tmp_path, name, content, words_):
     (tmp_path / name).write_text(content)
     with pytest.raises(CorpusError, match=words_):
-        read_collection(tmp_path / name)
+        read_captions(tmp_path / name)
 
 
 def test_words_are_plain_and_frequent():
@@ -304,7 +303,7 @@ def test_words_are_plain_and_frequent():
     assert tokenizer.decode(ids) == "a dog a <unk>"
     stream = tokenizer.decoder()
     assert "".join(map(stream.push, ids[:3])) == "a dog a"
-    assert tokenizer.never == (tokenizer.unknown_id, tokenizer.start_id)
+    assert tokenizer.never_sampled == (tokenizer.unknown_id, tokenizer.start_id)
     with pytest.raises(ConfigError, match="--min-count 9"):
         learn_words(["a dog"], 9)
 
@@ -431,10 +430,10 @@ def test_every_target_describes_pictures(bundles):
 
     source, made = bundles
     image = np.random.default_rng(5).integers(0, 256, (50, 41, 3), np.uint8)
-    expected = describe(load_model(made["onnx", "fp32"].path), image, 3)
+    expected = caption_image(load_model(made["onnx", "fp32"].path), image, 3)
     for (_, precision), exported in made.items():
         model = load_model(exported.path)
-        found = describe(model, image, 3)
+        found = caption_image(model, image, 3)
         assert len(found.candidates) == 3
         if precision == "fp32":
             assert exported.parity.answers.same == exported.parity.answers.of > 0
@@ -465,7 +464,7 @@ def test_run_and_bundle_say_the_same(bundles, gallery):
     folder, trainer, _ = gallery
     _, made = bundles
     model = Model.load(made["onnx", "fp32"].path)
-    pictures = read_collection(folder / "all.csv")[TRAIN]
+    pictures = read_captions(folder / "all.csv")[TRAIN]
     for width in (1, 3):
         one = evaluate_pictures(*_pair(speaker_of_bundle(model, width), pictures))
         other = evaluate_pictures(*_pair(speaker_of_run(trainer.run, width), pictures))
@@ -483,19 +482,19 @@ def test_a_stream_looks_once_and_its_snapshot_has_the_picture(bundles):
     _, made = bundles
     model = Model.load(made["onnx", "fp32"].path)
     image = np.random.default_rng(5).integers(0, 256, (30, 41, 3), np.uint8)
-    stream = look(model, image)
+    stream = start_caption(model, image)
     saved = stream.snapshot()
     words_ = "".join(stream.decode(12))
-    assert words_ == describe(model, image, 1, 12).text
-    other = look(model, 255 - image)
+    assert words_ == caption_image(model, image, 1, 12).text
+    other = start_caption(model, 255 - image)
     other.restore(saved)
     assert "".join(other.decode(12)) == words_
-    tokens = describe(model, image).candidates[0].tokens
-    weights = where_it_looked(model, image, tokens)
+    tokens = caption_image(model, image).candidates[0].tokens
+    weights = attention_maps(model, image, tokens)
     assert weights.shape == (len(tokens), 2, 2)
     np.testing.assert_allclose(weights.sum(axis=(1, 2)), 1, atol=1e-5)
     with pytest.raises(ContractError, match="height from 1 to 1024"):
-        look(model, np.zeros((1025, 3, 3), np.uint8))
+        start_caption(model, np.zeros((1025, 3, 3), np.uint8))
 
 
 @given(st.integers(1, 6), st.integers(0, 99))
@@ -504,7 +503,7 @@ def test_captions_of_many_pictures_are_those_of_one(width, seed):
     tokenizer = learn_words(["a b c d e f"], 1)
     torch.manual_seed(seed)
     model.decoder.bias.data.normal_(0, 2)
-    seen = Seen(torch.randn(4, 12).tanh(), torch.randn(4, 4, 16).tanh())
+    seen = ImageFeatures(torch.randn(4, 12).tanh(), torch.randn(4, 4, 16).tanh())
     together = beam_captions(model.decoder, seen, tokenizer, width)
     assert together == [beam_captions(model.decoder, seen.take([row]), tokenizer, width)[0] for row in range(4)]
 

@@ -17,8 +17,8 @@ from edgernn.cli import app, execute
 from edgernn.cli.prompt import Prompt
 from edgernn.cli.train import language
 from edgernn.exporters import TARGETS
-from edgernn.models import LanguageConfig
 from edgernn.runtime import Model, Sampler, Stream
+from edgernn.tasks.language.network import LanguageConfig
 from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgernn.data.downloads import TEXTS, PublicText, cached_text
+from edgernn.data.tokens import TokenArray, TokenFile
+from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
-from edgernn.textfile import read_pieces, read_text
+from edgernn.media.text import read_pieces, read_text
+from edgernn.tasks.language.data import Lanes
 from edgernn.training import open_corpus
-from edgernn.training.lanes import Lanes
-from edgernn.training.texts import TEXTS, PublicText, cached_text
-from edgernn.training.tokens import TokenArray, TokenFile
-from edgernn.training.vocabulary import learn_tokenizer
 
 
 def parts(*sources, **options):
@@ -81,7 +81,7 @@ def test_a_file_in_blocks_is_the_file(tmp_path_factory, text, block):
     path = tmp_path_factory.mktemp("t") / "t.txt"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b".")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgernn.textfile._BLOCK", block)
+        patch.setattr("edgernn.media.text._BLOCK", block)
         assert "".join(read_pieces(path)) == (text + ".").replace("\r\n", "\n")
 
 
@@ -130,10 +130,10 @@ def test_a_token_file_is_a_ring(tmp_path):
 PREPARE = """
 import sys
 from pathlib import Path
-from edgernn.training.corpus import open_corpus
-from edgernn.training.lanes import Lanes
-from edgernn.training.tokens import TokenArray, TokenFile
-from edgernn.training.vocabulary import learn_tokenizer
+from edgernn.data.corpus import open_corpus
+from edgernn.tasks.language.data import Lanes
+from edgernn.data.tokens import TokenArray, TokenFile
+from edgernn.data.vocabulary import learn_tokenizer
 folder = Path(sys.argv[1])
 with open_corpus([str(folder / "t.txt")]) as corpus:
     tokenizer = learn_tokenizer("characters", corpus.train())

@@ -22,13 +22,14 @@ from edgernn.errors import (
     OutputExistsError,
     ParityError,
 )
-from edgernn.exporters import TARGETS, Precision, Source, export, verify
+from edgernn.exporters import TARGETS, Quantization, Source, export, verify
 from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
-from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
+from edgernn.models import Graph, Network
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES, compare, example
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Run, Trainer, evaluate
 
@@ -362,7 +363,7 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
     """Digests right, graph wrong: only driving it shows it."""
     other = LanguageModel(LanguageConfig(**source.network.config.to_json())).eval()
     (graph,) = other.graphs()
-    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph, Precision("fp32")).data)
+    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph, Quantization("fp32")).data)
     with pytest.raises(ParityError, match="logits at step 1 with 1 stream") as caught:
         verify(path, source)
     assert caught.value.measured["steps"] == 1

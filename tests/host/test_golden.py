@@ -9,8 +9,8 @@ from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
 from edgernn.exporters import TARGETS, Source, export
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.runtime.golden import verify
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.cells import CELLS
-from edgernn.training.gradients import gradient_norms
+from edgernn.tasks.language.gradients import gradient_norms
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
 
 def model(cell, **shape):

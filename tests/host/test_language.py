@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.errors import ConfigError, FormatError
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.models.cells import CELLS, LSTM
 from edgernn.models.stack import INITIALS
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
 SHAPES = st.fixed_dictionaries(
     {"cell": st.sampled_from(sorted(CELLS)), "hidden": st.integers(1, 8), "initial": st.sampled_from(INITIALS)},

@@ -17,13 +17,14 @@ from edgernn.exporters import TARGETS, Source, export
 from edgernn.exporters.held_out import HeldOutText
 from edgernn.exporters.inspection import inspect_bundle
 from edgernn.exporters.onnx import ONNX
-from edgernn.exporters.precision import BLOCKS, Precision
+from edgernn.exporters.precision import BLOCKS, Quantization
 from edgernn.exporters.quantise import PRECISIONS
 from edgernn.exporters.rounding import round_blocks
-from edgernn.models import Graph, LanguageConfig, LanguageModel, Network
+from edgernn.models import Graph, Network
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, OnnxEngine
 from edgernn.runtime.parity import TOLERANCES, example
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 
 SHAPES = [
@@ -123,7 +124,7 @@ def test_int8_of_the_other_targets(tmp_path, shape, target):
 )
 def test_matrices_that_are_to_be_kept_are_kept(tmp_path, target, precision):
     source = Source(network(), Tokenizer.characters("abcdefghij"))
-    keep = Precision(precision, keep=("output.*", "embedding.weight"))
+    keep = Quantization(precision, keep=("output.*", "embedding.weight"))
     bits = {}
     for name, choice in (("all", precision), ("some", keep)):
         export(source, tmp_path / name, target=target, precision=choice, steps=16)
@@ -137,10 +138,10 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     source = Source(network(), Tokenizer.characters("abcdefghij"))
     words = r"--keep outptu\* matches none of the matrices: .*output.weight"
     with pytest.raises(ConfigError, match=words):
-        export(source, tmp_path / "b", precision=Precision("int8", keep=("outptu*",)), steps=4)
+        export(source, tmp_path / "b", precision=Quantization("int8", keep=("outptu*",)), steps=4)
     for target, option in (("torchscript", {"reduce_range": True}), ("executorch", {"keep": ("output.*",)})):
         with pytest.raises(ConfigError, match=f"--{next(iter(option)).replace('_', '-')}: {target} has no such choice"):
-            export(source, tmp_path / "b", target=target, precision=Precision("int8", **option))
+            export(source, tmp_path / "b", target=target, precision=Quantization("int8", **option))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -155,12 +156,12 @@ def test_what_cannot_be_kept_is_named(tmp_path):
 )
 def test_impossible_options_are_named(settings, words):
     with pytest.raises(ConfigError, match=words):
-        Precision(**settings)
+        Quantization(**settings)
 
 
 def test_a_reduced_range_cannot_overflow_16_bits():
     (graph,) = network().graphs()
-    model = onnx.load_model_from_string(ONNX.write(graph, Precision("int8", reduce_range=True)).data)
+    model = onnx.load_model_from_string(ONNX.write(graph, Quantization("int8", reduce_range=True)).data)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     right = [stored[node.input[1]] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
     assert len(right) == 3
@@ -172,7 +173,7 @@ def test_a_reduced_range_cannot_overflow_16_bits():
 
 def test_larger_blocks_are_smaller_files():
     (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
-    sizes = [len(ONNX.write(graph, Precision("int4", block=block)).data) for block in BLOCKS]
+    sizes = [len(ONNX.write(graph, Quantization("int4", block=block)).data) for block in BLOCKS]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] - sizes[1] == pytest.approx(graph_weights(graph) * 4 / 32, rel=0.05)
 
@@ -190,7 +191,7 @@ def graph_weights(graph):
 )
 def test_sizes_of_the_default_model(target, precision, largest):
     (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
-    whole, rounded = (len(TARGETS[target].write(graph, Precision(each)).data) for each in ("fp32", precision))
+    whole, rounded = (len(TARGETS[target].write(graph, Quantization(each)).data) for each in ("fp32", precision))
     assert rounded <= largest * whole
 
 
@@ -198,7 +199,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     """One LSTM step, computed by hand from the matrices in the file."""
     model = network(layers=1, hidden=24)
     (graph,) = model.graphs()
-    data = ONNX.write(graph, Precision("int8")).data
+    data = ONNX.write(graph, Quantization("int8")).data
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer}
     table, levels, scales = (
         next(array for name, array in stored.items() if name.endswith(end))

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from edgernn.errors import ConfigError
-from edgernn.training.ranks import Ranks
+from edgernn.training.processes import ProcessGroup
 from edgernn.training.run import METRICS, WEIGHTS
 
 MODEL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--lanes", "4", "--chunk", "16", "--evaluations", "4"]
@@ -81,6 +81,6 @@ def test_two_processes_resume_exactly(corpus, tmp_path):
 
 
 def test_lanes_that_cannot_be_split_are_named():
-    assert [Ranks(rank, 2).share(6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
+    assert [ProcessGroup(rank, 2).share(6) for rank in (0, 1)] == [slice(0, 3), slice(3, 6)]
     with pytest.raises(ConfigError, match="5 lanes cannot be split evenly between 2 processes"):
-        Ranks(0, 2).share(5)
+        ProcessGroup(0, 2).share(5)

@@ -52,7 +52,7 @@ def test_the_python_of_the_runtime_page_works_as_written(trained, tmp_path, monk
     for code in re.findall(r"^```python\n(.*?)^```", page, flags=re.M | re.S):
         exec(compile(code, "runtime.md", "exec"), names)
     assert names["stream"].ended in ("length", "stop")
-    assert [len(seat.text) for seat in names["seats"]] == [50] * 64
+    assert [len(slot.text) for slot in names["slots"]] == [50] * 64
     assert "length" in capsys.readouterr().out
 
 

@@ -9,7 +9,9 @@ import pytest
 from edgernn.bundle import Bundle
 from edgernn.errors import ConfigError
 from edgernn.exporters import TARGETS
-from edgernn.models import CaptionConfig, EncoderConfig, LanguageConfig
+from edgernn.models.encoder import EncoderConfig
+from edgernn.tasks.caption.network import CaptionConfig
+from edgernn.tasks.language.network import LanguageConfig
 from edgernn.training import TrainingConfig
 from edgernn.training.captioning.presets import DRAWINGS
 

@@ -9,14 +9,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgernn.data.vocabulary import TOKENIZERS, learn_tokenizer
 from edgernn.errors import ConfigError, UnknownTokenError
 from edgernn.exporters import Source, export
-from edgernn.models import LanguageConfig, LanguageModel
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.scoring import score
+from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import PIECE, Tokenizer, pieces
 from edgernn.training import Trainer, evaluate
-from edgernn.training.vocabulary import TOKENIZERS, learn_tokenizer
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ENGLISH = "The king is dead, long live the king!\n\n  \tHe said: 'naïve café' — 42 times…\n"

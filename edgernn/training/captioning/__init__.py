@@ -1,8 +1,8 @@
 """Training of captioners: pictures and their captions, the loop, and how good captions are."""
 
+from edgernn.tasks.caption.score import CaptionScore, Cider, score_captions
 from edgernn.training.captioning.config import CaptionTraining
-from edgernn.training.captioning.loop import CaptionEvaluated, CaptionStepped, CaptionTrainer, open_collection
-from edgernn.training.captioning.metrics import CaptionScore, Cider, score_captions
+from edgernn.training.captioning.loop import CaptionEvaluated, CaptionStepped, CaptionTrainer, open_dataset
 from edgernn.training.captioning.run import CaptionRun
 
 __all__ = [
@@ -13,6 +13,6 @@ __all__ = [
     "CaptionTrainer",
     "CaptionTraining",
     "Cider",
-    "open_collection",
+    "open_dataset",
     "score_captions",
 ]

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from edgernn.contract import Array
+from edgernn.data.captions import CaptionedImage
 from edgernn.errors import CorpusError, ImageError
 from edgernn.runtime import Model
-from edgernn.runtime.caption import describe, largest_side
-from edgernn.training.captioning.decode import beam_captions
-from edgernn.training.captioning.metrics import CaptionScore, score_captions
-from edgernn.training.captioning.pictures import Picture
+from edgernn.runtime.pipelines.caption import caption_image, largest_side
+from edgernn.tasks.caption.decode import beam_captions
+from edgernn.tasks.caption.feature_cache import Progress
+from edgernn.tasks.caption.scenes import Scene
+from edgernn.tasks.caption.score import CaptionScore, score_captions
 from edgernn.training.captioning.run import CaptionRun
-from edgernn.training.captioning.scenes import Scene
-from edgernn.training.captioning.store import Progress
 
 __all__ = ["Evaluation", "evaluate_pictures", "score_pictures", "speaker_of_bundle", "speaker_of_run"]
 
@@ -31,9 +31,9 @@ class Evaluation:
     damaged: Sequence[str]
 
 
-def evaluate_pictures(speak: Speaker, pictures: Sequence[Picture], side: int, progress: Progress) -> Evaluation:
+def evaluate_pictures(speak: Speaker, pictures: Sequence[CaptionedImage], side: int, progress: Progress) -> Evaluation:
     """Have every picture described, its sides at most `side` pixels. Raises CorpusError if none can be read."""
-    seen: list[Picture] = []
+    seen: list[CaptionedImage] = []
     said: list[str] = []
     damaged: list[str] = []
     for number, picture in enumerate(pictures, start=1):
@@ -50,7 +50,7 @@ def evaluate_pictures(speak: Speaker, pictures: Sequence[Picture], side: int, pr
     return Evaluation(score_pictures(said, seen), damaged)
 
 
-def score_pictures(captions: Sequence[str], pictures: Sequence[Picture]) -> CaptionScore:
+def score_pictures(captions: Sequence[str], pictures: Sequence[CaptionedImage]) -> CaptionScore:
     """How good captions are; of drawn scenes, how many are true as well."""
     score = score_captions(captions, [picture.captions for picture in pictures])
     scenes = [picture for picture in pictures if isinstance(picture, Scene)]
@@ -62,7 +62,7 @@ def score_pictures(captions: Sequence[str], pictures: Sequence[Picture]) -> Capt
 
 def speaker_of_bundle(model: Model, width: int) -> tuple[Speaker, int]:
     """What describes pictures by a beam of `width`, and their largest side."""
-    return lambda image: describe(model, image, width).text, largest_side(model)
+    return lambda image: caption_image(model, image, width).text, largest_side(model)
 
 
 def speaker_of_run(run: CaptionRun, width: int) -> tuple[Speaker, int]:

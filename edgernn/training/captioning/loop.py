@@ -17,28 +17,27 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage, read_captions
+from edgernn.data.words import learn_words, words
 from edgernn.errors import ConfigError, CorpusError, FormatError, RunError
-from edgernn.models import CaptionConfig, Captioner, EncoderConfig
-from edgernn.models.caption import Seen
-from edgernn.models.encoder import SCALINGS, load_weights
+from edgernn.models.encoder import SCALINGS, EncoderConfig, load_weights
 from edgernn.models.mobilenet import PADDINGS
-from edgernn.runtime.caption import LONGEST
+from edgernn.runtime.pipelines.caption import MAX_TOKENS
+from edgernn.tasks.caption.decode import beam_captions, before_end, draw_captions
+from edgernn.tasks.caption.feature_cache import Progress
+from edgernn.tasks.caption.features import EncoderFeatures
+from edgernn.tasks.caption.network import CaptionConfig, Captioner, ImageFeatures
+from edgernn.tasks.caption.scenes import SCENES, draw_scenes
+from edgernn.tasks.caption.score import CaptionScore, Cider
 from edgernn.training.base import Loop, under
-from edgernn.training.captioning.decode import beam_captions, before_end, draw_captions
 from edgernn.training.captioning.evaluation import score_pictures
-from edgernn.training.captioning.metrics import CaptionScore, Cider
-from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture, read_collection
 from edgernn.training.captioning.presets import DRAWINGS, PHOTOGRAPHS
 from edgernn.training.captioning.run import CaptionRun, DataRecord
-from edgernn.training.captioning.scenes import SCENES, draw_scenes
-from edgernn.training.captioning.sight import Sight
-from edgernn.training.captioning.store import Progress
-from edgernn.training.captioning.words import learn_words, words
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.optimizer import Optimizer
 from edgernn.training.run import CHECKPOINT, ENCODER, PICTURES, check_tensors
 
-__all__ = ["CaptionEvaluated", "CaptionStepped", "CaptionTrainer", "open_collection"]
+__all__ = ["CaptionEvaluated", "CaptionStepped", "CaptionTrainer", "open_dataset"]
 
 _DRAWN = 5  # captions of a picture, to compare with each other
 _TAUGHT = 0.1  # of the first part's loss, in the last one: rewards alone make fluent captions of few kinds
@@ -82,9 +81,9 @@ class CaptionEvaluated:
     samples: Mapping[str, str]
 
 
-def open_collection(source: str) -> Collection:
+def open_dataset(source: str) -> CaptionDataset:
     """The pictures that the command line names: a path, or "scenes" to draw them."""
-    return draw_scenes() if source == SCENES else read_collection(Path(source))
+    return draw_scenes() if source == SCENES else read_captions(Path(source))
 
 
 class CaptionTrainer(Loop):
@@ -94,7 +93,9 @@ class CaptionTrainer(Loop):
     run: CaptionRun
     model: Captioner
 
-    def __init__(self, run: CaptionRun, collection: Collection, progress: Progress = lambda done, what: None) -> None:
+    def __init__(
+        self, run: CaptionRun, collection: CaptionDataset, progress: Progress = lambda done, what: None
+    ) -> None:
         """Stand at the beginning of `run`. progress: told while pictures are looked at for the first time."""
         super().__init__()
         config = run.training
@@ -107,7 +108,7 @@ class CaptionTrainer(Loop):
         if self._pretrained:
             self.model.encoder.network.load_state_dict(run.read(ENCODER)[0], strict=False)
         self.model.to(self.device).eval()
-        self._sight = Sight(
+        self._sight = EncoderFeatures(
             self.model.encoder,
             collection,
             freeze=config.freeze,
@@ -115,12 +116,15 @@ class CaptionTrainer(Loop):
             views=config.views,
             progress=progress,
         )
-        self.missing, self.wordless = collection.missing, collection.wordless  # names, and captions, that are left out
+        self.missing, self.empty_captions = (
+            collection.missing,
+            collection.empty_captions,
+        )  # names, and captions, that are left out
         self.average = copy.deepcopy(self.model)
         self.optimizer = self._new_optimizer()
         tokenizer = run.tokenizer
         self._ids = [
-            [tokenizer.encode(caption, strict=False)[:LONGEST] for caption in picture.captions]
+            [tokenizer.encode(caption, strict=False)[:MAX_TOKENS] for caption in picture.captions]
             for picture in self._sight.pictures[TRAIN]
         ]
         self._rewarded = False  # whether the last part has begun
@@ -140,14 +144,14 @@ class CaptionTrainer(Loop):
     ) -> CaptionTrainer:
         """Stand at the beginning of a new run of a captioner at `out`.
 
-        source: see `open_collection`. model, encoder, training: settings of CaptionConfig, EncoderConfig and
+        source: see `open_dataset`. model, encoder, training: settings of CaptionConfig, EncoderConfig and
         CaptionTraining that are not those of the source's preset. encoder_weights: a file in torchvision's names, or
         "torchvision" for the ones that it downloads; without them the encoder learns from the pictures alone.
         Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
         preset = DRAWINGS if source == SCENES else PHOTOGRAPHS
         CaptionRun.check_free(out, overwrite=overwrite)
-        collection = open_collection(source)
+        collection = open_dataset(source)
         shape = preset.encoder_but(encoder)
         weights: dict[str, Tensor] = {}
         if encoder_weights is not None:
@@ -178,7 +182,7 @@ class CaptionTrainer(Loop):
         Raises RunError if the checkpoint does not fit, CorpusError if the pictures are not what they were.
         """
         run = CaptionRun.load(path)
-        collection = open_collection(run.data.source)
+        collection = open_dataset(run.data.source)
         there = _record(run.data.source, collection)
         if there != run.data:
             raise CorpusError(
@@ -231,7 +235,7 @@ class CaptionTrainer(Loop):
         said = [[[*words(each), _FINISHED] for each in picture.captions] for picture in self._pictures(TRAIN)]
         return Cider([[" ".join(each) for each in captions] for captions in said])
 
-    def _pictures(self, split: str) -> Sequence[Picture]:
+    def _pictures(self, split: str) -> Sequence[CaptionedImage]:
         return self._sight.pictures[split]
 
     def _progress(self) -> float:
@@ -351,7 +355,7 @@ class CaptionTrainer(Loop):
         for row, ids in enumerate(captions):
             tokens[row, 1 : len(ids) + 1] = ids
             targets[row, : len(ids)] = ids
-            if len(ids) < LONGEST:
+            if len(ids) < MAX_TOKENS:
                 targets[row, len(ids)] = end
         targets[targets == unknown] = _IGNORED  # nobody wants to read it
         return torch.from_numpy(tokens).to(self.device), torch.from_numpy(targets).to(self.device)
@@ -364,7 +368,7 @@ class CaptionTrainer(Loop):
         with self._multiply():
             repeated = [row for row in range(len(places)) for _ in range(_DRAWN)]
             seen = self.model.glance(features).take(repeated)
-            drawn = draw_captions(decoder, Seen(*(t.detach() for t in seen.tensors)), tokenizer)
+            drawn = draw_captions(decoder, ImageFeatures(*(t.detach() for t in seen.tensors)), tokenizer)
             start = torch.full_like(drawn[:, :1], begin)
             x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
             there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
@@ -421,7 +425,7 @@ class CaptionTrainer(Loop):
             images = [torch.from_numpy(each.read(side))[None].to(self.device) for each in pictures]
             resized = [self.model.encoder.resize(image) for image in images]
             pixels = torch.cat(resized).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
-            captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[:LONGEST] for each in pictures]
+            captions = [self.run.tokenizer.encode(each.captions[0], strict=False)[:MAX_TOKENS] for each in pictures]
             tokens, targets = self._padded(captions)
             tensors |= {f"{split}.images": pixels.contiguous(), f"{split}.tokens": tokens, f"{split}.targets": targets}
         return {name: tensor.cpu() for name, tensor in tensors.items()}
@@ -457,7 +461,7 @@ def _said_by(metadata: Mapping[str, str], path: Path) -> dict[str, str]:
     return said
 
 
-def _record(source: str, collection: Collection) -> DataRecord:
+def _record(source: str, collection: CaptionDataset) -> DataRecord:
     digest = hashlib.sha256()
     for split in (TRAIN, DEV):
         for picture in collection[split]:

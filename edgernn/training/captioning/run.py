@@ -12,7 +12,7 @@ from torch import Tensor
 
 from edgernn import records
 from edgernn.errors import RunError
-from edgernn.models import CaptionConfig, Captioner
+from edgernn.tasks.caption.network import CaptionConfig, Captioner
 from edgernn.tokenizer import Tokenizer
 from edgernn.training.captioning.config import CaptionTraining
 from edgernn.training.run import PICTURES, RunDirectory
@@ -22,7 +22,7 @@ __all__ = ["CaptionRun", "DataRecord"]
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What a run remembers of its pictures.
+    """What a run history of its pictures.
 
     source: what the command line was given. train, dev: how many pictures it learns from, and is compared on.
     sha256: of their names and captions.

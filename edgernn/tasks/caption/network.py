@@ -24,7 +24,7 @@ from edgernn.models.cells import CELLS
 from edgernn.models.encoder import EncoderConfig, ImageEncoder
 from edgernn.models.stack import RecurrentStack, StackState
 
-__all__ = ["ATTENTIONS", "CaptionConfig", "Captioner", "Seen"]
+__all__ = ["ATTENTIONS", "CaptionConfig", "Captioner", "ImageFeatures"]
 
 ATTENTIONS = ("soft", "none")
 _LARGEST = 1_000_000
@@ -77,7 +77,7 @@ class CaptionConfig:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ImageFeatures:
     """What the decoder knows of images.
 
     vector: of each (batch, embedding). cells: of each part of each (batch, cells, hidden), with attention.
@@ -86,10 +86,10 @@ class Seen:
     vector: Tensor
     cells: Tensor | None
 
-    def take(self, rows: Sequence[int]) -> Seen:
+    def take(self, rows: Sequence[int]) -> ImageFeatures:
         """Some of the images, in this order and repeatedly if asked."""
         index = torch.tensor(rows, device=self.vector.device)
-        return Seen(self.vector[index], None if self.cells is None else self.cells[index])
+        return ImageFeatures(self.vector[index], None if self.cells is None else self.cells[index])
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
@@ -106,7 +106,7 @@ class Captioner(Network):
         super().__init__()
         self.config = config
         self.encoder = ImageEncoder(config.encoder)
-        self.glance = Glance(config)
+        self.glance = ImageProjection(config)
         self.decoder = Decoder(config)
 
     def graphs(self) -> tuple[Graph, ...]:
@@ -137,12 +137,12 @@ class Captioner(Network):
             states=self.decoder.state_specs(),
             conditions=tuple(conditions),
         )
-        looker = _Looker(self.encoder, self.glance)
-        deployed = _Looker(self.encoder.folded(), self.glance)
+        looker = EncodeGraph(self.encoder, self.glance)
+        deployed = EncodeGraph(self.encoder.folded(), self.glance)
         return Graph(encode, deployed, looker), Graph(step, self.decoder, _OneStepSequence(self.decoder))
 
 
-class Glance(nn.Module):
+class ImageProjection(nn.Module):
     """From features (batch, cells, channels) to what the decoder knows of a picture.
 
     place: what is added to each cell, so that the decoder can tell where it is.
@@ -159,16 +159,16 @@ class Glance(nn.Module):
             self.pool = nn.Linear(hidden, config.embedding, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
-    def forward(self, features: Tensor) -> Seen:
+    def forward(self, features: Tensor) -> ImageFeatures:
         """Once for all words."""
         if self.training:  # whole channels: cells side by side say nearly the same
             features = features * self.dropout(torch.ones_like(features[:, :1]))
         vector = self.all(features.mean(dim=1))
         if not self.soft:
-            return Seen(torch.tanh(vector), None)
+            return ImageFeatures(torch.tanh(vector), None)
         rows = self.cell(features.flatten(0, 1))  # a plain product: ExecuTorch quantises no others
         cells = torch.tanh(rows.unflatten(0, (-1, features.shape[1])) + self.place)
-        return Seen(torch.tanh(vector + self.pool(cells.mean(dim=1))), cells)
+        return ImageFeatures(torch.tanh(vector + self.pool(cells.mean(dim=1))), cells)
 
 
 class Decoder(nn.Module):
@@ -218,7 +218,9 @@ class Decoder(nn.Module):
             carried = (*carried, *more)
         return (self.logits(torch.cat([x, found], dim=1)), weights, *carried)
 
-    def sequence(self, tokens: Tensor, seen: Seen, state: StackState) -> tuple[Tensor, Tensor | None, StackState]:
+    def sequence(
+        self, tokens: Tensor, seen: ImageFeatures, state: StackState
+    ) -> tuple[Tensor, Tensor | None, StackState]:
         """What `logits` takes (batch, time, size), attention (batch, time, cells), and the last state.
 
         tokens: (batch, time). By the fused path.
@@ -259,15 +261,15 @@ class Decoder(nn.Module):
         return nn.functional.linear(self.dropout(torch.tanh(self.join(x))), self.embedding.weight, self.bias)
 
 
-class _Looker(nn.Module):
+class EncodeGraph(nn.Module):
     """The graph `encode`: a photograph to the conditions of the step."""
 
-    def __init__(self, encoder: ImageEncoder, glance: Glance) -> None:
+    def __init__(self, encoder: ImageEncoder, glance: ImageProjection) -> None:
         super().__init__()
         self.encoder, self.glance = encoder, glance
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        seen: Seen = self.glance(self.encoder(image))
+        seen: ImageFeatures = self.glance(self.encoder(image))
         return seen.tensors
 
 
@@ -281,6 +283,6 @@ class _OneStepSequence(nn.Module):
     def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
         soft = self.decoder.config.attention == "soft"
         cells, state = (rest[0], rest[1:]) if soft else (None, rest)
-        x, attention, carried = self.decoder.sequence(token[:, None], Seen(vector, cells), state)
+        x, attention, carried = self.decoder.sequence(token[:, None], ImageFeatures(vector, cells), state)
         looked = () if attention is None else (attention.squeeze(1),)
         return (self.decoder.logits(x.squeeze(1)), *looked, *carried)

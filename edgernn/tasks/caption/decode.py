@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from edgernn.models.caption import Decoder, Seen
-from edgernn.runtime.beam import tried
-from edgernn.runtime.caption import LENGTH_PENALTY, LONGEST
+from edgernn.runtime.beam import candidates_per_beam
+from edgernn.runtime.pipelines.caption import LENGTH_PENALTY, MAX_TOKENS
+from edgernn.tasks.caption.network import Decoder, ImageFeatures
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["beam_captions", "before_end", "draw_captions"]
@@ -22,7 +22,7 @@ def before_end(ids: Sequence[int], end: int | None) -> Sequence[int]:
 
 
 @torch.no_grad()
-def beam_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
+def beam_captions(decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
     """The best caption of each image that a beam of `width` finds, as the device's `beam_search` would.
 
     A width of 1 takes the likeliest word every time. The captions lack the end token.
@@ -30,7 +30,7 @@ def beam_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int
     was_training = decoder.training
     decoder.eval()
     beams = _Beams(decoder, seen, tokenizer, width)
-    for length in range(1, LONGEST + 1):
+    for length in range(1, MAX_TOKENS + 1):
         if not beams.step(length):
             break
     decoder.train(was_training)
@@ -38,12 +38,12 @@ def beam_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int
 
 
 class _Beams:
-    def __init__(self, decoder: Decoder, seen: Seen, tokenizer: Tokenizer, width: int) -> None:
+    def __init__(self, decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer, width: int) -> None:
         assert tokenizer.start_id is not None
         assert tokenizer.end_id is not None
         self._decoder, self._width, self._end = decoder, width, tokenizer.end_id
         images = len(seen.vector)
-        self._never = list(tokenizer.never)
+        self._never = list(tokenizer.never_sampled)
         self._ended: list[list[tuple[float, list[int]]]] = [[] for _ in range(images)]
         self._seen = seen.take([image for image in range(images) for _ in range(width)])
         self._state = decoder.initial_state(images * width)
@@ -59,7 +59,7 @@ class _Beams:
         scores = torch.log_softmax(results[0].float(), 1)
         scores[:, self._never] = -math.inf
         totals = (self._totals.flatten()[:, None] + scores).view(images, -1)
-        best, places = totals.topk(min(tried(width), totals.shape[1]), dim=1)
+        best, places = totals.topk(min(candidates_per_beam(width), totals.shape[1]), dim=1)
         vocabulary = scores.shape[1]
         rows, tokens, kept = [], [], []
         for image, (values, positions) in enumerate(zip(best.tolist(), places.tolist(), strict=True)):
@@ -68,7 +68,7 @@ class _Beams:
                 row, token = divmod(position, vocabulary)
                 if value == -math.inf or len(live) == width:
                     break
-                if token == self._end or length == LONGEST:
+                if token == self._end or length == MAX_TOKENS:
                     said = self._said[image][row] + ([] if token == self._end else [token])
                     self._ended[image].append((value / length**LENGTH_PENALTY, said))
                 else:
@@ -93,14 +93,14 @@ class _Beams:
         if len(self._ended[image]) < self._width:
             return False
         worst = sorted((score for score, _ in self._ended[image]), reverse=True)[self._width - 1]
-        return all(value / LONGEST**LENGTH_PENALTY <= worst for value in live)
+        return all(value / MAX_TOKENS**LENGTH_PENALTY <= worst for value in live)
 
     def best(self) -> list[list[int]]:
         return [max(ended, key=lambda each: each[0])[1] if ended else [] for ended in self._ended]
 
 
 @torch.no_grad()
-def draw_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> Tensor:
+def draw_captions(decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer) -> Tensor:
     """A caption (images, words) drawn for each image, padded with the end token behind the first one."""
     assert tokenizer.start_id is not None
     assert tokenizer.end_id is not None
@@ -109,10 +109,10 @@ def draw_captions(decoder: Decoder, seen: Seen, tokenizer: Tokenizer) -> Tensor:
     token = torch.full((images,), tokenizer.start_id, device=seen.vector.device)
     over = torch.zeros(images, dtype=torch.bool, device=token.device)
     drawn = []
-    for _ in range(LONGEST):
+    for _ in range(MAX_TOKENS):
         results = decoder(token, *seen.tensors, *state)
         logits, state = results[0].float(), results[len(results) - len(state) :]
-        logits[:, list(tokenizer.never)] = -math.inf
+        logits[:, list(tokenizer.never_sampled)] = -math.inf
         token = torch.multinomial(torch.softmax(logits, 1), 1).squeeze(1)
         token = torch.where(over, tokenizer.end_id, token)
         over |= token == tokenizer.end_id

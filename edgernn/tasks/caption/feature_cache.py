@@ -19,12 +19,12 @@ from torch import Tensor
 from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import Array
+from edgernn.data.captions import CaptionedImage
+from edgernn.data.downloads import cache_directory
 from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
-from edgernn.training.captioning.pictures import Picture
-from edgernn.training.texts import cache_directory
 
-__all__ = ["Progress", "Store", "keep_views", "view_of"]
+__all__ = ["FeatureCache", "Progress", "cache_features", "view_of"]
 
 Progress = Callable[[float, str], None]  # how much is done, 0 to 1, and of what
 
@@ -34,7 +34,7 @@ _LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a part, of a picture's area; logarith
 
 
 @dataclass(frozen=True)
-class Store:
+class FeatureCache:
     """One row for each picture that could be read.
 
     array: (pictures, views, rows, columns, channels), what the lower layers of an encoder make of each view in half
@@ -74,9 +74,9 @@ def view_of(pixels: Tensor, seed: int, view: int) -> Tensor:
     return pixels.flip(3) if view % 2 else pixels
 
 
-def keep_views(
-    encoder: ImageEncoder, pictures: Sequence[Picture], *, layers: int, views: int, progress: Progress
-) -> Store:
+def cache_features(
+    encoder: ImageEncoder, pictures: Sequence[CaptionedImage], *, layers: int, views: int, progress: Progress
+) -> FeatureCache:
     """What all but the last `layers` layers of `encoder` make of views of pictures, from the cache or made now.
 
     Where no layer is left, it is the pictures as the encoder resizes them. Raises CorpusError if none can be read.
@@ -131,7 +131,7 @@ class _Kind:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> Store:
+def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[CaptionedImage], progress: Progress) -> FeatureCache:
     digest = hashlib.sha256(kind.name.encode())
     for picture in pictures:
         digest.update(os.fsencode(picture.key) + b"\n")
@@ -153,7 +153,9 @@ def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], prog
 
 
 @torch.no_grad()
-def _fill(directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequence[Picture], progress: Progress) -> None:
+def _fill(
+    directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequence[CaptionedImage], progress: Progress
+) -> None:
     array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(pictures), *kind.shape))
     _take_room(directory / _ARRAY)
     device = encoder.mean.device
@@ -188,14 +190,14 @@ def _take_room(path: Path) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _load(path: Path) -> Store | None:
+def _load(path: Path) -> FeatureCache | None:
     """The store at `path`, if it is whole."""
     try:
         about = records.record(records.parse((path / _KEPT).read_bytes(), _KEPT), _KEPT, {"kept", "damaged"})
         array = np.load(path / _ARRAY, mmap_mode="r")
         kept = [records.integer(place, _KEPT) for place in records.items(about["kept"], _KEPT)]
         whole = kept == sorted(set(kept)) and all(place < len(array) for place in kept)
-        return Store(array, kept, records.items(about["damaged"], _KEPT)) if whole else None
+        return FeatureCache(array, kept, records.items(about["damaged"], _KEPT)) if whole else None
     except (OSError, ValueError, FormatError):
         return None
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from edgernn.errors import ConfigError
 
-__all__ = ["Ending"]
+__all__ = ["StopCriteria"]
 
 
-class Ending:
+class StopCriteria:
     """Lets text through until it ends, and holds back what may be the beginning of a stop string.
 
     why: "length", "stop" or "end" once it has ended, else None. Raises ConfigError for an empty stop string.
@@ -28,18 +28,18 @@ class Ending:
             raise ConfigError(f"max_tokens {max_tokens} is below 0")
         self._end_id = end_id
         self._held = ""
-        self.why: str | None = "length" if self._left == 0 else None
+        self.reason: str | None = "length" if self._left == 0 else None
 
     def push(self, token: int, text: str) -> str:
         """What can be shown now that `token`, which completes `text`, was drawn. A stop string is never shown."""
         if token == self._end_id:
-            self.why = "end"
+            self.reason = "end"
             return self._held
         shown = self._until_stop(text) if self._stops else text
         if self._left is not None:
             self._left -= 1
-            if self._left == 0 and self.why is None:
-                self.why = "length"
+            if self._left == 0 and self.reason is None:
+                self.reason = "length"
                 return shown + self._held
         return shown
 
@@ -47,7 +47,7 @@ class Ending:
         held = self._held + text
         found = [at for at in map(held.find, self._stops) if at >= 0]
         if found:
-            self.why = "stop"
+            self.reason = "stop"
             return held[: min(found)]
         begun = max(_begun(held, stop) for stop in self._stops)
         self._held = held[len(held) - begun :]

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edgernn import records
+from edgernn.data.downloads import TEXTS, cached_text
+from edgernn.data.tokens import TokenFile
 from edgernn.errors import CorpusError, FormatError
-from edgernn.textfile import read_pieces
+from edgernn.media.text import read_pieces
 from edgernn.tokenizer import Tokenizer, whole_pieces
-from edgernn.training.texts import TEXTS, cached_text
-from edgernn.training.tokens import TokenFile
 
 __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
@@ -64,7 +64,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """What a run remembers of its corpus.
+    """What a run history of its corpus.
 
     predicted_chars: characters of the held-out text but for its first token, which has nothing before it.
     """

@@ -9,7 +9,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import StreamError
-from edgernn.image import read_image
+from edgernn.media.image import read_image
 from edgernn.runtime.beam import Candidate, beam_search
 from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.stream import TOKEN, Stream
@@ -17,18 +17,18 @@ from edgernn.sampling import Sampler
 
 __all__ = [
     "LENGTH_PENALTY",
-    "LONGEST",
+    "MAX_TOKENS",
     "Caption",
-    "describe",
+    "attention_maps",
+    "caption_image",
     "largest_side",
-    "look",
-    "open_picture",
-    "where_it_looked",
+    "open_image",
+    "start_caption",
 ]
 
 IMAGE = "image"
 ATTENTION = "attention"
-LONGEST = 20  # words, unless asked otherwise
+MAX_TOKENS = 20  # words, unless asked otherwise
 LENGTH_PENALTY = 0.7
 
 
@@ -40,7 +40,7 @@ class Caption:
     candidates: tuple[Candidate, ...]
 
 
-def open_picture(model: Model, source: str | Path | bytes) -> Array:
+def open_image(model: Model, source: str | Path | bytes) -> Array:
     """The picture in a file, or in its bytes, as large as `model` takes it.
 
     Raises ImageError for a file that is no image, StreamError for a model that takes none.
@@ -48,7 +48,7 @@ def open_picture(model: Model, source: str | Path | bytes) -> Array:
     return read_image(source, largest_side(model))
 
 
-def look(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
+def start_caption(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
     """A stream that has looked at `image` (height, width, 3) of bytes, and is about to write.
 
     sampler: how it draws words; the likeliest one every time unless given.
@@ -61,16 +61,16 @@ def look(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
     return stream
 
 
-def describe(model: Model, image: Array, beam: int = 1, max_tokens: int = LONGEST) -> Caption:
+def caption_image(model: Model, image: Array, beam: int = 1, max_tokens: int = MAX_TOKENS) -> Caption:
     """The best captions of `image` (height, width, 3) that a beam of so many finds.
 
     Scores are log-probabilities over the number of words to the power of 0.7. Raises as `look` and `beam_search` do.
     """
-    found = beam_search(look(model, image), beam, max_tokens, length_penalty=LENGTH_PENALTY)
+    found = beam_search(start_caption(model, image), beam, max_tokens, length_penalty=LENGTH_PENALTY)
     return Caption(found[0].text, tuple(found))
 
 
-def where_it_looked(model: Model, image: Array, tokens: tuple[int, ...]) -> Array:
+def attention_maps(model: Model, image: Array, tokens: tuple[int, ...]) -> Array:
     """How much each part of the picture counted for each word: (words, rows, columns), adding up to 1 for a word.
 
     Raises StreamError for a model without attention.

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from edgernn.errors import ConfigError, RunError
-from edgernn.models import LanguageModel
+from edgernn.tasks.language.network import LanguageModel
 from edgernn.tokenizer import Ids
 from edgernn.training.run import HELD_OUT, Run
 

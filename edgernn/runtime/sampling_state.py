@@ -11,10 +11,10 @@ from edgernn.errors import ConfigError, SamplingError
 from edgernn.sampling import Generator, Sampler
 from edgernn.tokenizer import TextDecoder, Tokenizer
 
-__all__ = ["Voice"]
+__all__ = ["SamplingState"]
 
 
-class Voice:
+class SamplingState:
     """The text of one stream, from logits to characters.
 
     seed: where the random generator begins. generator: where it stands. recent: the last tokens, as far as the sampler
@@ -41,7 +41,7 @@ class Voice:
         seed = sampler.seed if seed is None else seed
         self.seed = int.from_bytes(os.urandom(8)) if seed is None else seed
         self.generator = Generator(self.seed if generator is None else generator)
-        self.recent: deque[int] = deque(recent, maxlen=sampler.remembers)
+        self.recent: deque[int] = deque(recent, maxlen=sampler.history)
         self.steps = steps
         self._decoder: TextDecoder | None = None if tokenizer is None else tokenizer.decoder(tail)
 
@@ -50,18 +50,18 @@ class Voice:
         """The tokens from which another decoder can go on."""
         return [] if self._decoder is None else self._decoder.tail
 
-    def anew(self) -> Voice:
+    def fresh(self) -> SamplingState:
         """At the beginning: nothing said, the generator at its seed."""
-        return Voice(self._tokenizer, self.sampler, self.seed)
+        return SamplingState(self._tokenizer, self.sampler, self.seed)
 
-    def fork(self) -> Voice:
+    def fork(self) -> SamplingState:
         """Another one that stands where this one stands."""
         return self.with_sampler(self.sampler)
 
-    def with_sampler(self, sampler: Sampler) -> Voice:
+    def with_sampler(self, sampler: Sampler) -> SamplingState:
         """The same, drawing otherwise; the random generator goes on unless the sampler has another seed."""
         anew = sampler.seed is not None and sampler.seed != self.seed
-        return Voice(
+        return SamplingState(
             self._tokenizer,
             sampler,
             sampler.seed if anew else self.seed,
@@ -73,7 +73,7 @@ class Voice:
 
     def draw(self, logits: Array) -> int:
         """The next token from `logits` (vocabulary,). Raises SamplingError, with the step, if they are not numbers."""
-        never = () if self._tokenizer is None else self._tokenizer.never
+        never = () if self._tokenizer is None else self._tokenizer.never_sampled
         try:
             return self.sampler(logits, self.generator, self.recent, never)
         except SamplingError as error:

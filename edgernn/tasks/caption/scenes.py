@@ -1,4 +1,4 @@
-"""Drawn scenes with true captions: a data set that needs no download, and whose captions can be checked.
+"""SampledToken scenes with true captions: a data set that needs no download, and whose captions can be checked.
 
 One coloured shape somewhere, two of them and how they stand to each other, or several alike. Some pairs of colour and
 shape are never drawn for training: whether a model names them in the split "novel" shows whether it composes.
@@ -15,9 +15,9 @@ from itertools import product
 import numpy as np
 
 from edgernn.contract import Array
+from edgernn.data.captions import DEV, TEST, TRAIN, CaptionDataset
 from edgernn.errors import MissingExtraError
-from edgernn.image import LARGEST_SIDE
-from edgernn.training.captioning.pictures import DEV, TEST, TRAIN, Collection
+from edgernn.media.image import LARGEST_SIDE
 
 __all__ = ["NOVEL", "SCENES", "SIDE", "Scene", "Thing", "draw_scenes"]
 
@@ -158,9 +158,9 @@ class Scene:
         return found if count == COUNTS.get(len(found), "a" if len(found) == 1 else "") else []
 
 
-def draw_scenes(seed: int = 0) -> Collection:
+def draw_scenes(seed: int = 0) -> CaptionDataset:
     """The scenes of every split: always the same ones for the same seed."""
-    return Collection({split: _scenes(split, count, seed) for split, count in _COUNT.items()})
+    return CaptionDataset({split: _scenes(split, count, seed) for split, count in _COUNT.items()})
 
 
 def _scenes(split: str, count: int, seed: int) -> list[Scene]:

@@ -14,20 +14,20 @@ from torch import Tensor, distributed, nn
 from edgernn.errors import ConfigError, RunError
 from edgernn.runtime.engine import first_line
 
-__all__ = ["Ranks"]
+__all__ = ["ProcessGroup"]
 
 _PATIENCE = timedelta(days=7)  # of the others, while the first process encodes a long text
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """One process among `count`; the first of them writes and speaks."""
 
     rank: int = 0
     count: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> Ranks:
+    def join(cls, device: torch.device) -> ProcessGroup:
         """The place that `torchrun` gave to this process; alone if it gave none."""
         if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls()
@@ -73,7 +73,7 @@ class Ranks:
         return parts
 
     @contextmanager
-    def first_alone(self) -> Iterator[bool]:
+    def main_process_first(self) -> Iterator[bool]:
         """The first process goes through the block while the others wait; raises RunError in them if it fails.
 
         Yields whether this is the first process.

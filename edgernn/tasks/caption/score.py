@@ -10,7 +10,7 @@ from typing import Any
 
 import sacrebleu
 
-from edgernn.training.captioning.words import words
+from edgernn.data.words import words
 
 __all__ = ["CaptionScore", "Cider", "score_captions"]
 

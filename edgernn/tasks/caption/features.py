@@ -7,15 +7,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
 from edgernn.errors import CorpusError
 from edgernn.models.encoder import ImageEncoder
-from edgernn.training.captioning.pictures import DEV, TRAIN, Collection, Picture
-from edgernn.training.captioning.store import Progress, Store, keep_views
+from edgernn.tasks.caption.feature_cache import FeatureCache, Progress, cache_features
 
-__all__ = ["Sight"]
+__all__ = ["EncoderFeatures"]
 
 
-class Sight:
+class EncoderFeatures:
     """The pictures of the splits "train" and "dev" that can be read.
 
     pictures: by split. damaged: what was wrong with the others. learned: how many of the encoder's last layers learn.
@@ -24,7 +24,7 @@ class Sight:
     def __init__(
         self,
         encoder: ImageEncoder,
-        collection: Collection,
+        collection: CaptionDataset,
         *,
         freeze: float,
         thaw: int | None,
@@ -35,15 +35,15 @@ class Sight:
         self.learned = 0 if freeze == 1 else min(thaw or encoder.layers, encoder.layers)
         # Where everything learns in the end, the steps before that need not run the whole encoder.
         kept = {self.learned} | ({0} if freeze > 0 and self.learned == encoder.layers else set())
-        self._stores: dict[str, dict[int, Store]] = {}  # by split, and by how many layers come after
-        self.pictures: Mapping[str, Sequence[Picture]] = {}
+        self._stores: dict[str, dict[int, FeatureCache]] = {}  # by split, and by how many layers come after
+        self.pictures: Mapping[str, Sequence[CaptionedImage]] = {}
         self.damaged: list[str] = []
         readable = {}
         for split, ways in ((TRAIN, views), (DEV, 1)):
             pictures = collection[split]
             try:
                 self._stores[split] = {
-                    layers: keep_views(encoder, pictures, layers=layers, views=ways, progress=progress)
+                    layers: cache_features(encoder, pictures, layers=layers, views=ways, progress=progress)
                     for layers in kept
                 }
             except CorpusError as error:

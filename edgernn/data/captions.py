@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 from edgernn import records
 from edgernn.contract import Array
+from edgernn.data.words import words
 from edgernn.errors import CorpusError, FormatError
-from edgernn.image import LARGEST_SIDE, read_image
-from edgernn.training.captioning.words import words
+from edgernn.media.image import LARGEST_SIDE, read_image
 
-__all__ = ["DEV", "TEST", "TRAIN", "Collection", "Photograph", "Picture", "read_collection"]
+__all__ = ["DEV", "TEST", "TRAIN", "CaptionDataset", "CaptionedImage", "ImageFile", "read_captions"]
 
 TRAIN, DEV, TEST = "train", "dev", "test"
 _FOLDERS = ("images", "Images", "Flickr8k_Dataset", "Flicker8k_Dataset", "train2014", "val2014", "train2017", "val2017")
@@ -28,7 +28,7 @@ _HELD_OUT = 10  # one picture of so many, where no list says which
 _MOST_HELD_OUT = 1000
 
 
-class Picture(Protocol):
+class CaptionedImage(Protocol):
     """Something to look at, with what people said of it."""
 
     @property
@@ -48,7 +48,7 @@ class Picture(Protocol):
 
 
 @dataclass(frozen=True)
-class Photograph:
+class ImageFile:
     """A picture in a file."""
 
     path: Path
@@ -71,14 +71,17 @@ class Photograph:
 
 
 @dataclass(frozen=True)
-class Collection:
-    """Pictures by split. missing: names of those that have captions and no file. wordless: those without words."""
+class CaptionDataset:
+    """Images with captions, by split.
 
-    splits: Mapping[str, Sequence[Picture]]
+    missing: names of images that have captions and no file. empty_captions: number of captions without words.
+    """
+
+    splits: Mapping[str, Sequence[CaptionedImage]]
     missing: Sequence[str] = ()
-    wordless: int = 0
+    empty_captions: int = 0
 
-    def __getitem__(self, split: str) -> Sequence[Picture]:
+    def __getitem__(self, split: str) -> Sequence[CaptionedImage]:
         """The pictures of a split. Raises CorpusError if there is none."""
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
@@ -88,7 +91,7 @@ class Collection:
         return self.splits[split]
 
 
-def read_collection(path: Path) -> Collection:
+def read_captions(path: Path) -> CaptionDataset:
     """The pictures of a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, or a CSV file.
 
     Raises CorpusError if there is none of these, or no picture in it.
@@ -189,7 +192,7 @@ class _Builder:
     root: Path
     splits: dict[str, str | None] = field(default_factory=dict)
     captions: dict[str, list[str]] = field(default_factory=dict)
-    wordless: int = 0
+    empty_captions: int = 0
 
     def add(self, name: str, split: str | None, caption: str) -> None:
         self.splits.setdefault(name, split)
@@ -200,22 +203,22 @@ class _Builder:
         if found:
             self.captions.setdefault(name, []).append(" ".join(caption.split()))
         else:
-            self.wordless += 1
+            self.empty_captions += 1
 
-    def finish(self, path: Path) -> Collection:
-        found: dict[str | None, list[Picture]] = {}
+    def finish(self, path: Path) -> CaptionDataset:
+        found: dict[str | None, list[CaptionedImage]] = {}
         missing = []
         for name, captions in self.captions.items():
             file = self._file(name)
             if file is None:
                 missing.append(name)
             else:
-                found.setdefault(self.splits[name], []).append(Photograph(file, tuple(captions)))
+                found.setdefault(self.splits[name], []).append(ImageFile(file, tuple(captions)))
         if not found:
             more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
             where = f": {missing[0]}{more} not there; names are relative to {self.root}" if missing else ""
             raise CorpusError(f"{path} has no pictures with captions{where}")
-        return Collection(_split(found), missing, self.wordless)
+        return CaptionDataset(_split(found), missing, self.empty_captions)
 
     def _file(self, name: str) -> Path | None:
         if not name or Path(name).is_absolute() or ".." in Path(name).parts:
@@ -229,7 +232,7 @@ class _Builder:
         return None
 
 
-def _split(found: dict[str | None, list[Picture]]) -> dict[str, Sequence[Picture]]:
+def _split(found: dict[str | None, list[CaptionedImage]]) -> dict[str, Sequence[CaptionedImage]]:
     """By split; of pictures for which no list says which, every tenth is held out, if nothing else is."""
     known = {name: pictures for name, pictures in found.items() if name is not None}
     known.setdefault(TRAIN, []).extend(found.get(None, []))

@@ -1,0 +1,1 @@
+"""Data that tasks share: texts, tokens, vocabularies, captions, downloads."""

@@ -1,0 +1,1 @@
+"""Readers of media files: a file becomes arrays, or a named error."""
