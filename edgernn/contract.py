@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from edgernn.errors import ContractError
 
 __all__ = [
     "BATCH",
+    "KINDS",
     "ZEROS",
     "Array",
     "Axis",
@@ -41,15 +42,26 @@ __all__ = [
     "select",
     "stack",
     "unstack",
+    "with_kinds",
 ]
 
 Array = npt.NDArray[Any]
 Axis = int | str
 
 BATCH = "batch"
+# What a tensor means, by kind, and the element types that it can have. See `TensorSpec.kind`.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "token": ("int64", "int32"),
+    "next-token": ("float32", "float16"),
+    "image": ("uint8",),
+    "audio": ("float32", "int16"),
+    "label": ("float32", "float16"),
+    "attention": ("float32", "float16"),
+}
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
 _BATCHES_KEPT = 64  # whose shapes a graph history
+_MAX_RATE = 1_000_000  # samples per second
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
 
@@ -83,14 +95,20 @@ class TensorSpec:
 
     bound: integers lie in [0, bound), which is checked; floating-point values lie in [-bound, bound], which is not:
     it would cost more than a step. None promises nothing.
-    largest: sizes that named axes have at most; such an axis has at least 1.
+    max_sizes: sizes that named axes have at most; such an axis has at least 1.
+    kind: what the tensor means, or "" for a tensor that is only numbers. "token": ids of a vocabulary; "next-token":
+    scores of the token that follows; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of
+    classes; "attention": weights of the cells of a square grid, in reading order.
+    rate: of audio, in samples per second.
     """
 
     name: str
     dtype: str
     axes: tuple[Axis, ...]
     bound: int | float | None = None
-    largest: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    max_sizes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    kind: str = field(default="", kw_only=True)
+    rate: int | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_name(self.name, "a tensor")
@@ -108,7 +126,8 @@ class TensorSpec:
             raise ContractError(f"tensor {self.name} declares the batch axis twice")
         if self.bound is not None:
             self._check_bound(self.bound)
-        for axis, size in self.largest.items():
+        self._check_kind()
+        for axis, size in self.max_sizes.items():
             if axis not in self.axes or axis == BATCH or type(size) is not int or not 1 <= size <= _MAX_ELEMENTS:
                 raise ContractError(f"tensor {self.name}: {axis!r} is no named axis of at most {str(size)[:20]}")
 
@@ -146,7 +165,7 @@ class TensorSpec:
             expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
             if size != expected:
                 raise self._misfit(array, f" with {axis} = {expected}" if isinstance(axis, str) else "")
-        for axis, largest in self.largest.items():
+        for axis, largest in self.max_sizes.items():
             if not 1 <= sizes[axis] <= largest:
                 raise self._misfit(array, f" with {axis} from 1 to {largest}")
         if self.checked_bound is not None and array.size:
@@ -160,7 +179,22 @@ class TensorSpec:
         """As plain JSON values."""
         record: dict[str, Any] = {"name": self.name, "dtype": self.dtype, "axes": list(self.axes)}
         bound = {} if self.bound is None else {"bound": self.bound}
-        return {**record, **bound, **({"largest": dict(self.largest)} if self.largest else {})}
+        kind = {"kind": self.kind} if self.kind else {}
+        rate = {} if self.rate is None else {"rate": self.rate}
+        return {**record, **bound, **({"largest": dict(self.max_sizes)} if self.max_sizes else {}), **kind, **rate}
+
+    def _check_kind(self) -> None:
+        if self.kind and self.dtype not in KINDS.get(self.kind, ()):
+            known = ", ".join(f"{kind} ({' or '.join(dtypes)})" for kind, dtypes in KINDS.items())
+            raise ContractError(
+                f"tensor {self.name}: {self.dtype} cannot be of kind {self.kind[:40]!r}; there is {known}"
+            )
+        if (self.kind == "audio") != (self.rate is not None):
+            raise ContractError(
+                f"tensor {self.name}: a rate in samples per second belongs to the kind audio, and only there"
+            )
+        if self.rate is not None and (type(self.rate) is not int or not 1 <= self.rate <= _MAX_RATE):
+            raise ContractError(f"tensor {self.name}: a rate of {str(self.rate)[:40]} is not from 1 to {_MAX_RATE}")
 
     def _check_bound(self, bound: int | float) -> None:
         kinds: dict[str, type] = {"i": int, "u": int, "f": float}
@@ -318,6 +352,14 @@ class GraphSpec:
         """Whether several streams can go through the graph at once."""
         return all(spec.batch_axis is not None for spec in (*self.feeds.values(), *self.results.values()))
 
+    def input_of(self, kind: str) -> TensorSpec | None:
+        """The input of `kind`, or None where there is none, or more than one."""
+        return _only_of(kind, self.inputs)
+
+    def output_of(self, kind: str) -> TensorSpec | None:
+        """The output of `kind`, or None where there is none, or more than one."""
+        return _only_of(kind, self.outputs)
+
     def output(self, name: str) -> TensorSpec:
         """The output called `name`. Raises ContractError where there is none."""
         for spec in self.outputs:
@@ -456,6 +498,43 @@ class Contract:
 
 Spec = TypeVar("Spec", bound=TensorSpec)
 
+# Names that stood for a kind in bundles of these tasks before contracts declared kinds, with the axes they must have.
+_NAMED_TASKS = ("language", "caption")
+_NAMED_INPUTS = {"token": ("token", 1), "image": ("image", 4)}
+_NAMED_OUTPUTS = {"logits": ("next-token", 2), "attention": ("attention", 2)}
+
+
+def with_kinds(contract: Contract, task: str) -> Contract:
+    """`contract` with the kinds that names stand for, in bundles of language and caption models that declare none.
+
+    A name counts only where element type and axes fit, and only in a contract in which no tensor declares a kind.
+    """
+    graphs = contract.graphs
+    declared = any(tensor.kind for graph in graphs for tensor in (*graph.inputs, *graph.outputs))
+    if task not in _NAMED_TASKS or declared:
+        return contract
+    return Contract(
+        tuple(
+            replace(
+                graph,
+                inputs=tuple(_named(tensor, _NAMED_INPUTS) for tensor in graph.inputs),
+                outputs=tuple(_named(tensor, _NAMED_OUTPUTS) for tensor in graph.outputs),
+            )
+            for graph in graphs
+        )
+    )
+
+
+def _named(tensor: TensorSpec, names: Mapping[str, tuple[str, int]]) -> TensorSpec:
+    kind, rank = names.get(tensor.name, ("", 0))
+    fits = kind and tensor.dtype in KINDS[kind] and len(tensor.axes) == rank and tensor.axes[0] == BATCH
+    return replace(tensor, kind=kind) if fits else tensor
+
+
+def _only_of(kind: str, tensors: Sequence[TensorSpec]) -> TensorSpec | None:
+    found = [tensor for tensor in tensors if tensor.kind == kind]
+    return found[0] if len(found) == 1 else None
+
 
 def _batch_axis(spec: TensorSpec) -> int:
     if spec.batch_axis is None:
@@ -494,10 +573,13 @@ def _specs(kind: type[Spec], values: Any) -> tuple[Spec, ...]:
 
 
 def _spec(kind: type[Spec], value: Any) -> Spec:
-    optional = {"bound", "largest"}
-    values = records.record(value, f"a {kind.__name__}", {field.name for field in fields(kind)} - optional, optional)
+    # In files `max_sizes` is called `largest`: digests of contracts must not change.
+    optional = {"bound", "largest", "kind", "rate"}
+    required = {field.name for field in fields(kind)} - optional - {"max_sizes"}
+    values = records.record(value, f"a {kind.__name__}", required, optional)
     values["axes"] = tuple(records.items(values["axes"], "axes"))
-    values["largest"] = records.mapping(values.get("largest", {}), "largest")
+    values["max_sizes"] = records.mapping(values.pop("largest", {}), "largest")
+    values["kind"] = records.text(values.get("kind", ""), "kind")
     if "initial" in values:
         values["initial"] = _source_from_json(values["initial"])
         for end in ("input", "output"):

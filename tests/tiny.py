@@ -177,7 +177,7 @@ def write_captioner(path: Path, seed: int = 0) -> Path:
         (
             GraphSpec(
                 "encode",
-                (TensorSpec("image", "uint8", (BATCH, "height", "width", 3), largest=sides),),
+                (TensorSpec("image", "uint8", (BATCH, "height", "width", 3), max_sizes=sides),),
                 (TensorSpec("vector", "float32", (BATCH, 4)),),
             ),
             GraphSpec(

@@ -104,7 +104,7 @@ class HeldOutPictures(HeldOut):
         """The pictures in several sizes, one of them the largest, or the words of their captions and what was seen."""
         if spec.states:
             return self._some_words
-        largest = spec.inputs[0].largest
+        largest = spec.inputs[0].max_sizes
         return partial(self._some_images, (largest["height"], largest["width"]))
 
     def _some_images(self, largest: tuple[int, int], streams: int) -> Iterator[dict[str, Array]]:

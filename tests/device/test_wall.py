@@ -30,6 +30,7 @@ DEVICE_MODULES = [
     "records",
     "sampling",
     "score",
+    "settings",
     "tokenizer",
 ]
 PACKAGES = ["media", "runtime", "runtime.pipelines"]

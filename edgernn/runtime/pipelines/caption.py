@@ -91,5 +91,5 @@ def largest_side(model: Model) -> int:
     for graph in model.contract.graphs:
         for tensor in graph.inputs:
             if tensor.name == IMAGE and model.tokenizer is not None and model.tokenizer.start_id is not None:
-                return min(tensor.largest.values(), default=1024)
+                return min(tensor.max_sizes.values(), default=1024)
     raise StreamError(f"the bundle's task, {model.manifest.task}, takes no picture")

@@ -117,14 +117,16 @@ class Captioner(Network):
                 "vector", "float32", (BATCH, config.embedding), bound=_TANH, source=FromGraph(ENCODE, "vector")
             )
         ]
-        outputs = [TensorSpec("logits", "float32", (BATCH, config.vocabulary))]
+        outputs = [TensorSpec("logits", "float32", (BATCH, config.vocabulary), kind="next-token")]
         if config.attention == "soft":
             cells = config.encoder.grid**2
             axes = (BATCH, cells, config.hidden)
             conditions.append(ConditionSpec("cells", "float32", axes, bound=_TANH, source=FromGraph(ENCODE, "cells")))
-            outputs.append(TensorSpec("attention", "float32", (BATCH, cells)))
+            outputs.append(TensorSpec("attention", "float32", (BATCH, cells), kind="attention"))
         side = config.encoder.largest_side
-        image = TensorSpec("image", "uint8", (BATCH, "height", "width", 3), largest={"height": side, "width": side})
+        image = TensorSpec(
+            "image", "uint8", (BATCH, "height", "width", 3), max_sizes={"height": side, "width": side}, kind="image"
+        )
         encode = GraphSpec(
             ENCODE,
             (image,),
@@ -132,7 +134,7 @@ class Captioner(Network):
         )
         step = GraphSpec(
             STEP,
-            inputs=(TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary),),
+            inputs=(TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary, kind="token"),),
             outputs=tuple(outputs),
             states=self.decoder.state_specs(),
             conditions=tuple(conditions),

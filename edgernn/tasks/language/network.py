@@ -124,8 +124,8 @@ class LanguageModel(Network):
         vocabulary = self.config.vocabulary
         spec = GraphSpec(
             name="step",
-            inputs=(TensorSpec("token", "int64", (BATCH,), bound=vocabulary),),
-            outputs=(TensorSpec("logits", "float32", (BATCH, vocabulary)),),
+            inputs=(TensorSpec("token", "int64", (BATCH,), bound=vocabulary, kind="token"),),
+            outputs=(TensorSpec("logits", "float32", (BATCH, vocabulary), kind="next-token"),),
             states=self.stack.state_specs(),
         )
         return (Graph(spec, module=self, source=_OneStepSequence(self), tensors=self.stack.initial_files()),)

@@ -1,0 +1,165 @@
+"""Settings as frozen dataclasses, where each field is also an option of the command line.
+
+An option is written once, at its field: its default, help text, bounds and choices. The command line, error messages
+and the tables in the documentation are made from there.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Mapping
+from dataclasses import Field, asdict, dataclass, field, fields, replace
+from functools import cache
+from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
+
+from edgernn import records
+from edgernn.errors import ConfigError
+
+__all__ = ["Declared", "Option", "Settings", "declared_options", "flag_of", "option"]
+
+_LARGEST = 10**12  # of any number, where an option sets no bound of its own
+_QUOTED = 40  # characters of a value in a message
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line says of a field, and which values it accepts.
+
+    help: one or more whole sentences. flag: the name of the option, where it is not the field's. choices: all values
+    that are accepted. low, high: inclusive bounds. above, below: exclusive bounds. unset: what None stands for.
+    """
+
+    help: str
+    flag: str = ""
+    choices: tuple[str, ...] = ()
+    low: float = -math.inf
+    high: float = math.inf
+    above: float = -math.inf
+    below: float = math.inf
+    unset: str = ""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether `value`, of the right type, is within the choices and the bounds."""
+        if self.choices:
+            return value in self.choices
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return True
+        return self.low <= value <= min(self.high, _LARGEST) and self.above < value < self.below
+
+    @property
+    def bounds(self) -> str:
+        """The bounds in words, such as "at least 0 and below 1"; empty where there are none."""
+        parts = [
+            *([f"at least {self.low:,g}"] if self.low > -math.inf else []),
+            *([f"above {self.above:,g}"] if self.above > -math.inf else []),
+            *([f"at most {self.high:,g}"] if self.high < math.inf else []),
+            *([f"below {self.below:,g}"] if self.below < math.inf else []),
+        ]
+        return " and ".join(parts)
+
+
+def option(default: Any, help: str, **about: Any) -> Any:
+    """A field that is also an option of the command line; `about` as in `Option`."""
+    return field(default=default, metadata={"option": Option(help, **about)})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of all settings. Raises ConfigError, naming the option, for a value that it does not accept."""
+
+    def __post_init__(self) -> None:
+        for declared in declared_options(type(self)).values():
+            value = getattr(self, declared.field.name)
+            if value is not None or not declared.optional:
+                declared.check(value)
+
+    def but(self, **changes: Any) -> Self:
+        """These settings with `changes`. Raises ConfigError for a setting that does not exist."""
+        known = {each.name for each in fields(self)}
+        if unknown := sorted(changes.keys() - known):
+            raise ConfigError(f"there is no setting {unknown[0]!r}; there is {', '.join(sorted(known))}")
+        return replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: Any, what: str = "the settings") -> Self:
+        """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
+        values = records.mapping(value, what)
+        lists = {name: tuple(item) for name, item in values.items() if isinstance(item, list)}
+        return records.construct(cls, {**values, **lists}, what)
+
+
+class Declared(NamedTuple):
+    """An option where it is declared. type: of its values, without None. optional: whether None is accepted."""
+
+    settings: type[Settings]
+    field: Field[Any]
+    option: Option
+    type: Any
+    optional: bool
+
+    @property
+    def flag(self) -> str:
+        """The option as it is typed, such as "--learning-rate"."""
+        return flag_of(self.option.flag or self.field.name)
+
+    @property
+    def accepted(self) -> str:
+        """The accepted values in words, such as "a whole number of at least 1"."""
+        if self.option.choices:
+            return f"one of {', '.join(self.option.choices)}"
+        noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(self.type, "a list")
+        bounds = self.option.bounds.replace("at least", "of at least", 1)
+        return f"{noun} {bounds}".strip()
+
+    def check(self, value: Any) -> None:
+        """Raise ConfigError unless the option accepts `value`."""
+        kinds: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
+        kind = kinds.get(self.type, (tuple,))
+        if not isinstance(value, kind) or (isinstance(value, bool) and self.type is not bool):
+            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}")
+        if not self.option.accepts(value):
+            limit = "" if self.option.choices or self.option.high < math.inf else " and at most 10^12"
+            too_large = isinstance(value, int | float) and value > _LARGEST
+            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}{limit if too_large else ''}")
+
+
+def flag_of(name: str) -> str:
+    """The option of a field's name, as it is typed."""
+    return f"--{name.replace('_', '-')}"
+
+
+def declared_options(*kinds: type[Settings]) -> Mapping[str, Declared]:
+    """All options of some settings classes, by parameter name, in order; no two of them declare the same one."""
+    return _declared(kinds)
+
+
+@cache
+def _declared(kinds: tuple[type[Any], ...]) -> Mapping[str, Declared]:
+    found: dict[str, Declared] = {}
+    for kind in kinds:
+        hints = get_type_hints(kind)
+        for each in fields(kind):
+            about = each.metadata.get("option")
+            if about is None:
+                continue
+            name = (about.flag or each.name).replace("-", "_")
+            assert name not in found, f"{name} is declared by {found[name].settings.__name__} and {kind.__name__}"
+            found[name] = Declared(kind, each, about, *_without_none(hints[each.name]))
+    return types.MappingProxyType(found)
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    if get_origin(hint) in (Union, types.UnionType):
+        kinds = [kind for kind in get_args(hint) if kind is not type(None)]
+        return kinds[0], len(kinds) < len(get_args(hint))
+    return hint, False
+
+
+def _quoted(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"

@@ -1,0 +1,88 @@
+"""Settings that several tasks share. Importing them imports no torch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Self
+
+from edgernn.errors import ConfigError
+from edgernn.settings import Settings, option
+
+__all__ = ["AUTOCASTS", "CELLS", "DEVICES", "EvaluationSettings", "TrainingSettings", "one_cycle"]
+
+CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CELLS`
+DEVICES = ("auto", "cpu", "cuda", "mps")
+AUTOCASTS = ("auto", "off", "bf16")
+
+_LIMITS = ("steps", "passes", "minutes")
+_FIRST, _LAST = 0.04, 0.001  # learning rates at the beginning and the end, as fractions of the peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(Settings):
+    """Training settings that all tasks share. Training ends at the first of the limits that are set."""
+
+    steps: int | None = option(None, "End training after this number of optimizer steps.", low=1)
+    passes: float | None = option(None, "End training after this number of passes over the training data.", above=0)
+    minutes: float | None = option(None, "End training after this number of minutes.", above=0)
+    learning_rate: float = option(2e-3, "The peak learning rate.", above=0, high=1e6)
+    warmup: float = option(0.1, "The fraction of training during which the learning rate rises.", low=0, below=1)
+    weight_decay: float = option(0.01, "Weight decay, as a fraction of the learning rate.", low=0, high=1e6)
+    clip: float = option(1.0, "Clip the gradient to this norm.", above=0, high=1e6)
+    average: float = option(
+        0.0, "Decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1
+    )
+    evaluations: int = option(
+        24, "Number of evaluations on the held-out data; each writes a checkpoint.", low=1, high=1e6
+    )
+    patience: int | None = option(
+        None, "End training after this number of evaluations without improvement.", low=1, high=1e6
+    )
+    device: str = option("auto", "The device to train on.", choices=DEVICES)
+    autocast: str = option(
+        "auto", "bfloat16 autocast; auto uses it where the hardware is fast at it.", choices=AUTOCASTS
+    )
+    seed: int = option(0, "Seed of the random number generators.", low=0, below=2**63)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if all(getattr(self, limit) is None for limit in _LIMITS):
+            raise ConfigError("training needs an end: --steps, --passes or --minutes")
+
+    def but(self, **changes: Any) -> Self:
+        """These settings with `changes`; a limit among them replaces all limits that are set here.
+
+        Raises ConfigError for a setting that does not exist.
+        """
+        if set(_LIMITS) & changes.keys():
+            changes = {**dict.fromkeys(_LIMITS), **changes}
+        return super().but(**changes)
+
+    def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
+        """The fraction of training that is done after `step` steps and `seconds`; training ends at 1."""
+        done = [seconds / (60 * self.minutes)] if self.minutes is not None else []
+        if self.steps is not None:
+            done.append(step / self.steps)
+        if self.passes is not None:
+            done.append(step / max(1, round(self.passes * steps_per_pass)))
+        return max(done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSettings(Settings):
+    """What is evaluated on, for tasks whose data sets have splits."""
+
+    data: str = option("", "The data set to evaluate on, as `train` takes it.")
+    split: str = option("test", "The split of the data set: train, dev, test, or another that it has.")
+
+
+def one_cycle(peak: float, progress: float, warmup: float = 0.0) -> float:
+    """The learning rate at `progress`, from 0 to 1: a linear rise to `peak` during `warmup`, then a cosine decay.
+
+    After Smith and Topin 2017, with a linear rise.
+    """
+    if progress < warmup:
+        return peak * (_FIRST + (1 - _FIRST) * progress / warmup)
+    rest = min((progress - warmup) / (1 - warmup), 1.0)
+    return peak * (_LAST + (1 - _LAST) * (1 + math.cos(math.pi * rest)) / 2)

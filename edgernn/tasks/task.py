@@ -1,0 +1,123 @@
+"""What the command line and a run directory know of a task. Importing this module imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from edgernn.errors import ConfigError
+from edgernn.settings import Settings, declared_options
+from edgernn.tasks.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from edgernn.runtime import Model
+    from edgernn.tasks.learner import Learner
+
+__all__ = ["Chosen", "Evaluation", "Preset", "Progress", "Score", "Task"]
+
+Progress = Callable[[float, str], None]  # called with the fraction that is done, and figures to show
+
+
+class Score(Protocol):
+    """The result of an evaluation."""
+
+    @property
+    def figures(self) -> Mapping[str, float]:
+        """What goes into `metrics.jsonl`, TensorBoard and plots, by name."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As `evaluate --json` prints it."""
+
+
+class Evaluation(NamedTuple):
+    """A score, and what the user should know of the data, such as files that were left out."""
+
+    score: Score
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings that suit a kind of data or a size: changes to the defaults of the settings classes."""
+
+    model: Mapping[str, Any] = field(default_factory=dict)
+    training: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The settings of one run, complete: the defaults, changed by a preset and by the options that were given."""
+
+    data: Settings
+    model: Settings
+    training: TrainingSettings
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {part: getattr(self, part).to_json() for part in ("data", "model", "training")}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task: its name, settings and presets, and doors to the code that trains and evaluates it.
+
+    name: of the subcommand of `train`, in `config.json` and in bundles. help, example: of that subcommand.
+    sources: metavariable and help of the subcommand's argument. default_sources: what is trained on if nothing is
+    named. several: whether more than one source can be named. extra: the extra of the package that training needs.
+    data, model, training: settings classes; their fields are the options of `edgernn train NAME`. evaluation: those of
+    `edgernn evaluate`.
+    presets: by name. preset_for: the name of the preset that suits some sources, unless --preset says another.
+    metric: the figure of a score that decides which weights are best. higher_is_better: whether a larger one is better.
+    learner: imports the task's training code. evaluate: measures a model, of a run or a bundle, as `evaluation` says.
+    """
+
+    name: str
+    help: str
+    example: str
+    sources: tuple[str, str]
+    extra: str
+    data: type[Settings]
+    model: type[Settings]
+    training: type[TrainingSettings]
+    evaluation: type[Settings]
+    presets: Mapping[str, Preset]
+    preset_for: Callable[[Sequence[str]], str]
+    metric: str
+    higher_is_better: bool
+    learner: Callable[[], type[Learner]]
+    evaluate: Callable[[Model, Settings, Progress], Evaluation]
+    default_sources: tuple[str, ...] = ()
+    several: bool = False
+
+    @property
+    def settings(self) -> tuple[type[Settings], ...]:
+        """The settings classes whose fields are options of `edgernn train NAME`."""
+        return self.data, self.model, self.training
+
+    def choose(self, sources: Sequence[str], preset: str | None = None, **options: Any) -> Chosen:
+        """The settings for `sources`: defaults, then the preset, then `options`, by the names of their fields.
+
+        Raises ConfigError for a preset or a setting that does not exist, or a value that is not accepted.
+        """
+        name = self.preset_for(sources) if preset is None else preset
+        if name not in self.presets:
+            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+        known = {declared.field.name: declared.settings for declared in declared_options(*self.settings).values()}
+        if unknown := sorted(options.keys() - known.keys()):
+            raise ConfigError(f"there is no setting {unknown[0]!r} of {self.name}")
+        own = {kind: {n: v for n, v in options.items() if known[n] is kind} for kind in self.settings}
+        chosen = self.presets[name]
+        return Chosen(
+            self.data(**own[self.data]),
+            self.model(**{**chosen.model, **own[self.model]}),
+            self.training().but(**chosen.training).but(**own[self.training]),
+        )
+
+    def chosen_from_json(self, value: Mapping[str, Any]) -> Chosen:
+        """Read what `Chosen.to_json` wrote. Raises FormatError or ConfigError for anything else."""
+        return Chosen(
+            self.data.from_json(value["data"], "the data settings"),
+            self.model.from_json(value["model"], "the model settings"),
+            self.training.from_json(value["training"], "the training settings"),
+        )
