@@ -42,6 +42,18 @@ class Score:
         """Perplexity per token."""
         return math.exp(min(self.nats / self.tokens, 700.0))
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is logged of it."""
+        return {"nats_per_char": self.nats_per_char}
+
+    def __str__(self) -> str:
+        """The figures in words."""
+        return (
+            f"{self.nats_per_char:.4f} nats per character ({self.bits_per_char:.3f} bits), "
+            f"perplexity {self.perplexity:.2f} per token, over {self.chars:,} characters"
+        )
+
     def to_json(self) -> dict[str, float | int]:
         """The figures as `evaluate --json` prints them."""
         return {

@@ -21,30 +21,28 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from edgernn.cli.train import fit
-from edgernn.cli.train_caption import describe_score, fit_caption
 from edgernn.errors import ConfigError, EdgeRNNError
-from edgernn.exporters import Exported, Source, export, verify
+from edgernn.exporters import Exported, export, verify
+from edgernn.tasks import TASKS
 from edgernn.training import Trainer
-from edgernn.training.captioning import CaptionTrainer
 
 RECIPES = Path(__file__).parent / "recipes"
-_REQUIRED = {"task", "corpus", "bundles"}
-_OPTIONAL = {"held_out", "encoder", "model", "training"}
-_TABLES = ("encoder", "model", "training")
-_TASKS = ("language", "caption")
+_REQUIRED = {"task", "sources", "bundles"}
+_OPTIONAL = {"preset", "settings"}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained, and the bundles that it is shipped as. encoder: of a captioner."""
+    """How one model is trained, and the bundles that it is shipped as.
+
+    sources, preset, settings: as `Trainer.begin` takes them.
+    """
 
     name: str
     task: str
-    corpus: str
-    held_out: str
-    encoder: dict[str, Any]
-    model: dict[str, Any]
-    training: dict[str, Any]
+    sources: list[str]
+    preset: str | None
+    settings: dict[str, Any]
     bundles: list[dict[str, str]]
 
     @classmethod
@@ -56,31 +54,25 @@ class Recipe:
             raise ConfigError(f"{path}: {error}") from None
         if wrong := sorted((_REQUIRED - values.keys()) | (values.keys() - _REQUIRED - _OPTIONAL)):
             raise ConfigError(f"{path}: {', '.join(wrong)} missing or unknown")
-        if not all(isinstance(values.get(key, {}), dict) for key in _TABLES):
-            raise ConfigError(f"{path}: {', '.join(f'[{name}]' for name in _TABLES)} are tables")
+        if not isinstance(values.get("settings", {}), dict) or not isinstance(values["sources"], list):
+            raise ConfigError(f"{path}: sources is a list, and [settings] a table")
         if not isinstance(values["bundles"], list) or any(
             not isinstance(bundle, dict) or bundle.keys() != {"target", "precision"} for bundle in values["bundles"]
         ):
             raise ConfigError(f"{path}: each of its bundles needs a target and a precision, and nothing else")
-        if values["task"] not in _TASKS:
+        if values["task"] not in TASKS:
             raise ConfigError(f"{path}: there is no task {values['task']!r}")
-        return cls(
-            path.stem,
-            values["task"],
-            values["corpus"],
-            values.get("held_out", "0.1"),
-            values.get("encoder", {}),
-            values.get("model", {}),
-            values.get("training", {}),
-            values["bundles"],
-        )
+        settings = values.get("settings", {})
+        return cls(path.stem, values["task"], values["sources"], values.get("preset"), settings, values["bundles"])
 
     def build(self, out: Path) -> Iterator[Row]:
         """Train the model, then export and verify each bundle; one that fails does not hide the others."""
-        run = out / "runs" / self.name
-        trained = self._train_captioner(run) if self.task == "caption" else self._train_language(run)
-        say(f"{self.name}: {trained}")
-        source = Source.load(run)
+        task, path = TASKS[self.task], out / "runs" / self.name
+        trainer = Trainer.begin(task, self.sources, path, preset=self.preset, overwrite=True, **self.settings)
+        say(f"{self.name}: training {trainer.parameters:,} parameters -> {path}")
+        score = fit(trainer)
+        say(f"{self.name}: {score}, after {trainer.seconds:.0f} s")
+        source = trainer.run.source()
         for bundle in self.bundles:
             target, precision = bundle["target"], bundle["precision"]
             path = out / "bundles" / f"{self.name}-{target}-{precision}"
@@ -92,22 +84,6 @@ class Recipe:
                 yield Row(path.name, failure=str(error))
             else:
                 yield Row(path.name, exported)
-
-    def _train_language(self, run: Path) -> str:
-        trainer = Trainer.begin(
-            [self.corpus], run, self.held_out, model=self.model, training=self.training, overwrite=True
-        )
-        say(f"{self.name}: training {trainer.parameters:,} parameters -> {run}")
-        score = fit(trainer)
-        return f"{score.nats_per_char:.4f} nats per character after {trainer.seconds:.0f} s"
-
-    def _train_captioner(self, run: Path) -> str:
-        trainer = CaptionTrainer.begin(
-            self.corpus, run, encoder=self.encoder, model=self.model, training=self.training, overwrite=True
-        )
-        say(f"{self.name}: training {trainer.parameters:,} parameters -> {run}")
-        score = fit_caption(trainer)
-        return f"{describe_score(score)}, after {trainer.seconds:.0f} s"
 
 
 @dataclass(frozen=True)

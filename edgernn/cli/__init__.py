@@ -19,8 +19,9 @@ from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
-from edgernn.cli.train import train
+from edgernn.cli.train import train_app
 from edgernn.errors import CheckFailedError, EdgeRNNError
+from edgernn.tasks import TASKS
 
 __all__ = ["app", "execute", "main"]
 
@@ -34,8 +35,9 @@ app = typer.Typer(
 _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
-app.add_typer(train, name="train")
-for command in (evaluate, export, adopt, verify, run, caption, inspect, bench, plot, demo):
+app.add_typer(train_app(TASKS.values()), name="train")
+app.command("evaluate")(evaluate)
+for command in (export, adopt, verify, run, caption, inspect, bench, plot, demo):
     app.command()(command)
 
 

@@ -13,6 +13,7 @@ from edgernn.cli.console import Json, log, require_extra, result
 from edgernn.cli.export import describe
 from edgernn.cli.load import load_model
 from edgernn.cli.train import fit
+from edgernn.tasks.language.task import LANGUAGE
 
 if TYPE_CHECKING:
     from edgernn.exporters import Exported
@@ -20,9 +21,16 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 PROMPT = "def "
-_MODEL = {"embedding": 64, "hidden": 256, "layers": 1, "dropout": 0.0}
+_SETTINGS: dict[str, Any] = {
+    "embedding": 64,
+    "hidden": 256,
+    "layers": 1,
+    "dropout": 0.0,
+    "batch_size": 16,
+    "bptt": 64,
+    "evaluations": 4,
+}
 _TARGETS = ("onnx", "torchscript")
-_TRAINING = {"lanes": 16, "chunk": 64, "evaluations": 4}
 
 
 def demo(
@@ -36,22 +44,22 @@ def demo(
     [bold]Example:[/bold] edgernn demo
     """
     with require_extra("export"):
-        from edgernn.exporters import TARGETS, Source, export
-        from edgernn.training import Trainer
+        from edgernn.exporters import TARGETS, export
+        from edgernn.training import Run, Trainer
 
     run = folder / "runs" / "demo"
     log(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
-    trainer = Trainer.begin(["stdlib"], run, model=_MODEL, training={**_TRAINING, "minutes": minutes}, overwrite=True)
+    trainer = Trainer.begin(LANGUAGE, ["stdlib"], run, overwrite=True, minutes=minutes, **_SETTINGS)
     best = fit(trainer)
     log(f"   {trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s")
-    log(f"   held-out loss {best.nats_per_char:.4f} nats per character over {best.chars:,} characters")
+    log(f"   held-out loss: {best}")
     exported: list[Exported] = []
     for target in _TARGETS:
         bundle = folder / "bundles" / ("demo" if target == "onnx" else f"demo-{target}")
         log(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
         if TARGETS[target].legacy:
             log(f"   ({TARGETS[target].legacy})")
-        exported.append(export(Source.load(run), bundle, target=target, overwrite=True))
+        exported.append(export(Run.load(run).source(), bundle, target=target, overwrite=True))
         log(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
     log(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
     text, rate = _stream(exported[0].path, tokens, aloud=not json)

@@ -37,11 +37,12 @@ def export(
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
     with require_extra("export"):
-        from edgernn.exporters import TARGETS, Quantization, Source
+        from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
+        from edgernn.training import Run
 
     rounding = Quantization(precision, tuple(keep or ()), block, reduce_range)
-    source = Source.load(run)
+    source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
     exported = write(source, out, target=to, precision=rounding, overwrite=overwrite)
@@ -81,10 +82,10 @@ def _replay(bundle: Path) -> Parity:
 
 def _drive(bundle: Path, run: Path) -> Parity:
     with require_extra("export"):
-        from edgernn.exporters import Source
         from edgernn.exporters import verify as check
+        from edgernn.training import Run
 
-    return check(bundle, Source.load(run))
+    return check(bundle, Run.load(run).source())
 
 
 def describe(parity: Parity) -> str:

@@ -1,181 +1,129 @@
-"""`edgernn train`: one subcommand for each task."""
+"""`edgernn train TASK`: one subcommand for each task, its options made from the task's settings."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from edgernn.cli.console import (
-    Json,
-    Overwrite,
-    drop_none,
-    log,
-    on_interrupt,
-    on_terminal,
-    option,
-    progress,
-    require_extra,
-)
-from edgernn.cli.train_caption import caption
-from edgernn.cli.training import (
-    Autocast,
-    Device,
-    Out,
-    Patience,
-    Resume,
-    Steps,
-    end_early,
-    refuse_beside_resume,
-    report,
-)
+from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
+from edgernn.cli.options import Given, command_from, default_text
 from edgernn.errors import ConfigError
+from edgernn.settings import Declared
+from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
-    from edgernn.score import Score
+    from edgernn.tasks.task import Score
     from edgernn.training import Evaluated, Trainer
     from edgernn.training.board import TensorBoardLogger
 
-__all__ = ["describe_score", "fit", "train"]
+__all__ = ["fit", "train_app", "train_command"]
 
-_CORPUS = (
-    "UTF-8 text: files, directories, - for standard input, stdlib for Python's own source, or tinyshakespeare, "
-    "which is downloaded once."
-)
-
-train = typer.Typer(help="Train a network; a subcommand for each task.")
+Out = Annotated[Path | None, typer.Option(help="The run directory to write.")]
+Resume = Annotated[Path | None, typer.Option(help="Continue the run in this directory, with its own settings.")]
+Board = Annotated[Path | None, typer.Option(help="The directory to write TensorBoard event files to.")]
 
 
-train.command()(caption)
+def train_command(task: Task) -> Callable[..., None]:
+    """The command that trains `task`."""
+    name, help_ = task.sources
+    default = " ".join(task.default_sources) or False
+    sources_type = Annotated[list[str] | None, typer.Argument(metavar=name, help=help_, show_default=default)]
+    preset_help = f"The settings to start from. One of: {', '.join(task.presets)}."
+    preset_default = "by DATA" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
+    preset_type = Annotated[str | None, typer.Option(help=preset_help, show_default=preset_default)]
+
+    def train_task(
+        sources: list[str] | None = None,
+        out: Out = None,
+        preset: str | None = None,
+        *,
+        given: Given,
+        resume: Resume = None,
+        tensorboard: Board = None,
+        overwrite: Overwrite = False,
+        json: Json = False,
+    ) -> None:
+        with require_extra(task.extra):
+            import edgernn.training
+        if tensorboard is not None:
+            with require_extra("tensorboard"):
+                import edgernn.training.board  # noqa: F401
+            _check_board(tensorboard, out or resume)  # before anything is written
+        if resume is not None:
+            plain = {name: sources, "--out": out, "--preset": preset, "--overwrite": overwrite or None}
+            _refuse_beside_resume([*(each for each, value in plain.items() if value), *given.flags])
+        with progress("reading the data") as show:
+            trainer = _open(task, list(sources or ()), out, preset, given, resume, overwrite=overwrite, show=show)
+        with ExitStack() as stack:
+            board = stack.enter_context(_board(trainer, tensorboard)) if tensorboard and trainer.group.is_main else None
+            score = fit(trainer, board)
+        if trainer.group.is_main:
+            _report(trainer, score, as_json=json)
+
+    train_task.__annotations__ |= {"sources": sources_type, "preset": preset_type}
+    train_task.__doc__ = f"{task.help}\n\n[bold]Example:[/bold] {task.example}"
+    return command_from(train_task, *task.settings, shown=lambda declared: _shown_default(task, declared))
 
 
-@train.callback()
-def _tasks() -> None:
-    """Train a network; a subcommand for each task."""
+def train_app(tasks: Iterable[Task]) -> typer.Typer:
+    """The command `train`, with a subcommand for each of `tasks`."""
+    app = typer.Typer(help="Train a network; there is a subcommand for each task.")
+    app.callback()(lambda: None)  # without it, a single subcommand would become the command itself
+    for task in tasks:
+        app.command(task.name)(train_command(task))
+    return app
 
 
-@train.command()
-def language(
-    corpus: Annotated[list[str] | None, typer.Argument(help=_CORPUS, show_default=False)] = None,
-    out: Out = None,
-    glob: Annotated[str | None, option("Which files of a directory.", "*.txt")] = None,
-    held_out: Annotated[str | None, option("Fraction at the text's end, or a file, to evaluate on.", "0.1")] = None,
-    preset: Annotated[str | None, option("Where settings come from: tiny, small or medium.", "small")] = None,
-    tokenizer: Annotated[str | None, option("characters, bytes, words or bpe.", "characters")] = None,
-    vocabulary: Annotated[int | None, option("Size of it: words or bpe.", "10,000 or 1,000")] = None,
-    cell: Annotated[str | None, option("Recurrent cell: lstm, gru, elman or elman-relu.", "lstm")] = None,
-    input: Annotated[str | None, option("How tokens go in: embedding or one-hot.", "embedding")] = None,
-    embedding: Annotated[int | None, option("Size of the embedding.", "128")] = None,
-    hidden: Annotated[int | None, option("Size of each layer.", "256")] = None,
-    layers: Annotated[int | None, option("Number of layers.", "2")] = None,
-    dropout: Annotated[float | None, option("Dropout around and between layers.", "0.3")] = None,
-    residual: Annotated[bool, typer.Option("--residual", help="Add each layer's input to its output.")] = False,
-    initial: Annotated[str | None, option("Initial state: zeros or learned.", "zeros")] = None,
-    tied: Annotated[bool, typer.Option("--tied", help="Share the weights of input and output embedding.")] = False,
-    lanes: Annotated[int | None, option("Parallel readers of the text.", "32")] = None,
-    chunk: Annotated[int | None, option("Tokens that gradients flow back through.", "128")] = None,
-    reset: Annotated[float | None, option("Probability that a lane forgets its state at a chunk.", "0.02")] = None,
-    steps: Steps = None,
-    passes: Annotated[float | None, option("End after so many passes over the text.", "24")] = None,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes.")] = None,
-    optimizer: Annotated[str | None, option("Of recurrent matrices: muon or adamw.", "muon")] = None,
-    learning_rate: Annotated[float | None, option("Peak of the learning rate.", "0.006")] = None,
-    warmup: Annotated[float | None, option("Part of the training in which it rises.", "0.1")] = None,
-    weight_decay: Annotated[float | None, option("Of recurrent matrices, as a part of the rate.", "0.16")] = None,
-    clip: Annotated[float | None, option("Bound of the gradient's norm.", "1.0")] = None,
-    evaluations: Annotated[int | None, option("Evaluations and checkpoints in all.", "24")] = None,
-    patience: Patience = None,
-    device: Device = None,
-    autocast: Autocast = None,
-    seed: Annotated[int | None, option("Seed of weights, dropout and lanes.", "0")] = None,
-    resume: Resume = None,
-    tensorboard: Annotated[Path | None, typer.Option(help="A directory for TensorBoard's event files.")] = None,
-    overwrite: Overwrite = False,
-    json: Json = False,
-) -> None:
-    """Train a language model on a text.
+def _open(
+    task: Task,
+    sources: list[str],
+    out: Path | None,
+    preset: str | None,
+    given: Given,
+    resume: Path | None,
+    *,
+    overwrite: bool,
+    show: Callable[[float, str], None],
+) -> Trainer:
+    from edgernn.training import Trainer
 
-    [bold]Example:[/bold] edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10
-    """
-    with require_extra("train"):
-        from edgernn.training import DEFAULT, Trainer
-    if tensorboard is not None:
-        with require_extra("tensorboard"):
-            from edgernn.training.board import TensorBoardLogger
-        _check_board(tensorboard, out or resume)  # before anything is written
-
-    model = {
-        "cell": cell,
-        "input": input,
-        "embedding": embedding,
-        "hidden": hidden,
-        "layers": layers,
-        "dropout": dropout,
-        "residual": residual or None,
-        "initial": initial,
-        "tied": tied or None,
-    }
-    training = {
-        "lanes": lanes,
-        "chunk": chunk,
-        "reset": reset,
-        "steps": steps,
-        "passes": passes,
-        "minutes": minutes,
-        "optimizer": optimizer,
-        "learning_rate": learning_rate,
-        "warmup": warmup,
-        "weight_decay": weight_decay,
-        "clip": clip,
-        "evaluations": evaluations,
-        "patience": patience,
-        "device": device,
-        "autocast": autocast,
-        "seed": seed,
-    }
     if resume is not None:
-        asked: dict[str, Any] = {
-            "CORPUS": corpus or None,
-            "out": out,
-            "glob": glob,
-            "held_out": held_out,
-            "preset": preset,
-            "tokenizer": tokenizer,
-            "vocabulary": vocabulary,
-        }
-        refuse_beside_resume({**asked, **model, **training, "overwrite": overwrite or None})
-        trainer = Trainer.resume(resume)
-    elif not corpus or out is None:
-        raise ConfigError("train language needs a CORPUS and --out RUN, or --resume RUN")
-    elif glob is not None and not any(Path(source).is_dir() for source in corpus):
-        raise ConfigError("--glob chooses files of a directory, and no corpus is one")
-    else:
-        trainer = Trainer.begin(
-            corpus,
-            out,
-            "0.1" if held_out is None else held_out,
-            glob=glob or "*.txt",
-            preset=preset or DEFAULT,
-            model=drop_none(model),
-            training=drop_none(training),
-            tokenizer=tokenizer or "characters",
-            vocabulary=vocabulary,
-            overwrite=overwrite,
-        )
-    with ExitStack() as stack:
-        board = None
-        if tensorboard is not None and trainer.ranks.first:
-            board = stack.enter_context(closing(TensorBoardLogger(tensorboard, trainer.step)))
-        score = fit(trainer, board)
-    if trainer.ranks.first:
-        report(trainer, score, describe_score(score), as_json=json)
+        trainer = Trainer.resume(resume, show)
+        if trainer.task.name != task.name:
+            raise ConfigError(f"{resume} is a run of {trainer.task.name}: edgernn {trainer.run.resume}")
+        return trainer
+    sources = sources or list(task.default_sources)
+    if not sources or out is None:
+        raise ConfigError(f"train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
+    if len(sources) > 1 and not task.several:
+        raise ConfigError(f"train {task.name} takes one {task.sources[0]}, not {len(sources)}")
+    settings = given.of(*task.settings)
+    return Trainer.begin(task, sources, out, preset=preset, overwrite=overwrite, progress=show, **settings)
+
+
+def _shown_default(task: Task, declared: Declared) -> str:
+    """The default as help shows it: that of the first preset, and those of others where they differ."""
+    defaults = {name: _text(declared, value) for name, value in task.presets_of(declared).items()}
+    first, *others = defaults.items()
+    return "; ".join([first[1], *(f"{name}: {text}" for name, text in others if text != first[1])])
+
+
+def _text(declared: Declared, value: Any) -> str:
+    return default_text(declared) if value == declared.field.default else str(value)
+
+
+def _refuse_beside_resume(names: list[str]) -> None:
+    if names:
+        raise ConfigError(f"--resume takes its settings from the run: leave out {', '.join(names)}")
 
 
 def _check_board(directory: Path, run: Path | None) -> None:
-    """Raise ConfigError unless event files can be written at `directory`, which is no part of the run."""
+    """Raise ConfigError unless event files can be written at `directory`, which is not inside the run."""
     if run is not None and directory.resolve().is_relative_to(run.resolve()):
         raise ConfigError(f"--tensorboard {directory} is inside the run: choose another directory")
     try:
@@ -184,15 +132,23 @@ def _check_board(directory: Path, run: Path | None) -> None:
         raise ConfigError(f"--tensorboard {directory}: {error.strerror}") from None
 
 
+def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
+    from edgernn.training.board import TensorBoardLogger
+
+    return closing(TensorBoardLogger(directory, trainer.step, trainer.learner.unit))
+
+
 def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
-    """Train to the end with a progress bar; the best weights' score on the whole held-out text.
+    """Train to the end with a progress bar: the score of the best weights.
 
-    board: where the figures are logged beside.
+    board: where the figures are logged as well.
 
-    Ctrl-C ends the training after the step that is under way and writes a checkpoint; once more ends it at once.
+    Ctrl-C ends training after the step that is under way and writes a checkpoint; a second one ends it at once.
     """
     from edgernn.training import Evaluated
 
+    for note in trainer.learner.notes:
+        log(note)
     with on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():
             if board is not None:
@@ -200,25 +156,44 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
             if isinstance(event, Evaluated):
                 _show(event)
             else:
-                rate = f"{event.chars_per_second:,.0f} characters/s"
-                show(event.progress, f"loss {event.nats:.3f} · {event.bits_per_char:.3f} bits/character · {rate}")
+                show(event.progress, _figures(event.figures, event.rate, trainer.learner.unit))
     if trainer.stopped:
-        processes = trainer.ranks.count
-        program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
-        end_early(trainer, f"{program} {trainer.run.resume}")
+        _end_early(trainer)
     return trainer.score()
 
 
+def _figures(figures: Mapping[str, float], rate: float, unit: str) -> str:
+    parts = [f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items()]
+    return " · ".join([*parts, f"{rate:,.0f} {unit}/s"])
+
+
 def _show(event: Evaluated) -> None:
-    if on_terminal():
-        nats, bits = event.score.nats_per_char, event.score.bits_per_char
-        log(f"  step {event.step:,}: held-out {nats:.4f} nats ({bits:.3f} bits) per character")
-        log(textwrap.indent(event.sample.strip(), "    | "))
+    if not on_terminal():
+        return
+    log(f"  step {event.step:,}: {event.score}")
+    named = len(event.samples) > 1
+    texts = (f"{name}: {text}" if named else text for name, text in event.samples.items())
+    log(textwrap.indent("\n".join(texts).strip(), "    | "))
 
 
-def describe_score(score: Score) -> str:
-    """The figures in words."""
-    return (
-        f"{score.nats_per_char:.4f} nats per character ({score.bits_per_char:.3f} bits) on {score.chars:,} held-out "
-        "characters"
-    )
+def _end_early(trainer: Trainer) -> NoReturn:
+    """After Ctrl-C: keep what was learned and say by which command it continues."""
+    trainer.save()
+    processes = trainer.group.count
+    program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
+    log(f"stopped at step {trainer.step:,}; everything up to it is kept")
+    log(f"to continue: {program} {trainer.run.resume}")
+    raise KeyboardInterrupt
+
+
+def _report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
+    """Print what a training came to."""
+    values = {
+        "run": str(trainer.run.path),
+        "parameters": trainer.parameters,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 3),
+        "best": score.to_json(),
+    }
+    cost = f"{trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s"
+    result(values, f"{trainer.run.path}: {score}; {cost}", as_json=as_json)

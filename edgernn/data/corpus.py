@@ -81,6 +81,14 @@ class CorpusRecord:
         if not 0 < self.predicted_chars <= self.held_out_chars:
             raise FormatError(f"the corpus predicts {self.predicted_chars} of {self.held_out_chars} characters")
 
+    @staticmethod
+    def open(path: Path, vocabulary: int, expected: int) -> TokenFile:
+        """The token file at `path`. Raises CorpusError if it is missing or has not `expected` tokens."""
+        tokens = TokenFile(path, vocabulary)
+        if len(tokens) != expected:
+            raise CorpusError(f"{path} has {len(tokens)} tokens, not {expected}: it was cut or changed")
+        return tokens
+
     @classmethod
     def from_json(cls, value: Any) -> CorpusRecord:
         """Read what a run's configuration holds. Raises FormatError for anything else."""

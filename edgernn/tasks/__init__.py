@@ -1,1 +1,12 @@
-"""Tasks, one folder each."""
+"""Tasks, one folder for each. Importing this package imports no torch."""
+
+from edgernn.tasks.caption.task import CAPTION
+from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.task import Task
+
+__all__ = ["TASKS"]
+
+TASKS: dict[str, Task] = {
+    "language": LANGUAGE,
+    "caption": CAPTION,
+}

@@ -51,14 +51,13 @@ class Placement:
 class Prepared:
     """What a run keeps of its data.
 
-    chosen: the settings, with everything that the data decided. sizes: what else the data decided of the network, such
-    as the size of the vocabulary. record: what the run remembers of its data, for `config.json`.
+    chosen: the settings, with everything that the data decided, such as the size of the vocabulary.
+    record: what the run remembers of its data, as plain JSON values, for `config.json`.
     assets: files that bundles carry too, by name, such as "tokenizer.json" and "labels.json".
     held_out: sequences that training does not see, for the parity gate.
     """
 
     chosen: Chosen
-    sizes: Mapping[str, int]
     record: Mapping[str, Any]
     assets: Mapping[str, bytes]
     held_out: HeldOut

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, declared_options
+from edgernn.settings import Declared, Settings, declared_options
 from edgernn.tasks.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Preset:
 
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,16 @@ class Task:
         own = {kind: {n: v for n, v in options.items() if known[n] is kind} for kind in self.settings}
         chosen = self.presets[name]
         return Chosen(
-            self.data(**own[self.data]),
+            self.data(**{**chosen.data, **own[self.data]}),
             self.model(**{**chosen.model, **own[self.model]}),
             self.training().but(**chosen.training).but(**own[self.training]),
         )
+
+    def presets_of(self, declared: Declared) -> dict[str, Any]:
+        """The default of an option in each preset, by the preset's name."""
+        part = {self.data: "data", self.model: "model", self.training: "training"}[declared.settings]
+        chosen = {name: getattr(preset, part) for name, preset in self.presets.items()}
+        return {name: changes.get(declared.field.name, declared.field.default) for name, changes in chosen.items()}
 
     def chosen_from_json(self, value: Mapping[str, Any]) -> Chosen:
         """Read what `Chosen.to_json` wrote. Raises FormatError or ConfigError for anything else."""

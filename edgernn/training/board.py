@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from edgernn.training.loop import Evaluated, Stepped
+from edgernn.training.trainer import Evaluated, Stepped
 
 __all__ = ["TensorBoardLogger"]
 
@@ -14,19 +14,25 @@ __all__ = ["TensorBoardLogger"]
 class TensorBoardLogger:
     """Event files of one training in a directory of their own, which `tensorboard --logdir` shows."""
 
-    def __init__(self, directory: Path, step: int) -> None:
-        """Log from `step` on; what the directory holds of later steps, from before a resume, is struck out."""
+    def __init__(self, directory: Path, step: int, unit: str) -> None:
+        """Log from `step` on; what the directory holds of later steps, from before a resume, is struck out.
+
+        unit: what rates count, in the plural.
+        """
         self._writer = SummaryWriter(str(directory), purge_step=step + 1)
+        self._unit = unit
 
     def log(self, event: Stepped | Evaluated) -> None:
         """Write down one event of `Trainer.fit`."""
         if isinstance(event, Stepped):
-            self._writer.add_scalar("training/nats_per_token", event.nats, event.step)
-            self._writer.add_scalar("training/learning_rate", event.learning_rate, event.step)
-            self._writer.add_scalar("training/chars_per_second", event.chars_per_second, event.step)
+            figures = {**event.figures, "learning_rate": event.learning_rate, f"{self._unit}_per_second": event.rate}
+            for name, value in figures.items():
+                self._writer.add_scalar(f"training/{name}", value, event.step)
         else:
-            self._writer.add_scalar("held-out/nats_per_char", event.score.nats_per_char, event.step)
-            self._writer.add_text("sample", event.sample, event.step)
+            for name, value in event.score.figures.items():
+                self._writer.add_scalar(f"held-out/{name}", value, event.step)
+            for name, text in event.samples.items():
+                self._writer.add_text(name, text, event.step)
 
     def close(self) -> None:
         """Write what is still held back."""

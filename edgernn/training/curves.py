@@ -34,26 +34,43 @@ def labels(runs: Sequence[Path]) -> list[str]:
 
 
 def plot_curves(runs: Sequence[Path], out: Path) -> None:
-    """Draw the held-out loss of each run, and beside it the training loss, thin, over the optimiser's steps.
+    """Draw the task's metric of each run over the optimizer's steps, and beside it, thin, the training figure.
 
-    Raises RunError for a run without evaluations, and ConfigError for a name that is no picture's.
+    Raises RunError for a run without evaluations, and ConfigError for runs of several tasks, whose metrics cannot share
+    an axis, or for a name that is no picture's.
     """
     check_picture(out)
+    loaded = [Run.load(path) for path in runs]
+    task = loaded[0].task
+    if other := next((run for run in loaded if run.task.name != task.name), None):
+        raise ConfigError(f"{other.path} is a run of {other.task.name}, and {loaded[0].path} of {task.name}")
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    for path, name in zip(runs, labels(runs), strict=True):
-        lines = Run.load(path).metrics()
+    thin = axes.twinx() if task.higher_is_better else axes
+    for run, name in zip(loaded, labels(runs), strict=True):
+        lines = run.metrics()
         if not lines:
-            raise RunError(f"{path} has no evaluations yet")
-        steps = [line["step"] for line in lines]
-        held_out = [line["nats_per_char"] for line in lines]
-        (drawn,) = axes.plot(steps, held_out, marker=".", label=f"{name}: best {min(held_out):.4f}")
-        axes.plot(steps, [line["train_nats"] for line in lines], color=drawn.get_color(), linewidth=0.7, alpha=0.6)
-    axes.set_xlabel("optimiser steps")
-    axes.set_ylabel("nats per character, held out (thin: nats per token in training)")
+            raise RunError(f"{run.path} has no evaluations yet")
+        values = [line[task.metric] for line in lines]
+        best = max(values) if task.higher_is_better else min(values)
+        (drawn,) = axes.plot([line["step"] for line in lines], values, marker=".", label=f"{name}: best {best:.4f}")
+        trained = next((key for line in lines for key in line if key.startswith("train_")), None)
+        points = [(line["step"], line[trained]) for line in lines if trained in line]
+        if trained and points:
+            thin.plot(*zip(*points, strict=True), color=drawn.get_color(), linewidth=0.7, alpha=0.6)
+            thin_label = f"thin: {_words(trained)}"
+    axes.set_xlabel("optimizer steps")
+    metric = f"{_words(task.metric)}, held out"
+    axes.set_ylabel(metric if thin is not axes else f"{metric} ({thin_label})")
+    if thin is not axes:
+        thin.set_ylabel(thin_label)
     axes.grid(alpha=0.3)
     axes.legend()
     figure.savefig(out, dpi=120)
+
+
+def _words(figure: str) -> str:
+    return figure.replace("_", " ")
 
 
 def plot_bars(values: Mapping[str, float], title: str, out: Path) -> None:

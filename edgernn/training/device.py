@@ -1,4 +1,4 @@
-"""Where a network trains, and at what precision it multiplies."""
+"""On which device a network trains, and in which arithmetic."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ import torch
 
 from edgernn.errors import ConfigError
 
-__all__ = ["AUTOCASTS", "DEVICES", "find_autocast", "find_device"]
-
-DEVICES = ("auto", "cpu", "cuda", "mps")
-AUTOCASTS = ("auto", "off", "bf16")
+__all__ = ["find_autocast", "find_device"]
 
 
 def find_device(name: str) -> torch.device:

@@ -1,9 +1,9 @@
-"""Several processes that train one network: each reads its own lanes, and gradients are averaged between them."""
+"""Several processes that train one network: each learns from its part of every batch; gradients are averaged."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,93 +11,113 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
-from edgernn.errors import ConfigError, RunError
-from edgernn.runtime.engine import first_line
+from edgernn.errors import ConfigError, RunError, first_line
 
 __all__ = ["ProcessGroup"]
 
-_PATIENCE = timedelta(days=7)  # of the others, while the first process encodes a long text
+_PATIENCE = timedelta(days=7)  # how long to wait while the main process prepares its data
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One process among `count`; the first of them writes and speaks."""
+    """One process among `count`; the main process, of rank 0, writes files and prints."""
 
+    device: torch.device
     rank: int = 0
     count: int = 1
 
     @classmethod
     def join(cls, device: torch.device) -> ProcessGroup:
-        """The place that `torchrun` gave to this process; alone if it gave none."""
+        """The place that `torchrun` gave to this process; a group of one if it gave none."""
         if os.environ.get("WORLD_SIZE", "1") == "1":
-            return cls()
+            return cls(device)
         if not distributed.is_initialized():
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"
                 distributed.init_process_group(backend, timeout=_PATIENCE)
             except ValueError as error:
                 raise ConfigError(f"the environment is not torchrun's: {first_line(error)}") from None
-        return cls(distributed.get_rank(), distributed.get_world_size())
+        return cls(device, distributed.get_rank(), distributed.get_world_size())
 
     @property
-    def first(self) -> bool:
-        """Whether this process writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
-    def share(self, lanes: int) -> slice:
-        """Which of `lanes` this process reads. Raises ConfigError if they cannot be split evenly."""
-        if lanes % self.count:
-            raise ConfigError(f"{lanes} lanes cannot be split evenly between {self.count} processes: choose --lanes")
-        size = lanes // self.count
-        return slice(self.rank * size, (self.rank + 1) * size)
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over all processes.
 
-    def average_gradients(self, module: nn.Module) -> nn.Module:
-        """`module`, whose gradients are the mean over all processes from now on."""
-        return module if self.count == 1 else nn.parallel.DistributedDataParallel(module)
+        A parameter that has a gradient in some processes only counts as zero in the others.
+        """
+        if self.count == 1:
+            return
+        parameters = list(parameters)
+        known = torch.tensor([float(each.grad is not None) for each in parameters], device=self.device)
+        distributed.all_reduce(known)
+        moved = [each for each, count in zip(parameters, known.tolist(), strict=True) if count]
+        gradients = [torch.zeros_like(each) if each.grad is None else each.grad for each in moved]
+        for parameter, gradient in zip(moved, self._mean(gradients), strict=True):
+            parameter.grad = gradient
 
-    def total(self, values: list[float], device: torch.device) -> list[float]:
+    @torch.no_grad()
+    def average_buffers(self, network: nn.Module) -> None:
+        """Replace the floating-point buffers of `network`, such as running means, by their means over all processes."""
+        buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
+        if self.count > 1 and buffers:
+            for buffer, mean in zip(buffers, self._mean(buffers), strict=True):
+                buffer.copy_(mean)
+
+    def _mean(self, tensors: list[Tensor]) -> Iterator[Tensor]:
+        if not tensors:
+            return iter(())
+        flat = torch.cat([tensor.detach().flatten() for tensor in tensors])
+        distributed.all_reduce(flat)
+        parts = (flat / self.count).split([tensor.numel() for tensor in tensors])
+        return (part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True))
+
+    def total(self, values: list[float]) -> list[float]:
         """The sums of `values` over all processes."""
         if self.count == 1:
             return values
-        tensor = torch.tensor(values, dtype=torch.float64, device=device)
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
         distributed.all_reduce(tensor)
         summed: list[float] = tensor.tolist()
         return summed
 
-    def gather(self, tensor: Tensor) -> list[Tensor]:
-        """`tensor` of every process, in their order."""
+    def gather(self, tensor: Tensor) -> Tensor:
+        """`tensor` of every process on a new first axis, in the order of their ranks."""
+        tensor = tensor.detach().contiguous()
         if self.count == 1:
-            return [tensor]
-        parts = [torch.empty_like(tensor) for _ in range(self.count)]
-        distributed.all_gather(parts, tensor.contiguous())
-        return parts
+            return tensor[None]
+        there = tensor.to(self.device)  # NCCL moves nothing that is not on its GPUs
+        parts = [torch.empty_like(there) for _ in range(self.count)]
+        distributed.all_gather(parts, there)
+        return torch.stack(parts).to(tensor.device)
 
     @contextmanager
     def main_process_first(self) -> Iterator[bool]:
-        """The first process goes through the block while the others wait; raises RunError in them if it fails.
+        """The main process goes through the block while the others wait; if it fails, they raise RunError.
 
-        Yields whether this is the first process.
+        Yields whether this is the main process.
         """
         failed = True
         try:
-            if not self.first:
-                self._hear(failed=False)
-            yield self.first
+            if not self.is_main:
+                self._agree(failed=False)
+            yield self.is_main
             failed = False
         finally:
-            if self.first:
-                self._hear(failed=failed)
+            if self.is_main:
+                self._agree(failed=failed)
 
-    def _hear(self, *, failed: bool) -> None:
+    def _agree(self, *, failed: bool) -> None:
         if self.count > 1:
-            tensor = torch.tensor([float(failed)])
-            if torch.cuda.is_available() and distributed.get_backend() == "nccl":
-                tensor = tensor.cuda()
+            tensor = torch.tensor([float(failed)], device=self.device)
             distributed.broadcast(tensor, 0)
-            if tensor.item() and not self.first:
-                raise RunError("the first process could not begin")
+            if tensor.item() and not self.is_main:
+                raise RunError("the main process could not begin")
 
     def wait(self) -> None:
-        """Until every process has come this far."""
+        """Wait until every process has come this far."""
         if self.count > 1:
             distributed.barrier()

@@ -1,20 +1,12 @@
-"""A run: the directory of one training. It can be resumed exactly and holds no pickle.
+"""A run: the directory of one training, of any task. It can be resumed exactly and holds no pickle.
 
-config.json              format, task, model, training, what it learns from, and the digest of the tokenizer
-tokenizer.json
+config.json              format, task, settings, what the run remembers of its data, and digests of its assets
+assets/                  files that bundles carry too: tokenizer.json, labels.json
+data/                    what the task needs of its data to go on, such as encoded texts
+held-out.safetensors     sequences that training does not see, for the parity gate
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
 metrics.jsonl            a line for each evaluation
-
-and of a language model
-
-train.tokens             the corpus, encoded once: what is trained on,
-held-out.tokens          and what was held out
-
-and of a captioner
-
-encoder.safetensors      the weights that its encoder began with
-pictures.safetensors     a few pictures, by which exports are calibrated and compared
 """
 
 from __future__ import annotations
@@ -22,98 +14,62 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import safetensors
 import safetensors.torch
+import torch
 from torch import Tensor
 
 import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
-from edgernn.data.corpus import Corpus, CorpusRecord
-from edgernn.data.tokens import TokenFile
-from edgernn.errors import ConfigError, CorpusError, EdgeRNNError, FormatError, RunError, TrainingError
+from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, TrainingError, first_line
 from edgernn.models import Network
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
-from edgernn.tokenizer import Tokenizer
-from edgernn.training.config import TrainingConfig
-from edgernn.training.schedule import Schedule
+from edgernn.models.source import HeldOut, Source
+from edgernn.tasks import TASKS
+from edgernn.tasks.learner import Prepared
+from edgernn.tasks.task import Chosen, Task
 
-__all__ = [
-    "CHECKPOINT",
-    "ENCODER",
-    "FORMAT",
-    "HELD_OUT",
-    "PICTURES",
-    "TRAIN",
-    "WEIGHTS",
-    "Run",
-    "RunDirectory",
-    "check_tensors",
-    "read_config",
-]
+__all__ = ["CHECKPOINT", "CONFIG", "DATA", "FORMAT", "METRICS", "WEIGHTS", "Run", "build_network", "check_tensors"]
 
-FORMAT = 1
+FORMAT = 2
 CONFIG = "config.json"
-TOKENIZER = "tokenizer.json"
+ASSETS = "assets"
+DATA = "data"
+HELD_OUT = "held-out.safetensors"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
-TRAIN = "train.tokens"
-HELD_OUT = "held-out.tokens"
-PICTURES = "pictures.safetensors"
-ENCODER = "encoder.safetensors"
-_FILES = {CONFIG, TOKENIZER, WEIGHTS, CHECKPOINT, METRICS, TRAIN, HELD_OUT, PICTURES, ENCODER}
-_COMMON = {"format", "edgernn", "task", "tokenizer_sha256"}  # keys of every config
+_FILES = {CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS}
+_KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
+_FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
-class RunDirectory(ABC):
-    """The files of a run, whatever its task.
+@dataclass(frozen=True)
+class Run:
+    """One training and where it is kept."""
 
-    task: what `config.json` calls it. figures: the numbers in each line of its log.
-    """
-
-    task: ClassVar[str]
-    figures: ClassVar[tuple[str, ...]]
     path: Path
-    training: Schedule
-    tokenizer: Tokenizer
-
-    @abstractmethod
-    def settings(self) -> dict[str, Any]:
-        """What `config.json` holds of the task itself, by key."""
+    task: Task
+    prepared: Prepared
 
     @classmethod
-    @abstractmethod
-    def from_config(cls, path: Path, config: dict[str, Any], tokenizer: Tokenizer) -> Self:
-        """The run at `path` from its `settings` and tokenizer. Raises FormatError or ConfigError."""
+    @contextmanager
+    def create(cls, path: Path, *, overwrite: bool) -> Iterator[Path]:
+        """A temporary directory, with an empty `data/` in it, that becomes the run at `path` when the block ends.
 
-    @abstractmethod
-    def network(self) -> Network:
-        """The network with the run's best weights, ready to evaluate or export."""
-
-    def config(self) -> dict[str, Any]:
-        """What `config.json` holds."""
-        return {
-            "format": FORMAT,
-            "edgernn": edgernn.__version__,
-            "task": self.task,
-            **self.settings(),
-            "tokenizer_sha256": hashlib.sha256(self.tokenizer.to_json().encode()).hexdigest(),
-        }
-
-    def begin(self) -> None:
-        """Write the first files."""
-        (self.path / TOKENIZER).write_bytes(self.tokenizer.to_json().encode())
-        (self.path / CONFIG).write_text(json.dumps(self.config(), indent=2) + "\n", encoding="utf-8")
-        (self.path / METRICS).touch()
+        Raises OutputExistsError where something stands already, and ConfigError for an impossible name.
+        """
+        cls.check_free(path, overwrite=overwrite)
+        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
+            (directory / DATA).mkdir()
+            yield directory
 
     @staticmethod
     def check_free(path: Path, *, overwrite: bool) -> None:
@@ -124,59 +80,75 @@ class RunDirectory(ABC):
             raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
         check_free(path, overwrite=overwrite, owns=_owns)
 
-    @staticmethod
-    @contextmanager
-    def new(path: Path, *, overwrite: bool) -> Iterator[Path]:
-        """A directory that becomes the run at `path` when the block ends. Raises as `check_free`."""
-        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
-            yield directory
+    def begin(self) -> None:
+        """Write the first files, beside those that the task wrote into `data/`."""
+        prepared = self.prepared
+        (self.path / ASSETS).mkdir()
+        for name, content in prepared.assets.items():
+            (self.path / ASSETS / name).write_bytes(content)
+        arrays, about = prepared.held_out.to_arrays()
+        self.write(HELD_OUT, {name: torch.from_numpy(array) for name, array in arrays.items()}, about)
+        config = {
+            "format": FORMAT,
+            "edgernn": edgernn.__version__,
+            "task": self.task.name,
+            "settings": prepared.chosen.to_json(),
+            "data": dict(prepared.record),
+            "assets": {name: hashlib.sha256(content).hexdigest() for name, content in prepared.assets.items()},
+            "files": sorted(each.name for each in (self.path / DATA).iterdir()),
+        }
+        (self.path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (self.path / METRICS).touch()
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
-        """Read the run at `path`. Raises RunError, which says what is wrong with it."""
+    def load(cls, path: str | Path) -> Run:
+        """Read the run at `path`, of any task. Raises RunError, which says what is wrong with it."""
         path = Path(path)
         try:
-            config = read_config(path)
-            if config["task"] != cls.task:
-                raise RunError(f"{path} is a run of {config['task']}, not of {cls.task}")
-            tokenizer = (path / TOKENIZER).read_bytes()
-            if hashlib.sha256(tokenizer).hexdigest() != config["tokenizer_sha256"]:
-                raise FormatError(f"{TOKENIZER} was changed: its SHA-256 is not the one in {CONFIG}")
-            settings = {key: value for key, value in config.items() if key not in _COMMON}
-            return cls.from_config(path, settings, Tokenizer.from_json(tokenizer.decode()))
+            config = _read_config(path)
+            task = TASKS.get(records.text(config["task"], "task"))
+            if task is None:
+                raise RunError(f"{path} is a run of {config['task'][:40]!r}; this edgernn knows {', '.join(TASKS)}")
+            assets = {name: _read_asset(path, name, digest) for name, digest in config["assets"].items()}
+            chosen = _read_settings(task, config["settings"])
+            record = records.mapping(config["data"], "data")
+            return cls(path, task, Prepared(chosen, record, assets, _read_held_out(path)))
         except OSError as error:
             raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from None
         except RunError:
             raise
-        except (EdgeRNNError, UnicodeDecodeError) as error:
+        except EdgeRNNError as error:
             raise RunError(f"{path}: {error}") from None
 
-    def load_weights(self, network: Network) -> None:
-        """Give the run's best weights to `network`. Raises RunError if they do not fit it."""
+    def network(self) -> Network:
+        """The network with the best weights, in evaluation mode. Raises RunError if they are missing or do not fit."""
+        network = build_network(self.task, self.prepared)
         tensors, _ = self.read(WEIGHTS)
         check_tensors(tensors, dict(network.state_dict()), self.path / WEIGHTS)
         network.load_state_dict(tensors)
-        network.eval()
+        return network.eval()
 
-    def write(self, name: str, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
-        """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON."""
-        data = safetensors.torch.save(tensors, metadata={_METADATA: json.dumps(metadata)})
-        self._replace(name, data)
+    def source(self) -> Source:
+        """What an exporter sees of the run. Raises RunError as `network` does."""
+        provenance = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
+        return Source(self.network(), self.prepared.assets, provenance, self.prepared.held_out)
+
+    def write(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
+        """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON.
+
+        The file is replaced and never rewritten in place: a resumed optimizer still maps the one that it was read from.
+        """
+        each = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+        self._replace(name, safetensors.torch.save(each, metadata={_METADATA: json.dumps(metadata)}))
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
         path = self.path / name
         if not path.is_file():
             raise RunError(
-                f"{path} is missing: the training stopped before its first evaluation; "
-                f"go on with: edgernn {self.resume}"
+                f"{path} is missing: training stopped before its first evaluation; continue with: edgernn {self.resume}"
             )
-        try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                metadata = records.mapping(records.parse(file.metadata()[_METADATA].encode(), name), name)
-                return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
-        except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
-            raise RunError(f"{path} is damaged: {error}") from None
+        return _read_tensors(path)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises RunError if the log is damaged."""
@@ -185,8 +157,7 @@ class RunDirectory(ABC):
             lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
             for line in lines:
                 records.integer(line.get("step"), "step")
-                for figure in self.figures:
-                    records.number(line.get(figure), figure)
+                records.number(line.get(self.task.metric), self.task.metric)
         except OSError as error:
             raise RunError(f"{path} cannot be read: {error.strerror}") from None
         except FormatError as error:
@@ -198,15 +169,15 @@ class RunDirectory(ABC):
         self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def clean(self) -> None:
-        """Remove what a kill left half-written."""
+        """Remove what a crash left half-written."""
         for path in self.path.iterdir():
-            if path.name not in _FILES and _is_ours(path):
+            if _is_leftover(path):
                 path.unlink()
 
     @property
     def resume(self) -> str:
-        """The arguments of edgernn that go on with it."""
-        return f"train {self.task} --resume {shlex.quote(str(self.path))}"
+        """The arguments of edgernn that continue the run."""
+        return f"train {self.task.name} --resume {shlex.quote(str(self.path))}"
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
@@ -218,76 +189,15 @@ class RunDirectory(ABC):
             ) from None
 
 
-@dataclass(frozen=True)
-class Run(RunDirectory):
-    """One training of a language model and where it is kept."""
-
-    task = LanguageModel.task
-    figures = ("nats_per_char", "train_nats")
-
-    path: Path
-    model: LanguageConfig
-    training: TrainingConfig
-    corpus: CorpusRecord
-    tokenizer: Tokenizer
-
-    @classmethod
-    @contextmanager
-    def create(
-        cls,
-        path: Path,
-        corpus: Corpus,
-        tokenizer: Tokenizer,
-        model: LanguageConfig,
-        training: TrainingConfig,
-        *,
-        overwrite: bool = False,
-    ) -> Iterator[Run]:
-        """Write a new run, the corpus encoded; the block adds its first files, and the run appears when it ends.
-
-        Raises OutputExistsError where something stands already.
-        """
-        with cls.new(path, overwrite=overwrite) as directory:
-            record = corpus.encode(tokenizer, directory / TRAIN, directory / HELD_OUT)
-            run = cls(directory, model, training, record, tokenizer)
-            run.begin()
-            yield run
-
-    def settings(self) -> dict[str, Any]:
-        """Model, training and corpus."""
-        return {"model": self.model.to_json(), "training": self.training.to_json(), "corpus": asdict(self.corpus)}
-
-    @classmethod
-    def from_config(cls, path: Path, config: dict[str, Any], tokenizer: Tokenizer) -> Run:
-        """The run at `path` from its `settings` and tokenizer."""
-        config = records.record(config, CONFIG, {"model", "training", "corpus"})
-        return cls(
-            path,
-            LanguageConfig.from_json(config["model"]),
-            TrainingConfig.from_json(config["training"]),
-            CorpusRecord.from_json(config["corpus"]),
-            tokenizer,
-        )
-
-    def tokens(self, name: str) -> TokenFile:
-        """The corpus: TRAIN or HELD_OUT. Raises RunError if it is missing or damaged."""
-        try:
-            tokens = TokenFile(self.path / name, self.model.vocabulary)
-        except CorpusError as error:
-            raise RunError(str(error)) from None
-        expected = self.corpus.train_tokens if name == TRAIN else self.corpus.held_out_tokens
-        if len(tokens) != expected:
-            raise RunError(f"{self.path / name} has {len(tokens)} tokens, not {expected}: it was cut or changed")
-        return tokens
-
-    def network(self) -> LanguageModel:
-        """The network with the run's best weights, ready to evaluate or export."""
-        model = LanguageModel(self.model)
-        self.load_weights(model)
-        return model
+def build_network(task: Task, prepared: Prepared) -> Network:
+    """A new network of the run's shape. Raises ConfigError for one that does not fit into memory."""
+    try:
+        return task.learner().build(prepared)
+    except RuntimeError as error:  # torch's way to say that there is no memory
+        raise ConfigError(f"the model cannot be built: {first_line(error)}") from None
 
 
-def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path: Path) -> None:
+def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
     """Raise RunError naming the first of `tensors` whose name, shape or type is not that of `expected`."""
     if strangers := sorted(expected.keys() ^ tensors.keys()):
         raise RunError(f"{path} does not fit the run's model: {strangers[0]} is in one and not in the other")
@@ -300,28 +210,65 @@ def check_tensors(tensors: dict[str, Tensor], expected: dict[str, Tensor], path:
             )
 
 
-def read_config(path: Path) -> dict[str, Any]:
-    """What `config.json` of the run at `path` says. Raises RunError if there is none, or of another format."""
+def _read_config(path: Path) -> dict[str, Any]:
     if not (path / CONFIG).is_file():
         raise RunError(f"{path} is not a run: it has no {CONFIG}")
     config = records.mapping(records.parse((path / CONFIG).read_bytes(), CONFIG), CONFIG)
     version = config.get("format")
     if type(version) is not int or version != FORMAT:
-        raise FormatError(f"{CONFIG} has format {version!r}; this edgernn reads format {FORMAT}: train it again")
-    if missing := sorted(_COMMON - config.keys()):
-        raise FormatError(f"{CONFIG} lacks {missing[0]!r}")
+        raise RunError(
+            f"{path} is a run of format {version!r}, and this edgernn reads format {FORMAT}: train it again with "
+            "this version, or export it with the version that trained it"
+        )
+    config = records.record(config, CONFIG, _KEYS)
+    for name, digest in records.mapping(config["assets"], "assets").items():
+        records.text(digest, f"the digest of {name}")
+        if Path(name).name != name:
+            raise FormatError(f"{name[:40]!r} is no name of an asset")
     return config
 
 
+def _read_settings(task: Task, value: Any) -> Chosen:
+    return task.chosen_from_json(records.record(value, "settings", {"data", "model", "training"}))
+
+
+def _read_asset(path: Path, name: str, digest: str) -> bytes:
+    content = (path / ASSETS / name).read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise FormatError(f"{name} was changed: its SHA-256 is not the one in {CONFIG}")
+    return content
+
+
+def _read_held_out(path: Path) -> HeldOut:
+    tensors, about = _read_tensors(path / HELD_OUT)
+    return HeldOut.from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, about)
+
+
+def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = records.mapping(records.parse(file.metadata()[_METADATA].encode(), path.name), path.name)
+            return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
+    except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged: {error}") from None
+
+
 def _owns(directory: Path) -> bool:
-    """Whether every file in `directory` belongs to the run there, in whatever state or version that is."""
+    """Whether every file in `directory` belongs to the run there, in whatever state or format it is."""
     try:
         config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
-    except (OSError, FormatError):
+        if config.get("format") == 1:
+            known = _FILES | _FORMAT_1_FILES
+            return "training" in config and {each.name for each in directory.iterdir()} <= known
+        inside = {f"{ASSETS}/{name}" for name in records.mapping(config["assets"], "assets")}
+        inside |= {f"{DATA}/{records.text(name, 'a file')}" for name in records.items(config["files"], "files")}
+    except (OSError, FormatError, KeyError):
         return False
-    return {"format", "edgernn", "training"} <= config.keys() and all(_is_ours(path) for path in directory.iterdir())
+    files = [path for path in directory.rglob("*") if not path.is_dir()]
+    found = {path.relative_to(directory).as_posix() for path in files if not _is_leftover(path)}
+    return "settings" in config and found <= _FILES | inside
 
 
-def _is_ours(path: Path) -> bool:
-    """Whether a run has a file of this name, or a kill while it was replaced left one: .NAME.RANDOM."""
-    return path.name in _FILES or (path.name.startswith(".") and path.name[1:].rpartition(".")[0] in _FILES)
+def _is_leftover(path: Path) -> bool:
+    """Whether a crash left this file while it was written: .NAME.RANDOM."""
+    return path.name.startswith(".") and path.name[1:].rpartition(".")[0] in _FILES

@@ -1,4 +1,4 @@
-"""What the lower layers of an encoder see of pictures, kept on disk; where all layers learn, resized pixels."""
+"""The output of an encoder's frozen layers for every image, cached on disk; resized pixels where all layers learn."""
 
 from __future__ import annotations
 
@@ -23,73 +23,75 @@ from edgernn.data.captions import CaptionedImage
 from edgernn.data.downloads import cache_directory
 from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
+from edgernn.tasks.task import Progress
 
-__all__ = ["FeatureCache", "Progress", "cache_features", "view_of"]
+__all__ = ["FeatureCache", "augment", "cache_features"]
 
-Progress = Callable[[float, str], None]  # how much is done, 0 to 1, and of what
 
 _ARRAY, _KEPT = "array.npy", "kept.json"
-_TOGETHER = 16  # pictures
-_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a part, of a picture's area; logarithm of its height by its width
+_TOGETHER = 16  # images
+_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a part, of a image's area; logarithm of its height by its width
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """One row for each picture that could be read.
+    """One row for each image that could be read.
 
-    array: (pictures, views, rows, columns, channels), what the lower layers of an encoder make of each view in half
-    precision; or (pictures, 1, rows, columns, 3) of bytes, of which the views are cut when they are asked for.
-    kept: places of its pictures among those that were asked for. damaged: what was wrong with the others.
+    array: (images, augmentations, rows, columns, channels) in half precision, the output of the encoder's lower layers;
+    or (images, 1, rows, columns, 3) of bytes, of which augmentations are made when they are asked for.
+    kept: places of its images among those that were asked for. damaged: what is wrong with the others.
     """
 
     array: Array
     kept: Sequence[int]
     damaged: Sequence[str]
 
-    def rows(self, places: Sequence[int], views: Sequence[int]) -> Tensor:
-        """Views of some pictures (pictures, rows, columns, channels)."""
+    def rows(self, places: Sequence[int], augmentations: Sequence[int]) -> Tensor:
+        """Views of some images (images, rows, columns, channels)."""
         if self.array.dtype != np.uint8:
             return torch.from_numpy(
-                np.stack([self.array[place, view] for place, view in zip(places, views, strict=True)])
+                np.stack([self.array[place, number] for place, number in zip(places, augmentations, strict=True)])
             )
         pixels = torch.from_numpy(np.stack([self.array[place, 0] for place in places])).permute(0, 3, 1, 2).float()
         seeds = [self.kept[place] for place in places]
-        cut = [view_of(each[None], seed, view) for each, seed, view in zip(pixels, seeds, views, strict=True)]
+        cut = [
+            augment(each[None], seed, number) for each, seed, number in zip(pixels, seeds, augmentations, strict=True)
+        ]
         return torch.cat(cut).permute(0, 2, 3, 1)
 
 
-def view_of(pixels: Tensor, seed: int, view: int) -> Tensor:
-    """A view of a picture (1, 3, size, size): 0 is the picture itself, and those after it parts of it.
+def augment(pixels: Tensor, seed: int, number: int) -> Tensor:
+    """A number of a image (1, 3, size, size): 0 is the image itself, and those after it parts of it.
 
     Odd ones are mirrored, and 1 is whole. A part has at least 0.6 of the area, sides whose ratio is at most 1.35, and
-    the picture's size. The same seed and view give the same part.
+    the image's size. The same seed and number give the same part.
     """
-    if view > 1:
+    if number > 1:
         size = pixels.shape[-1]
-        draw = np.random.default_rng((seed, view))
+        draw = np.random.default_rng((seed, number))
         area, ratio = draw.uniform(_LEAST_AREA, 1.0), math.exp(draw.uniform(-_MOST_RATIO, _MOST_RATIO))
         height, width = (max(1, min(size, round(size * math.sqrt(each)))) for each in (area * ratio, area / ratio))
         top, left = draw.integers(0, size - height + 1), draw.integers(0, size - width + 1)
         pixels = resize(pixels[:, :, top : top + height, left : left + width], size)
-    return pixels.flip(3) if view % 2 else pixels
+    return pixels.flip(3) if number % 2 else pixels
 
 
 def cache_features(
-    encoder: ImageEncoder, pictures: Sequence[CaptionedImage], *, layers: int, views: int, progress: Progress
+    encoder: ImageEncoder, images: Sequence[CaptionedImage], *, layers: int, augmentations: int, progress: Progress
 ) -> FeatureCache:
-    """What all but the last `layers` layers of `encoder` make of views of pictures, from the cache or made now.
+    """What all but the last `layers` layers of `encoder` make of augmentations of images, from the cache or made now.
 
-    Where no layer is left, it is the pictures as the encoder resizes them. Raises CorpusError if none can be read.
+    Where no layer is left, it is the images as the encoder resizes them. Raises CorpusError if none can be read.
     """
     size = encoder.config.size
     if layers == encoder.layers:
         name = f"pixels {size} {encoder.config.largest_side}"
-        return _store(_Kind(name, (1, size, size, 3), np.uint8, _bytes), encoder, pictures, progress)
+        return _store(_Kind(name, (1, size, size, 3), np.uint8, _bytes), encoder, images, progress)
 
     def look(pixels: Tensor, seeds: Sequence[int]) -> Array:
         made = []
-        for view in range(views):
-            seen = torch.cat([view_of(each[None], seed, view) for each, seed in zip(pixels, seeds, strict=True)])
+        for number in range(augmentations):
+            seen = torch.cat([augment(each[None], seed, number) for each, seed in zip(pixels, seeds, strict=True)])
             grid = encoder.lower(seen.to(memory_format=torch.channels_last), layers)  # twice as fast on a processor
             made.append(grid.permute(0, 2, 3, 1))
         return torch.stack(made, 1).cpu().numpy().astype(np.float16)
@@ -98,8 +100,8 @@ def cache_features(
         _, channels, rows, columns = encoder.lower(
             torch.zeros(1, 3, size, size, device=encoder.mean.device), layers
         ).shape
-    name = f"views {views} {layers} {_digest(encoder)}"
-    return _store(_Kind(name, (views, rows, columns, channels), np.float16, look), encoder, pictures, progress)
+    name = f"augmentations {augmentations} {layers} {_digest(encoder)}"
+    return _store(_Kind(name, (augmentations, rows, columns, channels), np.float16, look), encoder, images, progress)
 
 
 def _bytes(pixels: Tensor, seeds: Sequence[int]) -> Array:
@@ -115,9 +117,9 @@ def _digest(encoder: ImageEncoder) -> str:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is kept of a picture: rows of this shape and type.
+    """What is kept of a image: rows of this shape and type.
 
-    look: makes them of resized pictures, and of where these stand among all.
+    look: makes them of resized images, and of where these stand among all.
     """
 
     name: str
@@ -127,47 +129,47 @@ class _Kind:
 
     @property
     def bytes(self) -> int:
-        """Of a picture."""
+        """Of a image."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def _store(kind: _Kind, encoder: ImageEncoder, pictures: Sequence[CaptionedImage], progress: Progress) -> FeatureCache:
+def _store(kind: _Kind, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress) -> FeatureCache:
     digest = hashlib.sha256(kind.name.encode())
-    for picture in pictures:
-        digest.update(os.fsencode(picture.key) + b"\n")
-    path = cache_directory() / "pictures" / digest.hexdigest()
+    for image in images:
+        digest.update(os.fsencode(image.key) + b"\n")
+    path = cache_directory() / "images" / digest.hexdigest()
     store = _load(path)
     if store is None:
         try:
             with new_directory(path, overwrite=True, owns=_owns) as directory:
-                _fill(directory, kind, encoder, pictures, progress)
+                _fill(directory, kind, encoder, images, progress)
         except OSError as error:
             raise TrainingError(
                 f"the cache {path.parent} cannot be written: {error.strerror}: make room for "
-                f"{len(pictures) * kind.bytes >> 20:,} MB, or name another directory by EDGERNN_CACHE"
+                f"{len(images) * kind.bytes >> 20:,} MB, or name another directory by EDGERNN_CACHE"
             ) from None
         store = _load(path)
     if store is None or not store.kept:
-        raise CorpusError("none of the pictures can be read" + (f": {store.damaged[0]}" if store else ""))
+        raise CorpusError("none of the images can be read" + (f": {store.damaged[0]}" if store else ""))
     return store
 
 
 @torch.no_grad()
 def _fill(
-    directory: Path, kind: _Kind, encoder: ImageEncoder, pictures: Sequence[CaptionedImage], progress: Progress
+    directory: Path, kind: _Kind, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress
 ) -> None:
-    array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(pictures), *kind.shape))
+    array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(images), *kind.shape))
     _take_room(directory / _ARRAY)
     device = encoder.mean.device
     encoder.eval()
     kept: list[int] = []
     damaged: list[str] = []
-    for begun in range(0, len(pictures), _TOGETHER):
-        group = range(begun, min(begun + _TOGETHER, len(pictures)))
+    for begun in range(0, len(images), _TOGETHER):
+        group = range(begun, min(begun + _TOGETHER, len(images)))
         resized = []
         for place in group:
             try:
-                image = torch.from_numpy(pictures[place].read(encoder.config.largest_side)).to(device)
+                image = torch.from_numpy(images[place].read(encoder.config.largest_side)).to(device)
             except ImageError as error:
                 damaged.append(str(error))
                 continue
@@ -176,7 +178,7 @@ def _fill(
         if resized:
             new = slice(len(kept) - len(resized), len(kept))
             array[new] = kind.look(torch.cat(resized), kept[new])
-        progress(group.stop / len(pictures), f"{group.stop:,} of {len(pictures):,} pictures")
+        progress(group.stop / len(images), f"{group.stop:,} of {len(images):,} images")
     array.flush()
     (directory / _KEPT).write_text(json.dumps({"kept": kept, "damaged": damaged}), encoding="utf-8")
 

@@ -1,4 +1,7 @@
-"""What an encoder sees of pictures: what never changes is made once, what learns is made at every step."""
+"""The features that an encoder makes of images while a captioner is trained.
+
+Frozen layers always make the same of an image, so their output is cached; layers that learn run at every step.
+"""
 
 from __future__ import annotations
 
@@ -10,63 +13,68 @@ from torch import Tensor
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
 from edgernn.errors import CorpusError
 from edgernn.models.encoder import ImageEncoder
-from edgernn.tasks.caption.feature_cache import FeatureCache, Progress, cache_features
+from edgernn.tasks.caption.feature_cache import FeatureCache, cache_features
+from edgernn.tasks.task import Progress
 
 __all__ = ["EncoderFeatures"]
 
 
 class EncoderFeatures:
-    """The pictures of the splits "train" and "dev" that can be read.
+    """Features of the images of the splits "train" and "dev".
 
-    pictures: by split. damaged: what was wrong with the others. learned: how many of the encoder's last layers learn.
+    images: those that can be read, by split. damaged: what is wrong with the others. learned_layers: how many of the
+    encoder's last layers learn.
     """
 
     def __init__(
         self,
         encoder: ImageEncoder,
-        collection: CaptionDataset,
+        dataset: CaptionDataset,
         *,
         freeze: float,
-        thaw: int | None,
-        views: int,
+        unfreeze_layers: int | None,
+        augmentations: int,
         progress: Progress,
     ) -> None:
-        """freeze, thaw, views: as of CaptionTraining. Raises CorpusError if no picture of a split can be read."""
-        self.learned = 0 if freeze == 1 else min(thaw or encoder.layers, encoder.layers)
-        # Where everything learns in the end, the steps before that need not run the whole encoder.
-        kept = {self.learned} | ({0} if freeze > 0 and self.learned == encoder.layers else set())
-        self._stores: dict[str, dict[int, FeatureCache]] = {}  # by split, and by how many layers come after
-        self.pictures: Mapping[str, Sequence[CaptionedImage]] = {}
+        """freeze, unfreeze_layers, augmentations: as in CaptionTraining; None unfreezes all layers.
+
+        Raises CorpusError if no image of a split can be read.
+        """
+        learned = min(unfreeze_layers or encoder.layers, encoder.layers)
+        self.learned_layers = 0 if freeze == 1 else learned
+        # Where all layers learn in the end, the steps before that need not run the whole encoder.
+        kept = {self.learned_layers} | ({0} if freeze > 0 and self.learned_layers == encoder.layers else set())
+        self._caches: dict[str, dict[int, FeatureCache]] = {}  # by split, and by how many layers come after
         self.damaged: list[str] = []
-        readable = {}
-        for split, ways in ((TRAIN, views), (DEV, 1)):
-            pictures = collection[split]
+        readable: dict[str, Sequence[CaptionedImage]] = {}
+        for split, versions in ((TRAIN, augmentations), (DEV, 1)):
+            images = dataset[split]
             try:
-                self._stores[split] = {
-                    layers: cache_features(encoder, pictures, layers=layers, views=ways, progress=progress)
+                self._caches[split] = {
+                    layers: cache_features(encoder, images, layers=layers, augmentations=versions, progress=progress)
                     for layers in kept
                 }
             except CorpusError as error:
                 raise CorpusError(f"split {split}: {error}") from None
-            store = self._stores[split][self.learned]
-            readable[split] = [pictures[place] for place in store.kept]
-            self.damaged += store.damaged
-        self.pictures = readable
+            cache = self._caches[split][self.learned_layers]
+            readable[split] = [images[place] for place in cache.kept]
+            self.damaged += cache.damaged
+        self.images: Mapping[str, Sequence[CaptionedImage]] = readable
 
-    def features(
+    def of(
         self,
         encoder: ImageEncoder,
         split: str,
         places: Sequence[int],
-        views: Sequence[int] | None = None,
+        augmentations: Sequence[int] | None = None,
         *,
         frozen: bool = False,
     ) -> Tensor:
-        """Features (pictures, cells, channels) of views of some pictures of a split; of the pictures if not said.
+        """Features (images, cells, channels) of augmentations of some images of a split; of the images if None.
 
-        frozen: whether `encoder` is what it was when this was made.
+        frozen: whether `encoder` is what it was when the cache was made.
         """
-        stores = self._stores[split]
-        layers = min(stores) if frozen else self.learned
-        rows = stores[layers].rows(places, [0] * len(places) if views is None else views)
+        caches = self._caches[split]
+        layers = min(caches) if frozen else self.learned_layers
+        rows = caches[layers].rows(places, [0] * len(places) if augmentations is None else augmentations)
         return encoder.upper(rows.to(encoder.mean.device, torch.float32).permute(0, 3, 1, 2), layers)

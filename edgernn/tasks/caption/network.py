@@ -10,70 +10,34 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from edgernn import records
 from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
-from edgernn.models.cells import CELLS
 from edgernn.models.encoder import EncoderConfig, ImageEncoder
+from edgernn.models.mobilenet import PADDINGS
 from edgernn.models.stack import RecurrentStack, StackState
+from edgernn.tasks.caption.settings import CaptionConfig
 
-__all__ = ["ATTENTIONS", "CaptionConfig", "Captioner", "ImageFeatures"]
+__all__ = ["Captioner", "Decoder", "ImageFeatures", "encoder_config"]
 
-ATTENTIONS = ("soft", "none")
-_LARGEST = 1_000_000
 _TANH = 1.0  # its bound
 ENCODE, STEP = "encode", "step"
 
 
-@dataclass(frozen=True)
-class CaptionConfig:
-    """The shape of a captioner; the names are those of the command line's options.
-
-    attention: "soft" or "none". heads: of the attention. embedding: size of a word and of the image vector. layers: one
-    is beneath the attention, and those above it read what it finds.
-    """
-
-    vocabulary: int
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    cell: str = "lstm"
-    attention: str = "soft"
-    embedding: int = 256
-    hidden: int = 512
-    layers: int = 1
-    heads: int = 8
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        for option, choices in (("cell", CELLS), ("attention", ATTENTIONS)):
-            if getattr(self, option) not in tuple(choices):
-                raise ConfigError(f"--{option} {str(getattr(self, option))[:40]}: there is {', '.join(choices)}")
-        for option in ("vocabulary", "embedding", "hidden", "layers", "heads"):
-            size = getattr(self, option)
-            if type(size) is not int or not 1 <= size <= _LARGEST:
-                raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
-        if self.attention == "soft" and self.hidden % self.heads:
-            raise ConfigError(f"--heads {self.heads} do not share --hidden {self.hidden} evenly")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"--dropout {self.dropout} is not at least 0 and below 1")
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Any) -> CaptionConfig:
-        """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
-        values = records.mapping(value, "the model")
-        return records.construct(
-            cls, {**values, "encoder": EncoderConfig.from_json(values.get("encoder"))}, "the model"
-        )
+def encoder_config(config: CaptionConfig) -> EncoderConfig:
+    """The shape of a captioner's encoder. Raises ConfigError for one that is impossible."""
+    return EncoderConfig(
+        config.encoder,
+        config.size,
+        config.encoder_padding or PADDINGS[0],
+        config.encoder_scaling or "imagenet",
+        config.largest_side,
+    )
 
 
 @dataclass(frozen=True)
@@ -98,15 +62,17 @@ class ImageFeatures:
 
 
 class Captioner(Network):
-    """Writes a sentence about an image: `encoder` and `glance` look once, `decoder` makes every word."""
+    """Writes a sentence about an image: `encoder` and `projection` look once, `decoder` makes every word."""
 
     task = "caption"
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
+        if not config.vocabulary:
+            raise ConfigError("a captioner needs the size of its vocabulary")
         self.config = config
-        self.encoder = ImageEncoder(config.encoder)
-        self.glance = ImageProjection(config)
+        self.encoder = ImageEncoder(encoder_config(config))
+        self.projection = ImageProjection(config)
         self.decoder = Decoder(config)
 
     def graphs(self) -> tuple[Graph, ...]:
@@ -119,11 +85,11 @@ class Captioner(Network):
         ]
         outputs = [TensorSpec("logits", "float32", (BATCH, config.vocabulary), kind="next-token")]
         if config.attention == "soft":
-            cells = config.encoder.grid**2
+            cells = self.encoder.config.grid**2
             axes = (BATCH, cells, config.hidden)
             conditions.append(ConditionSpec("cells", "float32", axes, bound=_TANH, source=FromGraph(ENCODE, "cells")))
             outputs.append(TensorSpec("attention", "float32", (BATCH, cells), kind="attention"))
-        side = config.encoder.largest_side
+        side = config.largest_side
         image = TensorSpec(
             "image", "uint8", (BATCH, "height", "width", 3), max_sizes={"height": side, "width": side}, kind="image"
         )
@@ -139,8 +105,8 @@ class Captioner(Network):
             states=self.decoder.state_specs(),
             conditions=tuple(conditions),
         )
-        looker = EncodeGraph(self.encoder, self.glance)
-        deployed = EncodeGraph(self.encoder.folded(), self.glance)
+        looker = EncodeGraph(self.encoder, self.projection)
+        deployed = EncodeGraph(self.encoder.folded(), self.projection)
         return Graph(encode, deployed, looker), Graph(step, self.decoder, _OneStepSequence(self.decoder))
 
 
@@ -152,12 +118,12 @@ class ImageProjection(nn.Module):
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
-        channels, hidden = config.encoder.channels, config.hidden
+        encoder, hidden = encoder_config(config), config.hidden
         self.soft = config.attention == "soft"
-        self.all = nn.Linear(channels, config.embedding)
+        self.global_projection = nn.Linear(encoder.channels, config.embedding)
         if self.soft:
-            self.cell = nn.Linear(channels, hidden)
-            self.place = nn.Parameter(0.1 * torch.randn(config.encoder.grid**2, hidden))
+            self.cell = nn.Linear(encoder.channels, hidden)
+            self.place = nn.Parameter(0.1 * torch.randn(encoder.grid**2, hidden))
             self.pool = nn.Linear(hidden, config.embedding, bias=False)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -165,7 +131,7 @@ class ImageProjection(nn.Module):
         """Once for all words."""
         if self.training:  # whole channels: cells side by side say nearly the same
             features = features * self.dropout(torch.ones_like(features[:, :1]))
-        vector = self.all(features.mean(dim=1))
+        vector = self.global_projection(features.mean(dim=1))
         if not self.soft:
             return ImageFeatures(torch.tanh(vector), None)
         rows = self.cell(features.flatten(0, 1))  # a plain product: ExecuTorch quantises no others
@@ -190,7 +156,7 @@ class Decoder(nn.Module):
             layers, dropout = config.layers - 1, config.dropout
             self.above = RecurrentStack(config.cell, 2 * hidden, hidden, layers, dropout=dropout, prefix="above_")
         if soft:
-            self.ask = nn.Linear(hidden, hidden)
+            self.query = nn.Linear(hidden, hidden)
             self.join = nn.Linear(2 * hidden, width)
         else:
             self.join = nn.Linear(hidden, width)
@@ -253,7 +219,7 @@ class Decoder(nn.Module):
         """What x (batch, time, hidden) finds in cells, and the mean of the heads' weights (batch, time, cells)."""
         heads = self.config.heads
         size = self.config.hidden // heads
-        queries = self.ask(x).unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, time, size)
+        queries = self.query(x).unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, time, size)
         there = cells.unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, cells, size)
         weights = torch.softmax(queries @ there.transpose(2, 3) / math.sqrt(size), dim=3)
         return (weights @ there).transpose(1, 2).flatten(2), weights.mean(dim=1)
@@ -266,12 +232,12 @@ class Decoder(nn.Module):
 class EncodeGraph(nn.Module):
     """The graph `encode`: a photograph to the conditions of the step."""
 
-    def __init__(self, encoder: ImageEncoder, glance: ImageProjection) -> None:
+    def __init__(self, encoder: ImageEncoder, projection: ImageProjection) -> None:
         super().__init__()
-        self.encoder, self.glance = encoder, glance
+        self.encoder, self.projection = encoder, projection
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        seen: ImageFeatures = self.glance(self.encoder(image))
+        seen: ImageFeatures = self.projection(self.encoder(image))
         return seen.tensors
 
 

@@ -19,9 +19,8 @@ from edgernn.data.captions import DEV, TEST, TRAIN, CaptionDataset
 from edgernn.errors import MissingExtraError
 from edgernn.media.image import LARGEST_SIDE
 
-__all__ = ["NOVEL", "SCENES", "SIDE", "Scene", "Thing", "draw_scenes"]
+__all__ = ["NOVEL", "SIDE", "Scene", "Thing", "draw_scenes"]
 
-SCENES = "scenes"  # what the command line calls them
 NOVEL = "novel"
 SIDE = 64  # pixels
 COLOURS = {

@@ -5,14 +5,22 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import sacrebleu
 
+from edgernn.data.captions import CaptionedImage
 from edgernn.data.words import words
+from edgernn.errors import ConfigError, CorpusError, ImageError
+from edgernn.runtime import Model
+from edgernn.runtime.pipelines.caption import caption_image, largest_side
+from edgernn.tasks.caption.data import left_out, open_dataset
+from edgernn.tasks.caption.scenes import Scene
+from edgernn.tasks.caption.settings import CaptionEvaluation
+from edgernn.tasks.task import Evaluation, Progress
 
-__all__ = ["CaptionScore", "Cider", "score_captions"]
+__all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]
 
 _ORDERS = 4  # n-grams of up to so many words
 _SIGMA = 6.0  # words, of the penalty of another length
@@ -23,9 +31,9 @@ Grams = tuple[str, ...]
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """Of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %.
+    """The score of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %.
 
-    true: of drawn scenes, the part of the captions that is true of the picture.
+    true: for drawn scenes, the fraction of the captions that is true of the image.
     """
 
     bleu1: float
@@ -36,9 +44,59 @@ class CaptionScore:
     images: int
     true: float | None = None
 
+    @property
+    def figures(self) -> dict[str, float]:
+        """What is logged of it."""
+        true = {} if self.true is None else {"true": self.true}
+        return {"bleu4": self.bleu4, "cider_d": self.cider_d, **true}
+
     def to_json(self) -> dict[str, Any]:
         """As `evaluate --json` prints it."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def __str__(self) -> str:
+        """The figures in words."""
+        bleu = " ".join(f"{value:.1f}" for value in (self.bleu1, self.bleu2, self.bleu3, self.bleu4))
+        true = "" if self.true is None else f"{100 * self.true:.1f} % true, "
+        return f"{true}CIDEr-D {self.cider_d:.3f}, BLEU-1 to 4 {bleu} on {self.images:,} images"
+
+
+def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> Evaluation:
+    """The score of the captions that `model` gives the images of a split.
+
+    Raises ConfigError where no data set is named, CorpusError for one that is missing or has no image that can be read.
+    """
+    if not settings.data:
+        raise ConfigError("a captioner is evaluated on images with captions: name a data set with --data")
+    dataset = open_dataset(settings.data)
+    images = dataset[settings.split]
+    side = largest_side(model)
+    read: list[CaptionedImage] = []
+    captions: list[str] = []
+    damaged: list[str] = []
+    for number, image in enumerate(images, start=1):
+        try:
+            pixels = image.read(side)
+        except ImageError as error:
+            damaged.append(str(error))
+            continue
+        read.append(image)
+        captions.append(caption_image(model, pixels, settings.beam).text)
+        progress(number / len(images), f"{number:,} of {len(images):,} images")
+    if not read:
+        raise CorpusError(f"none of the images can be read: {damaged[0] if damaged else 'there are none'}")
+    notes = left_out(dataset.missing, damaged, dataset.empty_captions)
+    return Evaluation(score_images(captions, read), notes)
+
+
+def score_images(captions: Sequence[str], images: Sequence[CaptionedImage]) -> CaptionScore:
+    """The score of one caption for each image; for drawn scenes, how many are true as well."""
+    score = score_captions(captions, [image.captions for image in images])
+    scenes = [image for image in images if isinstance(image, Scene)]
+    if len(scenes) < len(images):
+        return score
+    true = sum(scene.allows(caption) for scene, caption in zip(scenes, captions, strict=True))
+    return replace(score, true=true / len(scenes))
 
 
 def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:

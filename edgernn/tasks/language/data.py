@@ -1,8 +1,7 @@
-"""Cutting one long text into parallel lanes for truncated back-propagation through time."""
+"""Batches of a long text for truncated back-propagation through time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from edgernn.errors import CorpusError
 from edgernn.tokenizer import Ids
 
-__all__ = ["Chunk", "Lanes", "Tokens"]
+__all__ = ["TokenBatch", "TokenBatches", "Tokens"]
 
 
 class Tokens(Protocol):
@@ -25,10 +24,10 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True)
-class Chunk:
-    """Tokens of all lanes over `chunk` steps: inputs and targets (time, lanes).
+class TokenBatch:
+    """Consecutive tokens of several places of the text: inputs and targets, (time, batch).
 
-    fresh: which lanes (lanes,) start from the initial state here, and not from the state that they carried.
+    fresh: which sequences (batch,) start from the initial state here, and not from the state that they carried.
     """
 
     inputs: Ids
@@ -36,38 +35,33 @@ class Chunk:
     fresh: npt.NDArray[np.bool_]
 
 
-class Lanes:
-    """A text read by `lanes` readers at equal distances, `chunk` tokens at a time.
+class TokenBatches:
+    """A text that is read from `batch_size` places at equal distances, `bptt` tokens at a time.
 
-    Every pass starts at another place of the text, which is a ring, and all lanes afresh. In between each lane starts
-    afresh at a chunk with probability `reset`: a model that has only ever carried its state is lost without one, and
-    every stream on a device begins there. All of it is drawn from the seed and the number of the chunk or pass alone,
-    so chunk k is always the same chunk, whoever asks and whatever came before.
+    Each pass starts at another offset of the text, which is read as a ring, and all sequences start afresh. Within a
+    pass each sequence starts afresh with probability `reset`: every stream on a device begins at the initial state,
+    which the network would hardly see otherwise. All of this is drawn from the seed and the number of the batch or pass
+    alone, so that batch k is always the same one.
     """
 
-    def __init__(self, tokens: Tokens, lanes: int, chunk: int, seed: int, reset: float = 0.0) -> None:
-        """Raises CorpusError for a text shorter than one chunk; one too short for all lanes gets fewer."""
-        if len(tokens) < chunk + 1:
+    def __init__(self, tokens: Tokens, batch_size: int, bptt: int, seed: int, reset: float = 0.0) -> None:
+        """Raises CorpusError for a text that is too short for one sequence; a short one gets a smaller batch."""
+        if len(tokens) < bptt + 1:
             raise CorpusError(
-                f"the training text has {len(tokens)} tokens, fewer than one chunk needs ({chunk + 1}): "
-                "give more text or a smaller --chunk"
+                f"the training text has {len(tokens)} tokens, and one sequence takes {bptt + 1}: "
+                "give more text or a smaller --bptt"
             )
-        self.lanes = min(lanes, (len(tokens) - 1) // chunk)
-        self.chunks_per_pass = (len(tokens) - 1) // self.lanes // chunk
-        self._tokens, self._chunk, self._seed, self._reset = tokens, chunk, seed, reset
-        self.share = slice(0, self.lanes)  # which of the lanes are read
+        self.batch_size = min(batch_size, (len(tokens) - 1) // bptt)
+        self.per_pass = (len(tokens) - 1) // self.batch_size // bptt
+        self._tokens, self._bptt, self._seed, self._reset = tokens, bptt, seed, reset
 
-    def chunks(self, start: int = 0) -> Iterator[Chunk]:
-        """Chunk `start` and all after it, without end."""
-        while True:
-            yield self._read(start)
-            start += 1
-
-    def _read(self, number: int) -> Chunk:
-        turn, position = divmod(number, self.chunks_per_pass)
+    def read(self, number: int, share: slice = slice(None)) -> TokenBatch:
+        """Batch `number`, or the sequences `share` of it."""
+        turn, position = divmod(number, self.per_pass)
         offset = int(np.random.default_rng((self._seed, turn)).integers(len(self._tokens)))
-        stride = (len(self._tokens) - 1) // self.lanes
-        starts = (offset + lane * stride + position * self._chunk for lane in range(self.lanes)[self.share])
-        window = np.stack([self._tokens.read(start, self._chunk + 1) for start in starts], axis=1)
-        drawn = np.random.default_rng((self._seed, turn, position)).random(self.lanes)
-        return Chunk(window[:-1], window[1:], fresh=((drawn < self._reset) | (position == 0))[self.share])
+        stride = (len(self._tokens) - 1) // self.batch_size
+        places = range(self.batch_size)[share]
+        starts = (offset + place * stride + position * self._bptt for place in places)
+        window = np.stack([self._tokens.read(start, self._bptt + 1) for start in starts], axis=1)
+        drawn = np.random.default_rng((self._seed, turn, position)).random(self.batch_size)
+        return TokenBatch(window[:-1], window[1:], fresh=((drawn < self._reset) | (position == 0))[share])

@@ -15,32 +15,30 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from edgernn.errors import ConfigError, RunError
+from edgernn.errors import ConfigError
+from edgernn.tasks.language.data import Tokens
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tokenizer import Ids
-from edgernn.training.run import HELD_OUT, Run
 
-__all__ = ["gradient_norms", "plot_gradients", "run_gradient_norms"]
+__all__ = ["gradient_norms", "measure_gradients", "plot_gradients"]
 
 _WINDOWS = 32  # places of the held-out text over which norms are averaged
 _WARM_UP = 32  # steps that bring the state to where it usually is
 
 
-def run_gradient_norms(path: Path, distance: int) -> list[float]:
-    """`gradient_norms` of a run's best weights on its held-out text.
+def measure_gradients(model: LanguageModel, tokens: Tokens, distance: int) -> list[float]:
+    """`gradient_norms` of `model` at equal distances of a text.
 
-    Raises ConfigError for a distance below 1, and RunError if the text is too short for it.
+    Raises ConfigError for a distance below 1, or a text that is too short for it.
     """
     if distance < 1:
         raise ConfigError(f"--distance {distance} is below 1")
-    run = Run.load(path)
-    tokens = run.tokens(HELD_OUT)
     length = _WARM_UP + distance + 1
     if len(tokens) < length:
-        raise RunError(f"{path}: its held-out text has {len(tokens)} tokens; a distance of {distance} needs {length}")
+        raise ConfigError(f"--distance {distance} needs {length} held-out tokens, and there are {len(tokens)}")
     starts = np.linspace(0, len(tokens) - length, _WINDOWS).astype(int)
     windows = np.stack([tokens.read(int(start), length) for start in starts], axis=1)
-    return gradient_norms(run.network().double(), windows, distance)
+    return gradient_norms(model.double(), windows, distance)
 
 
 def gradient_norms(model: LanguageModel, windows: Ids, distance: int) -> list[float]:

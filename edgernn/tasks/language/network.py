@@ -2,79 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from edgernn import records
 from edgernn.contract import BATCH, GraphSpec, TensorSpec
 from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
-from edgernn.models.cells import CELLS
-from edgernn.models.stack import INITIALS, RecurrentStack, StackState
+from edgernn.models.stack import RecurrentStack, StackState
+from edgernn.tasks.language.settings import LanguageConfig
 
-__all__ = ["LanguageConfig", "LanguageModel"]
-
-INPUTS = ("embedding", "one-hot")
-_LARGEST = 1_000_000
-
-
-@dataclass(frozen=True)
-class LanguageConfig:
-    """The shape of a language model; the names are those of the command line's options.
-
-    input: "embedding" of size `embedding`, or "one-hot", and then `embedding` is None.
-    tied: the output uses the embedding's weights (Press and Wolf 2017), through a projection where sizes differ.
-    residual, initial: see RecurrentStack.
-    """
-
-    vocabulary: int
-    cell: str = "lstm"
-    input: str = "embedding"
-    embedding: int | None = 128
-    hidden: int = 256
-    layers: int = 2
-    dropout: float = 0.3
-    residual: bool = False
-    initial: str = "zeros"
-    tied: bool = False
-
-    def __post_init__(self) -> None:
-        for option, choices in (("cell", CELLS), ("input", INPUTS), ("initial", INITIALS)):
-            if getattr(self, option) not in tuple(choices):
-                raise ConfigError(f"--{option} {str(getattr(self, option))[:40]}: there is {', '.join(choices)}")
-        if self.input == "one-hot" and self.embedding is not None:
-            raise ConfigError("--input one-hot has no --embedding: leave one of them out")
-        if self.input == "one-hot" and self.tied:
-            raise ConfigError("--tied needs the weights of an embedding, and --input one-hot has none")
-        for option in ("vocabulary", "hidden", "layers", *(["embedding"] if self.input == "embedding" else [])):
-            size = getattr(self, option)
-            if type(size) is not int or not 1 <= size <= _LARGEST:
-                raise ConfigError(f"--{option} {str(size)[:40]} is not a size from 1 to {_LARGEST:,}")
-        if not isinstance(self.dropout, int | float) or not 0 <= self.dropout < 1:
-            raise ConfigError(f"--dropout {self.dropout} is not at least 0 and below 1")
-        if self.residual and self.layers == 1:
-            raise ConfigError("--residual adds up layers from the second on, and --layers is 1")
-
-    @classmethod
-    def of(cls, vocabulary: int, **settings: Any) -> LanguageConfig:
-        """The default shape but for these settings. Raises ConfigError for one that does not exist."""
-        if unknown := sorted(settings.keys() - cls.__dataclass_fields__.keys()):
-            raise ConfigError(f"there is no model setting {unknown[0]!r}")
-        if settings.get("input") == "one-hot":
-            settings = {"embedding": None, **settings}
-        return cls(vocabulary, **settings)
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Any) -> LanguageConfig:
-        """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
-        return records.construct(cls, value, "the model")
+__all__ = ["LanguageModel"]
 
 
 class LanguageModel(Network):
@@ -84,9 +23,12 @@ class LanguageModel(Network):
 
     def __init__(self, config: LanguageConfig) -> None:
         super().__init__()
+        if not config.vocabulary:
+            raise ConfigError("a language model needs the size of its vocabulary")
         self.config = config
-        width = config.vocabulary if config.embedding is None else config.embedding
-        self.embedding = None if config.embedding is None else nn.Embedding(config.vocabulary, config.embedding)
+        size = config.embedding_size
+        width = config.vocabulary if size is None else size
+        self.embedding = None if size is None else nn.Embedding(config.vocabulary, size)
         self.stack = RecurrentStack(
             config.cell,
             width,

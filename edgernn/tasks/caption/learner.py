@@ -1,0 +1,333 @@
+"""How a captioner is trained: teacher forcing, then optional self-critical training on CIDEr-D."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from edgernn.bundle import TOKENIZER
+from edgernn.contract import Array
+from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
+from edgernn.data.words import learn_words, words
+from edgernn.errors import ConfigError, CorpusError, ImageError
+from edgernn.models import Network
+from edgernn.models.encoder import SCALINGS, load_weights, resize
+from edgernn.models.mobilenet import PADDINGS
+from edgernn.models.source import Feedback, HeldOut
+from edgernn.runtime.pipelines.caption import MAX_TOKENS
+from edgernn.tasks.caption.data import IGNORED, DataRecord, left_out, open_dataset, pad_captions, special_tokens
+from edgernn.tasks.caption.decode import beam_captions, before_end, draw_captions
+from edgernn.tasks.caption.features import EncoderFeatures
+from edgernn.tasks.caption.network import Captioner, ImageFeatures, encoder_config
+from edgernn.tasks.caption.score import CaptionScore, Cider, score_images
+from edgernn.tasks.caption.settings import SCENES, CaptionConfig, CaptionData, CaptionTraining
+from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
+from edgernn.tasks.task import Chosen, Progress
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["CaptionLearner"]
+
+ENCODER = "encoder.safetensors"
+_SAMPLED = 5  # captions of an image, to compare with each other
+_TEACHER_FORCING = 0.1  # fraction of that loss while captions are rewarded: rewards alone make few kinds of captions
+_SHOWN = 3  # captions to look at
+_DECODED = 50  # images at once
+_HELD_OUT_IMAGES = 32  # of each split, for exports
+_GROUPS = 3  # of captions at a step, by length
+_FINE_TUNING = {"freeze": 0.1, "unfreeze_layers": 4}  # of encoders with pretrained weights
+_END_WORD = "."  # a word that no caption has, so that rewards see whether a caption ends
+
+
+class CaptionLearner(Learner):
+    """Trains a Captioner on images with captions, and scores it on the split "dev"."""
+
+    unit = "images"
+    network: Captioner
+
+    def __init__(
+        self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
+    ) -> None:
+        super().__init__(network, prepared, folder, placement, progress)
+        training = prepared.chosen.training
+        assert isinstance(training, CaptionTraining)
+        self.training = training
+        self.tokenizer = Tokenizer.from_json(prepared.assets[TOKENIZER].decode())
+        record = DataRecord.from_json(dict(prepared.record))
+        dataset = open_dataset(record.source)
+        record.check(dataset)
+        placement.share(training.batch_size)  # raises for a batch that cannot be split
+        self._pretrained = (folder / ENCODER).exists()
+        if self._pretrained:
+            weights = safetensors.torch.load_file(folder / ENCODER)
+            self.network.encoder.network.load_state_dict(weights, strict=False)
+        self.network.eval()
+        self.features = EncoderFeatures(
+            self.network.encoder,
+            dataset,
+            freeze=training.freeze or 0.0,
+            unfreeze_layers=training.unfreeze_layers,
+            augmentations=training.augmentations,
+            progress=progress,
+        )
+        self.notes = left_out(dataset.missing, self.features.damaged, dataset.empty_captions)
+        self._ids = [
+            [self.tokenizer.encode(caption, strict=False)[:MAX_TOKENS].tolist() for caption in image.captions]
+            for image in self.features.images[TRAIN]
+        ]
+        self.steps_per_pass = math.ceil(len(self._ids) / training.batch_size)
+
+    @classmethod
+    def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
+        """Read the captions, learn the words, and keep the encoder's pretrained weights and some images for exports.
+
+        Raises CorpusError for a data set that is missing or has no images, ConfigError for weights of another network.
+        """
+        data, model, training = chosen.data, chosen.model, chosen.training
+        assert isinstance(data, CaptionData)
+        assert isinstance(model, CaptionConfig)
+        assert isinstance(training, CaptionTraining)
+        (source,) = sources
+        dataset = open_dataset(source)
+        if data.encoder_weights is None:
+            _refuse_fine_tuning(training)
+            training = training.but(freeze=0.0)
+        else:
+            weights, about = load_weights(Path(data.encoder_weights), model.encoder)
+            model = model.but(**_said_by(about, data.encoder_weights, model))
+            own = {name: value for name, value in _FINE_TUNING.items() if getattr(training, name) is None}
+            frozen = training.freeze == 1
+            training = training.but(**({} if frozen else own))
+            safetensors.torch.save_file(weights, folder / ENCODER)
+        captions = (caption for image in dataset[TRAIN] for caption in image.captions)
+        tokenizer = learn_words(captions, data.min_count)
+        model = model.but(vocabulary=len(tokenizer))
+        encoder_config(model)  # raises for an impossible one
+        record = DataRecord.of(source if source == SCENES else str(Path(source).resolve()), dataset)
+        return Prepared(
+            replace(chosen, model=model, training=training),
+            asdict(record),
+            {TOKENIZER: tokenizer.to_json().encode()},
+            _held_out(dataset, model, tokenizer),
+        )
+
+    @classmethod
+    def build(cls, prepared: Prepared) -> Captioner:
+        """A new Captioner of the run's shape."""
+        config = prepared.chosen.model
+        assert isinstance(config, CaptionConfig)
+        return Captioner(config)
+
+    def parameter_groups(self, phase: int) -> list[dict[str, Any]]:
+        """Matrices of the decoder, its other parameters, and the layers of the encoder that learn."""
+        network, training = self.network, self.training
+        learned = [*network.projection.parameters(), *network.decoder.parameters()]
+        matrices = [each for each in learned if each.ndim == 2 and each is not network.decoder.embedding.weight]
+        chosen = set(matrices)
+        groups: list[dict[str, Any]] = [
+            {"params": matrices, "weight_decay": training.weight_decay},
+            {"params": [each for each in learned if each not in chosen], "weight_decay": 0.0},
+        ]
+        if self.features.learned_layers:
+            scale = training.encoder_lr_scale if self._pretrained else 1.0
+            layers = list(network.encoder.top(self.features.learned_layers).parameters())
+            groups.append({"params": layers, "weight_decay": 0.0, "scale": scale})
+        return groups
+
+    def phase(self, progress: float) -> int:
+        """0 for teacher forcing, 1 once captions are rewarded."""
+        return int(self.training.rewards(progress))
+
+    def learning_rate(self, progress: float) -> float:
+        """One cycle over each of the two phases."""
+        return self.training.learning_rate_at(progress)
+
+    def average_decay(self, phase: int) -> float:
+        """That of the settings, for each phase."""
+        return self.training.reward_average if phase else self.training.average
+
+    def loss(self, step: int, progress: float) -> Loss:
+        """Teacher forcing on the captions of the batch's images, or rewards for captions that are sampled for them."""
+        places, augmentations, weight = self._batch(step)
+        rewards, frozen = self.training.rewards(progress), self._frozen(progress)
+        learns = not frozen and not rewards
+        network = self.network
+        network.encoder.train(learns and not self._pretrained)  # pretrained running means are kept
+        with torch.set_grad_enabled(learns), self.placement.autocast():
+            features = self.features.of(network.encoder, TRAIN, places, augmentations, frozen=frozen)
+        if rewards:
+            reward, loss = self.self_critical_loss(places, features)
+            return Loss(loss, {"reward": reward}, len(places), weight * len(places))
+        nats, loss, count = self.teacher_forcing_loss(places, features)
+        return Loss(loss, {"nats": nats}, len(places), weight * count)
+
+    def evaluate(self, network: Network, *, whole: bool = False) -> CaptionScore:
+        """The score of the captions of the split "dev"."""
+        captions = self._captions(network, self.features.images[DEV])
+        return score_images(captions, self.features.images[DEV])
+
+    def samples(self, network: Network) -> Mapping[str, str]:
+        """The captions of a few images, by their names."""
+        images = self.features.images[DEV][:_SHOWN]
+        return dict(zip((image.name for image in images), self._captions(network, images), strict=True))
+
+    @torch.no_grad()
+    def _captions(self, network: Network, images: Sequence[CaptionedImage]) -> list[str]:
+        """Captions of the first images of the split "dev"."""
+        assert isinstance(network, Captioner)
+        captions: list[str] = []
+        for begun in range(0, len(images), _DECODED):
+            places = range(begun, min(begun + _DECODED, len(images)))
+            features = network.projection(self.features.of(network.encoder, DEV, places))
+            found = beam_captions(network.decoder, features, self.tokenizer, self.training.beam)
+            captions += [self.tokenizer.decode(ids) for ids in found]
+        return captions
+
+    def _frozen(self, progress: float) -> bool:
+        """Whether the encoder is still what it was at the beginning."""
+        freeze = self.training.freeze or 0.0
+        return freeze == 1 or progress < freeze * (1 - self.training.reward_fraction)
+
+    def _batch(self, step: int) -> tuple[list[int], list[int], float]:
+        """The images of a step that this process learns from, and an augmentation of each.
+
+        They depend on the seed and the step alone. The last value is 1, or 0 where the images count in another process.
+        """
+        training, size = self.training, self.training.batch_size
+        number, at = divmod(step, self.steps_per_pass)
+        order = np.random.default_rng((training.seed, number)).permutation(len(self._ids))
+        places = order[at * size : (at + 1) * size].tolist()
+        random = np.random.default_rng((training.seed, 1, step))
+        augmentations = random.integers(0, training.augmentations, len(places)).tolist()
+        own = slice(self.placement.process, None, self.placement.processes)
+        if not places[own]:  # the last batch of a pass may be smaller than the number of processes
+            return places[:1], augmentations[:1], 0.0
+        return places[own], augmentations[own], 1.0
+
+    def teacher_forcing_loss(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor, int]:
+        """Every word of every caption given the true words before it.
+
+        Mean nats per word, the loss with smoothed labels, and the number of words.
+        """
+        captions = [(row, ids) for row, place in enumerate(places) for ids in self._ids[place]]
+        captions.sort(key=lambda caption: len(caption[1]))
+        decoder, size = self.network.decoder, math.ceil(len(captions) / _GROUPS)
+        scores, wanted = [], []
+        with self.placement.autocast():
+            seen = self.network.projection(features)
+            for begun in range(0, len(captions), size):  # of similar length, so that there is little padding
+                rows, group = zip(*captions[begun : begun + size], strict=True)
+                tokens, targets = self._padded(group)
+                shown = self.drop_words(tokens)
+                x, _, _ = decoder.sequence(shown, seen.take(rows), decoder.initial_state(len(group)))
+                there = targets != IGNORED
+                scores.append(decoder.logits(x[there]))
+                wanted.append(targets[there])
+        logits, targets = torch.cat(scores).float(), torch.cat(wanted)
+        loss = nn.functional.cross_entropy(logits, targets, label_smoothing=self.training.smoothing)
+        return nn.functional.cross_entropy(logits.detach(), targets).item(), loss, len(targets)
+
+    def drop_words(self, tokens: Tensor) -> Tensor:
+        """Tokens (captions, words) with some replaced by the unknown word, so that the image has to tell."""
+        start, _, unknown = special_tokens(self.tokenizer)
+        dropped = torch.rand(tokens.shape, device=tokens.device) < self.training.word_dropout
+        return torch.where(dropped & (tokens != start), unknown, tokens)
+
+    def _padded(self, captions: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        tokens, targets = pad_captions(captions, self.tokenizer)
+        device = self.placement.device
+        return torch.from_numpy(tokens).to(device), torch.from_numpy(targets).to(device)
+
+    def self_critical_loss(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor]:
+        """Mean reward of captions sampled for every image, and a loss that makes the better ones likelier."""
+        decoder, tokenizer = self.network.decoder, self.tokenizer
+        begin, end, _ = special_tokens(tokenizer)
+        self.network.eval()  # without dropout: what is made likelier is what was sampled
+        with self.placement.autocast():
+            repeated = [row for row in range(len(places)) for _ in range(_SAMPLED)]
+            seen = self.network.projection(features).take(repeated)
+            drawn = draw_captions(decoder, ImageFeatures(*(t.detach() for t in seen.tensors)), tokenizer)
+            start = torch.full_like(drawn[:, :1], begin)
+            x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
+            there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
+            logits = decoder.logits(x[there])
+        texts = [
+            " ".join([tokenizer.decode(before_end(ids, end)), *([_END_WORD] if end in ids else [])])
+            for ids in drawn.tolist()
+        ]
+        figures = [self.cider.each(places[row // _SAMPLED], caption) for row, caption in enumerate(texts)]
+        rewards = torch.tensor(figures).view(-1, _SAMPLED)
+        # How much better each is than the mean of the others of its image.
+        advantage = (rewards - rewards.mean(dim=1, keepdim=True)) * _SAMPLED / (_SAMPLED - 1)
+        costs = nn.functional.cross_entropy(logits.float(), drawn[there], reduction="none")
+        weights = advantage.flatten().to(self.placement.device)[:, None].expand_as(drawn)[there]
+        teacher = self.teacher_forcing_loss(places, features)[1]
+        return float(rewards.mean()), (weights * costs).mean() + _TEACHER_FORCING * teacher
+
+    @cached_property
+    def cider(self) -> Cider:
+        """CIDEr-D against the captions of the training images."""
+        images = self.features.images[TRAIN]
+        said = [[[*words(each), _END_WORD] for each in image.captions] for image in images]
+        return Cider([[" ".join(each) for each in captions] for captions in said])
+
+
+def _refuse_fine_tuning(training: CaptionTraining) -> None:
+    for name in ("freeze", "unfreeze_layers"):
+        if getattr(training, name):
+            flag = name.replace("_", "-")
+            raise ConfigError(f"--{flag} is about a pretrained encoder: name its weights with --encoder-weights")
+
+
+def _said_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> dict[str, str]:
+    """What the metadata of a file of weights says of the encoder, where the settings do not say otherwise.
+
+    Raises ConfigError if it is not known here.
+    """
+    said = {key: metadata[key] for key in ("padding", "scaling") if key in metadata}
+    for key, known in (("padding", PADDINGS), ("scaling", tuple(SCALINGS))):
+        if said.get(key, known[0]) not in known:
+            choices = ", ".join(known)
+            raise ConfigError(f"{path}: its metadata says {key} {said[key][:40]!r}; known are {choices}")
+    named = {f"encoder_{key}": value for key, value in said.items()}
+    return {name: value for name, value in named.items() if getattr(model, name) is None}
+
+
+def _held_out(dataset: CaptionDataset, model: CaptionConfig, tokenizer: Tokenizer) -> HeldOut:
+    """A few images of "dev" with a caption each, and images of "train" to calibrate by, as the encoder resizes them."""
+    images = {split: _first_images(dataset, split, model) for split in (TRAIN, DEV)}
+    captions = [tokenizer.encode(each.captions[0], strict=False)[:MAX_TOKENS].tolist() for each, _ in images[DEV]]
+    tokens, targets = pad_captions(captions, tokenizer)
+    return HeldOut(
+        {"token": tokens},
+        {"logits": targets},
+        [{"image": image} for _, image in images[DEV]],
+        {"token": Feedback("logits", MAX_TOKENS, tokenizer.never_sampled, tokenizer.end_id)},
+        [{"image": image} for _, image in images[TRAIN]],
+    )
+
+
+def _first_images(dataset: CaptionDataset, split: str, model: CaptionConfig) -> list[tuple[CaptionedImage, Array]]:
+    """The first images of a split that can be read, resized, (1, size, size, 3) of bytes."""
+    found: list[tuple[CaptionedImage, Array]] = []
+    for image in dataset[split]:
+        try:
+            pixels = torch.from_numpy(image.read(model.largest_side))[None].permute(0, 3, 1, 2).float()
+        except ImageError as error:
+            reason = str(error)
+            continue
+        resized = resize(pixels, model.size).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)
+        found.append((image, resized.contiguous().numpy()))
+        if len(found) == _HELD_OUT_IMAGES:
+            break
+    if not found:
+        raise CorpusError(f"split {split}: none of the images can be read: {reason}")
+    return found

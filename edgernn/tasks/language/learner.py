@@ -1,0 +1,208 @@
+"""How a language model is trained: truncated back-propagation through time, the state carried from batch to batch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgernn.bundle import TOKENIZER
+from edgernn.data.corpus import CorpusRecord, open_corpus
+from edgernn.data.tokens import TokenFile
+from edgernn.data.vocabulary import learn_tokenizer
+from edgernn.errors import ConfigError, SamplingError
+from edgernn.models import Network
+from edgernn.models.source import HeldOut
+from edgernn.sampling import Generator, Sampler
+from edgernn.score import Score
+from edgernn.tasks.language.data import TokenBatch, TokenBatches, Tokens
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig, LanguageData, LanguageTraining
+from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
+from edgernn.tasks.task import Chosen, Progress
+from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
+
+__all__ = ["HELD_OUT", "TRAIN", "LanguageLearner", "held_out_tokens", "sample_text", "score_tokens"]
+
+TRAIN, HELD_OUT = "train.tokens", "held-out.tokens"
+_EVALUATION_BATCH = 32  # places of the held-out text that are read in parallel while training goes on
+_CHUNK = 512  # tokens of a sequence that are scored at once
+_LOGITS = 1 << 22  # logits at once: a large vocabulary must not fill the memory
+_PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 160
+_SAMPLER = Sampler(temperature=0.8, top_k=40)
+_SEQUENCES, _STEPS = 16, 1024  # of the held-out text, for exports
+
+
+class LanguageLearner(Learner):
+    """Trains a LanguageModel on the tokens of a text, and scores it on the tokens that were held out."""
+
+    unit = "characters"
+    network: LanguageModel
+
+    def __init__(
+        self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
+    ) -> None:
+        super().__init__(network, prepared, folder, placement, progress)
+        training = prepared.chosen.training
+        assert isinstance(training, LanguageTraining)
+        self.training = training
+        self.corpus = CorpusRecord.from_json(dict(prepared.record))
+        self.tokenizer = Tokenizer.from_json(prepared.assets[TOKENIZER].decode())
+        vocabulary = len(self.tokenizer)
+        train = self.corpus.open(folder / TRAIN, vocabulary, self.corpus.train_tokens)
+        self._held_out = held_out_tokens(prepared, folder)
+        self.batches = TokenBatches(train, training.batch_size, training.bptt, training.seed, training.reset)
+        self._share = placement.share(self.batches.batch_size)
+        self.steps_per_pass = self.batches.per_pass
+        self._tokens_per_char = len(train) / max(1, self.corpus.train_chars)
+        self._local = self._share.stop - self._share.start
+        self._state = tuple(s.detach() for s in self.network.initial_state(self._local))
+
+    @classmethod
+    def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
+        """Learn the vocabulary from the training text, and encode both parts of the text as token files.
+
+        Raises CorpusError for a text that is missing, not UTF-8 or too short, ConfigError for impossible settings.
+        """
+        data, model = chosen.data, chosen.model
+        assert isinstance(data, LanguageData)
+        assert isinstance(model, LanguageConfig)
+        if data.glob != LanguageData().glob and not any(Path(source).is_dir() for source in sources):
+            raise ConfigError("--glob chooses files of a directory, and no corpus is one")
+        with open_corpus(sources, data.held_out, data.glob) as text:
+            tokenizer = learn_tokenizer(data.tokenizer, whole_pieces(text.train()), data.vocabulary)
+            record = text.encode(tokenizer, folder / TRAIN, folder / HELD_OUT)
+        return Prepared(
+            replace(chosen, model=model.but(vocabulary=len(tokenizer))),
+            asdict(record),
+            {TOKENIZER: tokenizer.to_json().encode()},
+            _held_out(TokenFile(folder / HELD_OUT, len(tokenizer))),
+        )
+
+    @classmethod
+    def build(cls, prepared: Prepared) -> LanguageModel:
+        """A new LanguageModel of the run's shape."""
+        config = prepared.chosen.model
+        assert isinstance(config, LanguageConfig)
+        return LanguageModel(config)
+
+    def parameter_groups(self, phase: int) -> list[dict[str, Any]]:
+        """The recurrent matrices, by Muon unless the settings say AdamW, and all other parameters.
+
+        Muon (Jordan et al. 2024) makes the averaged gradient orthogonal, so that rare directions are learned as fast as
+        frequent ones. Its steps are scaled to the size of AdamW's, so both follow one learning rate.
+        """
+        matrices = [parameter for parameter in self.network.stack.layers.parameters() if parameter.ndim == 2]
+        recurrent = set(matrices)
+        others = [parameter for parameter in self.network.parameters() if parameter not in recurrent]
+        return [
+            {"params": others, "weight_decay": 0.0},
+            {"params": matrices, "weight_decay": self.training.weight_decay, "optimizer": self.training.optimizer},
+        ]
+
+    def loss(self, step: int, progress: float) -> Loss:
+        """Mean nats per token of the batch of `step`, each sequence going on from the state that it carried."""
+        batch = self.batches.read(step, self._share)
+        device = self.placement.device
+        inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
+        with self.placement.autocast():
+            logits, state = self.network.sequence(inputs, self._begin(batch))
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1).float(), targets.flatten())
+        self._state = tuple(s.detach().float() for s in state)
+        nats = loss.item()
+        figures = {"nats": nats, "bits_per_char": nats / math.log(2) * self._tokens_per_char}
+        return Loss(loss, figures, self._local * self.training.bptt / self._tokens_per_char)
+
+    def evaluate(self, network: Network, *, whole: bool = False) -> Score:
+        """The score on the held-out text: as one stream, or quicker from several places of it in parallel."""
+        assert isinstance(network, LanguageModel)
+        places = 1 if whole else _EVALUATION_BATCH
+        chars, unknown = self.corpus.predicted_chars, self.tokenizer.unknown_id
+        return score_tokens(network, self._held_out, chars, unknown, places)
+
+    def samples(self, network: Network) -> Mapping[str, str]:
+        """What the network writes after the first words of the held-out text."""
+        assert isinstance(network, LanguageModel)
+        prompt = self._held_out.read(0, min(_PROMPT_TOKENS, len(self._held_out)))
+        try:
+            return {"sample": sample_text(network, self.tokenizer, prompt, _SAMPLE_TOKENS)}
+        except SamplingError:  # logits that are not numbers, from which training may yet recover
+            return {}
+
+    def carried(self) -> Mapping[str, Tensor]:
+        """The state of every sequence of this process."""
+        return {str(index): value for index, value in enumerate(self._state)}
+
+    def restore(self, carried: Mapping[str, Tensor]) -> None:
+        """Go on from the states that `carried` gave."""
+        self._state = tuple(carried[str(index)].to(self.placement.device) for index in range(len(self._state)))
+
+    def _begin(self, batch: TokenBatch) -> tuple[Tensor, ...]:
+        """The state that each sequence has at its first token."""
+        fresh = torch.from_numpy(batch.fresh).to(self.placement.device)[
+            :, None
+        ]  # (batch, 1), of (layers, batch, hidden)
+        initial = self.network.initial_state(self._local)
+        return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
+
+
+def held_out_tokens(prepared: Prepared, folder: Path) -> TokenFile:
+    """The tokens of the held-out text. Raises CorpusError if they are missing or were changed."""
+    config = prepared.chosen.model
+    assert isinstance(config, LanguageConfig)
+    corpus = CorpusRecord.from_json(dict(prepared.record))
+    return corpus.open(folder / HELD_OUT, config.vocabulary, corpus.held_out_tokens)
+
+
+def _held_out(tokens: TokenFile) -> HeldOut:
+    starts = (place * len(tokens) // _SEQUENCES for place in range(_SEQUENCES))
+    ids = np.stack([tokens.read(start, _STEPS + 1) for start in starts])
+    return HeldOut({"token": np.ascontiguousarray(ids[:, :-1])}, {"logits": np.ascontiguousarray(ids[:, 1:])})
+
+
+@torch.no_grad()
+def score_tokens(model: LanguageModel, tokens: Tokens, chars: int, unknown_id: int | None, places: int = 1) -> Score:
+    """The score of `model`, in evaluation mode, on `tokens`, as one stream, or quicker from several places in parallel.
+
+    chars: the characters that all but the first token spell. The first token of each place is not scored; with more
+    places than one the last tokens, which fill no row, are left out too, and the characters are scaled to what was
+    scored. Raises CheckFailedError if the loss is not a number.
+    """
+    predicted = len(tokens) - 1
+    places = max(1, min(places, predicted // _CHUNK))
+    length = predicted // places
+    device = next(model.parameters()).device
+    nats, unknown, state = 0.0, 0, model.initial_state(places)
+    chunk = max(1, min(_CHUNK, _LOGITS // (places * model.config.vocabulary)))
+    for begin in range(0, length, chunk):
+        count = min(chunk, length - begin)
+        window = np.stack([tokens.read(place * length + begin, count + 1) for place in range(places)], axis=1)
+        ids = torch.from_numpy(window).to(device)  # (time + 1, places)
+        logits, state = model.sequence(ids[:-1], state)
+        losses = nn.functional.cross_entropy(logits.flatten(0, 1), ids[1:].flatten(), reduction="none")
+        nats += losses.double().sum().item()
+        unknown += int((window[1:] == unknown_id).sum())
+    scored = places * length
+    return Score(nats, scored, max(1, round(chars * scored / predicted)), unknown)
+
+
+@torch.no_grad()
+def sample_text(model: LanguageModel, tokenizer: Tokenizer, prompt: Ids, tokens: int) -> str:
+    """The text of `tokens` tokens that follow the tokens of `prompt`: always the same ones for the same weights."""
+    generator = Generator(0)
+    device = next(model.parameters()).device
+    state = model.initial_state(1)
+    drawn: list[int] = []
+    for token in prompt:
+        logits, *state = model(torch.tensor([token], device=device), *state)
+    for _ in range(tokens):
+        scores = logits[0].float().cpu().numpy()
+        drawn.append(_SAMPLER(scores, generator, forbidden=tokenizer.never_sampled))
+        logits, *state = model(torch.tensor([drawn[-1]], device=device), *state)
+    return tokenizer.decode(drawn)

@@ -1,0 +1,43 @@
+"""How well a language model predicts a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from edgernn.errors import ConfigError
+from edgernn.media.text import read_pieces
+from edgernn.runtime import Model
+from edgernn.runtime.scoring import score
+from edgernn.tasks.language.settings import LanguageEvaluation
+from edgernn.tasks.task import Evaluation, Progress
+
+__all__ = ["evaluate"]
+
+_PIECE = 4096  # characters between two reports of progress
+
+
+def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> Evaluation:
+    """The score of a text file, read as one stream; memory does not grow with it.
+
+    Raises ConfigError where no file is named, CorpusError for a file that is no UTF-8 text, StreamError for a text of
+    fewer than two tokens.
+    """
+    if not settings.text:
+        raise ConfigError("a language model is evaluated on a text: name a file with --text")
+    path = Path(settings.text)
+    size = max(1, path.stat().st_size if path.is_file() else 1)
+    done = 0
+
+    def pieces() -> Iterator[str]:
+        nonlocal done
+        for block in read_pieces(path):
+            for start in range(0, len(block), _PIECE):
+                piece = block[start : start + _PIECE]
+                yield piece
+                done += len(piece.encode())
+                progress(min(1.0, done / size), f"{done:,} of {size:,} bytes")
+
+    found = score(model, pieces())
+    unknown = f"{found.unknown:,} tokens are outside the vocabulary and are scored as the unknown token"
+    return Evaluation(found, [unknown] if found.unknown else [])

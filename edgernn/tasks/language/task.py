@@ -1,0 +1,53 @@
+"""The task `language`: predict the next token of a text. Importing it imports no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgernn.settings import Settings
+from edgernn.tasks.language.settings import PRESETS, LanguageConfig, LanguageData, LanguageEvaluation, LanguageTraining
+from edgernn.tasks.task import Evaluation, Progress, Task
+
+if TYPE_CHECKING:
+    from edgernn.runtime import Model
+    from edgernn.tasks.learner import Learner
+
+__all__ = ["LANGUAGE"]
+
+_CORPUS = (
+    "UTF-8 text: files, directories, - for standard input, stdlib for the source of Python's standard library, or "
+    "tinyshakespeare, which is downloaded once."
+)
+
+
+def _learner() -> type[Learner]:
+    from edgernn.tasks.language.learner import LanguageLearner
+
+    return LanguageLearner
+
+
+def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+    from edgernn.tasks.language.score import evaluate
+
+    assert isinstance(settings, LanguageEvaluation)
+    return evaluate(model, settings, progress)
+
+
+LANGUAGE = Task(
+    name="language",
+    help="Train a language model on a text.",
+    example="edgernn train language shakespeare.txt --out runs/shakespeare --minutes 10",
+    sources=("CORPUS", _CORPUS),
+    extra="train",
+    data=LanguageData,
+    model=LanguageConfig,
+    training=LanguageTraining,
+    evaluation=LanguageEvaluation,
+    presets=PRESETS,
+    preset_for=lambda sources: "small",
+    metric="nats_per_char",
+    higher_is_better=False,
+    learner=_learner,
+    evaluate=_evaluate,
+    several=True,
+)

@@ -1,0 +1,384 @@
+"""One training loop for every task: optimizer, phases, averaged and best weights, checkpoints, several processes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from edgernn import records
+from edgernn.errors import CheckFailedError, FormatError, RunError, TrainingError
+from edgernn.models import Network
+from edgernn.tasks.learner import Learner, Loss, Placement
+from edgernn.tasks.settings import TrainingSettings
+from edgernn.tasks.task import Progress, Score, Task
+from edgernn.training.device import find_autocast, find_device
+from edgernn.training.optimizer import Optimizer
+from edgernn.training.processes import ProcessGroup
+from edgernn.training.run import CHECKPOINT, DATA, WEIGHTS, Run, build_network, check_tensors
+
+__all__ = ["Evaluated", "Stepped", "Trainer", "ignore_progress"]
+
+_WARM = 10  # steps over which the averaged weights forget what they began as
+
+
+def ignore_progress(done: float, figures: str) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """One step of the optimizer.
+
+    progress: the fraction of training that is done, from 0 to 1. figures: means over the batch. learning_rate: of the
+    step. rate: examples per second in this call of `fit`, evaluations not counted. seconds: of the whole training.
+    """
+
+    step: int
+    progress: float
+    figures: Mapping[str, float]
+    learning_rate: float
+    rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """One evaluation on the held-out data; the checkpoint that belongs to it is on disk.
+
+    best: whether no evaluation before it was as good. samples: outputs of the network to look at, by name.
+    """
+
+    step: int
+    progress: float
+    score: Score
+    best: bool
+    seconds: float
+    samples: Mapping[str, str]
+
+
+class Trainer:
+    """A network in training, with everything that a checkpoint keeps.
+
+    step: how many steps the optimizer has made. seconds: how long they took, evaluations included. best: the best
+    figure of the task's metric so far. network: what learns. average: the averaged weights, which are evaluated and
+    kept; the network itself where the settings do not average.
+    """
+
+    def __init__(self, run: Run, progress: Progress = ignore_progress) -> None:
+        """Stand at the beginning of `run`. Seeds torch's global generator, from which weights and dropout are drawn."""
+        self.run, self.task = run, run.task
+        self.settings = run.prepared.chosen.training
+        self.group = ProcessGroup.join(find_device(self.settings.device))
+        self.step, self.seconds, self.phase = 0, 0.0, 0
+        self.best = self._written = -math.inf if self.task.higher_is_better else math.inf
+        self._evaluations, self._stale = 0, 0  # evaluations so far, and since the best one
+        self._sums: dict[str, tuple[float, int]] = {}  # of figures since the last evaluation
+        self._asks_to_stop = self._stops = False  # this process; all of them
+        placement = _placement(self.settings, self.group)
+        with self.group.main_process_first():  # which may fill a cache that the others then read
+            self.learner = _open_learner(run, placement, progress)
+        self.network: Network = self.learner.network
+        self.average = copy.deepcopy(self.network) if self.settings.average else self.network
+        self.optimizer = self._new_optimizer()
+        torch.manual_seed(self.settings.seed + self.group.rank)  # equal weights, but dropout of its own
+
+    @classmethod
+    def begin(
+        cls,
+        task: Task,
+        sources: Sequence[str],
+        out: Path,
+        *,
+        preset: str | None = None,
+        overwrite: bool = False,
+        progress: Progress = ignore_progress,
+        **settings: Any,
+    ) -> Trainer:
+        """Stand at the beginning of a new run at `out`.
+
+        sources: what the task reads its data from. preset: one of `Task.presets`; the one that suits the sources if
+        None. settings: those that differ from the preset's, by the names of their fields. progress: told while data is
+        read. Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
+        """
+        chosen = task.choose(sources, preset, **settings)
+        group = ProcessGroup.join(find_device(chosen.training.device))
+        with group.main_process_first() as is_main:
+            if is_main:
+                with Run.create(out, overwrite=overwrite) as directory:
+                    prepared = task.learner().prepare(sources, chosen, directory / DATA, progress)
+                    run = Run(directory, task, prepared)
+                    run.begin()
+                    _open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
+        return cls.resume(out, progress)
+
+    @classmethod
+    def resume(cls, path: Path, progress: Progress = ignore_progress) -> Trainer:
+        """Stand where the last checkpoint of the run at `path` was written, or at its beginning.
+
+        Raises RunError if the checkpoint does not fit, CorpusError if the data is not what it was.
+        """
+        trainer = cls(Run.load(path), progress)
+        if trainer.group.is_main:
+            trainer.run.clean()
+        if (path / CHECKPOINT).exists():
+            trainer._restore(*trainer.run.read(CHECKPOINT))
+        else:
+            trainer.save()
+        return trainer
+
+    def fit(self) -> Iterator[Stepped | Evaluated]:
+        """Train to the end, reporting each step and evaluation; each evaluation writes a checkpoint.
+
+        Raises TrainingError if the loss is not a number; the last good checkpoint stays.
+        """
+        begun, since = self.seconds, time.perf_counter()
+        learning, examples = 0.0, 0.0
+        while not self._ended:
+            before = time.perf_counter()
+            progress = self._progress()
+            learning_rate = self.learner.learning_rate(progress)
+            loss, figures = self._learn(progress, learning_rate)
+            now = time.perf_counter()
+            self.step += 1
+            self._agree(begun + now - since)
+            learning, examples = learning + now - before, examples + loss.examples * self.group.count
+            progress = self._progress()
+            yield Stepped(self.step, min(progress, 1.0), figures, learning_rate, examples / learning, self.seconds)
+            if self._due(progress):
+                yield self._evaluate(progress)
+                self._agree(begun + time.perf_counter() - since)
+
+    @property
+    def parameters(self) -> int:
+        """The number of weights."""
+        return sum(parameter.numel() for parameter in self.network.parameters())
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `fit` ended because of `stop`, before its end."""
+        return self._stops and self._progress() < 1
+
+    def stop(self) -> None:
+        """Have `fit` end after the step that is under way, in all processes."""
+        self._asks_to_stop = True
+
+    def save(self) -> None:
+        """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
+        tensors = self._tensors()
+        if self.group.is_main:
+            self.run.write(CHECKPOINT, tensors, self._counters())
+        self.group.wait()
+
+    def score(self) -> Score:
+        """The score of the best weights, measured as `edgernn evaluate` does."""
+        return self.learner.evaluate(self.run.network().to(self.group.device), whole=True)
+
+    # One step
+
+    def _learn(self, progress: float, learning_rate: float) -> tuple[Loss, dict[str, float]]:
+        """One step of the optimizer: the loss of this process, and the figures of all of them."""
+        if (phase := self.learner.phase(progress)) != self.phase:
+            self._enter(phase)
+        self.network.train()
+        loss = self.learner.loss(self.step, progress)
+        names = list(loss.figures)
+        total, *sums = self.group.total([loss.weight, *(loss.weight * loss.figures[name] for name in names)])
+        figures = {name: value / total for name, value in zip(names, sums, strict=True)}
+        if not math.isfinite(figures[names[0]]):
+            raise self._diverged(f"at step {self.step + 1}")
+        self.optimizer.zero_grad()
+        self._scaled(loss, total).backward()
+        self.group.average_gradients(self.optimizer.parameters)
+        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self.optimizer.step(learning_rate)
+        self.group.average_buffers(self.network)
+        self._update_average()
+        for name, value in figures.items():
+            before, count = self._sums.get(name, (0.0, 0))
+            self._sums[name] = (before + value, count + 1)
+        return loss, figures
+
+    def _scaled(self, loss: Loss, total: float) -> Tensor:
+        """The loss such that the mean of all processes' gradients is that of the whole batch."""
+        share = loss.weight * self.group.count / total
+        return loss.value if share == 1 else loss.value * share
+
+    def _enter(self, phase: int) -> None:
+        """Go on from the averaged weights, with an optimizer that has seen no gradient of the phase before."""
+        if self.average is not self.network:
+            self.network.load_state_dict(self.average.state_dict())
+        self.phase = phase
+        self.optimizer = self._new_optimizer()
+        self._sums, self._stale = {}, 0
+
+    def _new_optimizer(self) -> Optimizer:
+        return Optimizer(self.network, self.learner.parameter_groups(self.phase), self.settings.learning_rate)
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        """Move the averaged weights towards the trained ones."""
+        if self.average is self.network:
+            return
+        part = 1 - min(self.learner.average_decay(self.phase), (1 + self.step) / (_WARM + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), part)
+        for ours, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
+            ours.copy_(theirs)
+
+    # How far it is
+
+    def _progress(self) -> float:
+        return self.settings.progress(self.step, self.seconds, self.learner.steps_per_pass)
+
+    @property
+    def _ended(self) -> bool:
+        return self._stops or self._progress() >= 1 or self._stale == self.settings.patience
+
+    def _due(self, progress: float) -> bool:
+        """Whether it is time for an evaluation."""
+        return progress >= (self._evaluations + 1) / self.settings.evaluations or progress >= 1
+
+    def _agree(self, seconds: float) -> None:
+        """Have all processes agree on whether to stop, and on how long the training took."""
+        stops, self.seconds = self.group.total([float(self._asks_to_stop), seconds if self.group.is_main else 0.0])
+        self._stops = stops > 0
+
+    # Evaluations
+
+    def _evaluate(self, progress: float) -> Evaluated:
+        self.average.eval()
+        try:
+            score = self.learner.evaluate(self.average)
+        except CheckFailedError:
+            raise self._diverged("on the held-out data") from None
+        figure = score.figures[self.task.metric]
+        best = self._better(figure, self.best)
+        self._stale = 0 if best else self._stale + 1
+        self.best = figure if best else self.best
+        self._evaluations = math.floor(progress * self.settings.evaluations + 1e-9)
+        if self.group.is_main:
+            self._log(score)
+            if best and not self._better(self._written, figure):  # what was cut off after the weights keeps them
+                self._written = figure
+                self.run.write(WEIGHTS, self.average.state_dict(), {"step": self.step, self.task.metric: figure})
+        self._sums = {}
+        self.save()
+        samples = self.learner.samples(self.average)
+        return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, samples)
+
+    def _log(self, score: Score) -> None:
+        """Write a line of the score's figures and of the means over the steps since the last one."""
+        means = {f"train_{name}": total / count for name, (total, count) in self._sums.items()}
+        line = {"step": self.step, "seconds": round(self.seconds, 3), **score.figures, **means}
+        self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
+
+    def _better(self, figure: float, other: float) -> bool:
+        return figure > other if self.task.higher_is_better else figure < other
+
+    def _diverged(self, where: str) -> TrainingError:
+        return TrainingError(
+            f"the loss is not a number {where}; the checkpoint before it is kept: "
+            "train again with a smaller --learning-rate or --clip"
+        )
+
+    # Checkpoints
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """Everything that a checkpoint keeps but for the counters.
+
+        What each process has of its own, carried tensors and generators, is stacked: (processes, ...).
+        """
+        parts = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.tensors(),
+            "average": {} if self.average is self.network else self.average.state_dict(),
+            "carried": {name: self.group.gather(tensor) for name, tensor in self.learner.carried().items()},
+            "generator": {self.group.device.type: self.group.gather(_generator(self.group.device).get_state())},
+        }
+        return {f"{part}.{name}": tensor.cpu() for part, each in parts.items() for name, tensor in each.items()}
+
+    def _counters(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "phase": self.phase,
+            "evaluations": self._evaluations,
+            "stale": self._stale,
+            "sums": self._sums,
+            "best": self.best if math.isfinite(self.best) else None,
+        }
+
+    def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
+        path = self.run.path / CHECKPOINT
+        try:
+            self._count_on(about)
+        except FormatError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        self.optimizer = self._new_optimizer()
+        expected = self._tensors()
+        generators = {name: tensor for name, tensor in expected.items() if name.startswith("generator.")}
+        if not generators.keys() & tensors.keys():  # begun on another kind of device, which drew other numbers
+            tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
+        for name in generators:
+            if (processes := tensors[name].shape[:1].numel()) != self.group.count:
+                raise RunError(f"{path} was written by {processes} processes: continue with as many")
+        check_tensors(tensors, expected, path)
+        rank = self.group.rank
+        try:
+            _generator(self.group.device).set_state(tensors[f"generator.{self.group.device.type}"][rank].clone())
+        except (RuntimeError, ValueError) as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+        self.network.load_state_dict(_strip_prefix("network.", tensors))
+        if self.average is not self.network:
+            self.average.load_state_dict(_strip_prefix("average.", tensors))
+        self.optimizer.load(_strip_prefix("optimizer.", tensors))
+        self.learner.restore({name: each[rank] for name, each in _strip_prefix("carried.", tensors).items()})
+        if self.group.is_main:
+            self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
+
+    def _count_on(self, about: dict[str, Any]) -> None:
+        """Go on from `_counters`. Raises FormatError for anything else."""
+        about = records.record(about, "the checkpoint", set(self._counters()))
+        self.step = records.integer(about["step"], "step")
+        self.seconds = records.number(about["seconds"], "seconds")
+        self.phase = records.integer(about["phase"], "phase")
+        self._evaluations = records.integer(about["evaluations"], "evaluations")
+        self._stale = records.integer(about["stale"], "stale")
+        for name, pair in records.mapping(about["sums"], "sums").items():
+            total, count = records.items(pair, name)
+            self._sums[name] = (records.number(total, name), records.integer(count, name))
+        if about["best"] is not None:
+            self.best = records.number(about["best"], "best")
+        if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of an evaluation that was cut off after them
+            self._written = records.number(self.run.read(WEIGHTS)[1].get(self.task.metric), self.task.metric)
+
+
+def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
+    """Raises ConfigError for an arithmetic that the device does not have."""
+    return Placement(group.device, find_autocast(settings.autocast, group.device), group.rank, group.count)
+
+
+def _open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
+    """The learner of a run with a new network. Raises what `Learner` raises, ConfigError for an impossible network."""
+    torch.manual_seed(run.prepared.chosen.training.seed)
+    network = build_network(run.task, run.prepared).to(placement.device)
+    return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on `device` draws from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
+
+
+def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those of `tensors` whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
