@@ -4,14 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from edgernn.data.tokens import TokenArray
+from edgernn.errors import ConfigError
 from edgernn.models.cells import CELLS
-from edgernn.tasks.language.gradients import gradient_norms
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks.language.gradients import gradient_norms, measure_gradients
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
 
 
 def model(cell, **shape):
     torch.manual_seed(0)
-    return LanguageModel(LanguageConfig.of(5, cell=cell, embedding=3, hidden=4, layers=1, **shape)).double().eval()
+    return LanguageModel(LanguageConfig(5, cell=cell, embedding=3, hidden=4, layers=1, **shape)).double().eval()
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -56,3 +59,13 @@ def test_small_recurrent_weights_make_it_vanish_and_large_ones_explode():
         ratios.append(norms[7] / norms[0])
     assert ratios[0] == pytest.approx(0.3**7, rel=1e-3)
     assert ratios[1] == pytest.approx(3.0**7, rel=1e-3)
+
+
+def test_norms_are_measured_at_equal_distances_of_a_text():
+    network, ids = model("gru"), np.random.default_rng(0).integers(0, 5, 500)
+    starts = np.linspace(0, 500 - 38, 32).astype(int)
+    windows = np.stack([ids[start : start + 38] for start in starts], axis=1)
+    assert measure_gradients(network, TokenArray(ids), 5) == pytest.approx(gradient_norms(network, windows, 5))
+    for distance, words in ((0, "--distance 0 is below 1"), (468, "needs 501 held-out tokens, and there are 500")):
+        with pytest.raises(ConfigError, match=words):
+            measure_gradients(network, TokenArray(ids), distance)
