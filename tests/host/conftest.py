@@ -1,12 +1,18 @@
 """Trained runs that the host tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from gallery import FEW, SMALL, write_gallery
 
 from edgernn.tasks import TASKS
 from edgernn.training import Trainer
+
+# Networks as small as these are slower with several threads, and much slower where others want the processor too.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 
