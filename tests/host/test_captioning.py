@@ -1,4 +1,4 @@
-"""Captioners: what they see, what they learn from, how they are judged, trained, exported and asked."""
+"""Captioners: the network and its encoder, decoding, scores, data sets, and what is exported."""
 
 import csv
 import json
@@ -13,26 +13,28 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-from edgernn.training.captioning import CaptionRun, Cider, score_captions
-from edgernn.training.captioning.config import CaptionTraining
-from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
-from gallery import CAPTIONS, SMALL, picture
+from gallery import CAPTIONS, SMALL, write_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from edgernn.data.captions import DEV, TEST, TRAIN, read_captions
 from edgernn.data.words import learn_words, words
-from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError, RunError
-from edgernn.exporters import TARGETS, Source, export, verify
+from edgernn.engines.eager import eager_model
+from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
+from edgernn.exporters import TARGETS, export, verify
 from edgernn.models.cells import CELLS
 from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.caption import attention_maps, caption_image, start_caption
-from edgernn.tasks.caption.decode import beam_captions
-from edgernn.tasks.caption.network import ATTENTIONS, CaptionConfig, Captioner, ImageFeatures
+from edgernn.runtime.pipelines.caption import MAX_TOKENS, attention_maps, caption_image, start_caption
+from edgernn.tasks.caption.data import IGNORED, left_out, pad_captions
+from edgernn.tasks.caption.decode import beam_captions, before_end, draw_captions
+from edgernn.tasks.caption.network import Captioner, ImageFeatures
 from edgernn.tasks.caption.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
+from edgernn.tasks.caption.score import Cider, evaluate, score_captions, score_images
+from edgernn.tasks.caption.settings import ATTENTIONS, CaptionConfig, CaptionData, CaptionEvaluation, CaptionTraining
+from edgernn.training import Run
 
 MADE = [
     ("onnx", "fp32"),
@@ -46,8 +48,7 @@ MADE = [
 
 def captioner(**settings):
     torch.manual_seed(0)
-    encoder = settings.pop("encoder", EncoderConfig("small", 32))
-    model = Captioner(CaptionConfig(9, encoder, **{**SMALL, **settings})).eval().requires_grad_(False)
+    model = Captioner(CaptionConfig(9, **{**SMALL, **settings})).eval().requires_grad_(False)
     for name, parameter in model.decoder.named_parameters():
         if "embedding" not in name:
             parameter.add_(0.1 * torch.randn_like(parameter))
@@ -65,7 +66,7 @@ def test_images_are_resized_as_torch_does(height, width, size, seed):
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_step_that_is_deployed_is_the_path_that_is_trained(cell, attention):
     model = captioner(cell=cell, attention=attention, layers=2)
-    seen = model.glance(model.encoder(torch.randint(0, 256, (3, 40, 50, 3), dtype=torch.uint8)))
+    seen = model.projection(model.encoder(torch.randint(0, 256, (3, 40, 50, 3), dtype=torch.uint8)))
     tokens = torch.randint(0, 9, (3, 8))
     x, weights, last = model.decoder.sequence(tokens, seen, model.decoder.initial_state(3))
     expected, state = model.decoder.logits(x), model.decoder.initial_state(3)
@@ -80,7 +81,7 @@ def test_the_step_that_is_deployed_is_the_path_that_is_trained(cell, attention):
         torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
-def test_the_picture_enters_every_gate_at_every_step():
+def test_the_image_enters_every_gate_at_every_step():
     """[x, v] W is W_x x + W_v v: the numpy of one LSTM step, gate by gate."""
     model = captioner(attention="none")
     decoder, (layer,) = model.decoder, model.decoder.stack.layers
@@ -88,15 +89,15 @@ def test_the_picture_enters_every_gate_at_every_step():
     h, c = torch.randn(1, 1, 16).tanh(), torch.randn(1, 1, 16)
     _, h_next, c_next = decoder(token, vector, h, c)
     w = layer.weight.numpy()
-    of_word, of_picture, of_state = w[:12], w[12:24], w[24:]
-    gates = decoder.embedding.weight[4].numpy() @ of_word + vector[0].numpy() @ of_picture
+    of_word, of_image, of_state = w[:12], w[12:24], w[24:]
+    gates = decoder.embedding.weight[4].numpy() @ of_word + vector[0].numpy() @ of_image
     gates = gates + h[0, 0].numpy() @ of_state + layer.bias.numpy()
     i, f, g, o = np.split(gates, 4)
     i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
     expected = f * c[0, 0].numpy() + i * np.tanh(g)
     np.testing.assert_allclose(c_next[0, 0], expected, atol=1e-5)
     np.testing.assert_allclose(h_next[0, 0], o * np.tanh(expected), atol=1e-5)
-    assert all(np.abs(part).max() > 0 for part in np.split(vector[0].numpy() @ of_picture, 4))
+    assert all(np.abs(part).max() > 0 for part in np.split(vector[0].numpy() @ of_image, 4))
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -203,7 +204,7 @@ def test_a_state_dict_that_is_code_is_not_run(tmp_path):
 @pytest.fixture
 def flickr(tmp_path):
     for number, name in enumerate(CAPTIONS):
-        picture(tmp_path / "data" / "Images" / name, number)
+        write_image(tmp_path / "data" / "Images" / name, number)
     lines = [f"{name}#{k}\t{caption}" for name, captions in CAPTIONS.items() for k, caption in enumerate(captions)]
     (tmp_path / "data" / "Flickr8k.token.txt").write_text("\n".join(lines) + "\n")
     names = list(CAPTIONS)
@@ -212,10 +213,8 @@ def flickr(tmp_path):
     return tmp_path / "data"
 
 
-def described(collection):
-    return {
-        split: {each.name: list(each.captions) for each in pictures} for split, pictures in collection.splits.items()
-    }
+def described(dataset):
+    return {split: {each.name: list(each.captions) for each in images} for split, images in dataset.splits.items()}
 
 
 def test_every_layout_is_read_alike(flickr):
@@ -259,10 +258,10 @@ def test_lists_that_are_missing_are_made_up_for(flickr):
     (flickr / "Flickr_8k.trainImages.txt").unlink()
     assert len(read_captions(flickr)[TRAIN]) == 8
     (flickr / "Flickr_8k.devImages.txt").unlink()
-    collection = read_captions(flickr)
-    assert (len(collection[TRAIN]), len(collection[DEV]), len(collection[TEST])) == (9, 1, 2)
+    dataset = read_captions(flickr)
+    assert (len(dataset[TRAIN]), len(dataset[DEV]), len(dataset[TEST])) == (9, 1, 2)
     (flickr / "Flickr_8k.testImages.txt").unlink()
-    with pytest.raises(CorpusError, match="there is no split 'test', but train, dev"):
+    with pytest.raises(CorpusError, match="there is no split 'test'; the data set has train, dev"):
         read_captions(flickr)[TEST]
 
 
@@ -270,11 +269,11 @@ def test_what_is_missing_empty_or_damaged_is_told(flickr):
     (flickr / "Images" / "0.png").unlink()
     with (flickr / "Flickr8k.token.txt").open("a") as file:
         file.write("1.png#2\t ... !\n\n")
-    collection = read_captions(flickr)
-    assert (list(collection.missing), collection.empty_captions, len(collection[TRAIN])) == (["0.png"], 1, 7)
+    dataset = read_captions(flickr)
+    assert (list(dataset.missing), dataset.empty_captions, len(dataset[TRAIN])) == (["0.png"], 1, 7)
     for path in (flickr / "Images").iterdir():
         path.unlink()
-    with pytest.raises(CorpusError, match=r"has no pictures with captions: 0\.png and 11 more are not there"):
+    with pytest.raises(CorpusError, match=r"has no images with captions: 0\.png and 11 more are not there"):
         read_captions(flickr)
 
 
@@ -286,7 +285,7 @@ def test_what_is_missing_empty_or_damaged_is_told(flickr):
         ("a.json", '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}', "is of the image 1"),
         ("a.csv", "x,y\n1,2\n", "names no column image"),
         ("a.png", "", "is no data set of captions"),
-        ("b.csv", "image,caption\n../../etc/passwd,a\n", "has no pictures"),
+        ("b.csv", "image,caption\n../../etc/passwd,a\n", "has no images"),
     ],
 )
 def test_what_is_no_data_set_is_named(tmp_path, name, content, words_):
@@ -312,16 +311,16 @@ def test_words_are_plain_and_frequent():
 
 
 def test_scenes_have_true_captions_and_some_kinds_in_one_split_only():
-    collection = draw_scenes()
+    dataset = draw_scenes()
     for split in (TRAIN, DEV, TEST, NOVEL):
-        scenes = collection[split][:400]
+        scenes = dataset[split][:400]
         assert all(scene.allows(caption) for scene in scenes for caption in scene.captions)
         unseen = [any((t.colour, t.shape) in UNSEEN for t in scene.things) for scene in scenes]
         assert all(unseen) if split == NOVEL else not any(unseen)
-    assert collection[TRAIN][0] == draw_scenes()[TRAIN][0]
-    first = collection[TRAIN][0].read()
+    assert dataset[TRAIN][0] == draw_scenes()[TRAIN][0]
+    first = dataset[TRAIN][0].read()
     assert first.shape == (64, 64, 3)
-    np.testing.assert_array_equal(first, collection[TRAIN][0].read())
+    np.testing.assert_array_equal(first, dataset[TRAIN][0].read())
 
 
 def test_false_captions_are_found():
@@ -384,26 +383,27 @@ def test_scores_by_hand():
     assert score.images == 2
     perfect = score_captions(["a b c d e", "f g h i j"], [["A b, c d e!"], ["f g h i j"]])
     assert (perfect.bleu1, perfect.bleu4, perfect.cider_d) == pytest.approx((100, 100, 10))
+    assert perfect.figures == pytest.approx({"bleu4": 100, "cider_d": 10})
+    assert perfect.to_json().keys() == {"bleu1", "bleu2", "bleu3", "bleu4", "cider_d", "images"}
 
 
-# Training, exporting, asking
+def test_of_captions_of_scenes_it_is_counted_how_many_are_true():
+    scenes = draw_scenes()[DEV][:4]
+    captions = [scene.captions[0] for scene in scenes[:3]]
+    score = score_images([*captions, "a dog"], scenes)
+    assert score.true == score.figures["true"] == score.to_json()["true"] == 0.75
+    assert str(score).startswith("75.0 % true, CIDEr-D ")
 
 
-def test_a_run_of_another_task_is_named(gallery, tmp_path):
-    from edgernn.training import Run, load_run
-
-    folder, _, _ = gallery
-    with pytest.raises(RunError, match="is a run of caption, not of language"):
-        Run.load(folder / "run")
-    assert isinstance(load_run(folder / "run"), CaptionRun)
+# Exporting, asking
 
 
 def test_the_gate_drives_the_words_with_what_the_encoder_sees(gallery):
     folder, _, _ = gallery
-    source = Source.load(folder / "run")
+    source = Run.load(folder / "run").source()
     assert source.held_out is not None
     looks, speaks = source.graphs()
-    images = CaptionRun.load(folder / "run").pictures()["dev.images"].numpy()
+    images = [each["image"][0] for each in source.held_out.begin]
     given = next(iter(source.inputs(speaks.spec)(len(images))))
     for row, image in enumerate(images):
         seen = looks.source(torch.from_numpy(image)[None])
@@ -415,7 +415,7 @@ def test_the_gate_drives_the_words_with_what_the_encoder_sees(gallery):
 @pytest.fixture(scope="module")
 def bundles(gallery):
     folder, _, _ = gallery
-    source = Source.load(folder / "run")
+    source = Run.load(folder / "run").source()
     made = {}
     for target, precision in MADE:
         path = folder / f"{target}-{precision}"
@@ -464,17 +464,11 @@ def test_run_and_bundle_say_the_same(bundles, gallery):
     folder, trainer, _ = gallery
     _, made = bundles
     model = Model.load(made["onnx", "fp32"].path)
-    pictures = read_captions(folder / "all.csv")[TRAIN]
     for width in (1, 3):
-        one = evaluate_pictures(*_pair(speaker_of_bundle(model, width), pictures))
-        other = evaluate_pictures(*_pair(speaker_of_run(trainer.run, width), pictures))
-        assert one == other
+        settings = CaptionEvaluation(data=str(folder / "all.csv"), split=TRAIN, beam=width)
+        one = evaluate(model, settings, lambda done, figures: None)
+        assert one == evaluate(eager_model(trainer.run.source()), settings, lambda done, figures: None)
         assert one.score.images == 10
-
-
-def _pair(speaker, pictures):
-    speak, side = speaker
-    return speak, pictures, side, lambda done, what: None
 
 
 @pytest.mark.slow
@@ -498,7 +492,7 @@ def test_a_stream_looks_once_and_its_snapshot_has_the_picture(bundles):
 
 
 @given(st.integers(1, 6), st.integers(0, 99))
-def test_captions_of_many_pictures_are_those_of_one(width, seed):
+def test_captions_of_many_images_are_those_of_one(width, seed):
     model = captioner()
     tokenizer = learn_words(["a b c d e f"], 1)
     torch.manual_seed(seed)
@@ -506,6 +500,42 @@ def test_captions_of_many_pictures_are_those_of_one(width, seed):
     seen = ImageFeatures(torch.randn(4, 12).tanh(), torch.randn(4, 4, 16).tanh())
     together = beam_captions(model.decoder, seen, tokenizer, width)
     assert together == [beam_captions(model.decoder, seen.take([row]), tokenizer, width)[0] for row in range(4)]
+
+
+def test_drawn_captions_follow_the_models_probabilities():
+    model, tokenizer = captioner(), learn_words(["a b c d e f"], 1)
+    images = 4000
+    seen = ImageFeatures(torch.randn(1, 12).tanh(), torch.randn(1, 4, 16).tanh()).take([0] * images)
+    drawn = draw_captions(model.decoder, seen, tokenizer)
+    assert drawn.shape[1] <= MAX_TOKENS
+    assert not set(drawn.unique().tolist()) & set(tokenizer.never_sampled)
+    start = torch.full((1,), tokenizer.start_id)
+    logits = model.decoder(start, *seen.take([0]).tensors, *model.decoder.initial_state(1))[0][0]
+    logits[list(tokenizer.never_sampled)] = -math.inf
+    found = torch.bincount(drawn[:, 0], minlength=9) / images
+    torch.testing.assert_close(found, torch.softmax(logits, 0), atol=0.04, rtol=0)
+    for ids in drawn[:50].tolist():
+        caption = before_end(ids, tokenizer.end_id)
+        assert set(ids[len(caption) :]) <= {tokenizer.end_id}
+
+
+def test_captions_are_padded_and_what_is_unknown_is_no_target():
+    tokenizer = learn_words(["a b c d e f", "a b c d e f"], 2)
+    start, end, unknown = tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id
+    tokens, targets = pad_captions([[4, unknown, 5], [6], [4] * MAX_TOKENS], tokenizer)
+    assert tokens.shape == targets.shape == (3, MAX_TOKENS + 1)
+    assert tokens[:, :4].tolist() == [[start, 4, unknown, 5], [start, 6, end, end], [start, 4, 4, 4]]
+    assert targets[:, :4].tolist() == [[4, IGNORED, 5, end], [6, end, IGNORED, IGNORED], [4, 4, 4, 4]]
+    assert (targets[:2, 4:] == IGNORED).all()
+    assert targets[2].tolist() == [4] * MAX_TOKENS + [IGNORED]  # it was cut, so nobody knows how it ends
+
+
+def test_what_is_left_out_is_told():
+    assert left_out([], [], 0) == []
+    missing, damaged, empty = left_out(list("abcde"), ["x is no image"], 1234)
+    assert missing == "images that have captions but no file are left out, 5 in all: a, b, c and 2 more"
+    assert damaged == "images that cannot be read are left out, 1 in all: x is no image"
+    assert empty == "captions without words are left out, 1,234 in all"
 
 
 @pytest.mark.parametrize(
@@ -527,14 +557,72 @@ def test_impossible_encoders_are_named(settings, words_):
 @pytest.mark.parametrize(
     ("settings", "words_"),
     [
-        ({"images": 0}, "--images 0"),
+        ({"encoder": "resnet"}, "--encoder resnet is not one of mobilenet_v2, small"),
+        ({"encoder_padding": "odd"}, "--encoder-padding odd is not one of symmetric, tensorflow"),
+        ({"encoder_scaling": "none"}, "--encoder-scaling none is not one of"),
+        ({"image_size": 5000}, "--image-size 5000 is not a whole number of at least 1 and at most 4,096"),
+        ({"largest_side": 0}, "--largest-side 0"),
+        ({"attention": "hard"}, "--attention hard is not one of soft, none"),
+        ({"heads": 3}, "--heads 3 does not divide --hidden 512"),
+        ({"hidden": 0}, "--hidden 0"),
+        ({"cell": "lstn"}, "--cell lstn"),
+        ({"layers": 0}, "--layers 0"),
+        ({"dropout": 1.0}, "--dropout 1.0"),
+        ({"vocabulary": -1}, "a vocabulary of -1 words is not possible"),
+        ({"vocabulary": 1.5}, "a vocabulary of 1.5 words is not possible"),
+    ],
+)
+def test_impossible_shapes_are_named(settings, words_):
+    with pytest.raises(ConfigError, match=words_):
+        CaptionConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words_"),
+    [
+        ({"image_size": 33}, "--image-size 33: small takes multiples of 16"),
+        ({"encoder_padding": "tensorflow"}, "--encoder-padding tensorflow: small has symmetric"),
+        ({"vocabulary": 0}, "a captioner needs the size of its vocabulary"),
+    ],
+)
+def test_shapes_that_no_network_has_are_named(settings, words_):
+    with pytest.raises(ConfigError, match=words_):
+        Captioner(CaptionConfig(**{"vocabulary": 9, **SMALL, **settings}))
+
+
+def test_an_encoder_has_a_size_of_its_own_unless_one_is_given():
+    assert [CaptionConfig(encoder=name).size for name in ("mobilenet_v2", "small")] == [224, 64]
+    assert CaptionConfig(encoder="small", image_size=32).size == 32
+    assert CaptionConfig(attention="none", heads=3, hidden=16).heads == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words_"),
+    [
+        ({"batch_size": 0}, "--batch-size 0 is not a whole number of at least 1"),
         ({"passes": None, "minutes": None}, "training needs an end"),
-        ({"reward": 2.0}, "--reward 2.0"),
+        ({"reward_fraction": 2.0}, "--reward-fraction 2.0 is not a number of at least 0 and at most 1"),
         ({"learning_rate": 0.0}, "--learning-rate 0.0"),
-        ({"min_count": 1.5}, "--min-count 1.5"),
+        ({"reward_rate": 0.0}, "--reward-rate 0.0"),
         ({"smoothing": 1.0}, "--smoothing 1.0"),
+        ({"word_dropout": 1.0}, "--word-dropout 1.0"),
+        ({"average": 1.0}, "--average 1.0"),
+        ({"reward_average": -0.1}, "--reward-average -0.1"),
+        ({"augmentations": 0}, "--augmentations 0"),
+        ({"beam": 1.5}, "--beam 1.5 is not a whole number"),
+        ({"freeze": 1.1}, "--freeze 1.1"),
+        ({"unfreeze_layers": 0}, "--unfreeze-layers 0"),
+        ({"encoder_lr_scale": 1.5}, "--encoder-lr-scale 1.5"),
+        ({"freeze": 1.0, "unfreeze_layers": 2}, "leave out --unfreeze-layers"),
     ],
 )
 def test_impossible_trainings_are_named(settings, words_):
     with pytest.raises(ConfigError, match=words_):
         CaptionTraining(**settings)
+
+
+def test_impossible_data_settings_are_named():
+    with pytest.raises(ConfigError, match=r"--min-count 1\.5"):
+        CaptionData(min_count=1.5)
+    with pytest.raises(ConfigError, match="--beam 0"):
+        CaptionEvaluation(beam=0)
