@@ -14,7 +14,7 @@ from edgernn.cli.bench import bench
 from edgernn.cli.caption import caption
 from edgernn.cli.console import is_main_process, printable
 from edgernn.cli.demo import demo
-from edgernn.cli.evaluate import evaluate
+from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
 from edgernn.cli.plot import plot
@@ -36,7 +36,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error
 
 app.add_typer(train_app(TASKS.values()), name="train")
-app.command("evaluate")(evaluate)
+app.command("evaluate")(evaluate_command(TASKS))
 for command in (export, adopt, verify, run, caption, inspect, bench, plot, demo):
     app.command()(command)
 
