@@ -11,6 +11,7 @@ import types
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_hints
 
 from edgernn import records
@@ -18,8 +19,18 @@ from edgernn.errors import ConfigError
 
 __all__ = ["Declared", "Option", "Settings", "declared_options", "flag_of", "option"]
 
-_LARGEST = 10**12  # of any number, where an option sets no bound of its own
+_LARGEST = 10**12  # of any number, where an option sets no upper bound of its own
+_EXACT = 10**15  # whole numbers below it are written out, and powers of two above it as powers
 _QUOTED = 40  # characters of a value in a message
+
+# The types that an option can have besides tuple: the Python types that are accepted, and the noun in messages.
+_TYPES: Mapping[Any, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), "text"),
+    Path: ((Path,), "a path"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,16 +56,22 @@ class Option:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
-        return self.low <= value <= min(self.high, _LARGEST) and self.above < value < self.below
+        highest = self.high if self.has_upper_bound else _LARGEST
+        return self.low <= value <= highest and self.above < value < self.below
+
+    @property
+    def has_upper_bound(self) -> bool:
+        """Whether the option bounds its values from above; those of one that does not end at 10^12."""
+        return min(self.high, self.below) < math.inf
 
     @property
     def bounds(self) -> str:
         """The bounds in words, such as "at least 0 and below 1"; empty where there are none."""
         parts = [
-            *([f"at least {self.low:,g}"] if self.low > -math.inf else []),
-            *([f"above {self.above:,g}"] if self.above > -math.inf else []),
-            *([f"at most {self.high:,g}"] if self.high < math.inf else []),
-            *([f"below {self.below:,g}"] if self.below < math.inf else []),
+            *([f"at least {_number(self.low)}"] if self.low > -math.inf else []),
+            *([f"above {_number(self.above)}"] if self.above > -math.inf else []),
+            *([f"at most {_number(self.high)}"] if self.high < math.inf else []),
+            *([f"below {_number(self.below)}"] if self.below < math.inf else []),
         ]
         return " and ".join(parts)
 
@@ -83,14 +100,18 @@ class Settings:
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON values."""
-        return asdict(self)
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     @classmethod
     def from_json(cls, value: Any, what: str = "the settings") -> Self:
         """Read what `to_json` wrote. Raises FormatError or ConfigError for anything else."""
         values = records.mapping(value, what)
-        lists = {name: tuple(item) for name, item in values.items() if isinstance(item, list)}
-        return records.construct(cls, {**values, **lists}, what)
+        values.update({name: tuple(item) for name, item in values.items() if isinstance(item, list)})
+        for declared in declared_options(cls).values():
+            item = values.get(declared.field.name)
+            if declared.type is Path and isinstance(item, str):
+                values[declared.field.name] = Path(item)
+        return records.construct(cls, values, what)
 
 
 class Declared(NamedTuple):
@@ -108,24 +129,28 @@ class Declared(NamedTuple):
         return flag_of(self.option.flag or self.field.name)
 
     @property
+    def several(self) -> bool:
+        """Whether the option can be given more than once: its value is a tuple."""
+        return get_origin(self.type) is tuple
+
+    @property
     def accepted(self) -> str:
         """The accepted values in words, such as "a whole number of at least 1"."""
         if self.option.choices:
             return f"one of {', '.join(self.option.choices)}"
-        noun = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}.get(self.type, "a list")
+        noun = "a list" if self.several else _TYPES[self.type][1]
         bounds = self.option.bounds.replace("at least", "of at least", 1)
         return f"{noun} {bounds}".strip()
 
     def check(self, value: Any) -> None:
         """Raise ConfigError unless the option accepts `value`."""
-        kinds: dict[Any, tuple[type, ...]] = {float: (int, float), int: (int,), bool: (bool,), str: (str,)}
-        kind = kinds.get(self.type, (tuple,))
-        if not isinstance(value, kind) or (isinstance(value, bool) and self.type is not bool):
+        kinds = (tuple,) if self.several else _TYPES[self.type][0]
+        if not isinstance(value, kinds) or (isinstance(value, bool) and self.type is not bool):
             raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}")
         if not self.option.accepts(value):
-            limit = "" if self.option.choices or self.option.high < math.inf else " and at most 10^12"
-            too_large = isinstance(value, int | float) and value > _LARGEST
-            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}{limit if too_large else ''}")
+            unbounded = not (self.option.choices or self.option.has_upper_bound)
+            limit = " and at most 10^12" if unbounded and isinstance(value, int | float) and value > _LARGEST else ""
+            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}{limit}")
 
 
 def flag_of(name: str) -> str:
@@ -149,7 +174,8 @@ def _declared(kinds: tuple[type[Any], ...]) -> Mapping[str, Declared]:
                 continue
             name = (about.flag or each.name).replace("-", "_")
             assert name not in found, f"{name} is declared by {found[name].settings.__name__} and {kind.__name__}"
-            found[name] = Declared(kind, each, about, *_without_none(hints[each.name]))
+            found[name] = declared = Declared(kind, each, about, *_without_none(hints[each.name]))
+            assert declared.several or declared.type in _TYPES, f"{name} is of type {declared.type}"
     return types.MappingProxyType(found)
 
 
@@ -163,3 +189,13 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 def _quoted(value: Any) -> str:
     text = str(value)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
+
+
+def _number(value: float) -> str:
+    """A bound as it is written in messages: 1,000,000, 0.5 or 2^64."""
+    if not float(value).is_integer():
+        return f"{value:,g}"
+    whole = int(value)
+    if whole > _EXACT and whole & (whole - 1) == 0:
+        return f"2^{whole.bit_length() - 1}"
+    return f"{whole:,}"

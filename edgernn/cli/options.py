@@ -1,0 +1,200 @@
+"""Options of commands, made from the fields of settings classes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+import typer
+import typer.core
+import typer.main
+
+from edgernn.errors import ConfigError
+from edgernn.settings import Declared, Settings, declared_options, flag_of
+
+__all__ = [
+    "RENAMED_OPTIONS",
+    "DeferredCommand",
+    "Given",
+    "command_from",
+    "default_text",
+    "help_text",
+    "option_table",
+    "renamed",
+]
+
+# Options that have another name now. They are refused, with the new name.
+RENAMED_OPTIONS: Mapping[str, str] = {
+    "--lanes": "--batch-size",
+    "--images": "--batch-size",
+    "--chunk": "--bptt",
+    "--views": "--augmentations",
+    "--thaw": "--unfreeze-layers",
+    "--reward": "--reward-fraction",
+    "--encoder-rate": "--encoder-lr-scale",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options that were given on a command line, by the names of their parameters."""
+
+    values: Mapping[str, Any]
+
+    @property
+    def flags(self) -> list[str]:
+        """The options as they are typed, in order."""
+        return [flag_of(name) for name in self.values]
+
+    def of(self, *kinds: type[Settings]) -> dict[str, Any]:
+        """The values of options that settings classes `kinds` declare, by the names of their fields."""
+        declared = declared_options(*kinds)
+        return {declared[name].field.name: value for name, value in self.values.items() if name in declared}
+
+    def refuse_others(self, *kinds: type[Settings], what: str) -> None:
+        """Raise ConfigError if an option was given that none of `kinds` declares. what: those that they are for."""
+        others = [flag_of(name) for name in self.values if name not in declared_options(*kinds)]
+        if others:
+            verb = "is not an option" if len(others) == 1 else "are not options"
+            raise ConfigError(f"{', '.join(others)} {verb} for {what}")
+
+
+def command_from(
+    function: Callable[..., None],
+    *kinds: type[Settings],
+    titles: Mapping[type[Settings], str] | None = None,
+    shown: Callable[[Declared], str] | None = None,
+) -> Callable[..., None]:
+    """The command `function`, with the options that settings classes `kinds` declare in place of its parameter `given`.
+
+    When it is invoked, that parameter is the `Given` of the options that were given, and of no others, so that
+    defaults stay where they are written. Options that several of `kinds` declare become one.
+    titles: what each of `kinds` is for, such as "caption", where not all options are for the same.
+    shown: the default of an option as the help shows it; `default_text` if it is not given.
+    """
+    merged = _merged(kinds)
+    own = inspect.signature(function, eval_str=True).parameters
+    hints = get_type_hints(function, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    for parameter in own.values():
+        if parameter.name == "given":
+            parameters += [_parameter(name, each, titles or {}, shown or default_text) for name, each in merged.items()]
+        else:
+            hint = hints[parameter.name]
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+    assert not merged.keys() & own.keys(), f"{merged.keys() & own.keys()} are parameters of {function} already"
+
+    def command(**values: Any) -> None:
+        given = {name: values.pop(name) for name in merged}
+        chosen = {name: _value(merged[name][0], value) for name, value in given.items() if value is not None}
+        function(**values, given=Given(chosen))
+
+    command.__name__, command.__doc__ = function.__name__, function.__doc__
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+class DeferredCommand(typer.core.TyperCommand):
+    """A command whose callback makes the function that is the command.
+
+    It does so when the command is invoked: the help of the application does not import what declares the options.
+    """
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        """The context of the command that the callback makes."""
+        assert self.callback is not None
+        app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
+        app.command(self.name)(self.callback())
+        return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
+
+
+def renamed(error: typer.TyperException) -> str | None:
+    """What to say of an option that does not exist, if it is the old name of one that the command has."""
+    new = RENAMED_OPTIONS.get(getattr(error, "option_name", ""))
+    context = getattr(error, "ctx", None)
+    if new is None or context is None or not any(new in parameter.opts for parameter in context.command.params):
+        return None
+    return f"{error.option_name} is now {new}"  # type: ignore[attr-defined]
+
+
+def option_table(*kinds: type[Settings]) -> str:
+    """The options of settings classes as a table in Markdown, for the documentation."""
+    rows = ["| option | default | what it does |", "|---|---|---|"]
+    for each in declared_options(*kinds).values():
+        default = default_text(each) or ("off" if each.type is bool else "")
+        limits = f" Accepts {each.accepted}." if each.option.bounds else ""
+        cells = (f"`{each.flag}`", default, help_text(each) + limits)
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return "\n".join(rows) + "\n"
+
+
+def default_text(declared: Declared) -> str:
+    """The default of an option as it is shown; empty if there is nothing to show."""
+    default = declared.field.default
+    if default is None or default is False or default == ():
+        return declared.option.unset
+    if default is True:
+        return "on"
+    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+
+
+def help_text(declared: Declared) -> str:
+    """The help of an option, with its choices."""
+    choices = declared.option.choices
+    return declared.option.help + (f" One of: {', '.join(choices)}." if choices else "")
+
+
+def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:
+    """The options of `kinds` by parameter name, each with all its declarations."""
+    merged: dict[str, list[Declared]] = {}
+    for kind in dict.fromkeys(kinds):
+        for name, declared in declared_options(kind).items():
+            merged.setdefault(name, []).append(declared)
+    for name, each in merged.items():
+        assert len({declared.type for declared in each}) == 1, f"{name} is declared with several types"
+    return merged
+
+
+def _parameter(
+    name: str, all_declared: list[Declared], titles: Mapping[type[Settings], str], shown: Callable[[Declared], str]
+) -> inspect.Parameter:
+    """The parameter of a command that typer makes an option from. Its default is None: not given."""
+    declared = all_declared[0]
+    kind: Any = list[get_args(declared.type)[0]] if declared.several else declared.type  # type: ignore[misc]
+    about = typer.Option(
+        f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
+        help=help_text(declared).replace("[", r"\["),
+        show_default=_defaults(all_declared, titles, shown) or False,
+        rich_help_panel=_panel(all_declared, titles),
+    )
+    annotation: Any = Annotated[kind | None, about]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _defaults(
+    all_declared: list[Declared], titles: Mapping[type[Settings], str], shown: Callable[[Declared], str]
+) -> str:
+    """The default; where declarations differ, the others follow with their titles: "400; caption: 20"."""
+    first = shown(all_declared[0])
+    others = [
+        f"{titles.get(each.settings, each.settings.__name__)}: {shown(each)}"
+        for each in all_declared[1:]
+        if shown(each) != first
+    ]
+    return "; ".join([first, *others] if first else others)
+
+
+def _panel(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -> str | None:
+    """The heading in the help of options that are for one title only; None for the others."""
+    if len(set(titles.values())) < 2 or len(all_declared) > 1:
+        return None
+    title = titles.get(all_declared[0].settings)
+    return None if title is None else f"Options for {title} only"
+
+
+def _value(declared: Declared, value: Any) -> Any:
+    return tuple(value) if declared.several else Path(value) if declared.type is Path else value
