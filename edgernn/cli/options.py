@@ -165,10 +165,11 @@ def _parameter(
     """The parameter of a command that typer makes an option from. Its default is None: not given."""
     declared = all_declared[0]
     kind: Any = list[get_args(declared.type)[0]] if declared.several else declared.type  # type: ignore[misc]
+    default = _defaults(all_declared, titles, shown)
+    text = help_text(declared).replace("[", r"\[")
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
-        help=help_text(declared).replace("[", r"\["),
-        show_default=_defaults(all_declared, titles, shown) or False,
+        help=text + (rf" [dim]\[default: {default}][/dim]" if default else ""),
         rich_help_panel=_panel(all_declared, titles),
     )
     annotation: Any = Annotated[kind | None, about]
@@ -193,7 +194,7 @@ def _panel(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -
     if len(set(titles.values())) < 2 or len(all_declared) > 1:
         return None
     title = titles.get(all_declared[0].settings)
-    return None if title is None else f"Options for {title} only"
+    return None if title is None else f"Options for the task {title}"
 
 
 def _value(declared: Declared, value: Any) -> Any:

@@ -23,11 +23,11 @@ __all__ = ["pipeline_command", "run"]
 
 
 def run() -> Callable[..., None]:
-    """Run a bundle: continue a text, or describe images, as its task is."""
+    """Run a bundle: continue a text or describe images, depending on its task."""
     from edgernn.runtime.pipelines import PIPELINES
 
     assert run.__doc__ is not None
-    about = run.__doc__ + " Text is printed as it is decided; on a terminal, without --prompt, you are asked in turns."
+    about = run.__doc__ + " Text is printed as it is generated."
     return pipeline_command("run", about, PIPELINES)
 
 
@@ -38,10 +38,10 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
     if len(kinds) > 1:
         metavar, what = "INPUT", "; ".join(f"{each.inputs[1]} ({each.task})" for each in kinds)
     about_inputs = f"Files, or directories of them: {what}."
-    arguments = typer.Argument(metavar=f"[{metavar}]...", help=about_inputs, show_default=False)
+    arguments = typer.Argument(metavar=metavar, help=about_inputs, show_default=False)
 
     def command(
-        bundle: Annotated[Path, typer.Argument(help="The bundle to run.", show_default=False)],
+        bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle to run.", show_default=False)],
         given: Given,
         inputs: Annotated[list[Path] | None, arguments] = None,
         json: Json = False,
@@ -140,7 +140,12 @@ def _run_one(
             pieces.append(text)
             print(text, end="", flush=True)
 
-    found, interrupted = _drive(pipeline, inputs, options, show)
+    try:
+        found, interrupted = _drive(pipeline, inputs, options, show)
+    except (EdgeRNNError, KeyboardInterrupt):
+        if pieces:
+            print(flush=True)  # the message begins on a line of its own
+        raise
     text, shown = str(found), "".join(pieces)
     if as_json:
         result({**named, **found.to_json()}, "", as_json=True)

@@ -204,7 +204,7 @@ def _greedy(stream: Stream, max_tokens: int, show: Show) -> Candidate:
         tokens.append(token)
         pieces.append(text)
         total += log_probability
-        if text and not show(text):
+        if text and show(text) is False:
             break
     score = total / max(1, len(tokens)) ** LENGTH_PENALTY
     return Candidate(tuple(tokens), "".join(pieces), total, score)

@@ -25,7 +25,7 @@ class LanguageOptions(Settings):
     prompt: str | None = option(
         None,
         "The text to continue.",
-        unset="the files that are named, or standard input; on a terminal, what is typed, in turns",
+        unset="the files, or standard input; on a terminal, what you type, in turns",
     )
     max_tokens: int = option(400, "The maximum number of tokens to generate.", low=1)
     temperature: float = option(0.8, "The sampling temperature; 0 always takes the most likely token.", low=0, high=1e6)
@@ -131,7 +131,7 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         begun, before = time.perf_counter(), stream.steps
         for text in stream.decode(options.max_tokens, options.stop):
             pieces.append(text)
-            if not show(text):
+            if show(text) is False:
                 break
         seconds = time.perf_counter() - begun
         return LanguageResult("".join(pieces), stream.steps - before, stream.ended, prompt, seconds)

@@ -16,12 +16,11 @@ __all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "contra
 
 Options = TypeVar("Options", bound=Settings)
 
-Show = Callable[[str], bool]  # called with each piece of text as it is decided; a pipeline ends there if it is False
+Show = Callable[[str], object]  # called with each piece of text as it is decided; a pipeline ends if it returns False
 
 
-def ignore(text: str) -> bool:
-    """Show nothing, and go on."""
-    return True
+def ignore(text: str) -> None:
+    """Show nothing."""
 
 
 class Result(ABC):
@@ -125,5 +124,7 @@ def check_output(flag: str, out: Path, sources: Sequence[Path], suffixes: Sequen
         raise ConfigError(f"{flag} writes one file: name one input, not {len(sources)}")
     if out.suffix.lower() not in suffixes:
         raise ConfigError(f"{flag} {out}: the name must end in {', '.join(suffixes)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{flag} {out} cannot be written: there is no directory {out.parent}")
     if sources and out.exists() and sources[0].exists() and out.samefile(sources[0]):
         raise ConfigError(f"{flag} {out} is the input itself: choose another name")
