@@ -396,7 +396,7 @@ def failures(run, bundle, corpus, folder):
     yield ["run", bundle, "--prompt", "a", "--max-tokens", 0], "--max-tokens 0 is not a whole number of at least 1"
     yield ["run", bundle, "--prompt", "a", "--seed", 2**64], "is not a whole number of at least 0 and below 2^64"
     yield ["run", bundle, "--prompt", ""], 'the prompt is empty: give it with --prompt "TEXT"'
-    yield ["run", bundle, "ROMEO:"], "ROMEO:: cannot be read"
+    yield ["run", bundle, "ROMEO:"], 'ROMEO:: there is no such file; a prompt is given with --prompt "TEXT"'
     yield ["run", bundle, "--beam", 3], "--beam is not an option for language bundles"
     yield ["inspect", folder / "none.onnx"], "cannot be read"
     yield ["inspect", folder / "short.txt"], "is not an ONNX file"

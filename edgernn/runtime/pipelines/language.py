@@ -111,9 +111,11 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         return None if options.prompt is None else self._encode(options.prompt)
 
     def check(self, options: LanguageOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError for a prompt beside files."""
+        """Raise ConfigError for a prompt beside files, or in place of one."""
         if sources and options.prompt is not None:
             raise ConfigError("--prompt cannot be combined with text files: give one or the other")
+        if len(sources) == 1 and not sources[0].exists():
+            raise ConfigError(f'{sources[0]}: there is no such file; a prompt is given with --prompt "TEXT"')
 
     def conversation(self, options: LanguageOptions) -> Conversation:
         """A stream that continues what the user types."""
