@@ -4,6 +4,7 @@ bundle.json      the manifest: format, task, target, precision, contract, files,
 step.onnx, …     one file per graph, named after the graph
 golden/…         steps that the source took, for runtimes to check themselves (see `runtime.golden`)
 tokenizer.json   for tasks that read or write text
+labels.json      for tasks that tell classes apart: their names, in order
 """
 
 from __future__ import annotations
@@ -23,11 +24,12 @@ from edgernn.contract import Contract, FromFile, StateSpec
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["FORMAT", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "new_bundle"]
+__all__ = ["FORMAT", "LABELS", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "new_bundle"]
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
+LABELS = "labels.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; the largest real manifest is far below
 _FILES_LIMIT = 1000
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -126,6 +128,19 @@ class Bundle:
             return Tokenizer.from_json(data.decode("utf-8"))
         except UnicodeDecodeError:
             raise BundleError(f"{TOKENIZER} is not UTF-8") from None
+
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes that the bundle tells apart, in order, or None for a task without classes."""
+        data = self.files.get(LABELS)
+        if data is None:
+            return None
+        try:
+            names = tuple(records.text(name, LABELS) for name in records.items(records.parse(data, LABELS), LABELS))
+        except FormatError as error:
+            raise BundleError(str(error)) from None
+        if not names or "" in names or len(set(names)) < len(names):
+            raise BundleError(f"{LABELS} is not a list of different names")
+        return names
 
 
 @contextmanager

@@ -1,28 +1,23 @@
-"""How fast bundles run here: all of them in one run, taking turns, so that noise falls on all alike."""
+"""Step and decoding times of models, measured in turns, so that noise on the machine falls on all of them alike."""
 
 from __future__ import annotations
 
-import json
 import math
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from edgernn.contract import BATCH, Array, GraphSpec
-from edgernn.errors import EngineError
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.parity import axis_sizes, example
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
-__all__ = ["BATCHES", "Row", "Start", "Steps", "measure", "measure_start"]
+__all__ = ["BATCHES", "Row", "Steps", "measure", "stepper"]
 
 BATCHES = (1, 4, 16, 64)
 _PROMPT = 16  # tokens
@@ -56,19 +51,6 @@ class Steps:
     def one(self) -> Row:
         """The row of one stream."""
         return self.rows[0]
-
-
-@dataclass(frozen=True)
-class Start:
-    """What beginning costs in a new process.
-
-    first_step_s: from the start of the process to the end of the first step. load_s: of loading the bundle alone.
-    memory_mib: the largest resident memory.
-    """
-
-    first_step_s: float
-    load_s: float
-    memory_mib: float
 
 
 def measure(
@@ -129,6 +111,11 @@ def _first_token(model: Model) -> None:
     next(_begun(model).tokens(1))
 
 
+def stepper(model: Model) -> Callable[[], object]:
+    """A function that takes one step of one stream, with inputs that fit the contract."""
+    return _stepper(model, _spec(model))
+
+
 def _spec(model: Model) -> GraphSpec:
     names = {graph.name for graph in model.contract.graphs}
     return model.contract[STEP] if STEP in names else model.contract.graphs[0]
@@ -183,49 +170,3 @@ def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None
         return decode
 
     return {size: alone if size == 1 else together(size) for size in sizes}
-
-
-_CHILD = """
-import json, sys, time
-begun = time.perf_counter()
-from edgernn.cli.load import load_model
-from pathlib import Path
-loading = time.perf_counter()
-model = load_model(Path(sys.argv[1]))
-load_s = time.perf_counter() - loading
-from edgernn.runtime.benchmark import first_step, peak_memory
-first_step(model)
-print(json.dumps([load_s, peak_memory()]), flush=True)
-"""
-
-
-def first_step(model: Model) -> None:
-    """Take one step."""
-    _stepper(model, _spec(model))()
-
-
-def peak_memory() -> float:
-    """The largest resident memory of this process in MiB.
-
-    Linux keeps it for the program itself; `getrusage` would count what the parent had when it started the program.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # bytes on a Mac
-
-
-def measure_start(bundle: Path) -> Start:
-    """Load `bundle` in a new process and take a step. Raises EngineError if that process fails."""
-    begun = time.perf_counter()
-    command = [sys.executable, "-c", _CHILD, str(bundle)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    seconds = time.perf_counter() - begun
-    if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise EngineError(f"{bundle} cannot be started in a new process: {lines[-1]}")
-    load, memory = json.loads(done.stdout)
-    return Start(seconds, load, memory)

@@ -44,6 +44,7 @@ class Model:
         self.manifest: Manifest = manifest
         self.contract: Contract = manifest.contract
         self.tokenizer: Tokenizer | None = bundle.tokenizer()
+        self.labels: tuple[str, ...] | None = bundle.labels()
         if self.tokenizer is not None:
             _check_text(self.contract, len(self.tokenizer))
         self._engines: dict[str, tuple[GraphSpec, Engine]] = {

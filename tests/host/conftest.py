@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from edgernn.training.captioning import CaptionTrainer
 from gallery import ENCODER, FEW, SMALL, write_gallery
 
 from edgernn.training import Trainer
-from edgernn.training.captioning import CaptionTrainer
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 

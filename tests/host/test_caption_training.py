@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from edgernn.training.captioning import CaptionRun, CaptionTrainer
+from edgernn.training.captioning import loop as loop_of_captions
 from gallery import CAPTIONS, ENCODER, FEW, SMALL, picture, write_gallery
 from torch.nn.functional import log_softmax
 
@@ -19,8 +21,6 @@ from edgernn.runtime.pipelines.caption import MAX_TOKENS
 from edgernn.tasks.caption import feature_cache as store
 from edgernn.tasks.caption.feature_cache import cache_features, view_of
 from edgernn.tasks.caption.score import CaptionScore
-from edgernn.training.captioning import CaptionRun, CaptionTrainer
-from edgernn.training.captioning import loop as loop_of_captions
 from edgernn.training.run import WEIGHTS
 
 

@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from edgernn.training.captioning import CaptionRun, Cider, score_captions
+from edgernn.training.captioning.config import CaptionTraining
+from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
 from gallery import CAPTIONS, SMALL, picture
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,9 +33,6 @@ from edgernn.runtime.pipelines.caption import attention_maps, caption_image, sta
 from edgernn.tasks.caption.decode import beam_captions
 from edgernn.tasks.caption.network import ATTENTIONS, CaptionConfig, Captioner, ImageFeatures
 from edgernn.tasks.caption.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
-from edgernn.training.captioning import CaptionRun, Cider, score_captions
-from edgernn.training.captioning.config import CaptionTraining
-from edgernn.training.captioning.evaluation import evaluate_pictures, speaker_of_bundle, speaker_of_run
 
 MADE = [
     ("onnx", "fp32"),

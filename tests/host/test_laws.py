@@ -209,7 +209,7 @@ from edgernn.runtime.pipelines import pipeline_for
 pipeline = pipeline_for(Model.load(sys.argv[1]))
 options = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(sys.argv[3]).items()}
 options = pipeline.options(**options)
-inputs = pipeline.read(sys.argv[2]) if sys.argv[2] else {}
+inputs = pipeline.read(sys.argv[2]) if sys.argv[2] else pipeline.inputs_from(options)
 print(json.dumps(pipeline(inputs, options).to_json()))
 """
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from edgernn.training.captioning.presets import DRAWINGS
 
 from edgernn.bundle import Bundle
 from edgernn.errors import ConfigError
@@ -13,7 +14,6 @@ from edgernn.models.encoder import EncoderConfig
 from edgernn.tasks.caption.network import CaptionConfig
 from edgernn.tasks.language.network import LanguageConfig
 from edgernn.training import TrainingConfig
-from edgernn.training.captioning.presets import DRAWINGS
 
 ROOT = Path(__file__).parents[2]
 BUILT = (("onnx", "int8"), ("torchscript", "fp32"))

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from edgernn.training.evaluation import score_tokens
 
 from edgernn.data.tokens import TokenArray
 from edgernn.errors import ConfigError, CorpusError, OutputExistsError, RunError, TrainingError
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Evaluated, Run, Trainer, TrainingConfig, evaluate
-from edgernn.training.evaluation import score_tokens
 from edgernn.training.run import CHECKPOINT, CONFIG, HELD_OUT, METRICS, TRAIN, WEIGHTS
 
 
