@@ -17,10 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.contract import BATCH, GraphSpec, TensorSpec
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, StreamError
 from edgernn.models import Graph, Network
 from edgernn.models.source import HeldOut
 from edgernn.models.stack import RecurrentStack
+from edgernn.runtime.pipelines import Pipeline, Result
+from edgernn.runtime.pipelines.pipeline import ignore
 from edgernn.settings import Settings, option
 from edgernn.tasks.learner import Learner, Loss, Prepared
 from edgernn.tasks.settings import CELLS, EvaluationSettings, TrainingSettings
@@ -202,3 +204,53 @@ TOY = Task(
     learner=lambda: ToyLearner,
     evaluate=evaluate,
 )
+
+
+# runtime/pipelines/toy.py
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToyOptions(Settings):
+    certain: float = option(0.0, "Say nothing where no class has this probability.", low=0, high=1)
+
+
+@dataclass(frozen=True)
+class ToyResult(Result):
+    label: str
+    probabilities: Mapping[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"label": self.label, "probabilities": dict(self.probabilities)}
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class ToyPipeline(Pipeline[ToyOptions]):
+    task = "toy"
+    inputs = ("SEQUENCE", "sequences of frames")
+    suffixes = (".npy",)
+    options = ToyOptions
+    example = "bundles/toy frames.npy"
+
+    def __init__(self, model) -> None:
+        super().__init__(model)
+        scores = model.contract["step"].output_of("label")
+        if scores is None or model.labels is None:
+            raise StreamError("the bundle predicts no labels")
+        self._output = scores.name
+
+    def read(self, source) -> Mapping[str, np.ndarray]:
+        try:
+            return {"frame": np.load(source)}
+        except (OSError, ValueError) as error:
+            raise CorpusError(f"{source} is no sequence: {error}") from None
+
+    def __call__(self, inputs, options: ToyOptions, show=ignore) -> ToyResult:
+        stream = self.model.stream()
+        for frame in inputs["frame"]:
+            scores = stream.step({"frame": frame[None]})[self._output][0]
+        parts = np.exp(scores - scores.max())
+        probabilities = dict(zip(self.model.labels, (parts / parts.sum()).tolist(), strict=True))
+        best = max(probabilities, key=probabilities.__getitem__)
+        return ToyResult(best if probabilities[best] >= options.certain else "", probabilities)

@@ -24,23 +24,30 @@ from edgernn.cli.train import train_app
 from edgernn.errors import CheckFailedError, EdgeRNNError
 from edgernn.tasks import TASKS
 
-__all__ = ["app", "execute", "main"]
+__all__ = ["app", "application", "execute", "main"]
 
-app = typer.Typer(
-    name="edgernn",
-    help="Recurrent networks from training to the device, with explicit state and proven exports.",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
 _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
-
-app.add_typer(train_app(TASKS.values()), name="train")
-app.command()(evaluate_command(TASKS))
 _COMMANDS: tuple[Callable[..., object], ...] = (export, adopt, verify, run, caption, inspect, bench, plot, demo)
-for command in _COMMANDS:
-    app.command(cls=DeferredCommand if command in (run, caption) else None)(command)
+
+
+def application() -> typer.Typer:
+    """The command line, with a subcommand of `train` for each task in TASKS."""
+    app = typer.Typer(
+        name="edgernn",
+        help="Recurrent networks from training to the device, with explicit state and proven exports.",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.add_typer(train_app(TASKS.values()), name="train")
+    app.command()(evaluate_command(TASKS))
+    for command in _COMMANDS:
+        app.command(cls=DeferredCommand if command in (run, caption) else None)(command)
+    return app
+
+
+app = application()
 
 
 def main() -> None:
@@ -51,8 +58,8 @@ def main() -> None:
     sys.exit(execute(sys.argv[1:]))
 
 
-def execute(arguments: Sequence[str]) -> int:
-    """Run one command line.
+def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
+    """Run one command line of `app`.
 
     Returns 0 when it worked, 1 for a failed check, 2 for wrong usage or bad input, 130 when it was interrupted.
     """
