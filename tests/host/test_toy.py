@@ -1,4 +1,4 @@
-"""A task that edgernn does not know goes the whole way: trained, resumed, exported, evaluated and run by the commands."""
+"""A task that edgernn does not know goes the whole way: trained, resumed, exported, evaluated and run."""
 
 import json
 import shutil
