@@ -24,7 +24,7 @@ EdgeRNNError
 The library raises; only the command line prints and exits, with status 1 for a CheckFailedError and 2 for the rest.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 _LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
@@ -118,3 +118,15 @@ class MissingExtraError(EdgeRNNError):
 
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f"{module} is not installed; type: pip install 'edgernn[{extra}]'")
+
+
+def few(names: Iterable[str]) -> str:
+    """The first of `names`, and how many more there are: a damaged file may have thousands."""
+    listed = list(names)
+    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+
+
+def first_line(error: Exception) -> str:
+    """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -22,6 +22,7 @@ from edgernn.contract import (
     GraphSpec,
     StateSpec,
     TensorSpec,
+    canonical_json,
 )
 from edgernn.tokenizer import Tokenizer
 
@@ -222,7 +223,7 @@ def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> M
         "task": "language",
         "target": "onnx",
         "precision": "fp32",
-        "digest": hashlib.sha256(contract.dumps().encode()).hexdigest(),
+        "digest": hashlib.sha256(canonical_json(contract).encode()).hexdigest(),
         "contract": contract,
         "graphs": graphs,
         "provenance": {},

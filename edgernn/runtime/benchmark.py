@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array, GraphSpec
+from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
 from edgernn.errors import EngineError
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
@@ -86,7 +86,7 @@ def measure(
                 for _ in range(max(2, steps // size)):
                     times[name][size].append(_seconds(step))
         for name, model in models.items():
-            if _writes(model):
+            if _decodes(model):
                 firsts[name].append(_seconds(partial(_first_token, model)))
         for name, streams in texts.items():
             for size, decode in streams.items():
@@ -111,13 +111,15 @@ def _steps(
     return Steps(tuple(rows), float(1e3 * np.median(firsts)) if firsts else None)
 
 
-def _writes(model: Model) -> bool:
-    """Whether a prompt is all that the model needs to write."""
-    return model.tokenizer is not None and not model.contract[STEP].conditions
+def _decodes(model: Model) -> bool:
+    """Whether the model can go on with a text and needs nothing but a prompt."""
+    spec = _spec(model)
+    from_graphs = [state for state in spec.states if isinstance(state.initial, FromGraph)]
+    return spec.name == STEP and model.text_of(STEP).decodes and not (spec.conditions or from_graphs)
 
 
 def _begun(model: Model) -> Stream:
-    """A stream that has read a prompt and never ends by itself."""
+    """A stream that has read a prompt and never draws the end token."""
     assert model.tokenizer is not None
     ends = {} if model.tokenizer.end_id is None else {model.tokenizer.end_id: -math.inf}
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0, bias=ends))
@@ -162,7 +164,7 @@ def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Arra
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
     """What decodes so many tokens in each of so many streams."""
-    if not _writes(model):
+    if not _decodes(model):
         return {}
     stream = _begun(model)
 

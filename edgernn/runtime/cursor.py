@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime
 
 from edgernn.contract import BATCH, Array, GraphSpec, State
-from edgernn.errors import EngineError
-from edgernn.runtime.engine import Engine, OnnxEngine, first_line
+from edgernn.errors import EngineError, first_line
+from edgernn.runtime.engine import Engine, OnnxEngine
 
 __all__ = ["Cursor", "open_cursor"]
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import onnxruntime
 
 from edgernn.contract import Array, GraphSpec, TensorSpec
-from edgernn.errors import EngineError
+from edgernn.errors import EngineError, few, first_line
 
-__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine", "few", "first_line"]
+__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"]
 
 
 class Engine(Protocol):
@@ -104,15 +104,3 @@ def _check_signature(
         fixed = zip(shape, tensor.axes, strict=False)
         if len(shape) != len(tensor.axes) or any(type(s) is type(a) is int and s != a for s, a in fixed):
             raise EngineError(f"graph {spec.name}: {kind} {name} is {shape}; its contract says {list(tensor.axes)}")
-
-
-def few(names: Iterable[str]) -> str:
-    """The first of `names`, and how many more there are: a damaged file may have thousands."""
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
-
-
-def first_line(error: Exception) -> str:
-    """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

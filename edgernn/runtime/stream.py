@@ -7,27 +7,22 @@ import math
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from edgernn.atomic import replace_file
-from edgernn.contract import BATCH, Array, GraphSpec, State, check
+from edgernn.contract import BATCH, Array, GraphSpec, State, check, check_tensor
 from edgernn.errors import ContractError, SnapshotError, StreamError
 from edgernn.runtime.cursor import Cursor
+from edgernn.runtime.program import Program
 from edgernn.runtime.sampling_state import SamplingState
 from edgernn.runtime.snapshot import Snapshot
 from edgernn.runtime.stopping import StopCriteria
 from edgernn.sampling import Sampler, log_probabilities
-from edgernn.tokenizer import Ids, Tokenizer
+from edgernn.tokenizer import Ids
 
-if TYPE_CHECKING:
-    from edgernn.runtime.model import Model
-
-__all__ = ["LOGITS", "TOKEN", "DetachedState", "SampledToken", "Stream"]
-
-TOKEN = "token"  # the input of a graph that reads tokens
-LOGITS = "logits"  # the output of a graph that predicts them
+__all__ = ["DetachedState", "SampledToken", "Stream"]
 
 
 class SampledToken(NamedTuple):
@@ -42,7 +37,7 @@ class SampledToken(NamedTuple):
 
 
 class DetachedState(NamedTuple):
-    """What a stream gives to a batch: its sampling, and where it stands."""
+    """What a stream hands to a batch, which goes on in its place. logits: scores of the next token, if any."""
 
     sampling: SamplingState
     state: State
@@ -53,16 +48,17 @@ class DetachedState(NamedTuple):
 class Stream:
     """One running sequence of a model, begun with `Model.stream`. It belongs to one thread at a time."""
 
-    def __init__(self, model: Model, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
+    def __init__(self, model: Program, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
         self.model = model
         self.ended: str | None = None  # why the last decoding did: "length", "stop" or "end"
         self._graph = graph
         self._spec = model.contract[graph]
+        self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
         self._sampling = SamplingState(model.tokenizer, sampler)
         self._turn = _Turn()
-        self._token = {TOKEN: np.zeros(1, np.int64)}
+        self._token = self._token_feed()
         self.reset()
 
     @property
@@ -83,7 +79,7 @@ class Stream:
 
     @property
     def logits(self) -> Array | None:
-        """Scores (vocabulary,) of the next token, as a copy, or None before the first token."""
+        """Scores (vocabulary,) of the next token, as a copy; None before the first step, or where none are made."""
         with self._turn:
             return self._copied_logits()
 
@@ -107,15 +103,18 @@ class Stream:
         check("input", self._spec.inputs, inputs, {BATCH: 1})
         with self._turn:
             outputs = self._step(inputs)
-            self._sampling.consume(int(inputs[TOKEN][0]) if TOKEN in inputs else None)
+            token = self._text.token
+            self._sampling.consume(None if token is None else int(inputs[token.name][0]))
             return {name: array.copy() for name, array in outputs.items()}
 
     def prefill(self, prompt: str | Ids) -> None:
         """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
 
-        Raises UnknownTokenError for characters outside the vocabulary and ContractError for ids outside it.
+        Raises UnknownTokenError for characters outside the vocabulary, ContractError for ids outside it, StreamError
+        for a graph that does not read one token at each step.
         """
-        ids = self._tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
+        self._text.require_token()
+        ids = self._text.require_tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
         with self._turn:
             self._sampling.interrupt()
@@ -128,7 +127,8 @@ class Stream:
         It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
         tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on,
         and only loses what was held back because a stop string might have begun.
-        Raises StreamError before the first prefill, SamplingError for logits that are not numbers.
+        Raises StreamError before the first prefill or for a graph that predicts no next token, SamplingError for logits
+        that are not numbers.
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
 
@@ -165,7 +165,7 @@ class Stream:
         twin = object.__new__(Stream)
         twin.__dict__.update(self.__dict__)
         twin._turn = _Turn()
-        twin._token = {TOKEN: np.zeros(1, np.int64)}
+        twin._token = self._token_feed()
         twin._cursor = self._new_cursor(self._cursor.state())
         twin._logits = self._copied_logits()
         twin._sampling = self._sampling.fork()
@@ -219,7 +219,7 @@ class Stream:
             self._sampling = sampling
             self._conditions, self._initial = saved.conditions, saved.initial
             self._cursor = self._new_cursor(saved.state)
-            self._logits = saved.logits
+            self._logits = None if self._text.next_token is None else saved.logits
 
     def save(self, path: str | Path) -> None:
         """Write a snapshot to `path`, whole or not at all. Raises SnapshotError where that is impossible."""
@@ -237,14 +237,16 @@ class Stream:
         self.restore(data, any_precision=any_precision)
 
     def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[SampledToken]:
-        ending = StopCriteria(max_tokens, stop, self._tokenizer().end_id)
-        self.ended = ending.reason
-        while ending.reason is None:
+        self._text.require_token()
+        self._text.require_next_token()
+        criteria = StopCriteria(max_tokens, stop, self._text.require_tokenizer().end_id)
+        self.ended = criteria.reason
+        while criteria.reason is None:
             with self._turn:
                 token, score = self._draw(scored)
                 self._consume(token)
-                text = ending.push(token, self._sampling.text(token))
-                self.ended = ending.reason
+                text = criteria.push(token, self._sampling.text(token))
+                self.ended = criteria.reason
             yield SampledToken(token, text, score)
 
     def _draw(self, scored: bool) -> tuple[int, float]:
@@ -255,14 +257,20 @@ class Stream:
         return token, float(log_probabilities(logits)[token]) if scored else math.nan
 
     def _consume(self, token: int) -> None:
-        self._token[TOKEN][0] = token
+        for array in self._token.values():
+            array[0] = token
         self._step(self._token)
         self._sampling.consume(token)
 
+    def _token_feed(self) -> dict[str, Array]:
+        """The inputs of a step that reads one token, to be written over; empty for a graph that reads none."""
+        token = self._text.token
+        return {} if token is None else {token.name: np.zeros(1, token.numpy_dtype)}
+
     def _step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         outputs = self._cursor.step(inputs)
-        logits = outputs.get(LOGITS)
-        self._logits = None if logits is None else logits[0]
+        scores = self._text.next_token
+        self._logits = None if scores is None else outputs[scores.name][0]
         return outputs
 
     def _new_cursor(self, state: Mapping[str, Array]) -> Cursor:
@@ -271,44 +279,38 @@ class Stream:
     def _copied_logits(self) -> Array | None:
         return None if self._logits is None else self._logits.copy()
 
-    def _tokenizer(self) -> Tokenizer:
-        if self.model.tokenizer is None:
-            raise StreamError(f"the bundle's task, {self.model.manifest.task}, has no text: call step")
-        return self.model.tokenizer
-
     def _check_ids(self, ids: Ids) -> None:
         if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
             raise ContractError(f"token ids are whole numbers (tokens,), not {ids.dtype} {ids.shape}")
-        size = len(self._tokenizer())
+        size = len(self._text.require_tokenizer())
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")
 
     def detach(self) -> DetachedState:
-        """Give away what moves the stream on, which nobody else can then use until `take_back`."""
+        """Hand state and sampling to a batch. Until `attach` the stream refuses every other use with a StreamError."""
         self._turn.__enter__()
         return DetachedState(self._sampling, self._cursor.state(), self._conditions, self._copied_logits())
 
     def attach(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
-        """Go on from where the borrower brought the stream; ended: why its text did, if it has."""
+        """Go on from the state that a batch left. ended: why the text ended there, or None."""
         self.ended = ended
         self._cursor = self._new_cursor(state)
         self._logits = logits
         self._turn.__exit__()
 
     def _check_saved(self, saved: Snapshot) -> None:
-        spec = self.model.contract[self._graph]
         try:
             for state in (saved.state, saved.initial):
                 sizes = {BATCH: 1}
-                check("condition", spec.conditions, saved.conditions, sizes)
-                check("state", spec.states, state, sizes)
-            if saved.logits is not None:
-                spec.output(LOGITS).check(saved.logits[None], sizes)
+                check("condition", self._spec.conditions, saved.conditions, sizes)
+                check("state", self._spec.states, state, sizes)
+            if saved.logits is not None and self._text.next_token is not None:
+                check_tensor(self._text.next_token, saved.logits[None], {BATCH: 1})
         except ContractError as error:
             raise SnapshotError(f"the snapshot does not fit the contract: {error}") from None
-        size = 0 if self.model.tokenizer is None else len(self.model.tokenizer)
-        if any(token >= size for token in (*saved.tail, *saved.recent)):
-            raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{size - 1}")
+        tokenizer = self._text.tokenizer
+        if tokenizer is not None and any(token >= len(tokenizer) for token in (*saved.tail, *saved.recent)):
+            raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{len(tokenizer) - 1}")
 
 
 class _Turn:

@@ -11,8 +11,7 @@ from datetime import timedelta
 import torch
 from torch import Tensor, distributed, nn
 
-from edgernn.errors import ConfigError, RunError
-from edgernn.runtime.engine import first_line
+from edgernn.errors import ConfigError, RunError, first_line
 
 __all__ = ["ProcessGroup"]
 

@@ -1,5 +1,7 @@
 """A stream in a batch is the stream alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -120,10 +122,10 @@ class Failing:
 def test_a_step_that_fails_changes_nothing(bundle, at):
     model = Model.load(bundle)
     expected = [model.stream(Sampler(seed=seed)).complete("abc", 6) for seed in range(3)]
-    spec, engine = model._engines["step"]
+    graph = model._graphs["step"]
     batch = Batch(model)
     slots = [batch.join(model.stream(Sampler(seed=seed)), "abc", 6) for seed in range(3)]
-    model._engines["step"] = spec, Failing(engine, at)
+    model._graphs["step"] = replace(graph, engine=Failing(graph.engine, at))
     for _ in range(20):
         try:
             batch.step()

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -102,15 +103,15 @@ def test_where_it_looked_is_what_the_steps_say(speaker, pictures):
 
 def test_a_picture_is_looked_at_once(speaker, pictures, monkeypatch):
     """Though the encoder makes two conditions."""
-    spec, engine = speaker._engines["encode"]
+    encode = speaker._graphs["encode"]
     looked = []
 
     class Counting:
         def run(self, feeds):
             looked.append(feeds)
-            return engine.run(feeds)
+            return encode.engine.run(feeds)
 
-    monkeypatch.setitem(speaker._engines, "encode", (spec, Counting()))
+    monkeypatch.setitem(speaker._graphs, "encode", replace(encode, engine=Counting()))
     caption_image(speaker, read_image(pictures / "red.png"), 3, 5)
     assert len(looked) == 1
 

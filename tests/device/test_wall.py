@@ -25,7 +25,6 @@ DEVICE_MODULES = [
     "arrays",
     "atomic",
     "bundle",
-    "contract",
     "errors",
     "records",
     "sampling",
@@ -33,7 +32,7 @@ DEVICE_MODULES = [
     "settings",
     "tokenizer",
 ]
-PACKAGES = ["media", "runtime", "runtime.pipelines"]
+PACKAGES = ["contract", "media", "runtime", "runtime.pipelines"]
 HOST_PACKAGES = ["cli", "data", "engines", "exporters", "models", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 

@@ -12,7 +12,7 @@ from edgernn.errors import StreamError
 from edgernn.media.image import read_image
 from edgernn.runtime.beam import Candidate, beam_search
 from edgernn.runtime.model import STEP, Model
-from edgernn.runtime.stream import TOKEN, Stream
+from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 IMAGE = "image"
+TOKEN = "token"
 ATTENTION = "attention"
 MAX_TOKENS = 20  # words, unless asked otherwise
 LENGTH_PENALTY = 0.7
