@@ -1,4 +1,4 @@
-"""Many streams through one graph: each has the result that it would have alone."""
+"""Many streams through one graph at once: each has the result that it would have alone."""
 
 from __future__ import annotations
 
@@ -86,15 +86,15 @@ class Batch:
         criteria = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
         ids = self._tokenizer.encode(prompt).tolist()
         if criteria.reason is not None:
-            raise StreamError("a stream that decodes nothing has no place in a batch")
+            raise StreamError("max_tokens is 0: a stream joins a batch to decode at least one token")
         if not ids and stream.logits is None:
-            raise StreamError("nothing to go on: the stream has read no prompt, and is given none")
+            raise StreamError("there are no logits yet: the stream has read no prompt, and is given none")
         detached = stream.detach()
         try:
             self._add_slot(detached)
         except ValueError as error:
             stream.attach(detached.state, detached.logits)
-            raise StreamError(f"the stream does not go together with those in the batch: {error}") from None
+            raise StreamError(f"the stream does not fit those in the batch: {error}") from None
         slot = Slot(stream, detached.sampling, deque(ids), criteria, detached.logits is None)
         self._slots.append(slot)
         return slot

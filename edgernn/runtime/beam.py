@@ -44,7 +44,7 @@ def beam_search(
     text.require_token()
     text.require_next_token()
     if stream.logits is None:
-        raise StreamError("nothing to go on: prefill a prompt first")
+        raise StreamError("there are no logits yet: prefill a prompt first")
     if not stream.spec.batched:
         raise StreamError(f"the graph {stream.spec.name} takes one stream at a time, and a beam is several")
     beam = _Beam(stream, width, max_tokens, length_penalty)
@@ -54,7 +54,10 @@ def beam_search(
 
 
 def candidates_per_beam(width: int) -> int:
-    """How many of the likeliest continuations a beam of `width` looks at: twice as many, since `width` may end."""
+    """How many of the likeliest continuations a beam of `width` considers.
+
+    Twice the width, since some of them may end; a beam of 1 takes the likeliest token every time.
+    """
     return 2 * width if width > 1 else 1
 
 

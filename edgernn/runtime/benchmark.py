@@ -1,4 +1,4 @@
-"""How fast bundles run here: all of them in one run, taking turns, so that noise falls on all alike."""
+"""Measurements of how fast bundles run, all of them in turns within one run, so that noise falls on all alike."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _PROMPT = 16  # tokens
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds of a step of `batch` streams together.
+    """Microseconds that a step of `batch` streams together takes.
 
-    tokens_per_second: of decoding so many streams with temperature and top-k, or None without text.
+    tokens_per_second: of decoding `batch` streams with temperature and top-k, or None for a model that does not decode.
     """
 
     batch: int
@@ -46,7 +46,7 @@ class Row:
 class Steps:
     """A row for each size of batch, one stream first.
 
-    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None without text.
+    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None for a model that does not decode.
     """
 
     rows: tuple[Row, ...]
@@ -60,9 +60,9 @@ class Steps:
 
 @dataclass(frozen=True)
 class Start:
-    """What beginning costs in a new process.
+    """What starting costs in a new process.
 
-    first_step_s: from the start of the process to the end of the first step. load_s: of loading the bundle alone.
+    first_step_s: from the start of the process to its end after the first step. load_s: of loading the bundle alone.
     memory_mib: the largest resident memory.
     """
 
@@ -74,7 +74,7 @@ class Start:
 def measure(
     models: Mapping[str, Model], *, rounds: int = 15, steps: int = 100, batches: Sequence[int] = BATCHES
 ) -> dict[str, Steps]:
-    """Step every model for `rounds` rounds of about `steps` for each size of batch, in turns."""
+    """Time every model in turns: `rounds` rounds of about `steps` steps for each size of batch."""
     steppers = {name: _steppers(model, batches) for name, model in models.items()}
     texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
     firsts: dict[str, list[float]] = {name: [] for name in models}
@@ -137,7 +137,7 @@ def _spec(model: Model) -> GraphSpec:
 
 
 def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], object]]:
-    """One step of so many streams, over and over; of one stream where the graph takes no more."""
+    """What takes one step of so many streams, by size of batch; only of one where the graph takes no more."""
     spec = _spec(model)
     several = [size for size in sizes if size > 1] if spec.batched else []
     return {1: _stepper(model, spec), **{size: _together(model, spec, size) for size in several}}
@@ -155,7 +155,7 @@ def _together(model: Model, spec: GraphSpec, size: int) -> Callable[[], object]:
 
 
 def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Inputs, conditions and states of `size` streams."""
+    """Random inputs and conditions, and zero states, of `size` streams."""
     tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
     arrays = example(tensors, size, np.random.default_rng(0), axis_sizes(spec))
     inputs = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}
@@ -163,7 +163,7 @@ def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Arra
 
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
-    """What decodes so many tokens in each of so many streams."""
+    """What decodes a number of tokens in each of so many streams, by size of batch."""
     if not _decodes(model):
         return {}
     stream = _begun(model)
@@ -227,7 +227,7 @@ def measure_start(bundle: Path) -> Start:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode:
-        lines = done.stderr.strip().splitlines() or ["it said nothing"]
+        lines = done.stderr.strip().splitlines() or ["it printed no reason"]
         raise EngineError(f"{bundle} cannot be started in a new process: {lines[-1]}")
     load, memory = json.loads(done.stdout)
     return Start(seconds, load, memory)

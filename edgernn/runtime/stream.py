@@ -50,7 +50,7 @@ class Stream:
 
     def __init__(self, model: Program, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
         self.model = model
-        self.ended: str | None = None  # why the last decoding did: "length", "stop" or "end"
+        self.ended: str | None = None  # why the last decoding ended: "length", "stop" or "end"
         self._graph = graph
         self._spec = model.contract[graph]
         self._text = model.text_of(graph)
@@ -74,7 +74,7 @@ class Stream:
 
     @property
     def conditions(self) -> Mapping[str, Array]:
-        """What stays the same for the life of the stream, to look at."""
+        """The conditions of the stream, as arrays that cannot be written to."""
         return _read_only(self._conditions)
 
     @property
@@ -85,12 +85,12 @@ class Stream:
 
     @property
     def spec(self) -> GraphSpec:
-        """How the graph of the stream is driven."""
+        """The specification of the graph that the stream steps."""
         return self._spec
 
     @property
     def sampler(self) -> Sampler:
-        """How the stream draws its tokens."""
+        """The sampler with which the stream draws its tokens."""
         return self._sampling.sampler
 
     @sampler.setter
@@ -125,19 +125,19 @@ class Stream:
         """Draw tokens and yield their text, in whole characters, as it is decided.
 
         It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
-        tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on,
-        and only loses what was held back because a stop string might have begun.
+        tells which. A token is consumed before its text is yielded: a caller that stops early can fork, save or go on,
+        and loses only text that was held back because a stop string might have begun.
         Raises StreamError before the first prefill or for a graph that predicts no next token, SamplingError for logits
         that are not numbers.
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
 
     def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[SampledToken]:
-        """As `decode`, token by token with probabilities. The text of several may come with the last of them."""
+        """Decode as `decode` does, token by token with probabilities; the last token of a character has its text."""
         return self._decode(max_tokens, stop, scored=True)
 
     async def adecode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> AsyncIterator[str]:
-        """As `decode`, letting other tasks run after every piece of text."""
+        """Decode as `decode` does, and let other asyncio tasks run after every piece of text."""
         for text in self.decode(max_tokens, stop):
             yield text
             await asyncio.sleep(0)
@@ -145,19 +145,19 @@ class Stream:
     def complete(
         self, prompt: str, max_tokens: int | None = None, stop: str | Sequence[str] = (), *, echo: bool = False
     ) -> str:
-        """Consume `prompt` and decode: the text, after the prompt itself if `echo` is set."""
+        """Consume `prompt` and decode to the end. Returns the text, after the prompt itself if `echo` is set."""
         self.prefill(prompt)
         return (prompt if echo else "") + "".join(self.decode(max_tokens, stop))
 
     def reset(self) -> None:
-        """Go back to the beginning: initial state, no text, the random generator at its seed."""
+        """Go back to the initial state, with no text and the random generator at its seed."""
         with self._turn:
             self._cursor = self._new_cursor(self._initial)
             self._logits: Array | None = None
             self._sampling = self._sampling.fresh()
 
     def fork(self) -> Stream:
-        """An independent stream that stands where this one stands."""
+        """Return an independent copy of the stream."""
         with self._turn:
             return self._twin()
 
@@ -172,7 +172,7 @@ class Stream:
         return twin
 
     def snapshot(self) -> bytes:
-        """The stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
+        """Return the stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
         with self._turn:
             sampling = self._sampling
             return Snapshot(
@@ -192,7 +192,7 @@ class Stream:
             ).to_bytes()
 
     def restore(self, data: bytes, *, any_precision: bool = False) -> None:
-        """Go on from where `data` was taken. A snapshot that is refused changes nothing.
+        """Go on from the snapshot `data`. A snapshot that is refused changes nothing.
 
         Raises SnapshotError if it is damaged or is of other weights, or, unless `any_precision`, of another precision.
         """
@@ -229,7 +229,7 @@ class Stream:
             raise SnapshotError(f"{path}: cannot be written: {error.strerror}") from None
 
     def load(self, path: str | Path, *, any_precision: bool = False) -> None:
-        """Go on from the snapshot at `path`; as `restore`. Raises SnapshotError for a file that cannot be read."""
+        """Go on from the snapshot at `path`, as `restore` does. Raises SnapshotError too if it cannot be read."""
         try:
             data = Path(path).read_bytes()
         except OSError as error:
@@ -252,7 +252,7 @@ class Stream:
     def _draw(self, scored: bool) -> tuple[int, float]:
         logits = self._logits
         if logits is None:
-            raise StreamError("nothing to go on: prefill a prompt first")
+            raise StreamError("there are no logits yet: prefill a prompt first")
         token = self._sampling.draw(logits)
         return token, float(log_probabilities(logits)[token]) if scored else math.nan
 
@@ -314,7 +314,7 @@ class Stream:
 
 
 class _Turn:
-    """Held while a stream is used. Raises StreamError where it is already: waiting would mix two texts."""
+    """A lock that is held while a stream is used. Raises StreamError where it is held: waiting would mix two texts."""
 
     __slots__ = ("_lock",)
 

@@ -19,7 +19,7 @@ __all__ = ["UNITS", "Suggestion", "suggest"]
 UNITS = ("word", "token")
 _LONGEST = 32  # tokens of a word
 _HALF = "\ufffd"
-_BREADTH = 4  # beginnings of words that are followed for each that is asked for
+_BREADTH = 4  # beginnings of words that are followed, for each word that is asked for
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
     stream = model.stream()
     stream.prefill(prefix)
     if stream.logits is None:
-        raise StreamError("nothing to go on: the prefix is empty")
+        raise StreamError("the prefix is empty: suggestions follow at least one token")
     return _likeliest(stream, k, _first_word if unit == "word" else _whole)
 
 
@@ -75,12 +75,12 @@ def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> li
 
 
 def _whole(text: str) -> str | None:
-    """`text`, or None while it is a character of which the rest is still to come."""
+    """Return `text`, or None while its last character is not whole."""
     return None if text.endswith(_HALF) else text
 
 
 def _first_word(text: str) -> str | None:
-    """The word that `text` begins with, with what is before it, or None while it may go on; "" where it has none."""
+    """Return the word that `text` begins with and what precedes it, None while it may go on, "" where there is none."""
     begun = False
     for at, character in enumerate(text.rstrip(_HALF)):
         if character.isalnum() or character in "_'’":
