@@ -218,6 +218,7 @@ def test_the_names_and_types_of_text_are_the_graphs_own(tiny, tmp_path):
     restored = model.stream()
     restored.restore(greedy.snapshot())
     np.testing.assert_array_equal(restored.logits, greedy.logits)
+    assert b'{"group": "logits", "name": "logits", "dtype": "float32", "shape": [11]}' in greedy.snapshot()
     assert len(suggest(model, "ab", 2, unit="token")) == 2
     assert score(model, "abca").tokens == 3
 
