@@ -20,11 +20,11 @@ from typing import Any
 
 from edgernn import records
 from edgernn.atomic import new_directory
-from edgernn.contract import Contract, FromFile, StateSpec
+from edgernn.contract import BATCH, Contract, FromFile, StateSpec, contract_from_json, contract_to_json
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["FORMAT", "LABELS", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "new_bundle"]
+__all__ = ["FORMAT", "LABELS", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "check_text", "new_bundle"]
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -80,7 +80,7 @@ class Manifest:
             "target": self.target,
             "precision": self.precision,
             "digest": self.digest,
-            "contract": self.contract.to_json(),
+            "contract": contract_to_json(self.contract),
             "graphs": dict(self.graphs),
             "provenance": dict(self.provenance),
             "parity": dict(self.parity),
@@ -141,6 +141,27 @@ class Bundle:
         if not names or "" in names or len(set(names)) < len(names):
             raise BundleError(f"{LABELS} is not a list of different names")
         return names
+
+
+def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
+    """Raise ContractError unless the graphs read and predict the tokens of `tokenizer`, one a stream at each step.
+
+    Tensors are found by kind: for a bundle that declares none, `contract.with_kinds` adds them first.
+    """
+    vocabulary = len(tokenizer)
+    for graph in contract.graphs:
+        for tensor in graph.inputs:
+            if tensor.kind == "token" and (tensor.axes, tensor.bound) != ((BATCH,), vocabulary):
+                raise ContractError(
+                    f"graph {graph.name} does not read the {vocabulary} tokens of the tokenizer: its input "
+                    f"{tensor.name} needs the axes ({BATCH}) and the bound {vocabulary}"
+                )
+        for tensor in graph.outputs:
+            if tensor.kind == "next-token" and tensor.axes != (BATCH, vocabulary):
+                raise ContractError(
+                    f"graph {graph.name} does not predict the {vocabulary} tokens of the tokenizer: its output "
+                    f"{tensor.name} needs the axes ({BATCH}, {vocabulary})"
+                )
 
 
 @contextmanager
@@ -206,7 +227,7 @@ def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
         target=records.text(values["target"], "target"),
         precision=records.text(values["precision"], "precision"),
         digest=records.text(values["digest"], "digest"),
-        contract=Contract.from_json(values["contract"]),
+        contract=contract_from_json(values["contract"]),
         graphs={name: records.text(file, f"the file of graph {name}") for name, file in graphs.items()},
         provenance=records.mapping(values["provenance"], "provenance"),
         parity=records.mapping(values["parity"], "parity"),

@@ -12,6 +12,7 @@ from edgernn.cli.console import Json, log, progress, require_extra, result
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError
+from edgernn.settings import declared_options
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
         """
         task, load = _find(path, tasks)
-        given.refuse_others(task.evaluation, what=f"the task {task.name}")
+        own = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
+        given.refuse_others(task.evaluation, what=f"the task {task.name}, which has {own}")
         settings = task.evaluation(**given.of(task.evaluation))
         with require_extra(task.extra), progress("evaluating") as show:
             score, notes = task.evaluate(load(), settings, show)

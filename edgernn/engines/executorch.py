@@ -13,8 +13,7 @@ import torch
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call
-from edgernn.errors import EngineError, MissingExtraError
-from edgernn.runtime.engine import first_line
+from edgernn.errors import EngineError, MissingExtraError, first_line
 
 __all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "silent"]
 

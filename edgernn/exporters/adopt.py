@@ -16,11 +16,19 @@ from onnx import helper, numpy_helper
 import edgernn
 from edgernn.arrays import to_npy
 from edgernn.bundle import Manifest, new_bundle
-from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.errors import ConfigError, EngineError, ExportError
+from edgernn.contract import (
+    BATCH,
+    Array,
+    ConditionSpec,
+    Contract,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+    canonical_json,
+)
+from edgernn.errors import ConfigError, EngineError, ExportError, few
 from edgernn.exporters.onnx import parse
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record
 from edgernn.runtime.parity import example
 
@@ -100,7 +108,7 @@ def adopt(files: Sequence[Path], spec_: AdoptSpec, out: Path, *, overwrite: bool
             for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
                 (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
                 (writer.directory / file).write_bytes(content)
-        digest.update(contract.dumps().encode())
+        digest.update(canonical_json(contract).encode())
         sources = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         writer.finish(
             Manifest(

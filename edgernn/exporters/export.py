@@ -19,7 +19,7 @@ from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import Contract, GraphSpec
 from edgernn.engines import ENGINES, EagerEngine
-from edgernn.errors import CheckFailedError, ConfigError, ExportError, MissingExtraError, ParityError
+from edgernn.errors import CheckFailedError, ConfigError, ExportError, MissingExtraError, ParityError, few
 from edgernn.exporters.check import check_graph
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.held_out import HeldOut, HeldOutPictures, HeldOutText
@@ -30,7 +30,6 @@ from edgernn.exporters.target import Artifact, Target
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, weights_digest
 from edgernn.runtime import Engine
-from edgernn.runtime.engine import few
 from edgernn.runtime.golden import record, replay
 from edgernn.runtime.parity import STEPS, TOLERANCES, ExactMatches, Inputs, Loss, Parity, compare, tolerance_of, worst
 from edgernn.tokenizer import Tokenizer

@@ -17,12 +17,12 @@ from edgernn.models import Graph
 from edgernn.runtime import Engine
 from edgernn.runtime.parity import Inputs, chain
 from edgernn.runtime.pipelines.caption import MAX_TOKENS
-from edgernn.runtime.stream import LOGITS, TOKEN
 from edgernn.tasks.caption.decode import before_end
 from edgernn.tokenizer import Ids, Tokenizer
 
 __all__ = ["HeldOut", "HeldOutPictures", "HeldOutText"]
 
+TOKEN, LOGITS = "token", "logits"
 Engines = Mapping[str, Engine]  # by graph
 
 

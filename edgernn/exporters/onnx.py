@@ -12,7 +12,7 @@ import onnx
 import torch
 
 from edgernn import records
-from edgernn.contract import GraphSpec, TensorSpec
+from edgernn.contract import GraphSpec, TensorSpec, graph_from_json, graph_to_json
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.precision import Quantization
 from edgernn.exporters.quantise import PRECISIONS, quantise
@@ -163,7 +163,7 @@ def _multiply_accumulates(model: onnx.ModelProto) -> int:
 def _contract(model: onnx.ModelProto) -> GraphSpec | None:
     for prop in model.metadata_props:
         if prop.key == CONTRACT_KEY:
-            return GraphSpec.from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
+            return graph_from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
     return None
 
 
@@ -199,7 +199,7 @@ def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "edgernn", ""
     entry = model.metadata_props.add()
-    entry.key, entry.value = CONTRACT_KEY, json.dumps(spec.to_json())
+    entry.key, entry.value = CONTRACT_KEY, json.dumps(graph_to_json(spec))
     onnx.checker.check_model(model)
     return model
 

@@ -15,12 +15,12 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from edgernn.errors import EngineError, ExportError
+from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.exporters.onnx import ONNX, is_quantised, stored
 from edgernn.exporters.precision import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
-from edgernn.runtime.engine import OrtEngine, first_line
+from edgernn.runtime.engine import OrtEngine
 
 __all__ = ["ORT"]
 

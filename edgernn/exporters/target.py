@@ -13,10 +13,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
+from edgernn.errors import first_line
 from edgernn.exporters.precision import Quantization
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
-from edgernn.runtime.engine import first_line
 
 __all__ = [
     "Artifact",

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgernn.engines import TorchScriptEngine
-from edgernn.errors import EngineError, ExportError
+from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.exporters.precision import Quantization
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
@@ -30,7 +30,6 @@ from edgernn.exporters.target import (
     suppress_output,
 )
 from edgernn.models import Graph
-from edgernn.runtime.engine import first_line
 from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["TORCHSCRIPT"]

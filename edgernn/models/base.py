@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from edgernn.arrays import to_npy
-from edgernn.contract import Array, Contract, GraphSpec
+from edgernn.contract import Array, Contract, GraphSpec, canonical_json
 
 __all__ = ["Graph", "Network", "weights_digest"]
 
@@ -53,5 +53,5 @@ def weights_digest(module: nn.Module, contract: Contract) -> str:
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    digest.update(contract.dumps().encode())
+    digest.update(canonical_json(contract).encode())
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array, GraphSpec
+from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
 from edgernn.runtime.parity import axis_sizes, example
@@ -25,9 +25,9 @@ _PROMPT = 16  # tokens
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds of a step of `batch` streams together.
+    """Microseconds that a step of `batch` streams together takes.
 
-    tokens_per_second: of decoding so many streams with temperature and top-k, or None without text.
+    tokens_per_second: of decoding `batch` streams with temperature and top-k, or None for a model that does not decode.
     """
 
     batch: int
@@ -41,7 +41,7 @@ class Row:
 class Steps:
     """A row for each size of batch, one stream first.
 
-    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None without text.
+    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None for a model that does not decode.
     """
 
     rows: tuple[Row, ...]
@@ -56,7 +56,7 @@ class Steps:
 def measure(
     models: Mapping[str, Model], *, rounds: int = 15, steps: int = 100, batches: Sequence[int] = BATCHES
 ) -> dict[str, Steps]:
-    """Step every model for `rounds` rounds of about `steps` for each size of batch, in turns."""
+    """Time every model in turns: `rounds` rounds of about `steps` steps for each size of batch."""
     steppers = {name: _steppers(model, batches) for name, model in models.items()}
     texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
     firsts: dict[str, list[float]] = {name: [] for name in models}
@@ -68,7 +68,7 @@ def measure(
                 for _ in range(max(2, steps // size)):
                     times[name][size].append(_seconds(step))
         for name, model in models.items():
-            if _writes(model):
+            if _decodes(model):
                 firsts[name].append(_seconds(partial(_first_token, model)))
         for name, streams in texts.items():
             for size, decode in streams.items():
@@ -93,13 +93,15 @@ def _steps(
     return Steps(tuple(rows), float(1e3 * np.median(firsts)) if firsts else None)
 
 
-def _writes(model: Model) -> bool:
-    """Whether a prompt is all that the model needs to write."""
-    return model.tokenizer is not None and not model.contract[STEP].conditions
+def _decodes(model: Model) -> bool:
+    """Whether the model can go on with a text and needs nothing but a prompt."""
+    spec = _spec(model)
+    from_graphs = [state for state in spec.states if isinstance(state.initial, FromGraph)]
+    return spec.name == STEP and model.text_of(STEP).decodes and not (spec.conditions or from_graphs)
 
 
 def _begun(model: Model) -> Stream:
-    """A stream that has read a prompt and never ends by itself."""
+    """A stream that has read a prompt and never draws the end token."""
     assert model.tokenizer is not None
     ends = {} if model.tokenizer.end_id is None else {model.tokenizer.end_id: -math.inf}
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0, bias=ends))
@@ -122,7 +124,7 @@ def _spec(model: Model) -> GraphSpec:
 
 
 def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], object]]:
-    """One step of so many streams, over and over; of one stream where the graph takes no more."""
+    """What takes one step of so many streams, by size of batch; only of one where the graph takes no more."""
     spec = _spec(model)
     several = [size for size in sizes if size > 1] if spec.batched else []
     return {1: _stepper(model, spec), **{size: _together(model, spec, size) for size in several}}
@@ -140,7 +142,7 @@ def _together(model: Model, spec: GraphSpec, size: int) -> Callable[[], object]:
 
 
 def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Inputs, conditions and states of `size` streams."""
+    """Random inputs and conditions, and zero states, of `size` streams."""
     tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
     arrays = example(tensors, size, np.random.default_rng(0), axis_sizes(spec))
     inputs = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}
@@ -148,8 +150,8 @@ def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Arra
 
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
-    """What decodes so many tokens in each of so many streams."""
-    if not _writes(model):
+    """What decodes a number of tokens in each of so many streams, by size of batch."""
+    if not _decodes(model):
         return {}
     stream = _begun(model)
 

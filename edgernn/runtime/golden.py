@@ -21,7 +21,7 @@ import numpy as np
 from edgernn import records
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
-from edgernn.contract import BATCH, Array, FromFile, GraphSpec
+from edgernn.contract import BATCH, Array, FeedCheck, FromFile, GraphSpec, check_tensor
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
 from edgernn.runtime.parity import (
@@ -113,8 +113,9 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
 
     initial = {file: from_npy(files[file], file) for file in _files(spec)}
     states = _begin(spec, initial, held)
+    check_feeds = FeedCheck(spec)
     for step in taken():
-        spec.check(
+        check_feeds(
             {name: step.given[name] for name in inputs},
             held,
             {state.name: states[state.input] for state in spec.states},
@@ -169,7 +170,7 @@ def _begin(spec: GraphSpec, initial: Mapping[str, Array], held: Mapping[str, Arr
     sizes = {BATCH: 1}
     tensors = {tensor.name: tensor for tensor in spec.conditions}
     for name, array in held.items():
-        tensors[name].check(array, sizes)
+        check_tensor(tensors[name], array, sizes)
     return {state.input: state.first(sizes, initial) for state in spec.states}
 
 

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,15 +115,15 @@ def test_attention_maps_are_the_outputs_of_the_steps(captions, images):
 
 def test_an_image_is_encoded_once(captions, images, monkeypatch):
     """Though the encoder makes two conditions."""
-    spec, engine = captions._engines["encode"]
+    encode = captions._graphs["encode"]
     looked = []
 
     class Counting:
         def run(self, feeds):
             looked.append(feeds)
-            return engine.run(feeds)
+            return encode.engine.run(feeds)
 
-    monkeypatch.setitem(captions._engines, "encode", (spec, Counting()))
+    monkeypatch.setitem(captions._graphs, "encode", replace(encode, engine=Counting()))
     caption_image(captions, read_image(images / "red.png"), 3, 5)
     assert len(looked) == 1
 
@@ -193,7 +194,10 @@ def test_a_bundle_is_refused_by_commands_and_options_for_another_task(call, capt
         (["run", captioner], f"a caption bundle runs on image files: edgernn run {captioner} IMAGE"),
         (["caption", captioner], f"a caption bundle runs on image files: edgernn caption {captioner} IMAGE"),
         (["caption", bundle, images], f"{bundle} is a language bundle: use edgernn run"),
-        (["evaluate", captioner, "--text", tmp_path / "text"], "describes pictures: give it some by --data"),
+        (
+            ["evaluate", captioner, "--text", tmp_path / "text"],
+            "--text is not an option for the task caption, which has --data",
+        ),
     ):
         status, out, err = call(*arguments)
         assert (status, out) == (2, "")

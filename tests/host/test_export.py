@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
+from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec, graph_from_json, graph_to_json
 from edgernn.engines import ENGINES, EagerEngine
 from edgernn.errors import (
     BundleError,
@@ -108,10 +108,10 @@ def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
     model = onnx.load(path)
     (spec,) = (graph.spec for graph in source.network.graphs())
     assert [prop.key for prop in model.metadata_props] == [CONTRACT_KEY]
-    assert GraphSpec.from_json(json.loads(model.metadata_props[0].value)) == spec
+    assert graph_from_json(json.loads(model.metadata_props[0].value)) == spec
     assert b"site-packages" not in path.read_bytes()
     report = inspect_onnx(path)
-    assert report["contract"] == {"graphs": [spec.to_json()]}
+    assert report["contract"] == {"graphs": [graph_to_json(spec)]}
     assert (report["opset"], report["quantised"], report["bytes"]) == (OPSET, False, path.stat().st_size)
     products = [p for n, p in source.network.named_parameters() if p.ndim == 2 and n != "embedding.weight"]
     assert report["multiply_accumulates"] == sum(p.numel() for p in products)
@@ -371,14 +371,14 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
 
 
 def test_verification_finds_a_lying_manifest(bundles, source, tmp_path):
-    contract = source.network.graphs()[0].spec.to_json()
+    contract = graph_to_json(source.network.graphs()[0].spec)
     swapped = json.loads(json.dumps(contract))
     h, c = swapped["states"]
     h["output"], c["output"] = c["output"], h["output"]
     lower = json.loads(json.dumps(contract))
     lower["inputs"][0]["bound"] = 3
     for number, graph in enumerate((swapped, lower)):
-        path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((GraphSpec.from_json(graph),)))
+        path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((graph_from_json(graph),)))
         with pytest.raises(CheckFailedError, match="from another contract"):
             verify(path, source)
     with pytest.raises(CheckFailedError, match="from another task"):

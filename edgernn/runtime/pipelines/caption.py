@@ -14,7 +14,7 @@ from edgernn.errors import StreamError
 from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image
 from edgernn.runtime import Model, Sampler, Stream, beam_search
 from edgernn.runtime.beam import Candidate
-from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, contract_of, ignore, text_graph
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore, text_graph
 from edgernn.settings import Settings, option
 
 __all__ = [
@@ -181,7 +181,7 @@ class _Parts(NamedTuple):
 
 def _parts(model: Model) -> _Parts:
     """What describes an image in `model`. Raises StreamError for a model that does not."""
-    images = [tensor for graph in contract_of(model).graphs if (tensor := graph.input_of("image")) is not None]
+    images = [tensor for graph in model.contract.graphs if (tensor := graph.input_of("image")) is not None]
     text = text_graph(model)
     start_id = None if model.tokenizer is None else model.tokenizer.start_id
     if not images or text is None or start_id is None:

@@ -12,7 +12,7 @@ from edgernn.contract import Array
 from edgernn.errors import ConfigError, StreamError
 from edgernn.media.text import read_text
 from edgernn.runtime import Model, Sampler, Stream
-from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, contract_of, ignore, text_graph
+from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
 from edgernn.settings import Settings, option
 
 __all__ = ["LanguageOptions", "LanguagePipeline", "LanguageResult"]
@@ -88,7 +88,7 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         """Raises StreamError for a model that needs more than text, or does not predict text."""
         super().__init__(model)
         graph = text_graph(model)
-        asks_for_more = any(contract.input_of("image") for contract in contract_of(model).graphs)
+        asks_for_more = any(contract.input_of("image") for contract in model.contract.graphs)
         if model.tokenizer is None or graph is None or graph.conditions or asks_for_more:
             raise StreamError(
                 f"the bundle's task is {model.manifest.task}, but it does not continue a text: that takes a tokenizer, "

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from edgernn.contract import Array, Contract, GraphSpec, with_kinds
+from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.runtime import Model, Stream
 from edgernn.settings import Settings
 
-__all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "contract_of", "ignore", "text_graph"]
+__all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore", "text_graph"]
 
 Options = TypeVar("Options", bound=Settings)
 
@@ -102,16 +102,11 @@ class Pipeline(ABC, Generic[Options]):
         return None
 
 
-def contract_of(model: Model) -> Contract:
-    """The contract of `model`, with kinds also in bundles that were written before contracts had them."""
-    return with_kinds(model.contract, model.manifest.task)
-
-
 def text_graph(model: Model) -> GraphSpec | None:
     """The graph that reads tokens of the model's tokenizer and predicts the next; None if there is none."""
     if model.tokenizer is None:
         return None
-    graphs = contract_of(model).graphs
+    graphs = model.contract.graphs
     return next((graph for graph in graphs if graph.input_of("token") and graph.output_of("next-token")), None)
 
 
