@@ -18,9 +18,10 @@ import onnxruntime
 import torch
 from torch import nn
 
+from edgernn.bundle import TOKENIZER
 from edgernn.data.words import learn_words
-from edgernn.exporters import Source, export
-from edgernn.exporters.held_out import HeldOutPictures
+from edgernn.exporters import export
+from edgernn.models import HeldOut, Source
 from edgernn.models.encoder import EncoderConfig
 from edgernn.runtime import Batch, Model, Sampler
 from edgernn.runtime.pipelines.caption import start_caption
@@ -63,7 +64,7 @@ def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
     torch.manual_seed(0)
     characters = [chr(33 + code) for code in range(vocabulary - 1)]
     config = LanguageConfig(vocabulary, embedding=embedding, hidden=hidden, layers=LAYERS)
-    return Source(LanguageModel(config).eval(), Tokenizer.characters(characters))
+    return Source(LanguageModel(config).eval(), {TOKENIZER: Tokenizer.characters(characters).to_json().encode()})
 
 
 def one_stream(source: Source, bundle: Path, precision: str) -> None:
@@ -158,17 +159,18 @@ def captions(folder: Path) -> None:
     network = Captioner(CaptionConfig(len(tokenizer), EncoderConfig("mobilenet_v2", 224))).eval()
     network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
     for precision in ("fp32", "int8"):
-        source = Source(network, tokenizer, held_out=noise(tokenizer, network))
+        source = Source(network, {TOKENIZER: tokenizer.to_json().encode()}, held_out=noise())
         path = export(source, folder / precision, precision=precision, steps=8).path
         ours, theirs = one_caption(path)
         print(f"caption of {WORDS} words, {precision}: {1e3 * ours:.2f} ms, {ours / theirs:.2f} of the bare calls")
 
 
-def noise(tokenizer: Tokenizer, network: Captioner) -> HeldOutPictures:
-    """Pictures by which the integers' ranges are measured."""
-    images = np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)
+def noise() -> HeldOut:
+    """Images by which the ranges of activations are measured."""
+    images = np.random.default_rng(1).integers(0, 256, (8, 1, 224, 224, 3), np.uint8)
     tokens = np.tile(np.arange(3, 3 + WORDS), (len(images), 1))
-    return HeldOutPictures(images, tokens, tokens, others=images, tokenizer=tokenizer, graphs=network.graphs())
+    begin = [{"image": image} for image in images]
+    return HeldOut({"token": tokens}, {"logits": tokens}, begin, calibration=begin)
 
 
 def one_caption(bundle: Path) -> tuple[float, float]:

@@ -23,9 +23,10 @@ from rich.table import Column, Table
 from edgernn.cli.train import fit
 from edgernn.cli.train_caption import describe_score, fit_caption
 from edgernn.errors import ConfigError, EdgeRNNError
-from edgernn.exporters import Exported, Source, export, verify
+from edgernn.exporters import Exported, export, verify
 from edgernn.training import Trainer
 from edgernn.training.captioning import CaptionTrainer
+from tests.old_source import load_source  # TEMPORARY: Run.load(path).source()
 
 RECIPES = Path(__file__).parent / "recipes"
 _REQUIRED = {"task", "corpus", "bundles"}
@@ -80,7 +81,7 @@ class Recipe:
         run = out / "runs" / self.name
         trained = self._train_captioner(run) if self.task == "caption" else self._train_language(run)
         say(f"{self.name}: {trained}")
-        source = Source.load(run)
+        source = load_source(run)
         for bundle in self.bundles:
             target, precision = bundle["target"], bundle["precision"]
             path = out / "bundles" / f"{self.name}-{target}-{precision}"

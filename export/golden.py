@@ -17,8 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
-from edgernn.exporters import Source, export, export_module
+from edgernn.exporters import export, export_module
+from edgernn.models import Source
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.snapshot import settings
 from edgernn.sampling import Generator
@@ -96,7 +98,7 @@ def main() -> None:
     ).eval()
     with torch.no_grad():
         model.output.weight *= 12  # some letters are likelier than others
-    source = Source(model, Tokenizer.characters(ALPHABET))
+    source = Source(model, {TOKENIZER: Tokenizer.characters(ALPHABET).to_json().encode()})
     bundles = {precision: GOLDEN / f"characters-{precision}" for precision in ("fp32", "int8", "int4")}
     for precision, path in bundles.items():
         export(source, path, precision=precision, overwrite=True)

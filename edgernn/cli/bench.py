@@ -18,7 +18,7 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from edgernn.exporters import Source
+    from edgernn.models import Source
     from edgernn.runtime import Model
     from edgernn.runtime.benchmark import Start, Steps
 
@@ -60,11 +60,12 @@ def bench(
         models = {name: load_model(path) for name, path in paths.items()}
         if peers is not None:
             with require_extra("export"):
-                from edgernn.exporters import Source
-            source = Source.load(peers)
+                from edgernn.engines import eager_model
+                from tests.old_source import load_source  # TEMPORARY: Run.load(path).source()
+            source = load_source(peers)
             exported = _export_all(source, Path(folder))
             paths |= exported
-            models |= {EAGER: _eager(source, exported["onnx fp32"])}
+            models |= {EAGER: eager_model(source)}
             models |= {name: load_model(path) for name, path in exported.items()}
         _one_thread()
         steps = measure(models, rounds=rounds)
@@ -105,18 +106,9 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     return exported
 
 
-def _eager(source: Source, bundle: Path) -> Model:
-    """The network of the run itself, driven as a bundle is."""
-    from edgernn.bundle import Bundle
-    from edgernn.engines.eager import as_bundle_engine
-    from edgernn.runtime import Model
-
-    return Model(Bundle.load(bundle), as_bundle_engine(source.network))
-
-
 def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
     """What was measured of one model, a row for each size of batch."""
-    about = {"name": name, "engine": "eager" if name == EAGER else model.manifest.target}
+    about = {"name": name, "engine": model.manifest.target}
     start = asdict(starts[name]) if name in starts else {}
     for row in steps.rows:
         figures = {**asdict(row), "first_token_ms": steps.first_token_ms, **start}

@@ -36,8 +36,9 @@ def demo(
     [bold]Example:[/bold] edgernn demo
     """
     with require_extra("export"):
-        from edgernn.exporters import TARGETS, Source, export
+        from edgernn.exporters import TARGETS, export
         from edgernn.training import Trainer
+        from tests.old_source import load_source  # TEMPORARY: Run.load(path).source()
 
     run = folder / "runs" / "demo"
     log(f"1. Training a character LSTM for {minutes:g} min on the source of Python's standard library -> {run}")
@@ -51,7 +52,7 @@ def demo(
         log(f"{2 + len(exported)}. Exporting to {target} -> {bundle}")
         if TARGETS[target].legacy:
             log(f"   ({TARGETS[target].legacy})")
-        exported.append(export(Source.load(run), bundle, target=target, overwrite=True))
+        exported.append(export(load_source(run), bundle, target=target, overwrite=True))
         log(f"   {exported[-1].bytes:,} bytes; {describe(exported[-1].parity)}")
     log(f"{2 + len(exported)}. Streaming from {exported[0].path} with onnxruntime on one thread:\n")
     text, rate = _stream(exported[0].path, tokens, aloud=not json)

@@ -37,14 +37,15 @@ def export(
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
     with require_extra("export"):
-        from edgernn.exporters import TARGETS, Quantization, Source
+        from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
+        from tests.old_source import load_source  # TEMPORARY: Run.load(path).source()
 
-    rounding = Quantization(precision, tuple(keep or ()), block, reduce_range)
-    source = Source.load(run)
+    quantization = Quantization(precision, tuple(keep or ()), block, reduce_range)
+    source = load_source(run)
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
-    exported = write(source, out, target=to, precision=rounding, overwrite=overwrite)
+    exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), text, as_json=json)
 
@@ -81,10 +82,10 @@ def _replay(bundle: Path) -> Parity:
 
 def _drive(bundle: Path, run: Path) -> Parity:
     with require_extra("export"):
-        from edgernn.exporters import Source
         from edgernn.exporters import verify as check
+        from tests.old_source import load_source  # TEMPORARY: Run.load(path).source()
 
-    return check(bundle, Source.load(run))
+    return check(bundle, load_source(run))
 
 
 def describe(parity: Parity) -> str:

@@ -14,15 +14,15 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edgernn
-from edgernn.arrays import to_npy
 from edgernn.bundle import Manifest, new_bundle
 from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ConfigError, EngineError, ExportError
-from edgernn.exporters.onnx import parse
+from edgernn.examples import example
+from edgernn.exporters.onnx import operators, parse
+from edgernn.exporters.target import write_files
+from edgernn.exporters.vectors import record
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.engine import few
-from edgernn.runtime.golden import record
-from edgernn.runtime.parity import example
 
 __all__ = ["AdoptSpec", "adopt", "infer_states"]
 
@@ -67,8 +67,8 @@ class AdoptSpec:
             bare = name.removeprefix(f"{graph}.")
             return bare if bare in inputs else None
 
-        def mine(spec_: Mapping[str, Any]) -> dict[str, Any]:
-            return {here: value for name, value in spec_.items() if (here := own(name)) is not None}
+        def mine(named: Mapping[str, Any]) -> dict[str, Any]:
+            return {here: value for name, value in named.items() if (here := own(name)) is not None}
 
         states = mine(self.states)
         for given, made in states.items():
@@ -81,25 +81,25 @@ class AdoptSpec:
         return AdoptSpec(states, held, mine(self.constants), mine(self.carries))
 
 
-def adopt(files: Sequence[Path], spec_: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
+def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
     """Make a bundle of ONNX files; one is called `step`, several are called like their files.
 
     Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
     that does not run as its contract says.
     """
     models = _models(files)
-    _check_names(models, spec_)
-    graphs = {name: _Adopted.of(name, model, spec_.of(name, model)) for name, model in models.items()}
+    _check_names(models, adopt_spec)
+    graphs = {name: _Adopted.of(name, model, adopt_spec.of(name, model)) for name, model in models.items()}
     contract = Contract(tuple(graph.spec for graph in graphs.values()))
     with new_bundle(out, overwrite=overwrite) as writer:
         golden, digest = {}, hashlib.sha256()
         for name, graph in graphs.items():
             data = graph.model.SerializeToString()
             digest.update(data)
-            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, sizes=graph.sizes)
-            for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
-                (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
-                (writer.directory / file).write_bytes(content)
+            convolutions = any("Conv" in operator for operator in operators(graph.model))
+            recorder = record(OnnxEngine(data, graph.spec), graph.spec, graph.sizes, convolutions=convolutions)
+            golden[name] = recorder.about
+            write_files(writer.directory, {f"{name}.onnx": data, **recorder.files()})
         digest.update(contract.dumps().encode())
         sources = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         writer.finish(
@@ -158,16 +158,20 @@ class _Adopted:
     sizes: Mapping[str, int]  # of its named axes, with which it runs
 
     @classmethod
-    def of(cls, name: str, model: onnx.ModelProto, spec_: AdoptSpec) -> _Adopted:
+    def of(cls, name: str, model: onnx.ModelProto, adopt_spec: AdoptSpec) -> _Adopted:
         for given in list(_inputs(model)):
-            if given.name in spec_.constants:
-                _fix(model, given, spec_.constants[given.name])
-        carried = {given.name: spec_.carries[given.name] for given in _inputs(model) if given.name in spec_.carries}
+            if given.name in adopt_spec.constants:
+                _fix(model, given, adopt_spec.constants[given.name])
+        carried = {
+            given.name: adopt_spec.carries[given.name] for given in _inputs(model) if given.name in adopt_spec.carries
+        }
         for overlapping, size in carried.items():
             _carry(model, overlapping, size)
-        pairs = {given.name: spec_.states[given.name] for given in _inputs(model) if given.name in spec_.states}
+        pairs = {
+            given.name: adopt_spec.states[given.name] for given in _inputs(model) if given.name in adopt_spec.states
+        }
         pairs |= {f"{given}_carry": f"{given}_carry_next" for given in carried}
-        declared = _spec(name, model, pairs, spec_.conditions)
+        declared = _spec(name, model, pairs, adopt_spec.conditions)
         for spec, batches in ((declared, _BATCHES), (_alone(declared), (1,))):
             for size in _SIZES:
                 if (found := _tried(model, spec, batches, size)) is not None:
@@ -322,14 +326,14 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     return copy
 
 
-def _check_names(models: Mapping[str, onnx.ModelProto], spec_: AdoptSpec) -> None:
+def _check_names(models: Mapping[str, onnx.ModelProto], adopt_spec: AdoptSpec) -> None:
     """Raise ConfigError for a wish about an input that no file has."""
     inputs = {node.name for model in models.values() for node in _inputs(model)}
     qualified = {f"{graph}.{node.name}" for graph, model in models.items() for node in _inputs(model)}
-    wanted = [("state", name) for name in spec_.states]
-    wanted += [("condition", name) for name in spec_.conditions]
-    wanted += [("constant", name) for name in spec_.constants]
-    wanted += [("carry", name) for name in spec_.carries]
+    wanted = [("state", name) for name in adopt_spec.states]
+    wanted += [("condition", name) for name in adopt_spec.conditions]
+    wanted += [("constant", name) for name in adopt_spec.constants]
+    wanted += [("carry", name) for name in adopt_spec.carries]
     for option, name in wanted:
         if name not in inputs | qualified:
             raise ConfigError(f"--{option} {name}: there is no such input; there is {', '.join(sorted(inputs))}")

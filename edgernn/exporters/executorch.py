@@ -13,7 +13,8 @@ from torch import fx
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
-from edgernn.exporters.precision import Quantization
+from edgernn.examples import axis_sizes, example
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
     Artifact,
@@ -27,7 +28,6 @@ from edgernn.exporters.target import (
     weight_name,
 )
 from edgernn.models import Graph
-from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["EXECUTORCH"]
 
@@ -35,13 +35,13 @@ _LARGEST_AXIS = 1024  # of named axes other than the batch
 _Axes = tuple[dict[int, Any], ...]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
         with suppress_output(), silent():
-            return _lower(graph.module, spec, tensors, precision.name)
+            return _lower(graph.module, spec, tensors, quantization.name)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises

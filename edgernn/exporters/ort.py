@@ -17,7 +17,7 @@ import onnxruntime
 
 from edgernn.errors import EngineError, ExportError
 from edgernn.exporters.onnx import ONNX, is_quantised, stored
-from edgernn.exporters.precision import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine, first_line
@@ -25,8 +25,8 @@ from edgernn.runtime.engine import OrtEngine, first_line
 __all__ = ["ORT"]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
-    artifact = ONNX.write(graph, precision)
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
+    artifact = ONNX.write(graph, quantization)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"

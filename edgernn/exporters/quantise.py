@@ -26,7 +26,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.calibration import measure_ranges
 from edgernn.exporters.convolutions import Convolutions, between_convolutions
-from edgernn.exporters.precision import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.rounding import STEPS, TINY, pack, round_blocks, round_channels
 from edgernn.exporters.target import Weight, is_matrix, weight_name
@@ -38,27 +38,27 @@ _SINGLE = 32  # bits
 
 
 def quantise(
-    model: onnx.ModelProto, spec: GraphSpec, precision: Quantization, examples: Sequence[Mapping[str, Array]] = ()
+    model: onnx.ModelProto, spec: GraphSpec, quantization: Quantization, examples: Sequence[Mapping[str, Array]] = ()
 ) -> tuple[Weight, ...]:
     """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
 
     examples: inputs on which the ranges between convolutions are measured, where those are to be of integers.
     Raises ExportError if one of them is still there in single precision.
     """
-    if precision.name not in PRECISIONS:
+    if quantization.name not in PRECISIONS:
         return ()
     single = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     matrices = {tensor.name for tensor in single if is_matrix(tensor.dims)}
-    quantiser = PRECISIONS[precision.name](Rewriter(model), spec, precision)
+    quantiser = PRECISIONS[quantization.name](Rewriter(model), spec, quantization)
     if isinstance(quantiser, _Int8) and examples:
         quantiser.calibrate(model, examples)
     weights = quantiser.run()
     changed = {weight.name for weight in weights if weight.bits < _SINGLE}
     after = {tensor.name for tensor in model.graph.initializer}
     for name in sorted(matrices, key=weight_name):
-        if not precision.keeps(weight_name(name)) and (name in after or weight_name(name) not in changed):
+        if not quantization.keeps(weight_name(name)) and (name in after or weight_name(name) not in changed):
             raise ExportError(
-                f"graph {spec.name}: the weights {weight_name(name)} were not quantised to {precision.name}"
+                f"graph {spec.name}: the weights {weight_name(name)} were not quantised to {quantization.name}"
             )
     return weights
 
@@ -78,10 +78,10 @@ class _Product:
 class _Quantiser(ABC):
     """Goes through a graph and replaces what takes constant matrices."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
+    def __init__(self, graph: Rewriter, spec: GraphSpec, quantization: Quantization) -> None:
         self._graph = graph
         self._spec = spec
-        self._precision = precision
+        self._quantization = quantization
         self._weights: list[Weight] = []
         self._tied = {name for name in graph.readers if self._is_tied(name)}
 
@@ -147,12 +147,12 @@ class _Quantiser(ABC):
 
     def _note_kept(self, name: str) -> None:
         array = self._any_matrix(name)
-        if array is not None and self._precision.keeps(weight_name(name)):
+        if array is not None and self._quantization.keeps(weight_name(name)):
             self._note(name, array, _SINGLE, "none", "fp32")
 
     def _matrix(self, name: str) -> Array | None:
         """The constant `name`, if it is a weight matrix to be rounded."""
-        return None if self._precision.keeps(weight_name(name)) else self._any_matrix(name)
+        return None if self._quantization.keeps(weight_name(name)) else self._any_matrix(name)
 
     def _any_matrix(self, name: str) -> Array | None:
         array = self._graph.constants.get(name)
@@ -223,13 +223,13 @@ class _Rounded:
 class _Int8(_Quantiser):
     """Products of integers."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
-        super().__init__(graph, spec, precision)
+    def __init__(self, graph: Rewriter, spec: GraphSpec, quantization: Quantization) -> None:
+        super().__init__(graph, spec, quantization)
         self._bounds = dict(self._bounded())
         self._rounded: dict[str, _Rounded | None] = {}
         self._kernels: dict[str, Array] = {}
         self._convolutions: Convolutions | None = None
-        self._steps = STEPS // 2 if precision.reduce_range else STEPS
+        self._steps = STEPS // 2 if quantization.reduce_range else STEPS
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
         self._one = graph.constant(np.array(1, np.float32), "one")
 
@@ -397,7 +397,7 @@ class _Int4(_Quantiser):
 
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
-        block = self._precision.block
+        block = self._quantization.block
         stored, scales = self._blocks(product.name, product.weight.T)
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
@@ -416,11 +416,11 @@ class _Int4(_Quantiser):
 
     def _blocks(self, name: str, rows: Array) -> tuple[str, Array]:
         """`rows` as levels (rows, blocks, bytes), and the scales (rows, blocks)."""
-        levels, scales = round_blocks(rows, self._precision.block)
+        levels, scales = round_blocks(rows, self._quantization.block)
         return self._graph.constant(pack(levels.reshape(*scales.shape, -1)), f"{name}.int4"), scales
 
     def _look_up(self, node: onnx.NodeProto) -> None:
-        name, output, block = node.input[0], node.output[0], self._precision.block
+        name, output, block = node.input[0], node.output[0], self._quantization.block
         table = self._graph.constants[name]
         width = table.shape[1]
         if width % 2:  # two numbers share a byte
@@ -442,7 +442,7 @@ class _Int4(_Quantiser):
         """Write what takes rows of packed levels, whose last axis is of blocks."""
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
         axes = {"gather_axis": 0, "quantize_axis": scales.ndim - 1}
-        inputs, block = [stored, node.input[1], steps], self._precision.block
+        inputs, block = [stored, node.input[1], steps], self._quantization.block
         return self._graph.add(
             "GatherBlockQuantized", inputs, name, domain=CONTRIB, at=at, **axes, block_size=block, bits=4
         )

@@ -8,12 +8,13 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
-from edgernn.exporters.precision import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.engine import first_line
@@ -29,6 +30,7 @@ __all__ = [
     "root_cause",
     "suppress_output",
     "weight_name",
+    "write_files",
 ]
 
 
@@ -151,3 +153,10 @@ def suppress_output() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their names, which may have folders in them, into a bundle."""
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)

@@ -17,7 +17,8 @@ from torch.nn.utils import parametrize
 
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.precision import Quantization
+from edgernn.examples import axis_sizes, example
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
     Artifact,
@@ -31,23 +32,24 @@ from edgernn.exporters.target import (
 )
 from edgernn.models import Graph
 from edgernn.runtime.engine import first_line
-from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["TORCHSCRIPT"]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
     _check_torch()
     arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
     try:
         with suppress_output():
-            module, weights = _rounded(graph.module, precision) if precision.name == "int8" else (graph.module, ())
+            module, weights = (
+                _rounded(graph.module, quantization) if quantization.name == "int8" else (graph.module, ())
+            )
             traced = torch.jit.trace(module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
     kept = sum(weight.bits == 32 for weight in weights)
-    if precision.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
+    if quantization.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
         raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
     return Artifact(data, weights)
 
@@ -57,7 +59,7 @@ def _check_torch() -> None:
         raise ExportError(f"torch {torch.__version__} writes no files for TorchScript's lite interpreter any more")
 
 
-def _rounded(module: nn.Module, precision: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
+def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
     """A copy of `module` whose matrices are expanded from 8 bits, and what became of each."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
@@ -68,7 +70,7 @@ def _rounded(module: nn.Module, precision: Quantization) -> tuple[nn.Module, tup
         if tensor.dtype == torch.float32 and is_matrix(tensor.shape)
     ]
     for name, key, tensor in matrices:
-        if precision.keeps(name):
+        if quantization.keeps(name):
             weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
             continue
         if key not in shared:

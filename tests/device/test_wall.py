@@ -27,6 +27,7 @@ DEVICE_MODULES = [
     "bundle",
     "contract",
     "errors",
+    "examples",
     "records",
     "sampling",
     "score",

@@ -3,23 +3,32 @@
 import numpy as np
 import pytest
 import torch
+from conversions import convert_once
+from old_source import load_source
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
-from edgernn.exporters import TARGETS, Source, export
+from edgernn.exporters import TARGETS, export
+from edgernn.models import Source
 from edgernn.runtime.golden import verify
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once():
+        yield
+
+
 @pytest.fixture(scope="module")
 def bundles(trained, tmp_path_factory):
-    folder, source = tmp_path_factory.mktemp("golden"), Source.load(trained)
+    folder, source = tmp_path_factory.mktemp("golden"), load_source(trained)
     pairs = [(target, precision) for target in TARGETS for precision in TARGETS[target].precisions]
     paths = {pair: folder / "-".join(pair) for pair in pairs}
     for (target, precision), path in paths.items():
-        export(source, path, target=target, precision=precision, steps=64)
+        export(source, path, target=target, precision=precision, steps=256)
     return paths
 
 
@@ -49,7 +58,7 @@ def test_every_bundle_proves_itself(bundles):
 def test_the_recorded_steps_are_the_sources(bundles, trained):
     import torch
 
-    network = Source.load(trained).network
+    network = load_source(trained).network
     bundle = Bundle.load(bundles["onnx", "int8"])
     arrays = {name: from_npy(data, name) for name, data in bundle.files.items() if name.startswith("golden/step/")}
     tokens, chosen = arrays["golden/step/inputs.token.npy"], bundle.manifest.golden["step"]["chosen"]
@@ -72,6 +81,7 @@ def test_an_exchanged_graph_is_found(bundles, tmp_path):
     [
         ({}, {}, "has no golden vectors"),
         ({}, {"step": {"steps": 256}}, "lacks 'chosen'"),
+        ({}, {"step": {"steps": 256, "chosen": [256], "convolutions": 1}}, "convolutions is neither true nor false"),
         ({}, {"step": {"steps": 256, "chosen": [0, 256]}}, "impossible steps"),
         ({}, {"step": {"steps": 256, "chosen": [256, 1]}}, "impossible steps"),
         ({}, {"step": {"steps": 9, "chosen": [9]}}, "are not of 9 steps"),

@@ -31,9 +31,11 @@ def test_the_commands_on_your_own_text_work_as_written(tmp_path, monkeypatch, co
 
 
 def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
-    from edgernn.exporters import Source, export
+    from old_source import load_source
 
-    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    from edgernn.exporters import export
+
+    export(load_source(trained), tmp_path / "bundles" / "demo", steps=8)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     names = {}
@@ -43,9 +45,11 @@ def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
 
 
 def test_the_python_of_the_runtime_page_works_as_written(trained, tmp_path, monkeypatch, capsys):
-    from edgernn.exporters import Source, export
+    from old_source import load_source
 
-    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    from edgernn.exporters import export
+
+    export(load_source(trained), tmp_path / "bundles" / "demo", steps=8)
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "runtime.md").read_text("utf-8").replace('"def "', '"the "')
     names = {}
