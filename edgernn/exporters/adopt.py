@@ -31,7 +31,7 @@ _BATCHES = (2, 3)  # that a graph is tried with
 _SIZES = (7, 263, 521, 1607)  # of named axes: primes, since an output of the same size then follows that axis
 _NAME = re.compile(r"[^A-Za-z0-9_.]")
 _PART_OF_A_NAME = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])")
-_SAYS_NOTHING = {"in", "out", "next", "new", "prev", "n", "input", "output", "onnx"}
+_DIRECTIONS = {"in", "out", "next", "new", "prev", "n", "input", "output", "onnx"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class AdoptSpec:
                 seen[name] = kind
 
     def of(self, graph: str, model: onnx.ModelProto) -> AdoptSpec:
-        """What concerns one graph, by the names in its file."""
+        """The part that is about one graph, by the names in its file."""
         inputs = {node.name for node in _inputs(model)}
         outputs = {node.name for node in model.graph.output}
 
@@ -84,8 +84,8 @@ class AdoptSpec:
 def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
     """Make a bundle of ONNX files; one is called `step`, several are called like their files.
 
-    Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
-    that does not run as its contract says.
+    Raises ConfigError for an option that fits none of the files, EngineError for a file that is no ONNX file, and
+    ExportError for a graph that does not run as its contract says.
     """
     models = _models(files)
     _check_names(models, adopt_spec)
@@ -180,7 +180,7 @@ class _Adopted:
 
 
 def _spec(name: str, model: onnx.ModelProto, pairs: Mapping[str, str], conditions: Sequence[str]) -> GraphSpec:
-    """What the files say of the graph: an unknown first axis, or any of a state, is the batch."""
+    """The contract of a graph as its file declares it: an unknown first axis, or any of a state, is the batch."""
     inputs, held, states = [], [], []
     for node in _inputs(model):
         dtype = _dtype(node)
@@ -263,7 +263,7 @@ def _all(spec: GraphSpec, size: int) -> dict[str, int]:
 
 
 def _shown(sizes: Sequence[int], size: int, named: Sequence[str]) -> int | str:
-    """What an axis is that had `sizes` in runs with different batches."""
+    """The axis that had `sizes` in runs with different batches: the batch, a named axis or a fixed size."""
     if len(set(sizes)) > 1:
         return BATCH
     return named[0] if named and sizes[0] == size else sizes[0]
@@ -327,7 +327,7 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
 
 
 def _check_names(models: Mapping[str, onnx.ModelProto], adopt_spec: AdoptSpec) -> None:
-    """Raise ConfigError for a wish about an input that no file has."""
+    """Raise ConfigError for an option about an input that no file has."""
     inputs = {node.name for model in models.values() for node in _inputs(model)}
     qualified = {f"{graph}.{node.name}" for graph, model in models.items() for node in _inputs(model)}
     wanted = [("state", name) for name in adopt_spec.states]
@@ -379,9 +379,9 @@ def _is_known(node: onnx.ValueInfoProto) -> bool:
 
 
 def _stem(name: str) -> str:
-    """What a name says but for its direction: `state`, `state_in`, `stateN` and `next_state` are alike."""
+    """A name without its direction: `state`, `state_in`, `stateN` and `next_state` have the same."""
     lower = re.sub(r"N$", "", name).lower()
-    parts = [part for part in _PART_OF_A_NAME.split(lower) if part and part not in _SAYS_NOTHING]
+    parts = [part for part in _PART_OF_A_NAME.split(lower) if part and part not in _DIRECTIONS]
     return "_".join(parts)
 
 

@@ -46,7 +46,7 @@ def _convert(data: bytes, path: Path) -> None:
     options.optimized_model_filepath = str(path)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    # Folding would expand what is stored in fewer bits.
+    # Constant folding would expand quantised weights.
     onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"])
 
 

@@ -60,7 +60,7 @@ def _check_torch() -> None:
 
 
 def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
-    """A copy of `module` whose matrices are expanded from 8 bits, and what became of each."""
+    """A copy of `module` whose matrices are expanded from 8 bits, and how each is stored."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
@@ -84,7 +84,7 @@ def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, 
 
 
 def _round(matrix: Tensor) -> tuple[int, _Stored]:
-    """The axis of which each index has a scale, the better one of first and last, and the matrix in such steps."""
+    """The axis along which the matrix has scales, the better one of first and last, and the quantised matrix."""
     array = matrix.numpy()
     choices = {axis: _Stored(*map(torch.from_numpy, round_channels(array, axis))) for axis in (0, matrix.ndim - 1)}
     axis = min(choices, key=lambda axis: float(torch.sum((choices[axis].matrix - matrix) ** 2)))
@@ -121,12 +121,12 @@ class _Expanding(nn.Module):
         self.stored = stored
 
     def forward(self, _: Tensor) -> Tensor:
-        """The matrix, whatever is left of the parameter."""
+        """The matrix; the emptied parameter is not used."""
         matrix: Tensor = self.stored()
         return matrix
 
     def right_inverse(self, _: Tensor) -> Tensor:
-        """What is left of the parameter: nothing."""
+        """An empty tensor in the place of the parameter."""
         return torch.empty(0)
 
 
@@ -159,7 +159,7 @@ def _inspect(data: bytes) -> GraphReport:
 
 
 def _stored_parts(module: torch.jit.ScriptModule) -> list[tuple[str, torch.jit.ScriptModule]]:
-    """The matrices of 8 bits, by the name of what they stand for."""
+    """The matrices of 8 bits, by the names of the parameters that they replace."""
     named = ((name.replace("parametrizations.", ""), part) for name, part in module.named_modules())
     return [(name.removesuffix(".0.stored"), part) for name, part in named if hasattr(part, "levels")]
 

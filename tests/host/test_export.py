@@ -3,6 +3,7 @@
 import json
 import shutil
 import warnings
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -14,8 +15,8 @@ from old_source import load_source
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.engines import ENGINES, EagerEngine
+from edgernn.contract import BATCH, Contract, FromFile, GraphSpec, StateSpec, TensorSpec
+from edgernn.engines import ENGINES, EagerEngine, eager_model
 from edgernn.errors import (
     BundleError,
     CheckFailedError,
@@ -106,6 +107,16 @@ def test_every_target_writes_the_same_text_and_takes_the_others_snapshot(bundles
     assert len({stream.model.manifest.digest for stream in streams}) == 1
 
 
+def test_the_network_itself_writes_the_text_of_its_bundles(bundles, source):
+    texts = []
+    for model in (eager_model(source), load(bundles["onnx"])):
+        stream = model.stream(Sampler(temperature=0.7, top_k=5, seed=1))
+        stream.prefill("the ")
+        texts.append("".join(stream.decode(60)))
+        assert model.score("the quick").nats == pytest.approx(load(bundles["onnx"]).score("the quick").nats, rel=1e-5)
+    assert texts[0] == texts[1]
+
+
 def test_the_bundle_scores_as_the_run_does(bundles, trained, corpus):
     from edgernn.runtime.scoring import score
 
@@ -183,7 +194,7 @@ def test_an_existing_bundle_is_kept(bundles, source):
 
 EVERY_SHAPE = [
     *({"cell": cell} for cell in CELLS),
-    {"residual": True, "layers": 3},
+    {"residual": True, "layers": 2},
     {"initial": "learned", "cell": "gru"},
     {"tied": True},
     {"input": "one-hot", "cell": "elman"},
@@ -194,7 +205,7 @@ EVERY_SHAPE = [
 @pytest.mark.parametrize("shape", EVERY_SHAPE, ids=str)
 def test_every_model_exports_to_every_target(tmp_path, target, shape):
     torch.manual_seed(0)
-    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 2, **shape})).eval()
+    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 1, **shape})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -411,6 +422,67 @@ def test_verification_finds_another_tokenizer(bundles, source, tmp_path):
     for number, tokenizer in enumerate((json.dumps(record).encode(), "none")):
         with pytest.raises(CheckFailedError, match=r"with another tokenizer\.json"):
             verify(rewritten(bundles["onnx"], tmp_path / str(number), tokenizer=tokenizer), source)
+
+
+def named(names):
+    """Graphs `one.more` and `step` whose states begin as files in the folder `first`."""
+    x, y = (TensorSpec(name, "float32", (BATCH, 2)) for name in "xy")
+    state = StateSpec("h", "float32", (BATCH, 2), initial=FromFile("first/h.npy"))
+    return [
+        Graph(GraphSpec(n, (x,), (y,), (state,)), *[Accumulate(1.0)] * 2, {"first/h.npy": torch.ones(2)}) for n in names
+    ]
+
+
+@pytest.fixture(scope="module")
+def with_assets(tmp_path_factory):
+    network = Wrong(Accumulate(1.0))
+    network.graphs = lambda: named(["one.more", "step"])
+    source = Source(network, {"labels.json": b'["a"]', "read.me": b"\x00\xff"})
+    return source, export(source, tmp_path_factory.mktemp("assets") / "b", steps=4)
+
+
+def test_assets_travel_and_are_checked_byte_for_byte(with_assets, tmp_path):
+    source, exported = with_assets
+    files = Bundle.load(exported.path).files
+    assert {name: files[name] for name in source.assets} == source.assets
+    assert verify(exported.path, source, steps=4).steps == 4
+    for name, assets in (
+        ("labels.json", {**source.assets, "labels.json": b'["b"]'}),
+        ("read.me", {"labels.json": b'["a"]'}),
+        ("tokenizer.json", {**source.assets, **ASSETS}),
+    ):
+        with pytest.raises(CheckFailedError, match=f"was exported with another {name}; export it again"):
+            verify(exported.path, replace(source, assets=assets), steps=4)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", ".hidden", "a b", "é", "x" * 300, "bundle.json", "golden", "first"]
+)
+def test_assets_with_names_that_bundles_cannot_have_are_refused(with_assets, tmp_path, name):
+    source, _ = with_assets
+    with pytest.raises(ExportError, match=r"has no plain file name|would take the place of another file"):
+        export(replace(source, assets={name: b""}), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "one.more.required_operators.config"])
+def test_assets_do_not_take_the_place_of_graphs(with_assets, tmp_path, name):
+    source, _ = with_assets
+    with pytest.raises(ExportError, match=f"the asset '{name}' would take the place of another file of the bundle"):
+        export(replace(source, assets={name: b""}), tmp_path / "b")
+
+
+def test_what_could_not_be_loaded_is_not_written(tmp_path):
+    model = LanguageModel(LanguageConfig.of(11, hidden=8, layers=1)).eval()
+    letters = Tokenizer.characters("abc").to_json().encode()
+    for assets, words in (
+        ({TOKENIZER: letters}, "could not be loaded: graph step does not read and predict the 4 tokens"),
+        ({TOKENIZER: b"\xff"}, "could not be loaded: .*tokenizer.json is not UTF-8"),
+        ({TOKENIZER: b"{}"}, "could not be loaded: "),
+    ):
+        with pytest.raises(ExportError, match=words):
+            export(Source(model, assets), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):

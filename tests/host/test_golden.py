@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conversions import convert_once
-from old_source import load_source
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
 from edgernn.exporters import TARGETS, export
-from edgernn.models import Source
+from edgernn.models import HeldOut, Source
 from edgernn.runtime.golden import verify
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
@@ -23,8 +22,20 @@ def _converted_once():
 
 
 @pytest.fixture(scope="module")
-def bundles(trained, tmp_path_factory):
-    folder, source = tmp_path_factory.mktemp("golden"), load_source(trained)
+def network():
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageConfig.of(17, embedding=6, hidden=24, layers=1)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(scope="module")
+def bundles(network, tmp_path_factory):
+    ids = np.random.default_rng(0).integers(0, 17, (2, 257))
+    source = Source(network, held_out=HeldOut({"token": ids[:, :-1]}, {"logits": ids[:, 1:]}))
+    folder = tmp_path_factory.mktemp("golden")
     pairs = [(target, precision) for target in TARGETS for precision in TARGETS[target].precisions]
     paths = {pair: folder / "-".join(pair) for pair in pairs}
     for (target, precision), path in paths.items():
@@ -55,10 +66,7 @@ def test_every_bundle_proves_itself(bundles):
         assert sum(file.stat().st_size for file in golden) <= 64 << 10
 
 
-def test_the_recorded_steps_are_the_sources(bundles, trained):
-    import torch
-
-    network = load_source(trained).network
+def test_the_recorded_steps_are_the_sources(bundles, network):
     bundle = Bundle.load(bundles["onnx", "int8"])
     arrays = {name: from_npy(data, name) for name, data in bundle.files.items() if name.startswith("golden/step/")}
     tokens, chosen = arrays["golden/step/inputs.token.npy"], bundle.manifest.golden["step"]["chosen"]

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conversions import convert_once
+from conversions import convert_once, without_advice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
@@ -45,12 +45,6 @@ BITS = {"fp16": 16, "int8": 8, "int4": 4}
 def _converted_once():
     with convert_once():
         yield
-
-
-@pytest.fixture
-def _no_advice(monkeypatch):
-    """A refused export does not try the other targets, which takes seconds."""
-    monkeypatch.setattr("edgernn.exporters.export._takes", lambda *_: False)
 
 
 def network(**shape):
@@ -113,7 +107,7 @@ def test_tied_weights_are_stored_once_and_rows_are_what_the_output_multiplies_wi
 @pytest.mark.parametrize("target", ["torchscript", "executorch"])
 @pytest.mark.parametrize("shape", [{"cell": "lstm"}, {"cell": "gru", "initial": "learned"}, {"tied": True}], ids=str)
 def test_int8_of_the_other_targets(tmp_path, shape, target):
-    model = network(**shape)
+    model = network(**shape, layers=1)
     source = Source(model, ASSETS)
     exported = export(source, tmp_path / "b", target=target, precision="int8", steps=64)
     bundle = Bundle.load(tmp_path / "b")
@@ -329,9 +323,9 @@ def test_text_goes_on_from_one_precision_to_itself(tmp_path, precision):
     assert len("".join(stream.decode(20))) == 20
 
 
-@pytest.mark.usefixtures("_no_advice")
 def test_a_matrix_that_is_left_as_it_was_fails_the_export(tmp_path, monkeypatch):
     """The proof itself: quantisers that forget their work."""
+    without_advice(monkeypatch)
     source = Source(network(), ASSETS)
     with monkeypatch.context() as patch:
         patch.setattr(PRECISIONS["int8"], "_product", lambda self, node: None)
