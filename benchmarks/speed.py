@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -227,9 +228,9 @@ def train(folder: Path) -> None:
     text = folder / "text.txt"
     random = np.random.default_rng(0)
     text.write_text("".join(random.choice(ALPHABET, 1_000_000)))
-    model = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
-    training = {"batch_size": BATCH_SIZE, "bptt": BPTT, "steps": 10_000, "evaluations": 1}
-    same = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
+    model: dict[str, Any] = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
+    training: dict[str, Any] = {"batch_size": BATCH_SIZE, "bptt": BPTT, "steps": 10_000, "evaluations": 1}
+    same: dict[str, Any] = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
     events = Trainer.begin(LANGUAGE, [str(text)], folder / "run", **model, **training, **same).fit()
     next(events)
     bare = Bare(len(ALPHABET) + 1)

@@ -58,7 +58,7 @@ class ExecuTorchEngine:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Around what ExecuTorch prints about itself, from C++ too."""
+    """Silence what ExecuTorch prints, from C++ as well."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

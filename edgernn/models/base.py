@@ -21,8 +21,8 @@ class Graph:
 
     module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
     source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
-    tensors: what the bundle must hold for the initial states that `spec` takes from files, by file name.
-    examples: real inputs, by which the ranges inside of it can be measured.
+    tensors: the initial states that `spec` takes from files of the bundle, by file name.
+    examples: real inputs, on which the ranges of its activations are measured.
     """
 
     spec: GraphSpec

@@ -11,9 +11,9 @@ from functools import partial
 import numpy as np
 
 from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
+from edgernn.examples import axis_sizes, example
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
-from edgernn.runtime.parity import axis_sizes, example
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 

@@ -26,6 +26,7 @@ DEVICE_MODULES = [
     "atomic",
     "bundle",
     "errors",
+    "examples",
     "records",
     "sampling",
     "score",

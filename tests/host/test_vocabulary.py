@@ -9,14 +9,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgernn.bundle import TOKENIZER
 from edgernn.data.vocabulary import TOKENIZERS, learn_tokenizer
 from edgernn.errors import ConfigError, UnknownTokenError
-from edgernn.exporters import Source, export
+from edgernn.exporters import export
+from edgernn.models import Source
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.scoring import score
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import PIECE, Tokenizer, pieces
-from edgernn.training import Trainer, evaluate
+from edgernn.training import Run, Trainer, evaluate
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ENGLISH = "The king is dead, long live the king!\n\n  \tHe said: 'naïve café' — 42 times…\n"
@@ -105,12 +107,12 @@ def test_a_model_of_any_tokenizer_goes_the_whole_way(kind, tmp_path):
     trainer = Trainer.begin([str(tmp_path / "t.txt")], tmp_path / "run", model=model, training=training, tokenizer=kind)
     for _ in trainer.fit():
         pass
-    source = Source.load(tmp_path / "run")
+    source = Run.load(tmp_path / "run").source()
     device = Model.load(export(source, tmp_path / "bundle", steps=32).path)
     text = ENGLISH * 3
-    expected, actual = evaluate(source.network, source.tokenizer, text), score(device, text)
+    expected, actual = evaluate(source.network, device.tokenizer, text), score(device, text)
     assert actual.nats == pytest.approx(expected.nats, rel=1e-5)
-    assert actual.chars == expected.chars == len(text) - source.tokenizer.first_chars(text)
+    assert actual.chars == expected.chars == len(text) - device.tokenizer.first_chars(text)
     assert actual.nats_per_char < actual.nats / actual.tokens or kind == "bytes"
     stream = device.stream(Sampler(seed=0))
     stream.prefill("The king")
@@ -122,7 +124,9 @@ def test_beams_and_suggestions_of_bytes_are_whole_characters(tmp_path):
     torch.manual_seed(0)
     network = LanguageModel(LanguageConfig(256, embedding=4, hidden=8, layers=1)).eval()
     network.output.bias.data[list("éa ".encode())] += 6.0
-    model = Model.load(export(Source(network, learn_tokenizer("bytes", [])), tmp_path / "bytes").path)
+    model = Model.load(
+        export(Source(network, {TOKENIZER: learn_tokenizer("bytes", []).to_json().encode()}), tmp_path / "bytes").path
+    )
     stream = model.stream()
     stream.prefill("é")
     found = beam_search(stream, width=16, max_tokens=3)
