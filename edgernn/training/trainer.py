@@ -169,6 +169,7 @@ class Trainer:
     def stop(self) -> None:
         """Have `fit` end after the step that is under way, in all processes."""
         self._asks_to_stop = True
+        self._stops = self.group.count == 1  # several processes agree on it after the next step
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
