@@ -1,4 +1,4 @@
-"""Pictures with the captions that people gave them, from the layouts in which data sets come."""
+"""Images with captions that people wrote, from the layouts in which data sets come."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _LISTS = {split: f"Flickr_8k.{split}Images.txt" for split in (TRAIN, DEV, TEST)}
 _SPLITS = {"restval": TRAIN, "val": DEV, "valid": DEV, "validation": DEV}  # other names
 _IMAGE_COLUMNS = ("image", "image_name", "file_name", "filename", "file")
 _CAPTION_COLUMNS = ("caption", "captions", "comment", "text")
-_HELD_OUT = 10  # one picture of so many, where no list says which
+_HELD_OUT = 10  # every tenth image, where no list says which
 _MOST_HELD_OUT = 1000
 
 
 class CaptionedImage(Protocol):
-    """Something to look at, with what people said of it."""
+    """An image with captions."""
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """What messages call the image."""
 
     @property
     def captions(self) -> Sequence[str]:
@@ -41,15 +41,15 @@ class CaptionedImage(Protocol):
 
     @property
     def key(self) -> str:
-        """Changes when the picture does."""
+        """Changes when the image does."""
 
     def read(self, largest_side: int = LARGEST_SIDE) -> Array:
-        """Bytes (height, width, 3), shrunk where a side is larger. Raises ImageError if it is damaged."""
+        """Bytes (height, width, 3), shrunk until no side is larger. Raises ImageError if the image is damaged."""
 
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture in a file."""
+    """An image in a file."""
 
     path: Path
     captions: tuple[str, ...]
@@ -82,19 +82,19 @@ class CaptionDataset:
     empty_captions: int = 0
 
     def __getitem__(self, split: str) -> Sequence[CaptionedImage]:
-        """The pictures of a split. Raises CorpusError if there is none."""
+        """The images of a split. Raises CorpusError if there are none."""
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
-            there = ", ".join(name for name, pictures in self.splits.items() if pictures)
-            lost = f"; {len(self.missing):,} pictures that have captions have no file" if self.missing else ""
-            raise CorpusError(f"there is no split {split!r}, but {there or 'no picture at all'}{lost}")
+            there = ", ".join(name for name, images in self.splits.items() if images)
+            lost = f"; {len(self.missing):,} images that have captions have no file" if self.missing else ""
+            raise CorpusError(f"there is no split {split!r}; the data set has {there or 'no images'}{lost}")
         return self.splits[split]
 
 
 def read_captions(path: Path) -> CaptionDataset:
-    """The pictures of a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, or a CSV file.
+    """The images of a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, or a CSV file.
 
-    Raises CorpusError if there is none of these, or no picture in it.
+    Raises CorpusError if `path` is none of these, or has no images.
     """
     if not path.exists():
         raise CorpusError(f"{path}: there is no such file or directory")
@@ -217,7 +217,7 @@ class _Builder:
         if not found:
             more = f" and {len(missing) - 1:,} more are" if len(missing) > 1 else " is"
             where = f": {missing[0]}{more} not there; names are relative to {self.root}" if missing else ""
-            raise CorpusError(f"{path} has no pictures with captions{where}")
+            raise CorpusError(f"{path} has no images with captions{where}")
         return CaptionDataset(_split(found), missing, self.empty_captions)
 
     def _file(self, name: str) -> Path | None:
@@ -233,12 +233,12 @@ class _Builder:
 
 
 def _split(found: dict[str | None, list[CaptionedImage]]) -> dict[str, Sequence[CaptionedImage]]:
-    """By split; of pictures for which no list says which, every tenth is held out, if nothing else is."""
-    known = {name: pictures for name, pictures in found.items() if name is not None}
+    """By split. Where no list names a split "dev", every tenth image of those without a list is held out."""
+    known = {name: images for name, images in found.items() if name is not None}
     known.setdefault(TRAIN, []).extend(found.get(None, []))
     if not known.get(DEV) and len(known[TRAIN]) > 1:
         train = known[TRAIN]
         held_out = set(range(0, len(train), max(_HELD_OUT, len(train) // _MOST_HELD_OUT)))
-        known[DEV] = [picture for place, picture in enumerate(train) if place in held_out]
-        known[TRAIN] = [picture for place, picture in enumerate(train) if place not in held_out]
+        known[DEV] = [image for place, image in enumerate(train) if place in held_out]
+        known[TRAIN] = [image for place, image in enumerate(train) if place not in held_out]
     return dict(known)

@@ -64,7 +64,7 @@ class Corpus:
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """What a run history of its corpus.
+    """What a run remembers of its corpus.
 
     predicted_chars: characters of the held-out text but for its first token, which has nothing before it.
     """
@@ -102,7 +102,7 @@ def open_corpus(sources: Sequence[str], held_out: str = "0.1", glob: str = "*.tx
     """The text of all `sources`, one after the other, to be read as often as needed within the block.
 
     sources: files, directories (their files that match `glob`, by name), "-" for standard input, "stdlib", and the
-    public texts of `texts.TEXTS`.
+    public texts of `downloads.TEXTS`.
     held_out: a fraction, for that part at the text's end, or a file of its own.
     Raises CorpusError for what is missing, empty, not UTF-8 text, or too short to split.
     """

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, FormatError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
 from edgernn.tasks.settings import one_cycle
@@ -61,6 +61,12 @@ class Prepared:
     record: Mapping[str, Any]
     assets: Mapping[str, bytes]
     held_out: HeldOut
+
+    def asset(self, name: str) -> bytes:
+        """One of the assets. Raises FormatError if the run has none of this name."""
+        if name not in self.assets:
+            raise FormatError(f"there is no {name}")
+        return self.assets[name]
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ class Learner(ABC):
         ]
 
     def phase(self, progress: float) -> int:
-        """The number of the training's phase at `progress`, from 0 to 1.
+        """The number of the training's phase at `progress`, from 0 to 1; it never falls.
 
         The trainer begins each later phase from the averaged weights, with a new optimizer.
         """

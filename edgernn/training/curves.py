@@ -46,7 +46,7 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
         raise ConfigError(f"{other.path} is a run of {other.task.name}, and {loaded[0].path} of {task.name}")
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
-    thin = axes.twinx() if task.higher_is_better else axes
+    thin, thin_label = axes.twinx() if task.higher_is_better else axes, "thin: training"
     for run, name in zip(loaded, labels(runs), strict=True):
         lines = run.metrics()
         if not lines:

@@ -17,7 +17,10 @@ def find_device(name: str) -> torch.device:
     if name == "auto":
         name = next(device for device, available in there.items() if available)
     if name == "cuda" and there["cuda"]:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))  # under torchrun, each its own
+        index = int(os.environ.get("LOCAL_RANK", "0"))  # under torchrun, each process has its own
+        if index >= (count := torch.cuda.device_count()):
+            raise ConfigError(f"process {index + 1} on this machine has no GPU of its own: start {count} or fewer")
+        return torch.device("cuda", index)
     if not there[name]:
         raise ConfigError(f"--device {name}: there is none here; try --device auto")
     return torch.device(name)

@@ -31,6 +31,8 @@ class ProcessGroup:
         """The place that `torchrun` gave to this process; a group of one if it gave none."""
         if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls(device)
+        if device.type == "mps":
+            raise ConfigError("several processes cannot train on mps: choose --device cpu")
         if not distributed.is_initialized():
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"
@@ -61,10 +63,13 @@ class ProcessGroup:
 
     @torch.no_grad()
     def average_buffers(self, network: nn.Module) -> None:
-        """Replace the floating-point buffers of `network`, such as running means, by their means over all processes."""
+        """Replace the floating-point buffers of `network`, such as running means, by their means over all processes.
+
+        Those that are equal everywhere stay what they are to the last bit.
+        """
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         if self.count > 1 and buffers:
-            for buffer, mean in zip(buffers, self._mean(buffers), strict=True):
+            for buffer, mean in zip(buffers, self._mean([buffer.double() for buffer in buffers]), strict=True):
                 buffer.copy_(mean)
 
     def _mean(self, tensors: list[Tensor]) -> Iterator[Tensor]:
@@ -84,11 +89,15 @@ class ProcessGroup:
         summed: list[float] = tensor.tolist()
         return summed
 
+    def of_main(self, value: float) -> float:
+        """The `value` of the main process."""
+        return self.total([value if self.is_main else 0.0])[0]
+
     def gather(self, tensor: Tensor) -> Tensor:
-        """`tensor` of every process on a new first axis, in the order of their ranks."""
+        """`tensor` of every process on a new first axis, in the order of their ranks: a copy."""
         tensor = tensor.detach().contiguous()
         if self.count == 1:
-            return tensor[None]
+            return tensor[None].clone()
         there = tensor.to(self.device)  # NCCL moves nothing that is not on its GPUs
         parts = [torch.empty_like(there) for _ in range(self.count)]
         distributed.all_gather(parts, there)
@@ -119,5 +128,4 @@ class ProcessGroup:
 
     def wait(self) -> None:
         """Wait until every process has come this far."""
-        if self.count > 1:
-            distributed.barrier()
+        self.total([0.0])

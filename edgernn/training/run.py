@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +45,7 @@ HELD_OUT = "held-out.safetensors"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
-_FILES = {CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS}
+_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS})
 _KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
 _FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
@@ -122,7 +122,10 @@ class Run:
 
     def network(self) -> Network:
         """The network with the best weights, in evaluation mode. Raises RunError if they are missing or do not fit."""
-        network = build_network(self.task, self.prepared)
+        try:
+            network = build_network(self.task, self.prepared)
+        except ConfigError as error:
+            raise RunError(f"{self.path}: {error}") from None
         tensors, _ = self.read(WEIGHTS)
         check_tensors(tensors, dict(network.state_dict()), self.path / WEIGHTS)
         network.load_state_dict(tensors)
@@ -233,7 +236,10 @@ def _read_settings(task: Task, value: Any) -> Chosen:
 
 
 def _read_asset(path: Path, name: str, digest: str) -> bytes:
-    content = (path / ASSETS / name).read_bytes()
+    try:
+        content = (path / ASSETS / name).read_bytes()
+    except ValueError:  # a name that no file can have
+        raise FormatError(f"{name[:40]!r} is no name of an asset") from None
     if hashlib.sha256(content).hexdigest() != digest:
         raise FormatError(f"{name} was changed: its SHA-256 is not the one in {CONFIG}")
     return content
@@ -241,7 +247,10 @@ def _read_asset(path: Path, name: str, digest: str) -> bytes:
 
 def _read_held_out(path: Path) -> HeldOut:
     tensors, about = _read_tensors(path / HELD_OUT)
-    return HeldOut.from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, about)
+    try:
+        return HeldOut.from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}, about)
+    except (FormatError, TypeError, ValueError) as error:
+        raise RunError(f"{path / HELD_OUT} is damaged: {error}") from None
 
 
 def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -259,16 +268,18 @@ def _owns(directory: Path) -> bool:
         config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
         if config.get("format") == 1:
             known = _FILES | _FORMAT_1_FILES
-            return "training" in config and {each.name for each in directory.iterdir()} <= known
+            return "training" in config and all(
+                each.name in known or _is_leftover(each, known) for each in directory.iterdir()
+            )
         inside = {f"{ASSETS}/{name}" for name in records.mapping(config["assets"], "assets")}
         inside |= {f"{DATA}/{records.text(name, 'a file')}" for name in records.items(config["files"], "files")}
     except (OSError, FormatError, KeyError):
         return False
-    files = [path for path in directory.rglob("*") if not path.is_dir()]
+    files = [path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()]
     found = {path.relative_to(directory).as_posix() for path in files if not _is_leftover(path)}
     return "settings" in config and found <= _FILES | inside
 
 
-def _is_leftover(path: Path) -> bool:
-    """Whether a crash left this file while it was written: .NAME.RANDOM."""
-    return path.name.startswith(".") and path.name[1:].rpartition(".")[0] in _FILES
+def _is_leftover(path: Path, names: Set[str] = _FILES) -> bool:
+    """Whether a crash left this file while one of `names` was written: .NAME.RANDOM."""
+    return path.name.startswith(".") and path.name[1:].rpartition(".")[0] in names

@@ -69,7 +69,7 @@ class Trainer:
 
     step: how many steps the optimizer has made. seconds: how long they took, evaluations included. best: the best
     figure of the task's metric so far. network: what learns. average: the averaged weights, which are evaluated and
-    kept; the network itself where the settings do not average.
+    kept; the network itself where no phase averages them.
     """
 
     def __init__(self, run: Run, progress: Progress = ignore_progress) -> None:
@@ -86,7 +86,8 @@ class Trainer:
         with self.group.main_process_first():  # which may fill a cache that the others then read
             self.learner = _open_learner(run, placement, progress)
         self.network: Network = self.learner.network
-        self.average = copy.deepcopy(self.network) if self.settings.average else self.network
+        averages = any(map(self.learner.average_decay, range(self.learner.phase(1.0) + 1)))
+        self.average = copy.deepcopy(self.network) if averages else self.network
         self.optimizer = self._new_optimizer()
         torch.manual_seed(self.settings.seed + self.group.rank)  # equal weights, but dropout of its own
 
@@ -169,7 +170,7 @@ class Trainer:
     def stop(self) -> None:
         """Have `fit` end after the step that is under way, in all processes."""
         self._asks_to_stop = True
-        self._stops = self.group.count == 1  # several processes agree on it after the next step
+        self._stops = self._stops or self.group.count == 1  # several processes agree on it after a step
 
     def save(self) -> None:
         """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
@@ -259,7 +260,7 @@ class Trainer:
             score = self.learner.evaluate(self.average)
         except CheckFailedError:
             raise self._diverged("on the held-out data") from None
-        figure = score.figures[self.task.metric]
+        figure = self.group.of_main(score.figures[self.task.metric])  # or processes might part over a rounding
         best = self._better(figure, self.best)
         self._stale = 0 if best else self._stale + 1
         self.best = figure if best else self.best
@@ -320,7 +321,7 @@ class Trainer:
         path = self.run.path / CHECKPOINT
         try:
             self._count_on(about)
-        except FormatError as error:
+        except (FormatError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.optimizer = self._new_optimizer()
         expected = self._tensors()
@@ -345,7 +346,7 @@ class Trainer:
             self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
 
     def _count_on(self, about: dict[str, Any]) -> None:
-        """Go on from `_counters`. Raises FormatError for anything else."""
+        """Go on from `_counters`. Raises FormatError or ValueError for anything else."""
         about = records.record(about, "the checkpoint", set(self._counters()))
         self.step = records.integer(about["step"], "step")
         self.seconds = records.number(about["seconds"], "seconds")
@@ -367,10 +368,16 @@ def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
 
 
 def _open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
-    """The learner of a run with a new network. Raises what `Learner` raises, ConfigError for an impossible network."""
+    """The learner of a run with a new network.
+
+    Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
+    """
     torch.manual_seed(run.prepared.chosen.training.seed)
     network = build_network(run.task, run.prepared).to(placement.device)
-    return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
+    try:
+        return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
+    except FormatError as error:
+        raise RunError(f"{run.path}: {error}") from None
 
 
 def _generator(device: torch.device) -> torch.Generator:

@@ -1,12 +1,18 @@
-"""A trained run that the host tests share."""
+"""Trained runs that the host tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
-from edgernn.training.captioning import CaptionTrainer
-from gallery import ENCODER, FEW, SMALL, write_gallery
+import torch
+from gallery import FEW, SMALL, write_gallery
 
+from edgernn.tasks import TASKS
 from edgernn.training import Trainer
+
+# Networks as small as these are slower with several threads, and much slower where others want the processor too.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 
@@ -20,27 +26,26 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small():
-    """Settings of a model that trains in a second."""
-    return {
-        "model": {"embedding": 8, "hidden": 24, "layers": 2, "dropout": 0.1},
-        "training": {"lanes": 4, "chunk": 16, "steps": 60, "evaluations": 3, "learning_rate": 0.02, "autocast": "off"},
-    }
+    """Settings of a language model that trains in a second."""
+    model = {"embedding": 8, "hidden": 24, "layers": 2, "dropout": 0.1}
+    training = {"batch_size": 4, "bptt": 16, "steps": 60, "evaluations": 3, "learning_rate": 0.02, "autocast": "off"}
+    return {**model, **training}
 
 
 @pytest.fixture(scope="session")
 def trained(corpus: Path, small, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("runs") / "fox"
-    for _ in Trainer.begin([str(corpus)], path, **small).fit():
+    for _ in Trainer.begin(TASKS["language"], [str(corpus)], path, **small).fit():
         pass
     return path
 
 
 @pytest.fixture(scope="session")
 def gallery(tmp_path_factory: pytest.TempPathFactory):
-    """A folder with pictures and the run of a captioner, its trainer, and what happened in its training."""
+    """A folder with images and the run of a captioner, its trainer, and what happened in its training."""
     folder = tmp_path_factory.mktemp("captions")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGERNN_CACHE", str(folder / "cache"))
         data = write_gallery(folder)
-        trainer = CaptionTrainer.begin(str(data), folder / "run", model=SMALL, encoder=ENCODER, training=FEW)
+        trainer = Trainer.begin(TASKS["caption"], [str(data)], folder / "run", **SMALL, **FEW)
         yield folder, trainer, list(trainer.fit())

@@ -16,9 +16,11 @@ from edgernn.exporters import export
 from edgernn.models import Source
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.scoring import score
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks import TASKS
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
 from edgernn.tokenizer import PIECE, Tokenizer, pieces
-from edgernn.training import Run, Trainer, evaluate
+from edgernn.training import Run, Trainer
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ENGLISH = "The king is dead, long live the king!\n\n  \tHe said: 'naïve café' — 42 times…\n"
@@ -102,9 +104,8 @@ def test_impossible_vocabularies_are_named():
 @pytest.mark.parametrize("kind", ["bytes", "words", "bpe"])
 def test_a_model_of_any_tokenizer_goes_the_whole_way(kind, tmp_path):
     (tmp_path / "t.txt").write_text(ENGLISH * 60)
-    model = {"embedding": 8, "hidden": 16, "layers": 1}
-    training = {"lanes": 2, "chunk": 16, "steps": 30, "evaluations": 2}
-    trainer = Trainer.begin([str(tmp_path / "t.txt")], tmp_path / "run", model=model, training=training, tokenizer=kind)
+    settings = {"embedding": 8, "hidden": 16, "layers": 1, "batch_size": 2, "bptt": 16, "steps": 30, "evaluations": 2}
+    trainer = Trainer.begin(TASKS["language"], [str(tmp_path / "t.txt")], tmp_path / "run", tokenizer=kind, **settings)
     for _ in trainer.fit():
         pass
     source = Run.load(tmp_path / "run").source()

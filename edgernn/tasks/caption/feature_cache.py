@@ -30,7 +30,7 @@ __all__ = ["FeatureCache", "augment", "cache_features"]
 
 _ARRAY, _KEPT = "array.npy", "kept.json"
 _TOGETHER = 16  # images
-_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a part, of a image's area; logarithm of its height by its width
+_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a crop: fraction of the image's area; log of height divided by width
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class FeatureCache:
     damaged: Sequence[str]
 
     def rows(self, places: Sequence[int], augmentations: Sequence[int]) -> Tensor:
-        """Views of some images (images, rows, columns, channels)."""
+        """Augmentations of some images (images, rows, columns, channels)."""
         if self.array.dtype != np.uint8:
             return torch.from_numpy(
                 np.stack([self.array[place, number] for place, number in zip(places, augmentations, strict=True)])
@@ -61,10 +61,10 @@ class FeatureCache:
 
 
 def augment(pixels: Tensor, seed: int, number: int) -> Tensor:
-    """A number of a image (1, 3, size, size): 0 is the image itself, and those after it parts of it.
+    """Augmentation `number` of an image (1, 3, size, size): 0 is the image itself, 1 its mirror image.
 
-    Odd ones are mirrored, and 1 is whole. A part has at least 0.6 of the area, sides whose ratio is at most 1.35, and
-    the image's size. The same seed and number give the same part.
+    From 2 on they are crops, resized to the image's size: at least 0.6 of its area, their sides in a ratio of at most
+    1.35, the odd ones mirrored. The same seed and number give the same crop.
     """
     if number > 1:
         size = pixels.shape[-1]
@@ -117,9 +117,9 @@ def _digest(encoder: ImageEncoder) -> str:
 
 @dataclass(frozen=True)
 class _Kind:
-    """What is kept of a image: rows of this shape and type.
+    """What is kept of an image: a row of this shape and type.
 
-    look: makes them of resized images, and of where these stand among all.
+    look: makes rows from resized images and their places among all images.
     """
 
     name: str
@@ -129,7 +129,7 @@ class _Kind:
 
     @property
     def bytes(self) -> int:
-        """Of a image."""
+        """The size of an image's row."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 

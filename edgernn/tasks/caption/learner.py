@@ -60,14 +60,19 @@ class CaptionLearner(Learner):
         training = prepared.chosen.training
         assert isinstance(training, CaptionTraining)
         self.training = training
-        self.tokenizer = Tokenizer.from_json(prepared.assets[TOKENIZER].decode())
+        self.tokenizer = Tokenizer.from_json(prepared.asset(TOKENIZER).decode())
         record = DataRecord.from_json(dict(prepared.record))
         dataset = open_dataset(record.source)
         record.check(dataset)
         placement.share(training.batch_size)  # raises for a batch that cannot be split
-        self._pretrained = (folder / ENCODER).exists()
+        data = prepared.chosen.data
+        assert isinstance(data, CaptionData)
+        self._pretrained = data.encoder_weights is not None
         if self._pretrained:
-            weights = safetensors.torch.load_file(folder / ENCODER)
+            try:
+                weights, _ = load_weights(folder / ENCODER, self.network.config.encoder)
+            except ConfigError as error:
+                raise CorpusError(f"the run's own encoder weights are damaged: {error}") from None
             self.network.encoder.network.load_state_dict(weights, strict=False)
         self.network.eval()
         self.features = EncoderFeatures(

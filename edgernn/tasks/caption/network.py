@@ -111,7 +111,7 @@ class Captioner(Network):
 
 
 class ImageProjection(nn.Module):
-    """From features (batch, cells, channels) to what the decoder knows of a picture.
+    """From features (batch, cells, channels) to what the decoder knows of an image.
 
     place: what is added to each cell, so that the decoder can tell where it is.
     """

@@ -1,6 +1,6 @@
-"""SampledToken scenes with true captions: a data set that needs no download, and whose captions can be checked.
+"""Drawn scenes with true captions: a data set that needs no download, and whose captions can be checked.
 
-One coloured shape somewhere, two of them and how they stand to each other, or several alike. Some pairs of colour and
+One coloured shape somewhere, two of them and how they lie to each other, or several alike. Some pairs of colour and
 shape are never drawn for training: whether a model names them in the split "novel" shows whether it composes.
 """
 
@@ -37,7 +37,7 @@ COUNTS = {2: "two", 3: "three", 4: "four"}
 UNSEEN = frozenset({("red", "triangle"), ("green", "circle"), ("blue", "cross"), ("yellow", "square")})
 _COLUMNS, _ROWS = ("left", "", "right"), ("top", "", "bottom")
 _COUNT = {TRAIN: 12_000, DEV: 500, TEST: 1000, NOVEL: 1000}
-_FINE = 4  # times as fine as the picture is the canvas, for smooth edges
+_FINE = 4  # times finer than the image is the canvas, for smooth edges
 _APART = 3  # pixels between things
 _CLEARLY = 8  # pixels by which one is left of, or above, another
 _TRIES = 100
@@ -60,7 +60,7 @@ class Thing:
 
     @property
     def place(self) -> str:
-        """In which ninth of the picture it is, in words."""
+        """In which ninth of the image it is, in words."""
         row, column = _ROWS[3 * self.y // SIDE], _COLUMNS[3 * self.x // SIDE]
         if row and column:
             return f"in the {row} {column}"
@@ -92,7 +92,7 @@ class Scene:
 
     @property
     def key(self) -> str:
-        """Changes when the picture does."""
+        """Changes when the image does."""
         return repr(self)
 
     @cached_property
@@ -117,7 +117,7 @@ class Scene:
         return f"{COUNTS[len(things)]} {_plural(things[0].kind)}"
 
     def read(self, largest_side: int = LARGEST_SIDE) -> Array:
-        """The picture (SIDE, SIDE, 3), which is smaller than any that is asked for."""
+        """The image (SIDE, SIDE, 3), whatever `largest_side` is."""
         try:
             from PIL import Image, ImageDraw
         except ImportError:
@@ -131,7 +131,7 @@ class Scene:
         return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
     def allows(self, caption: str) -> bool:
-        """Whether the caption is a sentence of the grammar and true of the picture."""
+        """Whether the caption is a sentence of the grammar and true of the image."""
         match = _SENTENCE.fullmatch(" ".join(caption.lower().split()))
         if match is None:
             return False

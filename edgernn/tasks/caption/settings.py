@@ -139,13 +139,13 @@ class CaptionTraining(TrainingSettings):
 
     def rewards(self, progress: float) -> bool:
         """Whether captions are sampled and rewarded at `progress`."""
-        return progress >= 1 - self.reward_fraction
+        return self.reward_fraction > 0 and progress >= 1 - self.reward_fraction
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1: one cycle over each of the two parts."""
         begun = 1 - self.reward_fraction
         if self.rewards(progress):
-            return one_cycle(self.reward_rate, (progress - begun) / max(self.reward_fraction, 1e-9))
+            return one_cycle(self.reward_rate, (progress - begun) / self.reward_fraction)
         return one_cycle(self.learning_rate, progress / begun, self.warmup)
 
 

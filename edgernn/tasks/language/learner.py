@@ -53,7 +53,7 @@ class LanguageLearner(Learner):
         assert isinstance(training, LanguageTraining)
         self.training = training
         self.corpus = CorpusRecord.from_json(dict(prepared.record))
-        self.tokenizer = Tokenizer.from_json(prepared.assets[TOKENIZER].decode())
+        self.tokenizer = Tokenizer.from_json(prepared.asset(TOKENIZER).decode())
         vocabulary = len(self.tokenizer)
         train = self.corpus.open(folder / TRAIN, vocabulary, self.corpus.train_tokens)
         self._held_out = held_out_tokens(prepared, folder)
@@ -145,9 +145,7 @@ class LanguageLearner(Learner):
 
     def _begin(self, batch: TokenBatch) -> tuple[Tensor, ...]:
         """The state that each sequence has at its first token."""
-        fresh = torch.from_numpy(batch.fresh).to(self.placement.device)[
-            :, None
-        ]  # (batch, 1), of (layers, batch, hidden)
+        fresh = torch.from_numpy(batch.fresh).to(self.placement.device)[:, None]  # for states (layers, batch, hidden)
         initial = self.network.initial_state(self._local)
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
 
