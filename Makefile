@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEVICE := .venv-device
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-device check format bench clean
+.PHONY: help install demo test test-device check format docs bench clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ check: install ## format, lint, types, import contracts and tests
 format: install ## rewrite the code in its one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: install ## write the tables of options in the documentation
+	$(BIN)/python docs/write_options.py
 
 bench: install ## step and training speed against bare baselines
 	$(BIN)/python benchmarks/speed.py

@@ -19,16 +19,16 @@ import numpy as np
 import torch
 
 from edgernn.engines import EagerEngine
-from edgernn.exporters import TARGETS, Exported, Source, export
-from edgernn.exporters.held_out import HeldOutText
-from edgernn.models import Graph
+from edgernn.examples import example
+from edgernn.exporters import TARGETS, Exported, export
+from edgernn.exporters.gate import held_out_loss
+from edgernn.models import Graph, HeldOut, Source
 from edgernn.runtime import Engine
-from edgernn.runtime.parity import example
-from edgernn.tokenizer import Ids
+from edgernn.tasks.language.learner import held_out_tokens
 from edgernn.training import Run
-from edgernn.training.run import HELD_OUT
+from edgernn.training.run import DATA
 
-LANES = 32
+SEQUENCES = 32
 ROUNDS, STEPS = 15, 100
 
 
@@ -55,11 +55,11 @@ def main() -> None:
 
 def show(run: Path, folder: Path) -> None:
     """Print the rows of one run."""
-    source = Source.load(run)
+    source = Run.load(run).source()
     (graph,) = source.network.graphs()
     rows = [Row("torch eager fp32", EagerEngine(graph.module, graph.spec)), *exports(source, graph, folder)]
-    ids = held_out(run)
-    losses = [HeldOutText(ids).loss({graph.spec.name: row.engine}, [graph]) for row in rows]
+    text = held_out(run)
+    losses = [held_out_loss([graph], {graph.spec.name: row.engine}, text) for row in rows]
     times = medians(rows, graph)
     whole = next(row.exported.bytes for row in rows if row.exported is not None)
     for row, loss, micros in zip(rows, losses, times, strict=True):
@@ -79,11 +79,12 @@ def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:
             yield Row(f"{name} {precision}", target.engine(data, graph.spec), exported)
 
 
-def held_out(run: Path) -> Ids:
-    """The held-out tokens of a run, side by side: (lanes, steps + 1)."""
-    tokens = Run.load(run).tokens(HELD_OUT)
-    length = (len(tokens) - 1) // LANES
-    return np.stack([tokens.read(lane * length, length + 1) for lane in range(LANES)])
+def held_out(run: Path) -> HeldOut:
+    """All the held-out tokens of a run, as sequences of one length."""
+    tokens = held_out_tokens(Run.load(run).prepared, run / DATA)
+    length = (len(tokens) - 1) // SEQUENCES
+    ids = np.stack([tokens.read(number * length, length + 1) for number in range(SEQUENCES)])
+    return HeldOut(steps={"token": ids[:, :-1]}, targets={"logits": ids[:, 1:]})
 
 
 def medians(rows: list[Row], graph: Graph) -> list[float]:

@@ -16,7 +16,7 @@ from pathlib import Path
 MEGABYTE = 1_000_000
 LINE = "{:>9,} MB of text: peak {:>6,.0f} MiB, {:>6,.0f} s"
 MODEL = ["--hidden", "8", "--embedding", "4", "--layers", "1"]
-TRAINING = ["--steps", "1000", "--lanes", "64", "--held-out", "0.001", "--evaluations", "2"]
+TRAINING = ["--steps", "1000", "--batch-size", "64", "--held-out", "0.001", "--evaluations", "2"]
 
 
 def main() -> None:

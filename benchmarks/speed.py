@@ -12,26 +12,30 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
 from torch import nn
 
+from edgernn.bundle import TOKENIZER
 from edgernn.data.words import learn_words
-from edgernn.exporters import Source, export
-from edgernn.exporters.held_out import HeldOutPictures
-from edgernn.models.encoder import EncoderConfig
+from edgernn.exporters import export
+from edgernn.models.source import HeldOut, Source
 from edgernn.runtime import Batch, Model, Sampler
 from edgernn.runtime.pipelines.caption import start_caption
-from edgernn.tasks.caption.network import CaptionConfig, Captioner
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks.caption.network import Captioner
+from edgernn.tasks.caption.settings import CaptionConfig
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
+from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Trainer
 
 ALPHABET = [chr(code) for code in range(33, 33 + 64)]  # with the unknown token a vocabulary of 65
 EMBEDDING, HIDDEN, LAYERS = 128, 256, 2
-LANES, CHUNK = 32, 128
+BATCH_SIZE, BPTT = 32, 128
 WORDS = 12
 
 
@@ -63,7 +67,7 @@ def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
     torch.manual_seed(0)
     characters = [chr(33 + code) for code in range(vocabulary - 1)]
     config = LanguageConfig(vocabulary, embedding=embedding, hidden=hidden, layers=LAYERS)
-    return Source(LanguageModel(config).eval(), Tokenizer.characters(characters))
+    return Source(LanguageModel(config).eval(), {TOKENIZER: Tokenizer.characters(characters).to_json().encode()})
 
 
 def one_stream(source: Source, bundle: Path, precision: str) -> None:
@@ -155,20 +159,20 @@ def captions(folder: Path) -> None:
     """A photograph of 224 pixels to a greedy caption, against the bare onnxruntime calls for the same words."""
     torch.manual_seed(0)
     tokenizer = learn_words([" ".join(f"word{number}" for number in range(2500))], 1)
-    network = Captioner(CaptionConfig(len(tokenizer), EncoderConfig("mobilenet_v2", 224))).eval()
+    network = Captioner(CaptionConfig(len(tokenizer))).eval()
     network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
     for precision in ("fp32", "int8"):
-        source = Source(network, tokenizer, held_out=noise(tokenizer, network))
+        source = Source(network, {TOKENIZER: tokenizer.to_json().encode()}, held_out=noise())
         path = export(source, folder / precision, precision=precision, steps=8).path
         ours, theirs = one_caption(path)
         print(f"caption of {WORDS} words, {precision}: {1e3 * ours:.2f} ms, {ours / theirs:.2f} of the bare calls")
 
 
-def noise(tokenizer: Tokenizer, network: Captioner) -> HeldOutPictures:
-    """Pictures by which the integers' ranges are measured."""
-    images = np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)
+def noise() -> HeldOut:
+    """Images by which the ranges of activations are measured, and words."""
+    images = [{"image": image[None]} for image in np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)]
     tokens = np.tile(np.arange(3, 3 + WORDS), (len(images), 1))
-    return HeldOutPictures(images, tokens, tokens, others=images, tokenizer=tokenizer, graphs=network.graphs())
+    return HeldOut({"token": tokens}, {"logits": tokens}, images, calibration=images)
 
 
 def one_caption(bundle: Path) -> tuple[float, float]:
@@ -204,10 +208,10 @@ class Bare(nn.Module):
         self.output = nn.Linear(HIDDEN, vocabulary)
         self.dropout = nn.Dropout(0.3)
         self.optimizer = torch.optim.AdamW(self.parameters(), lr=4e-3, fused=True)
-        self.state = (torch.zeros(LAYERS, LANES, HIDDEN), torch.zeros(LAYERS, LANES, HIDDEN))
+        self.state = (torch.zeros(LAYERS, BATCH_SIZE, HIDDEN), torch.zeros(LAYERS, BATCH_SIZE, HIDDEN))
 
     def learn(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
-        """One step of the optimiser on tokens (time, lanes)."""
+        """One step of the optimizer on tokens (time, batch)."""
         x, state = self.lstm(self.dropout(self.embedding(inputs)), self.state)
         logits = self.output(self.dropout(x))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -224,13 +228,13 @@ def train(folder: Path) -> None:
     text = folder / "text.txt"
     random = np.random.default_rng(0)
     text.write_text("".join(random.choice(ALPHABET, 1_000_000)))
-    model = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
-    limits = {"lanes": LANES, "chunk": CHUNK, "steps": 10_000, "evaluations": 1}
-    same = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
-    events = Trainer.begin([str(text)], folder / "run", model=model, training={**limits, **same}).fit()
+    model: dict[str, Any] = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
+    training: dict[str, Any] = {"batch_size": BATCH_SIZE, "bptt": BPTT, "steps": 10_000, "evaluations": 1}
+    same: dict[str, Any] = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
+    events = Trainer.begin(LANGUAGE, [str(text)], folder / "run", **model, **training, **same).fit()
     next(events)
     bare = Bare(len(ALPHABET) + 1)
-    tokens = torch.from_numpy(random.integers(0, len(ALPHABET), (CHUNK + 1, LANES)))
+    tokens = torch.from_numpy(random.integers(0, len(ALPHABET), (BPTT + 1, BATCH_SIZE)))
 
     def ours(count: int) -> None:
         for _ in range(count):
@@ -241,8 +245,8 @@ def train(folder: Path) -> None:
             bare.learn(tokens[:-1], tokens[1:])
 
     times = interleaved({"bare": theirs, "edgernn": ours}, repeats=9, count=6)
-    rates = {name: LANES * CHUNK / seconds for name, seconds in times.items()}
-    print(f"training, vocabulary {len(ALPHABET) + 1}, {EMBEDDING}/{HIDDEN}/{LAYERS}, {LANES} lanes of {CHUNK}")
+    rates = {name: BATCH_SIZE * BPTT / seconds for name, seconds in times.items()}
+    print(f"training, vocabulary {len(ALPHABET) + 1}, {EMBEDDING}/{HIDDEN}/{LAYERS}, batches of {BATCH_SIZE} x {BPTT}")
     print(f"  bare nn.LSTM loop       {rates['bare']:7,.0f} characters/s")
     print(f"  edgernn                 {rates['edgernn']:7,.0f} characters/s   {rates['edgernn'] / rates['bare']:.2f}")
 

@@ -4,6 +4,7 @@ bundle.json      the manifest: format, task, target, precision, contract, files,
 step.onnx, …     one file per graph, named after the graph
 golden/…         steps that the source took, for runtimes to check themselves (see `runtime.golden`)
 tokenizer.json   for tasks that read or write text
+labels.json      for tasks that tell classes apart: their names, in order
 """
 
 from __future__ import annotations
@@ -19,15 +20,16 @@ from typing import Any
 
 from edgernn import records
 from edgernn.atomic import new_directory
-from edgernn.contract import Contract, FromFile, StateSpec
+from edgernn.contract import BATCH, Contract, FromFile, StateSpec, contract_from_json, contract_to_json
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["FORMAT", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "new_bundle"]
+__all__ = ["FORMAT", "LABELS", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "check_text", "new_bundle"]
 
 FORMAT = 1
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
+LABELS = "labels.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; the largest real manifest is far below
 _FILES_LIMIT = 1000
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -78,7 +80,7 @@ class Manifest:
             "target": self.target,
             "precision": self.precision,
             "digest": self.digest,
-            "contract": self.contract.to_json(),
+            "contract": contract_to_json(self.contract),
             "graphs": dict(self.graphs),
             "provenance": dict(self.provenance),
             "parity": dict(self.parity),
@@ -126,6 +128,40 @@ class Bundle:
             return Tokenizer.from_json(data.decode("utf-8"))
         except UnicodeDecodeError:
             raise BundleError(f"{TOKENIZER} is not UTF-8") from None
+
+    def labels(self) -> tuple[str, ...] | None:
+        """The names of the classes that the bundle tells apart, in order, or None for a task without classes."""
+        data = self.files.get(LABELS)
+        if data is None:
+            return None
+        try:
+            names = tuple(records.text(name, LABELS) for name in records.items(records.parse(data, LABELS), LABELS))
+        except FormatError as error:
+            raise BundleError(str(error)) from None
+        if not names or "" in names or len(set(names)) < len(names):
+            raise BundleError(f"{LABELS} is not a list of different names")
+        return names
+
+
+def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
+    """Raise ContractError unless the graphs read and predict the tokens of `tokenizer`, one a stream at each step.
+
+    Tensors are found by kind: for a bundle that declares none, `contract.with_kinds` adds them first.
+    """
+    vocabulary = len(tokenizer)
+    for graph in contract.graphs:
+        for tensor in graph.inputs:
+            if tensor.kind == "token" and (tensor.axes, tensor.bound) != ((BATCH,), vocabulary):
+                raise ContractError(
+                    f"graph {graph.name} does not read the {vocabulary} tokens of the tokenizer: its input "
+                    f"{tensor.name} needs the axes ({BATCH}) and the bound {vocabulary}"
+                )
+        for tensor in graph.outputs:
+            if tensor.kind == "next-token" and tensor.axes != (BATCH, vocabulary):
+                raise ContractError(
+                    f"graph {graph.name} does not predict the {vocabulary} tokens of the tokenizer: its output "
+                    f"{tensor.name} needs the axes ({BATCH}, {vocabulary})"
+                )
 
 
 @contextmanager
@@ -191,7 +227,7 @@ def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
         target=records.text(values["target"], "target"),
         precision=records.text(values["precision"], "precision"),
         digest=records.text(values["digest"], "digest"),
-        contract=Contract.from_json(values["contract"]),
+        contract=contract_from_json(values["contract"]),
         graphs={name: records.text(file, f"the file of graph {name}") for name, file in graphs.items()},
         provenance=records.mapping(values["provenance"], "provenance"),
         parity=records.mapping(values["parity"], "parity"),

@@ -1,7 +1,7 @@
-"""Choosing the next token from logits.
+"""Sampling: how the next token is chosen from logits.
 
-In this order: the penalty of what was said lately, the bias of tokens, top-k, temperature, top-p, min-p, the draw.
-It is written down for other languages in `export/CONTRACT.md`.
+The steps, in this order: the penalty of recent tokens, the bias of tokens, top-k, temperature, top-p, min-p, the draw.
+`export/CONTRACT.md` describes them for runtimes in other languages.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REAL = ("temperature", "top_p", "min_p", "repetition_penalty")
 
 
 class Generator:
-    """SplitMix64 (Steele, Lea and Flood 2014): 64 bits of state, a few lines in any language."""
+    """The random generator SplitMix64 (Steele, Lea and Flood 2014): 64 bits of state, a few lines in any language."""
 
     __slots__ = ("state",)
 
@@ -39,7 +39,7 @@ class Generator:
         self.state = state & _MASK
 
     def uniform(self) -> float:
-        """The next number in [0, 1), a multiple of 2**-53."""
+        """Return the next number in [0, 1), a multiple of 2**-53."""
         self.state = (self.state + 0x9E3779B97F4A7C15) & _MASK
         z = self.state
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -49,9 +49,9 @@ class Generator:
 
 @dataclass(frozen=True)
 class Sampler:
-    """How a stream draws its tokens; each stream owns the random generator that goes with it.
+    """The settings with which a stream draws its tokens. Each stream owns the random generator that goes with them.
 
-    temperature: logits are divided by it; 0 takes the likeliest token (the lowest id among equals).
+    temperature: logits are divided by it; 0 takes the likeliest token (of ties the lowest id).
     top_k: only the k likeliest tokens can be drawn; 0 for all.
     seed: equal seeds draw equal tokens; None for a seed from the operating system.
     top_p: only the likeliest tokens that together have at least this probability (Holtzman et al. 2020); 1 for all.
@@ -60,7 +60,7 @@ class Sampler:
     multiplied (Keskar et al. 2019); 1 for none.
     bias: what is added to the logits of tokens, by id; -inf forbids one.
 
-    Tokens level with the last that a limit lets through are let through too.
+    Ties are kept: a token as likely as the last one within a limit is within the limit too.
     Raises ConfigError for impossible settings.
     """
 
@@ -112,7 +112,7 @@ class Sampler:
 
     @property
     def history(self) -> int:
-        """How many of the last tokens a stream has to remember."""
+        """The number of last tokens that a stream has to remember."""
         return self.repetition_window
 
     def __hash__(self) -> int:
@@ -123,7 +123,7 @@ class Sampler:
     ) -> int:
         """Draw a token id from `logits` (vocabulary,).
 
-        recent: the tokens before, the last one last. forbidden: those that are never drawn.
+        recent: the tokens before, in order. forbidden: tokens that are never drawn.
         Raises SamplingError if no logit is a number, or all are forbidden.
         """
         weights = logits.astype(np.float64)
@@ -135,7 +135,7 @@ class Sampler:
             return int(weights.argmax())
         kept = None
         if 0 < self.top_k < len(weights):
-            kept = _largest(weights, self.top_k)  # all that follows is about these few
+            kept = _largest(weights, self.top_k)  # only these are looked at from here on
             weights = weights[kept]
         weights -= highest
         weights /= self.temperature
@@ -150,8 +150,8 @@ class Sampler:
 
     def _adjust(self, weights: Array, recent: Collection[int], forbidden: Sequence[int]) -> None:
         if self.repetition_penalty != 1 and self.repetition_window and recent:
-            said = list(recent)[-self.repetition_window :]
-            weights[said] = _penalised(weights[said], self.repetition_penalty)
+            penalised = list(recent)[-self.repetition_window :]
+            weights[penalised] = _penalised(weights[penalised], self.repetition_penalty)
         if self._biases is not None:
             ids, values = self._biases
             _check_biased(ids, len(weights))
@@ -161,7 +161,7 @@ class Sampler:
 
 
 class BatchSampler:
-    """The samplers of several streams, side by side: together they draw what each would draw alone, bit for bit."""
+    """The samplers of several streams as one vectorised sampler: each stream draws what it would alone, bit for bit."""
 
     def __init__(self, samplers: Sequence[Sampler]) -> None:
         self._greedy = np.array([sampler.temperature == 0 for sampler in samplers])
@@ -187,7 +187,11 @@ class BatchSampler:
         recent: Sequence[Collection[int]],
         forbidden: Sequence[int] = (),
     ) -> list[int]:
-        """Draw a token for each row of `logits` (streams, vocabulary); the arguments are as a Sampler's, by row."""
+        """Draw a token for each row of `logits` (streams, vocabulary).
+
+        generators, recent: as a Sampler takes them, one for each row. forbidden: tokens that are never drawn.
+        Raises SamplingError if a row has no logit that is a number, or all its tokens are forbidden.
+        """
         weights = logits.astype(np.float64)
         self._adjust(weights, recent, forbidden)
         highest = weights.max(axis=-1, keepdims=True)
@@ -213,10 +217,11 @@ class BatchSampler:
 
     def _adjust(self, weights: Array, recent: Sequence[Collection[int]], forbidden: Sequence[int]) -> None:
         if self._penalised:
-            said = [list(recent[row])[-window:] for row, window, _ in self._penalised]
-            rows = np.repeat([row for row, _, _ in self._penalised], [len(tokens) for tokens in said])
-            penalties = np.repeat([penalty for _, _, penalty in self._penalised], [len(tokens) for tokens in said])
-            at = rows, np.array([*chain.from_iterable(said)], np.int64)
+            tokens = [list(recent[row])[-window:] for row, window, _ in self._penalised]
+            counts = [len(each) for each in tokens]
+            rows = np.repeat([row for row, _, _ in self._penalised], counts)
+            penalties = np.repeat([penalty for _, _, penalty in self._penalised], counts)
+            at = rows, np.array([*chain.from_iterable(tokens)], np.int64)
             weights[at] = _penalised(weights[at], penalties)
         if self._biased is not None:
             rows, ids, values = self._biased
@@ -245,7 +250,7 @@ def _column(values: Iterable[float]) -> Array:
 
 
 def _penalised(weights: Array, penalty: Any) -> Array:
-    """Of tokens that were said; one that was said twice is here twice, with the same result."""
+    """Logits of recent tokens after the penalty. A token that occurs twice gets the same result twice."""
     return np.asarray(np.where(weights > 0, weights / penalty, weights * penalty))
 
 
@@ -255,7 +260,7 @@ def _check_biased(ids: Array, vocabulary: int) -> None:
 
 
 def _least_of_top_p(weights: Array, top_p: Any) -> Array:
-    """The smallest of the largest of weights (…, vocabulary) that together have a share of `top_p` (…)."""
+    """The smallest weight within top-p: the largest weights (…, vocabulary) add up to `top_p` of the sum with it."""
     falling = -np.sort(-weights, axis=-1)
     sums = falling.cumsum(axis=-1)
     last = (sums < top_p * sums[..., -1:]).sum(axis=-1, keepdims=True)
@@ -263,7 +268,7 @@ def _least_of_top_p(weights: Array, top_p: Any) -> Array:
 
 
 def _largest(values: Array, k: int) -> Array:
-    """Places of the k largest of values (n,), and of those level with the k-th, in order."""
+    """Indices of the k largest of values (n,) and of ties with the k-th, in order."""
     rows = len(values) // _STRIPES
     if rows < 4 * k:
         return np.flatnonzero(values >= np.partition(values, -k)[-k])

@@ -1,4 +1,4 @@
-"""Text to token ids and back, over the `tokenizers` library."""
+"""Tokenizers, which turn text into token ids and back, over the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _MAX_NAMED = 8
 class Tokenizer:
     """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads.
 
-    unknown_id, start_id, end_id: of the tokens for what the vocabulary lacks, and around a text, where there are any.
-    never: those of them that no text has, so that they are never drawn.
+    unknown_id: the token that stands for what the vocabulary lacks. start_id, end_id: the tokens before and after a
+    text. Each is None where the vocabulary has no such token.
+    never_sampled: the unknown and the start token, which occur in no text that is drawn.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Raises TokenizerError for a tokenizer that would change texts or leave ids out."""
+        """Wrap a tokenizer of the library. Raises TokenizerError for one that cuts or pads texts or leaves ids out."""
         if backend.truncation is not None or backend.padding is not None:
             raise TokenizerError("the tokenizer cuts or pads its texts")
         vocabulary = backend.get_vocab()
@@ -49,7 +50,7 @@ class Tokenizer:
 
     @classmethod
     def characters(cls, alphabet: Iterable[str]) -> Tokenizer:
-        """One token per character of `alphabet`, in the order of their code points, after the unknown token."""
+        """Make a tokenizer of single characters: the unknown token, then `alphabet` in the order of code points."""
         vocabulary = {UNKNOWN: 0}
         vocabulary.update((character, index) for index, character in enumerate(sorted(set(alphabet)), start=1))
         backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
@@ -65,7 +66,7 @@ class Tokenizer:
             return cls(tokenizers.Tokenizer.from_str(text))
 
     def to_json(self) -> str:
-        """The tokenizer as JSON text."""
+        """Return the tokenizer as JSON text."""
         return self._backend.to_str()
 
     def __len__(self) -> int:
@@ -73,10 +74,10 @@ class Tokenizer:
         return self._size
 
     def encode(self, text: str, *, strict: bool = True) -> Ids:
-        """Token ids (tokens,) of `text`.
+        """Return the token ids (tokens,) of `text`.
 
-        Raises UnknownTokenError, naming the culprits, where the vocabulary lacks a character; with `strict` off the
-        unknown token stands in for it.
+        Raises UnknownTokenError, which names the characters that the vocabulary lacks; with `strict` off the unknown
+        token stands in for them.
         """
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
             raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
@@ -88,18 +89,18 @@ class Tokenizer:
         return ids
 
     def first_chars(self, text: str) -> int:
-        """How many characters of `text`, which is not empty, belong to its first token."""
+        """Count the characters of `text`, which is not empty, that belong to its first token."""
         start = next(pieces(text))
         with _ours("the tokenizer cannot write this text"):
             return max(1, self._backend.encode(start).offsets[0][1])
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`."""
+        """Return the text of `ids`."""
         with _ours("the tokenizer cannot read these ids"):
             return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
-        """A decoder for a stream of tokens, which goes on after the tokens of `tail`."""
+        """Return a decoder for a stream of tokens, which goes on after the tokens of `tail`."""
         return TextDecoder(self._backend, tail)
 
     def _ids(self, piece: str) -> list[int]:
@@ -129,11 +130,11 @@ class TextDecoder:
 
     @property
     def tail(self) -> list[int]:
-        """The tokens from which another decoder can go on: those of the last text, and those held back."""
+        """The tokens from which another decoder can go on: those of the last whole text, and those held back."""
         return [*self._decided, *self._pending]
 
     def push(self, token: int) -> str:
-        """The text that `token` completes, which is empty while a character is incomplete."""
+        """Return the text that `token` completes, which is empty while a character is incomplete."""
         if self._stream is None:
             return self._backend.id_to_token(token) or ""
         self._pending.append(token)
@@ -145,13 +146,13 @@ class TextDecoder:
 
 
 def _tokens_are_text(backend: tokenizers.Tokenizer) -> bool:
-    """Whether every token is whole characters, so that U+FFFD is one of them and no sign of a cut one."""
+    """Whether every token is whole characters, so that U+FFFD is a character and no sign of half of one."""
     return isinstance(backend.model, models.WordLevel) and isinstance(backend.decoder, decoders.Fuse)
 
 
 @contextmanager
 def _ours(what: str) -> Iterator[None]:
-    """The library raises bare exceptions, and panics that are not even exceptions."""
+    """Turn what the library raises, bare exceptions and panics that are no exceptions, into TokenizerError."""
     try:
         yield
     except TokenizerError:
@@ -168,9 +169,10 @@ def _named(characters: list[str]) -> str:
 
 
 def pieces(text: str) -> Iterator[str]:
-    """`text` in pieces of at most 64 Ki characters, cut where every kind of tokenizer ends a token anyway.
+    """Cut `text` into pieces of at most 64 Ki characters, where every kind of tokenizer ends a token.
 
-    That is before a space between words, or after a line break before one; in a text without either, anywhere.
+    That is before a space that follows a word, or after a line break that precedes one; in a text without either,
+    anywhere.
     """
     start = 0
     while start < len(text):
@@ -183,7 +185,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def whole_pieces(text: Iterable[str]) -> Iterator[str]:
-    """`text` in pieces that end where a token ends, whatever the pieces that it came in."""
+    """Cut a text that comes in pieces of any size into pieces that end where a token ends."""
     rest = ""
     for piece in text:
         *whole, rest = pieces(rest + piece) if rest + piece else [""]

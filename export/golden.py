@@ -17,12 +17,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
-from edgernn.exporters import Source, export, export_module
+from edgernn.exporters import export, export_module
+from edgernn.models.source import Source
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.snapshot import settings
 from edgernn.sampling import Generator
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
 from edgernn.tokenizer import Tokenizer
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -91,12 +94,10 @@ class Step(nn.Module):
 def main() -> None:
     """Write everything."""
     torch.manual_seed(0)
-    model = LanguageModel(
-        LanguageConfig.of(len(ALPHABET) + 1, embedding=8, hidden=32, layers=1, initial="learned")
-    ).eval()
+    model = LanguageModel(LanguageConfig(len(ALPHABET) + 1, embedding=8, hidden=32, layers=1, initial="learned")).eval()
     with torch.no_grad():
         model.output.weight *= 12  # some letters are likelier than others
-    source = Source(model, Tokenizer.characters(ALPHABET))
+    source = Source(model, {TOKENIZER: Tokenizer.characters(ALPHABET).to_json().encode()})
     bundles = {precision: GOLDEN / f"characters-{precision}" for precision in ("fp32", "int8", "int4")}
     for precision, path in bundles.items():
         export(source, path, precision=precision, overwrite=True)

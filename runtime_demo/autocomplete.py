@@ -1,8 +1,8 @@
-"""How do I suggest the next words, as a keyboard does?
+"""How do I suggest the next words, as the keyboard of a phone does?
 
     python runtime_demo/autocomplete.py bundles/demo "import o"
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from edgernn.runtime import Model, suggest
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Suggest how a text goes on.")
+    parser = argparse.ArgumentParser(description="Suggest continuations of a text.")
     parser.add_argument("bundle")
     parser.add_argument("text")
     parser.add_argument("--count", type=int, default=3)

@@ -1,8 +1,8 @@
-"""What is in this picture?
+"""How do I describe an image?
 
     python runtime_demo/caption_image.py bundles/photos holiday.jpg
 
-Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); torch is not asked for and not imported.
+Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); torch is not imported.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from edgernn.runtime.pipelines.caption import caption_image, open_image, start_c
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Describe pictures.")
+    parser = argparse.ArgumentParser(description="Describe images.")
     parser.add_argument("bundle")
     parser.add_argument("images", nargs="+")
     parser.add_argument("--beam", type=int, default=1)
@@ -32,7 +32,7 @@ def main() -> int:
         if len(options.images) > 1:
             print(f"{path}:")
         if options.beam == 1:
-            for text in start_caption(model, image).decode(max_tokens=20):  # a word at a time
+            for text in start_caption(model, image).decode(max_tokens=20):  # word by word, as they are decided
                 print(text, end="", flush=True)
             print()
         else:

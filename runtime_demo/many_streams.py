@@ -2,8 +2,8 @@
 
     python runtime_demo/many_streams.py bundles/demo --streams 200
 
-Streams join and leave a batch at any step; each has the text that it would have alone. Needs numpy, onnxruntime and
-tokenizers (pip install edgernn); torch is not asked for and not imported.
+Streams join and leave a batch at any step; each writes the text that it would write alone. Needs numpy, onnxruntime and
+tokenizers (pip install edgernn); torch is not imported.
 """
 
 import argparse
@@ -29,7 +29,7 @@ def main() -> None:
     done = []
     begun = time.perf_counter()
     while waiting or len(batch):
-        while waiting and len(batch) < max(1, options.at_once):  # whoever leaves makes room
+        while waiting and len(batch) < max(1, options.at_once):  # a stream that has ended leaves room for another
             stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=waiting.pop(0)))
             done.append(batch.join(stream, options.prompt, max_tokens=options.tokens))
         batch.step()

@@ -1,9 +1,9 @@
-"""How do I stop in the middle of a text and go on later, in another process?
+"""How do I stop in the middle of a text and continue later, in another process?
 
-    python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes a little and keeps the state
-    python runtime_demo/resume.py bundles/demo snapshot.bin            goes on exactly, again and again
+    python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes some text and saves the state
+    python runtime_demo/resume.py bundles/demo snapshot.bin            continues exactly; can be repeated
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not asked for and not imported.
+Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from edgernn.runtime import Model, Sampler
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Go on with a text from where it was left.")
+    parser = argparse.ArgumentParser(description="Continue a text from where it stopped.")
     parser.add_argument("bundle")
-    parser.add_argument("snapshot", help="where the state is kept")
-    parser.add_argument("prompt", nargs="?", help="begin anew with this")
+    parser.add_argument("snapshot", help="the file that holds the state")
+    parser.add_argument("prompt", nargs="?", help="start a new text with this prompt")
     parser.add_argument("--tokens", type=int, default=80)
     options = parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""How do I stream a model that somebody else made: voice activity over a sound file, in real time?
+"""How do I stream a model from another project: voice activity in a sound file, in real time?
 
     edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     python runtime_demo/voice_activity.py bundles/silero speech.wav
 
-The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (pip install edgernn); torch is not asked for.
+The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (pip install edgernn); torch is not imported.
 """
 
 import argparse
@@ -20,10 +20,10 @@ RATE, SAMPLES, WIDTH = 16_000, 512, 40
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Show where somebody speaks.")
+    parser = argparse.ArgumentParser(description="Show where there is speech in a sound file.")
     parser.add_argument("bundle")
     parser.add_argument("wav")
-    parser.add_argument("--fast", action="store_true", help="do not wait for the sound's own pace")
+    parser.add_argument("--fast", action="store_true", help="run as fast as possible instead of in real time")
     options = parser.parse_args()
 
     sound = read(options.wav)
@@ -49,7 +49,7 @@ def read(path: str) -> np.ndarray:
 def meter(seconds: float, level: float, probability: float) -> None:
     if not sys.stdout.isatty():
         return
-    loudness = round(WIDTH * min(1.0, max(0.0, 1 + np.log10(level + 1e-9) / 3)))  # 60 dB from end to end
+    loudness = round(WIDTH * min(1.0, max(0.0, 1 + np.log10(level + 1e-9) / 3)))  # the scale covers 60 dB
     speaks = "speech" if probability > 0.5 else "      "
     print(f"\r{seconds:7.2f} s |{'#' * loudness:{WIDTH}}| {probability:4.0%} {speaks}", end="", flush=True)
 

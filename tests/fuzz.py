@@ -87,13 +87,16 @@ def make_bundles(folder: Path, exports: Sequence[str]) -> None:
     """A small language model at each of `exports`."""
     import torch
 
-    from edgernn.exporters import Source, export
+    from edgernn.bundle import TOKENIZER
+    from edgernn.exporters import export
+    from edgernn.models import Source
     from edgernn.tasks.language.network import LanguageConfig, LanguageModel
     from edgernn.tokenizer import Tokenizer
 
     torch.manual_seed(0)
     shape = {"cell": "gru", "hidden": 32, "layers": 1, "embedding": 8, "initial": "learned"}
-    source = Source(LanguageModel(LanguageConfig.of(11, **shape)).eval(), Tokenizer.characters("abcdefghij"))
+    assets = {TOKENIZER: Tokenizer.characters("abcdefghij").to_json().encode()}
+    source = Source(LanguageModel(LanguageConfig.of(11, **shape)).eval(), assets)
     for name in exports:
         target, precision = EXPORTS[name]
         export(source, folder / "bundles" / name, target=target, precision=precision, steps=16)

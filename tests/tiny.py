@@ -22,6 +22,7 @@ from edgernn.contract import (
     GraphSpec,
     StateSpec,
     TensorSpec,
+    canonical_json,
 )
 from edgernn.tokenizer import Tokenizer
 
@@ -217,12 +218,60 @@ def write_captioner(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def write_text_classifier(path: Path, **changes: object) -> Path:
+    """A graph that reads tokens and scores three classes: h' = tanh(0.5 h + E[token]), scores = h' O."""
+    random = np.random.default_rng(0)
+    tokenizer = Tokenizer.characters(ALPHABET)
+    values: dict[str, object] = {"bound": len(tokenizer), "dtype": "int64", "classes": 3, "task": "classify", **changes}
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("token", str(values["dtype"]), (BATCH,), bound=values["bound"], kind="token"),),
+        (TensorSpec("scores", "float32", (BATCH, values["classes"]), kind=values.get("kind", "label")),),
+        (StateSpec("h", "float32", (BATCH, 6)),),
+    )
+    weights = {
+        "E": random.standard_normal((len(tokenizer), 6)).astype(np.float32),
+        "O": random.standard_normal((6, values["classes"])).astype(np.float32),
+        "half": np.float32([0.5]),
+    }
+    nodes = [
+        helper.make_node("Gather", ["E", "token"], ["word"]),
+        helper.make_node("Mul", ["h_in", "half"], ["kept"]),
+        helper.make_node("Add", ["word", "kept"], ["x"]),
+        helper.make_node("Tanh", ["x"], ["h_out"]),
+        helper.make_node("MatMul", ["h_out", "O"], ["scores"]),
+    ]
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task=values["task"]))
+    return path
+
+
+def write_namesake(path: Path, axes: tuple[int | str, ...] = (BATCH, 2), task: str = "adopted") -> Path:
+    """A graph without kinds whose input happens to be called token, and whose output logits: the sum of all inputs."""
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("token", "float32", axes),),
+        (TensorSpec("logits", "float32", axes),),
+        (StateSpec("total", "float32", axes),),
+    )
+    nodes = [
+        helper.make_node("Add", ["token", "total_in"], ["total_out"]),
+        helper.make_node("Identity", ["total_out"], ["logits"]),
+    ]
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, {}))
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task=task))
+    return path
+
+
 def manifest(contract: Contract, graphs: dict[str, str], **changes: object) -> Manifest:
     values: dict[str, object] = {
         "task": "language",
         "target": "onnx",
         "precision": "fp32",
-        "digest": hashlib.sha256(contract.dumps().encode()).hexdigest(),
+        "digest": hashlib.sha256(canonical_json(contract).encode()).hexdigest(),
         "contract": contract,
         "graphs": graphs,
         "provenance": {},
@@ -250,5 +299,4 @@ def sigmoid(x: np.ndarray) -> np.ndarray:
 
 
 def _value_info(name: str, spec: TensorSpec):
-    kinds = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64, "uint8": TensorProto.UINT8}
-    return helper.make_tensor_value_info(name, kinds[spec.dtype], list(spec.axes))
+    return helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(spec.numpy_dtype), list(spec.axes))

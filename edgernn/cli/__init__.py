@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import typer
 
@@ -14,43 +14,52 @@ from edgernn.cli.bench import bench
 from edgernn.cli.caption import caption
 from edgernn.cli.console import is_main_process, printable
 from edgernn.cli.demo import demo
-from edgernn.cli.evaluate import evaluate
+from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
+from edgernn.cli.options import DeferredCommand, renamed
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
 from edgernn.errors import CheckFailedError, EdgeRNNError
 from edgernn.tasks import TASKS
 
-__all__ = ["app", "execute", "main"]
+__all__ = ["app", "application", "execute", "main"]
 
-app = typer.Typer(
-    name="edgernn",
-    help="Recurrent networks from training to the device, with explicit state and proven exports.",
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-)
 _INTERRUPTED = 130
-_LONGEST = 600  # characters of an error
+_LONGEST = 600  # characters of an error message
+_COMMANDS: tuple[Callable[..., object], ...] = (export, adopt, verify, run, caption, inspect, bench, plot, demo)
 
-app.add_typer(train_app(TASKS.values()), name="train")
-app.command("evaluate")(evaluate)
-for command in (export, adopt, verify, run, caption, inspect, bench, plot, demo):
-    app.command()(command)
+
+def application() -> typer.Typer:
+    """The command line, with a subcommand of `train` for each task in TASKS."""
+    app = typer.Typer(
+        name="edgernn",
+        help="Recurrent networks from training to the device, with explicit state and proven exports.",
+        add_completion=False,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+    )
+    app.add_typer(train_app(TASKS.values()), name="train")
+    app.command()(evaluate_command(TASKS))
+    for command in _COMMANDS:
+        app.command(cls=DeferredCommand if command in (run, caption) else None)(command)
+    return app
+
+
+app = application()
 
 
 def main() -> None:
     """The entry point of the `edgernn` script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that lacks a letter shows its code
+            stream.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is shown as its code
     sys.exit(execute(sys.argv[1:]))
 
 
-def execute(arguments: Sequence[str]) -> int:
-    """Run one command line.
+def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
+    """Run one command line of `app`.
 
     Returns 0 when it worked, 1 for a failed check, 2 for wrong usage or bad input, 130 when it was interrupted.
     """
@@ -64,7 +73,7 @@ def execute(arguments: Sequence[str]) -> int:
         return _fail(_usage(error), 2)
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
-    except SystemExit:  # typer's answer to a closed pipe: whoever read our output has heard enough
+    except SystemExit:  # typer raises it for a closed pipe: the reader of the output has stopped reading
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 0
     if status == _INTERRUPTED:
@@ -73,13 +82,15 @@ def execute(arguments: Sequence[str]) -> int:
 
 
 def _usage(error: typer.TyperException) -> str:
+    if message := renamed(error):
+        return message
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
     return error.format_message().rstrip(".") + hint
 
 
 def _fail(message: str, status: int) -> int:
-    """Say what is wrong in one line, whatever characters a damaged file put into it."""
+    """Print what is wrong in one line on standard error, and return the exit status."""
     if not is_main_process():
         return status
     line = printable(" ".join(message.split()))

@@ -34,6 +34,8 @@ def adopt(
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """
+    from edgernn.contract import contract_to_json
+
     with require_extra("export"):
         from edgernn.exporters.adopt import AdoptSpec, infer_states
         from edgernn.exporters.adopt import adopt as write
@@ -52,7 +54,7 @@ def adopt(
     )
     contract = write(files, spec_, out, overwrite=overwrite)
     names = ", ".join(graph.name for graph in contract.graphs)
-    result({"bundle": str(out), "contract": contract.to_json()}, f"{out}: {names}", as_json=json)
+    result({"bundle": str(out), "contract": contract_to_json(contract)}, f"{out}: {names}", as_json=json)
 
 
 def _pairs(texts: list[str] | None, sign: str, usage: str) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`edgernn bench`: how fast bundles run here."""
+"""`edgernn bench`: measure how fast bundles run on this machine."""
 
 from __future__ import annotations
 
@@ -18,36 +18,40 @@ from edgernn.errors import ConfigError
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from edgernn.cli.startup import Start
     from edgernn.models.source import Source
     from edgernn.runtime import Model
-    from edgernn.runtime.benchmark import Start, Steps
+    from edgernn.runtime.benchmark import Steps
 
 __all__ = ["bench"]
 
 EAGER = "torch eager"
-_WIDTH = 120  # where no terminal says another
-_NAME = 24  # characters of a bundle's path, its end
+_WIDTH = 120  # characters of the table, unless it goes to a terminal
+_NAME = 24  # characters of a bundle's path that are shown: the last ones
 _CAPTION = (
-    "µs: a step of one stream, median and percentiles. 1st: from a prompt of 16 tokens to the first drawn. tok/s: "
-    "decoding with temperature and top-k, and with so many streams in a batch. start, MiB: seconds and memory of a new "
-    "process up to its first step. One thread."
+    "µs: microseconds of a step of one stream; median, 95th and 99th percentile. 1st ms: milliseconds from a prompt of "
+    "16 tokens to the first sampled token. tok/s: tokens per second of one stream, sampled with temperature and top-k; "
+    "×4, ×16, ×64: of that many streams in a batch. start, MiB: seconds that a new process takes to the end of its "
+    "first step, and its peak memory. All on one thread."
 )
 
 
 def bench(
-    bundles: Annotated[list[Path] | None, typer.Argument(help="What to measure.", show_default=False)] = None,
+    bundles: Annotated[list[Path] | None, typer.Argument(help="The bundles to measure.", show_default=False)] = None,
     peers: Annotated[
-        Path | None, typer.Option(help="A run: its weights in torch eager and in every target and precision, beside.")
+        Path | None,
+        typer.Option(help="A run to measure too: in torch, and exported to every target and precision."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 15,
-    out: Annotated[Path | None, typer.Option(help="A picture to draw as well: .png or .svg.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times each model is measured, in turns.")] = 15,
+    out: Annotated[Path | None, typer.Option(help="A chart of the step times to write: a .png or .svg file.")] = None,
     json: Json = False,
 ) -> None:
-    """Measure steps, decoding, start-up and memory of bundles, side by side.
+    """Measure the speed, start-up time and memory of bundles, side by side.
 
     [bold]Example:[/bold] edgernn bench bundles/shakespeare --peers runs/shakespeare
     """
-    from edgernn.runtime.benchmark import measure, measure_start
+    from edgernn.cli.startup import measure_start
+    from edgernn.runtime.benchmark import measure
 
     if not bundles and peers is None:
         raise ConfigError("bench needs a BUNDLE, or --peers RUN")
@@ -83,13 +87,13 @@ def bench(
 
 
 def _one_thread() -> None:
-    """Torch, where some engine brought it in, runs as onnxruntime does: single steps are too small to share."""
+    """Let torch use one thread, as onnxruntime does here, if an engine has imported it."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 def _export_all(source: Source, folder: Path) -> dict[str, Path]:
-    """The run at every target and precision; one whose extra is missing is left out, aloud."""
+    """Export the run to every target and precision. A target whose extra is missing is left out, and said."""
     from edgernn.errors import MissingExtraError
     from edgernn.exporters import TARGETS, export
 
@@ -107,7 +111,7 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
 
 
 def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
-    """What was measured of one model, a row for each size of batch."""
+    """The measurements of one model: a row for each batch size."""
     about = {"name": name, "engine": "eager" if name == EAGER else model.manifest.target}
     start = asdict(starts[name]) if name in starts else {}
     for row in steps.rows:
@@ -146,4 +150,4 @@ def _print(table: Table) -> None:
 def _draw(steps: Mapping[str, Steps], out: Path) -> None:
     from edgernn.training.curves import plot_bars
 
-    plot_bars({name: each.one.median_us for name, each in steps.items()}, "µs a step of one stream, one thread", out)
+    plot_bars({name: each.one.median_us for name, each in steps.items()}, "µs per step of one stream, one thread", out)

@@ -1,4 +1,4 @@
-"""Printing: results to stdout, talk to stderr, progress on a terminal only."""
+"""Printing: results to standard output, messages to standard error, progress on a terminal only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "result",
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object, for machines.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object on one line for each result.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
 
 _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
@@ -38,7 +38,7 @@ _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensor
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """Around imports: a missing optional dependency becomes the pip line to type."""
+    """For imports: a missing optional dependency raises MissingExtraError, which says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -49,44 +49,47 @@ def require_extra(extra: str) -> Iterator[None]:
 
 
 def option(help: str, default: str) -> Any:
-    """An option whose default is the configuration's own."""
+    """An option that is None if it is not given. default: what the help shows as its default."""
     return typer.Option(help=help, show_default=default)
 
 
 def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of `options` that were given."""
+    """`options` without those that are None: those that were given."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def on_terminal() -> bool:
-    """Whether somebody is watching stderr, and this process is the one that speaks."""
+    """Whether standard error is a terminal, and this process is the one that prints."""
     return sys.stderr.isatty() and is_main_process()
 
 
 def is_main_process() -> bool:
-    """Whether this process is the first of those that torchrun started, or alone."""
+    """Whether this process is the only one, or the first of those that torchrun started: the one that prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def log(text: str) -> None:
-    """Say something that is not a result."""
+    """Print a message, which is not a result, on standard error; only the main process does."""
     if is_main_process():
         print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """`text` without what could move a terminal's cursor, whatever characters a file put into it."""
+    """`text` with control characters escaped, so that text from a file cannot control the terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:
-    """Print what the command found: one line of JSON, or text for people."""
+    """Print the result of a command on standard output: `values` as one line of JSON, or `text`."""
     print(json.dumps(values, allow_nan=False) if as_json else text, flush=True)
 
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on stderr if that is a terminal, moved by calls with 0 to 1 and figures; silence otherwise."""
+    """A progress bar on standard error, if that is a terminal; nothing otherwise.
+
+    It is moved by calls with the fraction that is done, 0 to 1, and a text to show beside it.
+    """
     if not on_terminal():
         yield lambda done, figures: None
         return
@@ -101,15 +104,15 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
         TimeRemainingColumn(),
         TextColumn("left"),
     )
-    seen = sys.stdout.isatty()  # then results go above the bar; in a file or a pipe they must not go through it
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=seen) as display:
+    redirected = sys.stdout.isatty()  # results are printed above the bar, unless they go to a file or a pipe
+    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected) as display:
         task = display.add_task(title, total=1.0, figures="")
         yield lambda done, figures: display.update(task, completed=done, figures=figures)
 
 
 @contextmanager
 def on_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C calls `stop`; the second is Ctrl-C again."""
+    """Within the block, the first Ctrl-C calls `stop`; the second raises KeyboardInterrupt as usual."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

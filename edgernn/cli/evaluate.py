@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,51 +12,52 @@ from edgernn.cli.console import Json, log, progress, require_extra, result
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError
-from edgernn.tasks import TASKS
+from edgernn.settings import declared_options
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
     from edgernn.runtime import Model
 
-__all__ = ["evaluate"]
+__all__ = ["evaluate_command"]
 
 
-def _evaluate(
-    path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="The run or bundle to evaluate.")],
-    *,
-    given: Given,
-    json: Json = False,
-) -> None:
-    """Measure a run or a bundle on data that you name. The options depend on the task.
+def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
+    """The command that evaluates a run or a bundle of any of `tasks`."""
 
-    [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
-    """
-    task, load = _find(path)
-    given.refuse_others(task.evaluation, what=f"the task {task.name}")
-    settings = task.evaluation(**given.of(task.evaluation))
-    with require_extra(task.extra), progress("evaluating") as show:
-        score, notes = task.evaluate(load(), settings, show)
-    for note in notes:
-        log(note)
-    result(score.to_json(), str(score), as_json=json)
+    def evaluate(
+        path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="The run or bundle to evaluate.")],
+        *,
+        given: Given,
+        json: Json = False,
+    ) -> None:
+        """Measure a run or a bundle on data that you name. Which options there are depends on the task.
+
+        [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
+        """
+        task, load = _find(path, tasks)
+        own = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
+        given.refuse_others(task.evaluation, what=f"the task {task.name}, which has {own}")
+        settings = task.evaluation(**given.of(task.evaluation))
+        with require_extra(task.extra), progress("evaluating") as show:
+            score, notes = task.evaluate(load(), settings, show)
+        for note in notes:
+            log(note)
+        result(score.to_json(), str(score), as_json=json)
+
+    titles = {task.evaluation: name for name, task in tasks.items()}
+    return command_from(evaluate, *(task.evaluation for task in tasks.values()), titles=titles)
 
 
-evaluate = command_from(
-    _evaluate,
-    *(task.evaluation for task in TASKS.values()),
-    titles={task.evaluation: name for name, task in TASKS.items()},
-)
-
-
-def _find(path: Path) -> tuple[Task, Callable[[], Model]]:
+def _find(path: Path, tasks: Mapping[str, Task]) -> tuple[Task, Callable[[], Model]]:
     """The task of a run or a bundle, and what loads it as a model."""
     from edgernn.bundle import MANIFEST
 
     if (path / MANIFEST).exists():
         model = load_model(path)
-        if model.manifest.task not in TASKS:
-            raise ConfigError(f"{path} is of the task {model.manifest.task}; evaluate knows {', '.join(TASKS)}")
-        return TASKS[model.manifest.task], lambda: model
+        task = tasks.get(model.manifest.task)
+        if task is None:
+            raise ConfigError(f"{path} is a bundle of {model.manifest.task}, and evaluate knows {', '.join(tasks)}")
+        return task, lambda: model
     with require_extra("train"):
         import torch
 

@@ -45,27 +45,14 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     if not runs:
         raise ConfigError("inspect gradients needs a RUN")
     with require_extra("plot"):
-        from edgernn.tasks.language.gradients import plot_gradients
         from edgernn.training.curves import check_picture, labels
+        from edgernn.training.gradients import plot_gradients, run_gradient_norms
 
     check_picture(out)
-    norms = {str(run): _gradient_norms(run, distance) for run in runs}
+    norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
     lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
-
-
-def _gradient_norms(path: Path, distance: int) -> list[float]:
-    from edgernn.tasks.language.gradients import measure_gradients
-    from edgernn.tasks.language.learner import held_out_tokens
-    from edgernn.tasks.language.network import LanguageModel
-    from edgernn.training.run import DATA, Run
-
-    run = Run.load(path)
-    network = run.network()
-    if not isinstance(network, LanguageModel):
-        raise ConfigError(f"{path} is a run of {run.task.name}, and inspect gradients takes runs of language")
-    return measure_gradients(network, held_out_tokens(run.prepared, path / DATA), distance)
 
 
 def _describe(values: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Loading what the user names, with the engine that fits it."""
+"""Loading the bundle that the user names, with the engine of its target."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["load_bundle", "load_model", "load_writer"]
 
 
 def load_model(path: Path) -> Model:
-    """The bundle at `path` in the engine of its target; the device's own run without the host's extras."""
+    """The model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
     from edgernn.runtime import Model
 
     return Model(*load_bundle(path))
 
 
 def load_writer(path: Path, otherwise: str) -> Model:
-    """A bundle's model, unless it describes pictures; then ConfigError says what to do `otherwise`."""
+    """The model of the bundle at `path`. Raises ConfigError for a caption bundle, saying what to do `otherwise`."""
     model = load_model(path)
     if model.manifest.task == "caption":
         raise ConfigError(f"{path} {otherwise}")
@@ -31,7 +31,7 @@ def load_writer(path: Path, otherwise: str) -> Model:
 
 
 def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
-    """The bundle at `path`, and the engine of its target."""
+    """The bundle at `path`, and the engine of its target. Raises BundleError for a target that has no engine."""
     from edgernn.bundle import Bundle
     from edgernn.errors import BundleError
     from edgernn.runtime.engine import DEVICE_ENGINES
@@ -43,5 +43,5 @@ def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
     with require_extra("train"):
         from edgernn.engines import ENGINES
     if target not in ENGINES:
-        raise BundleError(f"{path} is for {target}, and this edgernn has engines for {', '.join(ENGINES)}")
+        raise BundleError(f"{path} is for {target}, and this version of edgernn has engines for {', '.join(ENGINES)}")
     return bundle, ENGINES[target]

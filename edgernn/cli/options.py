@@ -104,9 +104,7 @@ class DeferredCommand(typer.core.TyperCommand):
     It does so when the command is invoked: the help of the application does not import what declares the options.
     """
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: typer.Context | None = None, **extra: Any
-    ) -> typer.Context:
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the command that the callback makes."""
         assert self.callback is not None
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
@@ -166,21 +164,22 @@ def _parameter(
 ) -> inspect.Parameter:
     """The parameter of a command that typer makes an option from. Its default is None: not given."""
     declared = all_declared[0]
-    kind = list[get_args(declared.type)[0]] if declared.several else declared.type  # type: ignore[misc]
+    kind: Any = list[get_args(declared.type)[0]] if declared.several else declared.type  # type: ignore[misc]
+    default = _defaults(all_declared, titles, shown)
+    text = help_text(declared).replace("[", r"\[")
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
-        help=help_text(declared).replace("[", r"\["),
-        show_default=_defaults(all_declared, titles, shown) or False,
+        help=text + (rf" [dim]\[default: {default}][/dim]" if default else ""),
         rich_help_panel=_panel(all_declared, titles),
     )
-    annotation = Annotated[kind | None, about]
+    annotation: Any = Annotated[kind | None, about]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
 
 
 def _defaults(
     all_declared: list[Declared], titles: Mapping[type[Settings], str], shown: Callable[[Declared], str]
 ) -> str:
-    """The default; where declarations differ, the first one and then the others with their titles: "400; caption: 20"."""
+    """The default; where declarations differ, the others follow with their titles: "400; caption: 20"."""
     first = shown(all_declared[0])
     others = [
         f"{titles.get(each.settings, each.settings.__name__)}: {shown(each)}"
@@ -195,7 +194,7 @@ def _panel(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -
     if len(set(titles.values())) < 2 or len(all_declared) > 1:
         return None
     title = titles.get(all_declared[0].settings)
-    return None if title is None else f"Options for {title} only"
+    return None if title is None else f"Options for the task {title}"
 
 
 def _value(declared: Declared, value: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The prompt of `edgernn run` on a terminal: type, and the model goes on."""
+"""The prompt of `edgernn run` on a terminal: the user types a text, and the model continues it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Prompt"]
 
-_HELP = """  text                what you type is read, and the model goes on from it
-  (an empty line)     go on
-  /temperature 0.8    how boldly it draws, 0 for the likeliest
-  /reset              forget everything
-  /save FILE          keep this state; /load FILE takes it up again
-  /help, /quit        Ctrl-C stops an answer, Ctrl-D ends"""
+_HELP = """  text                the model reads what you type, and continues it
+  (an empty line)     continue
+  /temperature 0.8    set the sampling temperature; 0 always takes the most likely token
+  /reset              go back to the initial state
+  /save FILE          write the state to a file
+  /load FILE          continue from the state in a file
+  /help               show this list
+  /quit               end; so does Ctrl-D, and Ctrl-C stops an answer"""
 
 
 class Prompt:
-    """Reads lines and answers each, carrying one stream.
+    """Reads lines from the terminal and lets one stream answer each of them.
 
-    max_tokens, stop: of each answer.
+    max_tokens, stop: how each answer ends.
     """
 
     def __init__(self, stream: Stream, max_tokens: int, stop: tuple[str, ...]) -> None:
@@ -42,10 +44,10 @@ class Prompt:
         }
 
     def run(self) -> None:
-        """Until the end of the input, or /quit."""
+        """Read and answer until the end of the input, or /quit."""
         with suppress(ImportError):
-            import readline  # noqa: F401 - its import gives lines a history
-        print("Type a beginning and Enter; /help lists what else there is.")
+            import readline  # noqa: F401 - importing it gives `input` a history
+        print("Type the beginning of a text and press Enter; /help lists the commands.")
         while True:
             try:
                 line = input("> ")
@@ -53,7 +55,7 @@ class Prompt:
                 print()
                 return
             except KeyboardInterrupt:
-                print("  (Ctrl-D or /quit ends)")
+                print("  (Ctrl-D or /quit ends the program)")
                 continue
             if line.strip() == "/quit":
                 return
@@ -64,7 +66,7 @@ class Prompt:
                 print(f"  {error}")
             except KeyboardInterrupt:  # the second one, or one while a long text is read
                 self._stream.restore(before)
-                print("\n  (stopped; as if you had not asked)")
+                print("\n  (stopped; the state is what it was before this line)")
 
     def _answer(self, line: str) -> None:
         if line.startswith("/"):
@@ -72,7 +74,7 @@ class Prompt:
             return
         self._stream.prefill(line)
         if self._stream.logits is None:
-            raise ConfigError("there is nothing to go on yet: type a beginning")
+            raise ConfigError("there is no text to continue yet: type a beginning")
         stopped: list[bool] = []
         print(line, end="", flush=True)
         with on_interrupt(lambda: stopped.append(True)):
@@ -88,7 +90,7 @@ class Prompt:
         except ValueError:
             name, arguments = line[1:], []
         if name not in self._commands or len(arguments) != (name in ("temperature", "save", "load")):
-            raise ConfigError(f"{line.strip()[:40]} is no command; there is\n{_HELP}")
+            raise ConfigError(f"{line.strip()[:40]} is not a command; the commands are\n{_HELP}")
         self._commands[name](*arguments)
 
     def _temperature(self, value: str) -> None:
@@ -97,19 +99,19 @@ class Prompt:
         except ValueError:
             raise ConfigError(f"{value[:40]} is not a number") from None
         self._stream.sampler = replace(self._stream.sampler, temperature=temperature)
-        print(f"  drawing at {temperature:g}")
+        print(f"  the temperature is {temperature:g}")
 
     def _reset(self) -> None:
         self._stream.reset()
-        print("  all forgotten")
+        print("  back at the initial state")
 
     def _save(self, file: str) -> None:
         self._stream.save(Path(file))
-        print(f"  kept in {file}")
+        print(f"  the state is written to {file}")
 
     def _load(self, file: str) -> None:
         self._stream.load(Path(file))
-        print(f"  going on from {file}")
+        print(f"  continuing from the state in {file}")
 
     def _help(self) -> None:
         print(_HELP)

@@ -1,87 +1,178 @@
-"""`edgernn run`: stream text from a bundle."""
+"""`edgernn run`: drive a bundle of any task over files, or continue a text."""
 
-from __future__ import annotations
+# Annotations are evaluated at once, not as text: some hold what the pipelines say of their inputs.
 
 import sys
-import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, log, on_interrupt, on_terminal, result
-from edgernn.cli.load import load_writer
-from edgernn.cli.prompt import Prompt
-from edgernn.errors import ConfigError
+from edgernn.cli.console import Json, log, on_interrupt, on_terminal, progress, result
+from edgernn.cli.load import load_model
+from edgernn.cli.options import Given, command_from
+from edgernn.errors import ConfigError, EdgeRNNError, MissingExtraError
 
 if TYPE_CHECKING:
-    from edgernn.runtime import Stream
+    from edgernn.contract import Array
+    from edgernn.runtime.pipelines import Pipeline, Result
+    from edgernn.settings import Settings
 
-__all__ = ["run"]
+__all__ = ["pipeline_command", "run"]
 
 
-def run(
-    bundle: Annotated[Path, typer.Argument(help="The bundle to run.")],
-    prompt: Annotated[
-        str | None,
-        typer.Option(help="What the text begins with.", show_default="standard input; on a terminal you are asked"),
-    ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, help="How many tokens to draw.")] = 400,
-    temperature: Annotated[float, typer.Option(help="Boldness of the draw; 0 for the likeliest token.")] = 0.8,
-    top_k: Annotated[int, typer.Option(help="Draw from the k likeliest tokens; 0 for all.")] = 40,
-    top_p: Annotated[float, typer.Option(help="Draw from the likeliest that have this probability; 1 for all.")] = 1.0,
-    min_p: Annotated[float, typer.Option(help="Draw from those at least so likely, beside the likeliest.")] = 0.0,
-    repetition_penalty: Annotated[float, typer.Option(help="Above 1: avoid what was said lately.")] = 1.0,
-    stop: Annotated[list[str] | None, typer.Option(help="End before this text; it repeats.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Equal seeds draw equal text.", show_default="random")] = None,
-    echo: Annotated[bool, typer.Option("--echo", help="Print the prompt first.")] = False,
-    json: Json = False,
-) -> None:
-    """Stream text from a bundle, as it is decided; on a terminal, without --prompt, in turns with you.
+def run() -> Callable[..., None]:
+    """Run a bundle: continue a text or describe images, depending on its task."""
+    from edgernn.runtime.pipelines import PIPELINES
 
-    [bold]Example:[/bold] edgernn run bundles/shakespeare --prompt "ROMEO:" --max-tokens 200
-    """
-    from edgernn.runtime import Sampler
+    assert run.__doc__ is not None
+    about = run.__doc__ + " Text is printed as it is generated."
+    return pipeline_command("run", about, PIPELINES)
 
-    sampler = Sampler(temperature, top_k, seed, top_p=top_p, min_p=min_p, repetition_penalty=repetition_penalty)
-    stream = load_writer(bundle, f"describes pictures: edgernn caption {bundle} IMAGE").stream(sampler)
-    stops = tuple(stop or ())
-    if prompt is None and sys.stdin is not None and sys.stdin.isatty() and not json:
-        Prompt(stream, max_tokens, stops).run()
+
+def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeline[Any]]]") -> Callable[..., None]:
+    """The command `name` for bundles of the tasks that have `pipelines`, with the options of all of them."""
+    kinds = list(pipelines.values())
+    metavar, what = kinds[0].inputs
+    if len(kinds) > 1:
+        metavar, what = "INPUT", "; ".join(f"{each.inputs[1]} ({each.task})" for each in kinds)
+    about_inputs = f"Files, or directories of them: {what}."
+    arguments = typer.Argument(metavar=metavar, help=about_inputs, show_default=False)
+
+    def command(
+        bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle to run.", show_default=False)],
+        given: Given,
+        inputs: Annotated[list[Path] | None, arguments] = None,
+        json: Json = False,
+    ) -> None:
+        from edgernn.runtime.pipelines import pipeline_for
+
+        model = load_model(bundle)
+        pipeline = pipeline_for(model)
+        if pipeline.task not in pipelines:
+            raise ConfigError(f"{bundle} is a {pipeline.task} bundle: use edgernn run")
+        given.refuse_others(pipeline.options, what=f"{pipeline.task} bundles")
+        options = pipeline.options(**given.of(pipeline.options))
+        if inputs:
+            _run_files(pipeline, _files(inputs, pipeline.suffixes), options, as_json=json)
+        else:
+            pipeline.check(options, ())
+            _run_without_files(f"edgernn {name} {bundle}", pipeline, options, as_json=json)
+
+    examples = "\n\n".join(f"[bold]Example:[/bold] edgernn {name} {each.example}" for each in kinds)
+    command.__doc__ = f"{about}\n\n{examples}"
+    return command_from(command, *(each.options for each in kinds), titles={each.options: each.task for each in kinds})
+
+
+def _files(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
+    """Files as they are named, and the files in directories that have one of `suffixes`."""
+    found: list[Path] = []
+    for path in inputs:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes)
+        if not inside:
+            raise ConfigError(f"{path} has no files that end in {', '.join(suffixes)}")
+        found += inside
+    return found
+
+
+def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Settings", *, as_json: bool) -> None:
+    pipeline.check(options, paths)
+    if len(paths) == 1:
+        _run_one(pipeline, pipeline.read(paths[0]), options, _named(pipeline, paths[0]), as_json=as_json)
         return
-    opening = _opening() if prompt is None else prompt
-    if not opening:
-        raise ConfigError('the prompt is empty: give it with --prompt "TEXT" or on standard input')
-    stream.prefill(opening)
-    _speak(stream, opening if echo else "", max_tokens, stops, as_json=json)
+    damaged = 0
+    with progress("running") as show:
+        for number, path in enumerate(paths, start=1):
+            try:
+                inputs = pipeline.read(path)
+            except MissingExtraError:
+                raise
+            except EdgeRNNError as error:
+                log(str(error))
+                damaged += 1
+            else:
+                found, interrupted = _drive(pipeline, inputs, options, lambda text: None)
+                text = found.summary
+                line = f"{path}:\n{text}" if "\n" in text else f"{path}: {text}"
+                result({**_named(pipeline, path), **found.to_json()}, line, as_json=as_json)
+                if interrupted:
+                    raise KeyboardInterrupt
+            show(number / len(paths), f"{number:,} of {len(paths):,}")
+    if damaged:
+        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs could not be read")
 
 
-def _speak(stream: Stream, opening: str, max_tokens: int, stops: tuple[str, ...], *, as_json: bool) -> None:
-    """Decode once, aloud unless for machines; Ctrl-C ends the text, not the line."""
-    pieces, interrupted = [opening], []
-    begun, before = time.perf_counter(), stream.steps
-    if not as_json:
-        print(opening, end="", flush=True)
-    with on_interrupt(lambda: interrupted.append(True)):
-        for text in stream.decode(max_tokens, stops):
+def _run_without_files(command: str, pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:
+    """Run on what the options say, in turns with the user, or on standard input. command: as it was typed."""
+    inputs = pipeline.inputs_from(options)
+    if inputs is None:
+        terminal = sys.stdin is not None and sys.stdin.isatty()
+        talk = pipeline.conversation(options) if terminal and not as_json else None
+        if talk is not None:
+            from edgernn.cli.prompt import Prompt
+
+            Prompt(*talk).run()
+            return
+        if not pipeline.standard_input:
+            metavar, what = pipeline.inputs
+            raise ConfigError(f"a {pipeline.task} bundle runs on {what}: {command} {metavar}")
+        # A line break, which any text can follow, where nobody types.
+        inputs = pipeline.read(b"\n" if terminal or sys.stdin is None else sys.stdin.buffer.read())
+    _run_one(pipeline, inputs, options, {}, as_json=as_json)
+
+
+def _run_one(
+    pipeline: "Pipeline[Any]",
+    inputs: "Mapping[str, Array]",
+    options: "Settings",
+    named: Mapping[str, str],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the result of one input, for people as it is decided. Ctrl-C ends the text, not the line."""
+    pieces: list[str] = []
+
+    def show(text: str) -> None:
+        if not as_json:
             pieces.append(text)
-            if not as_json:
-                print(text, end="", flush=True)
-            if interrupted:
-                break
-    seconds, tokens = time.perf_counter() - begun, stream.steps - before
+            print(text, end="", flush=True)
+
+    try:
+        found, interrupted = _drive(pipeline, inputs, options, show)
+    except (EdgeRNNError, KeyboardInterrupt):
+        if pieces:
+            print(flush=True)  # the message begins on a line of its own
+        raise
+    text, shown = str(found), "".join(pieces)
     if as_json:
-        result({"text": "".join(pieces), "tokens": tokens, "ended": stream.ended}, "", as_json=True)
-    else:
-        print(flush=True)
-    if on_terminal():
-        log(f"{tokens:,} tokens, {tokens / seconds:,.0f} tokens/s")
+        result({**named, **found.to_json()}, "", as_json=True)
+    elif text.startswith(shown):
+        print(text[len(shown) :], flush=True)
+    else:  # what was shown led to the result, and is not a part of it
+        print("" if shown.endswith("\n") else "\n", text, sep="", flush=True)
+    if found.note and on_terminal():
+        log(found.note)
     if interrupted:
         raise KeyboardInterrupt
 
 
-def _opening() -> str:
-    """The prompt on standard input; a line break, which any text can follow, where nobody feeds it."""
-    if sys.stdin is None or sys.stdin.isatty():
-        return "\n"
-    return sys.stdin.read()
+def _drive(
+    pipeline: "Pipeline[Any]", inputs: "Mapping[str, Array]", options: "Settings", show: Callable[[str], None]
+) -> "tuple[Result, bool]":
+    """The result, and whether Ctrl-C ended it early."""
+    interrupted: list[bool] = []
+
+    def shown(text: str) -> bool:
+        show(text)
+        return not interrupted
+
+    with on_interrupt(lambda: interrupted.append(True)):
+        found = pipeline(inputs, options, shown)
+    return found, bool(interrupted)
+
+
+def _named(pipeline: "Pipeline[Any]", path: Path) -> dict[str, str]:
+    return {pipeline.input_key: str(path)}

@@ -7,16 +7,19 @@ from typing import ClassVar
 
 from torch import nn
 
-from edgernn.contract import Array, GraphSpec
+from edgernn.bundle import Bundle, Manifest
+from edgernn.contract import Array, Contract, GraphSpec
 from edgernn.engines.tensors import call
-from edgernn.models import Network
-from edgernn.runtime import BundleEngine
+from edgernn.models import Source, weights_digest
+from edgernn.runtime import Model
 
-__all__ = ["EagerEngine", "as_bundle_engine"]
+__all__ = ["EagerEngine", "eager_model"]
+
+_TARGET = "eager"
 
 
 class EagerEngine:
-    """Runs a module whose forward takes and returns the tensors of `spec` in order."""
+    """Runs a module, without gradients, whose forward takes and returns the tensors of `spec` in order."""
 
     def __init__(self, module: nn.Module, spec: GraphSpec) -> None:
         self._module = module
@@ -27,14 +30,31 @@ class EagerEngine:
         return call(self._module, self._spec, feeds)
 
 
-def as_bundle_engine(network: Network) -> type[BundleEngine]:
-    """An engine that runs `network` itself in place of an ONNX bundle of it: what bundles are measured against."""
-    modules = {graph.spec.name: graph.module for graph in network.graphs()}
+def eager_model(source: Source) -> Model:
+    """The network itself, on the CPU, driven as a bundle of it is: what `evaluate RUN` measures.
+
+    Its graphs are the modules that are exported. Raises BundleError or TokenizerError if contract and assets do not fit
+    each other.
+    """
+    graphs = source.network.graphs()
+    modules = {graph.spec.name: graph.module for graph in graphs}
+    contract = Contract(tuple(graph.spec for graph in graphs))
 
     class Eager(EagerEngine):
-        target: ClassVar[str] = "onnx"
+        target: ClassVar[str] = _TARGET
 
         def __init__(self, graph: bytes, spec: GraphSpec) -> None:
             super().__init__(modules[spec.name], spec)
 
-    return Eager
+    manifest = Manifest(
+        task=source.network.task,
+        target=_TARGET,
+        precision="fp32",
+        digest=weights_digest(source.network, contract),
+        contract=contract,
+        graphs={name: name for name in modules},  # files without content: the engine has the modules
+        provenance=source.provenance,
+        parity={},
+    )
+    initial = {name: data for graph in graphs for name, data in graph.files().items()}
+    return Model(Bundle(manifest, {**dict.fromkeys(modules, b""), **initial, **source.assets}), Eager)

@@ -13,8 +13,7 @@ import torch
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call
-from edgernn.errors import EngineError, MissingExtraError
-from edgernn.runtime.engine import first_line
+from edgernn.errors import EngineError, MissingExtraError, first_line
 
 __all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "silent"]
 
@@ -59,7 +58,7 @@ class ExecuTorchEngine:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Around what ExecuTorch prints about itself, from C++ too."""
+    """Silence what ExecuTorch prints, from C++ as well."""
     kept = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

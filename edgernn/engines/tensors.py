@@ -8,8 +8,7 @@ from typing import Any
 import torch
 
 from edgernn.contract import Array, GraphSpec
-from edgernn.errors import EngineError
-from edgernn.runtime.engine import few, first_line
+from edgernn.errors import EngineError, few, first_line
 
 __all__ = ["call"]
 

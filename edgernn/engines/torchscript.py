@@ -11,8 +11,7 @@ import torch
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call
-from edgernn.errors import EngineError
-from edgernn.runtime.engine import first_line
+from edgernn.errors import EngineError, first_line
 
 __all__ = ["TorchScriptEngine"]
 

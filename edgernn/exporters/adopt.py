@@ -14,15 +14,14 @@ import onnx
 from onnx import helper, numpy_helper
 
 import edgernn
-from edgernn.arrays import to_npy
 from edgernn.bundle import Manifest, new_bundle
-from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.errors import ConfigError, EngineError, ExportError
-from edgernn.exporters.onnx import parse
+from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
+from edgernn.errors import ConfigError, EngineError, ExportError, few
+from edgernn.examples import example
+from edgernn.exporters.onnx import operators, parse
+from edgernn.exporters.target import write_files
+from edgernn.exporters.vectors import record
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.engine import few
-from edgernn.runtime.golden import record
-from edgernn.runtime.parity import example
 
 __all__ = ["AdoptSpec", "adopt", "infer_states"]
 
@@ -31,7 +30,7 @@ _BATCHES = (2, 3)  # that a graph is tried with
 _SIZES = (7, 263, 521, 1607)  # of named axes: primes, since an output of the same size then follows that axis
 _NAME = re.compile(r"[^A-Za-z0-9_.]")
 _PART_OF_A_NAME = re.compile(r"[^a-z0-9]+|(?<=[a-z])(?=[0-9])")
-_SAYS_NOTHING = {"in", "out", "next", "new", "prev", "n", "input", "output", "onnx"}
+_DIRECTIONS = {"in", "out", "next", "new", "prev", "n", "input", "output", "onnx"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class AdoptSpec:
                 seen[name] = kind
 
     def of(self, graph: str, model: onnx.ModelProto) -> AdoptSpec:
-        """What concerns one graph, by the names in its file."""
+        """The part that is about one graph, by the names in its file."""
         inputs = {node.name for node in _inputs(model)}
         outputs = {node.name for node in model.graph.output}
 
@@ -67,8 +66,8 @@ class AdoptSpec:
             bare = name.removeprefix(f"{graph}.")
             return bare if bare in inputs else None
 
-        def mine(spec_: Mapping[str, Any]) -> dict[str, Any]:
-            return {here: value for name, value in spec_.items() if (here := own(name)) is not None}
+        def mine(named: Mapping[str, Any]) -> dict[str, Any]:
+            return {here: value for name, value in named.items() if (here := own(name)) is not None}
 
         states = mine(self.states)
         for given, made in states.items():
@@ -81,26 +80,26 @@ class AdoptSpec:
         return AdoptSpec(states, held, mine(self.constants), mine(self.carries))
 
 
-def adopt(files: Sequence[Path], spec_: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
+def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite: bool = False) -> Contract:
     """Make a bundle of ONNX files; one is called `step`, several are called like their files.
 
-    Raises ConfigError for a wish that no file can fulfil, EngineError for what is no ONNX file, ExportError for a graph
-    that does not run as its contract says.
+    Raises ConfigError for an option that fits none of the files, EngineError for a file that is no ONNX file, and
+    ExportError for a graph that does not run as its contract says.
     """
     models = _models(files)
-    _check_names(models, spec_)
-    graphs = {name: _Adopted.of(name, model, spec_.of(name, model)) for name, model in models.items()}
+    _check_names(models, adopt_spec)
+    graphs = {name: _Adopted.of(name, model, adopt_spec.of(name, model)) for name, model in models.items()}
     contract = Contract(tuple(graph.spec for graph in graphs.values()))
     with new_bundle(out, overwrite=overwrite) as writer:
         golden, digest = {}, hashlib.sha256()
         for name, graph in graphs.items():
             data = graph.model.SerializeToString()
             digest.update(data)
-            golden[name], arrays = record(OnnxEngine(data, graph.spec), graph.spec, {}, sizes=graph.sizes)
-            for file, content in {f"{name}.onnx": data, **{n: to_npy(a) for n, a in arrays.items()}}.items():
-                (writer.directory / file).parent.mkdir(parents=True, exist_ok=True)
-                (writer.directory / file).write_bytes(content)
-        digest.update(contract.dumps().encode())
+            convolutions = any("Conv" in operator for operator in operators(graph.model))
+            recorder = record(OnnxEngine(data, graph.spec), graph.spec, graph.sizes, convolutions=convolutions)
+            golden[name] = recorder.about
+            write_files(writer.directory, {f"{name}.onnx": data, **recorder.files()})
+        digest.update(canonical_json(contract).encode())
         sources = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         writer.finish(
             Manifest(
@@ -158,16 +157,20 @@ class _Adopted:
     sizes: Mapping[str, int]  # of its named axes, with which it runs
 
     @classmethod
-    def of(cls, name: str, model: onnx.ModelProto, spec_: AdoptSpec) -> _Adopted:
+    def of(cls, name: str, model: onnx.ModelProto, adopt_spec: AdoptSpec) -> _Adopted:
         for given in list(_inputs(model)):
-            if given.name in spec_.constants:
-                _fix(model, given, spec_.constants[given.name])
-        carried = {given.name: spec_.carries[given.name] for given in _inputs(model) if given.name in spec_.carries}
+            if given.name in adopt_spec.constants:
+                _fix(model, given, adopt_spec.constants[given.name])
+        carried = {
+            given.name: adopt_spec.carries[given.name] for given in _inputs(model) if given.name in adopt_spec.carries
+        }
         for overlapping, size in carried.items():
             _carry(model, overlapping, size)
-        pairs = {given.name: spec_.states[given.name] for given in _inputs(model) if given.name in spec_.states}
+        pairs = {
+            given.name: adopt_spec.states[given.name] for given in _inputs(model) if given.name in adopt_spec.states
+        }
         pairs |= {f"{given}_carry": f"{given}_carry_next" for given in carried}
-        declared = _spec(name, model, pairs, spec_.conditions)
+        declared = _spec(name, model, pairs, adopt_spec.conditions)
         for spec, batches in ((declared, _BATCHES), (_alone(declared), (1,))):
             for size in _SIZES:
                 if (found := _tried(model, spec, batches, size)) is not None:
@@ -176,7 +179,7 @@ class _Adopted:
 
 
 def _spec(name: str, model: onnx.ModelProto, pairs: Mapping[str, str], conditions: Sequence[str]) -> GraphSpec:
-    """What the files say of the graph: an unknown first axis, or any of a state, is the batch."""
+    """The contract of a graph as its file declares it: an unknown first axis, or any of a state, is the batch."""
     inputs, held, states = [], [], []
     for node in _inputs(model):
         dtype = _dtype(node)
@@ -259,7 +262,7 @@ def _all(spec: GraphSpec, size: int) -> dict[str, int]:
 
 
 def _shown(sizes: Sequence[int], size: int, named: Sequence[str]) -> int | str:
-    """What an axis is that had `sizes` in runs with different batches."""
+    """The axis that had `sizes` in runs with different batches: the batch, a named axis or a fixed size."""
     if len(set(sizes)) > 1:
         return BATCH
     return named[0] if named and sizes[0] == size else sizes[0]
@@ -322,14 +325,14 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     return copy
 
 
-def _check_names(models: Mapping[str, onnx.ModelProto], spec_: AdoptSpec) -> None:
-    """Raise ConfigError for a wish about an input that no file has."""
+def _check_names(models: Mapping[str, onnx.ModelProto], adopt_spec: AdoptSpec) -> None:
+    """Raise ConfigError for an option about an input that no file has."""
     inputs = {node.name for model in models.values() for node in _inputs(model)}
     qualified = {f"{graph}.{node.name}" for graph, model in models.items() for node in _inputs(model)}
-    wanted = [("state", name) for name in spec_.states]
-    wanted += [("condition", name) for name in spec_.conditions]
-    wanted += [("constant", name) for name in spec_.constants]
-    wanted += [("carry", name) for name in spec_.carries]
+    wanted = [("state", name) for name in adopt_spec.states]
+    wanted += [("condition", name) for name in adopt_spec.conditions]
+    wanted += [("constant", name) for name in adopt_spec.constants]
+    wanted += [("carry", name) for name in adopt_spec.carries]
     for option, name in wanted:
         if name not in inputs | qualified:
             raise ConfigError(f"--{option} {name}: there is no such input; there is {', '.join(sorted(inputs))}")
@@ -375,9 +378,9 @@ def _is_known(node: onnx.ValueInfoProto) -> bool:
 
 
 def _stem(name: str) -> str:
-    """What a name says but for its direction: `state`, `state_in`, `stateN` and `next_state` are alike."""
+    """A name without its direction: `state`, `state_in`, `stateN` and `next_state` have the same."""
     lower = re.sub(r"N$", "", name).lower()
-    parts = [part for part in _PART_OF_A_NAME.split(lower) if part and part not in _SAYS_NOTHING]
+    parts = [part for part in _PART_OF_A_NAME.split(lower) if part and part not in _DIRECTIONS]
     return "_".join(parts)
 
 

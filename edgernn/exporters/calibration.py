@@ -1,4 +1,4 @@
-"""The ranges of tensors inside of an ONNX graph, measured on real inputs."""
+"""Calibration: the ranges of activations in an ONNX graph, measured on real inputs."""
 
 from __future__ import annotations
 

@@ -7,9 +7,9 @@ import torch
 
 from edgernn.contract import Array, GraphSpec, TensorSpec, select
 from edgernn.errors import ExportError
+from edgernn.examples import axis_sizes, example
 from edgernn.exporters.target import root_cause
 from edgernn.models import Graph
-from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["check_graph"]
 
@@ -37,7 +37,7 @@ def check_graph(graph: Graph) -> None:
 
 
 def _feeds(spec: GraphSpec, streams: int, seed: int) -> dict[str, Array]:
-    return example(spec.feeds, streams, np.random.default_rng(seed), axis_sizes(spec, 2 + streams))
+    return example(spec.feeds, streams, np.random.default_rng(seed), axis_sizes(spec, smallest=2 + streams))
 
 
 @torch.no_grad()

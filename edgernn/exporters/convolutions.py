@@ -1,4 +1,4 @@
-"""Convolutions of integers: what goes in and comes out is rounded to bytes within ranges that were measured.
+"""Convolutions in integers: their activations are quantised to bytes within measured ranges.
 
 The graph says so with pairs of QuantizeLinear and DequantizeLinear, which onnxruntime turns into products of integers.
 """
@@ -23,9 +23,9 @@ _SPATIAL = 2  # the first axis that is not batch or channels
 
 
 def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Iterator[str]:
-    """Tensors that go into or come out of the convolutions whose weights are `rounded`, and of sums of these.
+    """The activations that convolutions with weights in `rounded` take and return, and sums of these.
 
-    Where a Clip follows, it is what it lets through.
+    Where a Clip follows a convolution, its output takes the place of the convolution's.
     """
     inside: set[str] = set()
     for node in graph.nodes:
@@ -41,14 +41,14 @@ def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Itera
 
 
 class Convolutions:
-    """Writes the nodes of a graph with its tensors within `ranges` rounded to bytes."""
+    """Writes the nodes of a graph, with the activations that have `ranges` quantised to bytes."""
 
     def __init__(self, graph: Rewriter, ranges: Mapping[str, Range], steps: int) -> None:
         self._graph, self._ranges, self._steps = graph, ranges, steps
         self._rounded: dict[str, str] = {}
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Leave `node` as it is, but for what it reads; a Clip belongs to the convolution before it."""
+        """Leave `node` as it is, except for its inputs; a Clip belongs to the convolution before it."""
         maker = self._graph.makers.get(node.input[0]) if node.input else None
         if node.op_type == "Clip" and maker is not None and maker.op_type == "Conv":
             self._graph.keep(node)
@@ -85,7 +85,7 @@ class Convolutions:
         return self._graph.add("DequantizeLinear", [stored, steps], f"{name}.expanded", axis=0)
 
     def _round(self, name: str) -> tuple[str, np.float32]:
-        """The tensor `name` rounded to bytes, and the scale of these."""
+        """The tensor `name` quantised to bytes, and their scale."""
         low, high = self._ranges[name]
         scale = np.float32(max((high - low) / _BYTE, TINY))
         if name not in self._rounded:
@@ -107,7 +107,7 @@ def _clip_follows(graph: Rewriter, name: str) -> bool:
 
 
 def _before_pad(graph: Rewriter, name: str) -> tuple[str, list[int] | None]:
-    """What a Pad of zeros on the sides of pictures is given, and its pads as a convolution has them."""
+    """The input of a Pad that adds zeros around images, and its pads in the order of a convolution's."""
     maker = graph.makers.get(name)
     if maker is None or maker.op_type != "Pad" or attribute(maker, "mode", b"constant") != b"constant":
         return name, None

@@ -13,7 +13,8 @@ from torch import fx
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
-from edgernn.exporters.precision import Quantization
+from edgernn.examples import axis_sizes, example
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
     Artifact,
@@ -27,7 +28,6 @@ from edgernn.exporters.target import (
     weight_name,
 )
 from edgernn.models import Graph
-from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["EXECUTORCH"]
 
@@ -35,13 +35,13 @@ _LARGEST_AXIS = 1024  # of named axes other than the batch
 _Axes = tuple[dict[int, Any], ...]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
         with suppress_output(), silent():
-            return _lower(graph.module, spec, tensors, precision.name)
+            return _lower(graph.module, spec, tensors, quantization.name)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
@@ -89,7 +89,7 @@ def _shapes(spec: GraphSpec) -> _Axes:
 
 
 def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tuple[fx.GraphModule, tuple[Weight, ...]]:
-    """Products at 8 bits, what they are multiplied with being rounded row by row as the graph runs."""
+    """Quantise matrix products to 8 bits; their activations are quantised row by row while the graph runs."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -118,14 +118,14 @@ def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tup
 
 
 def _kept(program: fx.GraphModule) -> Iterator[Weight]:
-    """The matrices of a graph that looks at images, which stays in single precision."""
+    """The matrices of a graph with two-dimensional convolutions, which stays in single precision."""
     for name, tensor in _constants(program):
         if tensor.is_floating_point() and is_matrix(tensor.shape):
             yield Weight(weight_name(name), tuple(tensor.shape), 32, "none", "fp32")
 
 
 def _round_lookups(program: fx.GraphModule) -> list[Weight]:
-    """Take rows of embeddings from tables of bytes, each column with a scale."""
+    """Look up rows of embeddings in tables of bytes, with a scale for each column."""
     weights: list[Weight] = []
     for node in list(program.graph.nodes):
         if node.target is not torch.ops.aten.embedding.default or node.args[0].op != "get_attr":
@@ -161,7 +161,7 @@ def _buffer(program: fx.GraphModule, name: str, tensor: torch.Tensor) -> fx.Node
 
 
 def _as_linear(program: fx.GraphModule) -> dict[str, str]:
-    """Write products with constant matrices as linear layers, which is what the quantiser knows.
+    """Write products with constant matrices as linear layers, which the quantiser knows.
 
     Returns the old name of each new matrix.
     """

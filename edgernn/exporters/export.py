@@ -2,94 +2,49 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import edgernn
-from edgernn.arrays import from_npy, to_npy
-from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import Contract, GraphSpec
-from edgernn.engines import ENGINES, EagerEngine
-from edgernn.errors import CheckFailedError, ConfigError, ExportError, MissingExtraError, ParityError
+from edgernn.bundle import MANIFEST, Bundle, Manifest, new_bundle
+from edgernn.contract import Contract, FromFile, GraphSpec
+from edgernn.engines import ENGINES, eager_model
+from edgernn.errors import (
+    BundleError,
+    CheckFailedError,
+    ConfigError,
+    ExportError,
+    MissingExtraError,
+    TokenizerError,
+    few,
+)
 from edgernn.exporters.check import check_graph
 from edgernn.exporters.executorch import EXECUTORCH
-from edgernn.exporters.held_out import HeldOut, HeldOutPictures, HeldOutText
+from edgernn.exporters.gate import STEPS, prove
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
-from edgernn.exporters.precision import Quantization
-from edgernn.exporters.target import Artifact, Target
+from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.target import Artifact, Target, write_files
 from edgernn.exporters.torchscript import TORCHSCRIPT
-from edgernn.models import Graph, Network, weights_digest
-from edgernn.runtime import Engine
-from edgernn.runtime.engine import few
-from edgernn.runtime.golden import record, replay
-from edgernn.runtime.parity import STEPS, TOLERANCES, ExactMatches, Inputs, Loss, Parity, compare, tolerance_of, worst
-from edgernn.tokenizer import Tokenizer
-from edgernn.training import Run, load_run
-from edgernn.training.captioning import CaptionRun
-from edgernn.training.run import HELD_OUT
+from edgernn.models import Graph, Network, Source, weights_digest
+from edgernn.runtime import Engine, Model
+from edgernn.runtime.golden import replay
+from edgernn.runtime.parity import TOLERANCES, Parity
 
-__all__ = ["TARGETS", "Exported", "Source", "export", "verify"]
+__all__ = ["TARGETS", "Exported", "export", "verify"]
 
 TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, TORCHSCRIPT, EXECUTORCH)}
 
-_LOOKS = 16  # at graphs without state, of which every step is the first
-_LANES = 16  # streams that the loss is measured on, each of as many steps as the gate takes
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is exported: a network in evaluation mode, its tokenizer if it has one, and where it came from.
-
-    held_out: what the artifact is driven with and its loss is measured on; random inputs are taken where there is none.
-    """
-
-    network: Network
-    tokenizer: Tokenizer | None = None
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    held_out: HeldOut | None = None
-
-    @classmethod
-    def load(cls, path: str | Path) -> Source:
-        """The run at `path`. Raises RunError, which says what is wrong with it."""
-        run = load_run(path)
-        network = run.network()
-        held_out = _text(run) if isinstance(run, Run) else _pictures(run, network)
-        return cls(network, run.tokenizer, run.settings(), held_out)
-
-    def inputs(self, spec: GraphSpec) -> Inputs | None:
-        """What a graph is given, step by step; None for anything."""
-        return None if self.held_out is None else self.held_out.inputs(spec)
-
-    def graphs(self) -> tuple[Graph, ...]:
-        """Those of the network, with what they are calibrated by."""
-        graphs = self.network.graphs()
-        if self.held_out is None:
-            return graphs
-        return tuple(replace(graph, examples=self.held_out.calibration(graph.spec)) for graph in graphs)
-
-
-def _text(run: Run) -> HeldOutText:
-    tokens = run.tokens(HELD_OUT)
-    starts = (lane * len(tokens) // _LANES for lane in range(_LANES))
-    return HeldOutText(np.stack([tokens.read(start, STEPS + 1) for start in starts]))
-
-
-def _pictures(run: CaptionRun, network: Network) -> HeldOutPictures:
-    kept = {name: tensor.numpy() for name, tensor in run.pictures().items()}
-    images, tokens, targets = (kept[f"dev.{name}"] for name in ("images", "tokens", "targets"))
-    return HeldOutPictures(
-        images, tokens, targets, others=kept["train.images"], tokenizer=run.tokenizer, graphs=network.graphs()
-    )
+_ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -132,65 +87,64 @@ def export(
     """
     if steps < 1:
         raise ConfigError(f"steps {steps}: the gate takes at least one")
-    precision = Quantization(precision) if isinstance(precision, str) else precision
+    quantization = Quantization(precision) if isinstance(precision, str) else precision
     with _one_thread():
-        return _export(source, Path(out), _target(target, precision), precision, steps, overwrite=overwrite)
+        return _export(source, Path(out), _target(target, quantization), quantization, steps, overwrite=overwrite)
 
 
 def _export(
-    source: Source, out: Path, target: Target, precision: Quantization, steps: int, *, overwrite: bool
+    source: Source, out: Path, target: Target, quantization: Quantization, steps: int, *, overwrite: bool
 ) -> Exported:
     begun = time.perf_counter()
-    graphs = source.graphs()
-    contract = Contract(tuple(graph.spec for graph in graphs))
-    engines: dict[str, Engine] = {}
-    parities, names, weights, golden = [], {}, {}, {}
     with new_bundle(out, overwrite=overwrite) as writer:
+        graphs = _calibrated(source)
+        contract = Contract(tuple(graph.spec for graph in graphs))
+        _check_assets(source.assets, contract)
         for graph in graphs:
             check_graph(graph)
-            artifact = _write(target, graph, precision)
-            reference = EagerEngine(graph.source, graph.spec)
-            names[graph.spec.name] = f"{graph.spec.name}{target.suffix}"
-            weights[graph.spec.name] = [weight.to_json() for weight in artifact.weights]
-            golden[graph.spec.name], vectors = _golden(reference, graph, source)
-            files = {names[graph.spec.name]: artifact.data, **artifact.files, **graph.files(), **vectors}
-            for name, content in files.items():
-                (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
-                (writer.directory / name).write_bytes(content)
-            engine = engines[graph.spec.name] = target.engine(artifact.data, graph.spec)
-            parities.append(_compare(reference, engine, graph, source, precision.name, steps))
-            replay(engine, graph.spec, golden[graph.spec.name], files, precision.name)
-        parity = check_held_out(worst(parities), engines, graphs, source, precision.name)
-        _check_kept(weights, precision)
-        if source.tokenizer is not None:
-            (writer.directory / TOKENIZER).write_text(source.tokenizer.to_json(), encoding="utf-8")
+        _check_loads(source)
+        artifacts = {graph.spec.name: _write(target, graph, quantization) for graph in graphs}
+        weights = {name: [weight.to_json() for weight in each.weights] for name, each in artifacts.items()}
+        _check_kept(weights, quantization)
+        engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}
+        proof = prove(graphs, engines, source.held_out, quantization.name, steps)
+        names = {name: f"{name}{target.suffix}" for name in artifacts}
+        files = {names[name]: artifact.data for name, artifact in artifacts.items()}
+        for part in (*(each.files for each in artifacts.values()), *(each.files() for each in graphs)):
+            files.update(part)
+        files.update({**proof.vectors, **source.assets})
+        for graph in graphs:
+            name = graph.spec.name
+            replay(engines[name], graph.spec, proof.golden[name], files, quantization.name)
+        write_files(writer.directory, files)
         writer.finish(
             Manifest(
                 task=source.network.task,
                 target=target.name,
-                precision=precision.name,
+                precision=quantization.name,
                 digest=weights_digest(source.network, contract),
                 contract=contract,
                 graphs=names,
                 provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
-                parity=parity.to_json(),
-                weights=weights if precision.name != "fp32" else {},
-                golden=golden,
+                parity=proof.parity.to_json(),
+                weights=weights if quantization.name != "fp32" else {},
+                golden=proof.golden,
             )
         )
+        Model(Bundle.load(writer.directory), target.engine)
     return Exported(
         out,
         target.name,
-        precision.name,
-        bytes=sum((out / file).stat().st_size for file in names.values()),
+        quantization.name,
+        bytes=sum(len(artifact.data) for artifact in artifacts.values()),
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
-        parity=parity,
+        parity=proof.parity,
     )
 
 
 def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
-    """Check again that the bundle is `source`: contract and tokenizer, and `steps` chained steps of every graph.
+    """Check again that the bundle is `source`: contract and assets, and `steps` chained steps of every graph.
 
     Raises CheckFailedError if it was made from something else, ParityError if it differs, BundleError if it is damaged.
     """
@@ -200,23 +154,63 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
         raise ConfigError(f"{bundle}: no engine here for {manifest.target} at {manifest.precision}")
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
-    for what, same in (
-        ("weights", manifest.digest == weights_digest(source.network, contract)),
-        ("contract", manifest.contract == contract),
-        ("task", manifest.task == source.network.task),
-        ("tokenizer", _same_tokenizer(loaded, source)),
-        ("initial state", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
+    for difference, same in (
+        ("from other weights", manifest.digest == weights_digest(source.network, contract)),
+        ("from another contract", manifest.contract == contract),
+        ("for another task", manifest.task == source.network.task),
+        ("from other initial states", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
     ):
         if not same:
-            raise CheckFailedError(f"{bundle} was exported from another {what}; export it again")
-    precision = manifest.precision
+            raise CheckFailedError(f"{bundle} was exported {difference}; export it again")
+    assets = {name: data for name, data in loaded.files.items() if _may_be_asset(name, contract)}
+    for name in sorted(assets.keys() | source.assets.keys()):
+        if assets.get(name) != source.assets.get(name):
+            raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
     with _one_thread():
         engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
-        parities = [
-            _compare(EagerEngine(each.source, each.spec), engines[each.spec.name], each, source, precision, steps)
-            for each in graphs
-        ]
-        return check_held_out(worst(parities), engines, graphs, source, precision)
+        return prove(graphs, engines, source.held_out, manifest.precision, steps).parity
+
+
+def _calibrated(source: Source) -> tuple[Graph, ...]:
+    """The graphs of the network, with the inputs by which the ranges of their activations are measured."""
+    graphs = source.network.graphs()
+    calibration = () if source.held_out is None else source.held_out.calibration
+    if not calibration:
+        return graphs
+    return tuple(
+        replace(graph, examples=[{name: each[name] for name in graph.spec.input_names} for each in calibration])
+        if calibration[0].keys() >= {*graph.spec.input_names}
+        else graph
+        for graph in graphs
+    )
+
+
+def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:
+    """Raise ExportError for the name of an asset that is no plain file name, or belongs to another file of bundles."""
+    for name in assets:
+        if not _ASSET.fullmatch(name):
+            raise ExportError(f"the asset {name[:100]!r} has no plain file name: use letters, digits, '_', '-' and '.'")
+        if not _may_be_asset(name, contract):
+            raise ExportError(f"the asset {name!r} would take the place of another file of the bundle: rename it")
+
+
+def _may_be_asset(name: str, contract: Contract) -> bool:
+    """Whether a file of a bundle with such a name is none of the bundle's own, or a folder of these."""
+    folders = {"golden"}
+    for spec in contract.graphs:
+        if name.startswith(f"{spec.name}."):
+            return False
+        initial = (state.initial for state in spec.states)
+        folders.update(each.file.split("/")[0] for each in initial if isinstance(each, FromFile))
+    return "/" not in name and name != MANIFEST and name not in folders
+
+
+def _check_loads(source: Source) -> None:
+    """Raise ExportError unless contract and assets fit each other, so that a bundle of them can be loaded."""
+    try:
+        eager_model(source)
+    except (BundleError, TokenizerError) as error:
+        raise ExportError(f"a bundle of this network could not be loaded: {error}") from error
 
 
 def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
@@ -228,7 +222,7 @@ def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Single steps are too small to share: on a busy machine waiting for each other takes ten times as long."""
+    """Let torch use one thread: on a busy machine, sharing something as small as a step takes ten times as long."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -237,89 +231,42 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _compare(reference: Engine, artifact: Engine, graph: Graph, source: Source, precision: str, steps: int) -> Parity:
-    """Raise ParityError unless one graph of the artifact behaves like its reference."""
-    spec = graph.spec
-    steps = steps if spec.states else min(steps, _LOOKS)
-    tolerance = tolerance_of(precision, spec)
-    return compare(reference, artifact, spec, tolerance=tolerance, steps=steps, inputs=source.inputs(spec))
-
-
-def check_held_out(
-    parity: Parity, engines: Mapping[str, Engine], graphs: Sequence[Graph], source: Source, precision: str
-) -> Parity:
-    """Raise ParityError unless the graphs together predict held-out data as well as the source, and say the same."""
-    held_out = source.held_out
-    if held_out is None:
-        return parity
-    references = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in graphs}
-    said, meant = (held_out.answers(each, graphs) for each in (engines, references))
-    if said:
-        same = sum(one == other for one, other in zip(said, meant, strict=True))
-        parity = replace(parity, answers=ExactMatches(same, len(said)))
-        if precision == "fp32" and same < len(said):
-            raise ParityError(f"{len(said) - same} of {len(said)} captions are not the source's", parity.to_json())
-    if precision == "fp32":
-        return parity
-    before, after = (held_out.loss(each, graphs) for each in (references, engines))
-    parity = replace(parity, loss=Loss(before, after, held_out.tokens))
-    limit = parity.tolerance.loss
-    if not after - before <= limit:
-        raise ParityError(
-            f"the loss on held-out data rises from {before:.4f} to {after:.4f} nats per token, by more than {limit:g}",
-            parity.to_json(),
-        )
-    return parity
-
-
-def _golden(reference: Engine, graph: Graph, source: Source) -> tuple[dict[str, Any], dict[str, bytes]]:
-    initial = {name: from_npy(data, name) for name, data in graph.files().items()}
-    about, arrays = record(reference, graph.spec, initial, source.inputs(graph.spec))
-    return about, {name: to_npy(array) for name, array in arrays.items()}
-
-
-def _same_tokenizer(bundle: Bundle, source: Source) -> bool:
-    theirs = bundle.tokenizer()
-    if theirs is None or source.tokenizer is None:
-        return theirs is source.tokenizer
-    return theirs.to_json() == source.tokenizer.to_json()
-
-
-def _write(target: Target, graph: Graph, precision: Quantization) -> Artifact:
+def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact:
     try:
-        return target.write(graph, precision)
+        return target.write(graph, quantization)
     except ExportError as error:
-        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph, precision)]
+        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph, quantization)]
         advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it so either"
         raise ExportError(f"{error}; {advice}") from error
 
 
-def _takes(target: Target, graph: Graph, precision: Quantization) -> bool:
-    if precision.name not in target.precisions or set(precision.changed) - set(target.options):
+def _takes(target: Target, graph: Graph, quantization: Quantization) -> bool:
+    if quantization.name not in target.precisions or set(quantization.changed) - set(target.options):
         return False
     try:
-        target.write(graph, precision)
+        target.write(graph, quantization)
     except (ExportError, MissingExtraError):
         return False
     return True
 
 
-def _target(name: str, precision: Quantization) -> Target:
+def _target(name: str, quantization: Quantization) -> Target:
     if name not in TARGETS:
         raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
     target = TARGETS[name]
-    if precision.name not in target.precisions:
-        raise ConfigError(f"--precision {precision.name}: {name} has {', '.join(target.precisions)}")
-    for option in precision.changed:
+    if quantization.name not in target.precisions:
+        raise ConfigError(f"--precision {quantization.name}: {name} has {', '.join(target.precisions)}")
+    for option in quantization.changed:
         if option not in target.options:
             known = ", ".join(each.name for each in TARGETS.values() if option in each.options)
             raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice; {known} has")
     return target
 
 
-def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], precision: Quantization) -> None:
+def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], quantization: Quantization) -> None:
+    """Raise ConfigError for a pattern of matrices to be kept that matches none."""
     names = [weight["name"] for graph in weights.values() for weight in graph]
-    for pattern in precision.keep:
+    for pattern in quantization.keep:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(f"--keep {pattern} matches none of the matrices: {few(names)}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.bundle import Bundle
-from edgernn.contract import Contract
+from edgernn.contract import Contract, contract_to_json
 from edgernn.errors import BundleError, EngineError
 from edgernn.exporters.export import TARGETS
 from edgernn.exporters.onnx import ONNX
@@ -74,7 +74,7 @@ def _together(reports: list[GraphReport], contract: Contract | None, size: int) 
     for report in reports:
         operators.update(report.operators)
     return {
-        "contract": None if contract is None else contract.to_json(),
+        "contract": None if contract is None else contract_to_json(contract),
         "parameters": _sum(report.parameters for report in reports),
         "bytes": size,
         "operators": dict(operators),

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from edgernn.contract import Contract, FromFile, GraphSpec
+from edgernn.contract import Array, Contract, FromFile, GraphSpec
 from edgernn.errors import ConfigError
-from edgernn.exporters.export import Exported, Source, export
-from edgernn.exporters.precision import Quantization
-from edgernn.models import Graph, Network
-from edgernn.runtime.parity import STEPS
+from edgernn.exporters.export import Exported, export
+from edgernn.exporters.gate import STEPS
+from edgernn.exporters.quantization import Quantization
+from edgernn.models import Graph, Network, Source
 
 __all__ = ["export_module"]
 
@@ -26,6 +26,8 @@ def export_module(
     target: str = "onnx",
     precision: str | Quantization = "fp32",
     initial: Mapping[str, Tensor] | None = None,
+    assets: Mapping[str, bytes] | None = None,
+    examples: Sequence[Mapping[str, Array]] = (),
     task: str = "module",
     steps: int = STEPS,
     overwrite: bool = False,
@@ -34,7 +36,9 @@ def export_module(
 
     A module's forward takes the inputs, conditions and states of its graph in the order of the contract, and returns
     outputs and next states. It is put into evaluation mode while it is exported.
-    initial: the tensors of states that start from a file, by the file's name in the contract.
+    initial: the tensors of states that start from a file, by the file's name in the contract. assets: files that the
+    bundle carries, such as tokenizer.json, without which text goes neither in nor out, and labels.json.
+    examples: real inputs of graphs that have no states, by which int8 measures the ranges of their activations.
     Raises ConfigError for a graph without a module or the other way round, ExportError for a module that does not do
     what its contract says, and what `export` raises.
     """
@@ -47,11 +51,12 @@ def export_module(
     names = {graph.name for graph in contract.graphs}
     if strangers := sorted(set(module) ^ names):
         raise ConfigError(f"{strangers[0]} is {'a graph without a module' if strangers[0] in names else 'no graph'}")
-    network = _Modules(module, contract, dict(initial or {}), task)
+    network = _Modules(module, contract, dict(initial or {}), examples, task)
+    source = Source(network, dict(assets or {}))
     training = [each for each in network.modules() if each.training]
     network.eval()
     try:
-        return export(Source(network), out, target=target, precision=precision, steps=steps, overwrite=overwrite)
+        return export(source, out, target=target, precision=precision, steps=steps, overwrite=overwrite)
     finally:
         for each in training:
             each.training = True
@@ -59,11 +64,16 @@ def export_module(
 
 class _Modules(Network):
     def __init__(
-        self, modules: Mapping[str, nn.Module], contract: Contract, initial: Mapping[str, Tensor], task: str
+        self,
+        modules: Mapping[str, nn.Module],
+        contract: Contract,
+        initial: Mapping[str, Tensor],
+        examples: Sequence[Mapping[str, Array]],
+        task: str,
     ) -> None:
         super().__init__()
         self.parts = nn.ModuleList(modules[spec.name] for spec in contract.graphs)
-        self.contract, self.initial, self.task = contract, initial, task
+        self.contract, self.initial, self.examples, self.task = contract, initial, examples, task
 
     def graphs(self) -> tuple[Graph, ...]:
         """One for each module."""
@@ -73,4 +83,7 @@ class _Modules(Network):
         files = [state.initial.file for state in spec.states if isinstance(state.initial, FromFile)]
         if missing := [file for file in files if file not in self.initial]:
             raise ConfigError(f"the initial value {missing[0]} is missing")
-        return Graph(spec, module, module, {file: torch.as_tensor(self.initial[file]) for file in files})
+        tensors = {file: torch.as_tensor(self.initial[file]) for file in files}
+        names = set(spec.input_names)
+        examples = [{name: each[name] for name in spec.input_names} for each in self.examples if names <= each.keys()]
+        return Graph(spec, module, module, tensors, examples)

@@ -12,10 +12,11 @@ import onnx
 import torch
 
 from edgernn import records
-from edgernn.contract import GraphSpec, TensorSpec
+from edgernn.contract import GraphSpec, TensorSpec, graph_from_json, graph_to_json
 from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.precision import Quantization
+from edgernn.examples import axis_sizes, example
 from edgernn.exporters.quantise import PRECISIONS, quantise
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import attribute
 from edgernn.exporters.target import (
     Artifact,
@@ -28,16 +29,22 @@ from edgernn.exporters.target import (
 )
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.parity import axis_sizes, example
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "is_quantised", "parse", "stored"]
+__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "convert", "is_quantised", "operators", "parse", "stored"]
 
 OPSET = 20
 IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
+    model = convert(graph)
+    weights = quantise(model, graph.spec, quantization, graph.examples)
+    return Artifact(_finished(model, graph.spec).SerializeToString(), weights)
+
+
+def convert(graph: Graph) -> onnx.ModelProto:
+    """The module of a graph as an ONNX model in single precision. Raises ExportError if it cannot be converted."""
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
@@ -60,9 +67,8 @@ def _write(graph: Graph, precision: Quantization) -> Artifact:
     except Exception as error:  # whatever a module's own code, or the exporter, raises
         raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {root_cause(error)}") from error
     assert program is not None
-    model = onnx.shape_inference.infer_shapes(program.model_proto)
-    weights = quantise(model, spec, precision, graph.examples)
-    return Artifact(_finished(model, spec).SerializeToString(), weights)
+    model: onnx.ModelProto = onnx.shape_inference.infer_shapes(program.model_proto)
+    return model
 
 
 def _inspect(data: bytes) -> GraphReport:
@@ -72,7 +78,7 @@ def _inspect(data: bytes) -> GraphReport:
     weights = [tensor for tensor in constants if tensor.dims and tensor.data_type not in _INDICES]
     return GraphReport(
         parameters=sum(math.prod(tensor.dims) for tensor in weights),
-        operators=Counter(node.op_type for node in _nodes(model.graph)),
+        operators=operators(model),
         opset=opsets.get("", opsets.get("ai.onnx")),
         ir_version=model.ir_version,
         quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
@@ -101,6 +107,11 @@ _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.IN
 def is_quantised(shape: Sequence[int], kind: int) -> bool:
     """Whether a constant of this shape and ONNX type is a weight matrix in integers."""
     return kind in _QUANTISED and len(shape) > 1
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    """How often each operator occurs in a model."""
+    return Counter(node.op_type for node in _nodes(model.graph))
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -163,7 +174,7 @@ def _multiply_accumulates(model: onnx.ModelProto) -> int:
 def _contract(model: onnx.ModelProto) -> GraphSpec | None:
     for prop in model.metadata_props:
         if prop.key == CONTRACT_KEY:
-            return GraphSpec.from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
+            return graph_from_json(records.parse(prop.value.encode(), "the contract in the ONNX file"))
     return None
 
 
@@ -199,7 +210,7 @@ def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version = "edgernn", ""
     entry = model.metadata_props.add()
-    entry.key, entry.value = CONTRACT_KEY, json.dumps(spec.to_json())
+    entry.key, entry.value = CONTRACT_KEY, json.dumps(graph_to_json(spec))
     onnx.checker.check_model(model)
     return model
 

@@ -15,18 +15,18 @@ from typing import Any
 import onnx
 import onnxruntime
 
-from edgernn.errors import EngineError, ExportError
+from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.exporters.onnx import ONNX, is_quantised, stored
-from edgernn.exporters.precision import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
-from edgernn.runtime.engine import OrtEngine, first_line
+from edgernn.runtime.engine import OrtEngine
 
 __all__ = ["ORT"]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
-    artifact = ONNX.write(graph, precision)
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
+    artifact = ONNX.write(graph, quantization)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"
@@ -46,7 +46,7 @@ def _convert(data: bytes, path: Path) -> None:
     options.optimized_model_filepath = str(path)
     options.add_session_config_entry("session.save_model_format", "ORT")
     options.log_severity_level = 4
-    # Folding would expand what is stored in fewer bits.
+    # Constant folding would expand quantised weights.
     onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"], disabled_optimizers=["ConstantFolding"])
 
 

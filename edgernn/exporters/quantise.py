@@ -1,9 +1,10 @@
-"""Weights of ONNX graphs in fewer bits: one path for every cell, since every cell is made of matrix products.
+"""Quantised weights of ONNX graphs: one path for every cell, since every cell is made of matrix products.
 
-int8: each output channel of a matrix has a scale, and products are of integers. What is multiplied with a matrix is
-      rounded to 8 bits too: within a bound where one is known beforehand (a state that the contract bounds, the rows of
-      an embedding), else with a scale for each row, so that a stream never depends on its neighbours in a batch.
-      Convolutions of a graph that comes with real inputs are of integers too, within ranges measured on these.
+int8: each output channel of a matrix has a scale, and products are computed in integers. Activations are quantised to 8
+      bits too: within a bound where one is known beforehand (a state that the contract bounds, the rows of an
+      embedding), else with a scale for each row, so that a stream never depends on its neighbours in a batch.
+      Convolutions of a graph that comes with real inputs are computed in integers too, within ranges of activations
+      that are measured on these.
 int4: blocks of inputs of an output channel, 32 unless asked otherwise, share a scale, the one of the smallest squared
       error.
 fp16: weights are stored in half precision and multiplied in single.
@@ -26,7 +27,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.calibration import measure_ranges
 from edgernn.exporters.convolutions import Convolutions, between_convolutions
-from edgernn.exporters.precision import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.rounding import STEPS, TINY, pack, round_blocks, round_channels
 from edgernn.exporters.target import Weight, is_matrix, weight_name
@@ -38,27 +39,27 @@ _SINGLE = 32  # bits
 
 
 def quantise(
-    model: onnx.ModelProto, spec: GraphSpec, precision: Quantization, examples: Sequence[Mapping[str, Array]] = ()
+    model: onnx.ModelProto, spec: GraphSpec, quantization: Quantization, examples: Sequence[Mapping[str, Array]] = ()
 ) -> tuple[Weight, ...]:
-    """Rewrite `model`, the graph of `spec`, in place. Returns what became of each of its weight matrices.
+    """Rewrite `model`, the graph of `spec`, in place. Returns how each of its weight matrices is stored.
 
-    examples: inputs on which the ranges between convolutions are measured, where those are to be of integers.
-    Raises ExportError if one of them is still there in single precision.
+    examples: inputs on which the ranges of activations are measured, without which convolutions are not of integers.
+    Raises ExportError if one of the matrices is still there in single precision.
     """
-    if precision.name not in PRECISIONS:
+    if quantization.name not in PRECISIONS:
         return ()
     single = (tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT)
     matrices = {tensor.name for tensor in single if is_matrix(tensor.dims)}
-    quantiser = PRECISIONS[precision.name](Rewriter(model), spec, precision)
+    quantiser = PRECISIONS[quantization.name](Rewriter(model), spec, quantization)
     if isinstance(quantiser, _Int8) and examples:
         quantiser.calibrate(model, examples)
     weights = quantiser.run()
     changed = {weight.name for weight in weights if weight.bits < _SINGLE}
     after = {tensor.name for tensor in model.graph.initializer}
     for name in sorted(matrices, key=weight_name):
-        if not precision.keeps(weight_name(name)) and (name in after or weight_name(name) not in changed):
+        if not quantization.keeps(weight_name(name)) and (name in after or weight_name(name) not in changed):
             raise ExportError(
-                f"graph {spec.name}: the weights {weight_name(name)} were not quantised to {precision.name}"
+                f"graph {spec.name}: the weights {weight_name(name)} were not quantised to {quantization.name}"
             )
     return weights
 
@@ -76,12 +77,12 @@ class _Product:
 
 
 class _Quantiser(ABC):
-    """Goes through a graph and replaces what takes constant matrices."""
+    """Goes through a graph and replaces the nodes that use constant matrices."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
+    def __init__(self, graph: Rewriter, spec: GraphSpec, quantization: Quantization) -> None:
         self._graph = graph
         self._spec = spec
-        self._precision = precision
+        self._quantization = quantization
         self._weights: list[Weight] = []
         self._tied = {name for name in graph.readers if self._is_tied(name)}
 
@@ -105,7 +106,7 @@ class _Quantiser(ABC):
         return tuple(dict.fromkeys(self._weights))
 
     def _keep(self, node: onnx.NodeProto) -> None:
-        """Leave `node` as it is, its constants stored in fewer bits."""
+        """Leave `node` as it is, but store its constants in fewer bits."""
         self._graph.keep(node)
         self._store_inputs(node)
 
@@ -115,7 +116,7 @@ class _Quantiser(ABC):
             self._store(name)
 
     def _is_convolution(self, node: onnx.NodeProto) -> bool:
-        """Whether `node` is to be computed in integers."""
+        """Whether `node` is a convolution that is computed in integers."""
         return False
 
     def _convolve(self, node: onnx.NodeProto) -> None:
@@ -124,14 +125,14 @@ class _Quantiser(ABC):
 
     @abstractmethod
     def _multiply(self, product: _Product) -> None:
-        """Write what computes `product`."""
+        """Write the nodes that compute `product`."""
 
     @abstractmethod
     def _look_up(self, node: onnx.NodeProto) -> None:
-        """Write what takes rows of an embedding, as `node` did."""
+        """Write the nodes that look up rows of an embedding, as `node` did."""
 
     def _store(self, name: str) -> None:
-        """FeatureCache a constant at 8 bits and expand it when the graph is loaded."""
+        """Store a constant at 8 bits, which is expanded when the graph is loaded."""
         array = self._matrix(name)
         if array is None:
             return
@@ -147,12 +148,12 @@ class _Quantiser(ABC):
 
     def _note_kept(self, name: str) -> None:
         array = self._any_matrix(name)
-        if array is not None and self._precision.keeps(weight_name(name)):
+        if array is not None and self._quantization.keeps(weight_name(name)):
             self._note(name, array, _SINGLE, "none", "fp32")
 
     def _matrix(self, name: str) -> Array | None:
-        """The constant `name`, if it is a weight matrix to be rounded."""
-        return None if self._precision.keeps(weight_name(name)) else self._any_matrix(name)
+        """The constant `name`, if it is a weight matrix that is quantised."""
+        return None if self._quantization.keeps(weight_name(name)) else self._any_matrix(name)
 
     def _any_matrix(self, name: str) -> Array | None:
         array = self._graph.constants.get(name)
@@ -165,7 +166,7 @@ class _Quantiser(ABC):
         return table is not None and table.ndim == 2
 
     def _is_tied(self, name: str) -> bool:
-        """Whether `name` is an embedding and its transpose the weights of products, and nothing else takes it."""
+        """Whether `name` is an embedding whose transpose is the weights of products, and that has no other use."""
         readers = self._graph.readers.get(name, [])
         lookups = [node for node in readers if self._is_lookup(node) and node.output[0] in self._graph.ranks]
         products = [node for node in readers if name in node.input[1:2] and attribute(node, "transB", 0)]
@@ -173,7 +174,7 @@ class _Quantiser(ABC):
         return bool(lookups and products) and len(lookups) + len(products) == len(readers)
 
     def _product(self, node: onnx.NodeProto) -> _Product | None:
-        """What `node` computes, if that is a product with a constant matrix, and the sum after it."""
+        """The product with a constant matrix that `node` computes, with the sum after it, or None."""
         if node.op_type not in ("MatMul", "Gemm"):
             return None
         weight, bias = self._matrix(node.input[1]), None
@@ -214,7 +215,7 @@ _PLAIN = {"alpha": 1.0, "beta": 1.0, "transA": 0}
 
 @dataclass(frozen=True)
 class _Rounded:
-    """A tensor of bytes around 128; a step of element k of its last axis is worth scales[k]."""
+    """A tensor quantised to bytes with the zero point 128; scales[k] is the scale of element k of its last axis."""
 
     tensor: str
     scales: Array
@@ -223,18 +224,18 @@ class _Rounded:
 class _Int8(_Quantiser):
     """Products of integers."""
 
-    def __init__(self, graph: Rewriter, spec: GraphSpec, precision: Quantization) -> None:
-        super().__init__(graph, spec, precision)
+    def __init__(self, graph: Rewriter, spec: GraphSpec, quantization: Quantization) -> None:
+        super().__init__(graph, spec, quantization)
         self._bounds = dict(self._bounded())
         self._rounded: dict[str, _Rounded | None] = {}
         self._kernels: dict[str, Array] = {}
         self._convolutions: Convolutions | None = None
-        self._steps = STEPS // 2 if precision.reduce_range else STEPS
+        self._steps = STEPS // 2 if quantization.reduce_range else STEPS
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
         self._one = graph.constant(np.array(1, np.float32), "one")
 
     def calibrate(self, model: onnx.ModelProto, examples: Sequence[Mapping[str, Array]]) -> None:
-        """Measure ranges between convolutions, which are of integers from then on."""
+        """Measure the ranges of activations between convolutions, which are then computed in integers."""
         weights = {node.input[1] for node in self._graph.nodes if node.op_type == "Conv"}
         self._kernels = {name: array for name in weights if (array := self._matrix(name)) is not None}
         if not self._kernels:
@@ -263,7 +264,7 @@ class _Int8(_Quantiser):
         if known is None:
             self._multiply_rows(product)
         else:
-            # What a step of each input is worth goes into its row of the weights.
+            # The scale of each input is multiplied into its row of the weights.
             self._multiply_bytes(product, known.tensor, product.weight * known.scales[:, None], at=product.output)
             self._note(product.name, product.weight, 8, "each output", "int8")
 
@@ -317,7 +318,7 @@ class _Int8(_Quantiser):
         self._note(name, table, 8, "each row", "fp32")
 
     def _known(self, tensor: str) -> _Rounded | None:
-        """`tensor` in bytes, if its range is known beforehand."""
+        """`tensor` quantised to bytes, if its range is known beforehand."""
         if tensor not in self._rounded:
             self._rounded[tensor] = self._round_known(tensor)
         return self._rounded[tensor]
@@ -366,7 +367,7 @@ class _Int8(_Quantiser):
         return node.op_type in ("Squeeze", "Unsqueeze") and axes is not None and not np.any(axes)
 
     def _bounded(self) -> Iterator[tuple[str, tuple[float, int]]]:
-        """Tensors that the contract bounds: states as they come in, and what they are put together from."""
+        """Tensors that the contract bounds: states, and the parts that they are stacked from."""
         for state in self._spec.states:
             size = state.axes[-1] if state.axes else ""
             if state.bound is None or state.dtype != "float32" or isinstance(size, str):
@@ -380,7 +381,7 @@ class _Int8(_Quantiser):
                     names.extend(node.input if node.op_type == "Concat" else node.input[:1])
 
     def _stacks(self, node: onnx.NodeProto, rank: int) -> bool:
-        """Whether `node` puts a state of `rank` together along its first axis, which is not its last."""
+        """Whether `node` stacks a state of `rank` along its first axis, which is not its last."""
         if rank < 2:
             return False
         if node.op_type == "Concat":
@@ -397,7 +398,7 @@ class _Int4(_Quantiser):
 
     def _multiply(self, product: _Product) -> None:
         inputs, outputs = product.weight.shape
-        block = self._precision.block
+        block = self._quantization.block
         stored, scales = self._blocks(product.name, product.weight.T)
         steps = self._graph.constant(scales.reshape(-1), f"{product.name}.scales")
         self._graph.add(
@@ -416,11 +417,11 @@ class _Int4(_Quantiser):
 
     def _blocks(self, name: str, rows: Array) -> tuple[str, Array]:
         """`rows` as levels (rows, blocks, bytes), and the scales (rows, blocks)."""
-        levels, scales = round_blocks(rows, self._precision.block)
+        levels, scales = round_blocks(rows, self._quantization.block)
         return self._graph.constant(pack(levels.reshape(*scales.shape, -1)), f"{name}.int4"), scales
 
     def _look_up(self, node: onnx.NodeProto) -> None:
-        name, output, block = node.input[0], node.output[0], self._precision.block
+        name, output, block = node.input[0], node.output[0], self._quantization.block
         table = self._graph.constants[name]
         width = table.shape[1]
         if width % 2:  # two numbers share a byte
@@ -439,10 +440,10 @@ class _Int4(_Quantiser):
             self._note(name, table, 4, f"{block} columns of each row", "fp32")
 
     def _gather(self, node: onnx.NodeProto, stored: str, scales: Array, name: str = "", at: str = "") -> str:
-        """Write what takes rows of packed levels, whose last axis is of blocks."""
+        """Write the node that looks up rows of packed levels, whose last axis is split into blocks."""
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
         axes = {"gather_axis": 0, "quantize_axis": scales.ndim - 1}
-        inputs, block = [stored, node.input[1], steps], self._precision.block
+        inputs, block = [stored, node.input[1], steps], self._quantization.block
         return self._graph.add(
             "GatherBlockQuantized", inputs, name, domain=CONTRIB, at=at, **axes, block_size=block, bits=4
         )

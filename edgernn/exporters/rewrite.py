@@ -17,7 +17,7 @@ CONTRIB = "com.microsoft"  # onnxruntime's own operators
 
 
 class Rewriter:
-    """Keeps or replaces the nodes of a model in their order, then leaves out what nobody needs any more."""
+    """Keeps or replaces the nodes of a model in their order, then leaves out those that no output depends on."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
@@ -35,7 +35,7 @@ class Rewriter:
         self._first: list[onnx.NodeProto] = []
         self._written: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
-        self._made: dict[str, dict[str, Array]] = {}  # by what they were to be called
+        self._made: dict[str, dict[str, Array]] = {}  # by the names that were asked for
         self._taken = {*self.constants, *self.makers, *self.ranks}
 
     def keep(self, node: onnx.NodeProto) -> None:
@@ -45,13 +45,13 @@ class Rewriter:
     def add(
         self, operator: str, inputs: Sequence[str], name: str, *, domain: str = "", at: str = "", **attributes: Any
     ) -> str:
-        """Write a new node. Returns its output, which is `at`, or else called like `name`."""
+        """Write a new node. Returns the name of its output, which is `at`, or else similar to `name`."""
         output = at or self._free(name)
         self._written.append(helper.make_node(operator, list(inputs), [output], domain=domain, **attributes))
         return output
 
     def constant(self, array: Array, name: str) -> str:
-        """A constant, called like `name`: an equal one that was, or a new one. Returns its name."""
+        """Add a constant, unless an equal one was added for `name`. Returns its name, similar to `name`."""
         made = self._made.setdefault(name, {})
         for free, other in made.items():
             if array.dtype == other.dtype and np.array_equal(array, other):
@@ -62,7 +62,7 @@ class Rewriter:
         return free
 
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:
-        """Let `operator` make the constant `name`, before anything else runs."""
+        """Let `operator` compute the constant `name`, before anything else runs."""
         self._first.append(helper.make_node(operator, list(inputs), [name], **attributes))
         del self.constants[name]
 

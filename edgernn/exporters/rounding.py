@@ -1,4 +1,4 @@
-"""Weights in steps of a scale: 8 bits for each index of an axis, 4 bits for each block."""
+"""Quantising weights: to 8 bits with a scale for each index of an axis, to 4 bits with a scale for each block."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgernn.contract import Array
 __all__ = ["STEPS", "TINY", "pack", "round_blocks", "round_channels"]
 
 STEPS = 127  # of 8 bits, on either side of zero
-TINY = 1e-30  # the scale of what is all zeros
+TINY = 1e-30  # the scale of weights that are all zeros
 _SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
 
 

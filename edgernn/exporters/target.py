@@ -8,15 +8,16 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
-from edgernn.exporters.precision import Quantization
+from edgernn.errors import first_line
+from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
-from edgernn.runtime.engine import first_line
 
 __all__ = [
     "Artifact",
@@ -29,12 +30,13 @@ __all__ = [
     "root_cause",
     "suppress_output",
     "weight_name",
+    "write_files",
 ]
 
 
 @dataclass(frozen=True)
 class Weight:
-    """How one weight matrix is kept. scales: what shares one. arithmetic: of the products that take it."""
+    """How one weight matrix is stored. scales: which weights share one. arithmetic: of the products that use it."""
 
     name: str
     shape: tuple[int, ...]
@@ -51,7 +53,7 @@ class Weight:
 class Artifact:
     """The content of a graph file.
 
-    weights: what became of its weight matrices, where the precision is not fp32. files: what belongs beside it.
+    weights: how each weight matrix is stored, where the precision is not fp32. files: other files that belong to it.
     """
 
     data: bytes
@@ -73,11 +75,11 @@ class StoredTensor:
 class GraphReport:
     """What is in a graph file.
 
-    parameters: elements of its constant tensors, or None where they are packed away. operators: how often each occurs.
-    opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: what the file
-    itself says of how it is driven. inputs, outputs: what it takes and returns, as far as it says so. tensors: its
-    constants. multiply_accumulates: of products with constant matrices in a step of one stream, of recurrent operators
-    in each of their steps, or None where they are packed away.
+    parameters: elements of its constant tensors, or None where the format hides them. operators: how often each occurs.
+    opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: the one in the
+    file itself, if it has one. inputs, outputs: names, types and axes, if the format has them. tensors: its constants.
+    multiply_accumulates: of products with constant matrices in a step of one stream, of recurrent operators in each of
+    their steps, or None where the format hides them.
     """
 
     parameters: int | None
@@ -96,9 +98,9 @@ class GraphReport:
 class Target:
     """One kind of artifact.
 
-    suffix: of its graph files. write: exports a graph at a precision. engine: runs it here.
-    inspect: looks into it. precisions: what it can be written at. options: those of `Quantization` that it knows.
-    legacy: what the user should know before relying on it, or empty.
+    suffix: of its graph files. write: exports a graph. engine: runs a graph file on this machine. inspect: reports what
+    is in a graph file. precisions: those that it can be exported at. options: those of `Quantization` that it has.
+    legacy: a warning to users of a target that will disappear, or empty.
     """
 
     name: str
@@ -119,22 +121,22 @@ class Positional(nn.Module):
         self.module = module
 
     def forward(self, *tensors: Tensor) -> Any:
-        """What the module makes of `tensors`."""
+        """The results of the module."""
         return self.module(*tensors)
 
 
 def weight_name(name: str) -> str:
-    """What a network itself calls the weights that it has as `name` inside of `Positional`."""
+    """The name that a network itself gives to weights that are called `name` inside of `Positional`."""
     return name.removeprefix("module.")
 
 
 def is_matrix(shape: Sequence[int]) -> bool:
-    """Whether weights of this shape are worth fewer bits: vectors are too small to be."""
+    """Whether weights of this shape are quantised: vectors are too small to gain from it."""
     return sum(size > 1 for size in shape) > 1
 
 
 def root_cause(error: Exception) -> str:
-    """What the innermost cause says: an exporter's own headline names no culprit."""
+    """The message of the innermost cause: that of an exporter's own exception does not name what failed."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return first_line(error)
@@ -142,7 +144,7 @@ def root_cause(error: Exception) -> str:
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """Around exporters, which print, log and warn about themselves; what matters they raise."""
+    """Silence libraries that print, log and warn while they export; their errors are still raised."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -151,3 +153,10 @@ def suppress_output() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write files by their names, which may have folders in them, into a bundle."""
+    for name, content in files.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (directory / name).write_bytes(content)

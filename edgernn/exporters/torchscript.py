@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from edgernn.engines import TorchScriptEngine
-from edgernn.errors import EngineError, ExportError
-from edgernn.exporters.precision import Quantization
+from edgernn.errors import EngineError, ExportError, first_line
+from edgernn.examples import axis_sizes, example
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
     Artifact,
@@ -30,24 +31,24 @@ from edgernn.exporters.target import (
     suppress_output,
 )
 from edgernn.models import Graph
-from edgernn.runtime.engine import first_line
-from edgernn.runtime.parity import axis_sizes, example
 
 __all__ = ["TORCHSCRIPT"]
 
 
-def _write(graph: Graph, precision: Quantization) -> Artifact:
+def _write(graph: Graph, quantization: Quantization) -> Artifact:
     _check_torch()
     arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
     try:
         with suppress_output():
-            module, weights = _rounded(graph.module, precision) if precision.name == "int8" else (graph.module, ())
+            module, weights = (
+                _rounded(graph.module, quantization) if quantization.name == "int8" else (graph.module, ())
+            )
             traced = torch.jit.trace(module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
     kept = sum(weight.bits == 32 for weight in weights)
-    if precision.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
+    if quantization.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
         raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
     return Artifact(data, weights)
 
@@ -57,8 +58,8 @@ def _check_torch() -> None:
         raise ExportError(f"torch {torch.__version__} writes no files for TorchScript's lite interpreter any more")
 
 
-def _rounded(module: nn.Module, precision: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
-    """A copy of `module` whose matrices are expanded from 8 bits, and what became of each."""
+def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
+    """A copy of `module` whose matrices are expanded from 8 bits, and how each is stored."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
@@ -68,7 +69,7 @@ def _rounded(module: nn.Module, precision: Quantization) -> tuple[nn.Module, tup
         if tensor.dtype == torch.float32 and is_matrix(tensor.shape)
     ]
     for name, key, tensor in matrices:
-        if precision.keeps(name):
+        if quantization.keeps(name):
             weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
             continue
         if key not in shared:
@@ -82,7 +83,7 @@ def _rounded(module: nn.Module, precision: Quantization) -> tuple[nn.Module, tup
 
 
 def _round(matrix: Tensor) -> tuple[int, _Stored]:
-    """The axis of which each index has a scale, the better one of first and last, and the matrix in such steps."""
+    """The axis along which the matrix has scales, the better one of first and last, and the quantised matrix."""
     array = matrix.numpy()
     choices = {axis: _Stored(*map(torch.from_numpy, round_channels(array, axis))) for axis in (0, matrix.ndim - 1)}
     axis = min(choices, key=lambda axis: float(torch.sum((choices[axis].matrix - matrix) ** 2)))
@@ -119,12 +120,12 @@ class _Expanding(nn.Module):
         self.stored = stored
 
     def forward(self, _: Tensor) -> Tensor:
-        """The matrix, whatever is left of the parameter."""
+        """The matrix; the emptied parameter is not used."""
         matrix: Tensor = self.stored()
         return matrix
 
     def right_inverse(self, _: Tensor) -> Tensor:
-        """What is left of the parameter: nothing."""
+        """An empty tensor in the place of the parameter."""
         return torch.empty(0)
 
 
@@ -157,7 +158,7 @@ def _inspect(data: bytes) -> GraphReport:
 
 
 def _stored_parts(module: torch.jit.ScriptModule) -> list[tuple[str, torch.jit.ScriptModule]]:
-    """The matrices of 8 bits, by the name of what they stand for."""
+    """The matrices of 8 bits, by the names of the parameters that they replace."""
     named = ((name.replace("parametrizations.", ""), part) for name, part in module.named_modules())
     return [(name.removesuffix(".0.stored"), part) for name, part in named if hasattr(part, "levels")]
 

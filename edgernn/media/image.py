@@ -1,4 +1,4 @@
-"""Photographs from files, as the bytes that a graph takes."""
+"""Image files as arrays, and attention maps as images."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ __all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # others may start programs, as PostScript does
-_MOST_PIXELS = 150_000_000  # a file of a few bytes may claim any size
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # readers of others, such as PostScript, run programs
+_MOST_PIXELS = 150_000_000  # a file of a few bytes can declare any size
 _BAND = 4_000_000  # pixels that are converted at once
 _WHITE = (255, 255, 255, 255)
 _TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
 _TILES_ACROSS = 6
-_DARK = 0.15  # of the light where nobody looked
+_DARK = 0.15  # brightness where the attention is 0
 _BYTE = 255
-_WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # levels that may be meant, of modes that do not say
+_WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # levels that can stand for white, in modes that do not say
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
 
 def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> Array:
-    """The photograph in a file, or in its bytes, as red, green and blue (height, width, 3) of bytes, upright.
+    """The image in a file, or in its bytes, as RGB bytes (height, width, 3), turned as its metadata says.
 
-    One with a side above `largest_side` is shrunk to it; grey, palette, CMYK and 16-bit images are converted, and what
-    is transparent becomes white. Of numbers with a fraction, white is 1 if none is above, and 255 otherwise; of whole
-    numbers of 32 bits it is 255 if none is above, and 65,535 otherwise.
-    Raises ImageError for a file that is no image, is cut, or is larger than 150 million pixels.
+    An image with a side above `largest_side` is scaled down to it. Grey, palette, CMYK and 16-bit images are converted;
+    transparent pixels become white. In floating-point images white is 1 if no pixel is above 1, and 255 otherwise; in
+    those of 32-bit integers it is 255 if no pixel is above 255, and 65,535 otherwise.
+    Raises ImageError for a file that is not an image, is incomplete, or has more than 150 million pixels.
     """
     try:
         from PIL import Image, ImageOps
@@ -51,11 +51,11 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         if not isinstance(source, bytes) and Path(source).exists() and not Path(source).is_file():
             raise ImageError(f"{name} is not a file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of Pillow, about sizes that are checked here
+            warnings.simplefilter("ignore")  # Pillow warns about sizes, which are checked below
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
                 if math.prod(image.size) > _MOST_PIXELS:
                     raise Image.DecompressionBombError
-                image.draft("RGB", (2 * largest_side, 2 * largest_side))  # a JPEG is shrunk while it is read
+                image.draft("RGB", (2 * largest_side, 2 * largest_side))  # a JPEG is scaled down while it is read
                 image.load()
                 return np.array(ImageOps.exif_transpose(_shrunk(image, largest_side)))
     except ImageError:
@@ -70,7 +70,7 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
 
 
 def _shrunk(image: Image, largest_side: int) -> Image:
-    """In red, green and blue, no side above the largest. In bands, so that a large image is never there twice."""
+    """`image` as RGB, no side above `largest_side`; converted in bands, so that memory holds no second large image."""
     from PIL import ExifTags, Image
 
     longest = max(image.size)
@@ -92,7 +92,7 @@ def _shrunk(image: Image, largest_side: int) -> Image:
 
 
 def _plain(image: Image, white: float) -> Image:
-    """In red, green and blue. white: that level, of modes with levels of any size."""
+    """`image` as RGB. white: the level of white, in modes whose levels have no fixed range."""
     from PIL import Image
 
     if image.mode in _DEEP and white > _BYTE:
@@ -107,9 +107,9 @@ def _plain(image: Image, white: float) -> Image:
 
 
 def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path) -> None:
-    """Write a picture of `image` once for each word, bright where it was looked at.
+    """Write an image file that shows `image` once for each word, bright where the attention was.
 
-    weights: (words, rows, columns). Raises ImageError if `out` cannot be written.
+    weights: attention maps (words, rows, columns). Raises ImageError if `out` cannot be written.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -130,7 +130,7 @@ def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path
         sheet.save(data, Image.registered_extensions()[out.suffix.lower()])
         replace_file(out, data.getvalue())
     except KeyError:
-        raise ImageError(f"{out}: a picture's name ends in {', '.join(SUFFIXES)}") from None
+        raise ImageError(f"{out}: the name of an image file must end in {', '.join(SUFFIXES)}") from None
     except (OSError, ValueError) as error:
         raise ImageError(f"{out} cannot be written: {getattr(error, 'strerror', None) or error}") from None
 

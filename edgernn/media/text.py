@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +14,25 @@ __all__ = ["read_pieces", "read_text"]
 _BLOCK = 1 << 18  # bytes
 
 
-def read_text(path: Path) -> str:
-    """The text of a UTF-8 file. Raises CorpusError naming the file and what is wrong with it."""
-    return "".join(read_pieces(path))
+def read_text(source: Path | bytes, name: str = "the text") -> str:
+    """The text of a UTF-8 file, or of its bytes, which are called `name` in errors.
+
+    Raises CorpusError naming the file and what is wrong with it.
+    """
+    return "".join(read_pieces(source, name if isinstance(source, bytes) else ""))
 
 
-def read_pieces(path: Path, name: str = "") -> Iterator[str]:
-    r"""The text of a UTF-8 file of any size, piece by piece, with line breaks as "\n".
+def read_pieces(source: Path | bytes, name: str = "") -> Iterator[str]:
+    r"""The text of a UTF-8 file of any size, or of its bytes, piece by piece, with line breaks as "\n".
 
     name: what the file is called in errors, if not by its path.
     Raises CorpusError naming the file and what is wrong with it.
     """
-    name = name or str(path)
+    name = name or ("the text" if isinstance(source, bytes) else str(source))
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     offset, empty, carried = 0, True, ""
     try:
-        with path.open("rb") as file:
+        with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
             while block := file.read(_BLOCK):
                 if (zero := block.find(0)) >= 0:
                     raise CorpusError(f"{name} is not text: it has a zero byte at offset {offset + zero}")

@@ -1,5 +1,6 @@
 """Parts of networks, and what every network that is exported offers."""
 
 from edgernn.models.base import Graph, Network, weights_digest
+from edgernn.models.source import Feedback, HeldOut, Source
 
-__all__ = ["Graph", "Network", "weights_digest"]
+__all__ = ["Feedback", "Graph", "HeldOut", "Network", "Source", "weights_digest"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from edgernn.arrays import to_npy
-from edgernn.contract import Array, Contract, GraphSpec
+from edgernn.contract import Array, Contract, GraphSpec, canonical_json
 
 __all__ = ["Graph", "Network", "weights_digest"]
 
@@ -21,8 +21,8 @@ class Graph:
 
     module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
     source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
-    tensors: what the bundle must hold for the initial states that `spec` takes from files, by file name.
-    examples: real inputs, by which the ranges inside of it can be measured.
+    tensors: the initial states that `spec` takes from files of the bundle, by file name.
+    examples: real inputs, on which the ranges of its activations are measured.
     """
 
     spec: GraphSpec
@@ -53,5 +53,5 @@ def weights_digest(module: nn.Module, contract: Contract) -> str:
         array = tensor.detach().cpu().contiguous().numpy()
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
-    digest.update(contract.dumps().encode())
+    digest.update(canonical_json(contract).encode())
     return digest.hexdigest()

@@ -53,7 +53,12 @@ class HeldOut:
     @property
     def sequences(self) -> int:
         """How many sequences there are."""
-        return len(next(iter(self.steps.values())))
+        return len(next(iter({**self.steps, **self.targets}.values())))
+
+    @property
+    def length(self) -> int:
+        """How many steps each sequence has."""
+        return int(next(iter({**self.steps, **self.targets}.values())).shape[1])
 
     def to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Arrays by a flat name, and plain JSON values, from which `from_arrays` makes it again."""
@@ -62,7 +67,8 @@ class HeldOut:
         for part in ("begin", "calibration"):
             for place, each in enumerate(getattr(self, part)):
                 arrays |= {f"{part}.{place}.{name}": array for name, array in each.items()}
-        return arrays, {"feedback": {name: asdict(each) for name, each in self.feedback.items()}}
+        feedback = {name: {**asdict(each), "excluded": list(each.excluded)} for name, each in self.feedback.items()}
+        return arrays, {"feedback": feedback}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], about: Any) -> HeldOut:
@@ -73,12 +79,12 @@ class HeldOut:
             if part not in found or not name:
                 raise FormatError(f"{key[:40]!r} is no held-out array")
             found[part][name] = array
-        steps = found["steps"]
-        if not steps or len({len(array) for array in (*steps.values(), *found["targets"].values())}) != 1:
-            raise FormatError("the held-out arrays are not of one number of sequences")
+        shapes = {array.shape[:2] for part in ("steps", "targets") for array in found[part].values()}
+        if len(shapes) != 1 or len(next(iter(shapes))) < 2:
+            raise FormatError("the held-out arrays are not of one number of sequences and steps")
         feedback = records.mapping(records.record(about, "the held-out data", {"feedback"})["feedback"], "feedback")
         return cls(
-            steps,
+            found["steps"],
             found["targets"],
             _numbered(found["begin"]),
             {name: _feedback(value) for name, value in feedback.items()},

@@ -1,4 +1,4 @@
-"""Many streams through one graph: each has the result that it would have alone."""
+"""Many streams through one graph at once: each has the result that it would have alone."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from edgernn.contract import Array, select, stack
 from edgernn.errors import SamplingError, StreamError
-from edgernn.runtime.model import STEP, Model
+from edgernn.runtime.program import STEP, Program
 from edgernn.runtime.sampling_state import SamplingState
 from edgernn.runtime.stopping import StopCriteria
-from edgernn.runtime.stream import LOGITS, TOKEN, DetachedState, Stream
+from edgernn.runtime.stream import DetachedState, Stream
 from edgernn.sampling import BatchSampler
 
 __all__ = ["Batch", "Slot"]
@@ -23,49 +23,53 @@ __all__ = ["Batch", "Slot"]
 class Slot:
     """The place of a stream in a batch.
 
-    text, tokens: what it decoded here, and of how many tokens.
+    prompt: the tokens that it has yet to read. fresh: it has no logits yet. text: what it decoded in the batch; tokens:
+    how many tokens that text took.
     """
 
     stream: Stream
     sampling: SamplingState
     prompt: deque[int]
-    ending: StopCriteria
-    fresh: bool  # has no logits yet
+    stop_criteria: StopCriteria
+    fresh: bool
     text: str = ""
     tokens: int = 0
 
     @property
     def ended(self) -> str | None:
         """Why the text ended, "length", "stop" or "end", or None."""
-        return self.ending.reason
+        return self.stop_criteria.reason
 
 
 class Batch:
     """Steps its streams together. They join and leave between any two steps.
 
-    While a stream is here nobody else can use it. It leaves when its text ends or it is told to, and can go on alone. A
-    batch belongs to one thread at a time; the model can be shared.
+    A stream in a batch refuses every other use. It leaves when its text ends or `leave` is called, and can then go on
+    alone. A batch belongs to one thread at a time; the model can be shared.
     """
 
-    def __init__(self, model: Model, *, graph: str = STEP) -> None:
-        """Raises StreamError for a graph that takes one stream at a time, or a bundle without text."""
+    def __init__(self, model: Program, *, graph: str = STEP) -> None:
+        """An empty batch of streams of `graph`.
+
+        Raises StreamError for a graph that takes one stream at a time, or cannot go on with a text.
+        """
         self.model = model
         self._graph = graph
         self._spec = model.contract[graph]
         if not self._spec.batched:
             raise StreamError(f"the graph {graph} takes one stream at a time")
-        if model.tokenizer is None:
-            raise StreamError(f"the bundle's task, {model.manifest.task}, has no text: call step")
-        self._tokenizer = model.tokenizer
+        text = model.text_of(graph)
+        self._tokenizer = text.require_tokenizer()
+        self._token, self._next_token = text.require_token(), text.require_next_token()
         self._slots: list[Slot] = []
-        self._drawing: list[int] = []  # the rows for which the samplers stand side by side
+        self._drawing: list[int] = []  # the rows whose samplers `_samplers` has
         self._samplers = BatchSampler([])
         self._state: Mapping[str, Array] = {}
         self._conditions: Mapping[str, Array] = {}
-        self._logits: Array = np.zeros((0, len(model.tokenizer)), np.float32)
+        self._logits: Array = np.zeros((0, len(self._tokenizer)), self._next_token.numpy_dtype)
 
     def __len__(self) -> int:
-        """How many streams are here."""
+        """How many streams are in the batch."""
         return len(self._slots)
 
     def join(
@@ -73,29 +77,30 @@ class Batch:
     ) -> Slot:
         """Take a stream in; it reads `prompt` and then decodes, as `Stream.decode` does.
 
-        Raises StreamError for a stream of another model or graph, one in use, one with nothing to go on, or one whose
-        conditions do not go together with those here, UnknownTokenError for a prompt that the vocabulary lacks.
+        Raises StreamError for a stream of another model or graph, one in use, one that has read no prompt and is given
+        none, or one whose conditions have other shapes than those in the batch; UnknownTokenError for a prompt that the
+        vocabulary lacks.
         """
         if stream.model is not self.model or stream.spec is not self._spec:
             raise StreamError("the stream is of another model, or another graph, than the batch")
-        ending = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
+        criteria = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
         ids = self._tokenizer.encode(prompt).tolist()
-        if ending.reason is not None:
-            raise StreamError("a stream that decodes nothing has no place in a batch")
+        if criteria.reason is not None:
+            raise StreamError("max_tokens is 0: a stream joins a batch to decode at least one token")
         if not ids and stream.logits is None:
-            raise StreamError("nothing to go on: the stream has read no prompt, and is given none")
+            raise StreamError("there are no logits yet: the stream has read no prompt, and is given none")
         detached = stream.detach()
         try:
             self._add_slot(detached)
         except ValueError as error:
             stream.attach(detached.state, detached.logits)
-            raise StreamError(f"the stream does not go together with those in the batch: {error}") from None
-        slot = Slot(stream, detached.sampling, deque(ids), ending, detached.logits is None)
+            raise StreamError(f"the stream does not fit those in the batch: {error}") from None
+        slot = Slot(stream, detached.sampling, deque(ids), criteria, detached.logits is None)
         self._slots.append(slot)
         return slot
 
     def _add_slot(self, detached: DetachedState) -> None:
-        """Put the tensors of a stream behind those that are here, or change nothing."""
+        """Add the tensors of a stream as the last row, or change nothing."""
         unread = np.zeros_like(self._logits, shape=(1, self._logits.shape[1]))
         row = unread if detached.logits is None else detached.logits[None]
         state = stack(self._spec.states, [self._state, detached.state] if self._slots else [detached.state])
@@ -104,7 +109,7 @@ class Batch:
         self._logits, self._state, self._conditions = np.concatenate([self._logits, row]), state, conditions
 
     def leave(self, slot: Slot) -> Stream:
-        """Take a stream out, which stands where the batch brought it. Raises StreamError for one that is not here."""
+        """Take a stream out, at the state that it has reached. Raises StreamError for one that is not here."""
         if slot not in self._slots:
             raise StreamError("the stream is not in this batch")
         row = self._slots.index(slot)
@@ -114,10 +119,10 @@ class Batch:
         return slot.stream
 
     def step(self) -> list[tuple[Slot, str]]:
-        """One token for every stream here, of its prompt or drawn: the text that each decoded, where there is some.
+        """Step every stream by one token, of its prompt or drawn: the text that each decoded, where there is some.
 
-        A stream whose text has ended has left when this returns. One from which nothing can be drawn leaves before the
-        step is taken, which raises SamplingError. After whatever is raised the others stand where they stood.
+        A stream whose text has ended has left when this returns. If nothing can be drawn from the logits of a stream,
+        it leaves and SamplingError is raised. No stream has stepped where an exception is raised.
         """
         if not self._slots:
             return []
@@ -127,9 +132,9 @@ class Batch:
         try:
             tokens = self._draw(drawing)
             tokens |= {row: slot.prompt[0] for row, slot in enumerate(self._slots) if slot.prompt}
-            ids = np.array([tokens[row] for row in range(len(self))], np.int64)
+            ids = np.array([tokens[row] for row in range(len(self))], self._token.numpy_dtype)
             outputs, carried = self.model.step(
-                {TOKEN: ids}, self._state, conditions=self._conditions, graph=self._graph
+                {self._token.name: ids}, self._state, conditions=self._conditions, graph=self._graph
             )
         except BaseException as error:
             for generator, state in zip(generators, before, strict=True):
@@ -137,20 +142,20 @@ class Batch:
             if isinstance(error, SamplingError):
                 self._remove_invalid(drawing)
             raise
-        self._state, self._logits = carried, outputs[LOGITS]
+        self._state, self._logits = carried, outputs[self._next_token.name]
         for slot, token in zip(self._slots, ids.tolist(), strict=True):
             slot.sampling.consume(token)
             slot.fresh = False
             if slot.prompt:
                 slot.prompt.popleft()
-        spoken = [(self._slots[row], self._append_text(self._slots[row], tokens[row])) for row in drawing]
-        for slot, _ in spoken:
+        decoded = [(self._slots[row], self._append_text(self._slots[row], tokens[row])) for row in drawing]
+        for slot, _ in decoded:
             if slot.ended is not None:
                 self.leave(slot)
-        return [(slot, text) for slot, text in spoken if text]
+        return [(slot, text) for slot, text in decoded if text]
 
     def close(self) -> None:
-        """Let every stream leave: while a batch has one, nobody else can use it."""
+        """Take every stream out, so that each can be used alone again."""
         for slot in list(self._slots):
             self.leave(slot)
 
@@ -161,12 +166,12 @@ class Batch:
         self.close()
 
     def run(self) -> Iterator[tuple[Slot, str]]:
-        """Step until no stream is left: the text of each as it is decided."""
+        """Step until every stream has left: the text of each, as it is decided."""
         while self._slots:
             yield from self.step()
 
     def _draw(self, rows: list[int]) -> dict[int, int]:
-        """The next tokens of the streams at `rows`."""
+        """Draw the next tokens of the streams at `rows`."""
         if not rows:
             return {}
         states = [self._slots[row].sampling for row in rows]
@@ -178,7 +183,7 @@ class Batch:
         return dict(zip(rows, drawn, strict=True))
 
     def _remove_invalid(self, rows: Sequence[int]) -> None:
-        """Let the first of `rows` from which nothing can be drawn leave, and raise what is wrong with it."""
+        """Remove the first stream of `rows` from whose logits nothing can be drawn, and raise its SamplingError."""
         for row in rows:
             slot = self._slots[row]
             try:
@@ -189,7 +194,7 @@ class Batch:
 
     @staticmethod
     def _append_text(slot: Slot, token: int) -> str:
-        text = slot.ending.push(token, slot.sampling.text(token))
+        text = slot.stop_criteria.push(token, slot.sampling.text(token))
         slot.text += text
         slot.tokens += 1
         return text

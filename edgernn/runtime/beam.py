@@ -1,4 +1,4 @@
-"""Beam search: the likeliest continuations of a stream, found side by side."""
+"""Beam search: the likeliest continuations of a stream, followed side by side in one batch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from edgernn.contract import Array, select
 from edgernn.errors import ConfigError, StreamError
-from edgernn.runtime.stream import LOGITS, TOKEN, Stream
+from edgernn.runtime.stream import Stream
 from edgernn.sampling import log_probabilities
 
 __all__ = ["Candidate", "beam_search", "candidates_per_beam"]
@@ -35,12 +35,16 @@ def beam_search(
     over length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 averages. A width of 1
     takes the likeliest token every time.
 
-    Raises ConfigError for impossible settings, StreamError before the first prefill.
+    Raises ConfigError for impossible settings, StreamError before the first prefill, or for a graph that cannot go on
+    with a text or takes one stream at a time.
     """
     if not (_is_count(width) and _is_count(max_tokens)) or not 0 <= length_penalty < math.inf:
         raise ConfigError("a beam needs a width and max_tokens of at least 1, and a length penalty of at least 0")
+    text = stream.model.text_of(stream.spec.name)
+    text.require_token()
+    text.require_next_token()
     if stream.logits is None:
-        raise StreamError("nothing to go on: prefill a prompt first")
+        raise StreamError("there are no logits yet: prefill a prompt first")
     if not stream.spec.batched:
         raise StreamError(f"the graph {stream.spec.name} takes one stream at a time, and a beam is several")
     beam = _Beam(stream, width, max_tokens, length_penalty)
@@ -50,7 +54,10 @@ def beam_search(
 
 
 def candidates_per_beam(width: int) -> int:
-    """How many of the likeliest continuations a beam looks at, for as many may end; alone it takes the likeliest."""
+    """How many of the likeliest continuations a beam of `width` considers.
+
+    Twice the width, since some of them may end; a beam of 1 takes the likeliest token every time.
+    """
     return 2 * width if width > 1 else 1
 
 
@@ -60,10 +67,14 @@ def _is_count(value: object) -> bool:
 
 class _Beam:
     def __init__(self, stream: Stream, width: int, max_tokens: int, length_penalty: float) -> None:
-        assert stream.model.tokenizer is not None
         assert stream.logits is not None
+        text = stream.model.text_of(stream.spec.name)
         self._stream, self._width, self._longest, self._penalty = stream, width, max_tokens, length_penalty
-        self._tokenizer = stream.model.tokenizer
+        self._tokenizer, self._token, self._next_token = (
+            text.require_tokenizer(),
+            text.require_token(),
+            text.require_next_token(),
+        )
         self._logits = stream.logits[None]
         self._state: Mapping[str, Array] = stream.state
         self._conditions: Mapping[str, Array] = stream.conditions
@@ -72,14 +83,14 @@ class _Beam:
 
     @property
     def settled(self) -> bool:
-        """Whether no live text can still be among the best, were all that follows certain."""
+        """Whether no live text can still be among the best, even if all its further tokens had probability 1."""
         if len(self._ended) < self._width:
             return False
         worst = sorted((candidate.score for candidate in self._ended), reverse=True)[self._width - 1]
         return all(self._score(probability, self._longest) <= worst for _, probability in self.live)
 
     def step(self) -> None:
-        """Lengthen every live text by its best tokens, and keep the best of all."""
+        """Lengthen the live texts by their likeliest tokens, and keep the best of the results."""
         last = len(self.live[0][0]) + 1 == self._longest
         scores = log_probabilities(self._logits)
         scores[:, list(self._tokenizer.never_sampled)] = -np.inf
@@ -104,21 +115,21 @@ class _Beam:
     def _advance(self, rows: Sequence[int], tokens: Sequence[int]) -> None:
         spec = self._stream.spec
         model, graph = self._stream.model, spec.name
-        ids = np.array(tokens, np.int64)
+        ids = np.array(tokens, self._token.numpy_dtype)
         state = select(spec.states, self._state, rows)
         self._conditions = select(spec.conditions, self._conditions, rows)
-        outputs, self._state = model.step({TOKEN: ids}, state, conditions=self._conditions, graph=graph)
-        self._logits = outputs[LOGITS]
+        outputs, self._state = model.step({self._token.name: ids}, state, conditions=self._conditions, graph=graph)
+        self._logits = outputs[self._next_token.name]
 
     def _candidate(self, tokens: tuple[int, ...], probability: float) -> Candidate:
-        spoken = tokens[:-1] if tokens[-1] == self._tokenizer.end_id else tokens
+        shown = tokens[:-1] if tokens[-1] == self._tokenizer.end_id else tokens
         decoder = self._tokenizer.decoder()
-        text = "".join(map(decoder.push, spoken))  # whole characters alone
+        text = "".join(map(decoder.push, shown))  # without a character that is not whole
         return Candidate(tokens, text, probability, self._score(probability, len(tokens)))
 
     def _score(self, probability: float, length: int) -> float:
         return float(probability / max(1, length) ** self._penalty)
 
     def best(self) -> list[Candidate]:
-        """What the search came to."""
+        """The best candidates that have ended, the best first."""
         return sorted(self._ended, key=lambda candidate: -candidate.score)[: self._width]

@@ -1,4 +1,4 @@
-"""Where one stream stands in a graph: its states, kept where the engine can use them without copies."""
+"""Cursors: the states of one stream of a graph, kept where the engine can use them without copies."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ import numpy as np
 import onnxruntime
 
 from edgernn.contract import BATCH, Array, GraphSpec, State
-from edgernn.errors import EngineError
-from edgernn.runtime.engine import Engine, OnnxEngine, first_line
+from edgernn.errors import EngineError, first_line
+from edgernn.runtime.engine import Engine, OnnxEngine
 
 __all__ = ["Cursor", "open_cursor"]
 
 
 class Cursor(Protocol):
-    """A graph and the states of one stream of it."""
+    """A graph, and the present states of one stream of it."""
 
     def step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Run one step on checked inputs: outputs by name, which the next step may overwrite."""
+        """Run one step on checked inputs. Returns outputs by name, which the next step may overwrite."""
         ...
 
     def state(self) -> State:
-        """The states, as copies."""
+        """Return the states, as copies."""
         ...
 
 
 def open_cursor(engine: Engine, spec: GraphSpec, conditions: Mapping[str, Array], state: Mapping[str, Array]) -> Cursor:
-    """A cursor of one stream at `state`, in the way that suits `engine`."""
+    """Return a cursor of one stream at `state`, of the kind that is fastest with `engine`."""
     if isinstance(engine, OnnxEngine) and _is_fixed(spec):
         return _BoundCursor(engine.session, spec, conditions, state)
     return _PlainCursor(engine, spec, conditions, state)
@@ -40,7 +40,7 @@ def _is_fixed(spec: GraphSpec) -> bool:
 
 
 class _PlainCursor:
-    """Hands arrays in and out."""
+    """Passes arrays to the engine and keeps those that come back."""
 
     def __init__(
         self, engine: Engine, spec: GraphSpec, conditions: Mapping[str, Array], state: Mapping[str, Array]
@@ -60,7 +60,7 @@ class _PlainCursor:
 
 
 class _BoundCursor:
-    """Two sets of states that onnxruntime reads from and writes to in turns: a step copies and allocates nothing."""
+    """Keeps two sets of states; onnxruntime reads one and writes the other, in turns, without copies or allocations."""
 
     def __init__(
         self,

@@ -1,23 +1,23 @@
-"""Engines: each runs one graph of a bundle. onnxruntime is the device's."""
+"""Engines, each of which runs one graph of a bundle; on the device that is onnxruntime."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import onnxruntime
 
 from edgernn.contract import Array, GraphSpec, TensorSpec
-from edgernn.errors import EngineError
+from edgernn.errors import EngineError, few, first_line
 
-__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine", "few", "first_line"]
+__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"]
 
 
 class Engine(Protocol):
-    """One loaded graph. It keeps nothing between calls, so that threads and streams may share it."""
+    """A loaded graph. It keeps nothing between calls, so that threads and streams can share it."""
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
-        """Outputs and next states in the order of the specification. Raises EngineError if the graph fails.
+        """Return outputs and next states in the order of the specification. Raises EngineError if the graph fails.
 
         feeds: an array for each name in `GraphSpec.input_names`, checked by the caller.
         """
@@ -35,8 +35,8 @@ class BundleEngine(Engine, Protocol):
 class OnnxEngine:
     """A graph in onnxruntime on the CPU, set up for streaming: one thread, no spinning, denormals flushed.
 
-    Of the last, onnxruntime makes a setting of the thread that creates the first session of the process: from then on
-    numbers below 1.2e-38 are zero there, in numpy too.
+    onnxruntime applies the last of these to the thread that creates the first session of the process: from then on
+    numbers below 1.2e-38 are zero in that thread, in numpy too.
     """
 
     target: ClassVar[str] = "onnx"
@@ -53,7 +53,7 @@ class OnnxEngine:
         self._outputs = list(spec.output_names)
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
-        """Outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
+        """Return outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
         try:
             arrays: list[Array] = self.session.run(self._outputs, feeds)
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
@@ -87,7 +87,7 @@ _ONNX_TYPES = {"float32": "float", "float64": "double"}
 
 
 def _nodes(nodes: Sequence[Any]) -> dict[str, tuple[str, Any]]:
-    """Type and shape by name; each is decoded only now, and may be no UTF-8."""
+    """Type and shape by name. Reading a name may raise: onnxruntime decodes it here, and a damaged one is no UTF-8."""
     return {node.name: (node.type, node.shape) for node in nodes}
 
 
@@ -104,15 +104,3 @@ def _check_signature(
         fixed = zip(shape, tensor.axes, strict=False)
         if len(shape) != len(tensor.axes) or any(type(s) is type(a) is int and s != a for s, a in fixed):
             raise EngineError(f"graph {spec.name}: {kind} {name} is {shape}; its contract says {list(tensor.axes)}")
-
-
-def few(names: Iterable[str]) -> str:
-    """The first of `names`, and how many more there are: a damaged file may have thousands."""
-    listed = list(names)
-    return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
-
-
-def first_line(error: Exception) -> str:
-    """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -1,97 +1,49 @@
 """Golden vectors: steps that the source took, kept in the bundle, against which any runtime can check itself.
 
-golden/GRAPH/inputs.NAME.npy       what each step is given, one after the other on a new first axis
-golden/GRAPH/conditions.NAME.npy   what is given throughout
+golden/GRAPH/inputs.NAME.npy       inputs of every step, stacked along a new first axis
+golden/GRAPH/conditions.NAME.npy   conditions, which are the same at every step
 golden/GRAPH/outputs.NAME.npy      outputs of the chosen steps, which the manifest counts from 1; of one with more than
                                    4,096 elements the first 4,096, in C order
 golden/GRAPH/states.NAME.npy       every state after the last step
 
-One stream, from its initial state on.
+They are one stream that begins at its initial states. `edgernn.exporters.vectors` writes them.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
-from itertools import islice, takewhile
 from typing import Any
-
-import numpy as np
 
 from edgernn import records
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
-from edgernn.contract import BATCH, Array, FromFile, GraphSpec
+from edgernn.contract import BATCH, Array, FeedCheck, FromFile, GraphSpec, check_tensor
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
-from edgernn.runtime.parity import (
-    TOLERANCES,
-    Inputs,
-    Parity,
-    Step,
-    axis_sizes,
-    chain,
-    example,
-    measure,
-    random_inputs,
-    tolerance_of,
-    worst,
-)
+from edgernn.runtime.parity import TOLERANCES, Comparison, Parity, Step, pairs, tolerance_of, worst
 
-__all__ = ["record", "replay", "verify"]
+__all__ = ["first_elements", "first_states", "replay", "vector_file", "verify"]
 
-_STEPS = 256
 _KEPT = 4096  # elements of an output
-_BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
-
-
-def record(
-    source: Engine,
-    spec: GraphSpec,
-    initial: Mapping[str, Array],
-    inputs: Inputs | None = None,
-    sizes: Mapping[str, int] | None = None,
-) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Let `source` take some steps: what the manifest says of them, and the arrays by file name.
-
-    initial: tensors of the bundle's files, for states that start from one. inputs: as for `compare`. sizes: as for
-    `example`.
-    """
-    random = np.random.default_rng(0)
-    sizes = axis_sizes(spec) if sizes is None else sizes
-    held = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
-    endless = iter(random_inputs(spec, 1, random, sizes) if inputs is None else inputs(1))
-    first = next(endless)
-    held |= {name: first[name] for name in held if name in first}
-    steps = max(1, min(_STEPS, _BYTES // max(1, _size({tensor.name: first[tensor.name] for tensor in spec.inputs}))))
-    alike = takewhile(lambda one: _shapes(one) == _shapes(first), islice(endless, steps - 1))
-    given = [{**held, **one} for one in (first, *alike)]
-    steps = len(given)
-    taken = list(chain(source, spec, given, _begin(spec, initial, held)))
-    count = max(1, _BYTES // max(1, _size({name: _cut(array) for name, array in taken[0].outputs.items()})))
-    chosen = sorted({steps, *(1 << power for power in range(min(count - 1, (steps - 1).bit_length())))})
-    arrays = {f"conditions.{name}": array for name, array in held.items()}
-    arrays |= {f"inputs.{t.name}": np.stack([step[t.name] for step in given]) for t in spec.inputs}
-    arrays |= {
-        f"outputs.{t.name}": np.stack([_cut(taken[n - 1].outputs[t.name]) for n in chosen]) for t in spec.outputs
-    }
-    arrays |= {f"states.{state.name}": taken[-1].states[state.input] for state in spec.states}
-    return {"steps": steps, "chosen": chosen}, {f"golden/{spec.name}/{name}.npy": a for name, a in arrays.items()}
 
 
 def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, bytes], precision: str) -> Parity:
     """Drive `artifact` through the recorded steps of its source.
 
+    about: what the manifest says of the golden vectors of this graph.
     Raises ParityError beyond the tolerance of `precision`, FormatError or ContractError for files that are no record.
     """
-    about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"})
+    about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"}, {"convolutions"})
     steps = records.integer(about["steps"], "steps")
     chosen = [records.integer(number, "a chosen step") for number in records.items(about["chosen"], "chosen")]
     if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] != steps:
         raise FormatError(f"the golden vectors of {spec.name} choose impossible steps")
+    convolutions = about.get("convolutions", not spec.states)  # early bundles did not say
+    if not isinstance(convolutions, bool):
+        raise FormatError(f"the golden vectors of {spec.name}: convolutions is neither true nor false")
 
     def read(kind: str, name: str) -> Array:
-        file = f"golden/{spec.name}/{kind}.{name}.npy"
+        file = vector_file(spec.name, kind, name)
         if file not in files:
             raise FormatError(f"{file} is missing")
         return from_npy(files[file], file)
@@ -111,15 +63,16 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
             known = {name: array[rows[number]] for name, array in outputs.items()} if number in rows else {}
             yield Step(given, known, last)
 
-    initial = {file: from_npy(files[file], file) for file in _files(spec)}
-    states = _begin(spec, initial, held)
+    initial = {state.initial.file for state in spec.states if isinstance(state.initial, FromFile)}
+    states = first_states(spec, {file: from_npy(files[file], file) for file in initial}, held)
+    by_name = {state.name: states[state.input] for state in spec.states}
+    check = FeedCheck(spec)
     for step in taken():
-        spec.check(
-            {name: step.given[name] for name in inputs},
-            held,
-            {state.name: states[state.input] for state in spec.states},
-        )
-    return measure(taken(), states, _Cut(artifact, len(outputs)), spec, tolerance_of(precision, spec))
+        check({name: step.given[name] for name in inputs}, held, by_name)
+    comparison = Comparison(spec, tolerance_of(precision, convolutions=convolutions))
+    for expected, actual in pairs(taken(), _FirstElements(artifact, len(outputs)), spec, states):
+        comparison.add(expected, actual)
+    return comparison.result()
 
 
 def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
@@ -149,37 +102,35 @@ def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
         raise BundleError(str(error)) from None
 
 
-class _Cut:
-    """An engine of whose outputs, the first so many results, only what the record keeps comes out."""
+def vector_file(graph: str, kind: str, name: str) -> str:
+    """The file of the vectors of one tensor. kind: "inputs", "conditions", "outputs" or "states"."""
+    return f"golden/{graph}/{kind}.{name}.npy"
+
+
+def first_elements(output: Array) -> Array:
+    """What golden vectors hold of an output: all of it, or its first 4,096 elements."""
+    return output if output.size <= _KEPT else output.ravel()[:_KEPT]
+
+
+def first_states(spec: GraphSpec, initial: Mapping[str, Array], conditions: Mapping[str, Array]) -> dict[str, Array]:
+    """The states with which golden vectors begin, by the inputs that they feed; zeros where another graph makes them.
+
+    initial: the tensors of the bundle by file name. conditions: of one stream. Raises ContractError for what does not
+    fit.
+    """
+    sizes = {BATCH: 1}
+    tensors = {tensor.name: tensor for tensor in spec.conditions}
+    for name, array in conditions.items():
+        check_tensor(tensors[name], array, sizes)
+    return {state.input: state.first(sizes, initial) for state in spec.states}
+
+
+class _FirstElements:
+    """An engine that returns of its outputs, which are the first so many results, what golden vectors hold."""
 
     def __init__(self, engine: Engine, outputs: int) -> None:
         self._engine, self._outputs = engine, outputs
 
     def run(self, feeds: Mapping[str, Array]) -> list[Array]:
         results = list(self._engine.run(feeds))
-        return [*map(_cut, results[: self._outputs]), *results[self._outputs :]]
-
-
-def _cut(array: Array) -> Array:
-    return array if array.size <= _KEPT else array.ravel()[:_KEPT]
-
-
-def _begin(spec: GraphSpec, initial: Mapping[str, Array], held: Mapping[str, Array]) -> dict[str, Array]:
-    """The first states of one stream, by the inputs that they feed; zeros where another graph would make them."""
-    sizes = {BATCH: 1}
-    tensors = {tensor.name: tensor for tensor in spec.conditions}
-    for name, array in held.items():
-        tensors[name].check(array, sizes)
-    return {state.input: state.first(sizes, initial) for state in spec.states}
-
-
-def _files(spec: GraphSpec) -> list[str]:
-    return [state.initial.file for state in spec.states if isinstance(state.initial, FromFile)]
-
-
-def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
-    return {name: array.shape for name, array in arrays.items()}
-
-
-def _size(arrays: Mapping[str, Array]) -> int:
-    return sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())
+        return [*map(first_elements, results[: self._outputs]), *results[self._outputs :]]

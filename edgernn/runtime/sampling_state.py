@@ -1,4 +1,4 @@
-"""What a stream has beside its state: how it draws tokens, what it said lately, and text that is not whole yet."""
+"""What a stream has beside its state: sampler, random generator, the last tokens, and characters not yet whole."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["SamplingState"]
 
 
 class SamplingState:
-    """The text of one stream, from logits to characters.
+    """Turns the logits of one stream into tokens, and its tokens into text.
 
-    seed: where the random generator begins. generator: where it stands. recent: the last tokens, as far as the sampler
-    looks back. tail: tokens that the text decoder still needs. steps: how many were taken.
+    seed: the first state of the random generator. generator: its present state. recent: the last tokens, read or drawn,
+    as far as the sampler looks back. tail: tokens that the text decoder still needs. steps: how many the stream took.
 
     Raises ConfigError for a bias of a token that the vocabulary lacks.
     """
@@ -47,46 +47,46 @@ class SamplingState:
 
     @property
     def tail(self) -> list[int]:
-        """The tokens from which another decoder can go on."""
+        """The tokens from which another text decoder can go on."""
         return [] if self._decoder is None else self._decoder.tail
 
     def fresh(self) -> SamplingState:
-        """At the beginning: nothing said, the generator at its seed."""
+        """The state of a stream that has taken no step: no tokens, the random generator at its seed."""
         return SamplingState(self._tokenizer, self.sampler, self.seed)
 
     def fork(self) -> SamplingState:
-        """Another one that stands where this one stands."""
+        """An independent copy."""
         return self.with_sampler(self.sampler)
 
     def with_sampler(self, sampler: Sampler) -> SamplingState:
-        """The same, drawing otherwise; the random generator goes on unless the sampler has another seed."""
-        anew = sampler.seed is not None and sampler.seed != self.seed
+        """A copy with another sampler. The random generator goes on, unless the sampler has another seed."""
+        reseeded = sampler.seed is not None and sampler.seed != self.seed
         return SamplingState(
             self._tokenizer,
             sampler,
-            sampler.seed if anew else self.seed,
-            generator=sampler.seed if anew else self.generator.state,
+            sampler.seed if reseeded else self.seed,
+            generator=sampler.seed if reseeded else self.generator.state,
             recent=self.recent,
             tail=self.tail,
             steps=self.steps,
         )
 
     def draw(self, logits: Array) -> int:
-        """The next token from `logits` (vocabulary,). Raises SamplingError, with the step, if they are not numbers."""
-        never = () if self._tokenizer is None else self._tokenizer.never_sampled
+        """Draw the next token from `logits` (vocabulary,). Raises SamplingError, naming the step, if none can be."""
+        never_sampled = () if self._tokenizer is None else self._tokenizer.never_sampled
         try:
-            return self.sampler(logits, self.generator, self.recent, never)
+            return self.sampler(logits, self.generator, self.recent, never_sampled)
         except SamplingError as error:
             raise SamplingError(f"after step {self.steps}: {error}") from None
 
     def consume(self, token: int | None) -> None:
-        """Note that a step was taken, with `token` if it read one."""
+        """Count a step, and remember the token that it read, if it read one."""
         self.steps += 1
         if token is not None:
             self.recent.append(token)
 
     def interrupt(self) -> None:
-        """Forget a character that was begun: something else follows."""
+        """Drop the beginning of a character that is not whole: other text follows."""
         self._decoder = None if self._tokenizer is None else self._tokenizer.decoder([])
 
     def text(self, token: int) -> str:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from edgernn.errors import StreamError
-from edgernn.runtime.stream import TOKEN
+from edgernn.runtime.model import STEP, Model
 from edgernn.sampling import log_probabilities
 from edgernn.score import Score
-from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
-
-if TYPE_CHECKING:
-    from edgernn.runtime.model import Model
+from edgernn.tokenizer import Ids, whole_pieces
 
 __all__ = ["Prediction", "predictions", "score"]
 
@@ -36,11 +32,11 @@ def score(model: Model, text: str | Iterable[str]) -> Score:
     """Score `text`, whole or in pieces of any size, in one stream; memory does not grow with it.
 
     Its first token is not scored; characters outside the vocabulary count as the unknown token. Raises StreamError for
-    a text of under two tokens or a model without text.
+    a text of under two tokens or a model that predicts no next token.
     """
-    tokenizer = _tokenizer(model)
+    tokenizer = model.text_of(STEP).require_tokenizer()
     nats, tokens, unknown, chars, first = 0.0, 0, 0, 0, 0
-    for piece, predicted in _predicted(model, tokenizer, text):
+    for piece, predicted in _predicted(model, text):
         if not tokens:
             first = tokenizer.first_chars(piece)
         after = predicted.log_probabilities[0 if tokens else 1 :]
@@ -54,24 +50,25 @@ def score(model: Model, text: str | Iterable[str]) -> Score:
 
 
 def predictions(model: Model, text: str | Iterable[str]) -> Iterator[Prediction]:
-    """What the model thought of each token of `text`, piece by piece. Raises StreamError for a model without text."""
-    return (predicted for _, predicted in _predicted(model, _tokenizer(model), text))
+    """The probability of each token of `text`, piece by piece.
+
+    Raises StreamError for a model that predicts no next token.
+    """
+    model.text_of(STEP).require_next_token()
+    return (predicted for _, predicted in _predicted(model, text))
 
 
-def _tokenizer(model: Model) -> Tokenizer:
-    if model.tokenizer is None:
-        raise StreamError(f"the bundle's task, {model.manifest.task}, has no text to score")
-    return model.tokenizer
-
-
-def _predicted(model: Model, tokenizer: Tokenizer, text: str | Iterable[str]) -> Iterator[tuple[str, Prediction]]:
+def _predicted(model: Model, text: str | Iterable[str]) -> Iterator[tuple[str, Prediction]]:
+    tensors = model.text_of(STEP)
+    tokenizer, token, _ = tensors.require_tokenizer(), tensors.require_token(), tensors.require_next_token()
     stream = model.stream()
     for piece in whole_pieces([text] if isinstance(text, str) else text):
         ids = tokenizer.encode(piece, strict=False)
         known = np.full(len(ids), np.nan)
+        inputs = ids.astype(token.numpy_dtype)
         for index in range(len(ids)):
             logits = stream.logits
             if logits is not None:
                 known[index] = log_probabilities(logits)[ids[index]]
-            stream.step({TOKEN: ids[index : index + 1]})
+            stream.step({token.name: inputs[index : index + 1]})
         yield piece, Prediction(ids, known)

@@ -35,10 +35,10 @@ class Snapshot:
     """Everything that a stream needs to go on exactly.
 
     digest, precision, graph: which weights, contract and graph the stream belongs to.
-    seed, generator: where the random generator began and where it stands.
+    seed, generator: the first and the present state of the random generator.
     steps: how many the stream has taken. recent: the last tokens, as far as the sampler looks back.
     tail: token ids that the incremental text decoder still needs.
-    logits: scores (vocabulary,) of the next token, or None before the first.
+    logits: scores (vocabulary,) of the next token, whatever the graph calls them, or None where there are none.
     """
 
     digest: str
@@ -56,7 +56,7 @@ class Snapshot:
     logits: Array | None
 
     def to_bytes(self) -> bytes:
-        """The snapshot in the format above."""
+        """The snapshot in the format of `export/CONTRACT.md`."""
         tensors = [(group, name, array) for group in _GROUPS for name, array in self._group(group).items()]
         header = json.dumps(
             {
@@ -150,7 +150,7 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
 
 
 def settings(sampler: Sampler) -> dict[str, Any]:
-    """A sampler without its seed; a bias as pairs, the forbidden tokens with null."""
+    """The settings of a sampler as JSON values, without its seed; its bias as pairs, minus infinity as null."""
     bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
     return {**{name: getattr(sampler, name) for name in _NUMBERS}, "bias": bias}
 

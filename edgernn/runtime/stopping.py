@@ -1,4 +1,4 @@
-"""When a text ends: after so many tokens, before a stop string, or at the end token."""
+"""When decoding stops: after so many tokens, before a stop string, or at the end token."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ __all__ = ["StopCriteria"]
 
 
 class StopCriteria:
-    """Lets text through until it ends, and holds back what may be the beginning of a stop string.
+    """Passes text on until it ends, and holds back what may be the beginning of a stop string.
 
-    why: "length", "stop" or "end" once it has ended, else None. Raises ConfigError for an empty stop string.
+    reason: "length", "stop" or "end" once the text has ended, else None.
+    Raises ConfigError for an empty stop string or a `max_tokens` below 0.
     """
 
     def __init__(self, max_tokens: int | None, stop: str | Sequence[str], end_id: int | None) -> None:
@@ -31,7 +32,7 @@ class StopCriteria:
         self.reason: str | None = "length" if self._left == 0 else None
 
     def push(self, token: int, text: str) -> str:
-        """What can be shown now that `token`, which completes `text`, was drawn. A stop string is never shown."""
+        """Return the text that can be shown after `token`, which completes `text`; never any of a stop string."""
         if token == self._end_id:
             self.reason = "end"
             return self._held

@@ -7,27 +7,22 @@ import math
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from edgernn.atomic import replace_file
-from edgernn.contract import BATCH, Array, GraphSpec, State, check
+from edgernn.contract import BATCH, Array, GraphSpec, State, check, check_tensor
 from edgernn.errors import ContractError, SnapshotError, StreamError
 from edgernn.runtime.cursor import Cursor
+from edgernn.runtime.program import Program
 from edgernn.runtime.sampling_state import SamplingState
 from edgernn.runtime.snapshot import Snapshot
 from edgernn.runtime.stopping import StopCriteria
 from edgernn.sampling import Sampler, log_probabilities
-from edgernn.tokenizer import Ids, Tokenizer
+from edgernn.tokenizer import Ids
 
-if TYPE_CHECKING:
-    from edgernn.runtime.model import Model
-
-__all__ = ["LOGITS", "TOKEN", "DetachedState", "SampledToken", "Stream"]
-
-TOKEN = "token"  # the input of a graph that reads tokens
-LOGITS = "logits"  # the output of a graph that predicts them
+__all__ = ["DetachedState", "SampledToken", "Stream"]
 
 
 class SampledToken(NamedTuple):
@@ -42,7 +37,7 @@ class SampledToken(NamedTuple):
 
 
 class DetachedState(NamedTuple):
-    """What a stream gives to a batch: its sampling, and where it stands."""
+    """What a stream hands to a batch, which goes on in its place. logits: scores of the next token, if any."""
 
     sampling: SamplingState
     state: State
@@ -53,16 +48,17 @@ class DetachedState(NamedTuple):
 class Stream:
     """One running sequence of a model, begun with `Model.stream`. It belongs to one thread at a time."""
 
-    def __init__(self, model: Model, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
+    def __init__(self, model: Program, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
         self.model = model
-        self.ended: str | None = None  # why the last decoding did: "length", "stop" or "end"
+        self.ended: str | None = None  # why the last decoding ended: "length", "stop" or "end"
         self._graph = graph
         self._spec = model.contract[graph]
+        self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
         self._sampling = SamplingState(model.tokenizer, sampler)
         self._turn = _Turn()
-        self._token = {TOKEN: np.zeros(1, np.int64)}
+        self._token = self._token_feed()
         self.reset()
 
     @property
@@ -78,23 +74,23 @@ class Stream:
 
     @property
     def conditions(self) -> Mapping[str, Array]:
-        """What stays the same for the life of the stream, to look at."""
+        """The conditions of the stream, as arrays that cannot be written to."""
         return _read_only(self._conditions)
 
     @property
     def logits(self) -> Array | None:
-        """Scores (vocabulary,) of the next token, as a copy, or None before the first token."""
+        """Scores (vocabulary,) of the next token, as a copy; None before the first step, or where none are made."""
         with self._turn:
             return self._copied_logits()
 
     @property
     def spec(self) -> GraphSpec:
-        """How the graph of the stream is driven."""
+        """The specification of the graph that the stream steps."""
         return self._spec
 
     @property
     def sampler(self) -> Sampler:
-        """How the stream draws its tokens."""
+        """The sampler with which the stream draws its tokens."""
         return self._sampling.sampler
 
     @sampler.setter
@@ -107,15 +103,18 @@ class Stream:
         check("input", self._spec.inputs, inputs, {BATCH: 1})
         with self._turn:
             outputs = self._step(inputs)
-            self._sampling.consume(int(inputs[TOKEN][0]) if TOKEN in inputs else None)
+            token = self._text.token
+            self._sampling.consume(None if token is None else int(inputs[token.name][0]))
             return {name: array.copy() for name, array in outputs.items()}
 
     def prefill(self, prompt: str | Ids) -> None:
         """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
 
-        Raises UnknownTokenError for characters outside the vocabulary and ContractError for ids outside it.
+        Raises UnknownTokenError for characters outside the vocabulary, ContractError for ids outside it, StreamError
+        for a graph that does not read one token at each step.
         """
-        ids = self._tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
+        self._text.require_token()
+        ids = self._text.require_tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
         with self._turn:
             self._sampling.interrupt()
@@ -126,18 +125,19 @@ class Stream:
         """Draw tokens and yield their text, in whole characters, as it is decided.
 
         It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
-        tells which. A token is consumed before its text is yielded: whoever stops listening can fork, save or go on,
-        and only loses what was held back because a stop string might have begun.
-        Raises StreamError before the first prefill, SamplingError for logits that are not numbers.
+        tells which. A token is consumed before its text is yielded: a caller that stops early can fork, save or go on,
+        and loses only text that was held back because a stop string might have begun.
+        Raises StreamError before the first prefill or for a graph that predicts no next token, SamplingError for logits
+        that are not numbers.
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
 
     def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[SampledToken]:
-        """As `decode`, token by token with probabilities. The text of several may come with the last of them."""
+        """Decode as `decode` does, token by token with probabilities; the last token of a character has its text."""
         return self._decode(max_tokens, stop, scored=True)
 
     async def adecode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> AsyncIterator[str]:
-        """As `decode`, letting other tasks run after every piece of text."""
+        """Decode as `decode` does, and let other asyncio tasks run after every piece of text."""
         for text in self.decode(max_tokens, stop):
             yield text
             await asyncio.sleep(0)
@@ -145,19 +145,19 @@ class Stream:
     def complete(
         self, prompt: str, max_tokens: int | None = None, stop: str | Sequence[str] = (), *, echo: bool = False
     ) -> str:
-        """Consume `prompt` and decode: the text, after the prompt itself if `echo` is set."""
+        """Consume `prompt` and decode to the end. Returns the text, after the prompt itself if `echo` is set."""
         self.prefill(prompt)
         return (prompt if echo else "") + "".join(self.decode(max_tokens, stop))
 
     def reset(self) -> None:
-        """Go back to the beginning: initial state, no text, the random generator at its seed."""
+        """Go back to the initial state, with no text and the random generator at its seed."""
         with self._turn:
             self._cursor = self._new_cursor(self._initial)
             self._logits: Array | None = None
             self._sampling = self._sampling.fresh()
 
     def fork(self) -> Stream:
-        """An independent stream that stands where this one stands."""
+        """Return an independent copy of the stream."""
         with self._turn:
             return self._twin()
 
@@ -165,14 +165,14 @@ class Stream:
         twin = object.__new__(Stream)
         twin.__dict__.update(self.__dict__)
         twin._turn = _Turn()
-        twin._token = {TOKEN: np.zeros(1, np.int64)}
+        twin._token = self._token_feed()
         twin._cursor = self._new_cursor(self._cursor.state())
         twin._logits = self._copied_logits()
         twin._sampling = self._sampling.fork()
         return twin
 
     def snapshot(self) -> bytes:
-        """The stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
+        """Return the stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
         with self._turn:
             sampling = self._sampling
             return Snapshot(
@@ -192,7 +192,7 @@ class Stream:
             ).to_bytes()
 
     def restore(self, data: bytes, *, any_precision: bool = False) -> None:
-        """Go on from where `data` was taken. A snapshot that is refused changes nothing.
+        """Go on from the snapshot `data`. A snapshot that is refused changes nothing.
 
         Raises SnapshotError if it is damaged or is of other weights, or, unless `any_precision`, of another precision.
         """
@@ -219,7 +219,7 @@ class Stream:
             self._sampling = sampling
             self._conditions, self._initial = saved.conditions, saved.initial
             self._cursor = self._new_cursor(saved.state)
-            self._logits = saved.logits
+            self._logits = None if self._text.next_token is None else saved.logits
 
     def save(self, path: str | Path) -> None:
         """Write a snapshot to `path`, whole or not at all. Raises SnapshotError where that is impossible."""
@@ -229,7 +229,7 @@ class Stream:
             raise SnapshotError(f"{path}: cannot be written: {error.strerror}") from None
 
     def load(self, path: str | Path, *, any_precision: bool = False) -> None:
-        """Go on from the snapshot at `path`; as `restore`. Raises SnapshotError for a file that cannot be read."""
+        """Go on from the snapshot at `path`, as `restore` does. Raises SnapshotError too if it cannot be read."""
         try:
             data = Path(path).read_bytes()
         except OSError as error:
@@ -237,32 +237,40 @@ class Stream:
         self.restore(data, any_precision=any_precision)
 
     def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[SampledToken]:
-        ending = StopCriteria(max_tokens, stop, self._tokenizer().end_id)
-        self.ended = ending.reason
-        while ending.reason is None:
+        self._text.require_token()
+        self._text.require_next_token()
+        criteria = StopCriteria(max_tokens, stop, self._text.require_tokenizer().end_id)
+        self.ended = criteria.reason
+        while criteria.reason is None:
             with self._turn:
                 token, score = self._draw(scored)
                 self._consume(token)
-                text = ending.push(token, self._sampling.text(token))
-                self.ended = ending.reason
+                text = criteria.push(token, self._sampling.text(token))
+                self.ended = criteria.reason
             yield SampledToken(token, text, score)
 
     def _draw(self, scored: bool) -> tuple[int, float]:
         logits = self._logits
         if logits is None:
-            raise StreamError("nothing to go on: prefill a prompt first")
+            raise StreamError("there are no logits yet: prefill a prompt first")
         token = self._sampling.draw(logits)
         return token, float(log_probabilities(logits)[token]) if scored else math.nan
 
     def _consume(self, token: int) -> None:
-        self._token[TOKEN][0] = token
+        for array in self._token.values():
+            array[0] = token
         self._step(self._token)
         self._sampling.consume(token)
 
+    def _token_feed(self) -> dict[str, Array]:
+        """The inputs of a step that reads one token, to be written over; empty for a graph that reads none."""
+        token = self._text.token
+        return {} if token is None else {token.name: np.zeros(1, token.numpy_dtype)}
+
     def _step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         outputs = self._cursor.step(inputs)
-        logits = outputs.get(LOGITS)
-        self._logits = None if logits is None else logits[0]
+        scores = self._text.next_token
+        self._logits = None if scores is None else outputs[scores.name][0]
         return outputs
 
     def _new_cursor(self, state: Mapping[str, Array]) -> Cursor:
@@ -271,48 +279,42 @@ class Stream:
     def _copied_logits(self) -> Array | None:
         return None if self._logits is None else self._logits.copy()
 
-    def _tokenizer(self) -> Tokenizer:
-        if self.model.tokenizer is None:
-            raise StreamError(f"the bundle's task, {self.model.manifest.task}, has no text: call step")
-        return self.model.tokenizer
-
     def _check_ids(self, ids: Ids) -> None:
         if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
             raise ContractError(f"token ids are whole numbers (tokens,), not {ids.dtype} {ids.shape}")
-        size = len(self._tokenizer())
+        size = len(self._text.require_tokenizer())
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")
 
     def detach(self) -> DetachedState:
-        """Give away what moves the stream on, which nobody else can then use until `take_back`."""
+        """Hand state and sampling to a batch. Until `attach` the stream refuses every other use with a StreamError."""
         self._turn.__enter__()
         return DetachedState(self._sampling, self._cursor.state(), self._conditions, self._copied_logits())
 
     def attach(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
-        """Go on from where the borrower brought the stream; ended: why its text did, if it has."""
+        """Go on from the state that a batch left. ended: why the text ended there, or None."""
         self.ended = ended
         self._cursor = self._new_cursor(state)
         self._logits = logits
         self._turn.__exit__()
 
     def _check_saved(self, saved: Snapshot) -> None:
-        spec = self.model.contract[self._graph]
         try:
             for state in (saved.state, saved.initial):
                 sizes = {BATCH: 1}
-                check("condition", spec.conditions, saved.conditions, sizes)
-                check("state", spec.states, state, sizes)
-            if saved.logits is not None:
-                spec.output(LOGITS).check(saved.logits[None], sizes)
+                check("condition", self._spec.conditions, saved.conditions, sizes)
+                check("state", self._spec.states, state, sizes)
+            if saved.logits is not None and self._text.next_token is not None:
+                check_tensor(self._text.next_token, saved.logits[None], {BATCH: 1})
         except ContractError as error:
             raise SnapshotError(f"the snapshot does not fit the contract: {error}") from None
-        size = 0 if self.model.tokenizer is None else len(self.model.tokenizer)
-        if any(token >= size for token in (*saved.tail, *saved.recent)):
-            raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{size - 1}")
+        tokenizer = self._text.tokenizer
+        if tokenizer is not None and any(token >= len(tokenizer) for token in (*saved.tail, *saved.recent)):
+            raise SnapshotError(f"the snapshot's text has tokens outside the vocabulary, 0..{len(tokenizer) - 1}")
 
 
 class _Turn:
-    """Held while a stream is used. Raises StreamError where it is already: waiting would mix two texts."""
+    """A lock that is held while a stream is used. Raises StreamError where it is held: waiting would mix two texts."""
 
     __slots__ = ("_lock",)
 

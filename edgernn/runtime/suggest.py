@@ -1,4 +1,4 @@
-"""What a keyboard asks: the likeliest words or tokens to come."""
+"""Suggestions as a keyboard shows them: the likeliest next words or tokens."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, StreamError
-from edgernn.runtime.model import Model
-from edgernn.runtime.stream import TOKEN, Stream
+from edgernn.runtime.model import STEP, Model
+from edgernn.runtime.stream import Stream
 from edgernn.sampling import log_probabilities
 
 __all__ = ["UNITS", "Suggestion", "suggest"]
@@ -19,12 +19,12 @@ __all__ = ["UNITS", "Suggestion", "suggest"]
 UNITS = ("word", "token")
 _LONGEST = 32  # tokens of a word
 _HALF = "\ufffd"
-_BREADTH = 4  # beginnings of words that are followed for each that is asked for
+_BREADTH = 4  # beginnings of words that are followed, for each word that is asked for
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """How a text may go on. probability: the model's own."""
+    """A possible continuation of a text, and the probability that the model gives it."""
 
     text: str
     probability: float
@@ -35,20 +35,24 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
 
     A word ends before the first character that is no letter, digit, apostrophe or underscore; one that has not ended
     after 32 tokens is left out. Tokens that are parts of one character count as one.
-    Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model without text,
-    UnknownTokenError as `Stream.prefill` does.
+    Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model that predicts no
+    next token, UnknownTokenError as `Stream.prefill` does.
     """
     if unit not in UNITS or not isinstance(k, int) or k < 1:
         raise ConfigError(f"suggestions are at least one {' or '.join(UNITS)}, not {k} of {unit!r}")
+    model.text_of(STEP).require_next_token()
     stream = model.stream()
     stream.prefill(prefix)
     if stream.logits is None:
-        raise StreamError("nothing to go on: the prefix is empty")
+        raise StreamError("the prefix is empty: suggestions follow at least one token")
     return _likeliest(stream, k, _first_word if unit == "word" else _whole)
 
 
 def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> list[Suggestion]:
-    """Follows the likeliest beginnings, all of one length at a time, until they have `ended`: in what, or None."""
+    """Lengthen the likeliest beginnings token by token until they have ended.
+
+    ended: the suggestion that a text has become, which is empty where it is none, or None while it may go on.
+    """
     found: dict[str, float] = {}
     begun: list[tuple[float, tuple[int, ...], Stream]] = [(0.0, (), stream)]
     for _ in range(_LONGEST):
@@ -71,12 +75,12 @@ def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> li
 
 
 def _whole(text: str) -> str | None:
-    """`text`, or None while it is a character of which the rest is still to come."""
+    """Return `text`, or None while its last character is not whole."""
     return None if text.endswith(_HALF) else text
 
 
 def _first_word(text: str) -> str | None:
-    """The word that `text` begins with, with what is before it, or None while it may go on; "" where it has none."""
+    """Return the word that `text` begins with and what precedes it, None while it may go on, "" where there is none."""
     begun = False
     for at, character in enumerate(text.rstrip(_HALF)):
         if character.isalnum() or character in "_'’":
@@ -102,5 +106,5 @@ def _text(stream: Stream, tokens: tuple[int, ...]) -> str:
 
 def _after(stream: Stream, token: int) -> Stream:
     twin = stream.fork()
-    twin.step({TOKEN: np.array([token], np.int64)})
+    twin.prefill(np.array([token]))
     return twin

@@ -106,7 +106,7 @@ def test_a_text_ends_at_the_end_token(ending):
 
 def test_impossible_beams_are_named(model):
     stream = model.stream()
-    with pytest.raises(StreamError, match="nothing to go on"):
+    with pytest.raises(StreamError, match="there are no logits yet"):
         beam_search(stream)
     stream.prefill("a")
     for settings in ({"width": 0}, {"max_tokens": 0}, {"length_penalty": -1}, {"length_penalty": float("nan")}):

@@ -13,6 +13,7 @@ from reader import Reader
 from reader import Sampler as ReadSampler
 
 from edgernn.bundle import Bundle
+from edgernn.contract import DTYPES, KINDS
 from edgernn.runtime import Model, OnnxEngine, Sampler
 from edgernn.runtime.golden import verify
 from edgernn.runtime.parity import TOLERANCES
@@ -114,3 +115,11 @@ def test_the_document_states_the_tolerances():
     ):
         (row,) = re.findall(rf"^\| {re.escape(line)}.*$", text, re.MULTILINE)
         assert [float(cell) for cell in row.split("|")[2:-1]] == values
+
+
+def test_the_document_states_the_kinds():
+    text = (EXPORT / "CONTRACT.md").read_text(encoding="utf-8")
+    table = text[text.index("| `kind` |") : text.index("Bundles of the tasks `language` and `caption`")]
+    rows = [re.findall(r"`([^`]+)`", row) for row in table.splitlines()[2:] if row.startswith("|")]
+    stated = {kind: tuple(dtype for dtype in rest if dtype in DTYPES) for kind, *rest in rows}
+    assert stated == dict(KINDS)

@@ -6,28 +6,30 @@ from tiny import TinyLanguage, manifest
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, new_bundle
+from edgernn.contract import BATCH, GraphSpec, TensorSpec
 from edgernn.errors import FormatError, ParityError
 from edgernn.runtime import OnnxEngine
-from edgernn.runtime.golden import record, verify
-from edgernn.runtime.parity import random_inputs
+from edgernn.runtime.golden import replay, verify
 
 
-class Oracle:
-    """The numpy network as an engine."""
-
-    def __init__(self, network):
-        self.network = network
-
-    def run(self, feeds):
-        logits, h, c = self.network.step(feeds["token"], feeds["h_in"][0], feeds["c_in"][0])
-        return [array.astype(np.float32) for array in (logits, h[None], c[None])]
+def vectors(network, steps=20):
+    """What the manifest says, and the files, of the first steps of a network that is nothing but numpy."""
+    chosen = [1, 2, steps]
+    tokens = np.random.default_rng(0).integers(0, len(network.tokenizer), (steps, 1))
+    h = c = np.zeros((1, network.hidden), np.float32)
+    outputs = []
+    for number, token in enumerate(tokens, start=1):
+        logits, h, c = (array.astype(np.float32) for array in network.step(token, h, c))
+        outputs += [logits] if number in chosen else []
+    arrays = {"inputs.token": tokens, "outputs.logits": np.stack(outputs), "states.h": h[None], "states.c": c[None]}
+    files = {f"golden/step/{name}.npy": to_npy(array) for name, array in arrays.items()}
+    return {"steps": steps, "chosen": chosen}, files
 
 
 def write(path, network, recorded):
-    spec = network.contract["step"]
-    about, arrays = record(Oracle(recorded), spec, {})
+    about, files = vectors(recorded)
     with new_bundle(path) as writer:
-        for name, data in {"step.onnx": network.onnx(), **{n: to_npy(a) for n, a in arrays.items()}}.items():
+        for name, data in {"step.onnx": network.onnx(), **files}.items():
             (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.directory / name).write_bytes(data)
         writer.finish(manifest(network.contract, {"step": "step.onnx"}, golden={"step": about}))
@@ -37,25 +39,52 @@ def write(path, network, recorded):
 def test_an_artifact_is_checked_against_what_its_source_did(tmp_path):
     network = TinyLanguage.random()
     parity = verify(write(tmp_path / "right", network, network), OnnxEngine)
-    assert parity.steps == 256
+    assert parity.steps == 20
     assert 0 < parity.max_abs_diff_outputs < 1e-4
     with pytest.raises(ParityError, match="graph step, logits at step 1 with 1 stream: the artifact differs"):
         verify(write(tmp_path / "wrong", network, TinyLanguage.random(1)), OnnxEngine)
 
 
-def test_recorded_steps_follow_each_other(tmp_path):
+class Near:
+    """An engine of whose logits one is a little off at the first step."""
+
+    def __init__(self, engine, off):
+        self.engine, self.off = engine, np.float32(off)
+
+    def run(self, feeds):
+        logits, *states = self.engine.run(feeds)
+        logits[0, 0] += self.off
+        self.off = np.float32(0)
+        return [logits, *states]
+
+
+@pytest.mark.parametrize(
+    ("about", "limit"), [({}, 1e-4), ({"convolutions": False}, 1e-4), ({"convolutions": True}, 5e-4)]
+)
+def test_the_tolerance_is_wider_where_the_record_says_that_the_graph_holds_convolutions(about, limit):
     network = TinyLanguage.random()
-    about, arrays = record(Oracle(network), network.contract["step"], {})
-    h = c = np.zeros((1, network.hidden), np.float32)
-    for number, token in enumerate(arrays["golden/step/inputs.token.npy"], start=1):
-        logits, h, c = network.step(token, h, c)
-        if number in about["chosen"]:
-            recorded = arrays["golden/step/outputs.logits.npy"][about["chosen"].index(number)]
-            np.testing.assert_allclose(recorded, logits, atol=1e-4)
-    np.testing.assert_allclose(arrays["golden/step/states.h.npy"][0], h, atol=1e-4)
-    assert sum(array.nbytes for array in arrays.values()) < 64 << 10
-    tokens = random_inputs(network.contract["step"], 1, np.random.default_rng(0))
-    assert [next(tokens)["token"].item() for _ in range(3)] == arrays["golden/step/inputs.token.npy"][:3, 0].tolist()
+    record, files = vectors(network)
+    spec = network.contract["step"]
+    engine = OnnxEngine(network.onnx(), spec)
+    parity = replay(Near(engine, 0.9 * limit), spec, {**record, **about}, files, "fp32")
+    assert parity.tolerance.largest == limit
+    with pytest.raises(ParityError, match=f"beyond {limit:g}"):
+        replay(Near(engine, 1.1 * limit), spec, {**record, **about}, files, "fp32")
+
+
+def test_a_record_of_old_says_nothing_of_convolutions_and_is_of_them_if_it_has_no_states():
+    spec = GraphSpec("look", (TensorSpec("x", "float32", (BATCH,)),), (TensorSpec("y", "float32", (BATCH,)),))
+
+    class Twice:
+        def run(self, feeds):
+            return [feeds["x"] * np.float32(2 + 3e-4)]
+
+    x = np.ones((1, 1), np.float32)
+    files = {"golden/look/inputs.x.npy": to_npy(x), "golden/look/outputs.y.npy": to_npy(2 * x)}
+    record = {"steps": 1, "chosen": [1]}
+    assert replay(Twice(), spec, record, files, "int8").tolerance.rms == 0.75
+    with pytest.raises(ParityError, match=r"y at step 1 .* beyond 0\.0001"):
+        replay(Twice(), spec, {**record, "convolutions": False}, files, "fp32")
 
 
 def test_arrays_come_back_as_they_went():

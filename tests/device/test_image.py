@@ -149,7 +149,7 @@ def test_attention_is_drawn_on_the_narrowest(shape, tmp_path):
 
 
 def test_attention_leaves_the_old_picture_where_it_cannot_write(tmp_path):
-    with pytest.raises(ImageError, match="a picture's name ends in"):
+    with pytest.raises(ImageError, match="the name of an image file must end in"):
         draw_attention(np.zeros((4, 4, 3), np.uint8), [], np.zeros((0, 2, 2), np.float32), tmp_path / "a.xyz")
     assert not any(tmp_path.iterdir())
 

@@ -20,9 +20,10 @@ from PIL import Image
 
 from edgernn.data.captions import DEV, TEST, TRAIN, read_captions
 from edgernn.data.words import learn_words, words
-from edgernn.engines.eager import eager_model
+from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
 from edgernn.exporters import TARGETS, export, verify
+from edgernn.exporters.streams import Beginnings, held_out_streams
 from edgernn.models.cells import CELLS
 from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2
@@ -402,12 +403,18 @@ def test_the_gate_drives_the_words_with_what_the_encoder_sees(gallery):
     folder, _, _ = gallery
     source = Run.load(folder / "run").source()
     assert source.held_out is not None
-    looks, speaks = source.graphs()
+    graphs = source.network.graphs()
+    encode, step = graphs
+    engines = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in graphs}
+    begin = Beginnings(step, graphs, engines, source.held_out.begin)
+    alone, together = held_out_streams(step, begin, source.held_out, 4)
+    assert (alone.rows, alone.recorded) == ((), True)
     images = [each["image"][0] for each in source.held_out.begin]
-    given = next(iter(source.inputs(speaks.spec)(len(images))))
+    assert together.rows == tuple(range(len(images)))
+    given = next(together.given())
     for row, image in enumerate(images):
-        seen = looks.source(torch.from_numpy(image)[None])
-        for condition, tensor in zip(speaks.spec.conditions, seen, strict=True):
+        seen = encode.source(torch.from_numpy(image)[None])
+        for condition, tensor in zip(step.spec.conditions, seen, strict=True):
             np.testing.assert_allclose(given[condition.name][row], tensor[0].detach(), atol=1e-5)
             assert np.abs(given[condition.name]).max() <= condition.bound == 1
 

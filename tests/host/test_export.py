@@ -3,16 +3,28 @@
 import json
 import shutil
 import warnings
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import onnx
 import pytest
 import torch
+from conversions import convert_once
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.engines import ENGINES, EagerEngine
+from edgernn.contract import (
+    BATCH,
+    Contract,
+    FromFile,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+    graph_from_json,
+    graph_to_json,
+)
+from edgernn.engines import ENGINES, EagerEngine, eager_model
 from edgernn.errors import (
     BundleError,
     CheckFailedError,
@@ -22,21 +34,30 @@ from edgernn.errors import (
     OutputExistsError,
     ParityError,
 )
-from edgernn.exporters import TARGETS, Quantization, Source, export, verify
+from edgernn.examples import example, random_inputs
+from edgernn.exporters import TARGETS, Quantization, export, verify
 from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
-from edgernn.models import Graph, Network
+from edgernn.models import Graph, Network, Source
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, Sampler
-from edgernn.runtime.parity import TOLERANCES, compare, example
+from edgernn.runtime.parity import TOLERANCES, Comparison, chain, pairs
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 from edgernn.tokenizer import Tokenizer
 from edgernn.training import Run, Trainer, evaluate
 
+ASSETS = {TOKENIZER: Tokenizer.characters("abcdefghij").to_json().encode()}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once():
+        yield
+
 
 @pytest.fixture(scope="session")
 def source(trained):
-    return Source.load(trained)
+    return Run.load(trained).source()
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +115,16 @@ def test_every_target_writes_the_same_text_and_takes_the_others_snapshot(bundles
     assert len({stream.model.manifest.digest for stream in streams}) == 1
 
 
+def test_the_network_itself_writes_the_text_of_its_bundles(bundles, source):
+    texts = []
+    for model in (eager_model(source), load(bundles["onnx"])):
+        stream = model.stream(Sampler(temperature=0.7, top_k=5, seed=1))
+        stream.prefill("the ")
+        texts.append("".join(stream.decode(60)))
+        assert model.score("the quick").nats == pytest.approx(load(bundles["onnx"]).score("the quick").nats, rel=1e-5)
+    assert texts[0] == texts[1]
+
+
 def test_the_bundle_scores_as_the_run_does(bundles, trained, corpus):
     from edgernn.runtime.scoring import score
 
@@ -108,10 +139,10 @@ def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
     model = onnx.load(path)
     (spec,) = (graph.spec for graph in source.network.graphs())
     assert [prop.key for prop in model.metadata_props] == [CONTRACT_KEY]
-    assert GraphSpec.from_json(json.loads(model.metadata_props[0].value)) == spec
+    assert graph_from_json(json.loads(model.metadata_props[0].value)) == spec
     assert b"site-packages" not in path.read_bytes()
     report = inspect_onnx(path)
-    assert report["contract"] == {"graphs": [spec.to_json()]}
+    assert report["contract"] == {"graphs": [graph_to_json(spec)]}
     assert (report["opset"], report["quantised"], report["bytes"]) == (OPSET, False, path.stat().st_size)
     products = [p for n, p in source.network.named_parameters() if p.ndim == 2 and n != "embedding.weight"]
     assert report["multiply_accumulates"] == sum(p.numel() for p in products)
@@ -171,7 +202,7 @@ def test_an_existing_bundle_is_kept(bundles, source):
 
 EVERY_SHAPE = [
     *({"cell": cell} for cell in CELLS),
-    {"residual": True, "layers": 3},
+    {"residual": True, "layers": 2},
     {"initial": "learned", "cell": "gru"},
     {"tied": True},
     {"input": "one-hot", "cell": "elman"},
@@ -182,11 +213,11 @@ EVERY_SHAPE = [
 @pytest.mark.parametrize("shape", EVERY_SHAPE, ids=str)
 def test_every_model_exports_to_every_target(tmp_path, target, shape):
     torch.manual_seed(0)
-    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 2, **shape})).eval()
+    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 1, **shape})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
-    exported = export(Source(model, Tokenizer.characters("abcdefghij")), tmp_path / "b", target=target, steps=64)
+    exported = export(Source(model, ASSETS), tmp_path / "b", target=target, steps=64)
     assert exported.parity.max_abs_diff_outputs <= 1e-4
     stream = load(exported).stream(Sampler(temperature=0))
     stream.prefill("abcab")
@@ -201,7 +232,7 @@ def test_every_model_exports_to_every_target(tmp_path, target, shape):
 
 def test_verification_finds_another_initial_state(tmp_path):
     model = LanguageModel(LanguageConfig.of(11, hidden=8, initial="learned")).eval()
-    source = Source(model, Tokenizer.characters("abcdefghij"))
+    source = Source(model, ASSETS)
     export(source, tmp_path / "b", steps=4)
     loaded = Bundle.load(tmp_path / "b")
     with new_bundle(tmp_path / "c") as writer:
@@ -211,7 +242,7 @@ def test_verification_finds_another_initial_state(tmp_path):
             (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.directory / name).write_bytes(data)
         writer.finish(loaded.manifest)
-    with pytest.raises(CheckFailedError, match="from another initial state"):
+    with pytest.raises(CheckFailedError, match="from other initial states"):
         verify(tmp_path / "c", source)
 
 
@@ -285,11 +316,19 @@ class Exotic(nn.Module):
 
 
 def test_an_unsupported_operator_is_named_with_the_targets_that_have_it(tmp_path):
-    network = Wrong(Exotic())
-    for target in ("onnx", "executorch"):
-        with pytest.raises(ExportError, match=r"bessel_j0.*; it can be exported to torchscript$"):
-            export(Source(network), tmp_path / "b", target=target)
+    with pytest.raises(ExportError, match=r"bessel_j0.*; it can be exported to torchscript$"):
+        export(Source(Wrong(Exotic())), tmp_path / "b", target="executorch")
     assert list(tmp_path.iterdir()) == []
+
+
+def compared(source, artifact, spec, steps):
+    """Both driven by the same random inputs, one stream from zeros on."""
+    states = {state.input: state.first({BATCH: 1}, {}) for state in spec.states}
+    given = islice(random_inputs(spec, 1, np.random.default_rng(0)), steps)
+    comparison = Comparison(spec, TOLERANCES["fp32"])
+    for pair in pairs(chain(source, spec, given, states), artifact, spec, states):
+        comparison.add(*pair)
+    return comparison.result()
 
 
 class Ours:
@@ -316,7 +355,7 @@ def test_step_tensor_and_size_of_a_difference_are_named(change, words):
     (graph,) = Wrong(Accumulate(1.0)).graphs()
     engine = EagerEngine(graph.source, graph.spec)
     with pytest.raises(ParityError, match=words):
-        compare(engine, Ours(engine, change), graph.spec, tolerance=TOLERANCES["fp32"], steps=200)
+        compared(engine, Ours(engine, change), graph.spec, 200)
 
 
 def test_a_large_state_is_held_to_its_own_scale():
@@ -327,22 +366,16 @@ def test_a_large_state_is_held_to_its_own_scale():
             return torch.tanh(x), h + 10
 
     engine = EagerEngine(Growing(), graph.spec)
-    parity = compare(
-        engine,
-        Ours(engine, lambda n, r: [r[0], r[1] * (1 + 1e-7)]),
-        graph.spec,
-        tolerance=TOLERANCES["fp32"],
-        steps=300,
-    )
+    parity = compared(engine, Ours(engine, lambda n, r: [r[0], r[1] * (1 + 1e-7)]), graph.spec, 300)
     assert parity.max_abs_diff_state > 1e-4 > parity.max_scaled_diff_state > 1e-6
     assert parity.max_abs_diff_outputs == 0
 
 
 def test_verification_finds_other_weights(bundles, trained, tmp_path):
-    source = Source.load(trained)
+    source = Run.load(trained).source()
     with torch.no_grad():
         source.network.output.bias[0] += 1e-3
-    with pytest.raises(CheckFailedError, match="was exported from another weights"):
+    with pytest.raises(CheckFailedError, match="was exported from other weights"):
         verify(bundles["onnx"].path, source)
 
 
@@ -354,7 +387,7 @@ def rewritten(exported, path, *, graph=None, tokenizer=None, **changes):
     with new_bundle(path) as writer:
         (writer.directory / file).write_bytes(loaded.graph("step") if graph is None else graph)
         if tokenizer != "none":
-            (writer.directory / TOKENIZER).write_text(tokenizer or loaded.tokenizer().to_json())
+            (writer.directory / TOKENIZER).write_bytes(tokenizer or loaded.files[TOKENIZER])
         writer.finish(Manifest(**{**values, **changes}))
     return path
 
@@ -371,17 +404,17 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
 
 
 def test_verification_finds_a_lying_manifest(bundles, source, tmp_path):
-    contract = source.network.graphs()[0].spec.to_json()
+    contract = graph_to_json(source.network.graphs()[0].spec)
     swapped = json.loads(json.dumps(contract))
     h, c = swapped["states"]
     h["output"], c["output"] = c["output"], h["output"]
     lower = json.loads(json.dumps(contract))
     lower["inputs"][0]["bound"] = 3
     for number, graph in enumerate((swapped, lower)):
-        path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((GraphSpec.from_json(graph),)))
+        path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((graph_from_json(graph),)))
         with pytest.raises(CheckFailedError, match="from another contract"):
             verify(path, source)
-    with pytest.raises(CheckFailedError, match="from another task"):
+    with pytest.raises(CheckFailedError, match="for another task"):
         verify(rewritten(bundles["onnx"], tmp_path / "task", task="dance"), source)
     model = onnx.load(bundles["onnx"].path / "step.onnx")
     model.metadata_props[0].value = json.dumps(swapped)
@@ -391,12 +424,73 @@ def test_verification_finds_a_lying_manifest(bundles, source, tmp_path):
 
 
 def test_verification_finds_another_tokenizer(bundles, source, tmp_path):
-    record = json.loads(source.tokenizer.to_json())
+    record = json.loads(source.assets[TOKENIZER])
     vocabulary = record["model"]["vocab"]
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
-    for number, tokenizer in enumerate((json.dumps(record), "none")):
-        with pytest.raises(CheckFailedError, match="from another tokenizer"):
+    for number, tokenizer in enumerate((json.dumps(record).encode(), "none")):
+        with pytest.raises(CheckFailedError, match=r"with another tokenizer\.json"):
             verify(rewritten(bundles["onnx"], tmp_path / str(number), tokenizer=tokenizer), source)
+
+
+def named(names):
+    """Graphs `one.more` and `step` whose states begin as files in the folder `first`."""
+    x, y = (TensorSpec(name, "float32", (BATCH, 2)) for name in "xy")
+    state = StateSpec("h", "float32", (BATCH, 2), initial=FromFile("first/h.npy"))
+    return [
+        Graph(GraphSpec(n, (x,), (y,), (state,)), *[Accumulate(1.0)] * 2, {"first/h.npy": torch.ones(2)}) for n in names
+    ]
+
+
+@pytest.fixture(scope="module")
+def with_assets(tmp_path_factory):
+    network = Wrong(Accumulate(1.0))
+    network.graphs = lambda: named(["one.more", "step"])
+    source = Source(network, {"labels.json": b'["a"]', "read.me": b"\x00\xff"})
+    return source, export(source, tmp_path_factory.mktemp("assets") / "b", steps=4)
+
+
+def test_assets_travel_and_are_checked_byte_for_byte(with_assets, tmp_path):
+    source, exported = with_assets
+    files = Bundle.load(exported.path).files
+    assert {name: files[name] for name in source.assets} == source.assets
+    assert verify(exported.path, source, steps=4).steps == 4
+    for name, assets in (
+        ("labels.json", {**source.assets, "labels.json": b'["b"]'}),
+        ("read.me", {"labels.json": b'["a"]'}),
+        ("tokenizer.json", {**source.assets, **ASSETS}),
+    ):
+        with pytest.raises(CheckFailedError, match=f"was exported with another {name}; export it again"):
+            verify(exported.path, replace(source, assets=assets), steps=4)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", ".hidden", "a b", "é", "x" * 300, "bundle.json", "golden", "first"]
+)
+def test_assets_with_names_that_bundles_cannot_have_are_refused(with_assets, tmp_path, name):
+    source, _ = with_assets
+    with pytest.raises(ExportError, match=r"has no plain file name|would take the place of another file"):
+        export(replace(source, assets={name: b""}), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["step.onnx", "one.more.required_operators.config"])
+def test_assets_do_not_take_the_place_of_graphs(with_assets, tmp_path, name):
+    source, _ = with_assets
+    with pytest.raises(ExportError, match=f"the asset '{name}' would take the place of another file of the bundle"):
+        export(replace(source, assets={name: b""}), tmp_path / "b")
+
+
+def test_what_could_not_be_loaded_is_not_written(tmp_path):
+    model = LanguageModel(LanguageConfig.of(11, hidden=8, layers=1)).eval()
+    letters = Tokenizer.characters("abc").to_json().encode()
+    for assets, words in (
+        ({TOKENIZER: letters}, "could not be loaded: graph step does not read and predict the 4 tokens"),
+        ({TOKENIZER: b"\xff"}, "could not be loaded: .*tokenizer.json is not UTF-8"),
+        ({TOKENIZER: b"{}"}, "could not be loaded: "),
+    ):
+        with pytest.raises(ExportError, match=words):
+            export(Source(model, assets), tmp_path / "b")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):
@@ -458,7 +552,7 @@ def test_a_paths_folder_does_not_travel(trained, corpus, small, tmp_path):
     held_out.write_text("the quick brown fox")
     for _ in Trainer.begin([str(corpus)], tmp_path / "run", str(held_out), **small).fit():
         pass
-    path = export(Source.load(tmp_path / "run"), tmp_path / "bundle", steps=4).path
+    path = export(Run.load(tmp_path / "run").source(), tmp_path / "bundle", steps=4).path
     assert "private" not in (path / "bundle.json").read_text()
     assert str(corpus.parent) not in (path / "bundle.json").read_text()
 

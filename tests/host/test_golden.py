@@ -3,23 +3,43 @@
 import numpy as np
 import pytest
 import torch
+from conversions import convert_once
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
-from edgernn.exporters import TARGETS, Source, export
+from edgernn.exporters import TARGETS, export
+from edgernn.models import HeldOut, Source
 from edgernn.runtime.golden import verify
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once():
+        yield
+
+
 @pytest.fixture(scope="module")
-def bundles(trained, tmp_path_factory):
-    folder, source = tmp_path_factory.mktemp("golden"), Source.load(trained)
+def network():
+    torch.manual_seed(0)
+    model = LanguageModel(LanguageConfig.of(17, embedding=6, hidden=24, layers=1)).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn_like(parameter)
+    return model
+
+
+@pytest.fixture(scope="module")
+def bundles(network, tmp_path_factory):
+    ids = np.random.default_rng(0).integers(0, 17, (2, 257))
+    source = Source(network, held_out=HeldOut({"token": ids[:, :-1]}, {"logits": ids[:, 1:]}))
+    folder = tmp_path_factory.mktemp("golden")
     pairs = [(target, precision) for target in TARGETS for precision in TARGETS[target].precisions]
     paths = {pair: folder / "-".join(pair) for pair in pairs}
     for (target, precision), path in paths.items():
-        export(source, path, target=target, precision=precision, steps=64)
+        export(source, path, target=target, precision=precision, steps=256)
     return paths
 
 
@@ -46,10 +66,7 @@ def test_every_bundle_proves_itself(bundles):
         assert sum(file.stat().st_size for file in golden) <= 64 << 10
 
 
-def test_the_recorded_steps_are_the_sources(bundles, trained):
-    import torch
-
-    network = Source.load(trained).network
+def test_the_recorded_steps_are_the_sources(bundles, network):
     bundle = Bundle.load(bundles["onnx", "int8"])
     arrays = {name: from_npy(data, name) for name, data in bundle.files.items() if name.startswith("golden/step/")}
     tokens, chosen = arrays["golden/step/inputs.token.npy"], bundle.manifest.golden["step"]["chosen"]
@@ -72,6 +89,7 @@ def test_an_exchanged_graph_is_found(bundles, tmp_path):
     [
         ({}, {}, "has no golden vectors"),
         ({}, {"step": {"steps": 256}}, "lacks 'chosen'"),
+        ({}, {"step": {"steps": 256, "chosen": [256], "convolutions": 1}}, "convolutions is neither true nor false"),
         ({}, {"step": {"steps": 256, "chosen": [0, 256]}}, "impossible steps"),
         ({}, {"step": {"steps": 256, "chosen": [256, 1]}}, "impossible steps"),
         ({}, {"step": {"steps": 9, "chosen": [9]}}, "are not of 9 steps"),

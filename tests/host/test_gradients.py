@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from edgernn.data.tokens import TokenArray
 from edgernn.errors import ConfigError
 from edgernn.models.cells import CELLS
-from edgernn.tasks.language.gradients import gradient_norms, measure_gradients
+from edgernn.models.source import HeldOut, Source
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig
+from edgernn.training.gradients import gradient_norms
 
 
 def model(cell, **shape):
@@ -17,12 +17,19 @@ def model(cell, **shape):
     return LanguageModel(LanguageConfig(5, cell=cell, embedding=3, hidden=4, layers=1, **shape)).double().eval()
 
 
+def norms_of(network, windows, distance):
+    """Of tokens (time, places): the only window of each place ends with its last token."""
+    targets = np.full_like(windows[1:].T, -1)
+    targets[:, -1] = windows[-1]
+    return gradient_norms(Source(network, held_out=HeldOut({"token": windows[:-1].T}, {"logits": targets})), distance)
+
+
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_norm_is_that_of_finite_differences(cell):
     network = model(cell)
     windows = np.random.default_rng(0).integers(0, 5, (12, 1))
     distance, step = 4, 1e-6
-    norms = gradient_norms(network, windows, distance)
+    norms = norms_of(network, windows, distance)
     tokens = torch.from_numpy(windows)
 
     def loss(state, begin):
@@ -55,17 +62,18 @@ def test_small_recurrent_weights_make_it_vanish_and_large_ones_explode():
             network.stack.layers[0].weight[3:] = scale * torch.eye(4)
             network.stack.layers[0].weight[:3] = network.stack.layers[0].weight[:3].abs()
             network.embedding.weight.abs_()
-        norms = gradient_norms(network, windows, 8)
+        norms = norms_of(network, windows, 8)
         ratios.append(norms[7] / norms[0])
     assert ratios[0] == pytest.approx(0.3**7, rel=1e-3)
     assert ratios[1] == pytest.approx(3.0**7, rel=1e-3)
 
 
-def test_norms_are_measured_at_equal_distances_of_a_text():
-    network, ids = model("gru"), np.random.default_rng(0).integers(0, 5, 500)
-    starts = np.linspace(0, 500 - 38, 32).astype(int)
-    windows = np.stack([ids[start : start + 38] for start in starts], axis=1)
-    assert measure_gradients(network, TokenArray(ids), 5) == pytest.approx(gradient_norms(network, windows, 5))
-    for distance, words in ((0, "--distance 0 is below 1"), (468, "needs 501 held-out tokens, and there are 500")):
+def test_a_captioner_has_gradients_too_and_what_cannot_be_measured_is_named(gallery):
+    _, trainer, _ = gallery
+    source = trainer.run.source()
+    norms = gradient_norms(source, 3)
+    assert len(norms) == 3
+    assert all(norm > 0 for norm in norms)
+    for distance, words in ((0, "--distance 0 is below 1"), (500, "the held-out sequences have")):
         with pytest.raises(ConfigError, match=words):
-            measure_gradients(network, TokenArray(ids), distance)
+            gradient_norms(source, distance)

@@ -5,14 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from conversions import convert_once, without_advice
 from torch import nn
 
-from edgernn.bundle import Bundle
+from edgernn.bundle import TOKENIZER, Bundle
 from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES
 from edgernn.errors import ConfigError, EngineError, ExportError, ParityError
 from edgernn.exporters import TARGETS, export_module
 from edgernn.runtime import Model
+from edgernn.tokenizer import Tokenizer
 
 
 class Denoiser(nn.Module):
@@ -41,6 +43,12 @@ DENOISER = GraphSpec(
 EVERYWHERE = [(name, each) for name, target in TARGETS.items() for each in target.precisions]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once(Denoiser):
+        yield
+
+
 @pytest.mark.parametrize(("target", "precision"), [pair for pair in EVERYWHERE if pair[0] != "executorch"])
 def test_a_convolution_with_a_cache_and_a_gru(tmp_path, target, precision):
     torch.manual_seed(0)
@@ -62,7 +70,8 @@ def alone(tensors):
     return tuple(replace(t, axes=tuple(1 if axis == BATCH else axis for axis in t.axes)) for t in tensors)
 
 
-def test_executorch_takes_one_stream_where_it_loses_the_batch(tmp_path):
+def test_executorch_takes_one_stream_where_it_loses_the_batch(tmp_path, monkeypatch):
+    without_advice(monkeypatch)
     torch.manual_seed(0)
     module = Denoiser()
     with pytest.raises(ExportError, match=r"froze the batch of .*: declare one stream, or choose onnx"):
@@ -321,3 +330,61 @@ def test_a_step_of_the_gate_is_the_least(tmp_path):
         export_module(tied(), plain(), out=tmp_path / "b", steps=0)
     with pytest.raises(ConfigError, match=r"made of an nn\.Module"):
         export_module({"step": lambda x, h: (x, h)}, plain(), out=tmp_path / "b")
+
+
+class Reader(nn.Module):
+    """Letters of a text, one after the other, to the scores of two labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letter, self.cell, self.out = nn.Embedding(12, 4), nn.GRUCell(4, 6), nn.Linear(6, 2)
+
+    def forward(self, ids, h):
+        h = self.cell(self.letter(ids), h)
+        return self.out(h), h
+
+
+def test_a_classifier_of_texts(tmp_path):
+    """What its tensors mean is said by their kinds, not by names of a language model."""
+    tokenizer = Tokenizer.characters("abcdefghijk")
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("ids", "int64", (BATCH,), bound=12, kind="token"),),
+        (TensorSpec("scores", "float32", (BATCH, 2), kind="label"),),
+        (StateSpec("h", "float32", (BATCH, 6), bound=1.0),),
+    )
+    torch.manual_seed(0)
+    module, assets = Reader(), {TOKENIZER: tokenizer.to_json().encode(), "labels.json": b'["good", "bad"]'}
+    exported = export_module(module, spec, out=tmp_path / "b", assets=assets, steps=16)
+    assert exported.bytes == (tmp_path / "b" / "step.onnx").stat().st_size
+    assert exported.parity.max_abs_diff_outputs < 1e-4
+    bundle = Bundle.load(tmp_path / "b")
+    assert bundle.files["labels.json"] == assets["labels.json"]
+    model = Model(bundle)
+    (_, state), h = model.begin(), torch.zeros(1, 6)
+    for token in model.tokenizer.encode("bad cab".replace(" ", "")):
+        outputs, state = model.step({"ids": np.array([token])}, state)
+        with torch.no_grad():
+            scores, h = module(torch.tensor([token]), h)
+        np.testing.assert_allclose(outputs["scores"], scores, atol=1e-5)
+
+
+def test_ranges_of_activations_are_measured_on_examples(tmp_path):
+    """So that the convolutions of a module without state are of integers at int8."""
+
+    class Look(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 3)
+
+        def forward(self, image):
+            return torch.relu(self.conv(image)).mean(dim=(2, 3))
+
+    spec = GraphSpec(
+        "look", (TensorSpec("image", "float32", (BATCH, 3, 8, 8)),), (TensorSpec("y", "float32", (BATCH, 4)),)
+    )
+    torch.manual_seed(0)
+    examples = [{"image": np.random.default_rng(n).normal(size=(1, 3, 8, 8)).astype(np.float32)} for n in range(8)]
+    export_module(Look(), spec, out=tmp_path / "b", precision="int8", examples=examples, steps=4)
+    (weight,) = Bundle.load(tmp_path / "b").manifest.weights["look"]
+    assert (weight["bits"], weight["arithmetic"]) == (8, "int8, within measured ranges")

@@ -31,9 +31,10 @@ def test_the_commands_on_your_own_text_work_as_written(tmp_path, monkeypatch, co
 
 
 def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
-    from edgernn.exporters import Source, export
+    from edgernn.exporters import export
+    from edgernn.training import Run
 
-    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    export(Run.load(trained).source(), tmp_path / "bundles" / "demo", steps=8)
     monkeypatch.chdir(tmp_path)
     (code,) = blocks("python")
     names = {}
@@ -43,9 +44,10 @@ def test_the_python_works_as_written(trained, tmp_path, monkeypatch, capsys):
 
 
 def test_the_python_of_the_runtime_page_works_as_written(trained, tmp_path, monkeypatch, capsys):
-    from edgernn.exporters import Source, export
+    from edgernn.exporters import export
+    from edgernn.training import Run
 
-    export(Source.load(trained), tmp_path / "bundles" / "demo", steps=8)
+    export(Run.load(trained).source(), tmp_path / "bundles" / "demo", steps=8)
     monkeypatch.chdir(tmp_path)
     page = (ROOT / "docs" / "runtime.md").read_text("utf-8").replace('"def "', '"the "')
     names = {}

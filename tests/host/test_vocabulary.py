@@ -11,17 +11,17 @@ from hypothesis import strategies as st
 
 from edgernn.bundle import TOKENIZER
 from edgernn.data.vocabulary import TOKENIZERS, learn_tokenizer
-from edgernn.engines.eager import eager_model
+from edgernn.engines import eager_model
 from edgernn.errors import ConfigError, UnknownTokenError
 from edgernn.exporters import export
-from edgernn.models.source import Source
+from edgernn.models import Source
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.scoring import score
 from edgernn.tasks import TASKS
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig
 from edgernn.tokenizer import PIECE, Tokenizer, pieces
-from edgernn.training import Trainer
+from edgernn.training import Run, Trainer
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 ENGLISH = "The king is dead, long live the king!\n\n  \tHe said: 'naïve café' — 42 times…\n"
@@ -109,12 +109,12 @@ def test_a_model_of_any_tokenizer_goes_the_whole_way(kind, tmp_path):
     trainer = Trainer.begin(TASKS["language"], [str(tmp_path / "t.txt")], tmp_path / "run", tokenizer=kind, **settings)
     for _ in trainer.fit():
         pass
-    source, tokenizer = trainer.run.source(), trainer.learner.tokenizer
+    source = Run.load(tmp_path / "run").source()
     device = Model.load(export(source, tmp_path / "bundle", steps=32).path)
     text = ENGLISH * 3
     expected, actual = score(eager_model(source), text), score(device, text)
     assert actual.nats == pytest.approx(expected.nats, rel=1e-5)
-    assert actual.chars == expected.chars == len(text) - tokenizer.first_chars(text)
+    assert actual.chars == expected.chars == len(text) - device.tokenizer.first_chars(text)
     assert actual.nats_per_char < actual.nats / actual.tokens or kind == "bytes"
     stream = device.stream(Sampler(seed=0))
     stream.prefill("The king")
@@ -126,8 +126,9 @@ def test_beams_and_suggestions_of_bytes_are_whole_characters(tmp_path):
     torch.manual_seed(0)
     network = LanguageModel(LanguageConfig(256, embedding=4, hidden=8, layers=1)).eval()
     network.output.bias.data[list("éa ".encode())] += 6.0
-    source = Source(network, {TOKENIZER: learn_tokenizer("bytes", []).to_json().encode()})
-    model = Model.load(export(source, tmp_path / "bytes").path)
+    model = Model.load(
+        export(Source(network, {TOKENIZER: learn_tokenizer("bytes", []).to_json().encode()}), tmp_path / "bytes").path
+    )
     stream = model.stream()
     stream.prefill("é")
     found = beam_search(stream, width=16, max_tokens=3)

@@ -1,1 +1,32 @@
 """Pipelines, one file for each task: a file becomes the inputs of a model, and its outputs a result."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgernn.errors import StreamError
+from edgernn.runtime import Model
+from edgernn.runtime.pipelines.caption import CaptionPipeline
+from edgernn.runtime.pipelines.language import LanguagePipeline
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result
+
+__all__ = ["PIPELINES", "Pipeline", "Result", "pipeline_for"]
+
+# The first to declare an option that several have is the one whose help text is shown.
+PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
+    "language": LanguagePipeline,
+    "caption": CaptionPipeline,
+}
+
+
+def pipeline_for(model: Model) -> Pipeline[Any]:
+    """The pipeline of the model's task.
+
+    Raises StreamError for a task that has none, or a model whose contract is not of its task.
+    """
+    task = model.manifest.task
+    if task not in PIPELINES:
+        raise StreamError(
+            f"there is no pipeline for the task {task[:40]!r}; there is one for {', '.join(PIPELINES)}: "
+            "drive the bundle step by step, with Model.stream and Stream.step"
+        )
+    return PIPELINES[task](model)

@@ -1,4 +1,4 @@
-"""How many bits the weights of an artifact have."""
+"""How the weights of an artifact are quantised."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edgernn.errors import ConfigError
 __all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
-_OF = {"block": "int4", "reduce_range": "int8"}  # the precision that an option is about
+_OF = {"block": "int4", "reduce_range": "int8"}  # the precision that an option belongs to
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """How weight matrices are kept.
+    """How weight matrices are stored.
 
     name: fp32, fp16, int8 or int4. keep: patterns, as of file names, of the matrices that stay in single precision.
     block: at int4, how many inputs share a scale. reduce_range: at int8, weights use 7 of the 8 bits, because x86
@@ -40,7 +40,7 @@ class Quantization:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The options that are not as usual."""
+        """The names of the options that do not have their defaults."""
         options = (field for field in fields(self) if field.name != "name")
         return tuple(option.name for option in options if getattr(self, option.name) != option.default)
 

@@ -1,0 +1,46 @@
+"""Write the tables of options in the documentation from the settings classes that declare them.
+
+python docs/write_options.py           rewrite the pages
+python docs/write_options.py --check   exit with status 1 if a page would change
+
+A table stands between `<!-- options: train NAME -->`, or `evaluate NAME` or `run NAME`, and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from edgernn.cli.options import option_table
+from edgernn.runtime.pipelines import PIPELINES
+from edgernn.settings import Settings
+from edgernn.tasks import TASKS
+
+_TABLE = re.compile(r"(<!-- options: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def written(page: str) -> str:
+    """The text of a page with every table as the settings say."""
+    return _TABLE.sub(lambda found: f"{found[1]}\n{option_table(*_settings(found[2], found[3]))}\n{found[4]}", page)
+
+
+def _settings(command: str, task: str) -> tuple[type[Settings], ...]:
+    kinds = {"train": TASKS[task].settings, "evaluate": (TASKS[task].evaluation,), "run": (PIPELINES[task].options,)}
+    return kinds[command]
+
+
+def main() -> int:
+    """Rewrite or check every page: 0 where nothing is left to change."""
+    changed = 0
+    for path in sorted(Path(__file__).parent.glob("*.md")):
+        page = path.read_text(encoding="utf-8")
+        if written(page) != page:
+            changed += 1
+            if "--check" not in sys.argv:
+                path.write_text(written(page), encoding="utf-8")
+    return int(changed > 0 and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

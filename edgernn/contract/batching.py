@@ -1,0 +1,63 @@
+"""The states and conditions of several streams: joined, split, and put in another order, along declared batch axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from edgernn.contract.checks import check_tensor
+from edgernn.contract.declaration import BATCH, Array, TensorSpec
+from edgernn.errors import ContractError
+
+__all__ = ["State", "select", "stack", "unstack"]
+
+
+class State(Mapping[str, Array]):
+    """The value of every state of one graph, by name. Immutable: a step returns a new one."""
+
+    __slots__ = ("_arrays",)
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, name: str) -> Array:
+        return self._arrays[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return f"State({', '.join(f'{name}: {array.dtype}{list(array.shape)}' for name, array in self.items())})"
+
+
+def stack(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """Join the tensors of several streams along their declared batch axes: the inverse of `unstack`."""
+    if not parts:
+        raise ContractError("nothing to stack")
+    return {spec.name: np.concatenate([part[spec.name] for part in parts], _batch_axis(spec)) for spec in specs}
+
+
+def unstack(specs: Sequence[TensorSpec], whole: Mapping[str, Array]) -> list[dict[str, Array]]:
+    """Split stacked tensors into one mapping per stream, each with a batch of one."""
+    if not specs:
+        raise ContractError("nothing to unstack: the graph has no such tensors")
+    sizes: dict[str, int] = {}
+    for spec in specs:
+        _batch_axis(spec)
+        check_tensor(spec, whole[spec.name], sizes)
+    return [select(specs, whole, [row]) for row in range(sizes[BATCH])]
+
+
+def select(specs: Sequence[TensorSpec], whole: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
+    """Take the streams `rows` of stacked tensors, in that order and repeatedly if asked (beam hypotheses)."""
+    return {spec.name: np.take(whole[spec.name], rows, axis=_batch_axis(spec)) for spec in specs}
+
+
+def _batch_axis(spec: TensorSpec) -> int:
+    if spec.batch_axis is None:
+        raise ContractError(f"{spec.name} declares no batch axis, so streams cannot be batched")
+    return spec.batch_axis

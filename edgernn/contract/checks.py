@@ -1,0 +1,125 @@
+"""Whether arrays are what a contract declares: names, element types, shapes and bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edgernn.contract.declaration import BATCH, Array, GraphSpec, TensorSpec
+from edgernn.errors import ContractError
+
+__all__ = ["FeedCheck", "check", "check_tensor"]
+
+_BATCHES_KEPT = 64  # sizes of batch whose shapes a `FeedCheck` keeps
+_GROUPS = ("input", "condition", "state")
+
+
+def check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> None:
+    """Raise ContractError unless `array` is what `spec` declares.
+
+    sizes: of named axes, with which the array must agree; sizes of other named axes are added to it.
+    """
+    if not isinstance(array, np.ndarray):
+        raise ContractError(f"{spec.name} is {type(array).__name__}, not a numpy array")
+    if array.dtype != spec.numpy_dtype:
+        raise ContractError(f"{spec.name} has dtype {array.dtype}; the contract says {spec.dtype}")
+    if array.ndim != len(spec.axes):
+        raise _misfit(spec, array, "")
+    for size, axis in zip(array.shape, spec.axes, strict=True):
+        expected = sizes.setdefault(axis, size) if isinstance(axis, str) else axis
+        if size != expected:
+            raise _misfit(spec, array, f" with {axis} = {expected}" if isinstance(axis, str) else "")
+    for axis, largest in spec.max_sizes.items():
+        if not 1 <= sizes[axis] <= largest:
+            raise _misfit(spec, array, f" with {axis} from 1 to {largest}")
+    if spec.checked_bound is not None and array.size:
+        low, high = (array.item(),) * 2 if array.size == 1 else (array.min(), array.max())
+        if low < 0 or high >= spec.checked_bound:
+            raise ContractError(f"{spec.name} holds {low if low < 0 else high}, outside 0..{spec.checked_bound - 1}")
+
+
+def check(kind: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
+    """Raise ContractError unless `arrays` are what `specs` declare, no more and no less.
+
+    kind: what the tensors are, for the message. sizes: as for `check_tensor`.
+    """
+    for spec in specs:
+        if spec.name not in arrays:
+            raise ContractError(f"the {kind} {spec.name!r} is missing")
+        check_tensor(spec, arrays[spec.name], sizes)
+    if len(arrays) > len(specs):
+        extra = sorted(arrays.keys() - {spec.name for spec in specs})
+        raise ContractError(f"there is no {kind} {', '.join(map(repr, extra))}")
+
+
+class _Expected(NamedTuple):
+    """What one tensor of a step must be, once the size of the batch is known. bound: where it is checked."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    bound: int | float | None
+
+
+class FeedCheck:
+    """Checks what one graph is called with, step after step.
+
+    Most steps are like the ones before. Where the batch is the only axis of any size, the shapes of arrays that fitted
+    are kept for each size of batch, and comparing with them is quick. Whatever they do not match goes through `check`,
+    which says what is wrong.
+    """
+
+    def __init__(self, spec: GraphSpec) -> None:
+        self._groups: tuple[tuple[TensorSpec, ...], ...] = (spec.inputs, spec.conditions, spec.states)
+        tensors = (*spec.inputs, *spec.conditions, *spec.states)
+        named = {axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str)}
+        first = spec.inputs[0] if spec.inputs else None
+        # The first input tells the size of the batch; None where it has none, or where other axes are of any size too.
+        self._batch_axis = None if first is None or not named <= {BATCH} else first.batch_axis
+        self._first = "" if first is None else first.name
+        self._expected: dict[int, tuple[list[_Expected], ...]] = {}  # by size of batch
+
+    def __call__(
+        self, inputs: Mapping[str, Array], conditions: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> None:
+        """Raise ContractError unless the arrays are what the graph is called with."""
+        if self._match(inputs, conditions, state):
+            return
+        sizes: dict[str, int] = {}
+        for kind, specs, arrays in zip(_GROUPS, self._groups, (inputs, conditions, state), strict=True):
+            check(kind, specs, arrays, sizes)
+        if self._batch_axis is not None and len(self._expected) < _BATCHES_KEPT:
+            self._expected[sizes[BATCH]] = tuple(
+                [_Expected(spec.name, spec.numpy_dtype, spec.shape(sizes), spec.checked_bound) for spec in specs]
+                for specs in self._groups
+            )
+
+    def _match(self, inputs: Mapping[str, Array], conditions: Mapping[str, Array], state: Mapping[str, Array]) -> bool:
+        """Whether the arrays are as some were that fitted. False where that cannot be told at once."""
+        try:
+            groups = self._expected[inputs[self._first].shape[self._batch_axis or 0]]
+            for arrays, expected in zip((inputs, conditions, state), groups, strict=True):
+                if len(arrays) != len(expected):
+                    return False
+                for name, dtype, shape, bound in expected:
+                    array = arrays[name]
+                    if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
+                        return False
+                    if bound is not None and not _is_within(array, bound):
+                        return False
+        except (KeyError, IndexError, AttributeError, TypeError):
+            return False
+        return True
+
+
+def _is_within(array: Array, bound: int | float) -> bool:
+    if array.size == 1:
+        return bool(0 <= array.item() < bound)
+    return bool(array.size and array.min() >= 0 and array.max() < bound)
+
+
+def _misfit(spec: TensorSpec, array: Array, detail: str) -> ContractError:
+    axes = ", ".join(map(str, spec.axes))
+    return ContractError(f"{spec.name} has shape {array.shape}; the contract says ({axes}){detail}")

@@ -1,0 +1,317 @@
+"""What a contract says: tensors, the conditions and states among them, graphs, and the contract of a bundle.
+
+Every class refuses what cannot be meant with a ContractError, so that whoever holds a contract can rely on it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgernn.errors import ContractError
+
+__all__ = [
+    "BATCH",
+    "DTYPES",
+    "KINDS",
+    "ZEROS",
+    "Array",
+    "Axis",
+    "ConditionSpec",
+    "Contract",
+    "FromFile",
+    "FromGraph",
+    "GraphSpec",
+    "Initial",
+    "StateSpec",
+    "TensorSpec",
+    "Zeros",
+    "check_name",
+]
+
+Array = npt.NDArray[Any]
+Axis = int | str
+
+BATCH = "batch"
+# What a tensor means, by kind, and the element types that it can have. See `TensorSpec.kind`.
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "token": ("int64", "int32"),
+    "next-token": ("float32", "float16"),
+    "image": ("uint8",),
+    "audio": ("float32", "int16"),
+    "label": ("float32", "float16"),
+    "attention": ("float32", "float16"),
+}
+DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
+_MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
+_MAX_RATE = 1_000_000  # samples per second
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
+
+
+@dataclass(frozen=True)
+class Zeros:
+    """The state starts as zeros."""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """The state starts as a tensor of the bundle: a `.npy` file whose array broadcasts to the state's shape."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class FromGraph:
+    """The value is an output of another graph of the bundle, which runs once when a stream begins."""
+
+    graph: str
+    output: str
+
+
+ZEROS = Zeros()
+Initial = Zeros | FromFile | FromGraph
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """One tensor: its name in the graph, element type and axes.
+
+    bound: integers lie in [0, bound), which is checked; floating-point values lie in [-bound, bound], which is not:
+    it would cost more than a step. None promises nothing.
+    max_sizes: sizes that named axes have at most; such an axis has at least 1.
+    kind: what the tensor means, or "" for a tensor that is only numbers. "token": ids of a vocabulary; "next-token":
+    scores of the token that follows; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of
+    classes; "attention": weights of the cells of a square grid, in reading order.
+    rate: of audio, in samples per second.
+    """
+
+    name: str
+    dtype: str
+    axes: tuple[Axis, ...]
+    bound: int | float | None = None
+    max_sizes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
+    kind: str = field(default="", kw_only=True)
+    rate: int | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "a tensor")
+        if self.dtype not in DTYPES:
+            raise ContractError(f"tensor {self.name}: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
+        object.__setattr__(self, "axes", tuple(self.axes))
+        self._check_axes()
+        if self.bound is not None:
+            self._check_bound(self.bound)
+        self._check_kind()
+
+    @cached_property
+    def batch_axis(self) -> int | None:
+        """Position of the batch axis, or None where the tensor has none."""
+        return self.axes.index(BATCH) if BATCH in self.axes else None
+
+    @cached_property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """The element type as numpy's."""
+        return np.dtype(self.dtype)
+
+    @cached_property
+    def checked_bound(self) -> int | float | None:
+        """The bound, where it is checked: of whole numbers."""
+        return None if self.numpy_dtype.kind == "f" else self.bound
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The shape once every named axis has a size. Raises ContractError for an axis without one."""
+        try:
+            return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
+        except KeyError as error:
+            raise ContractError(f"tensor {self.name}: the size of axis {error.args[0]!r} is not known") from None
+
+    def _check_axes(self) -> None:
+        for axis in self.axes:
+            if isinstance(axis, str):
+                check_name(axis, f"an axis of {self.name}")
+            elif type(axis) is not int or not 1 <= axis <= _MAX_ELEMENTS:
+                raise ContractError(f"tensor {self.name}: axis {axis!r} is neither a name nor a size of at least 1")
+        if math.prod(axis for axis in self.axes if isinstance(axis, int)) > _MAX_ELEMENTS:
+            raise ContractError(f"tensor {self.name} has more than {_MAX_ELEMENTS} elements a stream")
+        if self.axes.count(BATCH) > 1:
+            raise ContractError(f"tensor {self.name} declares the batch axis twice")
+        for axis, size in self.max_sizes.items():
+            if axis not in self.axes or axis == BATCH or type(size) is not int or not 1 <= size <= _MAX_ELEMENTS:
+                raise ContractError(f"tensor {self.name}: {axis!r} is no named axis of at most {str(size)[:20]}")
+
+    def _check_bound(self, bound: int | float) -> None:
+        kinds: dict[str, type] = {"i": int, "u": int, "f": float}
+        kind = kinds.get(self.numpy_dtype.kind)
+        if type(bound) is not kind or not 0 < bound < math.inf:
+            raise ContractError(f"tensor {self.name}: {self.dtype} cannot be bound by {bound!r}")
+
+    def _check_kind(self) -> None:
+        if self.kind and self.dtype not in KINDS.get(self.kind, ()):
+            known = ", ".join(f"{kind} ({' or '.join(dtypes)})" for kind, dtypes in KINDS.items())
+            raise ContractError(
+                f"tensor {self.name}: {self.dtype} cannot be of kind {self.kind[:40]!r}; there is {known}"
+            )
+        if (self.kind == "audio") != (self.rate is not None):
+            raise ContractError(
+                f"tensor {self.name}: a rate in samples per second belongs to the kind audio, and only there"
+            )
+        if self.rate is not None and (type(self.rate) is not int or not 1 <= self.rate <= _MAX_RATE):
+            raise ContractError(f"tensor {self.name}: a rate of {str(self.rate)[:40]} is not from 1 to {_MAX_RATE}")
+
+
+@dataclass(frozen=True)
+class ConditionSpec(TensorSpec):
+    """An input that stays the same for the life of a stream; `source` is None where the caller gives it."""
+
+    source: FromGraph | None = None
+
+
+@dataclass(frozen=True)
+class StateSpec(TensorSpec):
+    """A tensor carried from step to step: graph input `input`, next value at graph output `output`."""
+
+    initial: Initial = ZEROS
+    input: str = ""
+    output: str = ""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "input", self.input or f"{self.name}_in")
+        object.__setattr__(self, "output", self.output or f"{self.name}_out")
+        check_name(self.input, f"the input of state {self.name}")
+        check_name(self.output, f"the output of state {self.name}")
+
+    def first(self, sizes: Mapping[str, int], files: Mapping[str, Array]) -> Array:
+        """The value before the first step, where no other graph makes it: a new array.
+
+        files: the tensors of the bundle by file name. Raises ContractError for one that does not fit.
+        """
+        shape = self.shape(sizes)
+        if not isinstance(self.initial, FromFile):
+            return np.zeros(shape, self.numpy_dtype)
+        try:
+            return np.array(np.broadcast_to(files[self.initial.file], shape), self.numpy_dtype)
+        except ValueError as error:
+            raise ContractError(f"{self.initial.file} does not fit state {self.name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class GraphSpec:
+    """How one graph is driven. A graph that carries nothing (an image encoder) has no states."""
+
+    name: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    states: tuple[StateSpec, ...] = ()
+    conditions: tuple[ConditionSpec, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_name(self.name, "a graph")
+        for kind in ("inputs", "outputs", "states", "conditions"):
+            object.__setattr__(self, kind, tuple(getattr(self, kind)))
+        _check_distinct(self.input_names, f"graph {self.name}: input")
+        _check_distinct(self.output_names, f"graph {self.name}: output")
+        held = [spec.name for spec in (*self.conditions, *self.states)]
+        _check_distinct(held, f"graph {self.name}: condition or state")
+
+    @cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the graph's inputs in the order in which it is called."""
+        given = (spec.name for spec in (*self.inputs, *self.conditions))
+        return (*given, *(state.input for state in self.states))
+
+    @cached_property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the graph's outputs in the order in which it returns them."""
+        return (*(spec.name for spec in self.outputs), *(state.output for state in self.states))
+
+    @property
+    def feeds(self) -> dict[str, TensorSpec]:
+        """What the graph is called with: graph input name to specification, in order."""
+        return dict(zip(self.input_names, (*self.inputs, *self.conditions, *self.states), strict=True))
+
+    @property
+    def results(self) -> dict[str, TensorSpec]:
+        """What the graph returns: graph output name to specification, in order."""
+        return dict(zip(self.output_names, (*self.outputs, *self.states), strict=True))
+
+    @cached_property
+    def batched(self) -> bool:
+        """Whether several streams can go through the graph at once."""
+        return all(spec.batch_axis is not None for spec in (*self.feeds.values(), *self.results.values()))
+
+    def input_of(self, kind: str) -> TensorSpec | None:
+        """The input of `kind`, or None where there is none, or more than one."""
+        return _only_of(kind, self.inputs)
+
+    def output_of(self, kind: str) -> TensorSpec | None:
+        """The output of `kind`, or None where there is none, or more than one."""
+        return _only_of(kind, self.outputs)
+
+    def output(self, name: str) -> TensorSpec:
+        """The output called `name`. Raises ContractError where there is none."""
+        for spec in self.outputs:
+            if spec.name == name:
+                return spec
+        raise ContractError(f"graph {self.name} has no output {name!r}")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """The graphs of one bundle, by name."""
+
+    graphs: tuple[GraphSpec, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "graphs", tuple(self.graphs))
+        if not self.graphs:
+            raise ContractError("a contract needs at least one graph")
+        _check_distinct([graph.name for graph in self.graphs], "graph")
+        for graph in self.graphs:
+            carried: tuple[StateSpec | ConditionSpec, ...] = (*graph.states, *graph.conditions)
+            for spec in carried:
+                source = spec.source if isinstance(spec, ConditionSpec) else spec.initial
+                if isinstance(source, FromGraph):
+                    self._check_source(graph, spec, source)
+
+    def __getitem__(self, name: str) -> GraphSpec:
+        """The graph called `name`. Raises ContractError where there is none."""
+        for graph in self.graphs:
+            if graph.name == name:
+                return graph
+        raise ContractError(f"there is no graph {name!r}; there is {', '.join(g.name for g in self.graphs)}")
+
+    def _check_source(self, graph: GraphSpec, spec: TensorSpec, source: FromGraph) -> None:
+        other = self[source.graph]
+        if other.states or other.conditions:
+            raise ContractError(f"{spec.name} of graph {graph.name}: graph {other.name} needs more than inputs to run")
+        made = other.output(source.output)
+        if (made.dtype, made.axes) != (spec.dtype, spec.axes):
+            raise ContractError(
+                f"{spec.name} of graph {graph.name} is {spec.dtype}{list(spec.axes)}, but "
+                f"{source.graph}.{source.output} is {made.dtype}{list(made.axes)}"
+            )
+
+
+def check_name(name: Any, what: str) -> None:
+    """Raise ContractError unless `name` can be the name of a graph, a tensor or an axis."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise ContractError(f"{str(name)[:100]!r} is no name for {what}: use letters, digits, '_' and '.'")
+
+
+def _only_of(kind: str, tensors: Sequence[TensorSpec]) -> TensorSpec | None:
+    found = [tensor for tensor in tensors if tensor.kind == kind]
+    return found[0] if len(found) == 1 else None
+
+
+def _check_distinct(names: Sequence[str], what: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ContractError(f"{what} {name!r} is declared twice")

@@ -1,0 +1,243 @@
+"""What the gate drives source and artifact with: streams of held-out sequences, or of random tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+
+import numpy as np
+
+from edgernn.arrays import from_npy
+from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec, check_tensor
+from edgernn.examples import OTHER_AXIS, axis_sizes, example, random_inputs
+from edgernn.exporters import vectors
+from edgernn.models import Graph, HeldOut
+from edgernn.runtime import Engine
+from edgernn.runtime.golden import first_states
+
+__all__ = [
+    "Beginnings",
+    "Engines",
+    "Streams",
+    "held_out_streams",
+    "inputs_at",
+    "random_streams",
+    "single_steps",
+    "sources_of",
+    "take_step",
+]
+
+Arrays = Mapping[str, Array]
+Engines = Mapping[str, Engine]  # by the name of the graph
+
+_SIDE_BY_SIDE = 4  # streams of random tensors
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Some streams of one graph side by side.
+
+    inputs: makes the inputs of one step after the other. conditions: the same at every step. states: before the first
+    step, by the inputs that they feed.
+    rows: the held-out sequences that the streams read once each, for which the loss is measured, or nothing.
+    recorded: whether the steps of the source are recorded as golden vectors.
+    """
+
+    inputs: Callable[[], Iterable[Arrays]]
+    conditions: Arrays
+    states: Arrays
+    rows: tuple[int, ...] = ()
+    recorded: bool = False
+
+    def given(self) -> Iterator[Arrays]:
+        """What the graph is called with at each step, except for the states."""
+        return ({**inputs, **self.conditions} for inputs in self.inputs())
+
+
+class Beginnings:
+    """Where streams of one graph begin: their conditions, and their states before the first step.
+
+    graphs: all graphs of the network. engines: run those that make conditions and states. given: for each stream the
+    inputs of these graphs, and the conditions that no graph makes; each array has a batch of one.
+    """
+
+    def __init__(self, graph: Graph, graphs: Sequence[Graph], engines: Engines, given: Sequence[Arrays]) -> None:
+        self._spec = graph.spec
+        self._files = {name: from_npy(data, name) for name, data in graph.files().items()}
+        specs = {each.spec.name: each.spec for each in graphs}
+        self._made = [self._make(specs, engines, each) for each in given]
+
+    def of(self, rows: Sequence[int]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Conditions by name, and states by the inputs that they feed, of some streams side by side."""
+        sizes = {BATCH: len(rows)}
+        conditions = {tensor.name: self._join(tensor, rows, sizes) for tensor in self._spec.conditions}
+        states = {}
+        for state in self._spec.states:
+            made = isinstance(state.initial, FromGraph)
+            states[state.input] = self._join(state, rows, sizes) if made else state.first(sizes, self._files)
+        return conditions, states
+
+    def recorded(self) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Conditions and states of the first stream with which golden vectors begin."""
+        conditions, _ = self.of((0,))
+        return conditions, first_states(self._spec, self._files, conditions)
+
+    def groups(self) -> list[tuple[int, ...]]:
+        """The streams, in groups that can be driven side by side: their conditions and states have the same shapes."""
+        if not self._spec.batched:
+            return [(row,) for row in range(len(self._made))]
+        groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for row, made in enumerate(self._made):
+            groups.setdefault(tuple(array.shape for array in made.values()), []).append(row)
+        return [tuple(rows) for rows in groups.values()]
+
+    def _make(self, specs: Mapping[str, GraphSpec], engines: Engines, given: Arrays) -> dict[str, Array]:
+        """The conditions and states of one stream that are neither zeros nor files, by name."""
+        outputs: dict[str, dict[str, Array]] = {}
+        made: dict[str, Array] = {}
+        for name, source in sources_of(self._spec).items():
+            if source is None:
+                made[name] = given[name]
+                continue
+            if source.graph not in outputs:
+                spec = specs[source.graph]
+                results = engines[source.graph].run({tensor.name: given[tensor.name] for tensor in spec.inputs})
+                outputs[source.graph] = dict(zip(spec.output_names, results, strict=True))
+            made[name] = outputs[source.graph][source.output]
+        return made
+
+    def _join(self, tensor: TensorSpec, rows: Sequence[int], sizes: dict[str, int]) -> Array:
+        array = _join([self._made[row][tensor.name] for row in rows], tensor)
+        check_tensor(tensor, array, sizes)
+        return array
+
+
+def sources_of(spec: GraphSpec) -> dict[str, FromGraph | None]:
+    """By condition and state, the output of another graph that makes it; None for a condition that no graph makes."""
+    made: dict[str, FromGraph | None] = {tensor.name: tensor.source for tensor in spec.conditions}
+    return made | {state.name: state.initial for state in spec.states if isinstance(state.initial, FromGraph)}
+
+
+def held_out_streams(graph: Graph, begin: Beginnings, held_out: HeldOut, steps: int) -> Iterator[Streams]:
+    """The first held-out sequence alone, repeated for `steps` steps, and then all of them once, side by side."""
+    spec = graph.spec
+    yield from _alone(spec, begin, partial(_read, spec, held_out, (0,), steps))
+    for rows in begin.groups():
+        inputs = partial(_read, spec, held_out, rows, min(steps, held_out.length))
+        yield Streams(inputs, *begin.of(rows), rows=rows)
+
+
+def random_streams(
+    graph: Graph, graphs: Sequence[Graph], engines: Engines, steps: int, seed: int = 0
+) -> Iterator[Streams]:
+    """One stream of random tensors, and then several side by side.
+
+    All begin at their initial states, except that the states of the several begin anywhere within their bounds, where
+    the contract bounds them: so source and artifact are compared over the whole range that it allows.
+    """
+    spec = graph.spec
+    makers = {source.graph for source in sources_of(spec).values() if source is not None}
+    makers_specs = [each.spec for each in graphs if each.spec.name in makers]
+    needed = {tensor.name: tensor for each in makers_specs for tensor in each.inputs}
+    needed |= {tensor.name: tensor for tensor in spec.conditions if tensor.source is None}
+    for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
+        random = np.random.default_rng((seed, streams))
+        sizes = axis_sizes(spec, *makers_specs, smallest=OTHER_AXIS if streams == 1 else OTHER_AXIS - 4)
+        given = [example(needed, 1, random, sizes) for _ in range(streams)]
+        begin = Beginnings(graph, graphs, engines, given)
+        conditions, states = begin.of(range(streams))
+        for tensor in spec.conditions:
+            named = zip(tensor.axes, conditions[tensor.name].shape, strict=True)
+            sizes.update((axis, size) for axis, size in named if isinstance(axis, str) and axis != BATCH)
+        inputs = partial(_random, spec, streams, (seed, streams, 1), sizes, steps)
+        if streams == 1:
+            yield from _alone(spec, begin, inputs)
+        else:
+            bounded = {s.input: s for s in spec.states if s.bound is not None and s.numpy_dtype.kind == "f"}
+            yield Streams(inputs, conditions, {**states, **example(bounded, streams, random, sizes)})
+
+
+def single_steps(spec: GraphSpec, given: Sequence[Arrays], steps: int) -> Iterator[Streams]:
+    """Steps of a graph that has neither states nor conditions, each with other inputs: alone, and several side by side.
+
+    Named axes other than the batch have other sizes at each step: those of the inputs, then the largest that the
+    contract allows, for which rows are repeated, and then several smaller ones, for which the inputs are cropped.
+    """
+    for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
+        yield Streams(partial(_resized, spec, given, streams, steps), {}, {}, recorded=streams == 1)
+
+
+def inputs_at(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], place: int) -> dict[str, Array]:
+    """The inputs of one step of some held-out sequences, which begin again after their end."""
+    return {
+        tensor.name: take_step(held_out.steps[tensor.name], rows, place % held_out.length, tensor)
+        for tensor in spec.inputs
+    }
+
+
+def take_step(array: Array, rows: Sequence[int], place: int, tensor: TensorSpec) -> Array:
+    """One step of some sequences from an array (sequences, steps, ...), with the batch where `tensor` has it."""
+    axis = tensor.batch_axis
+    part = array[rows[0], place] if axis is None else np.moveaxis(array[list(rows), place], 0, axis)
+    return np.array(part, order="C")
+
+
+def _alone(spec: GraphSpec, begin: Beginnings, inputs: Callable[[], Iterable[Arrays]]) -> Iterator[Streams]:
+    """A single stream, whose first steps are recorded.
+
+    Golden vectors begin with zeros where another graph makes a state; then they are a stream of their own.
+    """
+    made = any(isinstance(state.initial, FromGraph) for state in spec.states)
+    yield Streams(inputs, *begin.of((0,)), recorded=not made)
+    if made:
+        yield Streams(lambda: islice(inputs(), vectors.STEPS), *begin.recorded(), recorded=True)
+
+
+def _read(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], steps: int) -> Iterator[dict[str, Array]]:
+    return (inputs_at(spec, held_out, rows, place) for place in range(steps))
+
+
+def _random(
+    spec: GraphSpec, streams: int, seed: Sequence[int], sizes: Mapping[str, int], steps: int
+) -> Iterator[dict[str, Array]]:
+    return islice(random_inputs(spec, streams, np.random.default_rng(seed), sizes), steps)
+
+
+def _resized(spec: GraphSpec, given: Sequence[Arrays], streams: int, steps: int) -> Iterator[dict[str, Array]]:
+    smallest, largest = dict[str, int](), dict[str, int]()
+    for tensor in spec.inputs:
+        for name, limit in tensor.max_sizes.items():
+            largest[name] = min(limit, largest.get(name, limit))
+        for each in given:
+            for axis, size in zip(tensor.axes, each[tensor.name].shape, strict=True):
+                if isinstance(axis, str) and axis != BATCH:
+                    smallest[axis] = min(size, smallest.get(axis, size))
+    for number in range(steps):
+        sizes = {**smallest, **largest} if number == 1 else _shrunk(smallest, number)
+        rows = [given[(number + row) % len(given)] for row in range(streams)]
+        yield {t.name: _join([_resize(t, row[t.name], sizes) for row in rows], t) for t in spec.inputs}
+
+
+def _shrunk(sizes: Mapping[str, int], number: int) -> dict[str, int]:
+    """Smaller sizes of named axes, each axis going through other ones as `number` grows; `sizes` themselves for 0."""
+    return {
+        axis: max(1, size - max(1, 7 - 2 * place) * (number % (3 + place)))
+        for place, (axis, size) in enumerate(sizes.items())
+    }
+
+
+def _resize(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array:
+    """Crop the named axes of a tensor, or repeat their rows, until they have `sizes`."""
+    for place, axis in enumerate(tensor.axes):
+        if isinstance(axis, str) and axis in sizes:
+            old, new = array.shape[place], sizes[axis]
+            rows = np.arange(new) if new <= old else np.arange(new) * old // new
+            array = np.take(array, rows, axis=place)
+    return array
+
+
+def _join(parts: Sequence[Array], tensor: TensorSpec) -> Array:
+    """The tensors of several streams side by side."""
+    return np.ascontiguousarray(parts[0] if tensor.batch_axis is None else np.concatenate(parts, tensor.batch_axis))

@@ -1,0 +1,100 @@
+"""Recording golden vectors; `edgernn.runtime.golden` says what they are and replays them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from edgernn.arrays import to_npy
+from edgernn.contract import Array, GraphSpec
+from edgernn.examples import example, random_inputs
+from edgernn.runtime import Engine
+from edgernn.runtime.golden import first_elements, first_states, vector_file
+from edgernn.runtime.parity import Step, chain
+
+__all__ = ["STEPS", "Recorder", "record"]
+
+STEPS = 256  # that are recorded at most
+_BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
+
+
+class Recorder:
+    """Records the golden vectors of one graph while its source takes steps with one stream.
+
+    convolutions: whether the graph holds convolutions, on which its tolerance depends.
+    """
+
+    def __init__(self, spec: GraphSpec, *, convolutions: bool) -> None:
+        self._spec, self._convolutions = spec, convolutions
+        self._inputs: list[dict[str, Array]] = []
+        self._chosen: dict[int, dict[str, Array]] = {}  # outputs by the number of the step
+        self._steps = self._outputs = 0  # how many steps, and outputs of steps, there is room for
+        self._last: Step | None = None
+        self.complete = False  # whether further steps are ignored
+
+    def add(self, step: Step) -> None:
+        """Record `step`, unless there is no room for more, or its inputs have other shapes than the first ones."""
+        if self.complete:
+            return
+        inputs = {tensor.name: step.given[tensor.name] for tensor in self._spec.inputs}
+        outputs = {name: first_elements(array).copy() for name, array in step.outputs.items()}
+        if self._last is None:
+            self._steps = max(1, min(STEPS, _BYTES // max(1, _bytes(inputs))))
+            self._outputs = max(1, _BYTES // max(1, _bytes(outputs)))
+        elif _shapes(inputs) != _shapes(self._inputs[0]):
+            self.complete = True
+            return
+        self._inputs.append(inputs)
+        number = len(self._inputs)
+        power = number.bit_length() - 1
+        if number == 1 << power and power < self._outputs - 1:
+            self._chosen[number] = outputs
+        self._last = Step(step.given, outputs, step.states)
+        self.complete = number == self._steps
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What the manifest says of the vectors: the outputs of steps 1, 2, 4, … and of the last step are chosen."""
+        steps = len(self._inputs)
+        return {"steps": steps, "chosen": sorted({*self._chosen, steps}), "convolutions": self._convolutions}
+
+    def files(self) -> dict[str, bytes]:
+        """The vectors, by file name."""
+        assert self._last is not None
+        chosen = {**self._chosen, len(self._inputs): self._last.outputs}
+        spec, last = self._spec, self._last
+        arrays: dict[tuple[str, str], Array] = {
+            **{("conditions", tensor.name): last.given[tensor.name] for tensor in spec.conditions},
+            **{("inputs", t.name): np.stack([inputs[t.name] for inputs in self._inputs]) for t in spec.inputs},
+            **{("outputs", t.name): np.stack([chosen[n][t.name] for n in sorted(chosen)]) for t in spec.outputs},
+            **{("states", state.name): last.states[state.input] for state in spec.states},
+        }
+        return {vector_file(spec.name, *place): to_npy(array) for place, array in arrays.items()}
+
+
+def record(engine: Engine, spec: GraphSpec, sizes: Mapping[str, int], *, convolutions: bool) -> Recorder:
+    """The golden vectors of a graph whose states begin as zeros, with random inputs.
+
+    sizes: of its named axes other than the batch.
+    """
+    random = np.random.default_rng(0)
+    conditions = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
+    given = ({**conditions, **inputs} for inputs in islice(random_inputs(spec, 1, random, sizes), STEPS))
+    recorder = Recorder(spec, convolutions=convolutions)
+    for step in chain(engine, spec, given, first_states(spec, {}, conditions)):
+        recorder.add(step)
+        if recorder.complete:
+            break
+    return recorder
+
+
+def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
+
+
+def _bytes(arrays: Mapping[str, Array]) -> int:
+    return sum(math.prod(array.shape) * array.dtype.itemsize for array in arrays.values())

@@ -1,0 +1,125 @@
+"""What a pipeline is: the device's side of one task, from a file to a result."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+from edgernn.contract import Array, GraphSpec
+from edgernn.errors import ConfigError
+from edgernn.runtime import Model, Stream
+from edgernn.settings import Settings
+
+__all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore", "text_graph"]
+
+Options = TypeVar("Options", bound=Settings)
+
+Show = Callable[[str], object]  # called with each piece of text as it is decided; a pipeline ends if it returns False
+
+
+def ignore(text: str) -> None:
+    """Show nothing."""
+
+
+class Result(ABC):
+    """What a pipeline found for one input."""
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """As a command prints it with --json, without the name of the input."""
+
+    @abstractmethod
+    def __str__(self) -> str:
+        """As a command prints it for people."""
+
+    @property
+    def summary(self) -> str:
+        """As a command prints it for people in a list, after the name of the input."""
+        return str(self)
+
+    @property
+    def note(self) -> str:
+        """What a terminal shows beside the result, such as the speed; empty for nothing."""
+        return ""
+
+
+class Conversation(NamedTuple):
+    """A stream for a user to talk with in turns. max_tokens, stop: how each of its answers ends."""
+
+    stream: Stream
+    max_tokens: int
+    stop: tuple[str, ...]
+
+
+class Pipeline(ABC, Generic[Options]):
+    """The device's side of one task: reads files, drives a stream to its end, and says what came out.
+
+    task: the task of the bundles. inputs: metavariable of a command's arguments, and what they are, such as "image
+    files". suffixes: of the files that are taken from a directory, in lower case.
+    options: a settings class whose fields are options of the command. example: the arguments of a command that works.
+    input_key: the key of an input's name in JSON. standard_input: whether standard input is read if no file is named.
+    """
+
+    task: ClassVar[str]
+    inputs: ClassVar[tuple[str, str]]
+    suffixes: ClassVar[tuple[str, ...]]
+    options: ClassVar[type[Settings]]
+    example: ClassVar[str]
+    input_key: ClassVar[str] = "input"
+    standard_input: ClassVar[bool] = False
+
+    def __init__(self, model: Model) -> None:
+        """Raises StreamError, in subclasses, for a model whose contract is not of this task."""
+        self.model = model
+
+    @abstractmethod
+    def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
+        """A file, or its bytes, as inputs of the model, by the names in its contract.
+
+        They are those of one stream, without a batch axis; what is given step by step has its steps along the first
+        axis. Raises ImageError, CorpusError or another error of the input for what cannot be read.
+        """
+
+    @abstractmethod
+    def __call__(self, inputs: Mapping[str, Array], options: Options, show: Show = ignore) -> Result:
+        """Drive a stream of the model over `inputs`, which `read` gave, to its end.
+
+        Raises ConfigError for options that do not fit the model, SamplingError for outputs that are not numbers.
+        """
+
+    def inputs_from(self, options: Options) -> Mapping[str, Array] | None:
+        """The inputs that `options` say themselves, such as a prompt; None if they do not. Raises as `read`."""
+        return None
+
+    def check(self, options: Options, sources: Sequence[Path]) -> None:
+        """Raise ConfigError for options that do not suit the files that will be read, before any is."""
+        return
+
+    def conversation(self, options: Options) -> Conversation | None:
+        """A conversation, for a task in which user and model take turns; None for others."""
+        return None
+
+
+def text_graph(model: Model) -> GraphSpec | None:
+    """The graph that reads tokens of the model's tokenizer and predicts the next; None if there is none."""
+    if model.tokenizer is None:
+        return None
+    graphs = model.contract.graphs
+    return next((graph for graph in graphs if graph.input_of("token") and graph.output_of("next-token")), None)
+
+
+def check_output(flag: str, out: Path, sources: Sequence[Path], suffixes: Sequence[str]) -> None:
+    """Raise ConfigError unless the file `out`, given as option `flag`, can be written for one input.
+
+    suffixes: those that it can have.
+    """
+    if len(sources) > 1:
+        raise ConfigError(f"{flag} writes one file: name one input, not {len(sources)}")
+    if out.suffix.lower() not in suffixes:
+        raise ConfigError(f"{flag} {out}: the name must end in {', '.join(suffixes)}")
+    if not out.parent.is_dir():
+        raise ConfigError(f"{flag} {out} cannot be written: there is no directory {out.parent}")
+    if sources and out.exists() and sources[0].exists() and out.samefile(sources[0]):
+        raise ConfigError(f"{flag} {out} is the input itself: choose another name")

@@ -1,0 +1,199 @@
+"""A program: the graphs of a bundle, loaded, and the pure step over them. Whoever carries a state is a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+
+from edgernn.arrays import from_npy
+from edgernn.bundle import Bundle, Manifest, check_text
+from edgernn.contract import (
+    BATCH,
+    Array,
+    Contract,
+    FeedCheck,
+    FromFile,
+    FromGraph,
+    GraphSpec,
+    State,
+    StateSpec,
+    check_tensor,
+    with_kinds,
+)
+from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.runtime.cursor import Cursor, open_cursor
+from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.text import TextTensors
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["NOTHING", "STEP", "Program"]
+
+STEP = "step"
+NOTHING: Mapping[str, Array] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A loaded graph: how it is driven, what runs it, and what checks the arrays that it is called with."""
+
+    spec: GraphSpec
+    engine: Engine
+    check: FeedCheck
+    text: TextTensors
+
+
+class Program:
+    """The graphs of one bundle, ready to run, without a state. Immutable: threads and streams share it freely.
+
+    manifest: what the bundle says. contract: the manifest's, where tensors of old bundles that declare no kind have the
+    one that their name stands for. tokenizer: the bundle's, or None for a task without text. labels: the names of the
+    bundle's classes, in order, or None for a task without classes.
+    """
+
+    def __init__(self, bundle: Bundle, engine: type[BundleEngine] | None = None) -> None:
+        """Load the graphs of `bundle` in `engine`, or in the device's engine for its target.
+
+        Raises BundleError if its target is not the engine's, or its graphs do not fit its tokenizer; EngineError if a
+        graph fails to load.
+        """
+        manifest = bundle.manifest
+        engine = engine or DEVICE_ENGINES.get(manifest.target, OnnxEngine)
+        if manifest.target != engine.target:
+            raise BundleError(
+                f"the bundle is for {manifest.target} and {engine.__name__} runs {engine.target}: "
+                "load it with the engine of its target, or export the run again"
+            )
+        self.manifest: Manifest = manifest
+        self.contract: Contract = with_kinds(manifest.contract, manifest.task)
+        self.tokenizer: Tokenizer | None = _tokenizer(bundle, self.contract)
+        self.labels: tuple[str, ...] | None = bundle.labels()
+        self._graphs: dict[str, _Graph] = {
+            spec.name: _Graph(
+                spec,
+                engine(bundle.graph(spec.name), spec),
+                FeedCheck(spec),
+                TextTensors(spec, self.tokenizer, manifest.task),
+            )
+            for spec in self.contract.graphs
+        }
+        states = (state for graph in self.contract.graphs for state in graph.states)
+        self._tensors = {
+            state.initial.file: _tensor(bundle, state.initial.file, state)
+            for state in states
+            if isinstance(state.initial, FromFile)
+        }
+
+    def step(
+        self,
+        inputs: Mapping[str, Array],
+        state: Mapping[str, Array] = NOTHING,
+        *,
+        conditions: Mapping[str, Array] = NOTHING,
+        graph: str = STEP,
+    ) -> tuple[dict[str, Array], State]:
+        """Run one step of `graph` for any batch of streams: (outputs, next state), by name.
+
+        Pure: the arguments are not changed and nothing is kept. Raises ContractError for tensors that do not fit.
+        """
+        loaded = self._graph(graph)
+        spec = loaded.spec
+        loaded.check(inputs, conditions, state)
+        feeds = {**inputs, **conditions}
+        for carried in spec.states:
+            feeds[carried.input] = state[carried.name]
+        results = loaded.engine.run(feeds)
+        outputs = {output.name: array for output, array in zip(spec.outputs, results, strict=False)}
+        carried_on = results[len(spec.outputs) :]
+        return outputs, State({s.name: array for s, array in zip(spec.states, carried_on, strict=True)})
+
+    def cursor(self, conditions: Mapping[str, Array], state: Mapping[str, Array], *, graph: str = STEP) -> Cursor:
+        """Where one stream of `graph` stands, for those that step it very often."""
+        loaded = self._graph(graph)
+        return open_cursor(loaded.engine, loaded.spec, conditions, state)
+
+    def text_of(self, graph: str) -> TextTensors:
+        """The tensors of `graph` through which text goes."""
+        return self._graph(graph).text
+
+    def begin(
+        self, inputs: Mapping[str, Array] = NOTHING, *, graph: str = STEP, batch: int = 1
+    ) -> tuple[dict[str, Array], State]:
+        """Conditions and initial state of a stream of `graph`.
+
+        inputs: what the graphs that make them need (an image, say), and the conditions that the caller gives.
+        batch: number of streams, where `inputs` do not say it.
+        """
+        spec = self.contract[graph]
+        sources = _sources(spec)
+        graphs = dict.fromkeys(source.graph for source in sources.values())  # each runs once, whatever it makes
+        made = {name: self._run_source(name, inputs) for name in graphs}
+        values = {name: made[source.graph][source.output] for name, source in sources.items()}
+        given = [condition.name for condition in spec.conditions if condition.source is None]
+        self._check_given(inputs, spec, given, list(made))
+        values.update((name, np.array(inputs[name])) for name in given)  # the caller may go on to use its own
+        conditions = {condition.name: values[condition.name] for condition in spec.conditions}
+        sizes: dict[str, int] = {}
+        for tensor in (*spec.conditions, *spec.states):
+            if tensor.name in values:
+                check_tensor(tensor, values[tensor.name], sizes)
+        if sizes.setdefault(BATCH, batch) < 1:
+            raise ContractError(f"a batch of {batch} streams cannot begin")
+        return conditions, State({s.name: self._initial(s, values, sizes) for s in spec.states})
+
+    def _graph(self, name: str) -> _Graph:
+        try:
+            return self._graphs[name]
+        except KeyError:
+            return self._graphs[self.contract[name].name]  # which raises, naming the graphs that there are
+
+    def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        needed = (spec.name for spec in self.contract[graph].inputs)
+        outputs, _ = self.step({name: inputs[name] for name in needed if name in inputs}, graph=graph)
+        return outputs
+
+    def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:
+        for name in given:
+            if name not in inputs:
+                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}")
+        known = {*given, *(tensor.name for source in sources for tensor in self.contract[source].inputs)}
+        if unknown := sorted(inputs.keys() - known):
+            raise ContractError(f"a stream of {spec.name} begins without {', '.join(map(repr, unknown))}")
+
+    def _initial(self, spec: StateSpec, values: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
+        if spec.name in values:
+            return values[spec.name]
+        try:
+            return spec.first(sizes, self._tensors)
+        except ContractError as error:
+            raise BundleError(str(error)) from None
+
+
+def _tokenizer(bundle: Bundle, contract: Contract) -> Tokenizer | None:
+    """The bundle's tokenizer, which the graphs must fit."""
+    tokenizer = bundle.tokenizer()
+    if tokenizer is not None:
+        try:
+            check_text(contract, tokenizer)
+        except ContractError as error:
+            raise BundleError(str(error)) from None
+    return tokenizer
+
+
+def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
+    """Which conditions and states another graph makes."""
+    made: dict[str, FromGraph] = {c.name: c.source for c in spec.conditions if c.source is not None}
+    made.update((s.name, s.initial) for s in spec.states if isinstance(s.initial, FromGraph))
+    return made
+
+
+def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:
+    try:
+        tensor = from_npy(bundle.files[file], file)
+    except FormatError as error:
+        raise BundleError(str(error)) from None
+    if tensor.dtype != spec.numpy_dtype:
+        raise BundleError(f"{file} is no {spec.dtype} tensor, as state {spec.name} says")
+    return tensor

@@ -1,0 +1,151 @@
+"""How far back a network's gradient reaches: its norm by distance in time, for a run of any task.
+
+The loss of one prediction is differentiated with respect to the state that the network carried d steps before it. Where
+the norm falls quickly with d the gradient vanishes, and what lies further back cannot be learned; where it grows, it
+explodes (Bengio et al. 1994; Pascanu et al. 2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from edgernn.arrays import from_npy
+from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
+from edgernn.errors import ConfigError
+from edgernn.models import Graph
+from edgernn.models.source import HeldOut, Source
+from edgernn.training.run import Run
+
+__all__ = ["gradient_norms", "plot_gradients", "run_gradient_norms"]
+
+_WINDOWS = 32  # places of the held-out sequences over which norms are averaged
+_WARM_UP = 32  # steps that bring the state to where it usually is
+
+
+def run_gradient_norms(path: Path, distance: int) -> list[float]:
+    """`gradient_norms` of the best weights of a run on its held-out sequences. Raises RunError or ConfigError."""
+    return gradient_norms(Run.load(path).source(), distance)
+
+
+def gradient_norms(source: Source, distance: int) -> list[float]:
+    """Mean norm of the gradient of a prediction's loss with respect to the state d steps before, for d = 1..distance.
+
+    The norm is that over all states and layers, in double precision. The network of `source` is changed to that.
+    Raises ConfigError for a distance below 1, held-out sequences that are too short for it, or a network without state.
+    """
+    held_out = source.held_out
+    if distance < 1:
+        raise ConfigError(f"--distance {distance} is below 1")
+    source.network.double()
+    graphs = {graph.spec.name: graph for graph in source.network.graphs()}
+    step = next((graph for graph in graphs.values() if graph.spec.states), None)
+    if step is None or held_out is None or not held_out.targets:
+        raise ConfigError("gradients are measured over the state of a network and its held-out sequences")
+    rows, ends = _windows(held_out, distance)
+    warm = min(_WARM_UP, int(ends.min()) + 1 - distance)
+    constant, state = _begin(held_out, graphs, step, rows)
+
+    def inputs(back: int) -> list[Tensor]:
+        """What the step is given `back` steps before the last one of each window, states apart."""
+        taken = {name: torch.from_numpy(array[rows, ends - back]) for name, array in held_out.steps.items()}
+        given = {**{name: _double(tensor) for name, tensor in taken.items()}, **constant}
+        return [given[tensor.name] for tensor in (*step.spec.inputs, *step.spec.conditions)]
+
+    count = len(step.spec.outputs)
+    with torch.no_grad():
+        for back in range(distance + warm - 1, distance - 1, -1):
+            state = step.module(*inputs(back), *state)[count:]
+    states = [tuple(s.detach().clone().requires_grad_() for s in state)]
+    results: Sequence[Tensor] = ()
+    for back in range(distance - 1, -1, -1):
+        results = step.module(*inputs(back), *states[-1])
+        states.append(tuple(results[count:]))
+    loss = _loss(held_out, step.spec, results[:count], rows, ends)
+    # The state after the last step is no part of this loss; the one that went into that step is at distance 1.
+    wanted = [s for each in states[:-1] for s in each]
+    gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
+    axes = [_other_axes(state.batch_axis, len(state.axes)) for state in step.spec.states]
+    squares = [sum(next(gradients).square().sum(dim=other) for other in axes) for _ in states[:-1]]
+    return [float(torch.as_tensor(square).sqrt().mean()) for square in reversed(squares)]
+
+
+def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
+    """Sequences (windows,) and last steps (windows,), at equal distances, of windows with a target at their end."""
+    targets = next(iter(held_out.targets.values()))
+    flat = targets.reshape(*targets.shape[:2], -1)[:, :, 0]
+    there = flat >= 0 if flat.dtype.kind in "iu" else ~np.isnan(flat)
+    there[:, : min(distance - 1, there.shape[1])] = False
+    rows, ends = np.nonzero(there)
+    if enough := np.flatnonzero(ends >= distance + _WARM_UP - 1).tolist():
+        rows, ends = rows[enough], ends[enough]
+    if not len(rows):
+        raise ConfigError(f"--distance {distance}: the held-out sequences have {there.shape[1]} steps at most")
+    chosen = np.linspace(0, len(rows) - 1, min(_WINDOWS, len(rows))).astype(int)
+    return rows[chosen], ends[chosen]
+
+
+def _begin(
+    held_out: HeldOut, graphs: Mapping[str, Graph], step: Graph, rows: Array
+) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
+    """The conditions of sequences `rows`, and their initial states."""
+    made: dict[str, dict[str, Tensor]] = {}
+    for graph in graphs.values():
+        if graph is not step:
+            with torch.no_grad():
+                each = [_run(graph, held_out.begin[row]) for row in rows]
+            names = graph.spec.output_names
+            made[graph.spec.name] = {name: torch.cat([outputs[name] for outputs in each]) for name in names}
+    conditions = {c.name: made[c.source.graph][c.source.output] for c in step.spec.conditions if c.source is not None}
+    files = {name: from_npy(data, name) for name, data in step.files().items()}
+    sizes = {BATCH: len(rows)}
+    states = tuple(
+        made[state.initial.graph][state.initial.output]
+        if isinstance(state.initial, FromGraph)
+        else _double(torch.from_numpy(state.first(sizes, files)))
+        for state in step.spec.states
+    )
+    return conditions, states
+
+
+def _run(graph: Graph, given: Mapping[str, Array]) -> dict[str, Tensor]:
+    results = graph.module(*(_double(torch.from_numpy(given[tensor.name])) for tensor in graph.spec.inputs))
+    results = results if isinstance(results, tuple) else (results,)
+    return dict(zip(graph.spec.output_names, results, strict=True))
+
+
+def _double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+def _loss(held_out: HeldOut, spec: GraphSpec, outputs: Sequence[Tensor], rows: Array, ends: Array) -> Tensor:
+    """The sum of the losses of the last steps of all windows."""
+    name, targets = next(iter(held_out.targets.items()))
+    output = dict(zip((tensor.name for tensor in spec.outputs), outputs, strict=True))[name]
+    target = torch.from_numpy(targets[rows, ends])
+    if target.is_floating_point():
+        return (output - target.double()).square().sum()
+    return nn.functional.cross_entropy(output, target, reduction="sum")
+
+
+def _other_axes(axis: int | None, rank: int) -> tuple[int, ...]:
+    return tuple(other for other in range(rank) if other != axis)
+
+
+def plot_gradients(norms: Mapping[str, Sequence[float]], out: Path) -> None:
+    """Draw norms by distance, a line for each name, on a logarithmic scale."""
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    axes = figure.subplots()
+    for name, values in norms.items():
+        axes.plot(range(1, len(values) + 1), values, label=name)
+    axes.set_yscale("log")
+    axes.set_xlabel("distance in time (steps)")
+    axes.set_ylabel("norm of the gradient with respect to the state at that distance")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(out, dpi=120)

@@ -1,0 +1,43 @@
+"""Converting a network to ONNX takes most of the time of an export; tests convert each only once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+import onnx
+import pytest
+from torch import nn
+
+from edgernn.contract import Contract
+from edgernn.exporters import onnx as target
+from edgernn.models import Graph, weights_digest
+from edgernn.tasks.language.network import LanguageModel
+
+_convert = target.convert
+_converted: dict[tuple[str, str], bytes] = {}
+
+
+@contextmanager
+def convert_once(*kinds: type[nn.Module]) -> Iterator[None]:
+    """While this is entered, equal language models, and equal modules of these kinds, are converted to ONNX once.
+
+    Modules are equal that have equal contracts and weights, and print alike.
+    """
+
+    def once(graph: Graph) -> onnx.ModelProto:
+        if not isinstance(graph.module, (LanguageModel, *kinds)):
+            return _convert(graph)
+        about = repr((graph.module, getattr(graph.module, "config", None)))
+        key = about, weights_digest(graph.module, Contract((graph.spec,)))
+        if key not in _converted:
+            _converted[key] = _convert(graph).SerializeToString()
+        return onnx.load_model_from_string(_converted[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, "convert", once)
+        yield
+
+
+def without_advice(patch: pytest.MonkeyPatch) -> None:
+    """Let a refused export not try the other targets, which takes seconds."""
+    patch.setattr(import_module("edgernn.exporters.export"), "_takes", lambda *_: False)

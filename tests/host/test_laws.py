@@ -1,0 +1,280 @@
+"""Laws that hold for every task, on every target and at every precision, by construction.
+
+What is general is never written for one task: each law here is tested on the data of `tests/tasks.py`.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from tasks import EXAMPLES
+
+from edgernn.bundle import Bundle
+from edgernn.cli.load import load_model
+from edgernn.engines.eager import eager_model
+from edgernn.exporters import TARGETS, export, verify
+from edgernn.runtime.pipelines import PIPELINES
+from edgernn.tasks import TASKS
+from edgernn.tasks.task import Task
+from edgernn.training import Run, Trainer
+from edgernn.training.run import METRICS, WEIGHTS
+
+ROOT = Path(__file__).parents[2]
+MATRIX = [(target.name, precision) for target in TARGETS.values() for precision in target.precisions]
+QUICK = [
+    (target, precision)
+    for target, precision in MATRIX
+    if precision == "fp32" or (target, precision) == ("onnx", "int8")
+]
+PAIRS = [
+    pytest.param(task, *pair, marks=() if pair in QUICK else pytest.mark.slow) for task in TASKS for pair in MATRIX
+]
+ignore = lambda done, figures: None  # noqa: E731
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGERNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """By task: the sources of its tiny data set."""
+    found = {}
+    for name, example in EXAMPLES.items():
+        found[name] = example.write(tmp_path_factory.mktemp(name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def runs(sources, tmp_path_factory):
+    """By task: a run that was never interrupted, made when it is first asked for."""
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def run(task: str) -> Path:
+        if task not in made:
+            for _ in begin(task, sources, folder / task).fit():
+                pass
+            made[task] = folder / task
+        return made[task]
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def bundles(runs, tmp_path_factory):
+    """By task, target and precision: a bundle of the run, made when it is first asked for."""
+    folder, made = tmp_path_factory.mktemp("bundles"), {}
+
+    def bundle(task: str, target: str, precision: str) -> Path:
+        key = (task, target, precision)
+        if key not in made:
+            made[key] = folder / "-".join(key)
+            export(Run.load(runs(task)).source(), made[key], target=target, precision=precision, steps=64)
+        return made[key]
+
+    return bundle
+
+
+def begin(task: str, sources, out: Path, **settings) -> Trainer:
+    return Trainer.begin(TASKS[task], sources[task], out, **{**EXAMPLES[task].settings, **settings})
+
+
+def without_times(path: Path):
+    lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def evaluate(task: Task, model, sources):
+    settings = task.evaluation(**EXAMPLES[task.name].evaluation(sources[task.name]))
+    return task.evaluate(model, settings, ignore).score.to_json()
+
+
+def test_every_task_has_an_example_and_a_pipeline():
+    assert EXAMPLES.keys() == TASKS.keys() == PIPELINES.keys()
+    assert all(task.name == name for name, task in TASKS.items())
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("at", [1, 5])
+def test_a_resumed_training_is_one_that_was_never_interrupted(task, at, runs, sources, tmp_path):
+    trainer = begin(task, sources, tmp_path / "run")
+    for event in trainer.fit():
+        if event.step == at:
+            trainer.stop()
+    trainer.save()
+    torch.manual_seed(99)  # whatever happens in between
+    resumed = Trainer.resume(tmp_path / "run")
+    assert resumed.step == at
+    for _ in resumed.fit():
+        pass
+    assert (tmp_path / "run" / WEIGHTS).read_bytes() == (runs(task) / WEIGHTS).read_bytes()
+    assert without_times(tmp_path / "run") == without_times(runs(task))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_averaged_weights_are_what_is_kept(task, sources, tmp_path):
+    trainer = begin(task, sources, tmp_path / "run", average=0.5)
+    for _ in trainer.fit():
+        pass
+    assert trainer.average is not trainer.network
+    kept, trained = trainer.run.network().state_dict(), trainer.network.state_dict()
+    assert any(not torch.equal(kept[name], tensor) for name, tensor in trained.items() if tensor.is_floating_point())
+
+
+TWO_PROCESSES = """
+import sys, json
+sys.path.insert(0, sys.argv[1])
+from pathlib import Path
+from tasks import EXAMPLES
+from edgernn.tasks import TASKS
+from edgernn.training import Trainer
+task, sources, out, settings = sys.argv[2], json.loads(sys.argv[3]), Path(sys.argv[4]), json.loads(sys.argv[5])
+for _ in Trainer.begin(TASKS[task], sources, out, **{**EXAMPLES[task].settings, **settings}).fit():
+    pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_two_processes_train_what_one_does(task, sources, tmp_path):
+    """Without dropout the averaged gradients of two halves of a batch are those of the whole."""
+    (tmp_path / "train.py").write_text(TWO_PROCESSES)
+    exact = {"dropout": 0.0, "steps": 4, "evaluations": 1}
+    exact |= {"optimizer": "adamw"} if task == "language" else {}
+    exact |= {"reward_fraction": 0.0} if task == "caption" else {}
+    for _ in begin(task, sources, tmp_path / "one", **exact).fit():
+        pass
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    arguments = [
+        tmp_path / "train.py",
+        ROOT / "tests",
+        task,
+        json.dumps(sources[task]),
+        tmp_path / "two",
+        json.dumps(exact),
+    ]
+    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    one, two = (safetensors.torch.load((tmp_path / name / WEIGHTS).read_bytes()) for name in ("one", "two"))
+    for name, tensor in one.items():
+        if "running" not in name and "num_batches" not in name:  # each half of a batch has its own statistics
+            torch.testing.assert_close(two[name], tensor, atol=2e-2, rtol=1e-2)
+
+
+@pytest.mark.parametrize(("task", "target", "precision"), PAIRS)
+def test_a_bundle_is_verified_against_its_run_and_alone(task, target, precision, runs, bundles, capsys):
+    from edgernn.cli import execute
+
+    path = bundles(task, target, precision)
+    parity = verify(path, Run.load(runs(task)).source(), steps=32)
+    assert parity.max_abs_diff_outputs <= parity.tolerance.largest
+    assert execute(["verify", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"] is True
+
+
+@pytest.mark.parametrize(("task", "target", "precision"), PAIRS)
+def test_a_bundle_scores_as_its_run_does(task, target, precision, runs, bundles, sources):
+    run = evaluate(TASKS[task], eager_model(Run.load(runs(task)).source()), sources)
+    bundle = evaluate(TASKS[task], load_model(bundles(task, target, precision)), sources)
+    assert bundle.keys() == run.keys()
+    for name, value in run.items():
+        if precision == "fp32":
+            assert bundle[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
+        elif name == TASKS[task].metric and task == "language":
+            assert bundle[name] == pytest.approx(value, rel=0.05), name
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_bundle_carries_the_assets_of_its_run(task, runs, bundles):
+    files = Bundle.load(bundles(task, "onnx", "fp32")).files
+    assets = Run.load(runs(task)).prepared.assets
+    assert assets
+    assert all(files[name] == content for name, content in assets.items())
+
+
+PIPELINE = """
+import sys, json
+from edgernn.runtime import Model
+from edgernn.runtime.pipelines import pipeline_for
+pipeline = pipeline_for(Model.load(sys.argv[1]))
+options = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(sys.argv[3]).items()}
+options = pipeline.options(**options)
+inputs = pipeline.read(sys.argv[2]) if sys.argv[2] else pipeline.inputs_from(options)
+print(json.dumps(pipeline(inputs, options).to_json()))
+"""
+
+BLOCK = """
+import sys
+class Wall:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("torch", "onnx", "safetensors") or name.startswith(("edgernn.tasks", "edgernn.cli")):
+            raise ImportError("behind the wall: " + name)
+sys.meta_path.insert(0, Wall())
+"""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_pipeline_runs_without_torch(task, bundles, tmp_path):
+    bundle, example = bundles(task, "onnx", "fp32"), EXAMPLES[task]
+    item = example.item(tmp_path)
+    arguments = [bundle, "" if item is None else item, json.dumps(dict(example.options))]
+    results = []
+    for code in (PIPELINE, BLOCK + PIPELINE):
+        command = [sys.executable, "-c", code, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout))
+    assert results[0] == results[1]
+    assert results[0]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_help_needs_no_torch(task):
+    code = BLOCK.replace('"edgernn.tasks", "edgernn.cli"', '"edgernn.engines", "edgernn.exporters"')
+    code += "from edgernn.cli import execute\nsys.exit(execute(['train', sys.argv[1], '--help']))"
+    done = subprocess.run([sys.executable, "-c", code, task], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    for flag in (
+        "--preset",
+        "--tensorboard",
+        "--clip",
+        "--average",
+        "--weight-decay",
+        "--steps",
+        "--passes",
+        "--minutes",
+    ):
+        assert flag in done.stdout
+    for flag in ("--resume", "--overwrite", "--json"):
+        assert flag in done.stdout
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_there_is_a_recipe_and_a_page(task):
+    recipes = [tomllib.loads(path.read_text()) for path in (ROOT / "export" / "recipes").glob("*.toml")]
+    assert task in {recipe["task"] for recipe in recipes}
+    pages = [path.read_text("utf-8") for path in (ROOT / "docs").glob("*.md")]
+    assert any(f"edgernn train {task} " in page for page in pages)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_curves_and_a_board_are_drawn(task, runs, sources, tmp_path, capsys):
+    from edgernn.cli import execute
+
+    assert execute(["plot", str(runs(task)), "--out", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    shutil.copytree(runs(task), tmp_path / "run")
+    options = ["--resume", str(tmp_path / "run"), "--tensorboard", str(tmp_path / "board"), "--json"]
+    assert execute(["train", task, *options]) == 0, capsys.readouterr().err
+    assert list((tmp_path / "board").iterdir())
+    assert np.isfinite(json.loads(capsys.readouterr().out.splitlines()[-1])["best"][TASKS[task].metric])

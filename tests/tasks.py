@@ -1,0 +1,80 @@
+"""A tiny data set for each task, with settings by which it is learned in a second: what the laws are tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gallery import write_gallery, write_image
+
+TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
+
+
+@dataclass(frozen=True)
+class Example:
+    """Data of one task.
+
+    write: writes the data into a folder and returns the sources, as `edgernn train` takes them. settings: of a training
+    that takes a second. evaluation: by the sources, what `edgernn evaluate` is given. item: writes a file that the
+    task's pipeline reads, or returns None where the options hold the input. options: of the pipeline.
+    """
+
+    write: Callable[[Path], list[str]]
+    settings: Mapping[str, Any]
+    evaluation: Callable[[list[str]], Mapping[str, Any]]
+    item: Callable[[Path], Path | None]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _write_text(folder: Path) -> list[str]:
+    (folder / "fox.txt").write_text(TEXT, encoding="utf-8")
+    return [str(folder / "fox.txt")]
+
+
+def _write_image(folder: Path) -> Path:
+    write_image(folder / "image.png", seed=7)
+    return folder / "image.png"
+
+
+EXAMPLES: dict[str, Example] = {
+    "language": Example(
+        _write_text,
+        {
+            "embedding": 8,
+            "hidden": 24,
+            "dropout": 0.1,
+            "batch_size": 4,
+            "bptt": 16,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"text": sources[0]},
+        lambda folder: None,
+        {"prompt": "the ", "max_tokens": 12, "seed": 3},
+    ),
+    "caption": Example(
+        lambda folder: [str(write_gallery(folder))],
+        {
+            "encoder": "small",
+            "image_size": 32,
+            "embedding": 12,
+            "hidden": 16,
+            "heads": 2,
+            "dropout": 0.1,
+            "batch_size": 4,
+            "min_count": 1,
+            "steps": 8,
+            "evaluations": 2,
+            "learning_rate": 0.01,
+            "reward_fraction": 0.4,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0], "split": "dev"},
+        _write_image,
+        {"beam": 2, "max_tokens": 6},
+    ),
+}
