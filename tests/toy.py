@@ -25,8 +25,9 @@ from edgernn.runtime.pipelines import Pipeline, Result
 from edgernn.runtime.pipelines.pipeline import ignore
 from edgernn.settings import Settings, option
 from edgernn.tasks.learner import Learner, Loss, Prepared
-from edgernn.tasks.settings import CELLS, EvaluationSettings, TrainingSettings
-from edgernn.tasks.task import Chosen, Evaluation, Preset, Task
+from edgernn.tasks.score import Evaluation
+from edgernn.tasks.settings import CELLS, Chosen, EvaluationSettings, TrainingSettings
+from edgernn.tasks.task import Preset, Task
 
 CLASSES = ("first", "second")
 STEPS, CHANNELS = 6, 2

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgernn.cli.console import require_extra
-from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
     from edgernn.bundle import Bundle
     from edgernn.runtime import BundleEngine, Model
 
-__all__ = ["load_bundle", "load_model", "load_writer"]
+__all__ = ["load_bundle", "load_model"]
 
 
 def load_model(path: Path) -> Model:
@@ -20,14 +19,6 @@ def load_model(path: Path) -> Model:
     from edgernn.runtime import Model
 
     return Model(*load_bundle(path))
-
-
-def load_writer(path: Path, otherwise: str) -> Model:
-    """The model of the bundle at `path`. Raises ConfigError for a caption bundle, saying what to do `otherwise`."""
-    model = load_model(path)
-    if model.manifest.task == "caption":
-        raise ConfigError(f"{path} {otherwise}")
-    return model
 
 
 def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:

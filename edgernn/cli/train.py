@@ -17,7 +17,7 @@ from edgernn.settings import Declared
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
-    from edgernn.tasks.task import Score
+    from edgernn.tasks.score import Score
     from edgernn.training import Evaluated, Trainer
     from edgernn.training.board import TensorBoardLogger
 

@@ -14,8 +14,8 @@ from torch import Tensor
 from edgernn.errors import ConfigError, FormatError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
-from edgernn.tasks.settings import one_cycle
-from edgernn.tasks.task import Chosen, Progress, Score
+from edgernn.tasks.score import Progress, Score
+from edgernn.tasks.settings import Chosen, one_cycle
 
 __all__ = ["Learner", "Loss", "Placement", "Prepared"]
 

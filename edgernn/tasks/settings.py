@@ -9,7 +9,7 @@ from typing import Any, Self
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option
 
-__all__ = ["AUTOCASTS", "CELLS", "DEVICES", "EvaluationSettings", "TrainingSettings", "one_cycle"]
+__all__ = ["AUTOCASTS", "CELLS", "DEVICES", "Chosen", "EvaluationSettings", "TrainingSettings", "one_cycle"]
 
 CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CELLS`
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -67,6 +67,19 @@ class TrainingSettings(Settings):
         if self.passes is not None:
             done.append(step / max(1, round(self.passes * steps_per_pass)))
         return max(done)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The settings of one run, complete: the defaults, changed by a preset and by the options that were given."""
+
+    data: Settings
+    model: Settings
+    training: TrainingSettings
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return {part: getattr(self, part).to_json() for part in ("data", "model", "training")}
 
 
 @dataclass(frozen=True, kw_only=True)

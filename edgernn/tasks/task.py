@@ -4,37 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, Settings, declared_options
-from edgernn.tasks.settings import TrainingSettings
+from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.settings import Chosen, TrainingSettings
 
 if TYPE_CHECKING:
     from edgernn.runtime import Model
     from edgernn.tasks.learner import Learner
 
-__all__ = ["Chosen", "Evaluation", "Preset", "Progress", "Score", "Task"]
-
-Progress = Callable[[float, str], None]  # called with the fraction that is done, and figures to show
-
-
-class Score(Protocol):
-    """The result of an evaluation."""
-
-    @property
-    def figures(self) -> Mapping[str, float]:
-        """What goes into `metrics.jsonl`, TensorBoard and plots, by name."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As `evaluate --json` prints it."""
-
-
-class Evaluation(NamedTuple):
-    """A score, and what the user should know of the data, such as files that were left out."""
-
-    score: Score
-    notes: Sequence[str] = ()
+__all__ = ["Preset", "Task"]
 
 
 @dataclass(frozen=True)
@@ -44,19 +25,6 @@ class Preset:
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The settings of one run, complete: the defaults, changed by a preset and by the options that were given."""
-
-    data: Settings
-    model: Settings
-    training: TrainingSettings
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {part: getattr(self, part).to_json() for part in ("data", "model", "training")}
 
 
 @dataclass(frozen=True)

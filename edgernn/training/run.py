@@ -33,7 +33,8 @@ from edgernn.models import Network
 from edgernn.models.source import HeldOut, Source
 from edgernn.tasks import TASKS
 from edgernn.tasks.learner import Prepared
-from edgernn.tasks.task import Chosen, Task
+from edgernn.tasks.settings import Chosen
+from edgernn.tasks.task import Task
 
 __all__ = ["CHECKPOINT", "CONFIG", "DATA", "FORMAT", "METRICS", "WEIGHTS", "Run", "build_network", "check_tensors"]
 

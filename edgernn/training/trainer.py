@@ -17,8 +17,9 @@ from edgernn import records
 from edgernn.errors import CheckFailedError, FormatError, RunError, TrainingError
 from edgernn.models import Network
 from edgernn.tasks.learner import Learner, Loss, Placement
+from edgernn.tasks.score import Progress, Score
 from edgernn.tasks.settings import TrainingSettings
-from edgernn.tasks.task import Progress, Score, Task
+from edgernn.tasks.task import Task
 from edgernn.training.device import find_autocast, find_device
 from edgernn.training.optimizer import Optimizer
 from edgernn.training.processes import ProcessGroup

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from edgernn.bundle import TOKENIZER
 from edgernn.data.vocabulary import TOKENIZERS, learn_tokenizer
-from edgernn.engines import eager_model
+from edgernn.engines.eager import eager_model
 from edgernn.errors import ConfigError, UnknownTokenError
 from edgernn.exporters import export
 from edgernn.models import Source

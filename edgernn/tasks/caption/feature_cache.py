@@ -23,7 +23,7 @@ from edgernn.data.captions import CaptionedImage
 from edgernn.data.downloads import cache_directory
 from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
-from edgernn.tasks.task import Progress
+from edgernn.tasks.score import Progress
 
 __all__ = ["FeatureCache", "augment", "cache_features"]
 

@@ -14,7 +14,7 @@ from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
 from edgernn.errors import CorpusError
 from edgernn.models.encoder import ImageEncoder
 from edgernn.tasks.caption.feature_cache import FeatureCache, cache_features
-from edgernn.tasks.task import Progress
+from edgernn.tasks.score import Progress
 
 __all__ = ["EncoderFeatures"]
 

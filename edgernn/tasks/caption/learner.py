@@ -31,7 +31,8 @@ from edgernn.tasks.caption.network import Captioner, ImageFeatures, encoder_conf
 from edgernn.tasks.caption.score import CaptionScore, Cider, score_images
 from edgernn.tasks.caption.settings import SCENES, CaptionConfig, CaptionData, CaptionTraining
 from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
-from edgernn.tasks.task import Chosen, Progress
+from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["CaptionLearner"]

@@ -18,7 +18,7 @@ from edgernn.runtime.pipelines.caption import caption_image, largest_side
 from edgernn.tasks.caption.data import left_out, open_dataset
 from edgernn.tasks.caption.scenes import Scene
 from edgernn.tasks.caption.settings import CaptionEvaluation
-from edgernn.tasks.task import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress
 
 __all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]
 

@@ -14,7 +14,8 @@ from edgernn.tasks.caption.settings import (
     CaptionEvaluation,
     CaptionTraining,
 )
-from edgernn.tasks.task import Evaluation, Progress, Task
+from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
     from edgernn.runtime import Model

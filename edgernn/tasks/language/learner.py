@@ -25,7 +25,8 @@ from edgernn.tasks.language.data import TokenBatch, TokenBatches, Tokens
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig, LanguageData, LanguageTraining
 from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
-from edgernn.tasks.task import Chosen, Progress
+from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
 
 __all__ = ["HELD_OUT", "TRAIN", "LanguageLearner", "held_out_tokens", "sample_text", "score_tokens"]

@@ -10,7 +10,7 @@ from edgernn.media.text import read_pieces
 from edgernn.runtime import Model
 from edgernn.runtime.scoring import score
 from edgernn.tasks.language.settings import LanguageEvaluation
-from edgernn.tasks.task import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress
 
 __all__ = ["evaluate"]
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
 from edgernn.tasks.language.settings import PRESETS, LanguageConfig, LanguageData, LanguageEvaluation, LanguageTraining
-from edgernn.tasks.task import Evaluation, Progress, Task
+from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
     from edgernn.runtime import Model
