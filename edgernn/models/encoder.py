@@ -1,4 +1,4 @@
-"""From a photograph as bytes to a grid of features: resizing and scaling are a part of the network."""
+"""From an image as bytes to a grid of features; resizing and scaling are a part of the network."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class EncoderConfig:
 
 
 class ImageEncoder(nn.Module):
-    """Photographs (batch, height, width, 3) of bytes to features (batch, cells, channels), cells in reading order."""
+    """Images (batch, height, width, 3) of bytes to features (batch, cells, channels), cells in reading order."""
 
     mean: Tensor
     deviation: Tensor
@@ -112,7 +112,7 @@ class ImageEncoder(nn.Module):
         self.config = config
         self.network = ENCODERS[config.name](config.padding)
         if isinstance(self.network, MobileNetV2):
-            self.network.classifier = nn.Sequential()  # nobody asks for ImageNet's classes
+            self.network.classifier = nn.Sequential()  # ImageNet's classes are not needed
         for name, values in zip(("mean", "deviation"), SCALINGS[config.scaling], strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 

@@ -188,7 +188,7 @@ def test_rewards_make_the_better_captions_likelier_to_their_ends(data, tmp_path,
     drawn = [good, [4], [5, 4], [6], [3, 3]]
     longest = max(map(len, drawn)) + 1
     padded = torch.tensor([[*ids, *[end] * (longest - len(ids))] for ids in drawn])
-    monkeypatch.setattr(learner_module, "draw_captions", lambda *arguments: padded)
+    monkeypatch.setattr(learner_module, "sample_captions", lambda *arguments: padded)
     monkeypatch.setattr(learner_module, "_TEACHER_FORCING", 0.0)
     with torch.no_grad():
         features = learner.features.of(trainer.network.encoder, TRAIN, [0])

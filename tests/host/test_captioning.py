@@ -30,7 +30,7 @@ from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import MAX_TOKENS, attention_maps, caption_image, start_caption
 from edgernn.tasks.caption.data import IGNORED, left_out, pad_captions
-from edgernn.tasks.caption.decode import beam_captions, before_end, draw_captions
+from edgernn.tasks.caption.decode import beam_captions, before_end, sample_captions
 from edgernn.tasks.caption.network import Captioner, ImageFeatures
 from edgernn.tasks.caption.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
 from edgernn.tasks.caption.score import Cider, evaluate, score_captions, score_images
@@ -513,7 +513,7 @@ def test_drawn_captions_follow_the_models_probabilities():
     model, tokenizer = captioner(), learn_words(["a b c d e f"], 1)
     images = 4000
     seen = ImageFeatures(torch.randn(1, 12).tanh(), torch.randn(1, 4, 16).tanh()).take([0] * images)
-    drawn = draw_captions(model.decoder, seen, tokenizer)
+    drawn = sample_captions(model.decoder, seen, tokenizer)
     assert drawn.shape[1] <= MAX_TOKENS
     assert not set(drawn.unique().tolist()) & set(tokenizer.never_sampled)
     start = torch.full((1,), tokenizer.start_id)

@@ -1,4 +1,4 @@
-"""Captions of many images at once by beam search, and drawn ones to learn from."""
+"""Captions of many images at once: by beam search, or sampled to learn from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgernn.runtime.pipelines.caption import LENGTH_PENALTY, MAX_TOKENS
 from edgernn.tasks.caption.network import Decoder, ImageFeatures
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["beam_captions", "before_end", "draw_captions"]
+__all__ = ["beam_captions", "before_end", "sample_captions"]
 
 
 def before_end(ids: Sequence[int], end: int | None) -> Sequence[int]:
@@ -22,14 +22,14 @@ def before_end(ids: Sequence[int], end: int | None) -> Sequence[int]:
 
 
 @torch.no_grad()
-def beam_captions(decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
+def beam_captions(decoder: Decoder, features: ImageFeatures, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
     """The best caption of each image that a beam of `width` finds, as the device's `beam_search` would.
 
-    A width of 1 takes the likeliest word every time. The captions lack the end token.
+    A width of 1 is greedy decoding. The captions lack the end token.
     """
     was_training = decoder.training
     decoder.eval()
-    beams = _Beams(decoder, seen, tokenizer, width)
+    beams = _Beams(decoder, features, tokenizer, width)
     for length in range(1, MAX_TOKENS + 1):
         if not beams.step(length):
             break
@@ -38,24 +38,24 @@ def beam_captions(decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer, w
 
 
 class _Beams:
-    def __init__(self, decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer, width: int) -> None:
+    def __init__(self, decoder: Decoder, features: ImageFeatures, tokenizer: Tokenizer, width: int) -> None:
         assert tokenizer.start_id is not None
         assert tokenizer.end_id is not None
         self._decoder, self._width, self._end = decoder, width, tokenizer.end_id
-        images = len(seen.vector)
+        images = len(features.vector)
         self._never = list(tokenizer.never_sampled)
         self._ended: list[list[tuple[float, list[int]]]] = [[] for _ in range(images)]
-        self._seen = seen.take([image for image in range(images) for _ in range(width)])
+        self._features = features.take([image for image in range(images) for _ in range(width)])
         self._state = decoder.initial_state(images * width)
-        self._tokens = torch.full((images * width,), tokenizer.start_id, device=seen.vector.device)
-        self._totals = torch.full((images, width), -math.inf, device=seen.vector.device)
+        self._tokens = torch.full((images * width,), tokenizer.start_id, device=features.vector.device)
+        self._totals = torch.full((images, width), -math.inf, device=features.vector.device)
         self._totals[:, 0] = 0.0  # the others begin as copies, which would all say the same
-        self._said: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(images)]
+        self._tokens_so_far: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(images)]
 
     def step(self, length: int) -> bool:
         """Lengthen every caption by a word. Returns whether any can still be among the best."""
         images, width = self._totals.shape
-        results = self._decoder(self._tokens, *self._seen.tensors, *self._state)
+        results = self._decoder(self._tokens, *self._features.tensors, *self._state)
         scores = torch.log_softmax(results[0].float(), 1)
         scores[:, self._never] = -math.inf
         totals = (self._totals.flatten()[:, None] + scores).view(images, -1)
@@ -69,13 +69,13 @@ class _Beams:
                 if value == -math.inf or len(live) == width:
                     break
                 if token == self._end or length == MAX_TOKENS:
-                    said = self._said[image][row] + ([] if token == self._end else [token])
-                    self._ended[image].append((value / length**LENGTH_PENALTY, said))
+                    tokens_now = self._tokens_so_far[image][row] + ([] if token == self._end else [token])
+                    self._ended[image].append((value / length**LENGTH_PENALTY, tokens_now))
                 else:
                     live.append((value, row, token))
-            self._said[image] = [[*self._said[image][row], token] for _, row, token in live]
+            self._tokens_so_far[image] = [[*self._tokens_so_far[image][row], token] for _, row, token in live]
             live += [(-math.inf, 0, self._end)] * (width - len(live))
-            self._said[image] += [[]] * (width - len(self._said[image]))
+            self._tokens_so_far[image] += [[]] * (width - len(self._tokens_so_far[image]))
             rows += [image * width + row for _, row, _ in live]
             tokens += [token for _, _, token in live]
             kept.append([value for value, _, _ in live])
@@ -100,23 +100,23 @@ class _Beams:
 
 
 @torch.no_grad()
-def draw_captions(decoder: Decoder, seen: ImageFeatures, tokenizer: Tokenizer) -> Tensor:
-    """A caption (images, words) drawn for each image, padded with the end token behind the first one."""
+def sample_captions(decoder: Decoder, features: ImageFeatures, tokenizer: Tokenizer) -> Tensor:
+    """A caption (images, words) sampled for each image, padded with the end token behind the first one."""
     assert tokenizer.start_id is not None
     assert tokenizer.end_id is not None
-    images = len(seen.vector)
+    images = len(features.vector)
     state = decoder.initial_state(images)
-    token = torch.full((images,), tokenizer.start_id, device=seen.vector.device)
+    token = torch.full((images,), tokenizer.start_id, device=features.vector.device)
     over = torch.zeros(images, dtype=torch.bool, device=token.device)
-    drawn = []
+    sampled = []
     for _ in range(MAX_TOKENS):
-        results = decoder(token, *seen.tensors, *state)
+        results = decoder(token, *features.tensors, *state)
         logits, state = results[0].float(), results[len(results) - len(state) :]
         logits[:, list(tokenizer.never_sampled)] = -math.inf
         token = torch.multinomial(torch.softmax(logits, 1), 1).squeeze(1)
         token = torch.where(over, tokenizer.end_id, token)
         over |= token == tokenizer.end_id
-        drawn.append(token)
+        sampled.append(token)
         if over.all():
             break
-    return torch.stack(drawn, 1)
+    return torch.stack(sampled, 1)

@@ -25,7 +25,7 @@ from edgernn.models.mobilenet import PADDINGS
 from edgernn.models.source import Feedback, HeldOut
 from edgernn.runtime.pipelines.caption import MAX_TOKENS
 from edgernn.tasks.caption.data import IGNORED, DataRecord, left_out, open_dataset, pad_captions, special_tokens
-from edgernn.tasks.caption.decode import beam_captions, before_end, draw_captions
+from edgernn.tasks.caption.decode import beam_captions, before_end, sample_captions
 from edgernn.tasks.caption.features import EncoderFeatures
 from edgernn.tasks.caption.network import Captioner, ImageFeatures, encoder_config
 from edgernn.tasks.caption.score import CaptionScore, Cider, score_images
@@ -108,7 +108,7 @@ class CaptionLearner(Learner):
             training = training.but(freeze=0.0)
         else:
             weights, about = load_weights(Path(data.encoder_weights), model.encoder)
-            model = model.but(**_said_by(about, data.encoder_weights, model))
+            model = model.but(**_stated_by(about, data.encoder_weights, model))
             own = {name: value for name, value in _FINE_TUNING.items() if getattr(training, name) is None}
             frozen = training.freeze == 1
             training = training.but(**({} if frozen else own))
@@ -228,12 +228,12 @@ class CaptionLearner(Learner):
         decoder, size = self.network.decoder, math.ceil(len(captions) / _GROUPS)
         scores, wanted = [], []
         with self.placement.autocast():
-            seen = self.network.projection(features)
+            projected = self.network.projection(features)
             for begun in range(0, len(captions), size):  # of similar length, so that there is little padding
                 rows, group = zip(*captions[begun : begun + size], strict=True)
                 tokens, targets = self._padded(group)
                 shown = self.drop_words(tokens)
-                x, _, _ = decoder.sequence(shown, seen.take(rows), decoder.initial_state(len(group)))
+                x, _, _ = decoder.sequence(shown, projected.take(rows), decoder.initial_state(len(group)))
                 there = targets != IGNORED
                 scores.append(decoder.logits(x[there]))
                 wanted.append(targets[there])
@@ -259,22 +259,24 @@ class CaptionLearner(Learner):
         self.network.eval()  # without dropout: what is made likelier is what was sampled
         with self.placement.autocast():
             repeated = [row for row in range(len(places)) for _ in range(_SAMPLED)]
-            seen = self.network.projection(features).take(repeated)
-            drawn = draw_captions(decoder, ImageFeatures(*(t.detach() for t in seen.tensors)), tokenizer)
-            start = torch.full_like(drawn[:, :1], begin)
-            x, _, _ = decoder.sequence(torch.cat([start, drawn[:, :-1]], 1), seen, decoder.initial_state(len(drawn)))
-            there = torch.cat([start == begin, drawn[:, :-1] != end], 1)
+            projected = self.network.projection(features).take(repeated)
+            sampled = sample_captions(decoder, ImageFeatures(*(t.detach() for t in projected.tensors)), tokenizer)
+            start = torch.full_like(sampled[:, :1], begin)
+            x, _, _ = decoder.sequence(
+                torch.cat([start, sampled[:, :-1]], 1), projected, decoder.initial_state(len(sampled))
+            )
+            there = torch.cat([start == begin, sampled[:, :-1] != end], 1)
             logits = decoder.logits(x[there])
         texts = [
             " ".join([tokenizer.decode(before_end(ids, end)), *([_END_WORD] if end in ids else [])])
-            for ids in drawn.tolist()
+            for ids in sampled.tolist()
         ]
         figures = [self.cider.each(places[row // _SAMPLED], caption) for row, caption in enumerate(texts)]
         rewards = torch.tensor(figures).view(-1, _SAMPLED)
         # How much better each is than the mean of the others of its image.
         advantage = (rewards - rewards.mean(dim=1, keepdim=True)) * _SAMPLED / (_SAMPLED - 1)
-        costs = nn.functional.cross_entropy(logits.float(), drawn[there], reduction="none")
-        weights = advantage.flatten().to(self.placement.device)[:, None].expand_as(drawn)[there]
+        costs = nn.functional.cross_entropy(logits.float(), sampled[there], reduction="none")
+        weights = advantage.flatten().to(self.placement.device)[:, None].expand_as(sampled)[there]
         teacher = self.teacher_forcing_loss(places, features)[1]
         return float(rewards.mean()), (weights * costs).mean() + _TEACHER_FORCING * teacher
 
@@ -282,8 +284,8 @@ class CaptionLearner(Learner):
     def cider(self) -> Cider:
         """CIDEr-D against the captions of the training images."""
         images = self.features.images[TRAIN]
-        said = [[[*words(each), _END_WORD] for each in image.captions] for image in images]
-        return Cider([[" ".join(each) for each in captions] for captions in said])
+        references = [[[*words(each), _END_WORD] for each in image.captions] for image in images]
+        return Cider([[" ".join(each) for each in captions] for captions in references])
 
 
 def _refuse_fine_tuning(training: CaptionTraining) -> None:
@@ -293,17 +295,17 @@ def _refuse_fine_tuning(training: CaptionTraining) -> None:
             raise ConfigError(f"--{flag} is about a pretrained encoder: name its weights with --encoder-weights")
 
 
-def _said_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> dict[str, str]:
+def _stated_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> dict[str, str]:
     """What the metadata of a file of weights says of the encoder, where the settings do not say otherwise.
 
     Raises ConfigError if it is not known here.
     """
-    said = {key: metadata[key] for key in ("padding", "scaling") if key in metadata}
+    stated = {key: metadata[key] for key in ("padding", "scaling") if key in metadata}
     for key, known in (("padding", PADDINGS), ("scaling", tuple(SCALINGS))):
-        if said.get(key, known[0]) not in known:
+        if stated.get(key, known[0]) not in known:
             choices = ", ".join(known)
-            raise ConfigError(f"{path}: its metadata says {key} {said[key][:40]!r}; known are {choices}")
-    named = {f"encoder_{key}": value for key, value in said.items()}
+            raise ConfigError(f"{path}: its metadata says {key} {stated[key][:40]!r}; known are {choices}")
+    named = {f"encoder_{key}": value for key, value in stated.items()}
     return {name: value for name, value in named.items() if getattr(model, name) is None}
 
 

@@ -1,9 +1,9 @@
-"""A captioner: a convolutional network looks once, a recurrent network writes.
+"""A captioner: a convolutional encoder runs once for an image, and a recurrent decoder predicts word after word.
 
 The image vector v enters the recurrence at every step, beside the word: [x, v] W is W_x x + W_v v for each gate of each
 cell (Vinyals et al. 2015, and at every step as Karpathy and Fei-Fei 2015). With soft attention (Bahdanau et al. 2015;
-after the recurrence, as Luong et al. 2015 and Lu et al. 2017) the word also comes from the part of the image that the
-state asks for.
+after the recurrence, as Luong et al. 2015 and Lu et al. 2017) each word also depends on the parts of the image to
+which the state attends.
 """
 
 from __future__ import annotations
@@ -42,16 +42,17 @@ def encoder_config(config: CaptionConfig) -> EncoderConfig:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """What the decoder knows of images.
+    """The features of images that the decoder is conditioned on.
 
-    vector: of each (batch, embedding). cells: of each part of each (batch, cells, hidden), with attention.
+    vector: one for each image, (batch, embedding). cells: one for each part of an image, (batch, cells, hidden);
+    None without attention.
     """
 
     vector: Tensor
     cells: Tensor | None
 
     def take(self, rows: Sequence[int]) -> ImageFeatures:
-        """Some of the images, in this order and repeatedly if asked."""
+        """The features of the images `rows`, in that order; a row may be repeated."""
         index = torch.tensor(rows, device=self.vector.device)
         return ImageFeatures(self.vector[index], None if self.cells is None else self.cells[index])
 
@@ -62,7 +63,7 @@ class ImageFeatures:
 
 
 class Captioner(Network):
-    """Writes a sentence about an image: `encoder` and `projection` look once, `decoder` makes every word."""
+    """Describes an image in a sentence: `encoder` and `projection` run once, `decoder` for every word."""
 
     task = "caption"
 
@@ -105,9 +106,9 @@ class Captioner(Network):
             states=self.decoder.state_specs(),
             conditions=tuple(conditions),
         )
-        looker = EncodeGraph(self.encoder, self.projection)
+        source = EncodeGraph(self.encoder, self.projection)
         deployed = EncodeGraph(self.encoder.folded(), self.projection)
-        return Graph(encode, deployed, looker), Graph(step, self.decoder, _OneStepSequence(self.decoder))
+        return Graph(encode, deployed, source), Graph(step, self.decoder, _OneStepSequence(self.decoder))
 
 
 class ImageProjection(nn.Module):
@@ -128,7 +129,7 @@ class ImageProjection(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: Tensor) -> ImageFeatures:
-        """Once for all words."""
+        """The features for all words of a caption."""
         if self.training:  # whole channels: cells side by side say nearly the same
             features = features * self.dropout(torch.ones_like(features[:, :1]))
         vector = self.global_projection(features.mean(dim=1))
@@ -140,7 +141,7 @@ class ImageProjection(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Writes: `forward` for every word; `sequence` is the path that is trained."""
+    """Predicts the next word: `forward` is the step that is deployed, `sequence` the path that is trained."""
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
@@ -168,7 +169,7 @@ class Decoder(nn.Module):
         return tuple(tensor for stack in self._stacks for tensor in stack.initial_state(batch))
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """What is carried from word to word."""
+        """The states that are carried from word to word."""
         return tuple(spec for stack in self._stacks for spec in stack.state_specs())
 
     def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
@@ -189,9 +190,9 @@ class Decoder(nn.Module):
     def sequence(
         self, tokens: Tensor, seen: ImageFeatures, state: StackState
     ) -> tuple[Tensor, Tensor | None, StackState]:
-        """What `logits` takes (batch, time, size), attention (batch, time, cells), and the last state.
+        """The inputs of `logits` (batch, time, size), attention weights (batch, time, cells), and the last state.
 
-        tokens: (batch, time). By the fused path.
+        tokens: (batch, time). Computed by the fused kernels.
         """
         words = self.dropout(self.embedding(tokens))
         vector = seen.vector[:, None].expand(-1, tokens.shape[1], -1)
@@ -211,12 +212,12 @@ class Decoder(nn.Module):
         return (self.stack,) if self.above is None else (self.stack, self.above)
 
     def _parted(self, state: StackState) -> tuple[StackState, StackState]:
-        """The states of the layers beneath the attention, and of those above it."""
+        """The states of the layers below the attention, and of those above it."""
         count = len(self.stack.states)
         return tuple(state[:count]), tuple(state[count:])
 
     def _attend(self, x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """What x (batch, time, hidden) finds in cells, and the mean of the heads' weights (batch, time, cells)."""
+        """The attention output for queries x (batch, time, hidden), and its weights, averaged over heads."""
         heads = self.config.heads
         size = self.config.hidden // heads
         queries = self.query(x).unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, time, size)
@@ -230,7 +231,7 @@ class Decoder(nn.Module):
 
 
 class EncodeGraph(nn.Module):
-    """The graph `encode`: a photograph to the conditions of the step."""
+    """The graph `encode`: from an image to the conditions of the step."""
 
     def __init__(self, encoder: ImageEncoder, projection: ImageProjection) -> None:
         super().__init__()

@@ -101,18 +101,18 @@ def score_images(captions: Sequence[str], images: Sequence[CaptionedImage]) -> C
 
 def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:
     """Score one caption for each image against those that people gave it, all in lower case and without signs."""
-    said = [" ".join(words(caption)) for caption in captions]
+    hypotheses = [" ".join(words(caption)) for caption in captions]
     known = [[" ".join(words(each)) for each in group] for group in references]
     most = max(map(len, known))
     # An image with fewer references has the first of them again, which changes nothing.
     streams = [[group[place] if place < len(group) else group[0] for group in known] for place in range(most)]
-    one, two, three, four = (_bleu(order, said, streams) for order in range(1, _ORDERS + 1))
-    return CaptionScore(one, two, three, four, Cider(known).mean(said), len(said))
+    one, two, three, four = (_bleu(order, hypotheses, streams) for order in range(1, _ORDERS + 1))
+    return CaptionScore(one, two, three, four, Cider(known).mean(hypotheses), len(hypotheses))
 
 
-def _bleu(order: int, said: Sequence[str], streams: Sequence[Sequence[str]]) -> float:
+def _bleu(order: int, hypotheses: Sequence[str], streams: Sequence[Sequence[str]]) -> float:
     metric = sacrebleu.BLEU(max_ngram_order=order, tokenize="none", smooth_method="none", force=True)
-    return float(metric.corpus_score(said, streams).score)
+    return float(metric.corpus_score(hypotheses, streams).score)
 
 
 class Cider:
@@ -136,11 +136,11 @@ class Cider:
 
     def each(self, image: int, caption: str) -> float:
         """Of one caption of one image."""
-        said = self._vector(_grams(caption))
+        hypothesis = self._vector(_grams(caption))
         if image not in self._vectors:
             self._vectors[image] = [self._vector(_grams(reference)) for reference in self._references[image]]
         references = self._vectors[image]
-        return _SCALE * sum(_similarity(said, each) for each in references) / (_ORDERS * len(references))
+        return _SCALE * sum(_similarity(hypothesis, each) for each in references) / (_ORDERS * len(references))
 
     def _vector(self, grams: Counter[Grams]) -> _Vector:
         weights: list[dict[Grams, float]] = [{} for _ in range(_ORDERS)]
@@ -159,15 +159,19 @@ class _Vector:
 
 
 def _grams(caption: str) -> Counter[Grams]:
-    said = caption.split()
-    return Counter(tuple(said[at : at + size]) for size in range(1, _ORDERS + 1) for at in range(len(said) - size + 1))
+    tokens = caption.split()
+    return Counter(
+        tuple(tokens[at : at + size]) for size in range(1, _ORDERS + 1) for at in range(len(tokens) - size + 1)
+    )
 
 
-def _similarity(said: _Vector, reference: _Vector) -> float:
+def _similarity(hypothesis: _Vector, reference: _Vector) -> float:
     """The sum over n."""
     total = 0.0
-    for ours, theirs, norm, other in zip(said.weights, reference.weights, said.norms, reference.norms, strict=True):
+    for ours, theirs, norm, other in zip(
+        hypothesis.weights, reference.weights, hypothesis.norms, reference.norms, strict=True
+    ):
         if norm and other:
             common: Iterable[Grams] = ours.keys() & theirs.keys()
             total += sum(min(ours[gram], theirs[gram]) * theirs[gram] for gram in common) / (norm * other)
-    return total * math.exp(-((said.length - reference.length) ** 2) / (2 * _SIGMA**2))
+    return total * math.exp(-((hypothesis.length - reference.length) ** 2) / (2 * _SIGMA**2))
