@@ -429,7 +429,7 @@ def test_a_failed_check_is_status_1(call, bundle, corpus, tmp_path):
     assert call("train", "language", corpus, "--out", other, *SMALL, "--seed", 9)[0] == 0
     status, out, err = call("verify", bundle, "--against", other)
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "was exported from another weights" in err
+    assert "was exported from other weights" in err
     status, out, _ = call("verify", bundle, "--against", other, "--json")
     answer = json.loads(out)
     assert (status, answer["passed"], answer["parity"]) == (1, False, None)
