@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 
 import onnx
 import pytest
 from torch import nn
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgernn.contract import Contract
 from edgernn.exporters import onnx as target
@@ -14,6 +16,7 @@ from edgernn.models import Graph, weights_digest
 from edgernn.tasks.language.network import LanguageModel
 
 _convert = target.convert
+_operators = cache(ONNXRegistry.from_torchlib)
 _converted: dict[tuple[str, str], bytes] = {}
 
 
@@ -35,7 +38,14 @@ def convert_once(*kinds: type[nn.Module]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(target, "convert", once)
+        # Half of the time of every other conversion goes into reading the same table of operators anew.
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(_operators))
         yield
+
+
+def forget() -> None:
+    """Convert everything anew from now on."""
+    _converted.clear()
 
 
 def without_advice(patch: pytest.MonkeyPatch) -> None:

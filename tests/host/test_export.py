@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from conversions import convert_once
+from conversions import convert_once, forget
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
@@ -163,6 +163,7 @@ def test_inspection_counts_the_networks_parameters(bundles, target, source):
 
 
 def test_bytes_of_an_export_do_not_depend_on_when_it_was_made(bundles, source, tmp_path):
+    forget()
     again = export(source, tmp_path / "b", steps=256)
     assert contents(again.path) == contents(bundles["onnx"].path)
 

@@ -182,7 +182,7 @@ def test_a_reduced_range_cannot_overflow_16_bits():
 
 
 def test_larger_blocks_are_smaller_files():
-    (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
+    (graph,) = LanguageModel(LanguageConfig(65, layers=1)).eval().graphs()
     sizes = [len(ONNX.write(graph, Quantization("int4", block=block)).data) for block in BLOCKS]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] - sizes[1] == pytest.approx(graph_weights(graph) * 4 / 32, rel=0.05)
@@ -199,8 +199,8 @@ def graph_weights(graph):
         *(("torchscript", "int8", 0.27), ("executorch", "int8", 0.27)),
     ],
 )
-def test_sizes_of_the_default_model(target, precision, largest):
-    (graph,) = LanguageModel(LanguageConfig(65)).eval().graphs()
+def test_sizes_beside_single_precision(target, precision, largest):
+    (graph,) = LanguageModel(LanguageConfig(65, layers=1)).eval().graphs()
     whole, rounded = (len(TARGETS[target].write(graph, Quantization(each)).data) for each in ("fp32", precision))
     assert rounded <= largest * whole
 
