@@ -96,7 +96,7 @@ def make_bundles(folder: Path, exports: Sequence[str]) -> None:
     torch.manual_seed(0)
     shape = {"cell": "gru", "hidden": 32, "layers": 1, "embedding": 8, "initial": "learned"}
     assets = {TOKENIZER: Tokenizer.characters("abcdefghij").to_json().encode()}
-    source = Source(LanguageModel(LanguageConfig.of(11, **shape)).eval(), assets)
+    source = Source(LanguageModel(LanguageConfig(11, **shape)).eval(), assets)
     for name in exports:
         target, precision = EXPORTS[name]
         export(source, folder / "bundles" / name, target=target, precision=precision, steps=16)

@@ -1,6 +1,5 @@
 """The command line as its users meet it: results, talk, exit statuses, and what it leaves behind."""
 
-import inspect as introspection
 import json
 import os
 import pty
@@ -15,13 +14,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from edgernn.cli import app, execute
 from edgernn.cli.prompt import Prompt
-from edgernn.cli.train import language
 from edgernn.exporters import TARGETS
 from edgernn.runtime import Model, Sampler, Stream
-from edgernn.tasks.language.network import LanguageConfig
-from edgernn.training import DEFAULT, PRESETS, Run, TrainingConfig
+from edgernn.settings import declared_options
+from edgernn.tasks import TASKS
+from edgernn.training import Run
 
-SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--chunk", "16", "--lanes", "2", "--steps", "12"]
+SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--bptt", "16", "--batch-size", "2", "--steps", "12"]
 COMMANDS = [
     *("train language", "train caption", "evaluate", "export", "adopt", "verify"),
     *("run", "caption", "inspect", "bench", "plot", "demo"),
@@ -70,15 +69,19 @@ def test_every_command_has_help_with_an_example(call, command):
     assert "--json" in out
 
 
-def test_the_defaults_that_help_shows_are_the_real_ones():
-    defaults = {**{name: field.default for name, field in LanguageConfig.__dataclass_fields__.items()}}
-    defaults |= {name: field.default for name, field in TrainingConfig.__dataclass_fields__.items()}
-    for name, parameter in introspection.signature(language, eval_str=True).parameters.items():
-        shown = parameter.annotation.__metadata__[0].show_default if parameter.default is None else True
-        if name == "preset":
-            assert shown == DEFAULT
-        if isinstance(shown, str) and name in defaults and name != "vocabulary":
-            assert type(defaults[name])(shown) == defaults[name], name
+@pytest.mark.parametrize("task", TASKS)
+def test_help_shows_the_real_defaults_those_of_presets_too(call, task):
+    status, out, _ = call("train", task, "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    assert status == 0
+    for declared in declared_options(*TASKS[task].settings).values():
+        text = shown.split(f"{declared.flag} <", 1)[1].split(" --", 1)[0]
+        defaults = TASKS[task].presets_of(declared)
+        first, *others = defaults.items()
+        if first[1] not in (None, False):
+            assert f"[default: {first[1]}" in text, declared.flag
+        for preset, value in others:
+            assert (f"{preset}: {value}" in text) == (value != first[1]), declared.flag
 
 
 def test_the_whole_way(call, corpus, tmp_path):
@@ -145,19 +148,20 @@ def test_a_training_is_logged_for_tensorboard(call, corpus, tmp_path):
     assert [(event.step, event.value) for event in held_out] == [
         (line["step"], pytest.approx(line["nats_per_char"])) for line in metrics
     ]
-    assert [event.step for event in logged.Scalars("training/nats_per_token")] == list(range(1, 13))
+    assert [event.step for event in logged.Scalars("training/nats")] == list(range(1, 13))
     assert logged.Scalars("training/learning_rate")[-1].value < 1e-3
 
 
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", TASKS["language"].presets)
 def test_presets_give_way_to_what_is_given(call, corpus, tmp_path, preset):
-    options = ["--input", "one-hot", "--hidden", "7", "--steps", "2", "--lanes", "1", "--chunk", "8"]
+    options = ["--input", "one-hot", "--hidden", "7", "--steps", "2", "--batch-size", "1", "--bptt", "8"]
     as_json(call("train", "language", corpus, "--out", tmp_path / "run", "--preset", preset, *options, "--json"))
-    run = Run.load(tmp_path / "run")
-    assert (run.model.input, run.model.embedding, run.model.hidden) == ("one-hot", None, 7)
-    assert (run.training.steps, run.training.passes, run.training.lanes) == (2, None, 1)
-    assert run.training.learning_rate == PRESETS[preset].training.learning_rate
-    assert run.model.dropout == PRESETS[preset].model.get("dropout", LanguageConfig(2).dropout)
+    chosen = Run.load(tmp_path / "run").prepared.chosen
+    assert (chosen.model.input, chosen.model.embedding_size, chosen.model.hidden) == ("one-hot", None, 7)
+    assert (chosen.training.steps, chosen.training.passes, chosen.training.batch_size) == (2, None, 1)
+    expected = TASKS["language"].choose([str(corpus)], preset)
+    assert chosen.training.evaluations == expected.training.evaluations
+    assert chosen.model.dropout == expected.model.dropout
 
 
 def test_gradients_are_measured_and_drawn(call, run_directory, tmp_path):
@@ -348,25 +352,31 @@ def failures(run, bundle, corpus, folder):
     yield ["frobnicate"], "No such command 'frobnicate'"
     yield ["run"], "(see edgernn run --help)"
     yield ["run", bundle, "--max-tokens", "many"], "'--max-tokens': Input should be a valid integer"
-    yield [*train], "needs a CORPUS and --out RUN, or --resume RUN"
+    yield [*train], "needs CORPUS and --out RUN, or --resume RUN"
     yield [*train, folder / "none.txt", *out], "none.txt: cannot be read: No such file"
     yield [*train, folder / "empty.txt", *out], "empty.txt is empty"
     yield [*train, folder / "binary.txt", *out], "binary.txt is not text: it has a zero byte at offset 1"
     yield [*train, folder / "latin.txt", *out], "latin.txt is not UTF-8: byte 0 is 0xe9"
-    yield [*train, folder / "short.txt", *out, "--held-out", "0.2"], "14 tokens, fewer than one chunk needs (129)"
+    yield [*train, folder / "short.txt", *out, "--held-out", "0.2"], "14 tokens, and one sequence takes 129"
     yield [*train, corpus, "--out", run], "run exists; choose another name, or replace it with --overwrite"
     yield [*train, corpus, "--out", folder / "file", "--overwrite"], "file exists and is not a directory"
     yield [*train, corpus, "--out", corpus.parent, "--overwrite"], "holds files that edgernn did not write there"
     yield [*train, corpus, *out, "--steps", "9" * 400], "--steps 999"
-    yield [*train, corpus, *out, "--hidden", 10**7], "--hidden 10000000 is not a size"
+    yield (
+        [*train, corpus, *out, "--hidden", 10**7],
+        "is not a whole number of at least 1 and at most 1,000,000",
+    )
     yield [*train, corpus, *out, "--held-out", ""], "cannot be read"
     yield [*train, "a\0b", *out], "is no file"
     yield [*train, folder, *out, "--glob", "*.py"], "has no files that match *.py"
     yield [*train, "--resume", run, "--overwrite"], "leave out --overwrite"
-    yield [*train, corpus, *out, "--tokenizer", "runes"], "--tokenizer runes: there is characters, bytes, words, bpe"
+    yield (
+        [*train, corpus, *out, "--tokenizer", "runes"],
+        "--tokenizer runes is not one of characters, bytes",
+    )
     yield [*train, corpus, *out, "--vocabulary", 9], "--vocabulary goes with --tokenizer words or bpe"
     yield [*train, corpus, *out, "--tokenizer", "bpe", "--vocabulary", 9], "bpe starts from the 256 bytes"
-    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn: there is lstm, gru, elman, elman-relu"
+    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn is not one of lstm, gru, elman, elman-relu"
     yield [*train, "", *out], "the name of a corpus is empty"
     yield [*train, corpus, *out, "--glob", "*.md"], "--glob chooses files of a directory, and no corpus is one"
     yield [*train, folder, *out, "--glob", "/x*"], "--glob /x*: "
@@ -375,12 +385,14 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--tensorboard", folder / "new" / "board"], "is inside the run"
     yield [*train, corpus, *out, "--held-out", "0.99999"], "characters are too few to hold out 0.99999 of them"
     yield [*train, corpus, *out, "--tokenizer", "words", "--vocabulary", 10**23], "--vocabulary 1000"
-    yield [*train, corpus, *out, "--steps", 10**13], "is not above 0 and at most 10^12"
-    yield [*train, corpus, *out, "--dropout", 1], "--dropout 1.0 is not at least 0 and below 1"
-    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge: there is tiny, small, medium"
+    yield [*train, corpus, *out, "--steps", 10**13], "is not a whole number of at least 1"
+    yield [*train, corpus, *out, "--dropout", 1], "--dropout 1.0 is not a number of at least 0 and below 1"
+    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge: choose from small, tiny, medium"
     yield [*train, "--resume", run, "--preset", "tiny"], "leave out --preset"
     yield [*train, "--resume", folder], "is not a run: it has no config.json"
-    yield [*train, "--resume", run, "--lanes", 3], "leave out --lanes"
+    yield [*train, "--resume", run, "--batch-size", 3], "leave out --batch-size"
+    yield [*train, "--resume", run, "--lanes", 3], "--lanes is now --batch-size"
+    yield ["train", "caption", "--resume", run], "is a run of language: edgernn train language --resume"
     yield ["export", folder, *out], "is not a run: it has no config.json"
     yield ["export", run, "--out", bundle], "bundle exists"
     yield ["export", run, *out, "--to", "abacus"], "--to abacus: there is onnx, ort, torchscript, executorch"
@@ -403,7 +415,10 @@ def failures(run, bundle, corpus, folder):
     yield ["plot", run, "--out", folder / "curves.txt"], "a picture's name ends in .png or .svg"
     yield ["inspect", "gradients"], "inspect gradients needs a RUN"
     yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is below 1"
-    yield ["inspect", "gradients", run, "--distance", 9999], "a distance of 9999 needs"
+    yield (
+        ["inspect", "gradients", run, "--distance", 9999],
+        "the held-out sequences have 1024 steps at most",
+    )
     yield ["inspect", "gradients", run, "--out", folder / "g.txt"], "a picture's name ends in .png or .svg"
     yield ["inspect", bundle, bundle], "one bundle or file, not at 2"
     yield ["plot", folder], "is not a run"
@@ -437,11 +452,11 @@ def test_a_failed_check_is_status_1(call, bundle, corpus, tmp_path):
     assert call("train", "language", corpus, "--out", other, *SMALL, "--seed", 9)[0] == 0
     status, out, err = call("verify", bundle, "--against", other)
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "was exported from another weights" in err
+    assert "was exported from other weights" in err
     status, out, _ = call("verify", bundle, "--against", other, "--json")
     answer = json.loads(out)
     assert (status, answer["passed"], answer["parity"]) == (1, False, None)
-    assert "another weights" in answer["reason"]
+    assert "other weights" in answer["reason"]
 
 
 def test_overwriting_replaces_a_run_and_a_bundle(call, bundle, run_directory, corpus, tmp_path):
@@ -457,7 +472,7 @@ def test_unknown_characters_in_a_text_to_evaluate_are_counted(call, bundle, tmp_
     text = tmp_path / "t.txt"
     text.write_text("the fox ééé")
     status, _, err = call("evaluate", bundle, "--text", text)
-    assert (status, err) == (0, "3 characters are outside the vocabulary and are scored as the unknown token\n")
+    assert (status, err) == (0, "3 tokens are outside the vocabulary: they are scored as the unknown token\n")
 
 
 def test_whoever_stops_listening_causes_no_traceback(bundle):

@@ -213,7 +213,7 @@ EVERY_SHAPE = [
 @pytest.mark.parametrize("shape", EVERY_SHAPE, ids=str)
 def test_every_model_exports_to_every_target(tmp_path, target, shape):
     torch.manual_seed(0)
-    model = LanguageModel(LanguageConfig.of(11, **{"hidden": 8, "layers": 1, **shape})).eval()
+    model = LanguageModel(LanguageConfig(11, **{"hidden": 8, "layers": 1, **shape})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -231,7 +231,7 @@ def test_every_model_exports_to_every_target(tmp_path, target, shape):
 
 
 def test_verification_finds_another_initial_state(tmp_path):
-    model = LanguageModel(LanguageConfig.of(11, hidden=8, initial="learned")).eval()
+    model = LanguageModel(LanguageConfig(11, hidden=8, initial="learned")).eval()
     source = Source(model, ASSETS)
     export(source, tmp_path / "b", steps=4)
     loaded = Bundle.load(tmp_path / "b")
@@ -481,7 +481,7 @@ def test_assets_do_not_take_the_place_of_graphs(with_assets, tmp_path, name):
 
 
 def test_what_could_not_be_loaded_is_not_written(tmp_path):
-    model = LanguageModel(LanguageConfig.of(11, hidden=8, layers=1)).eval()
+    model = LanguageModel(LanguageConfig(11, hidden=8, layers=1)).eval()
     letters = Tokenizer.characters("abc").to_json().encode()
     for assets, words in (
         ({TOKENIZER: letters}, "could not be loaded: graph step does not read and predict the 4 tokens"),

@@ -24,7 +24,7 @@ def _converted_once():
 @pytest.fixture(scope="module")
 def network():
     torch.manual_seed(0)
-    model = LanguageModel(LanguageConfig.of(17, embedding=6, hidden=24, layers=1)).eval()
+    model = LanguageModel(LanguageConfig(17, embedding=6, hidden=24, layers=1)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -121,7 +121,7 @@ def test_a_file_that_promises_more_than_it_has_is_no_array(shape):
 
 def test_vectors_of_a_large_vocabulary_are_small_and_still_prove(tmp_path):
     torch.manual_seed(0)
-    model = LanguageModel(LanguageConfig.of(20_000, embedding=4, hidden=8, layers=1)).eval()
+    model = LanguageModel(LanguageConfig(20_000, embedding=4, hidden=8, layers=1)).eval()
     path = export(Source(model), tmp_path / "b", steps=8).path
     bundle = Bundle.load(path)
     assert sum(len(data) for name, data in bundle.files.items() if name.startswith("golden/")) < 64 << 10

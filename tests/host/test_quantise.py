@@ -50,7 +50,7 @@ def _converted_once():
 def network(**shape):
     torch.manual_seed(0)
     sizes = {"hidden": 40, "layers": 2, "embedding": None if "input" in shape else 24}
-    model = LanguageModel(LanguageConfig.of(11, **{**sizes, **shape})).eval()
+    model = LanguageModel(LanguageConfig(11, **{**sizes, **shape})).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter += 0.1 * torch.randn_like(parameter)

@@ -5,15 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from edgernn.training.captioning.presets import DRAWINGS
 
 from edgernn.bundle import Bundle
 from edgernn.errors import ConfigError
 from edgernn.exporters import TARGETS
-from edgernn.models.encoder import EncoderConfig
-from edgernn.tasks.caption.network import CaptionConfig
-from edgernn.tasks.language.network import LanguageConfig
-from edgernn.training import TrainingConfig
+from edgernn.tasks import TASKS
 
 ROOT = Path(__file__).parents[2]
 BUILT = (("onnx", "int8"), ("torchscript", "fp32"))
@@ -33,9 +29,9 @@ def build():
 @pytest.fixture
 def recipe(corpus, tmp_path):
     def write(name, built=BUILT, **changes):
-        values = {"task": "language", "corpus": str(corpus), **changes}
+        values = {"task": "language", "sources": [str(corpus)], **changes}
         lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
-        lines += ["[model]", "hidden = 8", "layers = 1", "[training]", "chunk = 16", "steps = 4", "evaluations = 2"]
+        lines += ["[settings]", "hidden = 8", "layers = 1", "bptt = 16", "steps = 4", "evaluations = 2"]
         lines += [f'[[bundles]]\ntarget = "{target}"\nprecision = "{precision}"' for target, precision in built]
         path = tmp_path / f"{name}.toml"
         path.write_text("\n".join(lines))
@@ -47,12 +43,7 @@ def recipe(corpus, tmp_path):
 @pytest.mark.parametrize("path", sorted((ROOT / "export" / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_possible(build, path):
     shipped = build.Recipe.read(path)
-    if shipped.task == "caption":
-        CaptionConfig(97, EncoderConfig(**DRAWINGS.encoder_but(shipped.encoder)), **{**DRAWINGS.model, **shipped.model})
-        DRAWINGS.training.but(**shipped.training)
-    else:
-        LanguageConfig(97, **shipped.model)
-        TrainingConfig().but(**shipped.training)
+    TASKS[shipped.task].choose(shipped.sources, shipped.preset, **shipped.settings)
     for bundle in shipped.bundles:
         assert bundle["precision"] in TARGETS[bundle["target"]].precisions
 
@@ -69,7 +60,7 @@ def test_a_recipe_becomes_verified_bundles(build, recipe, tmp_path, capsys):
 
 
 def test_one_recipe_that_fails_does_not_hide_the_others(build, recipe, tmp_path, capsys):
-    bad, good = recipe("bad", corpus=str(tmp_path / "none.txt")), recipe("good")
+    bad, good = recipe("bad", sources=[str(tmp_path / "none.txt")]), recipe("good")
     assert build.main([str(bad), str(good), "--out", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
     assert "bad: " in captured.err

@@ -39,5 +39,7 @@ def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> 
                 progress(min(1.0, done / size), f"{done:,} of {size:,} bytes")
 
     found = score(model, pieces())
-    unknown = f"{found.unknown:,} tokens are outside the vocabulary and are scored as the unknown token"
-    return Evaluation(found, [unknown] if found.unknown else [])
+    if not found.unknown:
+        return Evaluation(found)
+    tokens = "1 token is" if found.unknown == 1 else f"{found.unknown:,} tokens are"
+    return Evaluation(found, [f"{tokens} outside the vocabulary: they are scored as the unknown token"])
