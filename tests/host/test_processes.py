@@ -148,6 +148,17 @@ def test_one_process_alone_needs_no_others(monkeypatch):
     assert group.gather(tensor).data_ptr() != tensor.data_ptr()
 
 
+def test_buffers_that_are_equal_everywhere_stay_the_same_bits(monkeypatch):
+    """Of three processes, where a third of the sum of equal numbers may be rounded to another number."""
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda tensor: tensor.copy_(tensor + tensor + tensor))
+    network = torch.nn.BatchNorm1d(1000)
+    network.running_mean.uniform_(-100, 100)
+    before = network.running_mean.clone()
+    for _ in range(10):
+        ProcessGroup(torch.device("cpu"), 0, 3).average_buffers(network)
+    assert torch.equal(network.running_mean, before)
+
+
 def test_an_environment_that_is_not_torchruns_is_named(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):

@@ -18,11 +18,9 @@ import safetensors.torch
 import torch
 
 from edgernn.errors import ConfigError, CorpusError, OutputExistsError, RunError, TrainingError
-from edgernn.models.source import HeldOut
 from edgernn.tasks import TASKS
 from edgernn.tasks.language.learner import HELD_OUT as HELD_OUT_TOKENS
 from edgernn.tasks.language.learner import TRAIN
-from edgernn.tasks.learner import Learner
 from edgernn.tasks.settings import one_cycle
 from edgernn.training import Evaluated, Run, Stepped, Trainer
 from edgernn.training.device import find_autocast, find_device
@@ -343,14 +341,14 @@ def test_better_weights_survive_a_checkpoint_that_was_cut_off(damaged):
 
 
 def test_a_cut_between_weights_and_checkpoint_is_forgotten_by_patience(corpus, small, tmp_path, monkeypatch):
-    settings = {**small, "patience": 1, "evaluations": 20}
+    settings = {**small, "patience": 1, "evaluations": 6}
     fit(begin(corpus, tmp_path / "whole", **settings))
     trainer = begin(corpus, tmp_path / "cut", **settings)
     write = Run.write
 
     def cut_off(run, name, *rest):
         write(run, name, *rest)
-        if name == WEIGHTS and trainer.step > 5:
+        if name == WEIGHTS and trainer.step > 10:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Run, "write", cut_off)
@@ -552,13 +550,11 @@ def test_a_later_phase_begins_from_the_average_with_a_new_optimizer(corpus, smal
     seen = []
     loss = kind.loss
     monkeypatch.setattr(kind, "loss", lambda each, *rest: (seen.append(weights_of(each.network)), loss(each, *rest))[1])
-    moments = []
-    load = trainer._new_optimizer
-    monkeypatch.setattr(trainer, "_new_optimizer", lambda: (moments.append(load()), moments[-1])[1])
     fit(trainer, 5)
     assert trainer.phase == 1
     assert trainer._stale == 0
-    assert [trainer.optimizer] == moments != [begun]
+    assert trainer.optimizer is not begun
+    assert trainer.optimizer.tensors()["output.bias.step"] == 1
     torch.testing.assert_close(seen[0], averaged, atol=0, rtol=0)
     trainer.save()
     resumed = Trainer.resume(tmp_path / "run")
@@ -872,8 +868,8 @@ def test_a_damaged_run_is_named(damaged):
     [
         (lambda t, a: t.update({"x": torch.ones(2)}), "'x' is no held-out array"),
         (lambda t, a: t.update({"steps.token": t["steps.token"][:3]}), "not of one number of sequences"),
-        (lambda t, a: t.update({"steps.token": torch.tensor(3)}), "is damaged"),
-        (lambda t, a: t.update({"steps.token": t["steps.token"].bfloat16()}), "is damaged"),
+        (lambda t, a: t.update({"steps.token": torch.tensor(3)}), ""),
+        (lambda t, a: t.update({"steps.token": t["steps.token"].bfloat16()}), ""),
         (lambda t, a: a.clear(), "the held-out data lacks 'feedback'"),
     ],
 )
@@ -882,12 +878,5 @@ def test_held_out_data_that_lies_is_named(damaged, change, words):
     tensors, about = run.read(HELD_OUT)
     change(tensors, about)
     run.write(HELD_OUT, tensors, about)
-    with pytest.raises(
-        RunError, match=rf"held-out\.safetensors is damaged: .*{words}" if words != "is damaged" else words
-    ):
+    with pytest.raises(RunError, match=rf"held-out\.safetensors is damaged: .*{words}"):
         Run.load(damaged)
-
-
-def test_a_learner_without_state_restores_nothing():
-    assert Learner.carried(None) == {}
-    assert HeldOut({"x": np.zeros((2, 3))}).sequences == 2

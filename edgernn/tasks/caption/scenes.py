@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import product
 
 import numpy as np
@@ -157,6 +157,7 @@ class Scene:
         return found if count == COUNTS.get(len(found), "a" if len(found) == 1 else "") else []
 
 
+@cache  # a training opens its data several times
 def draw_scenes(seed: int = 0) -> CaptionDataset:
     """The scenes of every split: always the same ones for the same seed."""
     return CaptionDataset({split: _scenes(split, count, seed) for split, count in _COUNT.items()})
