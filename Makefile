@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 DEVICE := .venv-device
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-device check format docs bench clean
+.PHONY: help install demo test test-matrix test-device check format docs bench clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -19,9 +19,12 @@ install: $(VENV)/installed ## create .venv with everything, at pinned versions
 demo: install ## train, export, prove and stream a small model
 	@$(BIN)/edgernn demo
 
-test: install ## all tests, the fast ones first
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow'
-	$(BIN)/python -m pytest -m slow
+test: install ## the tests, the fast ones first
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix'
+	$(BIN)/python -m pytest -m 'slow and not matrix'
+
+test-matrix: install ## every task on every target at every precision
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m matrix
 
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')
 	rm -rf $(DEVICE) && $(PYTHON) -m venv $(DEVICE)
@@ -37,7 +40,7 @@ check: install ## format, lint, types, import contracts and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test test-device
+	$(MAKE) test test-matrix test-device
 
 format: install ## rewrite the code in its one format
 	$(BIN)/ruff format .

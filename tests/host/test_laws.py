@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
 import torch
 from tasks import EXAMPLES
 
@@ -34,7 +33,7 @@ QUICK = [
     if precision == "fp32" or (target, precision) == ("onnx", "int8")
 ]
 PAIRS = [
-    pytest.param(task, *pair, marks=() if pair in QUICK else pytest.mark.slow) for task in TASKS for pair in MATRIX
+    pytest.param(task, *pair, marks=() if pair in QUICK else pytest.mark.matrix) for task in TASKS for pair in MATRIX
 ]
 ignore = lambda done, figures: None  # noqa: E731
 
@@ -129,46 +128,6 @@ def test_averaged_weights_are_what_is_kept(task, sources, tmp_path):
     assert trainer.average is not trainer.network
     kept, trained = trainer.run.network().state_dict(), trainer.network.state_dict()
     assert any(not torch.equal(kept[name], tensor) for name, tensor in trained.items() if tensor.is_floating_point())
-
-
-TWO_PROCESSES = """
-import sys, json
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from tasks import EXAMPLES
-from edgernn.tasks import TASKS
-from edgernn.training import Trainer
-task, sources, out, settings = sys.argv[2], json.loads(sys.argv[3]), Path(sys.argv[4]), json.loads(sys.argv[5])
-for _ in Trainer.begin(TASKS[task], sources, out, **{**EXAMPLES[task].settings, **settings}).fit():
-    pass
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("task", TASKS)
-def test_two_processes_train_what_one_does(task, sources, tmp_path):
-    """Without dropout the averaged gradients of two halves of a batch are those of the whole."""
-    (tmp_path / "train.py").write_text(TWO_PROCESSES)
-    exact = {"dropout": 0.0, "steps": 4, "evaluations": 1}
-    exact |= {"optimizer": "adamw"} if task == "language" else {}
-    exact |= {"reward_fraction": 0.0} if task == "caption" else {}
-    for _ in begin(task, sources, tmp_path / "one", **exact).fit():
-        pass
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    arguments = [
-        tmp_path / "train.py",
-        ROOT / "tests",
-        task,
-        json.dumps(sources[task]),
-        tmp_path / "two",
-        json.dumps(exact),
-    ]
-    done = subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    one, two = (safetensors.torch.load((tmp_path / name / WEIGHTS).read_bytes()) for name in ("one", "two"))
-    for name, tensor in one.items():
-        if "running" not in name and "num_batches" not in name:  # each half of a batch has its own statistics
-            torch.testing.assert_close(two[name], tensor, atol=2e-2, rtol=1e-2)
 
 
 @pytest.mark.parametrize(("task", "target", "precision"), PAIRS)

@@ -12,6 +12,7 @@ from two_processes import EXACT, LANGUAGE, OTHERS, begin, exact_settings, fit
 
 from edgernn.errors import ConfigError, RunError
 from edgernn.models.encoder import EncoderConfig, ImageEncoder
+from edgernn.tasks import TASKS
 from edgernn.tasks.learner import Placement
 from edgernn.training import Trainer
 from edgernn.training.processes import ProcessGroup
@@ -45,6 +46,10 @@ def together(corpus, tmp_path_factory):
 def without_times(path):
     lines = [json.loads(line) for line in (path / METRICS).read_text().splitlines()]
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+
+
+def test_every_task_is_trained_by_two_processes_here():
+    assert TASK_NAMES == list(TASKS) == list(OTHERS)
 
 
 @pytest.mark.slow
