@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ class ProcessGroup:
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"
                 distributed.init_process_group(backend, timeout=_PATIENCE)
+                if backend == "gloo":  # whose threads abort a process that ends while they run
+                    atexit.register(_leave)
             except ValueError as error:
                 raise ConfigError(f"the environment is not torchrun's: {first_line(error)}") from None
         return cls(device, distributed.get_rank(), distributed.get_world_size())
@@ -129,3 +132,8 @@ class ProcessGroup:
     def wait(self) -> None:
         """Wait until every process has come this far."""
         self.total([0.0])
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
