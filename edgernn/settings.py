@@ -149,7 +149,8 @@ class Declared(NamedTuple):
             raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}")
         if not self.option.accepts(value):
             unbounded = not (self.option.choices or self.option.has_upper_bound)
-            limit = " and at most 10^12" if unbounded and isinstance(value, int | float) and value > _LARGEST else ""
+            too_large = unbounded and isinstance(value, int | float) and value > _LARGEST
+            limit = f"{' and' if self.option.bounds else ' of'} at most 10^12" if too_large else ""
             raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}{limit}")
 
 

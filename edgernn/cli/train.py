@@ -100,8 +100,6 @@ def _open(
     sources = sources or list(task.default_sources)
     if not sources or out is None:
         raise ConfigError(f"train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
-    if len(sources) > 1 and not task.several:
-        raise ConfigError(f"train {task.name} takes one {task.sources[0]}, not {len(sources)}")
     settings = given.of(*task.settings)
     return Trainer.begin(task, sources, out, preset=preset, overwrite=overwrite, progress=show, **settings)
 

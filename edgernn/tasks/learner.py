@@ -154,7 +154,7 @@ class Learner(ABC):
     def evaluate(self, network: Network, *, whole: bool = False) -> Score:
         """The score of `network`, in evaluation mode, on the held-out data.
 
-        whole: measure exactly as `edgernn evaluate` does, where a quicker measurement serves during training.
+        whole: measure on all of it, where a quicker measurement serves during training.
         """
 
     @abstractmethod

@@ -92,7 +92,7 @@ class Task:
     def chosen_from_json(self, value: Mapping[str, Any]) -> Chosen:
         """Read what `Chosen.to_json` wrote. Raises FormatError or ConfigError for anything else."""
         return Chosen(
-            self.data.from_json(value["data"], "the data settings"),
-            self.model.from_json(value["model"], "the model settings"),
-            self.training.from_json(value["training"], "the training settings"),
+            self.data.from_json(value["data"], "settings.data"),
+            self.model.from_json(value["model"], "settings.model"),
+            self.training.from_json(value["training"], "settings.training"),
         )

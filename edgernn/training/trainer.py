@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.errors import CheckFailedError, FormatError, RunError, TrainingError
+from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import Network
 from edgernn.tasks.learner import Learner, Loss, Placement
 from edgernn.tasks.score import Progress, Score
@@ -110,6 +110,8 @@ class Trainer:
         None. settings: those that differ from the preset's, by the names of their fields. progress: told while data is
         read. Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
+        if not sources or (len(sources) > 1 and not task.several):
+            raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
         chosen = task.choose(sources, preset, **settings)
         group = ProcessGroup.join(find_device(chosen.training.device))
         with group.main_process_first() as is_main:
@@ -181,7 +183,7 @@ class Trainer:
         self.group.wait()
 
     def score(self) -> Score:
-        """The score of the best weights, measured as `edgernn evaluate` does."""
+        """The score of the best weights on all held-out data."""
         return self.learner.evaluate(self.run.network().to(self.group.device), whole=True)
 
     # One step

@@ -689,7 +689,7 @@ def test_commands_that_cannot_train_say_why(call, data, tmp_path):
     finish(begin(data, tmp_path / "run"))
     for arguments, words in (
         ([data], "train caption needs DATA and --out RUN, or --resume RUN"),
-        ([data, data, "--out", tmp_path / "a"], "train caption takes one DATA, not 2"),
+        ([data, data, "--out", tmp_path / "a"], "caption is trained on one DATA, not on 2"),
         (["--resume", tmp_path / "run", "--beam", 3], "leave out --beam"),
         (["--resume", tmp_path / "run", "--hidden", 3], "leave out --hidden"),
         ([data, "--resume", tmp_path / "run"], "leave out DATA"),
