@@ -150,13 +150,16 @@ class Run:
         path = self.path / name
         if not path.is_file():
             raise RunError(
-                f"{path} is missing: training stopped before its first evaluation; continue with: edgernn {self.resume}"
+                f"{path} is missing: training has not come to its first evaluation, or the file was removed; "
+                f"continue with: edgernn {self.resume}"
             )
         return _read_tensors(path)
 
     def metrics(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises RunError if the log is damaged."""
         path = self.path / METRICS
+        if not path.exists():
+            return []
         try:
             lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
             for line in lines:
@@ -227,7 +230,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     config = records.record(config, CONFIG, _KEYS)
     for name, digest in records.mapping(config["assets"], "assets").items():
         records.text(digest, f"the digest of {name}")
-        if Path(name).name != name:
+        if not name or Path(name).name != name:
             raise FormatError(f"{name[:40]!r} is no name of an asset")
     return config
 

@@ -227,7 +227,7 @@ def test_whole_sequences_are_what_feeding_the_best_output_back_gives(graphs):
     data = held_out(feedback=FEEDBACK)
     engines = spies(graphs)
     parity = prove(graphs, engines, data, "fp32", 4).parity
-    assert (parity.answers.same, parity.answers.of) == (3, 3)
+    assert (parity.matches.same, parity.matches.of) == (3, 3)
     fed = np.stack([call["token"] for call in engines["step"].calls[-6:]], axis=1)
     with torch.no_grad():
         for row, said in zip(fed, sequences(Pictured(), data), strict=True):
@@ -249,7 +249,7 @@ def test_sequences_that_differ_are_refused_at_fp32_and_counted_below(graphs):
     with pytest.raises(ParityError, match="1 of 3 whole sequences of the artifact are not its source's") as caught:
         prove(graphs, spies(graphs, step=other), data, "fp32", 4)
     assert caught.value.measured["answers"] == {"same": 2, "of": 3}
-    assert prove(graphs, spies(graphs, step=other), data, "int8", 4).parity.answers.same == 2
+    assert prove(graphs, spies(graphs, step=other), data, "int8", 4).parity.matches.same == 2
 
 
 class Smooth(Network):
