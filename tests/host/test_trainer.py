@@ -1,6 +1,7 @@
 """The training loop and its runs, with a language model as the vehicle."""
 
 import copy
+import dataclasses
 import gc
 import json
 import math
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -409,6 +411,45 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
         next(events)
     assert weights(path) == before
     assert Trainer.resume(path).step == 20
+
+
+def test_a_gradient_that_is_no_number_moves_no_weight(corpus, small, tmp_path):
+    """The loss is a number, and its gradient is not: the square root of zero."""
+    path = tmp_path / "run"
+    trainer = begin(corpus, path, **small)
+    events = trainer.fit()
+    while not isinstance(next(events), Evaluated):
+        pass
+    before, loss = weights(path), trainer.learner.loss
+    bias = trainer.network.output.bias
+
+    def without_gradient(step, progress):
+        given = loss(step, progress)
+        return dataclasses.replace(given, value=given.value + (0 * bias).sum().sqrt())
+
+    trainer.learner.loss = without_gradient
+    with pytest.raises(TrainingError, match="the gradient is not a number at step 21; the checkpoint"):
+        next(events)
+    assert weights(path) == before
+    assert all(bool(parameter.isfinite().all()) for parameter in trainer.network.parameters())
+    assert Trainer.resume(path).step == 20
+
+
+def test_a_metric_that_is_no_number_is_written_nowhere(corpus, small, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    trainer = begin(corpus, path, **small)
+    score = SimpleNamespace(figures={"nats_per_char": math.nan})
+    monkeypatch.setattr(trainer.learner, "evaluate", lambda network: score)
+    with pytest.raises(TrainingError, match="the nats per char is not a number on the held-out data"):
+        fit(trainer)
+    assert Trainer.resume(path).step == 0
+    assert Run.load(path).metrics() == []
+
+
+def test_weights_that_are_gone_are_no_reason_to_go_on(damaged):
+    (damaged / WEIGHTS).unlink()
+    with pytest.raises(RunError, match=r"after an evaluation, and weights\.safetensors is missing: train again"):
+        Trainer.resume(damaged)
 
 
 def test_a_score_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, tmp_path):
