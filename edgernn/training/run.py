@@ -158,8 +158,6 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """The evaluations so far. Raises RunError if the log is damaged."""
         path = self.path / METRICS
-        if not path.exists():
-            return []
         try:
             lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
             for line in lines:

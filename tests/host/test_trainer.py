@@ -761,7 +761,9 @@ def test_a_name_that_is_not_utf_8_is_refused(corpus, small, tmp_path):
 
 def test_a_run_that_was_never_evaluated_has_no_weights(corpus, small, tmp_path):
     fit(begin(corpus, tmp_path / "run", **small), 5)
-    with pytest.raises(RunError, match=r"stopped before its first evaluation; continue with: .* --resume"):
+    with pytest.raises(
+        RunError, match=r"training has not come to its first evaluation, .*; continue with: .* --resume"
+    ):
         Run.load(tmp_path / "run").network()
 
 
@@ -856,7 +858,7 @@ def test_a_damaged_log_is_named(damaged, line):
         (lambda c: c.update(format=7), "format 7, and this edgernn reads format 2"),
         (lambda c: c.update(task="dance"), "is a run of 'dance'; this edgernn knows language, caption"),
         (lambda c: c.update(task=3), "task: '3' is not a string"),
-        (lambda c: c.update(task="caption"), "the data settings lacks 'encoder_weights'"),
+        (lambda c: c.update(task="caption"), "settings.data lacks 'encoder_weights'"),
         (lambda c: c.update(mood="good"), "unknown 'mood'"),
         (lambda c: c.pop("files"), "lacks 'files'"),
         (lambda c: c.update(data=3), "data is not an object"),
@@ -866,8 +868,8 @@ def test_a_damaged_log_is_named(damaged, line):
         (lambda c: c["settings"]["training"].update(steps=20.5), r"--steps 20\.5 is not a whole number"),
         (lambda c: c["settings"]["training"].update(steps="many"), "--steps many"),
         (lambda c: c["settings"]["training"].update(steps=[3]), r"--steps \(3,\)"),
-        (lambda c: c["settings"]["training"].pop("clip"), "the training settings lacks 'clip'"),
-        (lambda c: c["settings"]["model"].update(depth=1), "the model settings has an unknown 'depth'"),
+        (lambda c: c["settings"]["training"].pop("clip"), "settings.training lacks 'clip'"),
+        (lambda c: c["settings"]["model"].update(depth=1), "settings.model has an unknown 'depth'"),
         (lambda c: c["settings"]["model"].update(hidden=10**12), "--hidden 1000000000000"),
         (lambda c: c["settings"]["model"].update(dropout="x"), "--dropout x"),
         (lambda c: c["settings"].pop("data"), "settings lacks 'data'"),
