@@ -135,6 +135,7 @@ class Run:
     def source(self) -> Source:
         """What an exporter sees of the run. Raises RunError as `network` does."""
         provenance = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
+        provenance = {part: _without_folders(values) for part, values in provenance.items()}
         return Source(self.network(), self.prepared.assets, provenance, self.prepared.held_out)
 
     def write(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
@@ -262,6 +263,13 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {key: file.get_tensor(key) for key in file.keys()}, metadata  # noqa: SIM118 - not a mapping
     except (safetensors.SafetensorError, OSError, FormatError, KeyError, TypeError) as error:
         raise RunError(f"{path} is damaged: {error}") from None
+
+
+def _without_folders(value: Any) -> Any:
+    """Plain JSON values in which a path is only the name of its file: a bundle does not tell where its data was."""
+    if isinstance(value, dict):
+        return {key: _without_folders(each) for key, each in value.items()}
+    return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _owns(directory: Path) -> bool:

@@ -159,7 +159,7 @@ def test_a_table_for_the_documentation():
         ({"cell": "lstn"}, "--cell lstn is not one of lstm, gru"),
         ({"dropout": float("nan")}, "--dropout nan is not a number of at least 0 and below 1"),
         ({"tied": 1}, "--tied 1 is not true or false"),
-        ({"hidden_layers": 10**13}, "--layers 10000000000000 is not a whole number and at most 10^12"),
+        ({"hidden_layers": 10**13}, "--layers 10000000000000 is not a whole number of at most 10^12"),
         ({"cell": "x" * 100}, "--cell " + "x" * 40 + "… is not one of"),
     ],
 )

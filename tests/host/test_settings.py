@@ -283,7 +283,7 @@ def test_what_is_chosen_goes_to_json_and_back(task):
     assert task.chosen_from_json(values) == chosen
     assert isinstance(chosen, Chosen)
     for part in values:
-        with pytest.raises(FormatError, match=f"the {part} settings has an unknown 'mood'"):
+        with pytest.raises(FormatError, match=f"settings.{part} has an unknown 'mood'"):
             task.chosen_from_json({**values, part: {**values[part], "mood": 1}})
 
 

@@ -761,9 +761,7 @@ def test_a_name_that_is_not_utf_8_is_refused(corpus, small, tmp_path):
 
 def test_a_run_that_was_never_evaluated_has_no_weights(corpus, small, tmp_path):
     fit(begin(corpus, tmp_path / "run", **small), 5)
-    with pytest.raises(
-        RunError, match=r"not come to its first evaluation, .*; continue with: .* --resume"
-    ):
+    with pytest.raises(RunError, match=r"not come to its first evaluation, .*; continue with: .* --resume"):
         Run.load(tmp_path / "run").network()
 
 
