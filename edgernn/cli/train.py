@@ -112,7 +112,9 @@ def shown_default(task: Task, declared: Declared) -> str:
 
 
 def _text(declared: Declared, value: Any) -> str:
-    return default_text(declared) if value == declared.field.default else value_text(value)
+    if value == declared.field.default:
+        return default_text(declared)
+    return declared.option.unset or "none" if value is None else value_text(value)
 
 
 def _refuse_beside_resume(names: list[str]) -> None:
