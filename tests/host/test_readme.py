@@ -24,7 +24,7 @@ OTHER_OPTIONS = {"--nproc-per-node", "--megabytes", "--mutations", "--only"}  # 
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT[page], flags=re.M | re.S)
+    return [text for name, text in re.findall(r"^```(\w*)\n(.*?)^```$", TEXT[page], re.M | re.S) if name == language]
 
 
 def test_the_commands_on_your_own_text_work_as_written(tmp_path, monkeypatch, corpus, capsys):
