@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -24,7 +24,17 @@ from edgernn.contract import BATCH, Contract, FromFile, StateSpec, contract_from
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["FORMAT", "LABELS", "MANIFEST", "TOKENIZER", "Bundle", "Manifest", "check_text", "new_bundle"]
+__all__ = [
+    "FORMAT",
+    "LABELS",
+    "MANIFEST",
+    "TOKENIZER",
+    "Bundle",
+    "Manifest",
+    "check_labels",
+    "check_text",
+    "new_bundle",
+]
 
 FORMAT = 1
 MANIFEST = "bundle.json"
@@ -138,8 +148,8 @@ class Bundle:
             names = tuple(records.text(name, LABELS) for name in records.items(records.parse(data, LABELS), LABELS))
         except FormatError as error:
             raise BundleError(str(error)) from None
-        if not names or "" in names or len(set(names)) < len(names):
-            raise BundleError(f"{LABELS} is not a list of different names")
+        if not names or "" in names or len(set(names)) < len(names) or not all(map(str.isprintable, names)):
+            raise BundleError(f"{LABELS} is not a list of different names that can be printed")
         return names
 
 
@@ -161,6 +171,17 @@ def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
                 raise ContractError(
                     f"graph {graph.name} does not predict the {vocabulary} tokens of the tokenizer: its output "
                     f"{tensor.name} needs the axes ({BATCH}, {vocabulary})"
+                )
+
+
+def check_labels(contract: Contract, labels: Sequence[str]) -> None:
+    """Raise ContractError unless the outputs of kind label have a score for each of `labels`, the names of classes."""
+    for graph in contract.graphs:
+        for tensor in graph.outputs:
+            if tensor.kind == "label" and tensor.axes[-1:] != (len(labels),):
+                raise ContractError(
+                    f"graph {graph.name} has scores {tensor.name} of axes {list(tensor.axes)}, and {LABELS} names "
+                    f"{len(labels)} classes"
                 )
 
 

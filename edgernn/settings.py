@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self, Union, get_args, get_origin, get_type_
 from edgernn import records
 from edgernn.errors import ConfigError
 
-__all__ = ["Declared", "Option", "Settings", "declared_options", "flag_of", "option"]
+__all__ = ["Declared", "Option", "Settings", "declared_options", "flag_of", "option", "redefault"]
 
 _LARGEST = 10**12  # of any number, where an option sets no upper bound of its own
 _EXACT = 10**15  # whole numbers below it are written out, and powers of two above it as powers
@@ -79,6 +79,12 @@ class Option:
 def option(default: Any, help: str, **about: Any) -> Any:
     """A field that is also an option of the command line; `about` as in `Option`."""
     return field(default=default, metadata={"option": Option(help, **about)})
+
+
+def redefault(settings: type[Settings], name: str, default: Any) -> Any:
+    """The option `name` of a base class of settings, with another default."""
+    about = {each.name: each.metadata["option"] for each in fields(settings)}
+    return field(default=default, metadata={"option": about[name]})
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from edgernn.models.source import HeldOut
 from edgernn.models.stack import RecurrentStack
 from edgernn.runtime.pipelines import Pipeline, Result
 from edgernn.runtime.pipelines.pipeline import ignore
-from edgernn.settings import Settings, option
+from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.learner import Learner, Loss, Prepared
 from edgernn.tasks.score import Evaluation
 from edgernn.tasks.settings import CELLS, Chosen, EvaluationSettings, TrainingSettings
@@ -45,7 +45,7 @@ class ToyConfig(Settings):
 @dataclass(frozen=True, kw_only=True)
 class ToyTraining(TrainingSettings):
     batch_size: int = option(8, "The number of sequences at a step.", low=1)
-    passes: float | None = option(4.0, "End training after this number of passes over the training data.", above=0)
+    passes: float | None = redefault(TrainingSettings, "passes", 4.0)
 
 
 @dataclass(frozen=True, kw_only=True)

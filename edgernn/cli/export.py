@@ -41,11 +41,11 @@ def export(
         from edgernn.exporters import export as write
         from edgernn.training import Run
 
-    rounding = Quantization(precision, tuple(keep or ()), block, reduce_range)
+    quantization = Quantization(precision, tuple(keep or ()), block, reduce_range)
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
-    exported = write(source, out, target=to, precision=rounding, overwrite=overwrite)
+    exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), text, as_json=json)
 
@@ -100,6 +100,6 @@ def describe(parity: Parity) -> str:
     if parity.loss is not None:
         before, after = parity.loss.source, parity.loss.artifact
         text += f"; held-out loss {before:.4f} before and {after:.4f} after (tolerance +{limit.loss:g})"
-    if parity.answers is not None:
-        text += f"; {parity.answers.same} of {parity.answers.of} whole answers the same"
+    if parity.matches is not None:
+        text += f"; {parity.matches.same} of {parity.matches.of} whole sequences equal"
     return text

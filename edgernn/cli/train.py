@@ -55,8 +55,8 @@ def train_command(task: Task) -> Callable[..., None]:
                 import edgernn.training.board  # noqa: F401
             _check_board(tensorboard, out or resume)  # before anything is written
         if resume is not None:
-            plain = {name: sources, "--out": out, "--preset": preset, "--overwrite": overwrite or None}
-            _refuse_beside_resume([*(each for each, value in plain.items() if value), *given.flags])
+            plain = {name: sources or None, "--out": out, "--preset": preset, "--overwrite": overwrite or None}
+            _refuse_beside_resume([*(each for each, value in plain.items() if value is not None), *given.flags])
         with progress("reading the data") as show:
             trainer = _open(task, list(sources or ()), out, preset, given, resume, overwrite=overwrite, show=show)
         with ExitStack() as stack:

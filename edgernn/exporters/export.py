@@ -16,7 +16,7 @@ import torch
 
 import edgernn
 from edgernn.bundle import MANIFEST, Bundle, Manifest, new_bundle
-from edgernn.contract import Contract, FromFile, GraphSpec
+from edgernn.contract import Contract, FromFile, GraphSpec, with_kinds
 from edgernn.engines import ENGINES, eager_model
 from edgernn.errors import (
     BundleError,
@@ -99,6 +99,7 @@ def _export(
     with new_bundle(out, overwrite=overwrite) as writer:
         graphs = _calibrated(source)
         contract = Contract(tuple(graph.spec for graph in graphs))
+        _check_kinds(contract, source.network.task)
         _check_assets(source.assets, contract)
         for graph in graphs:
             check_graph(graph)
@@ -183,6 +184,12 @@ def _calibrated(source: Source) -> tuple[Graph, ...]:
         else graph
         for graph in graphs
     )
+
+
+def _check_kinds(contract: Contract, task: str) -> None:
+    """Raise ExportError where a runtime would read a meaning from names, as it does in old bundles of some tasks."""
+    if with_kinds(contract, task) != contract:
+        raise ExportError(f"a contract of the task {task} declares what its tensors mean: give them a kind")
 
 
 def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:

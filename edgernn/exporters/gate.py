@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.contract import Array, GraphSpec
+from edgernn.contract import BATCH, Array, GraphSpec
 from edgernn.engines import EagerEngine
 from edgernn.errors import ExportError, ParityError
 from edgernn.examples import axis_sizes, example
@@ -64,14 +64,14 @@ def prove(
     """
     gate = _Gate(graphs, artifacts, held_out, precision, steps)
     parity = worst([gate.compare(graph) for graph in graphs])
-    parity = check_held_out(replace(parity, loss=gate.loss(), answers=gate.matches()), precision)
+    parity = check_held_out(replace(parity, loss=gate.loss(), matches=gate.matches()), precision)
     vectors = {file: data for recorder in gate.recorders.values() for file, data in recorder.files().items()}
     return Proof(parity, {name: recorder.about for name, recorder in gate.recorders.items()}, vectors)
 
 
 def check_held_out(parity: Parity, precision: str) -> Parity:
     """Raise ParityError unless the artifact predicts held-out data as its source does, and gives the same sequences."""
-    matches, loss, limit = parity.answers, parity.loss, parity.tolerance.loss
+    matches, loss, limit = parity.matches, parity.loss, parity.tolerance.loss
     if matches is not None and precision == "fp32" and matches.same < matches.of:
         wrong = f"{matches.of - matches.same} of {matches.of} whole sequences"
         raise ParityError(f"{wrong} of the artifact are not its source's", parity.to_json())
@@ -219,12 +219,44 @@ def _stepped(graphs: Sequence[Graph], held_out: HeldOut) -> Graph:
     """The graph that takes the held-out sequences, step by step."""
     for graph in graphs:
         outputs = {tensor.name for tensor in graph.spec.outputs}
-        if {
-            tensor.name for tensor in graph.spec.inputs
-        } == held_out.steps.keys() and outputs >= held_out.targets.keys():
+        inputs = {tensor.name for tensor in graph.spec.inputs}
+        if inputs == held_out.steps.keys() and outputs >= held_out.targets.keys():
+            _check_steps(graph.spec, held_out)
+            _check_beginning(graph.spec, graphs, held_out)
             return graph
     known = ", ".join([*held_out.steps, *held_out.targets])
     raise ExportError(f"the held-out data have {known}, which are inputs and outputs of no graph")
+
+
+def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
+    """Raise ExportError unless the held-out steps and targets are what the stepped graph declares."""
+    for tensor in spec.inputs:
+        array = held_out.steps[tensor.name]
+        if array.dtype != tensor.numpy_dtype:
+            raise ExportError(f"the held-out {tensor.name} is {array.dtype}; the contract says {tensor.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ExportError(f"the held-out {tensor.name} holds what is no number")
+    for name, targets in held_out.targets.items():
+        axes = [axis for axis in spec.output(name).axes if axis != BATCH]
+        classes = axes[-1] if axes else 1
+        rank = len(axes) if targets.dtype.kind == "f" else len(axes) - 1
+        if targets.ndim - 2 != rank:
+            raise ExportError(f"the held-out targets {name} have {targets.ndim - 2} axes beside sequences and steps")
+        if targets.dtype.kind != "f" and isinstance(classes, int) and targets.max() >= classes:
+            raise ExportError(f"the held-out targets {name} hold {targets.max()}, and there are {classes} classes")
+
+
+def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut) -> None:
+    """Raise ExportError unless held-out sequences can begin, and outputs be fed back, as the stepped graph declares."""
+    made = {source.graph for source in sources_of(spec).values() if source is not None}
+    for graph in graphs:
+        needed = set(graph.spec.input_names) if graph.spec.name in made else set()
+        if missing := sorted(needed - (held_out.begin[0].keys() if held_out.begin else set())):
+            raise ExportError(f"the held-out sequences begin without {missing[0]}, which {graph.spec.name} takes")
+    for each in held_out.feedback.values():
+        size = next((tensor.axes[-1] for tensor in spec.outputs if tensor.name == each.output), None)
+        if size is None or (isinstance(size, int) and any(element >= size for element in each.excluded)):
+            raise ExportError(f"the held-out feedback of {each.output} does not fit the outputs of {spec.name}")
 
 
 def _beginnings(graph: Graph, graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> Beginnings:

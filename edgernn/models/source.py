@@ -14,6 +14,7 @@ from edgernn.models.base import Network
 __all__ = ["Feedback", "HeldOut", "Source"]
 
 _PARTS = ("begin", "steps", "targets", "calibration")
+_RANK = 2  # of held-out arrays: sequences and steps, at least
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,21 @@ class HeldOut:
     feedback: Mapping[str, Feedback] = field(default_factory=dict)
     calibration: Sequence[Mapping[str, Array]] = ()
 
+    def __post_init__(self) -> None:
+        """Raises FormatError for arrays that do not go together."""
+        shapes = {array.shape[:2] for array in (*self.steps.values(), *self.targets.values())}
+        if len(shapes) != 1 or len(shape := next(iter(shapes))) < _RANK or 0 in shape:
+            raise FormatError("the held-out arrays are not of one number of sequences and steps")
+        if wrong := [name for name, array in self.targets.items() if array.dtype.kind not in "iuf"]:
+            raise FormatError(f"the held-out targets {wrong[0]} are neither integers nor floating-point numbers")
+        if self.begin and len(self.begin) != self.sequences:
+            raise FormatError(f"{len(self.begin)} held-out sequences begin, and {self.sequences} are stepped")
+        for part in (self.begin, self.calibration):
+            if part and any(each.keys() != part[0].keys() for each in part):
+                raise FormatError("the held-out inputs of graphs that run once do not all have the same names")
+        if stray := sorted(self.feedback.keys() - self.steps.keys()):
+            raise FormatError(f"the held-out feedback is of {stray[0]}, which is not stepped")
+
     @property
     def sequences(self) -> int:
         """How many sequences there are."""
@@ -79,9 +95,6 @@ class HeldOut:
             if part not in found or not name:
                 raise FormatError(f"{key[:40]!r} is no held-out array")
             found[part][name] = array
-        shapes = {array.shape[:2] for part in ("steps", "targets") for array in found[part].values()}
-        if len(shapes) != 1 or len(next(iter(shapes))) < 2:
-            raise FormatError("the held-out arrays are not of one number of sequences and steps")
         feedback = records.mapping(records.record(about, "the held-out data", {"feedback"})["feedback"], "feedback")
         return cls(
             found["steps"],
@@ -114,7 +127,9 @@ def _numbered(arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
         if not place.isdecimal() or not name:
             raise FormatError(f"{key[:40]!r} is no held-out array")
         found.setdefault(int(place), {})[name] = array
-    return [found[place] for place in sorted(found)]
+    if sorted(found) != list(range(len(found))):
+        raise FormatError("a held-out sequence is missing")
+    return [found[place] for place in range(len(found))]
 
 
 def _feedback(value: Any) -> Feedback:

@@ -96,14 +96,14 @@ class Parity:
     rms_diff_outputs: float = 0.0
     rms_diff_state: float = 0.0
     loss: Loss | None = None
-    answers: ExactMatches | None = None
+    matches: ExactMatches | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""
         values = {name: _plain(getattr(self, name)) for name in ("steps", *_MEASURES)}
         limits = {"tolerance": self.tolerance.largest, "tolerance_rms": self.tolerance.rms}
         loss = None if self.loss is None else {**asdict(self.loss), "tolerance": self.tolerance.loss}
-        answers = None if self.answers is None else asdict(self.answers)
+        answers = None if self.matches is None else asdict(self.matches)
         return {**values, **limits, "loss": loss, **({"answers": answers} if answers else {})}
 
 

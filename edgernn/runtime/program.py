@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from edgernn.arrays import from_npy
-from edgernn.bundle import Bundle, Manifest, check_text
+from edgernn.bundle import Bundle, Manifest, check_labels, check_text
 from edgernn.contract import (
     BATCH,
     Array,
@@ -69,7 +69,7 @@ class Program:
         self.manifest: Manifest = manifest
         self.contract: Contract = with_kinds(manifest.contract, manifest.task)
         self.tokenizer: Tokenizer | None = _tokenizer(bundle, self.contract)
-        self.labels: tuple[str, ...] | None = bundle.labels()
+        self.labels: tuple[str, ...] | None = _labels(bundle, self.contract)
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,
@@ -180,6 +180,17 @@ def _tokenizer(bundle: Bundle, contract: Contract) -> Tokenizer | None:
         except ContractError as error:
             raise BundleError(str(error)) from None
     return tokenizer
+
+
+def _labels(bundle: Bundle, contract: Contract) -> tuple[str, ...] | None:
+    """The names of the bundle's classes, which the graphs must fit."""
+    labels = bundle.labels()
+    if labels is not None:
+        try:
+            check_labels(contract, labels)
+        except ContractError as error:
+            raise BundleError(str(error)) from None
+    return labels
 
 
 def _sources(spec: GraphSpec) -> dict[str, FromGraph]:

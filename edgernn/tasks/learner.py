@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -82,6 +83,10 @@ class Loss:
     figures: Mapping[str, float]
     examples: float
     weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        assert self.figures, "a loss has at least one figure"
+        assert 0 <= self.weight < math.inf, "the weight of a loss is the number of its terms"
 
 
 class Learner(ABC):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Self
 
 from edgernn.errors import ConfigError
@@ -25,7 +27,7 @@ class TrainingSettings(Settings):
 
     steps: int | None = option(None, "End training after this number of optimizer steps.", low=1)
     passes: float | None = option(None, "End training after this number of passes over the training data.", above=0)
-    minutes: float | None = option(None, "End training after this number of minutes.", above=0)
+    minutes: float | None = option(None, "End training after this number of minutes.", low=1e-4)
     learning_rate: float = option(2e-3, "The peak learning rate.", above=0, high=1e6)
     warmup: float = option(0.1, "The fraction of training during which the learning rate rises.", low=0, below=1)
     weight_decay: float = option(0.01, "Weight decay, as a fraction of the learning rate.", low=0, high=1e6)
@@ -57,9 +59,15 @@ class TrainingSettings(Settings):
 
         Raises ConfigError for a setting that does not exist.
         """
-        if set(_LIMITS) & changes.keys():
-            changes = {**dict.fromkeys(_LIMITS), **changes}
-        return super().but(**changes)
+        return super().but(**_limited({}, changes))
+
+    @classmethod
+    def of(cls, *layers: Mapping[str, Any]) -> Self:
+        """The defaults, changed by one layer of settings after the other; the limits of a layer replace those before.
+
+        Raises ConfigError for a value that is not accepted.
+        """
+        return cls(**reduce(_limited, layers, dict[str, Any]()))
 
     def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
         """The fraction of training that is done after `step` steps and `seconds`; training ends at 1."""
@@ -90,6 +98,12 @@ class EvaluationSettings(Settings):
 
     data: str = option("", "The data set to evaluate on, as `edgernn train` takes it.")
     split: str = option("test", "The split of the data set: train, dev, test, or another that it has.")
+
+
+def _limited(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings changed by `changes`, whose limits, if there are any, replace all others."""
+    limits = dict.fromkeys(_LIMITS) if set(_LIMITS) & changes.keys() else {}
+    return {**before, **limits, **changes}
 
 
 def one_cycle(peak: float, progress: float, warmup: float = 0.0) -> float:

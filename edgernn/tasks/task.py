@@ -80,7 +80,7 @@ class Task:
         return Chosen(
             self.data(**{**chosen.data, **own[self.data]}),
             self.model(**{**chosen.model, **own[self.model]}),
-            self.training().but(**chosen.training).but(**own[self.training]),
+            self.training.of(chosen.training, own[self.training]),
         )
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:

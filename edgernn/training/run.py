@@ -150,7 +150,8 @@ class Run:
         path = self.path / name
         if not path.is_file():
             raise RunError(
-                f"{path} is missing: training stopped before its first evaluation; continue with: edgernn {self.resume}"
+                f"{path} is missing: training has not come to its first evaluation, or the file was removed; "
+                f"continue with: edgernn {self.resume}"
             )
         return _read_tensors(path)
 
@@ -227,7 +228,7 @@ def _read_config(path: Path) -> dict[str, Any]:
     config = records.record(config, CONFIG, _KEYS)
     for name, digest in records.mapping(config["assets"], "assets").items():
         records.text(digest, f"the digest of {name}")
-        if Path(name).name != name:
+        if not name or Path(name).name != name:
             raise FormatError(f"{name[:40]!r} is no name of an asset")
     return config
 

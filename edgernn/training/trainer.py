@@ -196,13 +196,15 @@ class Trainer:
         loss = self.learner.loss(self.step, progress)
         names = list(loss.figures)
         total, *sums = self.group.total([loss.weight, *(loss.weight * loss.figures[name] for name in names)])
+        if not total:
+            raise TrainingError(f"no target of the batch of step {self.step + 1} counts in the loss")
         figures = {name: value / total for name, value in zip(names, sums, strict=True)}
-        if not math.isfinite(figures[names[0]]):
-            raise self._diverged(f"at step {self.step + 1}")
+        self._check_finite("loss", figures[names[0]], f"at step {self.step + 1}")
         self.optimizer.zero_grad()
         self._scaled(loss, total).backward()
         self.group.average_gradients(self.optimizer.parameters)
-        nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
+        self._check_finite("gradient", float(norm), f"at step {self.step + 1}")  # before a weight is moved
         self.optimizer.step(learning_rate)
         self.group.average_buffers(self.network)
         self._update_average()
@@ -262,12 +264,13 @@ class Trainer:
         try:
             score = self.learner.evaluate(self.average)
         except CheckFailedError:
-            raise self._diverged("on the held-out data") from None
+            raise self._diverged("loss", "on the held-out data") from None
         figure = self.group.of_main(score.figures[self.task.metric])  # or processes might part over a rounding
+        self._check_finite(self.task.metric, figure, "on the held-out data")
         best = self._better(figure, self.best)
         self._stale = 0 if best else self._stale + 1
         self.best = figure if best else self.best
-        self._evaluations = math.floor(progress * self.settings.evaluations + 1e-9)
+        self._evaluations = math.floor(min(progress, 1.0) * self.settings.evaluations + 1e-9)
         if self.group.is_main:
             self._log(score)
             if best and not self._better(self._written, figure):  # what was cut off after the weights keeps them
@@ -287,9 +290,13 @@ class Trainer:
     def _better(self, figure: float, other: float) -> bool:
         return figure > other if self.task.higher_is_better else figure < other
 
-    def _diverged(self, where: str) -> TrainingError:
+    def _check_finite(self, what: str, figure: float, where: str) -> None:
+        if not math.isfinite(figure):
+            raise self._diverged(what, where)
+
+    def _diverged(self, what: str, where: str) -> TrainingError:
         return TrainingError(
-            f"the loss is not a number {where}; the checkpoint before it is kept: "
+            f"the {what.replace('_', ' ')} is not a number {where}; the checkpoint before it is kept: "
             "train again with a smaller --learning-rate or --clip"
         )
 
@@ -361,6 +368,10 @@ class Trainer:
             self._sums[name] = (records.number(total, name), records.integer(count, name))
         if about["best"] is not None:
             self.best = records.number(about["best"], "best")
+        elif self._evaluations:
+            raise FormatError("it was written after an evaluation, and has no best figure")
+        if about["best"] is not None and not (self.run.path / WEIGHTS).exists():
+            raise FormatError(f"it was written after an evaluation, and {WEIGHTS} is missing: train again")
         if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of an evaluation that was cut off after them
             self._written = records.number(self.run.read(WEIGHTS)[1].get(self.task.metric), self.task.metric)
 

@@ -167,6 +167,16 @@ def test_text_must_fit_the_tokenizer(tiny, tmp_path):
         Model.load(write_text_classifier(tmp_path / "b", kind="next-token"))
 
 
+def test_the_names_of_classes_are_as_many_as_their_scores(tmp_path):
+    path = write_text_classifier(tmp_path / "bundle")
+    bundle = Bundle.load(path)
+    for labels, words in ((["a", "b"], "names 2 classes"), (["a", "b", "c", "d"], "names 4 classes")):
+        with pytest.raises(BundleError, match=words):
+            Model(replace(bundle, files={**bundle.files, "labels.json": json.dumps(labels).encode()}))
+    model = Model(replace(bundle, files={**bundle.files, "labels.json": b'["a", "b", "c"]'}))
+    assert model.labels == ("a", "b", "c")
+
+
 def test_a_text_classifier_reads_and_predicts_nothing(tmp_path):
     model = Model.load(write_text_classifier(tmp_path / "b"))
     stream, by_hand = model.stream(Sampler(seed=0)), model.stream(Sampler(seed=0))

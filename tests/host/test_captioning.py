@@ -445,7 +445,7 @@ def test_every_target_describes_pictures(bundles):
         found = caption_image(model, image, 3)
         assert len(found.candidates) == 3
         if precision == "fp32":
-            assert exported.parity.answers.same == exported.parity.answers.of > 0
+            assert exported.parity.matches.same == exported.parity.matches.of > 0
             assert [each.tokens for each in found.candidates] == [each.tokens for each in expected.candidates]
         verify(exported.path, source, steps=8)
     assert made["onnx", "int8"].bytes < 0.32 * made["onnx", "fp32"].bytes

@@ -227,7 +227,7 @@ def test_whole_sequences_are_what_feeding_the_best_output_back_gives(graphs):
     data = held_out(feedback=FEEDBACK)
     engines = spies(graphs)
     parity = prove(graphs, engines, data, "fp32", 4).parity
-    assert (parity.answers.same, parity.answers.of) == (3, 3)
+    assert (parity.matches.same, parity.matches.of) == (3, 3)
     fed = np.stack([call["token"] for call in engines["step"].calls[-6:]], axis=1)
     with torch.no_grad():
         for row, said in zip(fed, sequences(Pictured(), data), strict=True):
@@ -249,7 +249,7 @@ def test_sequences_that_differ_are_refused_at_fp32_and_counted_below(graphs):
     with pytest.raises(ParityError, match="1 of 3 whole sequences of the artifact are not its source's") as caught:
         prove(graphs, spies(graphs, step=other), data, "fp32", 4)
     assert caught.value.measured["answers"] == {"same": 2, "of": 3}
-    assert prove(graphs, spies(graphs, step=other), data, "int8", 4).parity.answers.same == 2
+    assert prove(graphs, spies(graphs, step=other), data, "int8", 4).parity.matches.same == 2
 
 
 class Smooth(Network):
@@ -419,6 +419,55 @@ def test_held_out_data_of_no_graph_are_named(graphs):
         prove(graphs, spies(graphs), held_out(steps={"word": held_out().steps["token"]}), "fp32", 4)
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"steps": {"token": held_out().steps["token"].astype(np.int32)}},
+            "token is int32; .* says int64",
+        ),
+        ({"targets": {"logits": np.full((3, 10), 8)}}, "targets logits hold 8, and there are 8 classes"),
+        (
+            {"targets": {"logits": np.zeros((3, 10, 2), np.int64)}},
+            "logits have 1 axes beside sequences and steps",
+        ),
+        (
+            {"targets": {"logits": np.zeros((3, 10), np.float32)}},
+            "logits have 0 axes beside sequences and steps",
+        ),
+        ({"begin": ()}, "the held-out sequences begin without image, which look takes"),
+        ({"feedback": {"token": Feedback("speech", 4)}}, "the held-out feedback of speech does not fit"),
+        ({"feedback": {"token": Feedback("logits", 4, (8,))}}, "the held-out feedback of logits does not fit"),
+    ],
+)
+def test_held_out_arrays_that_do_not_fit_the_contract_are_named(graphs, changes, words):
+    with pytest.raises(ExportError, match=words):
+        prove(graphs, spies(graphs), held_out(**changes), "fp32", 4)
+
+
+def test_held_out_numbers_that_are_none_are_not_blamed_on_the_artifact():
+    frames = np.zeros((3, 4, 2), np.float32)
+    frames[1, 2] = np.nan
+    graphs = Smooth(shape=(BATCH, 2)).graphs()
+    with pytest.raises(ExportError, match="the held-out x holds what is no number"):
+        prove(graphs, spies(graphs), HeldOut({"x": frames}), "fp32", 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"targets": {"logits": np.zeros((3, 9), np.int64)}}, "not of one number of sequences and steps"),
+        ({"targets": {"logits": np.zeros((3, 10), bool)}}, "neither integers nor floating-point numbers"),
+        ({"begin": held_out().begin[:2]}, "2 held-out sequences begin, and 3 are stepped"),
+        ({"calibration": [{"image": np.zeros(1)}, {"other": np.zeros(1)}]}, "do not all have the same names"),
+        ({"feedback": {"word": Feedback("logits", 4)}}, "feedback is of word, which is not stepped"),
+    ],
+)
+def test_held_out_arrays_that_do_not_go_together_are_refused(changes, words):
+    with pytest.raises(FormatError, match=words):
+        held_out(**changes)
+
+
 def test_held_out_arrays_come_back_as_they_went():
     data = held_out(feedback=FEEDBACK, calibration=[{"image": np.zeros((1, 2, 2, 3), np.uint8)}])
     arrays, about = data.to_arrays()
@@ -429,6 +478,8 @@ def test_held_out_arrays_come_back_as_they_went():
     assert all(np.array_equal(again[name], array) for name, array in arrays.items())
     with pytest.raises(FormatError, match="not of one number of sequences and steps"):
         HeldOut.from_arrays({**arrays, "targets.logits": data.targets["logits"][:, :5]}, about)
+    with pytest.raises(FormatError, match="a held-out sequence is missing"):
+        HeldOut.from_arrays({name: array for name, array in arrays.items() if name != "begin.0.image"}, about)
 
 
 def test_the_network_itself_is_driven_as_its_bundle_is(tmp_path):

@@ -12,12 +12,12 @@ from typing import Annotated
 import pytest
 import typer
 import typer.main
+from commands import command_options
 
 import edgernn
 from edgernn.cli import app, execute
 from edgernn.cli.options import (
     RENAMED_OPTIONS,
-    DeferredCommand,
     Given,
     command_from,
     default_text,
@@ -209,16 +209,6 @@ def test_an_old_option_is_refused_with_its_new_name():
         assert renamed(caught.value) == words
 
 
-def commands(command, context=None, path=()):
-    """Every command of the application, built, by its path."""
-    found = {path: command} if path else {}
-    for name, inner in getattr(command, "commands", {}).items():
-        if isinstance(inner, DeferredCommand):
-            inner = inner.make_context(name, ["--help"], resilient_parsing=True).command
-        found |= commands(inner, context, (*path, name))
-    return found
-
-
 # By the beginning of a module's path: the commands that print its messages. Each list has to have the option in one of
 # its commands; a module that is not listed has its messages printed by any command.
 PRINTED_BY = {
@@ -238,10 +228,7 @@ PRINTED_BY = {
 
 
 def test_every_option_that_a_message_names_exists_on_the_command_that_prints_it():
-    options = {
-        " ".join(path): {opt for parameter in command.params for opt in (*parameter.opts, *parameter.secondary_opts)}
-        for path, command in commands(typer.main.get_command(app)).items()
-    }
+    options = command_options(typer.main.get_command(app))
     root = Path(edgernn.__file__).parent
     unknown = []
     for path in sorted(root.rglob("*.py")):
@@ -259,7 +246,7 @@ def test_every_option_that_a_message_names_exists_on_the_command_that_prints_it(
 
 
 def names():
-    return [" ".join(path) for path, command in commands(typer.main.get_command(app)).items()]
+    return list(command_options(typer.main.get_command(app)))
 
 
 def loaded_after(*command_lines):

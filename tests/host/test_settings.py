@@ -335,7 +335,7 @@ def test_choices_are_what_there_is(choices, table):
         ({"steps": 0}, "--steps 0 is not a whole number of at least 1"),
         ({"passes": 0}, "--passes 0 is not a number above 0"),
         ({"minutes": math.nan}, "--minutes nan"),
-        ({"minutes": -1}, "--minutes -1 is not a number above 0"),
+        ({"minutes": -1}, "--minutes -1 is not a number of at least 0.0001"),
         ({"learning_rate": 0}, "--learning-rate 0"),
         ({"warmup": 1}, "--warmup 1"),
         ({"weight_decay": -0.1}, r"--weight-decay -0\.1"),

@@ -1,6 +1,7 @@
 """The training loop and its runs, with a language model as the vehicle."""
 
 import copy
+import dataclasses
 import gc
 import json
 import math
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -411,6 +413,45 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
     assert Trainer.resume(path).step == 20
 
 
+def test_a_gradient_that_is_no_number_moves_no_weight(corpus, small, tmp_path):
+    """The loss is a number, and its gradient is not: the square root of zero."""
+    path = tmp_path / "run"
+    trainer = begin(corpus, path, **small)
+    events = trainer.fit()
+    while not isinstance(next(events), Evaluated):
+        pass
+    before, loss = weights(path), trainer.learner.loss
+    bias = trainer.network.output.bias
+
+    def without_gradient(step, progress):
+        given = loss(step, progress)
+        return dataclasses.replace(given, value=given.value + (0 * bias).sum().sqrt())
+
+    trainer.learner.loss = without_gradient
+    with pytest.raises(TrainingError, match="the gradient is not a number at step 21; the checkpoint"):
+        next(events)
+    assert weights(path) == before
+    assert all(bool(parameter.isfinite().all()) for parameter in trainer.network.parameters())
+    assert Trainer.resume(path).step == 20
+
+
+def test_a_metric_that_is_no_number_is_written_nowhere(corpus, small, tmp_path, monkeypatch):
+    path = tmp_path / "run"
+    trainer = begin(corpus, path, **small)
+    score = SimpleNamespace(figures={"nats_per_char": math.nan})
+    monkeypatch.setattr(trainer.learner, "evaluate", lambda network: score)
+    with pytest.raises(TrainingError, match="the nats per char is not a number on the held-out data"):
+        fit(trainer)
+    assert Trainer.resume(path).step == 0
+    assert Run.load(path).metrics() == []
+
+
+def test_weights_that_are_gone_are_no_reason_to_go_on(damaged):
+    (damaged / WEIGHTS).unlink()
+    with pytest.raises(RunError, match=r"after an evaluation, and weights\.safetensors is missing: train again"):
+        Trainer.resume(damaged)
+
+
 def test_a_score_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, tmp_path):
     path = tmp_path / "run"
     trainer = begin(corpus, path, **small, average=0.9)
@@ -720,7 +761,9 @@ def test_a_name_that_is_not_utf_8_is_refused(corpus, small, tmp_path):
 
 def test_a_run_that_was_never_evaluated_has_no_weights(corpus, small, tmp_path):
     fit(begin(corpus, tmp_path / "run", **small), 5)
-    with pytest.raises(RunError, match=r"stopped before its first evaluation; continue with: .* --resume"):
+    with pytest.raises(
+        RunError, match=r"not come to its first evaluation, .*; continue with: .* --resume"
+    ):
         Run.load(tmp_path / "run").network()
 
 
@@ -815,7 +858,7 @@ def test_a_damaged_log_is_named(damaged, line):
         (lambda c: c.update(format=7), "format 7, and this edgernn reads format 2"),
         (lambda c: c.update(task="dance"), "is a run of 'dance'; this edgernn knows language, caption"),
         (lambda c: c.update(task=3), "task: '3' is not a string"),
-        (lambda c: c.update(task="caption"), "the data settings lacks 'encoder_weights'"),
+        (lambda c: c.update(task="caption"), "settings.data lacks 'encoder_weights'"),
         (lambda c: c.update(mood="good"), "unknown 'mood'"),
         (lambda c: c.pop("files"), "lacks 'files'"),
         (lambda c: c.update(data=3), "data is not an object"),
@@ -825,8 +868,8 @@ def test_a_damaged_log_is_named(damaged, line):
         (lambda c: c["settings"]["training"].update(steps=20.5), r"--steps 20\.5 is not a whole number"),
         (lambda c: c["settings"]["training"].update(steps="many"), "--steps many"),
         (lambda c: c["settings"]["training"].update(steps=[3]), r"--steps \(3,\)"),
-        (lambda c: c["settings"]["training"].pop("clip"), "the training settings lacks 'clip'"),
-        (lambda c: c["settings"]["model"].update(depth=1), "the model settings has an unknown 'depth'"),
+        (lambda c: c["settings"]["training"].pop("clip"), "settings.training lacks 'clip'"),
+        (lambda c: c["settings"]["model"].update(depth=1), "settings.model has an unknown 'depth'"),
         (lambda c: c["settings"]["model"].update(hidden=10**12), "--hidden 1000000000000"),
         (lambda c: c["settings"]["model"].update(dropout="x"), "--dropout x"),
         (lambda c: c["settings"].pop("data"), "settings lacks 'data'"),

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edgernn.contract import Array, GraphSpec, TensorSpec
+from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 from edgernn.errors import StreamError
 from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image
 from edgernn.runtime import Model, Sampler, Stream, beam_search
@@ -157,6 +157,8 @@ def attention_maps(model: Model, image: Array, tokens: tuple[int, ...]) -> Array
     if token is None or attention is None or not isinstance(attention.axes[-1], int):
         raise StreamError("the model has no attention: it uses the whole image for every word")
     side = round(attention.axes[-1] ** 0.5)
+    if attention.axes != (BATCH, side**2):
+        raise StreamError(f"the attention of axes {list(attention.axes)} is not over a square grid: it cannot be drawn")
     stream = _begin(model, image, Sampler())
     read = (parts.start_id, *tokens)[: len(tokens)]  # a token is chosen after the one before it was read
     weights = [stream.step({token.name: np.array([each], token.numpy_dtype)})[attention.name] for each in read]

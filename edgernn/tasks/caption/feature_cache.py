@@ -86,13 +86,13 @@ def cache_features(
     size = encoder.config.size
     if layers == encoder.layers:
         name = f"pixels {size} {encoder.config.largest_side}"
-        return _store(_Kind(name, (1, size, size, 3), np.uint8, _bytes), encoder, images, progress)
+        return _cached(_Layout(name, (1, size, size, 3), np.uint8, _bytes), encoder, images, progress)
 
-    def look(pixels: Tensor, seeds: Sequence[int]) -> Array:
+    def encode(pixels: Tensor, seeds: Sequence[int]) -> Array:
         made = []
         for number in range(augmentations):
-            seen = torch.cat([augment(each[None], seed, number) for each, seed in zip(pixels, seeds, strict=True)])
-            grid = encoder.lower(seen.to(memory_format=torch.channels_last), layers)  # twice as fast on a processor
+            versions = torch.cat([augment(each[None], seed, number) for each, seed in zip(pixels, seeds, strict=True)])
+            grid = encoder.lower(versions.to(memory_format=torch.channels_last), layers)  # twice as fast on a processor
             made.append(grid.permute(0, 2, 3, 1))
         return torch.stack(made, 1).cpu().numpy().astype(np.float16)
 
@@ -101,7 +101,9 @@ def cache_features(
             torch.zeros(1, 3, size, size, device=encoder.mean.device), layers
         ).shape
     name = f"augmentations {augmentations} {layers} {_digest(encoder)}"
-    return _store(_Kind(name, (augmentations, rows, columns, channels), np.float16, look), encoder, images, progress)
+    return _cached(
+        _Layout(name, (augmentations, rows, columns, channels), np.float16, encode), encoder, images, progress
+    )
 
 
 def _bytes(pixels: Tensor, seeds: Sequence[int]) -> Array:
@@ -116,16 +118,16 @@ def _digest(encoder: ImageEncoder) -> str:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _Layout:
     """What is kept of an image: a row of this shape and type.
 
-    look: makes rows from resized images and their places among all images.
+    encode: makes rows from resized images and their places among all images.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: type[np.generic]
-    look: Callable[[Tensor, Sequence[int]], Array]
+    encode: Callable[[Tensor, Sequence[int]], Array]
 
     @property
     def bytes(self) -> int:
@@ -133,13 +135,13 @@ class _Kind:
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
-def _store(kind: _Kind, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress) -> FeatureCache:
+def _cached(kind: _Layout, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress) -> FeatureCache:
     digest = hashlib.sha256(kind.name.encode())
     for image in images:
         digest.update(os.fsencode(image.key) + b"\n")
     path = cache_directory() / "images" / digest.hexdigest()
-    store = _load(path)
-    if store is None:
+    cache = _load(path)
+    if cache is None:
         try:
             with new_directory(path, overwrite=True, owns=_owns) as directory:
                 _fill(directory, kind, encoder, images, progress)
@@ -148,15 +150,15 @@ def _store(kind: _Kind, encoder: ImageEncoder, images: Sequence[CaptionedImage],
                 f"the cache {path.parent} cannot be written: {error.strerror}: make room for "
                 f"{len(images) * kind.bytes >> 20:,} MB, or name another directory by EDGERNN_CACHE"
             ) from None
-        store = _load(path)
-    if store is None or not store.kept:
-        raise CorpusError("none of the images can be read" + (f": {store.damaged[0]}" if store else ""))
-    return store
+        cache = _load(path)
+    if cache is None or not cache.kept:
+        raise CorpusError("none of the images can be read" + (f": {cache.damaged[0]}" if cache else ""))
+    return cache
 
 
 @torch.no_grad()
 def _fill(
-    directory: Path, kind: _Kind, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress
+    directory: Path, kind: _Layout, encoder: ImageEncoder, images: Sequence[CaptionedImage], progress: Progress
 ) -> None:
     array = np.lib.format.open_memmap(directory / _ARRAY, "w+", kind.dtype, (len(images), *kind.shape))
     _take_room(directory / _ARRAY)
@@ -177,7 +179,7 @@ def _fill(
             kept.append(place)
         if resized:
             new = slice(len(kept) - len(resized), len(kept))
-            array[new] = kind.look(torch.cat(resized), kept[new])
+            array[new] = kind.encode(torch.cat(resized), kept[new])
         progress(group.stop / len(images), f"{group.stop:,} of {len(images):,} images")
     array.flush()
     (directory / _KEPT).write_text(json.dumps({"kept": kept, "damaged": damaged}), encoding="utf-8")
@@ -193,7 +195,7 @@ def _take_room(path: Path) -> None:
 
 
 def _load(path: Path) -> FeatureCache | None:
-    """The store at `path`, if it is whole."""
+    """The cache at `path`, or None if it is not whole."""
     try:
         about = records.record(records.parse((path / _KEPT).read_bytes(), _KEPT), _KEPT, {"kept", "damaged"})
         array = np.load(path / _ARRAY, mmap_mode="r")

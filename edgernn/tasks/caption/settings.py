@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, option
+from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CELLS, EvaluationSettings, TrainingSettings, one_cycle
 from edgernn.tasks.task import Preset
 
@@ -123,19 +123,15 @@ class CaptionTraining(TrainingSettings):
         low=0,
         below=1,
     )
-    average: float = option(
-        0.999, "Decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1
-    )
+    average: float = redefault(TrainingSettings, "average", 0.999)
     reward_average: float = option(
         0.99, "Decay of the moving average of the weights while captions are rewarded.", low=0, below=1
     )
     beam: int = option(3, "The beam width of evaluations during training.", low=1, high=_LARGEST)
-    passes: float | None = option(18.0, "End training after this number of passes over the training data.", above=0)
-    minutes: float | None = option(18.0, "End training after this number of minutes.", above=0)
-    warmup: float = option(0.05, "The fraction of training during which the learning rate rises.", low=0, below=1)
-    evaluations: int = option(
-        8, "Number of evaluations on the held-out data; each writes a checkpoint.", low=1, high=1e6
-    )
+    passes: float | None = redefault(TrainingSettings, "passes", 18.0)
+    minutes: float | None = redefault(TrainingSettings, "minutes", 18.0)
+    warmup: float = redefault(TrainingSettings, "warmup", 0.05)
+    evaluations: int = redefault(TrainingSettings, "evaluations", 8)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, option
+from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CELLS, TrainingSettings
 from edgernn.tasks.task import Preset
 
@@ -96,8 +96,8 @@ class LanguageTraining(TrainingSettings):
     optimizer: str = option(
         "muon", "The optimizer of the recurrent matrices; AdamW trains the other parameters.", choices=OPTIMIZERS
     )
-    passes: float | None = option(24.0, "End training after this number of passes over the training data.", above=0)
-    learning_rate: float = option(6e-3, "The peak learning rate.", above=0, high=1e6)
+    passes: float | None = redefault(TrainingSettings, "passes", 24.0)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
     weight_decay: float = option(
         0.16, "Weight decay of the recurrent matrices, as a fraction of the learning rate.", low=0, high=1e6
     )
