@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from edgernn.cli.options import option_table
+from edgernn.cli.train import shown_default
 from edgernn.runtime.pipelines import PIPELINES
-from edgernn.settings import Settings
 from edgernn.tasks import TASKS
 
 _TABLE = re.compile(r"(<!-- options: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -22,12 +22,13 @@ _TABLE = re.compile(r"(<!-- options: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DO
 
 def written(page: str) -> str:
     """The text of a page with every table as the settings say."""
-    return _TABLE.sub(lambda found: f"{found[1]}\n{option_table(*_settings(found[2], found[3]))}\n{found[4]}", page)
+    return _TABLE.sub(lambda found: f"{found[1]}\n{_table(found[2], found[3])}\n{found[4]}", page)
 
 
-def _settings(command: str, task: str) -> tuple[type[Settings], ...]:
-    kinds = {"train": TASKS[task].settings, "evaluate": (TASKS[task].evaluation,), "run": (PIPELINES[task].options,)}
-    return kinds[command]
+def _table(command: str, task: str) -> str:
+    if command == "train":
+        return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
+    return option_table({"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options}[command])
 
 
 def main() -> int:

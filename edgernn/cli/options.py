@@ -24,6 +24,7 @@ __all__ = [
     "help_text",
     "option_table",
     "renamed",
+    "value_text",
 ]
 
 # Options that have another name now. They are refused, with the new name.
@@ -121,11 +122,14 @@ def renamed(error: typer.TyperException) -> str | None:
     return f"{error.option_name} is now {new}"  # type: ignore[attr-defined]
 
 
-def option_table(*kinds: type[Settings]) -> str:
-    """The options of settings classes as a table in Markdown, for the documentation."""
+def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None = None) -> str:
+    """The options of settings classes as a table in Markdown, for the documentation.
+
+    shown: the default of an option as the table shows it; `default_text` if it is not given.
+    """
     rows = ["| option | default | what it does |", "|---|---|---|"]
     for each in declared_options(*kinds).values():
-        default = default_text(each) or ("off" if each.type is bool else "")
+        default = (shown or default_text)(each) or ("off" if each.type is bool else "")
         limits = f" Accepts {each.accepted}." if each.option.bounds else ""
         cells = (f"`{each.flag}`", default, help_text(each) + limits)
         rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
@@ -135,11 +139,16 @@ def option_table(*kinds: type[Settings]) -> str:
 def default_text(declared: Declared) -> str:
     """The default of an option as it is shown; empty if there is nothing to show."""
     default = declared.field.default
-    if default is None or default is False or default == ():
-        return declared.option.unset
-    if default is True:
-        return "on"
-    return ", ".join(map(str, default)) if isinstance(default, tuple) else str(default)
+    return declared.option.unset if default is None or default is False or default == () else value_text(default)
+
+
+def value_text(value: Any) -> str:
+    """The value of an option as it is shown: "on" or "off", numbers without needless zeros, a list with commas."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return ", ".join(map(value_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def help_text(declared: Declared) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
-from edgernn.cli.options import Given, command_from, default_text
+from edgernn.cli.options import Given, command_from, default_text, value_text
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared
 from edgernn.tasks.task import Task
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgernn.training import Evaluated, Trainer
     from edgernn.training.board import TensorBoardLogger
 
-__all__ = ["fit", "train_app", "train_command"]
+__all__ = ["fit", "shown_default", "train_app", "train_command"]
 
 Out = Annotated[Path | None, typer.Option(help="The run directory to write.")]
 Resume = Annotated[Path | None, typer.Option(help="Continue the run in this directory, with its own settings.")]
@@ -67,7 +67,7 @@ def train_command(task: Task) -> Callable[..., None]:
 
     train_task.__annotations__ |= {"sources": sources_type, "preset": preset_type}
     train_task.__doc__ = f"{task.help}\n\n[bold]Example:[/bold] {task.example}"
-    return command_from(train_task, *task.settings, shown=lambda declared: _shown_default(task, declared))
+    return command_from(train_task, *task.settings, shown=lambda declared: shown_default(task, declared))
 
 
 def train_app(tasks: Iterable[Task]) -> typer.Typer:
@@ -104,7 +104,7 @@ def _open(
     return Trainer.begin(task, sources, out, preset=preset, overwrite=overwrite, progress=show, **settings)
 
 
-def _shown_default(task: Task, declared: Declared) -> str:
+def shown_default(task: Task, declared: Declared) -> str:
     """The default as help shows it: that of the first preset, and those of others where they differ."""
     defaults = {name: _text(declared, value) for name, value in task.presets_of(declared).items()}
     first, *others = defaults.items()
@@ -112,7 +112,9 @@ def _shown_default(task: Task, declared: Declared) -> str:
 
 
 def _text(declared: Declared, value: Any) -> str:
-    return default_text(declared) if value == declared.field.default else str(value)
+    if value == declared.field.default:
+        return default_text(declared)
+    return declared.option.unset or "none" if value is None else value_text(value)
 
 
 def _refuse_beside_resume(names: list[str]) -> None:

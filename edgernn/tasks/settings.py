@@ -31,7 +31,7 @@ class TrainingSettings(Settings):
     learning_rate: float = option(2e-3, "The peak learning rate.", above=0, high=1e6)
     warmup: float = option(0.1, "The fraction of training during which the learning rate rises.", low=0, below=1)
     weight_decay: float = option(0.01, "Weight decay, as a fraction of the learning rate.", low=0, high=1e6)
-    clip: float = option(1.0, "Clip the gradient to this norm.", above=0, high=1e6)
+    clip: float = option(1.0, "Clip the norm of the gradient to this value.", above=0, high=1e6)
     average: float = option(
         0.0, "Decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1
     )
@@ -39,11 +39,13 @@ class TrainingSettings(Settings):
         24, "Number of evaluations on the held-out data; each writes a checkpoint.", low=1, high=1e6
     )
     patience: int | None = option(
-        None, "End training after this number of evaluations without improvement.", low=1, high=1e6
+        None, "End training after this number of evaluations in a row without a better one.", low=1, high=1e6
     )
     device: str = option("auto", "The device to train on.", choices=DEVICES)
     autocast: str = option(
-        "auto", "bfloat16 autocast; auto uses it where the hardware is fast at it.", choices=AUTOCASTS
+        "auto",
+        "Whether matrix products run in bfloat16 (autocast); auto: where the hardware is fast at it.",
+        choices=AUTOCASTS,
     )
     seed: int = option(0, "Seed of the random number generators.", low=0, below=2**63)
 
@@ -94,7 +96,7 @@ class Chosen:
 class EvaluationSettings(Settings):
     """What is evaluated on, for tasks whose data sets have splits."""
 
-    data: str = option("", "The data set to evaluate on, as `train` takes it.")
+    data: str = option("", "The data set to evaluate on, as `edgernn train` takes it.")
     split: str = option("test", "The split of the data set: train, dev, test, or another that it has.")
 
 

@@ -86,8 +86,8 @@ class Task:
     def presets_of(self, declared: Declared) -> dict[str, Any]:
         """The default of an option in each preset, by the preset's name."""
         part = {self.data: "data", self.model: "model", self.training: "training"}[declared.settings]
-        chosen = {name: getattr(preset, part) for name, preset in self.presets.items()}
-        return {name: changes.get(declared.field.name, declared.field.default) for name, changes in chosen.items()}
+        chosen = {name: getattr(self.choose((), name), part) for name in self.presets}
+        return {name: getattr(settings, declared.field.name) for name, settings in chosen.items()}
 
     def chosen_from_json(self, value: Mapping[str, Any]) -> Chosen:
         """Read what `Chosen.to_json` wrote. Raises FormatError or ConfigError for anything else."""

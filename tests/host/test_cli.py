@@ -13,6 +13,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from edgernn.cli import app, execute
+from edgernn.cli.options import value_text
 from edgernn.cli.prompt import Prompt
 from edgernn.exporters import TARGETS
 from edgernn.runtime import Model, Sampler, Stream
@@ -79,9 +80,10 @@ def test_help_shows_the_real_defaults_those_of_presets_too(call, task):
         defaults = TASKS[task].presets_of(declared)
         first, *others = defaults.items()
         if first[1] not in (None, False):
-            assert f"[default: {first[1]}" in text, declared.flag
+            assert f"[default: {value_text(first[1])}" in text, declared.flag
         for preset, value in others:
-            assert (f"{preset}: {value}" in text) == (value != first[1]), declared.flag
+            shown_value = "none" if value is None else value_text(value)
+            assert (f"{preset}: {shown_value}" in text) == (value != first[1]), declared.flag
 
 
 def test_the_whole_way(call, corpus, tmp_path):

@@ -88,7 +88,7 @@ class CaptionTraining(TrainingSettings):
     the baseline (Luo 2020) and some teacher forcing mixed in (Paulus et al. 2017).
     """
 
-    batch_size: int = option(32, "The number of images at a step, each with all its captions.", low=1, high=_LARGEST)
+    batch_size: int = option(32, "The number of images in a batch, each with all its captions.", low=1, high=_LARGEST)
     augmentations: int = option(
         4,
         "The number of versions of each image: 1 is the image itself, 2 adds its mirror image, more add crops.",
@@ -101,14 +101,14 @@ class CaptionTraining(TrainingSettings):
     reward_rate: float = option(1e-4, "The peak learning rate while captions are rewarded.", above=0, high=1e6)
     freeze: float | None = option(
         None,
-        "The fraction of training in which pretrained encoder weights stay frozen; 1 freezes them for good.",
+        "The fraction of training, from its beginning, in which a pretrained encoder is frozen; 1 freezes it for good.",
         low=0,
         high=1,
         unset="0.1 with --encoder-weights, else 0",
     )
     unfreeze_layers: int | None = option(
         None,
-        "The number of last layers of a pretrained encoder that learn after that.",
+        "The number of last layers of a pretrained encoder that are trained once --freeze is over.",
         low=1,
         high=_LARGEST,
         unset="4 with --encoder-weights, else all",
@@ -118,10 +118,15 @@ class CaptionTraining(TrainingSettings):
     )
     smoothing: float = option(0.1, "Label smoothing.", low=0, below=1)
     word_dropout: float = option(
-        0.0, "The probability that an input word is replaced by the unknown word.", low=0, below=1
+        0.0,
+        "The probability that an input word is replaced by the unknown word during teacher forcing.",
+        low=0,
+        below=1,
     )
     average: float = redefault(TrainingSettings, "average", 0.999)
-    reward_average: float = option(0.99, "Decay of the moving average while captions are rewarded.", low=0, below=1)
+    reward_average: float = option(
+        0.99, "Decay of the moving average of the weights while captions are rewarded.", low=0, below=1
+    )
     beam: int = option(3, "The beam width of evaluations during training.", low=1, high=_LARGEST)
     passes: float | None = redefault(TrainingSettings, "passes", 18.0)
     minutes: float | None = redefault(TrainingSettings, "minutes", 18.0)

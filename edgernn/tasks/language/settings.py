@@ -23,8 +23,10 @@ _LARGEST = 1_000_000  # size of anything
 class LanguageData(Settings):
     """Which text is learned from, and how it is cut into tokens."""
 
-    glob: str = option("*.txt", "The files of a directory that are read, as a pattern.")
-    held_out: str = option("0.1", "What is held out for evaluation: a fraction, at the end of the text, or a file.")
+    glob: str = option("*.txt", "The pattern of the files that are read from a directory.")
+    held_out: str = option(
+        "0.1", "What is held out for evaluation: a fraction of the text, taken from its end, or another file."
+    )
     tokenizer: str = option("characters", "What a token is.", choices=TOKENIZERS)
     vocabulary: int | None = option(
         None,
@@ -73,15 +75,23 @@ class LanguageConfig(Settings):
 class LanguageTraining(TrainingSettings):
     """How a language model is trained: by truncated back-propagation through time."""
 
-    batch_size: int = option(32, "The number of places of the text that are read in parallel.", low=1, high=_LARGEST)
+    batch_size: int = option(
+        32,
+        "The number of sequences in a batch; each is read from a place of its own in the text.",
+        low=1,
+        high=_LARGEST,
+    )
     bptt: int = option(
         128,
-        "The number of tokens through which gradients flow back; the state is carried further.",
+        "The number of tokens that the gradient flows back through; the state is carried on beyond them.",
         low=1,
         high=_LARGEST,
     )
     reset: float = option(
-        0.02, "The probability that a sequence of the batch starts from the initial state at a step.", low=0, high=1
+        0.02,
+        "The probability that a sequence starts a batch from the initial state, not from the carried one.",
+        low=0,
+        high=1,
     )
     optimizer: str = option(
         "muon", "The optimizer of the recurrent matrices; AdamW trains the other parameters.", choices=OPTIMIZERS
