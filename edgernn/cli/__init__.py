@@ -35,7 +35,7 @@ def application() -> typer.Typer:
     """The command line, with a subcommand of `train` for each task in TASKS."""
     app = typer.Typer(
         name="edgernn",
-        help="Recurrent networks from training to the device, with explicit state and proven exports.",
+        help="Train recurrent networks and export them to devices, with explicit state and checked exports.",
         add_completion=False,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,

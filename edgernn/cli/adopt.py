@@ -20,12 +20,17 @@ def adopt(
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     state: Annotated[
         list[str] | None,
-        typer.Option(help="INPUT:OUTPUT, or GRAPH.INPUT:OUTPUT, again for each.", show_default="by name and shape"),
+        typer.Option(
+            help="A state: INPUT:OUTPUT or GRAPH.INPUT:OUTPUT. It can be repeated.", show_default="by name and shape"
+        ),
     ] = None,
     condition: Annotated[list[str] | None, typer.Option(help="An input that is given once for a stream.")] = None,
     constant: Annotated[list[str] | None, typer.Option(help="INPUT=VALUE that never changes.")] = None,
     carry: Annotated[
-        list[str] | None, typer.Option(help="INPUT:COUNT, whose last samples precede the next ones.")
+        list[str] | None,
+        typer.Option(
+            help="INPUT:COUNT: keep the last COUNT samples of INPUT and put them before the next ones. It can be repeated."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,

@@ -31,7 +31,9 @@ __all__ = [
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object on one line for each result.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what edgernn wrote there before.")]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace the run or bundle at --out, if edgernn wrote it.")
+]
 
 _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
 

@@ -34,8 +34,8 @@ _TARGETS = ("onnx", "torchscript")
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.01, help="How long to train.")] = 1.0,
-    tokens: Annotated[int, typer.Option(min=1, help="How much to generate.")] = 600,
+    minutes: Annotated[float, typer.Option(min=0.01, help="Minutes to train.")] = 1.0,
+    tokens: Annotated[int, typer.Option(min=1, help="Number of tokens to generate.")] = 600,
     folder: Annotated[Path, typer.Option(help="Where runs/demo and bundles/demo* go; they are replaced.")] = Path(),
     json: Json = False,
 ) -> None:

@@ -21,13 +21,16 @@ def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
     to: Annotated[str, typer.Option(help="Target: onnx, ort, torchscript or executorch.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="Of the weights: fp32, fp16, int8 or int4.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="Precision of the weights: fp32, fp16, int8 or int4.")] = "fp32",
     keep: Annotated[
-        list[str] | None, typer.Option(help="Leave the matrices with such names in single precision; it repeats.")
+        list[str] | None,
+        typer.Option(help="Keep the matrices whose names match this pattern in single precision. It can be repeated."),
     ] = None,
-    block: Annotated[int, typer.Option(help="At int4: how many inputs share a scale, 16 to 128.")] = 32,
+    block: Annotated[
+        int, typer.Option(help="At int4, the number of inputs that share a scale: 16, 32, 64 or 128.")
+    ] = 32,
     reduce_range: Annotated[
-        bool, typer.Option("--reduce-range", help="At int8: weights of 7 bits, for x86 processors without VNNI.")
+        bool, typer.Option("--reduce-range", help="At int8, use weights of 7 bits, for x86 processors without VNNI.")
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
@@ -57,7 +60,8 @@ def verify(
 ) -> None:
     """Check again that a bundle behaves like the run it came from; exit status 1 if it does not.
 
-    Without --against the bundle's own golden vectors are replayed, which needs neither torch nor the run.
+    Without --against, verify replays the golden vectors of the bundle. This does not need the run, and for the targets
+    onnx and ort it does not need torch.
 
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
@@ -70,7 +74,7 @@ def verify(
         raise
     source = "its golden vectors" if against is None else str(against)
     values = {"passed": True, "parity": parity.to_json()}
-    result(values, f"{bundle} equals {source}: {describe(parity)}", as_json=json)
+    result(values, f"{bundle} agrees with {source} within the tolerance: {describe(parity)}", as_json=json)
 
 
 def _replay(bundle: Path) -> Parity:

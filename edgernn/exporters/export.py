@@ -189,7 +189,7 @@ def _calibrated(source: Source) -> tuple[Graph, ...]:
 def _check_kinds(contract: Contract, task: str) -> None:
     """Raise ExportError where a runtime would read a meaning from names, as it does in old bundles of some tasks."""
     if with_kinds(contract, task) != contract:
-        raise ExportError(f"a contract of the task {task} declares what its tensors mean: give them a kind")
+        raise ExportError(f"the tensors of a contract of the task {task} must declare their kind")
 
 
 def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:

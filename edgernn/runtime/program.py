@@ -160,7 +160,7 @@ class Program:
                 raise ContractError(f"a stream of {spec.name} needs the condition {name!r}")
         known = {*given, *(tensor.name for source in sources for tensor in self.contract[source].inputs)}
         if unknown := sorted(inputs.keys() - known):
-            raise ContractError(f"a stream of {spec.name} begins without {', '.join(map(repr, unknown))}")
+            raise ContractError(f"a stream of {spec.name} does not take {', '.join(map(repr, unknown))}")
 
     def _initial(self, spec: StateSpec, values: Mapping[str, Array], sizes: Mapping[str, int]) -> Array:
         if spec.name in values:
@@ -206,5 +206,5 @@ def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:
     except FormatError as error:
         raise BundleError(str(error)) from None
     if tensor.dtype != spec.numpy_dtype:
-        raise BundleError(f"{file} is no {spec.dtype} tensor, as state {spec.name} says")
+        raise BundleError(f"{file} is {tensor.dtype}; the state {spec.name} is declared as {spec.dtype}")
     return tensor

@@ -30,7 +30,12 @@ class TrainingSettings(Settings):
     minutes: float | None = option(None, "End training after this number of minutes.", low=1e-4)
     learning_rate: float = option(2e-3, "The peak learning rate.", above=0, high=1e6)
     warmup: float = option(0.1, "The fraction of training during which the learning rate rises.", low=0, below=1)
-    weight_decay: float = option(0.01, "Weight decay, as a fraction of the learning rate.", low=0, high=1e6)
+    weight_decay: float = option(
+        0.01,
+        "Decoupled weight decay: each step shrinks the weights by this value times the learning rate.",
+        low=0,
+        high=1e6,
+    )
     clip: float = option(1.0, "Clip the norm of the gradient to this value.", above=0, high=1e6)
     average: float = option(
         0.0, "Decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1

@@ -46,7 +46,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     graphs = {graph.spec.name: graph for graph in source.network.graphs()}
     step = next((graph for graph in graphs.values() if graph.spec.states), None)
     if step is None or held_out is None or not held_out.targets:
-        raise ConfigError("gradients are measured over the state of a network and its held-out sequences")
+        raise ConfigError("gradients cannot be measured: the network has no state, or the run has no held-out targets")
     rows, ends = _windows(held_out, distance)
     warm = min(_WARM_UP, int(ends.min()) + 1 - distance)
     constant, state = _begin(held_out, graphs, step, rows)

@@ -110,7 +110,9 @@ class Trainer:
         None. settings: those that differ from the preset's, by the names of their fields. progress: told while data is
         read. Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
         """
-        if not sources or (len(sources) > 1 and not task.several):
+        if not sources:
+            raise ConfigError(f"{task.name} needs a {task.sources[0]} to train on")
+        if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
         chosen = task.choose(sources, preset, **settings)
         group = ProcessGroup.join(find_device(chosen.training.device))
@@ -197,7 +199,7 @@ class Trainer:
         names = list(loss.figures)
         total, *sums = self.group.total([loss.weight, *(loss.weight * loss.figures[name] for name in names)])
         if not total:
-            raise TrainingError(f"no target of the batch of step {self.step + 1} counts in the loss")
+            raise TrainingError(f"the batch of step {self.step + 1} has no targets that count in the loss")
         figures = {name: value / total for name, value in zip(names, sums, strict=True)}
         self._check_finite("loss", figures[names[0]], f"at step {self.step + 1}")
         self.optimizer.zero_grad()
@@ -296,7 +298,7 @@ class Trainer:
 
     def _diverged(self, what: str, where: str) -> TrainingError:
         return TrainingError(
-            f"the {what.replace('_', ' ')} is not a number {where}; the checkpoint before it is kept: "
+            f"the {what.replace('_', ' ')} is not finite {where}; the checkpoint before it is kept: "
             "train again with a smaller --learning-rate or --clip"
         )
 

@@ -17,7 +17,7 @@ def test_shakespeare_trains_exports_and_speaks(real_data, tmp_path, capsys):
         return json.loads(capsys.readouterr().out)
 
     model = ["--layers", 1, "--embedding", 64, "--dropout", 0]
-    training = ["--lanes", 16, "--chunk", 64, "--steps", 400, "--evaluations", 2]
+    training = ["--batch-size", 16, "--bptt", 64, "--steps", 400, "--evaluations", 2]
     trained = call("train", "language", corpus, "--out", tmp_path / "run", *model, *training)
     assert trained["best"]["chars"] == 111_539  # the usual 111,540, of which the first has nothing before it
     assert trained["best"]["nats_per_char"] < 2.1  # 400 steps are less than half a pass

@@ -69,7 +69,7 @@ class CaptionOptions(Settings):
     beam: int = option(1, "The beam width; 1 is greedy decoding.", low=1, high=1000)
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
     attention: Path | None = option(
-        None, "An image file to write: the input once for each word, bright where the attention was."
+        None, "Write an image file that shows, for each word of the caption, where the decoder attended."
     )
 
 

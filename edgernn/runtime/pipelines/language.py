@@ -37,7 +37,10 @@ class LanguageOptions(Settings):
         0.0, "Sample from tokens that are at least this fraction as likely as the most likely one.", low=0, high=1
     )
     repetition_penalty: float = option(
-        1.0, "Make recent tokens less likely, by a factor above 1; 1 disables the penalty.", above=0, high=1e6
+        1.0,
+        "The penalty on recent tokens: above 1 they become less likely, below 1 more likely; 1 disables it.",
+        above=0,
+        high=1e6,
     )
     stop: tuple[str, ...] = option((), "End the text before this string. Can be given more than once.")
     seed: int | None = option(

@@ -42,10 +42,13 @@ class CaptionConfig(Settings):
     vocabulary: int = 0
     encoder: str = option("mobilenet_v2", "The convolutional network that encodes the image.", choices=ENCODERS)
     encoder_padding: str | None = option(
-        None, "How the encoder pads its convolutions.", choices=PADDINGS, unset="as the weights' file says"
+        None,
+        "How the encoder pads its convolutions.",
+        choices=PADDINGS,
+        unset="as the weights file says, else symmetric",
     )
     encoder_scaling: str | None = option(
-        None, "How the encoder scales pixels.", choices=SCALINGS, unset="as the weights' file says"
+        None, "How the encoder scales pixels.", choices=SCALINGS, unset="as the weights file says, else imagenet"
     )
     image_size: int | None = option(
         None,
@@ -96,7 +99,10 @@ class CaptionTraining(TrainingSettings):
         high=_LARGEST,
     )
     reward_fraction: float = option(
-        0.0, "The last fraction of training, in which sampled captions are rewarded by CIDEr-D.", low=0, high=1
+        0.0,
+        "The fraction of training, at its end, that is self-critical: sampled captions are rewarded by CIDEr-D.",
+        low=0,
+        high=1,
     )
     reward_rate: float = option(1e-4, "The peak learning rate while captions are rewarded.", above=0, high=1e6)
     freeze: float | None = option(

@@ -99,7 +99,10 @@ class LanguageTraining(TrainingSettings):
     passes: float | None = redefault(TrainingSettings, "passes", 24.0)
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
     weight_decay: float = option(
-        0.16, "Weight decay of the recurrent matrices, as a fraction of the learning rate.", low=0, high=1e6
+        0.16,
+        "Decoupled weight decay of the recurrent matrices: each step shrinks them by this value times the learning rate.",
+        low=0,
+        high=1e6,
     )
 
 
