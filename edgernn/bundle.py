@@ -225,6 +225,8 @@ def _owns(directory: Path) -> bool:
 
 def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
+    if not root.exists():
+        raise BundleError(f"{root} does not exist")
     if not path.is_file():
         raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}")
     if path.stat().st_size > _MANIFEST_LIMIT:

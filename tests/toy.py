@@ -7,6 +7,7 @@ code. It is trained, resumed, exported, evaluated and run without a change in ed
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -98,7 +99,7 @@ def read_data(path: str) -> tuple[np.ndarray, np.ndarray]:
     try:
         with np.load(path) as file:
             return file["values"], file["labels"]
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, TypeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorpusError(f"{path} is no data of this task: {error}") from None
 
 
@@ -143,8 +144,9 @@ class ToyLearner(Learner):
         super().__init__(network, prepared, folder, placement, progress)
         values, labels = read_data(str(folder / "data.npz"))
         held_out = len(labels) // 4
-        self._train = torch.from_numpy(values[held_out:]), torch.from_numpy(labels[held_out:])
-        self._dev = torch.from_numpy(values[:held_out]), torch.from_numpy(labels[:held_out])
+        frames, classes = (torch.from_numpy(array).to(placement.device) for array in (values, labels))
+        self._train = frames[held_out:], classes[held_out:]
+        self._dev = frames[:held_out], classes[:held_out]
         self._size = prepared.chosen.training.batch_size
         placement.share(self._size)
         self.steps_per_pass = len(self._train[1]) // self._size
@@ -172,8 +174,9 @@ class ToyLearner(Learner):
         turn, at = divmod(step, self.steps_per_pass)
         order = np.random.default_rng((self.prepared.chosen.training.seed, turn)).permutation(len(self._train[1]))
         places = torch.from_numpy(order[at * self._size : (at + 1) * self._size][self.placement.share(self._size)])
-        scores = self.network.sequence(self._train[0][places])[:, -1]
-        loss = nn.functional.cross_entropy(scores, self._train[1][places])
+        with self.placement.autocast():
+            scores = self.network.sequence(self._train[0][places])[:, -1]
+            loss = nn.functional.cross_entropy(scores, self._train[1][places])
         return Loss(loss, {"nats": loss.item()}, len(places), len(places))
 
     @torch.no_grad()

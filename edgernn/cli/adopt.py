@@ -29,7 +29,7 @@ def adopt(
     carry: Annotated[
         list[str] | None,
         typer.Option(
-            help="INPUT:COUNT: keep the last COUNT samples of INPUT and put them before the next ones. It can be repeated."
+            help="INPUT:COUNT: keep the last COUNT samples of INPUT and put them before the next ones. Repeatable."
         ),
     ] = None,
     overwrite: Overwrite = False,

@@ -127,8 +127,11 @@ def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None
 
     shown: the default of an option as the table shows it; `default_text` if it is not given.
     """
+    declared = declared_options(*kinds).values()
+    if not declared:
+        return "There are no options.\n"
     rows = ["| option | default | what it does |", "|---|---|---|"]
-    for each in declared_options(*kinds).values():
+    for each in declared:
         default = (shown or default_text)(each) or ("off" if each.type is bool else "")
         limits = f" Accepts {each.accepted}." if each.option.bounds else ""
         cells = (f"`{each.flag}`", default, help_text(each) + limits)

@@ -87,14 +87,14 @@ def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Setti
     with progress("running") as show:
         for number, path in enumerate(paths, start=1):
             try:
-                inputs = pipeline.read(path)
+                found, interrupted = _drive(pipeline, pipeline.read(path), options, lambda text: None)
             except MissingExtraError:
                 raise
             except EdgeRNNError as error:
-                log(str(error))
+                message = str(error)
+                log(message if str(path) in message else f"{path}: {message}")
                 damaged += 1
             else:
-                found, interrupted = _drive(pipeline, inputs, options, lambda text: None)
                 text = found.summary
                 line = f"{path}:\n{text}" if "\n" in text else f"{path}: {text}"
                 result({**_named(pipeline, path), **found.to_json()}, line, as_json=as_json)
@@ -102,7 +102,7 @@ def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Setti
                     raise KeyboardInterrupt
             show(number / len(paths), f"{number:,} of {len(paths):,}")
     if damaged:
-        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs could not be read")
+        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed")
 
 
 def _run_without_files(command: str, pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:

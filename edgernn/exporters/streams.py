@@ -33,6 +33,7 @@ Arrays = Mapping[str, Array]
 Engines = Mapping[str, Engine]  # by the name of the graph
 
 _SIDE_BY_SIDE = 4  # streams of random tensors
+_WIDEST = 64  # held-out sequences side by side: every engine takes so many
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,11 @@ class Beginnings:
 
     def groups(self) -> list[tuple[int, ...]]:
         """The streams, in groups that can be driven side by side: their conditions and states have the same shapes."""
-        if not self._spec.batched:
-            return [(row,) for row in range(len(self._made))]
+        widest = _WIDEST if self._spec.batched else 1
         groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for row, made in enumerate(self._made):
             groups.setdefault(tuple(array.shape for array in made.values()), []).append(row)
-        return [tuple(rows) for rows in groups.values()]
+        return [rows[at : at + widest] for rows in map(tuple, groups.values()) for at in range(0, len(rows), widest)]
 
     def _make(self, specs: Mapping[str, GraphSpec], engines: Engines, given: Arrays) -> dict[str, Array]:
         """The conditions and states of one stream that are neither zeros nor files, by name."""

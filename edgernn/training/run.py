@@ -217,6 +217,8 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 
 def _read_config(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise RunError(f"{path} does not exist")
     if not (path / CONFIG).is_file():
         raise RunError(f"{path} is not a run: it has no {CONFIG}")
     config = records.mapping(records.parse((path / CONFIG).read_bytes(), CONFIG), CONFIG)

@@ -106,7 +106,7 @@ def test_a_manifest_that_is_not_json_is_named(copy, data):
 def test_a_directory_without_a_manifest_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match=r"is not a bundle: it has no bundle.json"):
         Bundle.load(tmp_path)
-    with pytest.raises(BundleError, match="is not a bundle"):
+    with pytest.raises(BundleError, match="nowhere does not exist"):
         Bundle.load(tmp_path / "nowhere")
 
 

@@ -62,7 +62,7 @@ def test_missing_and_unknown_names_are_named(model):
         model.step({"token": token, "other": token}, state)
     with pytest.raises(ContractError, match="no graph 'other'; there is step"):
         model.step({"token": token}, state, graph="other")
-    with pytest.raises(ContractError, match="begins without 'image'"):
+    with pytest.raises(ContractError, match="a stream of step does not take 'image'"):
         model.stream(inputs={"image": token})
 
 
@@ -111,7 +111,8 @@ def test_an_initial_tensor_that_does_not_fit_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("start", "words"), [(np.zeros(2), "is no float32"), (np.array([None]), "holds no plain tensor")]
+    ("start", "words"),
+    [(np.zeros(2), "is float64; the state p is declared as float32"), (np.array([None]), "holds no plain tensor")],
 )
 def test_an_initial_tensor_of_another_type_is_named(tmp_path, monkeypatch, start, words):
     monkeypatch.setattr("tiny.CONDITIONED_START", start)

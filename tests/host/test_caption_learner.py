@@ -631,7 +631,7 @@ def test_a_loss_that_is_no_number_stops(data, tmp_path):
     trainer = begin(data, tmp_path / "run")
     with torch.no_grad():
         trainer.network.decoder.bias[4] = math.nan
-    with pytest.raises(TrainingError, match="not a number at step 1"):
+    with pytest.raises(TrainingError, match="not finite at step 1"):
         finish(trainer)
     assert Trainer.resume(tmp_path / "run").step == 0
 

@@ -135,6 +135,15 @@ def test_streams_begin_where_the_source_begins_and_read_every_sequence(graphs):
     assert proof.parity.steps == 25
 
 
+def test_many_held_out_sequences_are_read_in_groups(graphs):
+    data, engines = held_out(sequences=70, length=4), spies(graphs)
+    prove(graphs, engines, data, "fp32", 4)
+    calls = [call["token"] for call in engines["step"].calls[8:]]
+    assert [len(call) for call in calls] == [64] * 4 + [6] * 4
+    read = [np.stack(calls[at : at + 4], axis=1) for at in (0, 4)]
+    np.testing.assert_array_equal(np.concatenate(read), data.steps["token"])
+
+
 def test_the_source_runs_once_for_each_step_and_no_results_are_kept(graphs):
     look, step = graphs
     step = replace(step, source=Counted(step.source))
@@ -449,7 +458,7 @@ def test_held_out_numbers_that_are_none_are_not_blamed_on_the_artifact():
     frames = np.zeros((3, 4, 2), np.float32)
     frames[1, 2] = np.nan
     graphs = Smooth(shape=(BATCH, 2)).graphs()
-    with pytest.raises(ExportError, match="the held-out x holds what is no number"):
+    with pytest.raises(ExportError, match="the held-out x contains what is not finite"):
         prove(graphs, spies(graphs), HeldOut({"x": frames}), "fp32", 4)
 
 

@@ -407,7 +407,7 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small, 
     before = weights(path)
     with torch.no_grad():
         trainer.network.output.bias[0] = math.nan
-    with pytest.raises(TrainingError, match=r"not a number at step 21; .* train again with a smaller --learning-rate"):
+    with pytest.raises(TrainingError, match=r"not finite at step 21; .* train again with a smaller --learning-rate"):
         next(events)
     assert weights(path) == before
     assert Trainer.resume(path).step == 20
@@ -428,7 +428,7 @@ def test_a_gradient_that_is_no_number_moves_no_weight(corpus, small, tmp_path):
         return dataclasses.replace(given, value=given.value + (0 * bias).sum().sqrt())
 
     trainer.learner.loss = without_gradient
-    with pytest.raises(TrainingError, match="the gradient is not a number at step 21; the checkpoint"):
+    with pytest.raises(TrainingError, match="the gradient is not finite at step 21; the checkpoint"):
         next(events)
     assert weights(path) == before
     assert all(bool(parameter.isfinite().all()) for parameter in trainer.network.parameters())
@@ -440,7 +440,7 @@ def test_a_metric_that_is_no_number_is_written_nowhere(corpus, small, tmp_path, 
     trainer = begin(corpus, path, **small)
     score = SimpleNamespace(figures={"nats_per_char": math.nan})
     monkeypatch.setattr(trainer.learner, "evaluate", lambda network: score)
-    with pytest.raises(TrainingError, match="the nats per char is not a number on the held-out data"):
+    with pytest.raises(TrainingError, match="the nats per char is not finite on the held-out data"):
         fit(trainer)
     assert Trainer.resume(path).step == 0
     assert Run.load(path).metrics() == []
@@ -461,7 +461,7 @@ def test_a_score_that_is_no_number_stops_and_keeps_the_checkpoint(corpus, small,
     before = weights(path)
     with torch.no_grad():
         trainer.average.output.bias[0] = math.nan
-    with pytest.raises(TrainingError, match="not a number on the held-out data"):
+    with pytest.raises(TrainingError, match="not finite on the held-out data"):
         fit(trainer)
     assert weights(path) == before
     assert Trainer.resume(path).step == 20
@@ -901,6 +901,8 @@ def test_a_damaged_run_is_named(damaged):
     with pytest.raises(RunError, match="is not JSON"):
         Run.load(damaged)
     with pytest.raises(RunError, match=r"is not a run: it has no config\.json"):
+        Run.load(damaged.parent)
+    with pytest.raises(RunError, match="nowhere does not exist"):
         Run.load(damaged / "nowhere")
 
 

@@ -100,7 +100,7 @@ class LanguageTraining(TrainingSettings):
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
     weight_decay: float = option(
         0.16,
-        "Decoupled weight decay of the recurrent matrices: each step shrinks them by this value times the learning rate.",
+        "Decoupled weight decay of the recurrent matrices: a step shrinks them by this times the learning rate.",
         low=0,
         high=1e6,
     )
