@@ -6,10 +6,24 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from edgernn.cli import execute
+
 settings.register_profile(
     "edgernn", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("edgernn")
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command line: exit status, standard output and standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        status = execute([*map(str, arguments)])
+        return status, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
@@ -95,7 +96,7 @@ def command_from(
 
     command.__name__, command.__doc__ = function.__name__, function.__doc__
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # read by inspect.signature
     return command
 
 
@@ -115,11 +116,12 @@ class DeferredCommand(typer.core.TyperCommand):
 
 def renamed(error: typer.TyperException) -> str | None:
     """What to say of an option that does not exist, if it is the old name of one that the command has."""
-    new = RENAMED_OPTIONS.get(getattr(error, "option_name", ""))
+    old = getattr(error, "option_name", "")
+    new = RENAMED_OPTIONS.get(old)
     context = getattr(error, "ctx", None)
     if new is None or context is None or not any(new in parameter.opts for parameter in context.command.params):
         return None
-    return f"{error.option_name} is now {new}"  # type: ignore[attr-defined]
+    return f"{old} is now {new}"
 
 
 def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None = None) -> str:
@@ -176,7 +178,7 @@ def _parameter(
 ) -> inspect.Parameter:
     """The parameter of a command that typer makes an option from. Its default is None: not given."""
     declared = all_declared[0]
-    kind: Any = list[get_args(declared.type)[0]] if declared.several else declared.type  # type: ignore[misc]
+    kind: Any = GenericAlias(list, get_args(declared.type)[:1]) if declared.several else declared.type
     default = _defaults(all_declared, titles, shown)
     text = help_text(declared).replace("[", r"\[")
     about = typer.Option(

@@ -34,7 +34,9 @@ def train_command(task: Task) -> Callable[..., None]:
     default = " ".join(task.default_sources) or False
     sources_type = Annotated[list[str] | None, typer.Argument(metavar=name, help=help_, show_default=default)]
     preset_help = f"The settings to start from. One of: {', '.join(task.presets)}."
-    preset_default = "by DATA" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
+    preset_default = (
+        f"by {name}" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
+    )
     preset_type = Annotated[str | None, typer.Option(help=preset_help, show_default=preset_default)]
 
     def train_task(
@@ -52,7 +54,7 @@ def train_command(task: Task) -> Callable[..., None]:
             import edgernn.training
         if tensorboard is not None:
             with require_extra("tensorboard"):
-                import edgernn.training.board  # noqa: F401
+                import edgernn.training.board  # noqa: F401 - to learn whether it can be imported
             _check_board(tensorboard, out or resume)  # before anything is written
         if resume is not None:
             plain = {name: sources or None, "--out": out, "--preset": preset, "--overwrite": overwrite or None}

@@ -108,7 +108,7 @@ class _ConvolutionWatch(TorchDispatchMode):
     """Notes whether any operator that torch runs is a convolution, whether a module or a function calls it."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
         self.found = False
 
     def __torch_dispatch__(

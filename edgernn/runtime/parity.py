@@ -208,7 +208,7 @@ class Comparison:
     def _note(self, **measures: float) -> None:
         """Keep the larger of each of `measures` and what was measured before; not-a-number is the largest."""
         larger = {name: float(np.maximum(getattr(self._measured, name), value)) for name, value in measures.items()}
-        self._measured = replace(self._measured, **larger)  # type: ignore[arg-type]
+        self._measured = replace(self._measured, **larger)  # type: ignore[arg-type] # `measures` names floats alone
 
     def _differences(self, squares: _Squares, name: str, expected: Array, actual: Array) -> tuple[float, float]:
         """The largest absolute difference and the largest scaled one of a tensor."""

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgernn.cli import execute
 from edgernn.errors import ConfigError, ContractError, StreamError
 from edgernn.media.image import read_image
 from edgernn.runtime import Model, beam_search
@@ -39,15 +38,6 @@ def images(tmp_path_factory):
         Image.new("RGB", (30 + place, 20), colour).save(folder / f"{colour}.png")
     (folder / "notes.txt").write_text("not an image")
     return folder
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        status = execute([*map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def oracle(model, image, longest):

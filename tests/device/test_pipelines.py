@@ -12,7 +12,6 @@ from onnx import helper
 from tiny import TinyLanguage, manifest, onnx_bytes
 
 from edgernn.bundle import LABELS, new_bundle
-from edgernn.cli import execute
 from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import BundleError, ConfigError, CorpusError, StreamError, UnknownTokenError
 from edgernn.runtime import Model, Sampler
@@ -22,16 +21,6 @@ from edgernn.runtime.pipelines.pipeline import ignore
 from edgernn.settings import Settings, option
 
 WEIGHT = np.array([[1.0, -1.0], [0.0, 2.0], [3.0, 0.5]], np.float32)
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        capsys.readouterr()
-        status = execute([*map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import torch
 from gallery import CAPTIONS, FEW, SMALL, write_gallery, write_image
 from torch.nn.functional import log_softmax
 
-from edgernn.cli import execute
 from edgernn.data.captions import DEV, TRAIN, read_captions
 from edgernn.errors import ConfigError, CorpusError, RunError, TrainingError
 from edgernn.models.encoder import EncoderConfig, ImageEncoder
@@ -641,15 +640,6 @@ def test_a_loss_that_is_no_number_stops(data, tmp_path):
 FLAGS = ["--encoder", "small", "--image-size", "32", "--hidden", "16", "--embedding", "12", "--heads", "2"]
 FLAGS += ["--steps", "4", "--batch-size", "4", "--min-count", "1"]
 SCORES = {"bleu1", "bleu2", "bleu3", "bleu4", "cider_d", "images"}
-
-
-@pytest.fixture
-def call(capsys):
-    def run(*arguments):
-        status = execute([*map(str, arguments)])
-        return status, *capsys.readouterr()
-
-    return run
 
 
 def test_the_command_trains(call, data, tmp_path):

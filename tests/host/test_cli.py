@@ -42,19 +42,6 @@ def bundle(run_directory):
     return path
 
 
-@pytest.fixture
-def call(capsys):
-    """Run a command line: exit status, stdout and stderr."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        status = execute([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return status, captured.out, captured.err
-
-    return run
-
-
 def as_json(answer):
     status, out, _ = answer
     assert status == 0

@@ -24,6 +24,7 @@ from edgernn.tasks import TASKS
 from edgernn.tasks.task import Task
 from edgernn.training import Run, Trainer
 from edgernn.training.run import METRICS, WEIGHTS
+from edgernn.training.trainer import ignore_progress
 
 ROOT = Path(__file__).parents[2]
 MATRIX = [(target.name, precision) for target in TARGETS.values() for precision in target.precisions]
@@ -35,7 +36,6 @@ QUICK = [
 PAIRS = [
     pytest.param(task, *pair, marks=() if pair in QUICK else pytest.mark.matrix) for task in TASKS for pair in MATRIX
 ]
-ignore = lambda done, figures: None  # noqa: E731
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -95,7 +95,7 @@ def without_times(path: Path):
 
 def evaluate(task: Task, model, sources):
     settings = task.evaluation(**EXAMPLES[task.name].evaluation(sources[task.name]))
-    return task.evaluate(model, settings, ignore).score.to_json()
+    return task.evaluate(model, settings, ignore_progress).score.to_json()
 
 
 def test_every_task_has_an_example_and_a_pipeline():

@@ -56,6 +56,14 @@ def without_times(path):
     return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
 
 
+def rewrite(path, file, change):
+    """Change the tensors and the metadata of a file of the run at `path`."""
+    run = Run.load(path)
+    tensors, about = run.read(file)
+    change(tensors, about)
+    run.write(file, tensors, about)
+
+
 @pytest.fixture
 def damaged(trained, tmp_path):
     """A copy of a run, to be damaged."""
@@ -830,10 +838,7 @@ def test_a_checkpoint_of_another_shape_is_named(damaged):
     ],
 )
 def test_a_checkpoint_that_lies_is_named(damaged, change, words):
-    run = Run.load(damaged)
-    tensors, about = run.read(CHECKPOINT)
-    change(tensors, about)
-    run.write(CHECKPOINT, tensors, about)
+    rewrite(damaged, CHECKPOINT, change)
     with pytest.raises(RunError, match=rf"checkpoint\.safetensors .*{words}"):
         Trainer.resume(damaged)
 
@@ -917,9 +922,6 @@ def test_a_damaged_run_is_named(damaged):
     ],
 )
 def test_held_out_data_that_lies_is_named(damaged, change, words):
-    run = Run.load(damaged)
-    tensors, about = run.read(HELD_OUT)
-    change(tensors, about)
-    run.write(HELD_OUT, tensors, about)
+    rewrite(damaged, HELD_OUT, change)
     with pytest.raises(RunError, match=rf"held-out\.safetensors is damaged: .*{words}"):
         Run.load(damaged)
