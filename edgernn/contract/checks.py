@@ -34,10 +34,11 @@ def check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> None:
     for axis, largest in spec.max_sizes.items():
         if not 1 <= sizes[axis] <= largest:
             raise _misfit(spec, array, f" with {axis} from 1 to {largest}")
-    if spec.checked_bound is not None and array.size:
-        low, high = (array.item(),) * 2 if array.size == 1 else (array.min(), array.max())
-        if low < 0 or high >= spec.checked_bound:
-            raise ContractError(f"{spec.name} holds {low if low < 0 else high}, outside 0..{spec.checked_bound - 1}")
+    if spec.is_checked and array.size and not _is_within(array, *spec.limits):
+        least, limit = spec.limits
+        wrong = array.min() if least is not None and array.min() < least else array.max()
+        allowed = f"below {least}" if limit is None else f"outside {'' if least is None else least}..{limit - 1}"
+        raise ContractError(f"{spec.name} holds {wrong}, {allowed}")
 
 
 def check(kind: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
@@ -55,12 +56,12 @@ def check(kind: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], s
 
 
 class _Expected(NamedTuple):
-    """What one tensor of a step must be, once the size of the batch is known. bound: where it is checked."""
+    """What one tensor of a step must be, once the size of the batch is known. limits: where they are checked."""
 
     name: str
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
-    bound: int | float | None
+    limits: tuple[int | float | None, int | float | None] | None
 
 
 class FeedCheck:
@@ -92,7 +93,10 @@ class FeedCheck:
             check(kind, specs, arrays, sizes)
         if self._batch_axis is not None and len(self._expected) < _BATCHES_KEPT:
             self._expected[sizes[BATCH]] = tuple(
-                [_Expected(spec.name, spec.numpy_dtype, spec.shape(sizes), spec.checked_bound) for spec in specs]
+                [
+                    _Expected(spec.name, spec.numpy_dtype, spec.shape(sizes), spec.limits if spec.is_checked else None)
+                    for spec in specs
+                ]
                 for specs in self._groups
             )
 
@@ -103,21 +107,23 @@ class FeedCheck:
             for arrays, expected in zip((inputs, conditions, state), groups, strict=True):
                 if len(arrays) != len(expected):
                     return False
-                for name, dtype, shape, bound in expected:
+                for name, dtype, shape, limits in expected:
                     array = arrays[name]
                     if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype:
                         return False
-                    if bound is not None and not _is_within(array, bound):
+                    if limits is not None and not _is_within(array, *limits):
                         return False
         except (KeyError, IndexError, AttributeError, TypeError):
             return False
         return True
 
 
-def _is_within(array: Array, bound: int | float) -> bool:
+def _is_within(array: Array, low: int | float | None, limit: int | float | None) -> bool:
+    """Whether all elements are at least `low` and below `limit`, where there are such. False for an empty array."""
     if array.size == 1:
-        return bool(0 <= array.item() < bound)
-    return bool(array.size and array.min() >= 0 and array.max() < bound)
+        value = array.item()
+        return (low is None or value >= low) and (limit is None or value < limit)
+    return bool(array.size and (low is None or array.min() >= low) and (limit is None or array.max() < limit))
 
 
 def _misfit(spec: TensorSpec, array: Array, detail: str) -> ContractError:

@@ -83,8 +83,9 @@ Initial = Zeros | FromFile | FromGraph
 class TensorSpec:
     """One tensor: its name in the graph, element type and axes.
 
-    bound: integers lie in [0, bound), which is checked; floating-point values lie in [-bound, bound], which is not:
-    it would cost more than a step. None promises nothing.
+    bound: integers lie in [0, bound), floating-point values in [-bound, bound]. low: the least value, which takes the
+    place of 0 and of -bound. Each is None where nothing is promised. The limits of integers are checked at each step;
+    those of floating-point values are not, which would cost more than a step.
     max_sizes: sizes that named axes have at most; such an axis has at least 1.
     kind: what the tensor means, or "" for a tensor that is only numbers. "token": ids of a vocabulary; "next-token":
     scores of the token that follows; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of
@@ -96,6 +97,7 @@ class TensorSpec:
     dtype: str
     axes: tuple[Axis, ...]
     bound: int | float | None = None
+    low: int | float | None = field(default=None, kw_only=True)
     max_sizes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     kind: str = field(default="", kw_only=True)
     rate: int | None = field(default=None, kw_only=True)
@@ -106,8 +108,7 @@ class TensorSpec:
             raise ContractError(f"tensor {self.name}: dtype {self.dtype!r} is not one of {', '.join(DTYPES)}")
         object.__setattr__(self, "axes", tuple(self.axes))
         self._check_axes()
-        if self.bound is not None:
-            self._check_bound(self.bound)
+        self._check_limits()
         self._check_kind()
 
     @cached_property
@@ -121,9 +122,23 @@ class TensorSpec:
         return np.dtype(self.dtype)
 
     @cached_property
-    def checked_bound(self) -> int | float | None:
-        """The bound, where it is checked: of whole numbers."""
-        return None if self.numpy_dtype.kind == "f" else self.bound
+    def limits(self) -> tuple[int | float | None, int | float | None]:
+        """The least value, and the limit that integers stay below and floating-point values do not pass."""
+        if self.low is not None or self.bound is None:
+            return self.low, self.bound
+        return (-self.bound if self.numpy_dtype.kind == "f" else 0), self.bound
+
+    @cached_property
+    def magnitude(self) -> float | None:
+        """The largest absolute value that floating-point numbers can have, or None where the contract does not say."""
+        if self.bound is None or self.numpy_dtype.kind != "f":
+            return None
+        return float(max(abs(self.bound), abs(self.limits[0] or 0)))
+
+    @cached_property
+    def is_checked(self) -> bool:
+        """Whether values are checked at each step: integers that have limits."""
+        return self.numpy_dtype.kind != "f" and self.limits != (None, None)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The shape once every named axis has a size. Raises ContractError for an axis without one."""
@@ -146,11 +161,23 @@ class TensorSpec:
             if axis not in self.axes or axis == BATCH or type(size) is not int or not 1 <= size <= _MAX_ELEMENTS:
                 raise ContractError(f"tensor {self.name}: {axis!r} is no named axis of at most {str(size)[:20]}")
 
-    def _check_bound(self, bound: int | float) -> None:
-        kinds: dict[str, type] = {"i": int, "u": int, "f": float}
-        kind = kinds.get(self.numpy_dtype.kind)
-        if type(bound) is not kind or not 0 < bound < math.inf:
-            raise ContractError(f"tensor {self.name}: {self.dtype} cannot be bound by {bound!r}")
+    def _check_limits(self) -> None:
+        for name in ("low", "bound"):
+            self._check_limit(name, getattr(self, name))
+        low, high = self.limits
+        if low is not None and high is not None and not low < high:
+            raise ContractError(f"tensor {self.name}: no value lies between {low!r} and {high!r}")
+
+    def _check_limit(self, name: str, limit: Any) -> None:
+        if limit is None:
+            return
+        integers = self.numpy_dtype.kind in "iu"
+        if type(limit) is int and self.numpy_dtype.kind == "f":
+            object.__setattr__(self, name, float(limit))
+        elif type(limit) is not (int if integers else float) or self.dtype == "bool" or not math.isfinite(limit):
+            raise ContractError(f"tensor {self.name}: {self.dtype} cannot have the {name} {limit!r}")
+        if integers and not (least := np.iinfo(self.numpy_dtype).min) <= limit <= np.iinfo(self.numpy_dtype).max + 1:
+            raise ContractError(f"tensor {self.name}: {self.dtype} begins at {least}, and has no {name} {limit}")
 
     def _check_kind(self) -> None:
         if self.kind and self.dtype not in KINDS.get(self.kind, ()):

@@ -27,7 +27,7 @@ from edgernn.errors import ContractError
 __all__ = ["canonical_json", "contract_from_json", "contract_to_json", "graph_from_json", "graph_to_json"]
 
 _REQUIRED = {"name", "dtype", "axes"}
-_OPTIONAL = {"bound", "largest", "kind", "rate"}
+_OPTIONAL = {"bound", "low", "largest", "kind", "rate"}
 
 
 def canonical_json(contract: Contract) -> str:
@@ -74,6 +74,8 @@ def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
     record: dict[str, Any] = {"name": spec.name, "dtype": spec.dtype, "axes": list(spec.axes)}
     if spec.bound is not None:
         record["bound"] = spec.bound
+    if spec.low is not None:
+        record["low"] = spec.low
     if spec.max_sizes:
         record["largest"] = dict(spec.max_sizes)
     if spec.kind:
@@ -137,6 +139,7 @@ def _tensor_values(values: dict[str, Any]) -> dict[str, Any]:
         "dtype": values["dtype"],
         "axes": tuple(records.items(values["axes"], "axes")),
         "bound": values.get("bound"),
+        "low": values.get("low"),
         "max_sizes": records.mapping(values.get("largest", {}), "largest"),
         "kind": records.text(values.get("kind", ""), "kind"),
         "rate": values.get("rate"),

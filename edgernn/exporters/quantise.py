@@ -370,12 +370,12 @@ class _Int8(_Quantiser):
         """Tensors that the contract bounds: states, and the parts that they are stacked from."""
         for state in self._spec.states:
             size = state.axes[-1] if state.axes else ""
-            if state.bound is None or state.dtype != "float32" or isinstance(size, str):
+            if state.magnitude is None or state.dtype != "float32" or isinstance(size, str):
                 continue
             names = [state.input, state.output]
             while names:
                 name = names.pop()
-                yield name, (float(state.bound), size)
+                yield name, (state.magnitude, size)
                 node = self._graph.makers.get(name)
                 if node is not None and self._stacks(node, len(state.axes)):
                     names.extend(node.input if node.op_type == "Concat" else node.input[:1])

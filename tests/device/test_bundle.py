@@ -81,7 +81,7 @@ def test_a_link_that_leaves_the_bundle_is_refused(copy):
         (lambda v: v.update(graphs={"other": "step.onnx"}), "not those of the contract"),
         (lambda v: v["files"].pop("step.onnx"), "does not list step.onnx"),
         (lambda v: v.update(format=True), "format True"),
-        (lambda v: v["contract"]["graphs"][0]["inputs"][0].update(bound=True), "cannot be bound by True"),
+        (lambda v: v["contract"]["graphs"][0]["inputs"][0].update(bound=True), "cannot have the bound True"),
         (lambda v: v["contract"]["graphs"][0]["states"][0].update(input=""), "'' is no name for the input"),
         (lambda v: v["contract"]["graphs"][0]["states"][0].update(axes=[10**30]), "neither a name nor a size"),
         (lambda v: v["contract"]["graphs"][0]["states"][0].update(axes=[2**30, 2**30]), "elements a stream"),

@@ -11,6 +11,7 @@ from edgernn.contract import (
     DTYPES,
     ConditionSpec,
     Contract,
+    FeedCheck,
     FromFile,
     FromGraph,
     GraphSpec,
@@ -21,6 +22,7 @@ from edgernn.contract import (
     check_tensor,
     contract_from_json,
     contract_to_json,
+    graph_from_json,
     graph_to_json,
     select,
     stack,
@@ -90,10 +92,16 @@ def test_a_state_is_an_input_and_an_output():
         (lambda: TensorSpec("x", "float32", (0,)), "axis 0"),
         (lambda: TensorSpec("x", "float32", (True,)), "axis True"),
         (lambda: TensorSpec("x", "float32", (BATCH, BATCH)), "batch axis twice"),
-        (lambda: TensorSpec("x", "float32", (1,), bound=3), "float32 cannot be bound by 3"),
-        (lambda: TensorSpec("x", "float32", (1,), bound=float("nan")), "float32 cannot be bound by nan"),
-        (lambda: TensorSpec("x", "int64", (1,), bound=3.0), r"int64 cannot be bound by 3\.0"),
-        (lambda: TensorSpec("x", "bool", (1,), bound=1), "bool cannot be bound by 1"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=float("nan")), "float32 cannot have the bound nan"),
+        (lambda: TensorSpec("x", "float32", (1,), low=float("-inf")), "float32 cannot have the low -inf"),
+        (lambda: TensorSpec("x", "float32", (1,), bound="3"), "float32 cannot have the bound '3'"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=1.0, low=1.0), r"no value lies between 1\.0 and 1\.0"),
+        (lambda: TensorSpec("x", "float32", (1,), bound=-1.0), r"no value lies between 1\.0 and -1\.0"),
+        (lambda: TensorSpec("x", "int64", (1,), bound=3.0), r"int64 cannot have the bound 3\.0"),
+        (lambda: TensorSpec("x", "int64", (1,), bound=0), "no value lies between 0 and 0"),
+        (lambda: TensorSpec("x", "uint8", (1,), low=-1), "uint8 begins at 0, and has no low -1"),
+        (lambda: TensorSpec("x", "int8", (1,), bound=129), "int8 begins at -128, and has no bound 129"),
+        (lambda: TensorSpec("x", "bool", (1,), bound=1), "bool cannot have the bound 1"),
         (lambda: GraphSpec("g", (TensorSpec("x", "bool", ()),) * 2, ()), "input 'x' is declared twice"),
         (
             lambda: GraphSpec("g", (), (), (h,), (ConditionSpec("h", "bool", ()),)),
@@ -187,3 +195,45 @@ def test_without_a_batch_axis_streams_cannot_be_batched():
             operate([fixed], *arguments)
     assert not GraphSpec("g", (), (), (fixed,)).batched
     assert TinyLanguage.random().contract["step"].batched
+
+
+@pytest.mark.parametrize(
+    ("tensor", "good", "bad", "words"),
+    [
+        (TensorSpec("t", "int64", (2,), bound=5), [0, 4], [0, 5], r"t holds 5, outside 0\.\.4"),
+        (TensorSpec("t", "int64", (2,), bound=5), [4, 0], [-1, 4], r"t holds -1, outside 0\.\.4"),
+        (TensorSpec("t", "int32", (2,), bound=5, low=-3), [-3, 4], [-4, 4], r"t holds -4, outside -3\.\.4"),
+        (TensorSpec("t", "int16", (2,), low=2), [2, 9999], [3, 1], "t holds 1, below 2"),
+        (TensorSpec("t", "int64", (2,), bound=-1, low=-3), [-3, -2], [-2, -1], r"t holds -1, outside -3\.\.-2"),
+    ],
+)
+def test_integers_are_held_within_their_limits(tensor, good, bad, words):
+    """Both by the check of one tensor, and by that of a step, which is quick once such arrays have passed."""
+    check = FeedCheck(GraphSpec("g", (tensor,), ()))
+    for _ in range(2):
+        check({"t": np.array(good, tensor.dtype)}, {}, {})
+        for refuse in (
+            lambda: check_tensor(tensor, np.array(bad, tensor.dtype), {}),
+            lambda: check({"t": np.array(bad, tensor.dtype)}, {}, {}),
+        ):
+            with pytest.raises(ContractError, match=words):
+                refuse()
+
+
+@pytest.mark.parametrize(
+    ("tensor", "limits", "magnitude"),
+    [
+        (TensorSpec("x", "float32", (1,)), (None, None), None),
+        (TensorSpec("x", "float32", (1,), bound=2), (-2.0, 2.0), 2.0),
+        (TensorSpec("x", "float32", (1,), bound=2.0, low=0), (0.0, 2.0), 2.0),
+        (TensorSpec("x", "float32", (1,), bound=2.0, low=-3.5), (-3.5, 2.0), 3.5),
+        (TensorSpec("x", "float32", (1,), low=0.0), (0.0, None), None),
+        (TensorSpec("x", "int64", (1,), bound=7), (0, 7), None),
+        (TensorSpec("x", "int64", (1,), bound=7, low=3), (3, 7), None),
+    ],
+)
+def test_the_limits_of_a_tensor(tensor, limits, magnitude):
+    """`low` takes the place of 0 and of minus the bound, and survives JSON."""
+    assert (tensor.limits, tensor.magnitude) == (limits, magnitude)
+    graph = GraphSpec("g", (tensor,), ())
+    assert graph_from_json(json.loads(json.dumps(graph_to_json(graph)))) == graph
