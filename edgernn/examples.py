@@ -57,7 +57,7 @@ def _example(spec: TensorSpec, sizes: Mapping[str, int], random: np.random.Gener
     low, limit = spec.limits
     if spec.numpy_dtype.kind != "f":
         first, last = _ends(spec)
-        return random.integers(first, last, shape, endpoint=True).astype(spec.numpy_dtype)
+        return random.integers(int(first), int(last), shape, endpoint=True).astype(spec.numpy_dtype)
     if low is not None and limit is not None:
         return random.uniform(low, limit, shape).astype(spec.numpy_dtype)
     drawn = random.standard_normal(shape)
