@@ -101,6 +101,10 @@ class ExportError(EdgeRNNError):
     """A network cannot be exported to a target."""
 
 
+class ExportWarning(UserWarning):
+    """Trials of a network suggest that it is not what its contract says, and cannot prove it."""
+
+
 class CheckFailedError(EdgeRNNError):
     """A check was carried out and failed."""
 

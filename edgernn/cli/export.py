@@ -97,9 +97,11 @@ def describe(parity: Parity) -> str:
     limit = parity.tolerance
     text = (
         f"parity over {parity.steps:,} chained steps: outputs within {parity.max_abs_diff_outputs:.1e}, "
-        f"state within {parity.max_scaled_diff_state:.1e} (tolerance {limit.largest:g})"
+        f"state within {parity.max_abs_diff_state:.1e} ({100 * parity.max_share:.2g} % of the tolerance)"
     )
-    if limit.largest > 0.01:
+    if parity.compared:
+        text += f", {parity.mismatches:,} of {parity.compared:,} whole numbers differ"
+    if limit.absolute > 0.01:
         text += f", root mean square {parity.rms_diff_outputs:.1e} (tolerance {limit.rms:g})"
     if parity.loss is not None:
         before, after = parity.loss.source, parity.loss.artifact

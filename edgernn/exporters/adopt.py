@@ -22,6 +22,7 @@ from edgernn.exporters.onnx import operators, parse
 from edgernn.exporters.target import write_files
 from edgernn.exporters.vectors import record
 from edgernn.runtime import OnnxEngine
+from edgernn.runtime.parity import tolerance_of
 
 __all__ = ["AdoptSpec", "adopt", "infer_states"]
 
@@ -96,7 +97,8 @@ def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite:
             data = graph.model.SerializeToString()
             digest.update(data)
             convolutions = any("Conv" in operator for operator in operators(graph.model))
-            recorder = record(OnnxEngine(data, graph.spec), graph.spec, graph.sizes, convolutions=convolutions)
+            tolerance = tolerance_of("fp32", convolutions=convolutions)
+            recorder = record(OnnxEngine(data, graph.spec), graph.spec, graph.sizes, tolerance)
             golden[name] = recorder.about
             write_files(writer.directory, {f"{name}.onnx": data, **recorder.files()})
         digest.update(canonical_json(contract).encode())

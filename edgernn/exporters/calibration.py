@@ -1,18 +1,53 @@
-"""Calibration: the ranges of activations in an ONNX graph, measured on real inputs."""
+"""Calibration: real inputs of graphs, and the ranges of activations in an ONNX graph that are measured on them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import onnx
 import onnxruntime
 
 from edgernn.contract import Array
+from edgernn.engines import EagerEngine
+from edgernn.exporters.real_inputs import RealInputs
+from edgernn.exporters.streams import example_streams
+from edgernn.models import Graph, HeldOut
+from edgernn.runtime.parity import chain
 
-__all__ = ["Range", "measure_ranges"]
+__all__ = ["Range", "calibrated", "measure_ranges"]
 
 Range = tuple[float, float]  # the lowest and the highest value
+_STEPS = 64  # of the examples of a graph
+
+
+def calibrated(graphs: Sequence[Graph], held_out: HeldOut | None, real: RealInputs | None) -> tuple[Graph, ...]:
+    """The graphs, with the inputs by which the ranges of their activations are measured, where there are such."""
+    return tuple(replace(graph, examples=_feeds(graph, graphs, held_out, real)) for graph in graphs)
+
+
+def _feeds(
+    graph: Graph, graphs: Sequence[Graph], held_out: HeldOut | None, real: RealInputs | None
+) -> Sequence[Mapping[str, Array]]:
+    """What a graph is called with in some steps, states included."""
+    names = graph.spec.input_names
+    inputs = () if held_out is None else held_out.calibration
+    if inputs and inputs[0].keys() >= set(names):
+        return [{name: each[name] for name in names} for each in inputs]
+    examples = None if real is None else real.of(graph.spec)
+    if examples is None:
+        return graph.examples
+    engines = {each.spec.name: EagerEngine(each.source, each.spec) for each in graphs}
+    streams = next(iter(example_streams(graph, graphs, engines, examples, _STEPS)))
+    states = dict(streams.states)
+    feeds = []
+    for given in islice(streams.given(), _STEPS):
+        feeds.append({**given, **states})
+        (step,) = chain(engines[graph.spec.name], graph.spec, [given], states)
+        states = dict(step.states)
+    return feeds
 
 
 def measure_ranges(

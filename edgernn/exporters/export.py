@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -27,12 +27,14 @@ from edgernn.errors import (
     TokenizerError,
     few,
 )
-from edgernn.exporters.check import check_graph
+from edgernn.exporters.calibration import calibrated
+from edgernn.exporters.checks import check_graphs, report
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.gate import STEPS, prove
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
 from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.real_inputs import Examples, RealInputs
 from edgernn.exporters.target import Artifact, Target, write_files
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, Source, weights_digest
@@ -49,7 +51,10 @@ _ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that passed the gate. bytes: of its graph files; bundle_bytes: of all its files."""
+    """A bundle that passed the gate.
+
+    bytes: of its graph files; bundle_bytes: of all its files. warnings: what trials suggested and could not prove.
+    """
 
     path: Path
     target: str
@@ -58,6 +63,7 @@ class Exported:
     bundle_bytes: int
     seconds: float
     parity: Parity
+    warnings: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` prints it."""
@@ -69,6 +75,7 @@ class Exported:
             "bundle_bytes": self.bundle_bytes,
             "seconds": self.seconds,
             "parity": self.parity.to_json(),
+            "warnings": list(self.warnings),
         }
 
 
@@ -80,35 +87,64 @@ def export(
     precision: str | Quantization = "fp32",
     steps: int = STEPS,
     overwrite: bool = False,
+    examples: Examples = (),
+    tolerance: Mapping[str, float] | None = None,
+    confirm: Collection[str] = (),
 ) -> Exported:
     """Export `source` to a bundle at `out`, which appears only if it passes the parity gate over `steps` steps.
 
+    examples: real inputs, as `RealInputs` takes them. tolerance: limits of the gate by name, in place of those of the
+    precision; they are recorded in the bundle. confirm: names of states and attributes about which warnings are known
+    to mean nothing.
     Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
+    Issues an ExportWarning for what trials suggest and cannot prove.
     """
     if steps < 1:
         raise ConfigError(f"steps {steps}: the gate takes at least one")
     quantization = Quantization(precision) if isinstance(precision, str) else precision
+    plan = _Plan(source, _target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm))
     with _one_thread():
-        return _export(source, Path(out), _target(target, quantization), quantization, steps, overwrite=overwrite)
+        return _export(plan, Path(out), overwrite=overwrite)
 
 
-def _export(
-    source: Source, out: Path, target: Target, quantization: Quantization, steps: int, *, overwrite: bool
-) -> Exported:
+@dataclass(frozen=True)
+class _Plan:
+    """What is to be exported, and how."""
+
+    source: Source
+    target: Target
+    quantization: Quantization
+    steps: int
+    examples: Examples
+    tolerance: Mapping[str, float]
+    confirm: tuple[str, ...]
+
+
+def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
     begun = time.perf_counter()
+    source, target, quantization = plan.source, plan.target, plan.quantization
     with new_bundle(out, overwrite=overwrite) as writer:
-        graphs = _calibrated(source)
+        graphs = source.network.graphs()
         contract = Contract(tuple(graph.spec for graph in graphs))
         _check_kinds(contract, source.network.task)
         _check_assets(source.assets, contract)
-        for graph in graphs:
-            check_graph(graph)
+        real = RealInputs(plan.examples, contract) if plan.examples else None
+        found = report(check_graphs(graphs, real), plan.confirm)
+        graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)
         artifacts = {graph.spec.name: _write(target, graph, quantization) for graph in graphs}
         weights = {name: [weight.to_json() for weight in each.weights] for name, each in artifacts.items()}
         _check_kept(weights, quantization)
         engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}
-        proof = prove(graphs, engines, source.held_out, quantization.name, steps)
+        proof = prove(
+            graphs,
+            engines,
+            source.held_out,
+            quantization.name,
+            plan.steps,
+            examples=real,
+            tolerance=plan.tolerance,
+        )
         names = {name: f"{name}{target.suffix}" for name in artifacts}
         files = {names[name]: artifact.data for name, artifact in artifacts.items()}
         for part in (*(each.files for each in artifacts.values()), *(each.files() for each in graphs)):
@@ -126,7 +162,13 @@ def _export(
                 digest=weights_digest(source.network, contract),
                 contract=contract,
                 graphs=names,
-                provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
+                provenance={
+                    **_tools(),
+                    "parameters": _parameters(source.network),
+                    **source.provenance,
+                    **({"tolerance": dict(plan.tolerance)} if plan.tolerance else {}),
+                    **({"confirmed": list(plan.confirm)} if plan.confirm else {}),
+                },
                 parity=proof.parity.to_json(),
                 weights=weights if quantization.name != "fp32" else {},
                 golden=proof.golden,
@@ -141,6 +183,7 @@ def _export(
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=proof.parity,
+        warnings=found,
     )
 
 
@@ -169,21 +212,13 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
             raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
     with _one_thread():
         engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
-        return prove(graphs, engines, source.held_out, manifest.precision, steps).parity
+        return prove(graphs, engines, source.held_out, manifest.precision, steps, tolerance=_recorded(manifest)).parity
 
 
-def _calibrated(source: Source) -> tuple[Graph, ...]:
-    """The graphs of the network, with the inputs by which the ranges of their activations are measured."""
-    graphs = source.network.graphs()
-    calibration = () if source.held_out is None else source.held_out.calibration
-    if not calibration:
-        return graphs
-    return tuple(
-        replace(graph, examples=[{name: each[name] for name in graph.spec.input_names} for each in calibration])
-        if calibration[0].keys() >= {*graph.spec.input_names}
-        else graph
-        for graph in graphs
-    )
+def _recorded(manifest: Manifest) -> dict[str, float]:
+    """The limits that the caller of the export set, which the bundle records."""
+    changed = manifest.provenance.get("tolerance", {})
+    return dict(changed) if isinstance(changed, Mapping) else {}
 
 
 def _check_kinds(contract: Contract, task: str) -> None:

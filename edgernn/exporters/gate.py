@@ -18,27 +18,48 @@ from typing import Any
 import numpy as np
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.contract import BATCH, Array, GraphSpec
+from edgernn.contract import GraphSpec
 from edgernn.engines import EagerEngine
-from edgernn.errors import ExportError, ParityError
+from edgernn.errors import EngineError, ExportError, ParityError, few
 from edgernn.examples import axis_sizes, example
+from edgernn.exporters.held_out import LossMeter, beginnings, sequences, stepped
+from edgernn.exporters.real_inputs import RealInputs
 from edgernn.exporters.streams import (
+    Arrays,
     Beginnings,
     Engines,
     Streams,
+    example_streams,
     held_out_streams,
-    inputs_at,
     random_streams,
+    rare_streams,
     single_steps,
     sources_of,
-    take_step,
 )
 from edgernn.exporters.vectors import Recorder
-from edgernn.models import Feedback, Graph, HeldOut
-from edgernn.runtime import Engine
-from edgernn.runtime.parity import Comparison, ExactMatches, Loss, Parity, Step, chain, pairs, tolerance_of, worst
+from edgernn.models import Graph, HeldOut
+from edgernn.runtime.parity import (
+    Comparison,
+    ExactMatches,
+    Loss,
+    Parity,
+    Step,
+    Tolerance,
+    chain,
+    pairs,
+    tolerance_of,
+    worst,
+)
 
-__all__ = ["STEPS", "Proof", "check_held_out", "held_out_loss", "holds_convolutions", "prove"]
+__all__ = [
+    "STEPS",
+    "Proof",
+    "check_held_out",
+    "holds_convolutions",
+    "not_numbers",
+    "prove",
+    "ranges",
+]
 
 STEPS = 1024
 _SINGLE_STEPS = 16  # of a graph without states: each of its steps is a first one
@@ -54,15 +75,23 @@ class Proof:
 
 
 def prove(
-    graphs: Sequence[Graph], artifacts: Engines, held_out: HeldOut | None, precision: str, steps: int = STEPS
+    graphs: Sequence[Graph],
+    artifacts: Engines,
+    held_out: HeldOut | None,
+    precision: str,
+    steps: int = STEPS,
+    *,
+    examples: RealInputs | None = None,
+    tolerance: Mapping[str, float] | None = None,
 ) -> Proof:
     """Check that an artifact behaves like its source: each graph over `steps` chained steps, and all of them together.
 
-    artifacts: an engine for each graph. held_out: None drives the graphs with random tensors.
-    Raises ParityError at the first difference beyond the tolerance of `precision`, if the loss on held-out data rises
-    too far, and at fp32 if any whole sequence is not the source's.
+    artifacts: an engine for each graph. Graphs are driven with `held_out`, else with `examples`, else with random
+    tensors, and a few steps with rare values. tolerance: limits by name that take the place of those of `precision`.
+    Raises ParityError at the first difference beyond the tolerance, if the loss on held-out data rises too far, and at
+    fp32 if any whole sequence is not the source's; ExportError where the source gives what is not a number.
     """
-    gate = _Gate(graphs, artifacts, held_out, precision, steps)
+    gate = _Gate(graphs, artifacts, held_out, precision, steps, examples, tolerance or {})
     parity = worst([gate.compare(graph) for graph in graphs])
     parity = check_held_out(replace(parity, loss=gate.loss(), matches=gate.matches()), precision)
     vectors = {file: data for recorder in gate.recorders.values() for file, data in recorder.files().items()}
@@ -81,18 +110,6 @@ def check_held_out(parity: Parity, precision: str) -> Parity:
             parity.to_json(),
         )
     return parity
-
-
-def held_out_loss(graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> float:
-    """The mean loss of graphs, as `engines` run them, over all held-out targets."""
-    graph, loss = _stepped(graphs, held_out), _LossMeter(held_out)
-    begin = _beginnings(graph, graphs, engines, held_out)
-    for streams in held_out_streams(graph, begin, held_out, held_out.length):
-        if streams.rows:
-            steps = chain(engines[graph.spec.name], graph.spec, streams.given(), streams.states)
-            for place, step in enumerate(steps):
-                loss.add(graph.spec, step, streams.rows, place)
-    return loss.mean
 
 
 def holds_convolutions(graph: Graph) -> bool:
@@ -122,30 +139,66 @@ class _Gate:
     """One run of the gate. recorders: of golden vectors, by graph."""
 
     def __init__(
-        self, graphs: Sequence[Graph], artifacts: Engines, held_out: HeldOut | None, precision: str, steps: int
+        self,
+        graphs: Sequence[Graph],
+        artifacts: Engines,
+        held_out: HeldOut | None,
+        precision: str,
+        steps: int,
+        examples: RealInputs | None,
+        tolerance: Mapping[str, float],
     ) -> None:
         self._graphs, self._artifacts, self._held_out = graphs, artifacts, held_out
-        self._precision, self._steps = precision, steps
+        self._precision, self._steps, self._examples, self._tolerance = precision, steps, examples, tolerance
         self._sources: Engines = {graph.spec.name: EagerEngine(graph.source, graph.spec) for graph in graphs}
-        self._stepped = None if held_out is None else _stepped(graphs, held_out)
-        self._losses = (_LossMeter(held_out), _LossMeter(held_out))  # of the source and of the artifact
+        self._stepped = None if held_out is None else stepped(graphs, held_out)
+        self._losses = (LossMeter(held_out), LossMeter(held_out))  # of the source and of the artifact
         self.recorders: dict[str, Recorder] = {}
 
     def compare(self, graph: Graph) -> Parity:
         """Raise ParityError unless one graph of the artifact behaves like that of the source."""
-        spec = graph.spec
-        convolutions = holds_convolutions(graph)
-        tolerance = tolerance_of(self._precision, convolutions=convolutions)
-        recorder = self.recorders[spec.name] = Recorder(spec, convolutions=convolutions)
-        parities = []
-        for streams in self._streams(graph):
-            comparison = Comparison(spec, tolerance)
-            for expected, actual in self._pairs(spec, streams):
-                comparison.add(expected, actual)
-                if streams.recorded:
-                    recorder.add(expected)
-            parities.append(comparison.result())
-        return worst(parities)
+        tolerance = tolerance_of(self._precision, convolutions=holds_convolutions(graph), changes=self._tolerance)
+        recorder = self.recorders[graph.spec.name] = Recorder(graph.spec, tolerance)
+        driven = [self._drive(graph, streams, tolerance, recorder) for streams in self._streams(graph)]
+        rare = [self._drive_rarely(graph.spec, streams, tolerance) for streams in self._rare_streams(graph)]
+        return worst([*driven, *(parity for parity in rare if parity is not None)])
+
+    def _drive(self, graph: Graph, streams: Streams, tolerance: Tolerance, recorder: Recorder) -> Parity:
+        comparison = Comparison(graph.spec, tolerance)
+        for expected, actual in self._pairs(graph, streams):
+            comparison.add(expected, actual)
+            if streams.recorded:
+                recorder.add(expected)
+        return comparison.result()
+
+    def _drive_rarely(self, spec: GraphSpec, streams: Streams, tolerance: Tolerance) -> Parity | None:
+        """The same with rare values, as long as the source itself takes them and gives numbers."""
+        comparison = Comparison(spec, tolerance, rare=True)
+        taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
+        steps = 0
+        for expected, actual in pairs(_while_sound(taken), self._artifacts[spec.name], spec, streams.states):
+            comparison.add(expected, actual)
+            steps += 1
+        return replace(comparison.result(), steps=0) if steps else None
+
+    def _checked(self, graph: Graph, taken: Iterable[Step]) -> Iterator[Step]:
+        """The steps of the source. Raises ExportError at one that gives what is not a number."""
+        for number, step in enumerate(taken, 1):
+            if wrong := not_numbers(step):
+                where = f"in {wrong[0]} at step {number}, where {ranges(step.given)}"
+                raise ExportError(
+                    f"graph {graph.spec.name}: the source itself gives nan {where}; {self._advice(graph)}"
+                )
+            yield step
+
+    def _rare_streams(self, graph: Graph) -> Iterator[Streams]:
+        """At the lower precisions saturation is part of the rounding, and the held-out loss tells what it costs."""
+        return iter(()) if self._precision in ("int8", "int4") else rare_streams(graph, self._graphs, self._sources)
+
+    def _advice(self, graph: Graph) -> str:
+        if self._held_out is not None or (self._examples is not None and self._examples.of(graph.spec) is not None):
+            return "the network itself is at fault there"
+        return "give real inputs as examples, or declare the range of a tensor with low and bound"
 
     def loss(self) -> Loss | None:
         """That of source and artifact, if it was measured."""
@@ -158,8 +211,8 @@ class _Gate:
         if held_out is None or graph is None or not held_out.feedback:
             return None
         name, spec = graph.spec.name, graph.spec
-        ours = _sequences(spec, self._artifacts[name], self._artifacts_begin, held_out)
-        theirs = _sequences(spec, self._sources[name], self._begin, held_out)
+        ours = sequences(spec, self._artifacts[name], self._artifacts_begin, held_out)
+        theirs = sequences(spec, self._sources[name], self._begin, held_out)
         return ExactMatches(sum(map(operator.eq, ours, theirs)), len(theirs))
 
     @cached_property
@@ -167,14 +220,14 @@ class _Gate:
         """Where the held-out sequences begin, as the graphs of the source make it."""
         assert self._stepped is not None
         assert self._held_out is not None
-        return _beginnings(self._stepped, self._graphs, self._sources, self._held_out)
+        return beginnings(self._stepped, self._graphs, self._sources, self._held_out)
 
     @cached_property
     def _artifacts_begin(self) -> Beginnings:
         """Where the held-out sequences begin, as the graphs of the artifact make it."""
         assert self._stepped is not None
         assert self._held_out is not None
-        return _beginnings(self._stepped, self._graphs, self._artifacts, self._held_out)
+        return beginnings(self._stepped, self._graphs, self._artifacts, self._held_out)
 
     def _streams(self, graph: Graph) -> Iterator[Streams]:
         """What one graph is driven with."""
@@ -185,12 +238,15 @@ class _Gate:
         given = [] if held_out is None else held_out.begin
         if given and not (spec.states or spec.conditions) and all(t.name in given[0] for t in spec.inputs):
             return single_steps(spec, given, steps)
+        if self._examples is not None and (examples := self._examples.of(spec)) is not None:
+            return example_streams(graph, self._graphs, self._sources, examples, steps)
         return random_streams(graph, self._graphs, self._sources, steps)
 
-    def _pairs(self, spec: GraphSpec, streams: Streams) -> Iterator[tuple[Step, Step]]:
+    def _pairs(self, graph: Graph, streams: Streams) -> Iterator[tuple[Step, Step]]:
         """The steps of source and artifact, on the way to which the loss is measured where it has a limit."""
+        spec = graph.spec
         taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
-        both = pairs(taken, self._artifacts[spec.name], spec, streams.states)
+        both = pairs(self._checked(graph, taken), self._artifacts[spec.name], spec, streams.states)
         if self._precision == "fp32" or not streams.rows:
             return both
         return self._with_losses(spec, streams, both)
@@ -215,117 +271,24 @@ class _Gate:
             yield expected, actual
 
 
-def _stepped(graphs: Sequence[Graph], held_out: HeldOut) -> Graph:
-    """The graph that takes the held-out sequences, step by step."""
-    for graph in graphs:
-        outputs = {tensor.name for tensor in graph.spec.outputs}
-        inputs = {tensor.name for tensor in graph.spec.inputs}
-        if inputs == held_out.steps.keys() and outputs >= held_out.targets.keys():
-            _check_steps(graph.spec, held_out)
-            _check_beginning(graph.spec, graphs, held_out)
-            return graph
-    known = ", ".join([*held_out.steps, *held_out.targets])
-    raise ExportError(f"the held-out data have {known}, which are inputs and outputs of no graph")
+def not_numbers(step: Step) -> list[str]:
+    """The outputs and states of a step that hold what is not a number."""
+    results = {**step.outputs, **step.states}
+    return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
 
 
-def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
-    """Raise ExportError unless the held-out steps and targets are what the stepped graph declares."""
-    for tensor in spec.inputs:
-        array = held_out.steps[tensor.name]
-        if array.dtype != tensor.numpy_dtype:
-            raise ExportError(f"the held-out {tensor.name} is {array.dtype}; the contract says {tensor.dtype}")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ExportError(f"the held-out {tensor.name} contains what is not finite")
-    for name, targets in held_out.targets.items():
-        axes = [axis for axis in spec.output(name).axes if axis != BATCH]
-        classes = axes[-1] if axes else 1
-        rank = len(axes) if targets.dtype.kind == "f" else len(axes) - 1
-        if targets.ndim - 2 != rank:
-            raise ExportError(f"the held-out targets {name} have {targets.ndim - 2} axes beside sequences and steps")
-        if targets.dtype.kind != "f" and isinstance(classes, int) and targets.max() >= classes:
-            raise ExportError(f"the held-out targets {name} hold {targets.max()}, and there are {classes} classes")
+def ranges(arrays: Arrays) -> str:
+    """What arrays hold, for a message: `x is from -2.5 to 3`."""
+    spans = []
+    for name, array in arrays.items():
+        low, high = (float(array.min()), float(array.max())) if array.size else (math.nan, math.nan)
+        spans.append(f"{name} is {low:.4g}" if low == high else f"{name} is from {low:.4g} to {high:.4g}")
+    return few(spans) or "it has no inputs"
 
 
-def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut) -> None:
-    """Raise ExportError unless held-out sequences can begin, and outputs be fed back, as the stepped graph declares."""
-    made = {source.graph for source in sources_of(spec).values() if source is not None}
-    for graph in graphs:
-        needed = set(graph.spec.input_names) if graph.spec.name in made else set()
-        if missing := sorted(needed - (held_out.begin[0].keys() if held_out.begin else set())):
-            raise ExportError(f"the held-out sequences begin without {missing[0]}, which {graph.spec.name} takes")
-    for each in held_out.feedback.values():
-        size = next((tensor.axes[-1] for tensor in spec.outputs if tensor.name == each.output), None)
-        if size is None or (isinstance(size, int) and any(element >= size for element in each.excluded)):
-            raise ExportError(f"the held-out feedback of {each.output} does not fit the outputs of {spec.name}")
-
-
-def _beginnings(graph: Graph, graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> Beginnings:
-    return Beginnings(graph, graphs, engines, held_out.begin or [{}] * held_out.sequences)
-
-
-class _LossMeter:
-    """The mean loss over held-out targets: cross-entropy of integers, squared error of floating-point numbers.
-
-    targets: how many there were so far.
-    """
-
-    def __init__(self, held_out: HeldOut | None) -> None:
-        self._targets = {} if held_out is None else held_out.targets
-        self._total, self.targets = 0.0, 0
-
-    @property
-    def mean(self) -> float:
-        """The mean over all targets so far."""
-        return self._total / self.targets if self.targets else math.nan
-
-    def add(self, spec: GraphSpec, step: Step, rows: Sequence[int], place: int) -> None:
-        """Add the step at `place` of some sequences."""
-        for name, targets in self._targets.items():
-            total, count = _cost(step.outputs[name], take_step(targets, rows, place, spec.output(name)))
-            self._total, self.targets = self._total + total, self.targets + count
-
-
-def _cost(output: Array, target: Array) -> tuple[float, int]:
-    """The sum of the losses of one step, and how many targets there were, except for those that are to be ignored."""
-    if target.dtype.kind == "f":
-        known = ~np.isnan(target)
-        return float(np.sum((output[known].astype(np.float64) - target[known]) ** 2)), int(known.sum())
-    known = target.ravel() >= 0
-    classes = target.ravel()[known]
-    scores = output.reshape(-1, output.shape[-1])[known].astype(np.float64)
-    scores -= scores.max(axis=1, keepdims=True)
-    costs = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(classes)), classes]
-    return float(np.sum(costs)), len(classes)
-
-
-def _sequences(spec: GraphSpec, engine: Engine, begin: Beginnings, held_out: HeldOut) -> list[list[list[Any]]]:
-    """For each held-out sequence and each input that is fed by an output: what it was fed until the end."""
-    found: dict[int, list[list[Any]]] = {}
-    longest = max(feedback.steps for feedback in held_out.feedback.values())
-    for rows in begin.groups():
-        conditions, states = begin.of(rows)
-        fed: list[dict[str, Array]] = []
-        for place in range(longest):
-            inputs = {**inputs_at(spec, held_out, rows, place), **(fed[-1] if fed else {})}
-            (step,) = chain(engine, spec, [{**inputs, **conditions}], states)
-            states = dict(step.states)
-            best = {name: _best(step.outputs[each.output], each) for name, each in held_out.feedback.items()}
-            fed.append({name: elements.astype(inputs[name].dtype) for name, elements in best.items()})
-        for number, row in enumerate(rows):
-            found[row] = [
-                _until([elements[name][number].tolist() for elements in fed[: each.steps]], each.end)
-                for name, each in held_out.feedback.items()
-            ]
-    return [found[row] for row in sorted(found)]
-
-
-def _best(output: Array, feedback: Feedback) -> Array:
-    """The largest element that may be chosen along the last axis."""
-    allowed = output.copy()
-    allowed[..., list(feedback.excluded)] = -np.inf
-    best: Array = allowed.argmax(axis=-1)
-    return best
-
-
-def _until(elements: Sequence[Any], end: int | None) -> list[Any]:
-    return list(takewhile(lambda element: element != end, elements))
+def _while_sound(taken: Iterator[Step]) -> Iterator[Step]:
+    """Steps until the graph fails, or gives what is not a number."""
+    try:
+        yield from takewhile(lambda step: not not_numbers(step), taken)
+    except EngineError:
+        return

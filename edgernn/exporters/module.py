@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from edgernn.contract import Array, Contract, FromFile, GraphSpec
+from edgernn.contract import Contract, FromFile, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.exporters.export import Exported, export
 from edgernn.exporters.gate import STEPS
 from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.real_inputs import Examples
 from edgernn.models import Graph, Network, Source
 
 __all__ = ["export_module"]
@@ -27,7 +28,9 @@ def export_module(
     precision: str | Quantization = "fp32",
     initial: Mapping[str, Tensor] | None = None,
     assets: Mapping[str, bytes] | None = None,
-    examples: Sequence[Mapping[str, Array]] = (),
+    examples: Examples = (),
+    tolerance: Mapping[str, float] | None = None,
+    confirm: Collection[str] = (),
     task: str = "module",
     steps: int = STEPS,
     overwrite: bool = False,
@@ -38,7 +41,12 @@ def export_module(
     outputs and next states. It is put into evaluation mode while it is exported.
     initial: the tensors of states that start from a file, by the file's name in the contract. assets: files that the
     bundle carries, such as tokenizer.json, without which text goes neither in nor out, and labels.json.
-    examples: real inputs of graphs that have no states, by which int8 measures the ranges of their activations.
+    examples: real inputs, which the gate drives the graphs with, and on which int8 measures ranges of activations: a
+    sequence with a mapping from input name to array for each step of one stream, a sequence of such sequences for
+    several streams, or a function from the number of a step to its mapping. Without them the gate draws random numbers
+    within the limits of the contract.
+    tolerance: limits of the gate (`edgernn.runtime.parity.Tolerance`) by name, in place of those of the precision.
+    confirm: names of states and attributes about which an ExportWarning is known to mean nothing.
     Raises ConfigError for a graph without a module or the other way round, ExportError for a module that does not do
     what its contract says, and what `export` raises.
     """
@@ -51,12 +59,22 @@ def export_module(
     names = {graph.name for graph in contract.graphs}
     if strangers := sorted(set(module) ^ names):
         raise ConfigError(f"{strangers[0]} is {'a graph without a module' if strangers[0] in names else 'no graph'}")
-    network = _Modules(module, contract, dict(initial or {}), examples, task)
+    network = _Modules(module, contract, dict(initial or {}), task)
     source = Source(network, dict(assets or {}))
     training = [each for each in network.modules() if each.training]
     network.eval()
     try:
-        return export(source, out, target=target, precision=precision, steps=steps, overwrite=overwrite)
+        return export(
+            source,
+            out,
+            target=target,
+            precision=precision,
+            steps=steps,
+            overwrite=overwrite,
+            examples=examples,
+            tolerance=tolerance,
+            confirm=confirm,
+        )
     finally:
         for each in training:
             each.training = True
@@ -68,12 +86,11 @@ class _Modules(Network):
         modules: Mapping[str, nn.Module],
         contract: Contract,
         initial: Mapping[str, Tensor],
-        examples: Sequence[Mapping[str, Array]],
         task: str,
     ) -> None:
         super().__init__()
         self.parts = nn.ModuleList(modules[spec.name] for spec in contract.graphs)
-        self.contract, self.initial, self.examples, self.task = contract, initial, examples, task
+        self.contract, self.initial, self.task = contract, initial, task
 
     def graphs(self) -> tuple[Graph, ...]:
         """One for each module."""
@@ -84,6 +101,4 @@ class _Modules(Network):
         if missing := [file for file in files if file not in self.initial]:
             raise ConfigError(f"the initial value {missing[0]} is missing")
         tensors = {file: torch.as_tensor(self.initial[file]) for file in files}
-        names = set(spec.input_names)
-        examples = [{name: each[name] for name in spec.input_names} for each in self.examples if names <= each.keys()]
-        return Graph(spec, module, module, tensors, examples)
+        return Graph(spec, module, module, tensors)

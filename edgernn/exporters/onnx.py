@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import onnx
 import torch
+from onnxscript import rewriter
+from onnxscript.rewriter.rules.common import _no_op
 
 from edgernn import records
-from edgernn.contract import GraphSpec, TensorSpec, graph_from_json, graph_to_json
+from edgernn.contract import BATCH, GraphSpec, TensorSpec, graph_from_json, graph_to_json
+from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError
 from edgernn.examples import axis_sizes, example
+from edgernn.exporters.isolation import isolated
 from edgernn.exporters.quantise import PRECISIONS, quantise
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import attribute
@@ -33,6 +39,8 @@ from edgernn.runtime import OnnxEngine
 __all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "convert", "is_quantised", "operators", "parse", "stored"]
 
 OPSET = 20
+_GUARDED = 2  # torch assumes sizes from here on, and its programs run at smaller ones all the same
+_LARGEST_AXIS = 1 << 20  # of a named axis whose contract says no more
 IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
@@ -53,7 +61,7 @@ def convert(graph: Graph) -> onnx.ModelProto:
         for tensor in spec.feeds.values()
     )
     try:
-        with suppress_output():
+        with suppress_output(), isolated():
             program = torch.onnx.export(
                 Positional(graph.module),
                 tensors,
@@ -63,12 +71,74 @@ def convert(graph: Graph) -> onnx.ModelProto:
                 opset_version=OPSET,
                 dynamo=True,
                 verbose=False,
+                optimize=False,
             )
+            assert program is not None
+            assert program.exported_program is not None
+            _check_sizes(graph, program.exported_program)
+            with _exact_rules():
+                program.optimize()
+            model: onnx.ModelProto = onnx.shape_inference.infer_shapes(program.model_proto)
+    except ExportError:
+        raise
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {root_cause(error)}") from error
-    assert program is not None
-    model: onnx.ModelProto = onnx.shape_inference.infer_shapes(program.model_proto)
+        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_cause(spec, error)}") from error
     return model
+
+
+@contextmanager
+def _exact_rules() -> Iterator[None]:
+    """Let onnxscript leave sums and products with constants alone: it takes x + 1e-10 and x * 0.999999 for x."""
+    rules = rewriter._DEFAULT_REWRITE_RULES
+    rewriter._DEFAULT_REWRITE_RULES = tuple(rule for rule in rules if rule not in {*_no_op.rules})
+    try:
+        yield
+    finally:
+        rewriter._DEFAULT_REWRITE_RULES = rules
+
+
+def _check_sizes(graph: Graph, program: torch.export.ExportedProgram) -> None:
+    """Raise ExportError if the program holds for some sizes of a named axis only, and its source for others too."""
+    spec = graph.spec
+    inputs = [node for node in program.graph.nodes if node.op == "placeholder"][-len(spec.input_names) :]
+    for (name, tensor), node in zip(spec.feeds.items(), inputs, strict=True):
+        for axis, size in zip(tensor.axes, node.meta["val"].shape, strict=True):
+            allowed = program.range_constraints.get(getattr(getattr(size, "node", None), "expr", None))
+            if not isinstance(axis, str) or axis == BATCH or allowed is None:
+                continue  # the gate drives one stream as well as several
+            excluded = [int(allowed.lower) - 1] if allowed.lower > _GUARDED else []
+            if allowed.upper < tensor.max_sizes.get(axis, _LARGEST_AXIS):
+                excluded.append(int(allowed.upper) + 1)
+            if any(_runs(graph, axis, other) for other in excluded):
+                raise ExportError(
+                    f"graph {spec.name}: its Python code goes with the size of the axis {axis} of {name}: at "
+                    f"{' or '.join(map(str, excluded))} the module computes something else"
+                )
+
+
+def _runs(graph: Graph, axis: str, size: int) -> bool:
+    """Whether the module itself takes a size of a named axis."""
+    sizes = {**axis_sizes(graph.spec), axis: size}
+    feeds = example(graph.spec.feeds, 2, np.random.default_rng(0), sizes)
+    try:
+        EagerEngine(graph.module, graph.spec).run(feeds)
+    except EngineError:
+        return False
+    return True
+
+
+def _cause(spec: GraphSpec, error: Exception) -> str:
+    """Why torch could not capture a network, with the names of the contract in place of torch's own."""
+    cause = root_cause(error)
+    if frozen := re.search(r"static shape of (\d+) for dimension inputs\['tensors'\]\[(\d+)\]\.shape\[(\d+)\]", cause):
+        size, place, position = map(int, frozen.groups())
+        name = spec.input_names[place]
+        axis = spec.feeds[name].axes[position]
+        return (
+            f"its Python code goes with the size of the axis {axis} of {name}, as a loop over it does, and would be "
+            f"frozen at {size}: declare a fixed size, or compute without the loop"
+        )
+    return cause
 
 
 def _inspect(data: bytes) -> GraphReport:

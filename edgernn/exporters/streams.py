@@ -5,25 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import cycle, islice, repeat
 
 import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec, check_tensor
-from edgernn.examples import OTHER_AXIS, axis_sizes, example, random_inputs
+from edgernn.examples import OTHER_AXIS, axis_sizes, example, extremes, random_inputs
 from edgernn.exporters import vectors
+from edgernn.exporters.real_inputs import GraphExamples
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states
 
 __all__ = [
+    "Arrays",
     "Beginnings",
     "Engines",
     "Streams",
+    "example_streams",
     "held_out_streams",
     "inputs_at",
     "random_streams",
+    "rare_streams",
     "single_steps",
     "sources_of",
     "take_step",
@@ -33,6 +37,8 @@ Arrays = Mapping[str, Array]
 Engines = Mapping[str, Engine]  # by the name of the graph
 
 _SIDE_BY_SIDE = 4  # streams of random tensors
+_RARE_STEPS = 16
+_LONG_COUNTS = (100, 1_000, 1 << 24, (1 << 31) - _RARE_STEPS // 2)  # of steps: the third is the last float32 can count
 _WIDEST = 64  # held-out sequences side by side: every engine takes so many
 
 
@@ -44,6 +50,7 @@ class Streams:
     step, by the inputs that they feed.
     rows: the held-out sequences that the streams read once each, for which the loss is measured, or nothing.
     recorded: whether the steps of the source are recorded as golden vectors.
+    rare: whether they are driven with values that the contract allows and that are rare or may never occur.
     """
 
     inputs: Callable[[], Iterable[Arrays]]
@@ -51,6 +58,7 @@ class Streams:
     states: Arrays
     rows: tuple[int, ...] = ()
     recorded: bool = False
+    rare: bool = False
 
     def given(self) -> Iterator[Arrays]:
         """What the graph is called with at each step, except for the states."""
@@ -129,34 +137,120 @@ def held_out_streams(graph: Graph, begin: Beginnings, held_out: HeldOut, steps: 
         yield Streams(inputs, *begin.of(rows), rows=rows)
 
 
+def example_streams(
+    graph: Graph, graphs: Sequence[Graph], engines: Engines, examples: GraphExamples, steps: int
+) -> Iterator[Streams]:
+    """The first stream of examples alone, the others too where they cannot be batched, and then side by side.
+
+    All begin at their initial states. Each takes at least all its steps.
+    """
+    spec = graph.spec
+    steps = max(steps, examples.longest)
+    begin = Beginnings(graph, graphs, engines, _given(graph, graphs, examples))
+    yield from _alone(spec, begin, partial(examples.alone, 0, steps))
+    if spec.batched:
+        rows, _ = examples.together(0)
+        yield Streams(lambda: examples.together(steps)[1], *begin.of(rows))
+        return
+    for number in range(1, len(examples)):
+        yield Streams(partial(examples.alone, number, steps), *begin.of((number,)))
+
+
+def _given(graph: Graph, graphs: Sequence[Graph], examples: GraphExamples) -> list[dict[str, Array]]:
+    """What each stream of examples begins with: given by its first step, or else random."""
+    needed, specs = _needed(graph, graphs)
+    random = np.random.default_rng(0)
+    sizes = axis_sizes(graph.spec, *specs)
+    return [
+        {**example(needed, 1, random, sizes), **examples.given(number, list(needed.values()))}
+        for number in range(len(examples))
+    ]
+
+
+def _needed(graph: Graph, graphs: Sequence[Graph]) -> tuple[dict[str, TensorSpec], list[GraphSpec]]:
+    """What the streams of a graph begin with: inputs of the graphs that make something, and conditions given by none.
+
+    Also the specifications of these graphs.
+    """
+    makers = {source.graph for source in sources_of(graph.spec).values() if source is not None}
+    specs = [each.spec for each in graphs if each.spec.name in makers]
+    needed = {tensor.name: tensor for each in specs for tensor in each.inputs}
+    return needed | {tensor.name: tensor for tensor in graph.spec.conditions if tensor.source is None}, specs
+
+
 def random_streams(
     graph: Graph, graphs: Sequence[Graph], engines: Engines, steps: int, seed: int = 0
 ) -> Iterator[Streams]:
-    """One stream of random tensors, and then several side by side.
-
-    All begin at their initial states, except that the states of the several begin anywhere within their bounds, where
-    the contract bounds them: so source and artifact are compared over the whole range that it allows.
-    """
+    """One stream of random tensors, and then several side by side, which begin at their initial states."""
     spec = graph.spec
-    makers = {source.graph for source in sources_of(spec).values() if source is not None}
-    makers_specs = [each.spec for each in graphs if each.spec.name in makers]
-    needed = {tensor.name: tensor for each in makers_specs for tensor in each.inputs}
-    needed |= {tensor.name: tensor for tensor in spec.conditions if tensor.source is None}
     for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
-        random = np.random.default_rng((seed, streams))
-        sizes = axis_sizes(spec, *makers_specs, smallest=OTHER_AXIS if streams == 1 else OTHER_AXIS - 4)
-        given = [example(needed, 1, random, sizes) for _ in range(streams)]
-        begin = Beginnings(graph, graphs, engines, given)
-        conditions, states = begin.of(range(streams))
-        for tensor in spec.conditions:
-            named = zip(tensor.axes, conditions[tensor.name].shape, strict=True)
-            sizes.update((axis, size) for axis, size in named if isinstance(axis, str) and axis != BATCH)
+        begin, sizes = _random_beginning(graph, graphs, engines, streams, seed)
         inputs = partial(_random, spec, streams, (seed, streams, 1), sizes, steps)
         if streams == 1:
             yield from _alone(spec, begin, inputs)
         else:
-            bounded = {s.input: s for s in spec.states if s.bound is not None and s.numpy_dtype.kind == "f"}
-            yield Streams(inputs, conditions, {**states, **example(bounded, streams, random, sizes)})
+            yield Streams(inputs, *begin.of(range(streams)))
+
+
+def _random_beginning(
+    graph: Graph, graphs: Sequence[Graph], engines: Engines, streams: int, seed: int
+) -> tuple[Beginnings, dict[str, int]]:
+    """Where some streams of random tensors begin, and the sizes of the named axes."""
+    needed, specs = _needed(graph, graphs)
+    random = np.random.default_rng((seed, streams))
+    sizes = axis_sizes(graph.spec, *specs, smallest=OTHER_AXIS if streams == 1 else OTHER_AXIS - 4)
+    begin = Beginnings(graph, graphs, engines, [example(needed, 1, random, sizes) for _ in range(streams)])
+    conditions, _ = begin.of(range(streams))
+    for tensor in graph.spec.conditions:
+        named = zip(tensor.axes, conditions[tensor.name].shape, strict=True)
+        sizes.update((axis, size) for axis, size in named if isinstance(axis, str) and axis != BATCH)
+    return begin, sizes
+
+
+def rare_streams(graph: Graph, graphs: Sequence[Graph], engines: Engines) -> Iterator[Streams]:
+    """A few steps with inputs that are zeros or at the ends of their ranges, and with states far from their first ones.
+
+    Bounded floating-point states begin anywhere within their bounds, integers without bounds as long counters.
+    """
+    spec = graph.spec
+    streams = _SIDE_BY_SIDE if spec.batched else 1
+    begin, sizes = _random_beginning(graph, graphs, engines, streams, 1)
+    conditions, states = begin.of(range(streams))
+    inputs = {tensor.name: tensor for tensor in spec.inputs}
+    ends = [extremes(inputs, streams, sizes, high=high) for high in (False, True)]
+    zeros = {name: np.zeros_like(array) if _may_be_zero(inputs[name]) else array for name, array in ends[0].items()}
+    for given in (zeros, *ends):
+        yield Streams(partial(repeat, given, _RARE_STEPS), conditions, states, rare=True)
+    yield Streams(lambda: islice(cycle(ends), _RARE_STEPS), conditions, states, rare=True)
+    smallest = {axis: 1 for axis in sizes if axis != BATCH}
+    if smallest and not _sizes_of(spec.conditions, spec.states):
+        drawn = partial(_random, spec, streams, (2, streams, 1), smallest, _RARE_STEPS)
+        yield Streams(drawn, conditions, states, rare=True)
+    if far := _far_states(spec, streams, sizes):
+        drawn = partial(_random, spec, streams, (1, streams, 1), sizes, _RARE_STEPS)
+        yield Streams(drawn, conditions, {**states, **far}, rare=True)
+
+
+def _sizes_of(*groups: Sequence[TensorSpec]) -> set[str]:
+    """The named axes of tensors, but for the batch."""
+    return {axis for group in groups for t in group for axis in t.axes if isinstance(axis, str) and axis != BATCH}
+
+
+def _may_be_zero(tensor: TensorSpec) -> bool:
+    low, limit = tensor.limits
+    return (low is None or low <= 0) and (limit is None or limit > 0)
+
+
+def _far_states(spec: GraphSpec, streams: int, sizes: Mapping[str, int]) -> dict[str, Array]:
+    """States by the inputs that they feed, as far from the first ones as the contract allows."""
+    bounded = {s.input: s for s in spec.states if s.bound is not None and s.numpy_dtype.kind == "f"}
+    counters = [s for s in spec.states if s.numpy_dtype.kind in "iu" and s.limits == (None, None)]
+    far = example(bounded, streams, np.random.default_rng((1, streams)), sizes)
+    for state in counters:
+        shape, dtype = state.shape({**sizes, BATCH: streams}), state.numpy_dtype
+        counted = [count for count in _LONG_COUNTS if count < np.iinfo(dtype).max]
+        far[state.input] = np.resize(np.array(counted, dtype), shape)
+    return far
 
 
 def single_steps(spec: GraphSpec, given: Sequence[Arrays], steps: int) -> Iterator[Streams]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import islice
 from typing import Any
 
@@ -14,7 +15,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.examples import example, random_inputs
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_elements, first_states, vector_file
-from edgernn.runtime.parity import Step, chain
+from edgernn.runtime.parity import Step, Tolerance, chain
 
 __all__ = ["STEPS", "Recorder", "record"]
 
@@ -25,11 +26,11 @@ _BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
 class Recorder:
     """Records the golden vectors of one graph while its source takes steps with one stream.
 
-    convolutions: whether the graph holds convolutions, on which its tolerance depends.
+    tolerance: within which an artifact is to follow them.
     """
 
-    def __init__(self, spec: GraphSpec, *, convolutions: bool) -> None:
-        self._spec, self._convolutions = spec, convolutions
+    def __init__(self, spec: GraphSpec, tolerance: Tolerance) -> None:
+        self._spec, self._tolerance = spec, tolerance
         self._inputs: list[dict[str, Array]] = []
         self._chosen: dict[int, dict[str, Array]] = {}  # outputs by the number of the step
         self._steps = self._outputs = 0  # how many steps, and outputs of steps, there is room for
@@ -60,7 +61,7 @@ class Recorder:
     def about(self) -> dict[str, Any]:
         """What the manifest says of the vectors: the outputs of steps 1, 2, 4, … and of the last step are chosen."""
         steps = len(self._inputs)
-        return {"steps": steps, "chosen": sorted({*self._chosen, steps}), "convolutions": self._convolutions}
+        return {"steps": steps, "chosen": sorted({*self._chosen, steps}), "tolerance": asdict(self._tolerance)}
 
     def files(self) -> dict[str, bytes]:
         """The vectors, by file name."""
@@ -76,7 +77,7 @@ class Recorder:
         return {vector_file(spec.name, *place): to_npy(array) for place, array in arrays.items()}
 
 
-def record(engine: Engine, spec: GraphSpec, sizes: Mapping[str, int], *, convolutions: bool) -> Recorder:
+def record(engine: Engine, spec: GraphSpec, sizes: Mapping[str, int], tolerance: Tolerance) -> Recorder:
     """The golden vectors of a graph whose states begin as zeros, with random inputs.
 
     sizes: of its named axes other than the batch.
@@ -84,7 +85,7 @@ def record(engine: Engine, spec: GraphSpec, sizes: Mapping[str, int], *, convolu
     random = np.random.default_rng(0)
     conditions = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
     given = ({**conditions, **inputs} for inputs in islice(random_inputs(spec, 1, random, sizes), STEPS))
-    recorder = Recorder(spec, convolutions=convolutions)
+    recorder = Recorder(spec, tolerance)
     for step in chain(engine, spec, given, first_states(spec, {}, conditions)):
         recorder.add(step)
         if recorder.complete:

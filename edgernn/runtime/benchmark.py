@@ -10,7 +10,7 @@ from functools import partial
 
 import numpy as np
 
-from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
+from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec
 from edgernn.examples import axis_sizes, example
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
@@ -131,22 +131,33 @@ def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], obje
 
 
 def _stepper(model: Model, spec: GraphSpec) -> Callable[[], object]:
-    inputs, conditions, state = _feeds(spec, 1)
+    inputs, conditions, state = _feeds(model, spec, 1)
     cursor = model.cursor(conditions, state, graph=spec.name)
     return lambda: cursor.step(inputs)
 
 
 def _together(model: Model, spec: GraphSpec, size: int) -> Callable[[], object]:
-    inputs, conditions, state = _feeds(spec, size)
+    inputs, conditions, state = _feeds(model, spec, size)
     return lambda: model.step(inputs, state, conditions=conditions, graph=spec.name)
 
 
-def _feeds(spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Random inputs and conditions, and zero states, of `size` streams."""
+def _feeds(model: Model, spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+    """Inputs, conditions and zero states of `size` streams: as golden vectors have them, or else random."""
     tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
-    arrays = example(tensors, size, np.random.default_rng(0), axis_sizes(spec))
+    recorded = model.recorded(spec.name)
+    sizes = axis_sizes(spec)
+    for name, array in recorded.items():
+        named = zip(tensors[name].axes, array.shape, strict=True)
+        sizes.update((axis, length) for axis, length in named if isinstance(axis, str))
+    arrays = example(tensors, size, np.random.default_rng(0), sizes)
+    arrays |= {name: _repeat(tensors[name], array, size) for name, array in recorded.items()}
     inputs = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}
-    return inputs, arrays, {s.name: np.zeros(s.shape({BATCH: size}), s.numpy_dtype) for s in spec.states}
+    sizes[BATCH] = size
+    return inputs, arrays, {state.name: np.zeros(state.shape(sizes), state.numpy_dtype) for state in spec.states}
+
+
+def _repeat(tensor: TensorSpec, array: Array, size: int) -> Array:
+    return array if tensor.batch_axis is None else np.repeat(array, size, axis=tensor.batch_axis)
 
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:

@@ -18,11 +18,11 @@ from edgernn import records
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, Array, FeedCheck, FromFile, GraphSpec, check_tensor
-from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.errors import BundleError, ConfigError, ContractError, FormatError
 from edgernn.runtime.engine import BundleEngine, Engine
-from edgernn.runtime.parity import TOLERANCES, Comparison, Parity, Step, pairs, tolerance_of, worst
+from edgernn.runtime.parity import TOLERANCES, Comparison, Parity, Step, Tolerance, pairs, worst
 
-__all__ = ["first_elements", "first_states", "replay", "vector_file", "verify"]
+__all__ = ["first_elements", "first_given", "first_states", "replay", "vector_file", "verify"]
 
 _KEPT = 4096  # elements of an output
 
@@ -31,16 +31,15 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     """Drive `artifact` through the recorded steps of its source.
 
     about: what the manifest says of the golden vectors of this graph.
-    Raises ParityError beyond the tolerance of `precision`, FormatError or ContractError for files that are no record.
+    Raises ParityError beyond the recorded tolerance, or that of `precision` where none is recorded; FormatError,
+    ContractError or ConfigError for files that are no record.
     """
-    about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"}, {"convolutions"})
+    about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"}, {"tolerance"})
     steps = records.integer(about["steps"], "steps")
     chosen = [records.integer(number, "a chosen step") for number in records.items(about["chosen"], "chosen")]
     if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] != steps:
         raise FormatError(f"the golden vectors of {spec.name} choose impossible steps")
-    convolutions = about.get("convolutions", not spec.states)  # early bundles did not say
-    if not isinstance(convolutions, bool):
-        raise FormatError(f"the golden vectors of {spec.name}: convolutions is neither true nor false")
+    tolerance = _tolerance(about.get("tolerance"), precision)
 
     def read(kind: str, name: str) -> Array:
         file = vector_file(spec.name, kind, name)
@@ -61,7 +60,7 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
         for number in range(1, steps + 1):
             given = {**held, **{name: array[number - 1] for name, array in inputs.items()}}
             known = {name: array[rows[number]] for name, array in outputs.items()} if number in rows else {}
-            yield Step(given, known, last)
+            yield Step(given, known, last if number == steps else {})
 
     initial = {state.initial.file for state in spec.states if isinstance(state.initial, FromFile)}
     states = first_states(spec, {file: from_npy(files[file], file) for file in initial}, held)
@@ -69,7 +68,7 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     check = FeedCheck(spec)
     for step in taken():
         check({name: step.given[name] for name in inputs}, held, by_name)
-    comparison = Comparison(spec, tolerance_of(precision, convolutions=convolutions))
+    comparison = Comparison(spec, tolerance)
     for expected, actual in pairs(taken(), _FirstElements(artifact, len(outputs)), spec, states):
         comparison.add(expected, actual)
     return comparison.result()
@@ -98,8 +97,23 @@ def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
                 for spec in manifest.contract.graphs
             ]
         )
-    except (FormatError, ContractError) as error:
+    except (FormatError, ContractError, ConfigError) as error:
         raise BundleError(str(error)) from None
+
+
+def first_given(spec: GraphSpec, files: Mapping[str, bytes]) -> dict[str, Array]:
+    """What the first recorded step was given: inputs and conditions of one stream by name, as far as they are known.
+
+    files: those of a bundle, or at least its golden inputs and conditions.
+    """
+    given = {}
+    for kind, tensors in (("inputs", spec.inputs), ("conditions", spec.conditions)):
+        for tensor in tensors:
+            file = vector_file(spec.name, kind, tensor.name)
+            if file in files:
+                array = from_npy(files[file], file)
+                given[tensor.name] = array[0] if kind == "inputs" else array
+    return given
 
 
 def vector_file(graph: str, kind: str, name: str) -> str:
@@ -123,6 +137,13 @@ def first_states(spec: GraphSpec, initial: Mapping[str, Array], conditions: Mapp
     for name, array in conditions.items():
         check_tensor(tensors[name], array, sizes)
     return {state.input: state.first(sizes, initial) for state in spec.states}
+
+
+def _tolerance(value: Any, precision: str) -> Tolerance:
+    """The tolerance that a bundle records, or that of its precision."""
+    if value is None:
+        return TOLERANCES[precision]
+    return records.construct(Tolerance, value, "a tolerance")
 
 
 class _FirstElements:

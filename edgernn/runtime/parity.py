@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, NoReturn
 
 import numpy as np
 
 from edgernn.contract import Array, GraphSpec
-from edgernn.errors import ParityError
+from edgernn.errors import ConfigError, ParityError
 from edgernn.runtime.engine import Engine
 
 __all__ = [
@@ -33,22 +33,38 @@ __all__ = [
 class Tolerance:
     """How far an artifact may be from its source.
 
-    largest: of any element of an output at any step, absolutely; of a state after the last step, divided by
-    max(1, |state|), since a state may grow without bound (an LSTM's c passes 100), and with it the rounding of float32.
+    absolute, relative: a floating-point element v of an output at any step, or of a state after the last one, may
+    differ by max(absolute, relative * |v|), since rounding grows with the size of a number.
     rms: root mean square of all differences of an output or a last state, divided by that of its values.
+    mismatches: the share of the elements of an integer or boolean tensor, over all steps, that may not be equal.
     loss: rise of the loss on held-out data, for text in nats per token.
     """
 
-    largest: float
+    absolute: float
+    relative: float
     rms: float
+    mismatches: float
     loss: float
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError for a limit that is negative or not finite."""
+        for name, limit in asdict(self).items():
+            if type(limit) not in (int, float) or not math.isfinite(limit) or (limit < 0 and name != "loss"):
+                raise ConfigError(f"the tolerance {name} is {str(limit)[:40]}: it is a number of at least 0")
+
+    def allowed(self, compared: int) -> int:
+        """How many of so many elements of an integer or boolean tensor may differ.
+
+        A share of few elements means little, so that one more is allowed where any are.
+        """
+        return math.ceil(self.mismatches * compared) + 1 if self.mismatches else 0
 
 
 TOLERANCES = {
-    "fp32": Tolerance(largest=1e-4, rms=1e-4, loss=1e-5),
-    "fp16": Tolerance(largest=0.1, rms=0.005, loss=0.002),
-    "int8": Tolerance(largest=3.0, rms=0.1, loss=0.01),
-    "int4": Tolerance(largest=20.0, rms=0.5, loss=0.05),
+    "fp32": Tolerance(absolute=1e-4, relative=1e-4, rms=1e-4, mismatches=0.0, loss=1e-5),
+    "fp16": Tolerance(absolute=0.1, relative=0.02, rms=0.005, mismatches=0.01, loss=0.002),
+    "int8": Tolerance(absolute=3.0, relative=0.3, rms=0.1, mismatches=0.1, loss=0.01),
+    "int4": Tolerance(absolute=20.0, relative=1.0, rms=0.5, mismatches=0.5, loss=0.05),
 }
 
 
@@ -56,12 +72,23 @@ TOLERANCES = {
 # fp32, torch itself differed by 5e-5 between two orders of the same sums, and onnxruntime by 9e-5. At int8, root mean
 # squares of 0.17 to 0.36 were measured where the held-out loss did not rise, and 0.9 where the network was destroyed;
 # the loss, and whole sequences, are checked as well.
-CONVOLUTION_TOLERANCES: Mapping[str, Mapping[str, float]] = {"fp32": {"largest": 5e-4}, "int8": {"rms": 0.75}}
+CONVOLUTION_TOLERANCES: Mapping[str, Mapping[str, float]] = {
+    "fp32": {"absolute": 5e-4, "relative": 5e-4},
+    "int8": {"rms": 0.75},
+}
 
 
-def tolerance_of(precision: str, *, convolutions: bool) -> Tolerance:
-    """The tolerance of a graph at `precision`, which is wider where the graph holds convolutions."""
-    return replace(TOLERANCES[precision], **(CONVOLUTION_TOLERANCES.get(precision, {}) if convolutions else {}))
+def tolerance_of(precision: str, *, convolutions: bool, changes: Mapping[str, float] | None = None) -> Tolerance:
+    """The tolerance of a graph at `precision`, which is wider where the graph holds convolutions.
+
+    changes: limits by name that take the place of these. Raises ConfigError for one that does not exist.
+    """
+    changes = changes or {}
+    known = [field.name for field in fields(Tolerance)]
+    if unknown := sorted(changes.keys() - set(known)):
+        raise ConfigError(f"there is no tolerance {unknown[0]!r}; there is {', '.join(known)}")
+    wider = CONVOLUTION_TOLERANCES.get(precision, {}) if convolutions else {}
+    return replace(TOLERANCES[precision], **{**wider, **changes})
 
 
 @dataclass(frozen=True)
@@ -85,35 +112,42 @@ class ExactMatches:
 class Parity:
     """What was measured over `steps` chained steps, and the tolerance that it was compared with.
 
-    max_abs: largest absolute differences; max_scaled and rms: as `Tolerance` explains them.
+    max_abs: largest absolute differences of floating-point tensors. max_share: the largest difference of an element, as
+    a share of what was tolerated for it. rms: as `Tolerance` explains it. mismatches: how many elements of integer and
+    boolean tensors were not equal, and compared: of how many.
     """
 
     steps: int
     tolerance: Tolerance
     max_abs_diff_outputs: float = 0.0
     max_abs_diff_state: float = 0.0
-    max_scaled_diff_state: float = 0.0
+    max_share: float = 0.0
     rms_diff_outputs: float = 0.0
     rms_diff_state: float = 0.0
+    mismatches: int = 0
+    compared: int = 0
     loss: Loss | None = None
     matches: ExactMatches | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""
         values = {name: _plain(getattr(self, name)) for name in ("steps", *_MEASURES)}
-        limits = {"tolerance": self.tolerance.largest, "tolerance_rms": self.tolerance.rms}
+        counts = {"mismatches": self.mismatches, "compared": self.compared}
+        tolerance = asdict(self.tolerance)
+        limits = {f"tolerance_{name}": tolerance[name] for name in ("relative", "rms", "mismatches")}
         loss = None if self.loss is None else {**asdict(self.loss), "tolerance": self.tolerance.loss}
         answers = None if self.matches is None else asdict(self.matches)
-        return {**values, **limits, "loss": loss, **({"answers": answers} if answers else {})}
+        return {
+            **values,
+            **counts,
+            "tolerance": self.tolerance.absolute,
+            **limits,
+            "loss": loss,
+            **({"answers": answers} if answers else {}),
+        }
 
 
-_MEASURES = (
-    "max_abs_diff_outputs",
-    "max_abs_diff_state",
-    "max_scaled_diff_state",
-    "rms_diff_outputs",
-    "rms_diff_state",
-)
+_MEASURES = ("max_abs_diff_outputs", "max_abs_diff_state", "max_share", "rms_diff_outputs", "rms_diff_state")
 
 
 def _plain(value: float) -> float | None:
@@ -126,14 +160,15 @@ def worst(parities: Sequence[Parity]) -> Parity:
     largest: dict[str, Any] = {name: float(np.max(values)) for name, values in measures.items()}  # keeps not-a-number
     limits = [asdict(parity.tolerance) for parity in parities]
     widest = Tolerance(**{name: max(limit[name] for limit in limits) for name in limits[0]})
-    return Parity(max(parity.steps for parity in parities), widest, **largest)
+    counts = {name: sum(getattr(parity, name) for parity in parities) for name in ("mismatches", "compared")}
+    return Parity(max(parity.steps for parity in parities), widest, **largest, **counts)
 
 
 @dataclass(frozen=True)
 class Step:
     """One step of a graph: inputs and conditions, outputs by name, and next states by the input that they feed.
 
-    outputs: those that are known; golden vectors do not hold all of them.
+    outputs, states: those that are known; golden vectors do not hold all of them.
     """
 
     given: Mapping[str, Array]
@@ -169,75 +204,136 @@ def _run(engine: Engine, spec: GraphSpec, feeds: Mapping[str, Array]) -> tuple[d
 class Comparison:
     """Compares the steps of an artifact with those of its source while they are taken.
 
-    Every known output of every step is compared, and every state after the last step. Raises ParityError, which names
-    graph, tensor, step, number of streams and size, at the first difference beyond the tolerance.
+    Every known output of every step is compared, and every state after the last step; integer and boolean states are
+    compared at every step. Raises ParityError, which names graph, tensor, step, number of streams and size, at the
+    first difference beyond the tolerance.
+    rare: whether the steps are of rare values, whose differences are not related to their root mean square.
     """
 
-    def __init__(self, spec: GraphSpec, tolerance: Tolerance) -> None:
-        self._spec = spec
+    def __init__(self, spec: GraphSpec, tolerance: Tolerance, *, rare: bool = False) -> None:
+        self._spec, self._tolerance, self._rare = spec, tolerance, rare
         self._measured = Parity(0, tolerance)
         self._outputs, self._states = _Squares(), _Squares()
+        self._mismatches = _Mismatches()
         self._last: tuple[Step, Step] | None = None
 
     def add(self, expected: Step, actual: Step) -> None:
-        """Compare the outputs of one step."""
+        """Compare the outputs of one step, and the states that are no floating-point numbers."""
         self._last = expected, actual
         self._measured = replace(self._measured, steps=self._measured.steps + 1)
         for name, values in expected.outputs.items():
-            absolute, _ = self._differences(self._outputs, name, values, actual.outputs[name])
-            self._note(max_abs_diff_outputs=absolute)
-            self._check(name, absolute, self._measured.tolerance.largest)
+            self._compare(self._outputs, name, values, actual.outputs[name])
+        for state in self._spec.states:
+            if state.numpy_dtype.kind != "f" and state.input in expected.states:
+                self._compare(self._states, state.output, expected.states[state.input], actual.states[state.input])
 
     def result(self) -> Parity:
-        """Compare the states after the last step and the root mean squares: what was measured."""
+        """Compare the states after the last step, root mean squares and mismatches: what was measured."""
         assert self._last is not None
         expected, actual = self._last
-        self._note(rms_diff_outputs=self._outputs.largest_ratio())
         for state in self._spec.states:
-            values = expected.states[state.input], actual.states[state.input]
-            absolute, scaled = self._differences(self._states, state.output, *values)
-            self._note(max_abs_diff_state=absolute, max_scaled_diff_state=scaled)
-            self._note(rms_diff_state=self._states.largest_ratio())
-            self._check(state.output, scaled, self._measured.tolerance.largest)
-        for squares in (self._outputs, self._states):
-            for name in squares.values:
-                limit = self._measured.tolerance.rms
-                self._check(name, squares.ratio(name), limit, " in the root mean square")
+            if state.numpy_dtype.kind == "f":
+                values = expected.states[state.input], actual.states[state.input]
+                self._compare(self._states, state.output, *values)
+        self._check_mismatches()
+        if not self._rare:
+            self._note(rms_diff_outputs=self._outputs.largest_ratio(), rms_diff_state=self._states.largest_ratio())
+            for squares in (self._outputs, self._states):
+                for name in squares.values:
+                    self._check_rms(name, squares.ratio(name))
         return self._measured
+
+    def _compare(self, squares: _Squares, name: str, expected: Array, actual: Array) -> None:
+        """Compare one tensor: floating-point numbers by their differences, others by how many are not equal."""
+        if actual.shape != expected.shape:
+            raise ParityError(
+                f"graph {self._spec.name}, {name} {self._place()}: the artifact's shape is {actual.shape}, "
+                f"the source's {expected.shape}"
+            )
+        if expected.dtype.kind != "f":
+            self._count(name, expected, actual)
+            return
+        wide = expected.astype(np.float64)
+        with np.errstate(invalid="ignore"):  # masked logits are infinite
+            apart = np.where(actual == expected, 0.0, np.abs(actual.astype(np.float64) - wide))
+        wide = np.where(np.isinf(wide), 0.0, wide)
+        squares.add(name, apart, wide)
+        tolerance = self._tolerance
+        allowed = np.maximum(tolerance.absolute, tolerance.relative * np.abs(wide))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = np.where(apart == 0, 0.0, apart / allowed)
+        largest = float(np.max(apart, initial=0.0))
+        measure = "max_abs_diff_outputs" if squares is self._outputs else "max_abs_diff_state"
+        self._note(**{measure: largest, "max_share": float(np.max(shares, initial=0.0))})
+        if not np.all(apart <= allowed):  # not a number is beyond every tolerance
+            self._refuse(name, expected, actual, apart, allowed, shares)
+
+    def _refuse(
+        self, name: str, expected: Array, actual: Array, apart: Array, allowed: Array, shares: Array
+    ) -> NoReturn:
+        worst_at = np.unravel_index(np.argmax(np.where(np.isnan(shares), np.inf, shares)), shares.shape)
+        raise ParityError(
+            f"graph {self._spec.name}, {name} {self._place()}: the artifact gives {actual[worst_at]:.6g} where its "
+            f"source gives {expected[worst_at]:.6g}; they differ by {apart[worst_at]:.3g}, beyond "
+            f"{allowed[worst_at]:.3g}",
+            self._measured.to_json(),
+        )
+
+    def _count(self, name: str, expected: Array, actual: Array) -> None:
+        differ = expected != actual
+        self._mismatches.add(name, differ)
+        count = int(np.count_nonzero(differ))
+        self._measured = replace(
+            self._measured,
+            mismatches=self._measured.mismatches + count,
+            compared=self._measured.compared + expected.size,
+        )
+        if count and not self._tolerance.mismatches:
+            raise ParityError(
+                f"graph {self._spec.name}, {name} {self._place()}: the artifact gives {actual[differ][0]} where its "
+                f"source gives {expected[differ][0]}; {count} of {expected.size} elements differ, and {expected.dtype} "
+                f"must be equal",
+                self._measured.to_json(),
+            )
+
+    def _check_mismatches(self) -> None:
+        for name, (count, compared) in self._mismatches.counts.items():
+            if count > self._tolerance.allowed(compared):
+                raise ParityError(
+                    f"graph {self._spec.name}, {name}: {count} of {compared} elements over {self._measured.steps} "
+                    f"steps differ from its source's, beyond {100 * self._tolerance.mismatches:g} %",
+                    self._measured.to_json(),
+                )
+
+    def _check_rms(self, name: str, ratio: float) -> None:
+        if not ratio <= self._tolerance.rms:
+            raise ParityError(
+                f"graph {self._spec.name}, {name} {self._place()}: the artifact differs from its source by {ratio:.3g} "
+                f"in the root mean square, beyond {self._tolerance.rms:g}",
+                self._measured.to_json(),
+            )
 
     def _note(self, **measures: float) -> None:
         """Keep the larger of each of `measures` and what was measured before; not-a-number is the largest."""
         larger = {name: float(np.maximum(getattr(self._measured, name), value)) for name, value in measures.items()}
         self._measured = replace(self._measured, **larger)  # type: ignore[arg-type] # `measures` names floats alone
 
-    def _differences(self, squares: _Squares, name: str, expected: Array, actual: Array) -> tuple[float, float]:
-        """The largest absolute difference and the largest scaled one of a tensor."""
-        if actual.shape != expected.shape:
-            raise ParityError(
-                f"graph {self._spec.name}, {name} {self._place()}: the artifact's shape is {actual.shape}, "
-                f"the source's {expected.shape}"
-            )
-        wide = expected.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # masked logits are infinite
-            apart = np.where(actual == expected, 0.0, np.abs(actual.astype(np.float64) - wide))
-        wide = np.where(np.isinf(wide), 0.0, wide)
-        squares.add(name, apart, wide)
-        scaled = apart / np.maximum(1, np.abs(wide))
-        return float(np.max(apart, initial=0.0)), float(np.max(scaled, initial=0.0))
-
-    def _check(self, name: str, difference: float, limit: float, kind: str = "") -> None:
-        if not difference <= limit:  # not a number is beyond every tolerance
-            raise ParityError(
-                f"graph {self._spec.name}, {name} {self._place()}: the artifact differs from its source by "
-                f"{difference:.3g}{kind}, beyond {limit:g}",
-                self._measured.to_json(),
-            )
-
     def _place(self) -> str:
         """The step and the number of streams, for a message."""
         assert self._last is not None
         streams = _streams(self._spec, self._last[0].given)
         return f"at step {self._measured.steps} with {streams} stream{'s' if streams > 1 else ''}"
+
+
+@dataclass(frozen=True)
+class _Mismatches:
+    """Elements that were not equal, and how many were compared, by tensor."""
+
+    counts: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+    def add(self, name: str, differ: Array) -> None:
+        count, compared = self.counts.get(name, (0, 0))
+        self.counts[name] = count + int(np.count_nonzero(differ)), compared + differ.size
 
 
 @dataclass(frozen=True)

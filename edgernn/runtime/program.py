@@ -26,6 +26,7 @@ from edgernn.contract import (
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
+from edgernn.runtime.golden import first_given
 from edgernn.runtime.text import TextTensors
 from edgernn.tokenizer import Tokenizer
 
@@ -79,12 +80,17 @@ class Program:
             )
             for spec in self.contract.graphs
         }
+        self._vectors = {name: data for name, data in bundle.files.items() if name.startswith("golden/")}
         states = (state for graph in self.contract.graphs for state in graph.states)
         self._tensors = {
             state.initial.file: _tensor(bundle, state.initial.file, state)
             for state in states
             if isinstance(state.initial, FromFile)
         }
+
+    def recorded(self, graph: str) -> dict[str, Array]:
+        """Inputs and conditions of `graph` in the first step of its golden vectors, by name; empty without these."""
+        return first_given(self._graph(graph).spec, self._vectors)
 
     def step(
         self,

@@ -1,15 +1,17 @@
 """Golden vectors on the device: a source that is nothing but numpy, and an artifact checked against its record."""
 
+from dataclasses import asdict, replace
+
 import numpy as np
 import pytest
 from tiny import TinyLanguage, manifest
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, new_bundle
-from edgernn.contract import BATCH, GraphSpec, TensorSpec
-from edgernn.errors import FormatError, ParityError
+from edgernn.errors import ConfigError, FormatError, ParityError
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.golden import replay, verify
+from edgernn.runtime.parity import TOLERANCES
 
 
 def vectors(network, steps=20):
@@ -41,7 +43,7 @@ def test_an_artifact_is_checked_against_what_its_source_did(tmp_path):
     parity = verify(write(tmp_path / "right", network, network), OnnxEngine)
     assert parity.steps == 20
     assert 0 < parity.max_abs_diff_outputs < 1e-4
-    with pytest.raises(ParityError, match="graph step, logits at step 1 with 1 stream: the artifact differs"):
+    with pytest.raises(ParityError, match="graph step, logits at step 1 with 1 stream: the artifact gives"):
         verify(write(tmp_path / "wrong", network, TinyLanguage.random(1)), OnnxEngine)
 
 
@@ -58,33 +60,38 @@ class Near:
         return [logits, *states]
 
 
-@pytest.mark.parametrize(
-    ("about", "limit"), [({}, 1e-4), ({"convolutions": False}, 1e-4), ({"convolutions": True}, 5e-4)]
-)
-def test_the_tolerance_is_wider_where_the_record_says_that_the_graph_holds_convolutions(about, limit):
+@pytest.mark.parametrize(("recorded", "limit"), [({}, 1e-4), ({"absolute": 5e-4}, 5e-4), ({"absolute": 1e-5}, 1e-5)])
+def test_the_recorded_tolerance_holds(recorded, limit):
     network = TinyLanguage.random()
     record, files = vectors(network)
+    record = {"steps": record["steps"], "chosen": record["chosen"]}
+    if recorded:
+        record["tolerance"] = asdict(replace(TOLERANCES["fp32"], relative=0.0, **recorded))
     spec = network.contract["step"]
     engine = OnnxEngine(network.onnx(), spec)
-    parity = replay(Near(engine, 0.9 * limit), spec, {**record, **about}, files, "fp32")
-    assert parity.tolerance.largest == limit
-    with pytest.raises(ParityError, match=f"beyond {limit:g}"):
-        replay(Near(engine, 1.1 * limit), spec, {**record, **about}, files, "fp32")
+    parity = replay(Near(engine, 0.9 * limit), spec, record, files, "fp32")
+    assert parity.tolerance.absolute == limit
+    with pytest.raises(
+        ParityError, match=r"logits at step 1 with 1 stream: the artifact gives \S+ where its source gives"
+    ):
+        replay(Near(engine, 1.3 * limit), spec, record, files, "fp32")
 
 
-def test_a_record_of_old_says_nothing_of_convolutions_and_is_of_them_if_it_has_no_states():
-    spec = GraphSpec("look", (TensorSpec("x", "float32", (BATCH,)),), (TensorSpec("y", "float32", (BATCH,)),))
-
-    class Twice:
-        def run(self, feeds):
-            return [feeds["x"] * np.float32(2 + 3e-4)]
-
-    x = np.ones((1, 1), np.float32)
-    files = {"golden/look/inputs.x.npy": to_npy(x), "golden/look/outputs.y.npy": to_npy(2 * x)}
-    record = {"steps": 1, "chosen": [1]}
-    assert replay(Twice(), spec, record, files, "int8").tolerance.rms == 0.75
-    with pytest.raises(ParityError, match=r"y at step 1 .* beyond 0\.0001"):
-        replay(Twice(), spec, {**record, "convolutions": False}, files, "fp32")
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        (1, "a tolerance is not an object"),
+        ({"absolute": 1}, "a tolerance lacks 'loss'"),
+        ({**asdict(TOLERANCES["fp32"]), "absolute": "1"}, "the tolerance absolute is 1: it is a number of at least 0"),
+        ({**asdict(TOLERANCES["fp32"]), "rms": float("inf")}, "the tolerance rms is inf"),
+        ({**asdict(TOLERANCES["fp32"]), "mismatches": -0.1}, "the tolerance mismatches is -0.1"),
+    ],
+)
+def test_a_tolerance_that_is_none_is_named(tolerance, words):
+    record, files = vectors(network := TinyLanguage.random())
+    spec = network.contract["step"]
+    with pytest.raises((FormatError, ConfigError), match=words):
+        replay(OnnxEngine(network.onnx(), spec), spec, {**record, "tolerance": tolerance}, files, "fp32")
 
 
 def test_arrays_come_back_as_they_went():

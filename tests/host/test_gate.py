@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, StateSp
 from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ExportError, FormatError, ParityError
 from edgernn.exporters import export
-from edgernn.exporters.gate import held_out_loss, prove
+from edgernn.exporters.gate import prove
+from edgernn.exporters.held_out import held_out_loss
 from edgernn.models import Feedback, Graph, HeldOut, Network, Source
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.golden import replay
@@ -124,21 +125,21 @@ def test_streams_begin_where_the_source_begins_and_read_every_sequence(graphs):
         made = [graphs[0].source(torch.from_numpy(each["image"])) for each in data.begin]
     colours, starts = (torch.cat(rows).numpy() for rows in zip(*made, strict=True))
     calls = engines["step"].calls
-    assert [len(call["token"]) for call in calls] == [1] * 50 + [3] * 10
+    assert [len(call["token"]) for call in calls[:60]] == [1] * 50 + [3] * 10
     np.testing.assert_array_equal([call["token"][0] for call in calls[:25]], np.resize(data.steps["token"][0], 25))
     np.testing.assert_array_equal(calls[0]["h_in"], starts[:1])
     np.testing.assert_array_equal(calls[0]["colour"], colours[:1])
     np.testing.assert_array_equal(calls[25]["h_in"], np.zeros((1, 6)))  # golden vectors begin with zeros
-    np.testing.assert_array_equal(np.stack([call["token"] for call in calls[50:]], axis=1), data.steps["token"])
+    np.testing.assert_array_equal(np.stack([call["token"] for call in calls[50:60]], axis=1), data.steps["token"])
     np.testing.assert_array_equal(calls[50]["h_in"], starts)
-    assert all(np.array_equal(call["colour"], colours) for call in calls[50:])
+    assert all(np.array_equal(call["colour"], colours) for call in calls[50:60])
     assert proof.parity.steps == 25
 
 
 def test_many_held_out_sequences_are_read_in_groups(graphs):
     data, engines = held_out(sequences=70, length=4), spies(graphs)
     prove(graphs, engines, data, "fp32", 4)
-    calls = [call["token"] for call in engines["step"].calls[8:]]
+    calls = [call["token"] for call in engines["step"].calls[8:16]]
     assert [len(call) for call in calls] == [64] * 4 + [6] * 4
     read = [np.stack(calls[at : at + 4], axis=1) for at in (0, 4)]
     np.testing.assert_array_equal(np.concatenate(read), data.steps["token"])
@@ -158,8 +159,9 @@ def test_golden_vectors_are_the_first_steps_of_one_stream(graphs):
     look, step = graphs
     begins_at_zero = replace(step, spec=replace(step.spec, states=(replace(step.spec.states[0], initial=Zeros()),)))
     proof = prove((look, begins_at_zero), spies(graphs), held_out(), "fp32", 20)
-    assert proof.golden["step"] == {"steps": 20, "chosen": [1, 2, 4, 8, 16, 20], "convolutions": False}
-    assert proof.golden["look"] == {"steps": 1, "chosen": [1], "convolutions": False}  # the next image is larger
+    tolerance = asdict(TOLERANCES["fp32"])
+    assert proof.golden["step"] == {"steps": 20, "chosen": [1, 2, 4, 8, 16, 20], "tolerance": tolerance}
+    assert proof.golden["look"] == {"steps": 1, "chosen": [1], "tolerance": tolerance}  # the next image is larger
     tokens = from_npy(proof.vectors["golden/step/inputs.token.npy"], "tokens")
     np.testing.assert_array_equal(tokens[:, 0], np.resize(held_out().steps["token"][0], 20))
     for graph in (look, begins_at_zero):
@@ -303,14 +305,14 @@ def test_the_loss_of_numbers_is_their_squared_error(shape):
     assert loss.tokens == 2 * (3 * 8 - 4)
 
 
-def test_random_streams_begin_at_the_first_states_and_anywhere_within_bounds(graphs):
+def test_random_streams_begin_at_the_first_states(graphs):
     engines = spies(graphs)
     prove(graphs, engines, None, "fp32", 6)
     alone, recorded, together = (engines["step"].calls[number] for number in (0, 6, 12))
     assert [len(call["h_in"]) for call in (alone, recorded, together)] == [1, 1, 4]
     assert 0 < np.abs(alone["h_in"]).max() < 1  # what `look` makes of a random image
     assert not recorded["h_in"].any()
-    assert np.abs(together["h_in"]).max() > 0.8
+    assert np.abs(together["h_in"]).max() < 0.8
     assert len(np.unique(together["colour"], axis=0)) == 4
     (unbounded,) = Smooth(bound=None).graphs()
     engines = spies([unbounded])
@@ -389,8 +391,7 @@ def test_the_wider_tolerance_is_of_graphs_that_hold_convolutions(make, limit):
             prove([graph], spies([graph], step=near), None, "fp32", 300)
     else:
         proof = prove([graph], spies([graph], step=near), None, "fp32", 300)
-        assert proof.golden["step"]["convolutions"]
-        assert proof.parity.tolerance.largest == limit
+        assert proof.golden["step"]["tolerance"]["absolute"] == limit == proof.parity.tolerance.absolute
 
 
 def test_sequences_under_conditions_of_different_sizes_are_driven_apart():

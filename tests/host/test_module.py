@@ -172,16 +172,12 @@ class Changed(Denoiser):
         (lambda x, c, h, y, k, n: (y, k[:, :, :1], n), r"cache_out is float32\[1, 6, 1\]; its contract says"),
         (lambda x, c, h, y, k, n: (y[:1], k, n), r"clean is float32\[1, 6\]; its contract says float32\[batch, 6\]"),
         (lambda x, c, h, y, k, n: (y, n, k), r"cache_out is float32\[1, 16\]"),
-        (lambda x, c, h, y, k, n: (x, x.unsqueeze(2).expand(-1, -1, 2) * 2, n), "ignores the state .* as cache_in"),
         (lambda x, c, h, y, k, n: 1 / 0, r"refuses frame float32\[1, 6\], .*: division by zero"),
     ],
 )
 def test_a_module_that_breaks_its_contract_is_named(tmp_path, change, words):
-    module = Changed(change)
-    if "ignores" in words:
-        module.forward = lambda frame, cache, h: change(frame, cache, h, frame, cache, module.cell(h[:, :8], h))
     with pytest.raises(ExportError, match=words):
-        export_module(module, DENOISER, out=tmp_path / "b")
+        export_module(Changed(change), DENOISER, out=tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
@@ -215,7 +211,7 @@ def test_graphs_are_told_apart_whatever_they_are_called(tmp_path):
     modules = {
         name: Step(lambda self, x, h, by=by: (by * x + h, torch.tanh(by * x + h))) for by, name in enumerate(graphs)
     }
-    export_module(modules, Contract(tuple(graphs.values())), out=tmp_path / "b", steps=8)
+    export_module(modules, Contract(tuple(graphs.values())), out=tmp_path / "b", steps=8, confirm=["h"])
     model = Model.load(tmp_path / "b")
     x, h = np.ones((1, 4), np.float32), np.zeros((1, 4), np.float32)
     found = [float(model.step({"x": x}, {"h": h}, graph=name)[0]["y"][0, 0]) for name in graphs]
@@ -225,15 +221,16 @@ def test_graphs_are_told_apart_whatever_they_are_called(tmp_path):
 @pytest.mark.parametrize(
     ("function", "spec", "words"),
     [
-        (lambda s, x, h: (x + h, torch.tanh(h - h.mean(0) + x)), plain(), "h_out of a stream depends on the others"),
+        (
+            lambda s, x, h: (x + h, torch.tanh(h - h.mean(0) + x)),
+            plain(),
+            "h_out of a stream changes with the inputs of the others",
+        ),
         (
             lambda s, x, h: (x + h, 5 * torch.tanh(x + h)),
             plain(bound=1.0),
-            "h_out reaches 4.*bounds it by 1",
+            "h_out reaches [-45].*its contract says -1 to 1",
         ),
-        (lambda s, x, h: (x + h, h), plain(), "returns h_out as it was given: a state has to change"),
-        (lambda s, x, h: (x, h), plain(), "ignores the state that it is given as h_in"),
-        (lambda s, x, h: (x, torch.tanh(x)), plain(), "ignores the state that it is given as h_in"),
     ],
 )
 def test_what_a_contract_promises_of_values_is_checked(tmp_path, function, spec, words):

@@ -1,0 +1,94 @@
+"""Random numbers, and what a module keeps between calls: an artifact has neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgernn.errors import ExportError, few
+from edgernn.exporters.checks.trial import Arrays, Trial, differs
+
+__all__ = ["check_effects"]
+
+_OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}  # attributes of modules
+
+
+def check_effects(trial: Trial, feeds: Arrays) -> list[str]:
+    """The attributes that a call changes, which matter if a later call reads them.
+
+    Raises ExportError if two calls with equal inputs give different outputs, if a call draws random numbers, or if it
+    changes a parameter or a buffer. These keep their values.
+    """
+    graph = trial.spec.name
+    tensors = {**dict(trial.module.named_parameters()), **dict(trial.module.named_buffers())}
+    kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+    attributes, numbers = dict(_attributes(trial.module)), torch.get_rng_state()
+    first = trial.call(feeds)
+    drawn = not torch.equal(numbers, torch.get_rng_state())
+    second = trial.call(feeds)
+    changed = [name for name, tensor in tensors.items() if not _same(tensor.detach(), kept[name])]
+    if changed:
+        with torch.no_grad():
+            for name in changed:
+                tensors[name].copy_(kept[name])
+        raise ExportError(
+            f"graph {graph}: the module keeps state in {few(changed)}, which a call changes; declare it as a state"
+        )
+    after = dict(_attributes(trial.module))
+    moved = [name for name, value in after.items() if name not in attributes or not _same(value, attributes[name])]
+    different = [name for name, array in first.items() if differs(array, second[name])]
+    if different:
+        reason = "it keeps something between them"
+        if drawn:
+            reason = "it draws random numbers, which an artifact cannot repeat: make them an input"
+        elif moved:
+            reason = f"it keeps {few(moved)} between them: declare it as a state"
+        raise ExportError(
+            f"graph {graph}: two calls with equal inputs give different outputs in {few(different)}; {reason}"
+        )
+    if drawn:
+        raise ExportError(f"graph {graph}: the module draws random numbers in its forward: make them an input")
+    return moved
+
+
+def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The tensors, numbers and texts that a module and its parts keep as attributes, by name."""
+    for prefix, part in module.named_modules():
+        for name, value in vars(part).items():
+            if name not in _OF_TORCH and not name.endswith("_hooks"):
+                yield from _values(f"{prefix}.{name}" if prefix else name, value)
+
+
+def _values(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Tensor):
+        yield name, value.detach().clone()
+    elif value is None or isinstance(value, bool | int | float | str):
+        yield name, value
+    elif isinstance(value, np.ndarray):
+        yield name, value.copy()
+    elif isinstance(value, list | tuple):
+        yield f"{name} (its length)", len(value)
+        for place, each in enumerate(value):
+            yield from _values(f"{name}[{place}]", each)
+    elif isinstance(value, dict):
+        yield f"{name} (its length)", len(value)
+        for key, each in value.items():
+            yield from _values(f"{name}[{key!r}]", each)
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, Tensor):
+        return one.shape == other.shape and one.dtype == other.dtype and _equal(one, other)
+    if isinstance(one, np.ndarray):
+        return one.dtype == other.dtype and not differs(one, other)
+    return bool(one == other) or one is other or one != one
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return bool(torch.all((one == other) | (one != one) & (other != other)))

@@ -1,0 +1,71 @@
+"""States that seem to be ignored, or never to change. Trials cannot prove either."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgernn.contract import Array, StateSpec
+from edgernn.errors import ExportError
+from edgernn.examples import example
+from edgernn.exporters.checks.trial import Arrays, Trial, differs
+
+__all__ = ["Taken", "find_idle_states"]
+
+_TRIES = 12  # other values that a state is given, until one makes a difference
+
+
+@dataclass(frozen=True)
+class Taken:
+    """One step of a module: what it was called with, and its results."""
+
+    feeds: Arrays
+    results: Arrays
+
+
+def find_idle_states(trial: Trial, taken: Sequence[Taken]) -> Iterator[tuple[str, str]]:
+    """The names of states of which no step shows that they are carried, and what was seen of each."""
+    for state in trial.spec.states:
+        unchanged = all(not differs(step.results[state.output], step.feeds[state.input]) for step in taken)
+        others = _others(trial, taken, state)
+        unused = not any(_matters(trial, step, state, value, handed_on=unchanged) for step, value in others)
+        seen = []
+        if unchanged:
+            seen.append("it did not change")
+        if unused:
+            seen.append("no output and no other state depended on it")
+        if seen:
+            yield state.name, f"in {len(taken)} steps {' and '.join(seen)}"
+
+
+def _matters(trial: Trial, step: Taken, state: StateSpec, value: Array, *, handed_on: bool) -> bool:
+    """Whether another value of a state changes any result.
+
+    handed_on: whether it does not count that the state itself is returned as it was given.
+    """
+    try:
+        changed = trial.call({**step.feeds, state.input: value})
+    except ExportError:
+        return True  # a value that breaks the step is one that it uses
+    own = handed_on and np.array_equal(changed[state.output], value)
+    return any(
+        differs(array, step.results[name]) for name, array in changed.items() if not (own and name == state.output)
+    )
+
+
+def _others(trial: Trial, taken: Sequence[Taken], state: StateSpec) -> Iterator[tuple[Taken, Array]]:
+    """Steps, each with another value of the state: of other steps, and then any that its type allows."""
+    for number in range(_TRIES):
+        step = taken[number % len(taken)]
+        array = step.feeds[state.input]
+        seen = [each.feeds[state.input] for each in taken]
+        seen = [value for value in seen if value.shape == array.shape and differs(value, array)]
+        if seen:
+            yield step, seen[number % len(seen)]
+        named = zip(state.axes, array.shape, strict=True)
+        sizes = {axis: size for axis, size in named if isinstance(axis, str)}
+        drawn = example({state.name: state}, sizes.get("batch", 1), np.random.default_rng((number, 1)), sizes)
+        if differs(drawn[state.name], array):
+            yield step, drawn[state.name]

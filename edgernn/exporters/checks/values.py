@@ -1,0 +1,107 @@
+"""Python code that reads the values of tensors: a condition, a loop or a number that an exporter would freeze."""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from edgernn.errors import ExportError
+from edgernn.exporters.checks.trial import Arrays, Trial
+
+__all__ = ["check_values"]
+
+_CONDITIONS = {"__bool__", "is_nonzero", "equal", "allclose", "__contains__"}
+_READS = {"__float__", "__int__", "__index__", "__complex__", "item", "tolist", "numpy", "__array__", "tensor"}
+_OWN = {str(Path(torch.__file__).parent), str(Path(__file__))}
+_LONGEST_LINE = 120
+
+
+def check_values(trial: Trial, feeds: Arrays) -> None:
+    """Raise ExportError, quoting the line, if the module's Python code reads a value that depends on its inputs.
+
+    What depends on parameters and sizes alone may be read: it is the same at every step.
+    """
+    watch = _Watch(trial.spec.name)
+    module, trial.module = trial.module, _Watched(trial.module, watch)
+    try:
+        trial.call(feeds)
+    finally:
+        trial.module = module
+
+
+class _Watched(torch.nn.Module):
+    """A module whose inputs are followed while it runs."""
+
+    def __init__(self, module: torch.nn.Module, watch: _Watch) -> None:
+        super().__init__()
+        self.module, self._watch = module, watch
+
+    def forward(self, *tensors: Tensor) -> Any:
+        self._watch.follow(tensors)
+        with self._watch:
+            return self.module(*tensors)
+
+
+class _Watch(TorchFunctionMode):
+    """Follows everything that is computed from the inputs of a module, and stops where Python reads a value of it."""
+
+    def __init__(self, graph: str) -> None:
+        super().__init__()
+        self._graph = graph
+        self._followed: dict[int, Tensor] = {}  # by identity; held, so that none is used twice
+
+    def follow(self, tensors: Iterable[Tensor]) -> None:
+        self._followed.update((id(tensor), tensor) for tensor in tensors)
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        given = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self._followed]
+        name = getattr(func, "__name__", "")
+        if given and name in _CONDITIONS | _READS:
+            raise ExportError(f"graph {self._graph}: {_message(name)}")
+        results = func(*args, **kwargs)
+        if given:
+            self.follow(_tensors(results))
+            if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
+                self.follow(_tensors(args[:1]))
+            self.follow(_tensors(kwargs.get("out")))
+        return results
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """The tensors in nested tuples, lists and mappings."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _tensors(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from _tensors(each)
+
+
+def _message(name: str) -> str:
+    """What was done with a value, in which line, and what to do instead."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(tuple(_OWN)):
+        frame = frame.f_back
+    line = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()[:_LONGEST_LINE]
+    where = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}" + (f": {line!r}" if line else "")
+    if name == "tensor":
+        return f"{where} copies the value of a tensor into a constant: use the tensor itself"
+    if name not in _CONDITIONS:
+        return f"{where} reads the value of a tensor into Python, which would be frozen: compute with tensors"
+    if line.startswith("while "):
+        return f"{where} is a Python loop that ends on the value of a tensor, and cannot be exported"
+    if line.startswith("assert "):
+        return f"{where} is a Python assertion about the value of a tensor, and cannot be exported: leave it out"
+    return f"{where} is a Python condition on the value of a tensor, and cannot be exported: use torch.where"

@@ -1,0 +1,148 @@
+"""Held-out sequences through the graphs of a network: where they begin, the loss on them, and whole sequences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import Any
+
+import numpy as np
+
+from edgernn.contract import BATCH, Array, GraphSpec
+from edgernn.errors import ExportError
+from edgernn.exporters.streams import Beginnings, Engines, held_out_streams, inputs_at, sources_of, take_step
+from edgernn.models import Feedback, Graph, HeldOut
+from edgernn.runtime import Engine
+from edgernn.runtime.parity import Step, chain
+
+__all__ = ["LossMeter", "beginnings", "held_out_loss", "sequences", "stepped"]
+
+
+def held_out_loss(graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> float:
+    """The mean loss of graphs, as `engines` run them, over all held-out targets."""
+    graph, loss = stepped(graphs, held_out), LossMeter(held_out)
+    begin = beginnings(graph, graphs, engines, held_out)
+    for streams in held_out_streams(graph, begin, held_out, held_out.length):
+        if streams.rows:
+            steps = chain(engines[graph.spec.name], graph.spec, streams.given(), streams.states)
+            for place, step in enumerate(steps):
+                loss.add(graph.spec, step, streams.rows, place)
+    return loss.mean
+
+
+def stepped(graphs: Sequence[Graph], held_out: HeldOut) -> Graph:
+    """The graph that takes the held-out sequences, step by step."""
+    for graph in graphs:
+        outputs = {tensor.name for tensor in graph.spec.outputs}
+        inputs = {tensor.name for tensor in graph.spec.inputs}
+        if inputs == held_out.steps.keys() and outputs >= held_out.targets.keys():
+            _check_steps(graph.spec, held_out)
+            _check_beginning(graph.spec, graphs, held_out)
+            return graph
+    known = ", ".join([*held_out.steps, *held_out.targets])
+    raise ExportError(f"the held-out data have {known}, which are inputs and outputs of no graph")
+
+
+def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
+    """Raise ExportError unless the held-out steps and targets are what the stepped graph declares."""
+    for tensor in spec.inputs:
+        array = held_out.steps[tensor.name]
+        if array.dtype != tensor.numpy_dtype:
+            raise ExportError(f"the held-out {tensor.name} is {array.dtype}; the contract says {tensor.dtype}")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ExportError(f"the held-out {tensor.name} contains what is not finite")
+    for name, targets in held_out.targets.items():
+        axes = [axis for axis in spec.output(name).axes if axis != BATCH]
+        classes = axes[-1] if axes else 1
+        rank = len(axes) if targets.dtype.kind == "f" else len(axes) - 1
+        if targets.ndim - 2 != rank:
+            raise ExportError(f"the held-out targets {name} have {targets.ndim - 2} axes beside sequences and steps")
+        if targets.dtype.kind != "f" and isinstance(classes, int) and targets.max() >= classes:
+            raise ExportError(f"the held-out targets {name} hold {targets.max()}, and there are {classes} classes")
+
+
+def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut) -> None:
+    """Raise ExportError unless held-out sequences can begin, and outputs be fed back, as the stepped graph declares."""
+    made = {source.graph for source in sources_of(spec).values() if source is not None}
+    for graph in graphs:
+        needed = set(graph.spec.input_names) if graph.spec.name in made else set()
+        if missing := sorted(needed - (held_out.begin[0].keys() if held_out.begin else set())):
+            raise ExportError(f"the held-out sequences begin without {missing[0]}, which {graph.spec.name} takes")
+    for each in held_out.feedback.values():
+        size = next((tensor.axes[-1] for tensor in spec.outputs if tensor.name == each.output), None)
+        if size is None or (isinstance(size, int) and any(element >= size for element in each.excluded)):
+            raise ExportError(f"the held-out feedback of {each.output} does not fit the outputs of {spec.name}")
+
+
+def beginnings(graph: Graph, graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> Beginnings:
+    """Where the held-out sequences begin in a graph, as `engines` make it."""
+    return Beginnings(graph, graphs, engines, held_out.begin or [{}] * held_out.sequences)
+
+
+class LossMeter:
+    """The mean loss over held-out targets: cross-entropy of integers, squared error of floating-point numbers.
+
+    targets: how many there were so far.
+    """
+
+    def __init__(self, held_out: HeldOut | None) -> None:
+        self._targets = {} if held_out is None else held_out.targets
+        self._total, self.targets = 0.0, 0
+
+    @property
+    def mean(self) -> float:
+        """The mean over all targets so far."""
+        return self._total / self.targets if self.targets else math.nan
+
+    def add(self, spec: GraphSpec, step: Step, rows: Sequence[int], place: int) -> None:
+        """Add the step at `place` of some sequences."""
+        for name, targets in self._targets.items():
+            total, count = _cost(step.outputs[name], take_step(targets, rows, place, spec.output(name)))
+            self._total, self.targets = self._total + total, self.targets + count
+
+
+def _cost(output: Array, target: Array) -> tuple[float, int]:
+    """The sum of the losses of one step, and how many targets there were, except for those that are to be ignored."""
+    if target.dtype.kind == "f":
+        known = ~np.isnan(target)
+        return float(np.sum((output[known].astype(np.float64) - target[known]) ** 2)), int(known.sum())
+    known = target.ravel() >= 0
+    classes = target.ravel()[known]
+    scores = output.reshape(-1, output.shape[-1])[known].astype(np.float64)
+    scores -= scores.max(axis=1, keepdims=True)
+    costs = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(classes)), classes]
+    return float(np.sum(costs)), len(classes)
+
+
+def sequences(spec: GraphSpec, engine: Engine, begin: Beginnings, held_out: HeldOut) -> list[list[list[Any]]]:
+    """For each held-out sequence and each input that is fed by an output: what it was fed until the end."""
+    found: dict[int, list[list[Any]]] = {}
+    longest = max(feedback.steps for feedback in held_out.feedback.values())
+    for rows in begin.groups():
+        conditions, states = begin.of(rows)
+        fed: list[dict[str, Array]] = []
+        for place in range(longest):
+            inputs = {**inputs_at(spec, held_out, rows, place), **(fed[-1] if fed else {})}
+            (step,) = chain(engine, spec, [{**inputs, **conditions}], states)
+            states = dict(step.states)
+            best = {name: _best(step.outputs[each.output], each) for name, each in held_out.feedback.items()}
+            fed.append({name: elements.astype(inputs[name].dtype) for name, elements in best.items()})
+        for number, row in enumerate(rows):
+            found[row] = [
+                _until([elements[name][number].tolist() for elements in fed[: each.steps]], each.end)
+                for name, each in held_out.feedback.items()
+            ]
+    return [found[row] for row in sorted(found)]
+
+
+def _best(output: Array, feedback: Feedback) -> Array:
+    """The largest element that may be chosen along the last axis."""
+    allowed = output.copy()
+    allowed[..., list(feedback.excluded)] = -np.inf
+    best: Array = allowed.argmax(axis=-1)
+    return best
+
+
+def _until(elements: Sequence[Any], end: int | None) -> list[Any]:
+    return list(takewhile(lambda element: element != end, elements))
