@@ -35,7 +35,8 @@ class Tolerance:
 
     absolute, relative: a floating-point element v of an output at any step, or of a state after the last one, may
     differ by max(absolute, relative * |v|), since rounding grows with the size of a number.
-    rms: root mean square of all differences of an output or a last state, divided by that of its values.
+    rms: root mean square of all differences of an output or a last state, divided by that of its values; differences
+    whose root mean square is at most 1e-6 count as none.
     mismatches: the share of the elements of an integer or boolean tensor, over all steps, that may not be equal.
     loss: rise of the loss on held-out data, for text in nats per token.
     """
@@ -237,10 +238,13 @@ class Comparison:
                 self._compare(self._states, state.output, *values)
         self._check_mismatches()
         if not self._rare:
-            self._note(rms_diff_outputs=self._outputs.largest_ratio(), rms_diff_state=self._states.largest_ratio())
-            for squares in (self._outputs, self._states):
-                for name in squares.values:
-                    self._check_rms(name, squares.ratio(name))
+            outputs, states = self._outputs.ratios(), self._states.ratios()
+            self._note(
+                rms_diff_outputs=float(np.max([*outputs.values()], initial=0.0)),
+                rms_diff_state=float(np.max([*states.values()], initial=0.0)),
+            )
+            for name, ratio in {**outputs, **states}.items():
+                self._check_rms(name, ratio)
         return self._measured
 
     def _compare(self, squares: _Squares, name: str, expected: Array, actual: Array) -> None:
@@ -336,25 +340,39 @@ class _Mismatches:
         self.counts[name] = count + int(np.count_nonzero(differ)), compared + differ.size
 
 
-@dataclass(frozen=True)
-class _Squares:
-    """Sums of squares, by tensor: of the differences, and of the values that they are compared with."""
+@dataclass
+class _Sums:
+    """Of the squares of differences, of the squares of the values they are compared with, and how many there are."""
 
-    differences: dict[str, float] = field(default_factory=dict)
-    values: dict[str, float] = field(default_factory=dict)
+    differences: float = 0.0
+    values: float = 0.0
+    count: int = 0
+
+    def ratio(self) -> float:
+        """Root mean square of the differences over that of the values; 0 where it is below the rounding of float32."""
+        if not self.differences > _ROUNDING**2 * self.count:
+            return 0.0 if math.isfinite(self.differences) else math.nan
+        return math.sqrt(self.differences / self.values) if self.values else math.inf
+
+
+_ROUNDING = 1e-6  # root mean square of differences that are none, however small the values are
+
+
+class _Squares:
+    """Sums of squares, by tensor."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, _Sums] = {}
 
     def add(self, name: str, differences: Array, values: Array) -> None:
-        self.differences[name] = self.differences.get(name, 0.0) + float(np.sum(differences**2))
-        self.values[name] = self.values.get(name, 0.0) + float(np.sum(values**2))
+        sums = self._sums.setdefault(name, _Sums())
+        sums.differences += float(np.sum(differences**2))
+        sums.values += float(np.sum(values**2))
+        sums.count += values.size
 
-    def ratio(self, name: str) -> float:
-        """Root mean square of the differences over that of the values of one tensor."""
-        difference = self.differences[name]
-        return math.sqrt(difference / self.values[name]) if self.values[name] else (math.inf if difference else 0.0)
-
-    def largest_ratio(self) -> float:
-        """The largest ratio of all tensors."""
-        return float(np.max([self.ratio(name) for name in self.values], initial=0.0))
+    def ratios(self) -> dict[str, float]:
+        """By tensor."""
+        return {name: sums.ratio() for name, sums in self._sums.items()}
 
 
 def _streams(spec: GraphSpec, given: Mapping[str, Array]) -> int:
