@@ -135,8 +135,8 @@ def _cause(spec: GraphSpec, error: Exception) -> str:
         name = spec.input_names[place]
         axis = spec.feeds[name].axes[position]
         return (
-            f"its Python code goes with the size of the axis {axis} of {name}, as a loop over it does, and would be "
-            f"frozen at {size}: declare a fixed size, or compute without the loop"
+            f"a loop over the axis {axis} of {name}, in the module's Python code or in one of its layers (nn.RNN), would "
+            f"be frozen at {size} rounds: declare a fixed size"
         )
     return cause
 
