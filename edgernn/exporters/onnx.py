@@ -135,7 +135,7 @@ def _cause(spec: GraphSpec, error: Exception) -> str:
         name = spec.input_names[place]
         axis = spec.feeds[name].axes[position]
         return (
-            f"a loop over the axis {axis} of {name}, in the module's Python code or in one of its layers (nn.RNN), would "
+            f"a loop over the axis {axis} of {name}, in its Python code or in a layer such as nn.RNN, would "
             f"be frozen at {size} rounds: declare a fixed size"
         )
     return cause
