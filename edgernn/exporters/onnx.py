@@ -24,6 +24,7 @@ from edgernn.exporters.isolation import isolated
 from edgernn.exporters.quantise import PRECISIONS, quantise
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import attribute
+from edgernn.exporters.signature import name_signature
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,
@@ -65,8 +66,6 @@ def convert(graph: Graph) -> onnx.ModelProto:
             program = torch.onnx.export(
                 Positional(graph.module),
                 tensors,
-                input_names=list(spec.input_names),
-                output_names=list(spec.output_names),
                 dynamic_shapes={"tensors": shapes},
                 opset_version=OPSET,
                 dynamo=True,
@@ -78,7 +77,9 @@ def convert(graph: Graph) -> onnx.ModelProto:
             _check_sizes(graph, program.exported_program)
             with _exact_rules():
                 program.optimize()
-            model: onnx.ModelProto = onnx.shape_inference.infer_shapes(program.model_proto)
+            model = program.model_proto
+            name_signature(model, spec)  # torch's own way of naming fails where an output is an input too
+            model = onnx.shape_inference.infer_shapes(model)
     except ExportError:
         raise
     except Exception as error:  # whatever a module's own code, or the exporter, raises

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 from edgernn.arrays import to_npy
@@ -47,11 +48,14 @@ class Network(nn.Module, ABC):
 
 
 def weights_digest(module: nn.Module, contract: Contract) -> str:
-    """SHA-256 of the weights, by name in sorted order, and of the contract: the identity of a deployed network."""
+    """SHA-256 of the weights, by name in sorted order, and of the contract: the identity of a deployed network.
+
+    Elements are little-endian, as on every machine that torch runs on.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
-        array = tensor.detach().cpu().contiguous().numpy()
-        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.astype(array.dtype.newbyteorder("<")).tobytes())
+        kind, flat = str(tensor.dtype).removeprefix("torch."), tensor.detach().cpu().contiguous().reshape(-1)
+        digest.update(f"{name} {kind} {tuple(tensor.shape)}\n".encode())
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     digest.update(canonical_json(contract).encode())
     return digest.hexdigest()

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
@@ -28,33 +29,27 @@ def check_values(trial: Trial, feeds: Arrays) -> None:
 
     What depends on parameters and sizes alone may be read: it is the same at every step.
     """
-    watch = _Watch(trial.spec.name)
-    module, trial.module = trial.module, _Watched(trial.module, watch)
+    watch = _Watch()
+    tensors = tuple(torch.from_numpy(np.array(feeds[name])) for name in trial.spec.input_names)
+    watch.follow(tensors)
     try:
-        trial.call(feeds)
-    finally:
-        trial.module = module
+        with torch.no_grad(), watch:
+            trial.module(*tensors)
+    except _ValueRead as read:
+        raise ExportError(f"graph {trial.spec.name}: {read}") from None
+    except Exception:  # noqa: BLE001 - code that cannot be watched is compiled by torch, and reads no values
+        return
 
 
-class _Watched(torch.nn.Module):
-    """A module whose inputs are followed while it runs."""
-
-    def __init__(self, module: torch.nn.Module, watch: _Watch) -> None:
-        super().__init__()
-        self.module, self._watch = module, watch
-
-    def forward(self, *tensors: Tensor) -> Any:
-        self._watch.follow(tensors)
-        with self._watch:
-            return self.module(*tensors)
+class _ValueRead(Exception):  # noqa: N818 - no error of the module, and none that callers see
+    """A value was read: where, and what to do."""
 
 
 class _Watch(TorchFunctionMode):
     """Follows everything that is computed from the inputs of a module, and stops where Python reads a value of it."""
 
-    def __init__(self, graph: str) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._graph = graph
         self._followed: dict[int, Tensor] = {}  # by identity; held, so that none is used twice
 
     def follow(self, tensors: Iterable[Tensor]) -> None:
@@ -67,7 +62,7 @@ class _Watch(TorchFunctionMode):
         given = [tensor for tensor in _tensors((args, kwargs)) if id(tensor) in self._followed]
         name = getattr(func, "__name__", "")
         if given and name in _CONDITIONS | _READS:
-            raise ExportError(f"graph {self._graph}: {_message(name)}")
+            raise _ValueRead(_message(name))
         results = func(*args, **kwargs)
         if given:
             self.follow(_tensors(results))

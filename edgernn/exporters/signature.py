@@ -1,0 +1,63 @@
+"""The names of a contract at the borders of an ONNX graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from edgernn.contract import GraphSpec
+from edgernn.errors import ExportError
+
+__all__ = ["name_signature"]
+
+
+def name_signature(model: onnx.ModelProto, spec: GraphSpec) -> None:
+    """Call inputs and outputs as the contract does, in its order; what has such a name inside the graph gets another.
+
+    Raises ExportError if their number is another, or if one value is an input and an output or two outputs.
+    """
+    graph = model.graph
+    found = [node.name for node in (*graph.input, *graph.output)]
+    wanted = [*spec.input_names, *spec.output_names]
+    if len(found) != len(wanted) or len({*found}) != len(found):
+        raise ExportError(f"graph {spec.name} came out with {', '.join(found)}; its contract says {', '.join(wanted)}")
+    names = dict(zip(found, wanted, strict=True))
+    inside = {name for part in _graphs(graph) for name in _values(part)} - names.keys()
+    for name in sorted(inside & {*wanted}):
+        names[name] = _free(f"{name}.value", inside | {*wanted})
+    for part in _graphs(graph):
+        _rename(part, names)
+
+
+def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and those of the branches and loops in it."""
+    yield graph
+    for node in graph.node:
+        for entry in node.attribute:
+            for inner in ([entry.g] if entry.HasField("g") else []) + [*entry.graphs]:
+                yield from _graphs(inner)
+
+
+def _values(graph: onnx.GraphProto) -> Iterator[str]:
+    for node in graph.node:
+        yield from node.output
+    for part in (graph.input, graph.output, graph.initializer, graph.value_info):
+        yield from (each.name for each in part)
+
+
+def _rename(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for part in (graph.input, graph.output, graph.initializer, graph.value_info):
+        for each in part:
+            each.name = names.get(each.name, each.name)
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, count = name, 1
+    while free in taken:
+        free, count = f"{name}_{count}", count + 1
+    taken.add(free)
+    return free
