@@ -74,9 +74,9 @@ class LanguageLearner(Learner):
         data, model = chosen.data, chosen.model
         assert isinstance(data, LanguageData)
         assert isinstance(model, LanguageConfig)
-        if data.glob != LanguageData().glob and not any(Path(source).is_dir() for source in sources):
+        if data.glob is not None and not any(Path(source).is_dir() for source in sources):
             raise ConfigError("--glob chooses files of a directory, and no corpus is one")
-        with open_corpus(sources, data.held_out, data.glob) as text:
+        with open_corpus(sources, data.held_out, data.glob, data) as text:
             tokenizer = learn_tokenizer(data.tokenizer, whole_pieces(text.train()), data.vocabulary)
             record = text.encode(tokenizer, folder / TRAIN, folder / HELD_OUT)
         return Prepared(
