@@ -21,6 +21,7 @@ from typing import Any, BinaryIO
 from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
+from edgernn.data.unknown import UnknownTokens
 from edgernn.errors import ConfigError, CorpusError, FormatError, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
 from edgernn.tokenizer import Tokenizer, whole_pieces
@@ -49,10 +50,15 @@ class Corpus:
     held_out: Text
     notes: Sequence[str] = ()
 
-    def encode(self, tokenizer: Tokenizer, train: Path, held_out: Path) -> CorpusRecord:
-        """Write both parts as token files. What the vocabulary lacks becomes the unknown token."""
+    def encode(
+        self, tokenizer: Tokenizer, train: Path, held_out: Path, unknown: UnknownTokens | None = None
+    ) -> CorpusRecord:
+        """Write both parts as token files. What the vocabulary lacks becomes the unknown token.
+
+        unknown: counts what the training text has that the vocabulary lacks.
+        """
         digest = hashlib.sha256()
-        train_chars, _ = _encode(self.train, tokenizer, train, digest.update)
+        train_chars, _ = _encode(self.train, tokenizer, train, digest.update, unknown)
         digest.update(b"\0")
         held_out_chars, first_chars = _encode(self.held_out, tokenizer, held_out, digest.update)
         if len(TokenFile(held_out, len(tokenizer))) < 2:
@@ -187,7 +193,13 @@ class _Reader:
         return self.file(spool, name)
 
 
-def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[bytes], None]) -> tuple[int, int]:
+def _encode(
+    text: Text,
+    tokenizer: Tokenizer,
+    path: Path,
+    update: Callable[[bytes], None],
+    unknown: UnknownTokens | None = None,
+) -> tuple[int, int]:
     """Write the tokens of `text` to `path`: its characters, and how many of them its first token has."""
     chars, first = 0, 0
     with TokenFile.writer(path, len(tokenizer)) as write:
@@ -195,7 +207,10 @@ def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[byte
             first = first or tokenizer.first_chars(piece)
             chars += len(piece)
             update(piece.encode())
-            write(tokenizer.encode(piece, strict=False))
+            ids = tokenizer.encode(piece, strict=False)
+            if unknown is not None:
+                unknown.count(piece, ids)
+            write(ids)
     return chars, first
 
 

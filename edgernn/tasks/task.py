@@ -38,6 +38,8 @@ class Task:
     `edgernn evaluate`.
     presets: by name. preset_for: the name of the preset that suits some sources, unless --preset says another.
     metric: the figure of a score that decides which weights are best. higher_is_better: whether a larger one is better.
+    tunable: options of `data` and `model` that change neither the network nor its vocabulary: a run that starts from
+    another one may set them, and has all others from it.
     learner: imports the task's training code. evaluate: measures a model, of a run or a bundle, as `evaluation` says.
     """
 
@@ -58,6 +60,7 @@ class Task:
     evaluate: Callable[[Model, Settings, Progress], Evaluation]
     default_sources: tuple[str, ...] = ()
     several: bool = False
+    tunable: tuple[str, ...] = ()
 
     @property
     def settings(self) -> tuple[type[Settings], ...]:
@@ -82,6 +85,31 @@ class Task:
             self.model(**{**chosen.model, **own[self.model]}),
             self.training.of(chosen.training, own[self.training]),
         )
+
+    def choose_from(
+        self, origin: Chosen, name: str, sources: Sequence[str], preset: str | None = None, **options: Any
+    ) -> Chosen:
+        """The settings for `sources` of a run that starts from the run `name`, whose settings are `origin`.
+
+        The network and its vocabulary are those of `origin`; everything else is as `choose` says. Raises ConfigError as
+        `choose`, and for an option or a preset that would change them.
+        """
+        chosen = self.choose(sources, preset, **options)
+        named = self.presets[preset] if preset is not None else Preset()
+        declared = {each.field.name: each for each in declared_options(self.data, self.model).values()}
+        for field_name, value in {**named.data, **named.model, **options}.items():
+            if field_name not in declared or field_name in self.tunable:
+                continue
+            part = origin.data if declared[field_name].settings is self.data else origin.model
+            if getattr(part, field_name) != value:
+                flag = declared[field_name].flag
+                said = flag if field_name in options else f"--preset {preset} sets {flag}, which"
+                raise ConfigError(f"{said} is that of the run {name}, from which training starts: leave it out")
+        data = {each: getattr(chosen.data, each) for each in self.tunable if declared[each].settings is self.data}
+        model = {
+            each: options[each] for each in self.tunable if declared[each].settings is self.model and each in options
+        }
+        return Chosen(origin.data.but(**data), origin.model.but(**model), chosen.training)
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:
         """The default of an option in each preset, by the preset's name."""

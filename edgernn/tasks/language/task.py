@@ -51,4 +51,5 @@ LANGUAGE = Task(
     learner=_learner,
     evaluate=_evaluate,
     several=True,
+    tunable=("encoding", "field", "glob", "held_out", "dropout"),
 )
