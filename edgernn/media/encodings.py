@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import unicodedata
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from edgernn.errors import ConfigError
@@ -30,11 +31,11 @@ _WESTERN = "éèàçêôâîûùëïüäößáíóúñåøæãõœÉÀÄÖÜ’�
 _SPACE = "\xa0"  # between a number and its unit
 _CENTRAL = "ąćęłńóśźżáčďéěíňřšťúůýžäöüőűôľŁŚŻČŠŽŘ„”–’"
 _TURKISH = "ığşçöüİŞĞÇÖÜâî’“”"
-_RUSSIAN = "оеаинтсрвлкмдпуяыьзбгчйі"
-_GREEK = "αοιετσνρηπκμλςυάόίέή"
-_HEBREW = "יוהלאבתמרשנעםד"
+_RUSSIAN = "оеаинтсрвлкмдпуяыьзбгчйхжюшцщэф"
+_GREEK = "αοιετσνρηυπκμλςίόάέήωδγχύθφβ"
+_HEBREW = "יוהלאבתמרשנעםדקחגצפטכסזןךףץ"
 _ARABIC = "اليمونرتبةعدسفهكقحجشطصخذضغظثزءأإآىئؤ،"
-_THAI = "กขคงจชดตถทนบปผพมยรลวสหอะาิีึืุูเแโใไ่้์ั็ำ"
+_THAI = "านรอเกงมยลวดีทสตะัปบิคห่แ้จพชขใไ็ผโูุ์ำืถึศ"
 _JAPANESE = "のにはをたがでてとしれさいるあらもなかりこくうきまそんどつよっけめえみアイウスタトラリルレロンー、。"
 _KOREAN = "이다는에의가을고하지로한기사은도를어자시그나대서아리일인수해과있정부보여스전라제들것"
 _HAN = (
@@ -44,8 +45,9 @@ _HAN = (
 _SIMPLIFIED = _HAN + "这个们来为国说时要会对于着过发后里么见开没还样经学气动间问无长实现点从两义机"
 _TRADITIONAL = _HAN + "這個們來為國說時要會對於著過發後裡麼見開沒還樣經學氣動間問無長實現點從兩義機「」"
 
-# Codec, languages, characters that are frequent in them, and which part of a text these usually are. Of codecs that
-# fit equally well the first one is named.
+# Codec, languages, characters that are frequent in them, and which part of a text these usually are: for the alphabets
+# of `_ALPHABETS`, where the most frequent character comes first and counts most, the usual mean of what each counts.
+# Of codecs that fit equally well the first one is named.
 _LATIN = (
     ("cp1252", "Western European languages, as in Latin-1", _WESTERN + _SPACE, 1.0),
     ("cp1250", "Central European languages", _CENTRAL, 1.0),
@@ -54,16 +56,18 @@ _LATIN = (
     ("mac-roman", "Western European languages", _WESTERN, 1.0),
     ("cp850", "Western European languages", _WESTERN, 1.0),
 )
-_OTHERS = (
-    ("cp1251", "Russian", _RUSSIAN, 0.9),
-    ("koi8-r", "Russian", _RUSSIAN, 0.9),
-    ("cp866", "Russian", _RUSSIAN, 0.9),
-    ("iso8859-5", "Russian", _RUSSIAN, 0.9),
-    ("mac-cyrillic", "Russian", _RUSSIAN, 0.9),
-    ("cp1253", "Greek", _GREEK, 0.9),
-    ("cp1255", "Hebrew", _HEBREW, 0.85),
-    ("cp1256", "Arabic", _ARABIC, 1.0),
-    ("cp874", "Thai", _THAI, 0.95),
+_ALPHABETS = (
+    ("cp1251", "Russian", _RUSSIAN, 0.65),
+    ("koi8-r", "Russian", _RUSSIAN, 0.65),
+    ("cp866", "Russian", _RUSSIAN, 0.65),
+    ("iso8859-5", "Russian", _RUSSIAN, 0.65),
+    ("mac-cyrillic", "Russian", _RUSSIAN, 0.65),
+    ("cp1253", "Greek", _GREEK, 0.65),
+    ("cp1255", "Hebrew", _HEBREW, 0.65),
+    ("cp1256", "Arabic", _ARABIC, 0.65),
+    ("cp874", "Thai", _THAI, 0.65),
+)
+_EASTERN = (
     ("shift_jis", "Japanese", _JAPANESE, 0.4),
     ("cp932", "Japanese", _JAPANESE, 0.4),
     ("euc_jp", "Japanese", _JAPANESE, 0.4),
@@ -74,9 +78,7 @@ _OTHERS = (
     ("big5", "Chinese", _TRADITIONAL, 0.25),
     ("cp950", "Chinese", _TRADITIONAL, 0.25),
 )
-
-
-_ANY = frozenset().union(*(frequent for _, _, frequent, _ in (*_LATIN, *_OTHERS)))
+_ANY = frozenset().union(*(frequent for _, _, frequent, _ in (*_LATIN, *_ALPHABETS, *_EASTERN)))
 
 
 class Guess(NamedTuple):
@@ -141,12 +143,14 @@ def _narrow(data: bytes) -> Guess | None:
     sample = data[start : start + _SAMPLE]
     runs = re.findall(rb"[\x80-\xff]+", sample)
     latin = sum(map(len, runs)) / max(1, len(runs)) < _RUN
+    tables = ((_LATIN, _share),) if latin else ((_ALPHABETS, _mean_weight), (_EASTERN, _share))
     best, found = _FITS, None
-    for encoding, languages, frequent, usual in _LATIN if latin else _OTHERS:
-        score = min(1.0, _share(_decoded(sample, encoding), frozenset(frequent)) / usual)
-        if score > best:
-            reason = f"its characters beyond ASCII, read so, are the frequent ones of {languages}"
-            best, found = score, Guess(encoding, reason)
+    for table, measure in tables:
+        for encoding, languages, frequent, usual in table:
+            score = measure(_decoded(sample, encoding), frequent) / usual
+            if score > best:
+                reason = f"its characters beyond ASCII, read so, are the frequent ones of {languages}"
+                best, found = score, Guess(encoding, reason)
     return found
 
 
@@ -171,7 +175,16 @@ def _is_text(text: str) -> bool:
     return bool(text) and "\0" not in text and unprintable <= (1 - _PRINTABLE) * len(text)
 
 
-def _share(text: str, frequent: frozenset[str]) -> float:
+def _share(text: str, frequent: str) -> float:
     """The part of the characters beyond ASCII that are `frequent`."""
-    beyond = [character for character in text if character > "\x7f"]
-    return sum(character in frequent for character in beyond) / max(1, len(beyond))
+    return _mean(text, dict.fromkeys(frequent, 1.0))
+
+
+def _mean_weight(text: str, ranked: str) -> float:
+    """The mean weight of the characters beyond ASCII: from 1 for the first of `ranked` down to 0 for all others."""
+    return _mean(text, {character: 1 - place / len(ranked) for place, character in enumerate(ranked)})
+
+
+def _mean(text: str, weights: Mapping[str, float]) -> float:
+    beyond = [weights.get(character, 0.0) for character in text if character > "\x7f"]
+    return sum(beyond) / max(1, len(beyond))

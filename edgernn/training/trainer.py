@@ -167,6 +167,16 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     @property
+    def passes(self) -> float:
+        """The number of passes over the training data so far."""
+        return self.step / self.learner.steps_per_pass
+
+    @property
+    def trained(self) -> str:
+        """How long the training was, in words."""
+        return f"{self.step:,} steps, which are {self.passes:.4g} passes, in {self.seconds / 60:.3g} minutes"
+
+    @property
     def stopped(self) -> bool:
         """Whether `fit` ended because of `stop`, before its end."""
         return self._stops and self._progress() < 1
@@ -279,12 +289,6 @@ class Trainer:
         self.group.wait()
         self.settings = later
         self._evaluations, self._stale = 0, 0
-
-    @property
-    def trained(self) -> str:
-        """How long the training was, in words."""
-        passes = self.step / self.learner.steps_per_pass
-        return f"{self.step:,} steps, which are {passes:.4g} passes, in {self.seconds / 60:.3g} minutes"
 
     @property
     def _ended(self) -> bool:
