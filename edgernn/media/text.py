@@ -192,7 +192,7 @@ def _title(encoding: str) -> str:
 
 def _reads_as_utf_8(block: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder(_UTF_8)().decode(block)
+        codecs.getincrementaldecoder(_UTF_8)().decode(block, final=len(block) < _BLOCK)  # a longer file may go on
     except UnicodeDecodeError:
         return False
     return 0 not in block
