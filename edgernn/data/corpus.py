@@ -124,6 +124,9 @@ def open_corpus(
     """
     fraction = _fraction(held_out)
     name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
+    if format.given and fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
+        flags = " and ".join(format.given)
+        raise ConfigError(f"{flags}: files and standard input are read so, and {name} is neither")
     with ExitStack() as stack:
         default = "*.txt" if format.field is None else "*.jsonl"
         reader = _Reader(format, default if glob is None else glob, stack)
@@ -132,9 +135,6 @@ def open_corpus(
             held_out_file = reader.file(Path(held_out))
             yield Corpus(name, whole, held_out_file, reader.notes())
             return
-        if format.given and not reader.files:
-            flags = " and ".join(format.given)
-            raise ConfigError(f"{flags}: files and standard input are read so, and {name} is neither")
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
         if length - cut < 2 or cut < 2:

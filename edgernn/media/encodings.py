@@ -87,6 +87,11 @@ class Guess(NamedTuple):
     encoding: str
     reason: str
 
+    @property
+    def wide(self) -> bool:
+        """Whether a character takes two or four bytes, which is seen with more certainty than anything else."""
+        return self.encoding.startswith(("utf-16", "utf-32"))
+
 
 def canonical(encoding: str) -> str:
     """The one name of a codec for texts. Raises ConfigError for one that does not exist, or is for something else."""

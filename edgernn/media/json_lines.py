@@ -13,6 +13,7 @@ __all__ = ["field_texts", "looks_like_json"]
 
 _ABSENT = object()
 _LOOKED_AT = 8  # lines
+_MOST = 0.5  # of them, at least, are objects in a file that looks like JSON lines
 _QUOTED = 40  # characters of a name in a message
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -43,11 +44,12 @@ def looks_like_json(text: str, *, whole: bool) -> str:
     lines = text.split("\n")
     if not whole and len(lines) > 1:
         lines.pop()
-    objects = [_object(line) for line in [line for line in lines if line.strip()][:_LOOKED_AT]]
-    if objects and all(found is not None for found in objects):
-        fields = few(key[:_QUOTED] for key in objects[0] or {})
+    looked_at = [_object(line) for line in [line for line in lines if line.strip()][:_LOOKED_AT]]
+    objects = [found for found in looked_at if found is not None]
+    if objects and len(objects) >= _MOST * len(looked_at):
+        fields = few(key[:_QUOTED] for key in objects[0])
         return (
-            "looks like JSON lines, since it begins with an object on each line, and is read as plain text: "
+            "looks like JSON lines, since its first lines are objects, and is read as plain text: "
             f"--field takes the text of one field (there is {fields})"
         )
     if re.match(r"\s*\[\s*\{\s*\"", text):

@@ -94,19 +94,30 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
     if isinstance(source, Path) and not source.is_file():
         return []  # of a pipe, which can be read only once
     name = name or ("the text" if isinstance(source, bytes) else str(source))
+    found = []
     try:
         with _opened(source, name) as file:
             block = file.read(_BLOCK)
-        text = next(_plain_pieces(block, name, format.codec), "")
+        text = next(_plain_pieces(block, name, format.codec))
+        if format.codec != _UTF_8 and (doubt := _doubt(block, text, name)):
+            found.append(f"{name} is read as {format.encoding}; {doubt}")
     except CorpusError:
-        return []
-    found = []
-    marked = block.startswith(_UTF_8_MARK)
-    if format.codec != _UTF_8 and not marked and not block.isascii() and _reads_as_utf_8(block):
-        found.append(f"{name} is read as {format.encoding}, and its beginning is UTF-8 as well: is that meant?")
+        return []  # which whoever reads the text is told
     if format.field is None and (seen := looks_like_json(text, whole=len(block) < _BLOCK)):
         found.append(f"{name} {seen}")
     return found
+
+
+def _doubt(block: bytes, text: str, name: str) -> str:
+    """What speaks against the encoding in which `block` was read as `text`, as a clause; empty for nothing."""
+    if _reads_as_utf_8(block):
+        return (
+            "" if next(_plain_pieces(block, name, _UTF_8)) == text else "its beginning is UTF-8 as well: is that meant?"
+        )
+    guess = guess_encoding(block)
+    if guess is None or not guess.wide or next(_plain_pieces(block, name, guess.encoding)) == text:
+        return ""
+    return f"its encoding is likely {guess.encoding}, since {guess.reason}"
 
 
 def _plain_pieces(source: Path | bytes, name: str, encoding: str) -> Iterator[str]:
@@ -175,15 +186,14 @@ class _Decoder:
     def _advice(self, block: bytes, unknown: str = "; another encoding is named with --encoding") -> str:
         """What to do about a block that cannot be read, as the rest of a sentence."""
         if self._encoding != _UTF_8 and _reads_as_utf_8(block):
-            return "; it reads as UTF-8: leave out --encoding"
+            return "; it reads as UTF-8: leave out --encoding, which holds for every text, or convert this one"
         guess = guess_encoding(block, begins=not self._bytes)
         if guess is None or guess.encoding == self._encoding != _UTF_8:
             return unknown
         if guess.encoding == _UTF_8:
             return f"; {guess.reason}, so it is likely damaged there"
-        return (
-            f"; its encoding is likely {guess.encoding}, since {guess.reason}: if so, add --encoding {guess.encoding}"
-        )
+        likely = f"; its encoding is likely {guess.encoding}, since {guess.reason}"
+        return f"{likely}: if so, add --encoding {guess.encoding}, which then holds for every text"
 
 
 def _title(encoding: str) -> str:

@@ -57,7 +57,7 @@ def test_a_likely_encoding_reads_the_text(language, encoding):
     text = SENTENCES[language] * 5
     data = text.encode(encoding)
     with pytest.raises(
-        CorpusError, match=r"its encoding is likely (\S+), since .*: if so, add --encoding \1$"
+        CorpusError, match=r"its encoding is likely (\S+), since .*: if so, add --encoding \1, which"
     ) as caught:
         read(data)
     likely = re.search(r"likely (\S+),", str(caught.value))[1]
@@ -115,12 +115,25 @@ def test_what_an_encoding_cannot_read_is_named_with_its_place(encoding, data, wo
 
 
 def test_a_text_that_is_utf_8_after_all_is_said_to_be():
-    with pytest.raises(CorpusError, match="is not ascii: byte 0 is 0xc3; it reads as UTF-8: leave out --encoding"):
+    with pytest.raises(
+        CorpusError, match="is not ascii: byte 0 is 0xc3; it reads as UTF-8: leave out --encoding, which"
+    ):
         read("é".encode(), encoding="ascii")
     (remark,) = remarks("été".encode(), "t.txt", TextFormat(encoding="cp1252"))
-    assert remark == "t.txt is read as cp1252, and its beginning is UTF-8 as well: is that meant?"
+    assert remark == "t.txt is read as cp1252; its beginning is UTF-8 as well: is that meant?"
     assert remarks("été".encode("cp1252"), "t.txt", TextFormat(encoding="cp1252")) == []
-    assert remarks(b"plain", "t.txt", TextFormat(encoding="cp1252")) == []
+    assert remarks(b"pl\r\nain\r", "t.txt", TextFormat(encoding="cp1252")) == []
+
+
+def test_a_text_that_is_read_in_the_wrong_byte_order_is_remarked_upon():
+    for order, other in (("le", "be"), ("be", "le")):
+        data = SENTENCES["English"].encode(f"utf-16-{order}")
+        (remark,) = remarks(data, "t.txt", TextFormat(encoding=f"utf-16-{other}"))
+        assert remark.startswith(
+            f"t.txt is read as utf-16-{other}; its encoding is likely utf-16-{order}, since it has"
+        )
+        assert remarks(data, "t.txt", TextFormat(encoding=f"utf-16-{order}")) == []
+        assert remarks(SENTENCES["English"].encode("utf-16"), "t.txt", TextFormat(encoding="utf-16")) == []
 
 
 @pytest.mark.parametrize(
@@ -244,7 +257,8 @@ def test_a_long_line_that_is_no_object_is_not_read_to_its_end():
         ),
         (b'{"a": "x"}', "looks like JSON lines"),
         (b'[\n  {"a": "x"}\n]', "looks like a JSON array, since it begins with"),
-        (b'{"a": "x"}\nplain', None),
+        (b'{"a": "x"}\n{"a": \n', "looks like JSON lines"),
+        (b'{"a": "x"}\nplain\ntext', None),
         (b'{\n  "a": "x"\n}', None),
         (b"[1, 2]", None),
         (b"null\n", None),
