@@ -72,14 +72,11 @@ class Task:
 
         Raises ConfigError for a preset or a setting that does not exist, or a value that is not accepted.
         """
-        name = self.preset_for(sources) if preset is None else preset
-        if name not in self.presets:
-            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+        chosen = self._preset(self.preset_for(sources) if preset is None else preset)
         known = {declared.field.name: declared.settings for declared in declared_options(*self.settings).values()}
         if unknown := sorted(options.keys() - known.keys()):
             raise ConfigError(f"there is no setting {unknown[0]!r} of {self.name}")
         own = {kind: {n: v for n, v in options.items() if known[n] is kind} for kind in self.settings}
-        chosen = self.presets[name]
         return Chosen(
             self.data(**{**chosen.data, **own[self.data]}),
             self.model(**{**chosen.model, **own[self.model]}),
@@ -94,22 +91,24 @@ class Task:
         The network and its vocabulary are those of `origin`; everything else is as `choose` says. Raises ConfigError as
         `choose`, and for an option or a preset that would change them.
         """
-        chosen = self.choose(sources, preset, **options)
-        named = self.presets[preset] if preset is not None else Preset()
-        declared = {each.field.name: each for each in declared_options(self.data, self.model).values()}
-        for field_name, value in {**named.data, **named.model, **options}.items():
-            if field_name not in declared or field_name in self.tunable:
-                continue
-            part = origin.data if declared[field_name].settings is self.data else origin.model
-            if getattr(part, field_name) != value:
-                flag = declared[field_name].flag
-                said = flag if field_name in options else f"--preset {preset} sets {flag}, which"
+        named = Preset() if preset is None else self._preset(preset)
+        declared = declared_options(self.data, self.model).values()
+        parts = {each.field.name: origin.data if each.settings is self.data else origin.model for each in declared}
+        fixed = {each.field.name: each.flag for each in declared if each.field.name not in self.tunable}
+        for option, value in {**named.data, **named.model, **options}.items():
+            if option in fixed and getattr(parts[option], option) != value:
+                said = fixed[option] if option in options else f"--preset {preset} sets {fixed[option]}, which"
                 raise ConfigError(f"{said} is that of the run {name}, from which training starts: leave it out")
-        data = {each: getattr(chosen.data, each) for each in self.tunable if declared[each].settings is self.data}
-        model = {
-            each: options[each] for each in self.tunable if declared[each].settings is self.model and each in options
-        }
+        free = {option: value for option, value in options.items() if option not in fixed}
+        chosen = self.choose(sources, preset, **free)
+        data = {each: getattr(chosen.data, each) for each in self.tunable if parts[each] is origin.data}
+        model = {each: free[each] for each in self.tunable if parts[each] is origin.model and each in free}
         return Chosen(origin.data.but(**data), origin.model.but(**model), chosen.training)
+
+    def _preset(self, name: str) -> Preset:
+        if name not in self.presets:
+            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+        return self.presets[name]
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:
         """The default of an option in each preset, by the preset's name."""
