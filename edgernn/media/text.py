@@ -21,7 +21,6 @@ _UTF_8 = "utf-8"
 _UTF_8_MARK = codecs.BOM_UTF8
 _MARK = "\ufeff"  # a byte order mark as a character; files that were joined have it in their midst
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_NO_UTF_8 = re.compile("[\udc80-\udcff]")  # bytes of a command line that are no UTF-8, as Python hands them on
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,9 +82,13 @@ def as_read(text: str, name: str) -> str:
 
     Raises CorpusError, which calls the text `name`, for what is no text.
     """
-    if wrong := _NO_UTF_8.search(text):
-        place = len(text[: wrong.start()].encode("utf-8", "replace"))  # a byte that is no UTF-8 counts as one
-        raise CorpusError(f"{name} is not UTF-8: byte {place} is 0x{ord(wrong[0]) & 0xFF:02x}")
+    try:
+        text = text.encode(_UTF_8, "surrogateescape").decode(_UTF_8)  # Python hands on bytes that it could not read
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"{name} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
+    except UnicodeEncodeError as error:
+        code = ord(text[error.start])
+        raise CorpusError(f"{name} has half of a character, U+{code:04X}, at character {error.start}") from None
     return _checked(text, name)
 
 

@@ -213,7 +213,7 @@ def test_prompts_that_cannot_be_read_are_named(language, tmp_path):
         with pytest.raises(error, match=words):
             language.read(source)
     for prompt in ("", "\ud800", "x"):
-        with pytest.raises((ConfigError, UnknownTokenError)):
+        with pytest.raises((ConfigError, CorpusError, UnknownTokenError)):
             language.inputs_from(LanguageOptions(prompt=prompt))
 
 

@@ -174,9 +174,12 @@ def test_every_line_break_is_a_line_feed(text, block):
 def test_a_text_that_is_typed_is_read_as_a_file_of_it():
     assert as_read("", "it") == ""
     assert as_read("\ufeffé\r\n", "it") == "é\n"
+    assert as_read("é\n".encode().decode("ascii", "surrogateescape"), "it") == "é\n"  # where the locale is C
     for wrong, words in (
         (b"caf\xe9".decode("utf-8", "surrogateescape"), "it is not UTF-8: byte 3 is 0xe9"),
         (b"\xc3\xa9\xff".decode("utf-8", "surrogateescape"), "it is not UTF-8: byte 2 is 0xff"),
+        (b"\xc3\xa9\xff".decode("ascii", "surrogateescape"), "it is not UTF-8: byte 2 is 0xff"),
+        ("é\ud800", r"it has half of a character, U\+D800, at character 1"),
         ("a\0", "it is not text: character 1 is a zero character"),
     ):
         with pytest.raises(CorpusError, match=words):
