@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -184,6 +185,23 @@ def test_a_text_that_is_typed_is_read_as_a_file_of_it():
     ):
         with pytest.raises(CorpusError, match=words):
             as_read(wrong, "it")
+
+
+@given(
+    st.one_of(st.binary(max_size=40), st.text(max_size=20).map(str.encode), st.just(b'{"text": "a"}\n')),
+    st.sampled_from([None, *sorted({encoding for _, encoding in ENCODED}), "utf-7", "iso2022_jp", "hz", "cp037"]),
+    st.sampled_from([None, "text"]),
+    st.sampled_from([1, 3, 64]),
+)
+def test_any_bytes_are_read_or_refused_by_name(data, encoding, field, block):
+    format = TextFormat(encoding=encoding, field=field)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgernn.media.text._BLOCK", block)
+        with suppress(CorpusError):
+            text = read_text(data, "t.txt", format)
+            assert text.encode()
+            assert not set("\0\r\ufeff") & set(text)
+        assert all(remark.startswith("t.txt ") for remark in remarks(data, "t.txt", format))
 
 
 # JSON lines
