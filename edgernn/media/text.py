@@ -100,7 +100,7 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
     found = []
     try:
         with _opened(source, name) as file:
-            block = file.read(_BLOCK)
+            block = _read(file, name)
         text = next(_plain_pieces(block, name, format.codec))
         if format.codec != _UTF_8 and (doubt := _doubt(block, text, name)):
             found.append(f"{name} is read as {format.encoding}; {doubt}")
@@ -114,9 +114,8 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
 def _doubt(block: bytes, text: str, name: str) -> str:
     """What speaks against the encoding in which `block` was read as `text`, as a clause; empty for nothing."""
     if _reads_as_utf_8(block):
-        return (
-            "" if next(_plain_pieces(block, name, _UTF_8)) == text else "its beginning is UTF-8 as well: is that meant?"
-        )
+        same = next(_plain_pieces(block, name, _UTF_8)) == text
+        return "" if same else "its beginning is UTF-8 as well: is that meant?"
     guess = guess_encoding(block)
     if guess is None or not guess.wide or next(_plain_pieces(block, name, guess.encoding)) == text:
         return ""
@@ -160,6 +159,7 @@ class _Decoder:
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name, self._encoding, self._bytes, self._characters = name, encoding, 0, 0
+        self._last = b""  # block
         self._decoder = codecs.getincrementaldecoder(encoding)()
 
     def __call__(self, block: bytes) -> str:
@@ -175,7 +175,7 @@ class _Decoder:
             # What was held back of the block before comes first; the end of both is the same.
             at = self._bytes + len(block) - len(error.object) + error.start
             wrong = f"{self._name} is not {_title(self._encoding)}: byte {at} is 0x{error.object[error.start]:02x}"
-            raise CorpusError(wrong + self._advice(error.object)) from None
+            raise CorpusError(wrong + self._advice(error.object if block else self._last)) from None
         except UnicodeError as error:  # a text of UTF-16 or UTF-32 without a byte order mark
             wrong = f"{self._name} cannot be read as {self._encoding}: {error}"
             raise CorpusError(wrong + self._advice(block)) from None
@@ -183,7 +183,7 @@ class _Decoder:
             place = f"character {self._characters + found.start()} is U+{ord(found[0]):04X}"
             read_so = f"{self._name}, read as {self._encoding}, is not text: {place}"
             raise CorpusError(read_so + self._advice(block))
-        self._bytes, self._characters = self._bytes + len(block), self._characters + len(text)
+        self._bytes, self._characters, self._last = self._bytes + len(block), self._characters + len(text), block
         return text
 
     def _advice(self, block: bytes, unknown: str = "; another encoding is named with --encoding") -> str:

@@ -91,6 +91,14 @@ def test_one_wrong_byte_in_utf_8_is_damage_and_no_encoding():
         read("é".encode() * 20 + b"\xff")
 
 
+def test_utf_8_that_was_cut_within_a_character_is_damage():
+    for language in ("French", "Russian", "Chinese"):
+        data = (SENTENCES[language] * 5).encode()
+        end = max(place for place in range(len(data)) if data[place] >= 0x80)
+        with pytest.raises(CorpusError, match=r"is not UTF-8: byte \d+ is 0x.*, so it is likely damaged there"):
+            read(data[:end])
+
+
 @pytest.mark.parametrize("block", [1, 2, 3, 5, 1 << 18])
 @pytest.mark.parametrize(
     ("encoding", "data", "words"),
