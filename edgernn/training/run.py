@@ -34,7 +34,8 @@ from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, Tra
 from edgernn.models import Network
 from edgernn.models.source import HeldOut, Source
 from edgernn.tasks import TASKS
-from edgernn.tasks.learner import Prepared
+from edgernn.tasks.learner import Learner, Placement, Prepared
+from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen, TrainingSettings
 from edgernn.tasks.task import Task
 from edgernn.training.extension import Extension
@@ -247,6 +248,19 @@ def build_network(task: Task, prepared: Prepared) -> Network:
         return task.learner().build(prepared)
     except RuntimeError as error:  # torch's way to say that there is no memory
         raise ConfigError(f"the model cannot be built: {first_line(error)}") from None
+
+
+def open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
+    """The learner of a run with a new network.
+
+    Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
+    """
+    torch.manual_seed(run.prepared.chosen.training.seed)
+    network = build_network(run.task, run.prepared).to(placement.device)
+    try:
+        return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
+    except FormatError as error:
+        raise RunError(f"{run.path}: {error}") from None
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:

@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from edgernn import records
 from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import Network
-from edgernn.tasks.learner import Learner, Loss, Placement
+from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
 from edgernn.tasks.settings import LIMITS, TrainingSettings
 from edgernn.tasks.task import Task
-from edgernn.training.device import find_autocast, find_device
+from edgernn.training.device import find_autocast, find_device, find_generator
 from edgernn.training.events import Evaluated, Stepped
 from edgernn.training.extension import Extension
 from edgernn.training.optimizer import Optimizer
 from edgernn.training.processes import ProcessGroup
-from edgernn.training.run import CHECKPOINT, DATA, START, WEIGHTS, Run, build_network, check_tensors
+from edgernn.training.run import CHECKPOINT, DATA, START, WEIGHTS, Run, check_tensors, open_learner
 from edgernn.training.start import Start
 
 __all__ = ["Evaluated", "Stepped", "Trainer", "ignore_progress"]
@@ -56,7 +56,7 @@ class Trainer:
         self._asks_to_stop = self._stops = False  # this process; all of them
         placement = _placement(self.settings, self.group)
         with self.group.main_process_first():  # which may fill a cache that the others then read
-            self.learner = _open_learner(run, placement, progress)
+            self.learner = open_learner(run, placement, progress)
         self.network: Network = self.learner.network
         self.notes = list(self.learner.notes)
         averages = any(map(self.learner.average_decay, range(self.learner.phase(1.0) + 1)))
@@ -104,7 +104,7 @@ class Trainer:
                     run.begin()
                     if start is not None:
                         run.write(START, start.origin.network.state_dict(), start.record)
-                    _open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
+                    open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
         trainer = cls.resume(out, progress)
         trainer.notes = [*notes, *trainer.notes]
         return trainer
@@ -358,7 +358,7 @@ class Trainer:
             "optimizer": self.optimizer.tensors(),
             "average": {} if self.average is self.network else self.average.state_dict(),
             "carried": {name: self.group.gather(tensor) for name, tensor in self.learner.carried().items()},
-            "generator": {self.group.device.type: self.group.gather(_generator(self.group.device).get_state())},
+            "generator": {self.group.device.type: self.group.gather(find_generator(self.group.device).get_state())},
         }
         return {f"{part}.{name}": tensor.cpu() for part, each in parts.items() for name, tensor in each.items()}
 
@@ -402,7 +402,7 @@ class Trainer:
         check_tensors(tensors, expected, path)
         rank = self.group.rank
         try:
-            _generator(self.group.device).set_state(tensors[f"generator.{self.group.device.type}"][rank].clone())
+            find_generator(self.group.device).set_state(tensors[f"generator.{self.group.device.type}"][rank].clone())
         except (RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.network.load_state_dict(_strip_prefix("network.", tensors))
@@ -444,26 +444,6 @@ class Trainer:
 def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
     """Raises ConfigError for an arithmetic that the device does not have."""
     return Placement(group.device, find_autocast(settings.autocast, group.device), group.rank, group.count)
-
-
-def _open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
-    """The learner of a run with a new network.
-
-    Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
-    """
-    torch.manual_seed(run.prepared.chosen.training.seed)
-    network = build_network(run.task, run.prepared).to(placement.device)
-    try:
-        return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
-    except FormatError as error:
-        raise RunError(f"{run.path}: {error}") from None
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    """The generator that dropout on `device` draws from."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
 
 
 def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
