@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -13,7 +13,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from edgernn.errors import TokenizerError, UnknownTokenError
 
-__all__ = ["END", "PIECE", "START", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "pieces", "whole_pieces"]
+__all__ = ["END", "PIECE", "START", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "named", "pieces", "whole_pieces"]
 
 Ids = npt.NDArray[np.int64]
 
@@ -80,13 +80,22 @@ class Tokenizer:
         token stands in for them.
         """
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
-            raise UnknownTokenError(f"{_named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
+            raise UnknownTokenError(f"{named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
         with _ours("the tokenizer cannot write this text"):
             parts = [np.asarray(self._ids(piece), dtype=np.int64) for piece in pieces(text)]
         ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
         if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
-            raise UnknownTokenError(f"the vocabulary has no {self._unknown_in(text)}")
+            raise UnknownTokenError(f"the vocabulary has no {named(self.unknown_in(text))}")
         return ids
+
+    def unknown_in(self, text: str) -> list[str]:
+        """The different parts of `text` that the vocabulary lacks, in order."""
+        unknown: dict[str, None] = {}
+        for piece in pieces(text):
+            encoding = self._backend.encode(piece)
+            found = zip(encoding.ids, encoding.offsets, strict=True)
+            unknown.update((piece[start:end], None) for token, (start, end) in found if token == self.unknown_id)
+        return list(unknown)
 
     def first_chars(self, text: str) -> int:
         """Count the characters of `text`, which is not empty, that belong to its first token."""
@@ -107,14 +116,6 @@ class Tokenizer:
         (encoding,) = self._backend.encode_batch_fast([piece])  # no offsets: 2.5 times as fast as `encode`
         ids: list[int] = encoding.ids
         return ids
-
-    def _unknown_in(self, text: str) -> str:
-        unknown: dict[str, None] = {}
-        for piece in pieces(text):
-            encoding = self._backend.encode(piece)
-            found = zip(encoding.ids, encoding.offsets, strict=True)
-            unknown.update((piece[start:end], None) for token, (start, end) in found if token == self.unknown_id)
-        return _named(list(unknown))
 
 
 class TextDecoder:
@@ -163,9 +164,10 @@ def _ours(what: str) -> Iterator[None]:
         raise TokenizerError(f"{what}: {str(error)[:200]}") from None
 
 
-def _named(characters: list[str]) -> str:
-    named = ", ".join(f"{c!r} (U+{ord(c):04X})" if len(c) == 1 else repr(c[:40]) for c in characters[:_MAX_NAMED])
-    return named + (f" and {len(characters) - _MAX_NAMED} more" if len(characters) > _MAX_NAMED else "")
+def named(parts: Sequence[str]) -> str:
+    """Parts of a text as messages name them: characters with their code points, and only the first few."""
+    listed = ", ".join(f"{c!r} (U+{ord(c):04X})" if len(c) == 1 else repr(c[:40]) for c in parts[:_MAX_NAMED])
+    return listed + (f" and {len(parts) - _MAX_NAMED} more" if len(parts) > _MAX_NAMED else "")
 
 
 def pieces(text: str) -> Iterator[str]:

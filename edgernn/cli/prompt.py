@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from edgernn.cli.console import on_interrupt
 from edgernn.errors import ConfigError, EdgeRNNError
+from edgernn.media.text import as_read
 
 if TYPE_CHECKING:
     from edgernn.runtime import Stream
@@ -57,6 +58,10 @@ class Prompt:
             except KeyboardInterrupt:
                 print("  (Ctrl-D or /quit ends the program)")
                 continue
+            except UnicodeDecodeError as error:
+                encoding, place, byte = error.encoding.upper(), error.start, error.object[error.start]
+                print(f"  what you typed is not {encoding}: byte {place} is 0x{byte:02x}")
+                continue
             if line.strip() == "/quit":
                 return
             before = self._stream.snapshot()
@@ -72,6 +77,7 @@ class Prompt:
         if line.startswith("/"):
             self._command(line)
             return
+        line = as_read(line, "what you typed")
         self._stream.prefill(line)
         if self._stream.logits is None:
             raise ConfigError("there is no text to continue yet: type a beginning")

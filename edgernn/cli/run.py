@@ -81,13 +81,13 @@ def _files(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
 def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Settings", *, as_json: bool) -> None:
     pipeline.check(options, paths)
     if len(paths) == 1:
-        _run_one(pipeline, pipeline.read(paths[0]), options, _named(pipeline, paths[0]), as_json=as_json)
+        _run_one(pipeline, pipeline.read_as(paths[0], options), options, _named(pipeline, paths[0]), as_json=as_json)
         return
     damaged = 0
     with progress("running") as show:
         for number, path in enumerate(paths, start=1):
             try:
-                found, interrupted = _drive(pipeline, pipeline.read(path), options, lambda text: None)
+                found, interrupted = _drive(pipeline, pipeline.read_as(path, options), options, lambda text: None)
             except MissingExtraError:
                 raise
             except EdgeRNNError as error:
@@ -120,7 +120,8 @@ def _run_without_files(command: str, pipeline: "Pipeline[Any]", options: "Settin
             metavar, what = pipeline.inputs
             raise ConfigError(f"a {pipeline.task} bundle runs on {what}: {command} {metavar}")
         # A line break, which any text can follow, where nobody types.
-        inputs = pipeline.read(b"\n" if terminal or sys.stdin is None else sys.stdin.buffer.read())
+        piped = None if terminal or sys.stdin is None else sys.stdin.buffer.read()
+        inputs = pipeline.read(b"\n") if piped is None else pipeline.read_as(piped, options)
     _run_one(pipeline, inputs, options, {}, as_json=as_json)
 
 

@@ -13,7 +13,8 @@ import typer
 from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
 from edgernn.cli.options import Given, command_from, default_text, value_text
 from edgernn.errors import ConfigError
-from edgernn.settings import Declared
+from edgernn.settings import Declared, flag_of
+from edgernn.tasks.settings import LIMITS
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -24,7 +25,19 @@ if TYPE_CHECKING:
 __all__ = ["fit", "shown_default", "train_app", "train_command"]
 
 Out = Annotated[Path | None, typer.Option(help="The run directory to write.")]
-Resume = Annotated[Path | None, typer.Option(help="Continue the run in this directory, with its own settings.")]
+Resume = Annotated[
+    Path | None,
+    typer.Option(
+        help="Continue the run in this directory, with its own settings; a finished one goes on to a later --steps, "
+        "--passes or --minutes."
+    ),
+]
+From = Annotated[
+    Path | None,
+    typer.Option(
+        "--from", help="Start from the best weights of the run in this directory, with its network and vocabulary."
+    ),
+]
 Board = Annotated[Path | None, typer.Option(help="The directory to write TensorBoard event files to.")]
 
 
@@ -45,6 +58,7 @@ def train_command(task: Task) -> Callable[..., None]:
         preset: str | None = None,
         *,
         given: Given,
+        from_: From = None,
         resume: Resume = None,
         tensorboard: Board = None,
         overwrite: Overwrite = False,
@@ -57,10 +71,14 @@ def train_command(task: Task) -> Callable[..., None]:
                 import edgernn.training.board  # noqa: F401 - to learn whether it can be imported
             _check_board(tensorboard, out or resume)  # before anything is written
         if resume is not None:
-            plain = {name: sources or None, "--out": out, "--preset": preset, "--overwrite": overwrite or None}
-            _refuse_beside_resume([*(each for each, value in plain.items() if value is not None), *given.flags])
+            plain = {name: sources, "--out": out, "--from": from_, "--preset": preset, "--overwrite": overwrite}
+            settings = [flag_of(each) for each in given.values if each not in LIMITS]
+            _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
         with progress("reading the data") as show:
-            trainer = _open(task, list(sources or ()), out, preset, given, resume, overwrite=overwrite, show=show)
+            if resume is None:
+                trainer = _begin(task, list(sources or ()), out, preset, from_, given, overwrite=overwrite, show=show)
+            else:
+                trainer = _resume(task, resume, given, show)
         with ExitStack() as stack:
             board = stack.enter_context(_board(trainer, tensorboard)) if tensorboard and trainer.group.is_main else None
             score = fit(trainer, board)
@@ -81,29 +99,39 @@ def train_app(tasks: Iterable[Task]) -> typer.Typer:
     return app
 
 
-def _open(
+def _begin(
     task: Task,
     sources: list[str],
     out: Path | None,
     preset: str | None,
+    start_from: Path | None,
     given: Given,
-    resume: Path | None,
     *,
     overwrite: bool,
     show: Callable[[float, str], None],
 ) -> Trainer:
     from edgernn.training import Trainer
 
-    if resume is not None:
-        trainer = Trainer.resume(resume, show)
-        if trainer.task.name != task.name:
-            raise ConfigError(f"{resume} is a run of {trainer.task.name}: edgernn {trainer.run.resume}")
-        return trainer
     sources = sources or list(task.default_sources)
     if not sources or out is None:
         raise ConfigError(f"train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
     settings = given.of(*task.settings)
-    return Trainer.begin(task, sources, out, preset=preset, overwrite=overwrite, progress=show, **settings)
+    return Trainer.begin(
+        task, sources, out, preset=preset, start_from=start_from, overwrite=overwrite, progress=show, **settings
+    )
+
+
+def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], None]) -> Trainer:
+    from edgernn.training import Run, Trainer
+
+    run = Run.load(path)
+    if run.task.name != task.name:
+        raise ConfigError(f"{path} is a run of {run.task.name}: edgernn {run.resume}")
+    trainer = Trainer.resume(path, show, **given.of(task.training))
+    if trainer.finished:
+        log(f"{path} is finished: it was trained for {trainer.trained}")
+        log(f"to train it further: edgernn {run.resume} --passes N, where N is above {trainer.passes:.4g}")
+    return trainer
 
 
 def shown_default(task: Task, declared: Declared) -> str:
@@ -149,7 +177,7 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
     """
     from edgernn.training import Evaluated
 
-    for note in trainer.learner.notes:
+    for note in trainer.notes:
         log(note)
     with on_interrupt(trainer.stop), progress("training") as show:
         for event in trainer.fit():

@@ -21,8 +21,9 @@ from typing import Any, BinaryIO
 from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
-from edgernn.errors import CorpusError, FormatError
-from edgernn.media.text import read_pieces
+from edgernn.data.unknown import UnknownTokens
+from edgernn.errors import ConfigError, CorpusError, FormatError, few
+from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
 __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
@@ -32,21 +33,32 @@ STDIN = "-"
 _STDLIB_CHARS = 4_000_000
 _STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
 
+_MOST_NAMED = 3  # files that seem to be read in a wrong way
+
 Text = Callable[[], Iterator[str]]  # begins the text anew, piece by piece
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in two parts. The held-out part is split off before anything else sees it."""
+    """A text in two parts. The held-out part is split off before anything else sees it.
+
+    notes: what the files suggest about how they should be read.
+    """
 
     name: str
     train: Text
     held_out: Text
+    notes: Sequence[str] = ()
 
-    def encode(self, tokenizer: Tokenizer, train: Path, held_out: Path) -> CorpusRecord:
-        """Write both parts as token files. What the vocabulary lacks becomes the unknown token."""
+    def encode(
+        self, tokenizer: Tokenizer, train: Path, held_out: Path, unknown: UnknownTokens | None = None
+    ) -> CorpusRecord:
+        """Write both parts as token files. What the vocabulary lacks becomes the unknown token.
+
+        unknown: counts what the training text has that the vocabulary lacks.
+        """
         digest = hashlib.sha256()
-        train_chars, _ = _encode(self.train, tokenizer, train, digest.update)
+        train_chars, _ = _encode(self.train, tokenizer, train, digest.update, unknown)
         digest.update(b"\0")
         held_out_chars, first_chars = _encode(self.held_out, tokenizer, held_out, digest.update)
         if len(TokenFile(held_out, len(tokenizer))) < 2:
@@ -98,30 +110,96 @@ class CorpusRecord:
 
 
 @contextmanager
-def open_corpus(sources: Sequence[str], held_out: str = "0.1", glob: str = "*.txt") -> Iterator[Corpus]:
+def open_corpus(
+    sources: Sequence[str], held_out: str = "0.1", glob: str | None = None, format: TextFormat = PLAIN
+) -> Iterator[Corpus]:
     """The text of all `sources`, one after the other, to be read as often as needed within the block.
 
     sources: files, directories (their files that match `glob`, by name), "-" for standard input, "stdlib", and the
     public texts of `downloads.TEXTS`.
     held_out: a fraction, for that part at the text's end, or a file of its own.
-    Raises CorpusError for what is missing, empty, not UTF-8 text, or too short to split.
+    glob: if None, *.txt, or *.jsonl where the format names a field. format: how files and standard input are read.
+    Raises CorpusError for what is missing, empty, no text, or too short to split, and ConfigError for a format where
+    nothing is read in it.
     """
     fraction = _fraction(held_out)
     name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
+    if format.given and fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
+        flags = " and ".join(format.given)
+        raise ConfigError(f"{flags}: files and standard input are read so, and {name} is neither")
     with ExitStack() as stack:
-        parts = [part for source in sources for part in _parts(source, glob, stack)]
-        whole = partial(_joined, parts)
+        default = "*.txt" if format.field is None else "*.jsonl"
+        reader = _Reader(format, default if glob is None else glob, stack)
+        whole = partial(_joined, [part for source in sources for part in reader.parts(source)])
         if fraction is None:
-            yield Corpus(name, whole, _file(Path(held_out)))
+            held_out_file = reader.file(Path(held_out))
+            yield Corpus(name, whole, held_out_file, reader.notes())
             return
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
         if length - cut < 2 or cut < 2:
             raise CorpusError(f"{name}: {length} characters are too few to hold out {held_out} of them")
-        yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length))
+        yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length), reader.notes())
 
 
-def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[bytes], None]) -> tuple[int, int]:
+class _Reader:
+    """Finds the texts of sources, and remembers the files among them.
+
+    stack: is given what must be removed afterwards.
+    """
+
+    def __init__(self, format: TextFormat, glob: str, stack: ExitStack) -> None:
+        self._format, self._glob, self._stack = format, glob, stack
+        self.files: list[tuple[Path, str]] = []
+
+    def parts(self, source: str) -> list[Text]:
+        """The texts that `source` names."""
+        if source == STDLIB:
+            return [_stdlib]
+        if source == STDIN:
+            if sys.stdin is None:
+                raise CorpusError("there is no standard input")
+            return [self._spooled(sys.stdin.buffer, "standard input")]
+        if source in TEXTS:
+            return [partial(read_pieces, cached_text(source))]
+        if not source:
+            raise CorpusError("the name of a corpus is empty")
+        path = Path(source)
+        if path.is_dir():
+            return [self.file(each) for each in _matching(path, self._glob)]
+        if path.exists() and not path.is_file():  # a pipe, which can be read only once
+            with path.open("rb") as pipe:
+                return [self._spooled(pipe, source)]
+        return [self.file(path)]
+
+    def file(self, path: Path, name: str = "") -> Text:
+        """The text of a file."""
+        self.files.append((path, name))
+        return partial(read_pieces, path, name, self._format)
+
+    def notes(self) -> list[str]:
+        """What the first files that suggest anything suggest about how they should be read."""
+        found: list[str] = []
+        for path, name in self.files:
+            found += remarks(path, name, self._format)
+            if len(found) >= _MOST_NAMED:
+                break
+        return found
+
+    def _spooled(self, pipe: BinaryIO, name: str) -> Text:
+        spool = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="edgernn-"))) / "text"
+        with spool.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
+        return self.file(spool, name)
+
+
+def _encode(
+    text: Text,
+    tokenizer: Tokenizer,
+    path: Path,
+    update: Callable[[bytes], None],
+    unknown: UnknownTokens | None = None,
+) -> tuple[int, int]:
     """Write the tokens of `text` to `path`: its characters, and how many of them its first token has."""
     chars, first = 0, 0
     with TokenFile.writer(path, len(tokenizer)) as write:
@@ -129,29 +207,11 @@ def _encode(text: Text, tokenizer: Tokenizer, path: Path, update: Callable[[byte
             first = first or tokenizer.first_chars(piece)
             chars += len(piece)
             update(piece.encode())
-            write(tokenizer.encode(piece, strict=False))
+            ids = tokenizer.encode(piece, strict=False)
+            if unknown is not None:
+                unknown.count(piece, ids)
+            write(ids)
     return chars, first
-
-
-def _parts(source: str, glob: str, stack: ExitStack) -> list[Text]:
-    """The texts that `source` names; what must be removed afterwards is given to `stack`."""
-    if source == STDLIB:
-        return [_stdlib]
-    if source == STDIN:
-        if sys.stdin is None:
-            raise CorpusError("there is no standard input")
-        return [_spooled(sys.stdin.buffer, "standard input", stack)]
-    if source in TEXTS:
-        return [_file(cached_text(source))]
-    if not source:
-        raise CorpusError("the name of a corpus is empty")
-    path = Path(source)
-    if path.is_dir():
-        return [_file(each) for each in _matching(path, glob)]
-    if path.exists() and not path.is_file():  # a pipe, which can be read only once
-        with path.open("rb") as pipe:
-            return [_spooled(pipe, source, stack)]
-    return [_file(path)]
 
 
 def _matching(folder: Path, glob: str) -> list[Path]:
@@ -160,19 +220,10 @@ def _matching(folder: Path, glob: str) -> list[Path]:
     except (NotImplementedError, ValueError) as error:
         raise CorpusError(f"--glob {glob}: {error}") from None
     if not found:
-        raise CorpusError(f"{folder} has no files that match {glob}: choose others with --glob")
+        suffixes = sorted({f"*{each.suffix}" for each in folder.rglob("*") if each.suffix and each.is_file()})
+        has = f"; it has {few(suffixes)}" if suffixes else ""
+        raise CorpusError(f"{folder} has no files that match {glob}{has}: choose others with --glob")
     return found
-
-
-def _spooled(pipe: BinaryIO, name: str, stack: ExitStack) -> Text:
-    spool = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgernn-"))) / "text"
-    with spool.open("wb") as file:
-        shutil.copyfileobj(pipe, file)
-    return partial(read_pieces, spool, name)
-
-
-def _file(path: Path) -> Text:
-    return partial(read_pieces, path)
 
 
 def _joined(parts: Sequence[Text]) -> Iterator[str]:
@@ -220,8 +271,8 @@ def _stdlib() -> Iterator[str]:
     left = _STDLIB_CHARS
     for path in sorted(files, key=lambda p: hashlib.sha256(os.fsencode(p.relative_to(root).as_posix())).digest()):
         data = path.read_bytes()
-        if data.isascii() and b"\0" not in data:
-            text = data.decode("ascii").replace("\r\n", "\n")[:left]
+        if data and data.isascii() and b"\0" not in data:
+            text = read_text(data)[:left]
             left -= len(text)
             yield text
         if not left:

@@ -18,7 +18,7 @@ from edgernn.models.source import HeldOut
 from edgernn.tasks.score import Progress, Score
 from edgernn.tasks.settings import Chosen, one_cycle
 
-__all__ = ["Learner", "Loss", "Placement", "Prepared"]
+__all__ = ["Learner", "Loss", "Origin", "Placement", "Prepared"]
 
 
 @dataclass(frozen=True)
@@ -55,19 +55,33 @@ class Prepared:
     chosen: the settings, with everything that the data decided, such as the size of the vocabulary.
     record: what the run remembers of its data, as plain JSON values, for `config.json`.
     assets: files that bundles carry too, by name, such as "tokenizer.json" and "labels.json".
-    held_out: sequences that training does not see, for the parity gate.
+    held_out: sequences that training does not see, for the parity gate. notes: what the user should know of the data
+    when the run begins, such as characters that become the unknown token; a run does not keep them.
     """
 
     chosen: Chosen
     record: Mapping[str, Any]
     assets: Mapping[str, bytes]
     held_out: HeldOut
+    notes: Sequence[str] = ()
 
     def asset(self, name: str) -> bytes:
         """One of the assets. Raises FormatError if the run has none of this name."""
         if name not in self.assets:
             raise FormatError(f"there is no {name}")
         return self.assets[name]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A run of the same task from which another one starts.
+
+    name: what it is called in messages. assets: its assets, such as the vocabulary. network: with its best weights.
+    """
+
+    name: str
+    assets: Mapping[str, bytes]
+    network: Network
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,16 @@ class Learner(ABC):
         """
 
     @classmethod
+    def prepare_from(
+        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
+    ) -> Prepared:
+        """As `prepare`, for a run that starts from the weights of `origin`: the assets must become those of `origin`.
+
+        A task whose assets are learned from the data, such as a vocabulary, takes those of `origin` here.
+        """
+        return cls.prepare(sources, chosen, folder, progress)
+
+    @classmethod
     @abstractmethod
     def build(cls, prepared: Prepared) -> Network:
         """A new network of the run's shape, its weights drawn from torch's global generator."""
@@ -141,6 +165,14 @@ class Learner(ABC):
         The trainer begins each later phase from the averaged weights, with a new optimizer.
         """
         return 0
+
+    @property
+    def settled(self) -> float:
+        """The progress from which on every step is of one kind: no phase begins, and nothing is unfrozen, after it.
+
+        A training that goes on beyond its end stands between it and 1 once more.
+        """
+        return 0.0
 
     def learning_rate(self, progress: float) -> float:
         """The learning rate at `progress`, from 0 to 1."""

@@ -11,13 +11,13 @@ from typing import Any, Self
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option
 
-__all__ = ["AUTOCASTS", "CELLS", "DEVICES", "Chosen", "EvaluationSettings", "TrainingSettings", "one_cycle"]
+__all__ = ["AUTOCASTS", "CELLS", "DEVICES", "LIMITS", "Chosen", "EvaluationSettings", "TrainingSettings", "one_cycle"]
 
 CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CELLS`
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUTOCASTS = ("auto", "off", "bf16")
 
-_LIMITS = ("steps", "passes", "minutes")
+LIMITS = ("steps", "passes", "minutes")  # of a training: it ends at the first one
 _FIRST, _LAST = 0.04, 0.001  # learning rates at the beginning and the end, as fractions of the peak
 
 
@@ -56,7 +56,7 @@ class TrainingSettings(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if all(getattr(self, limit) is None for limit in _LIMITS):
+        if all(getattr(self, limit) is None for limit in LIMITS):
             raise ConfigError("training needs an end: --steps, --passes or --minutes")
 
     def but(self, **changes: Any) -> Self:
@@ -74,13 +74,18 @@ class TrainingSettings(Settings):
         """
         return cls(**reduce(_limited, layers, dict[str, Any]()))
 
-    def progress(self, step: int, seconds: float, steps_per_pass: int) -> float:
-        """The fraction of training that is done after `step` steps and `seconds`; training ends at 1."""
-        done = [seconds / (60 * self.minutes)] if self.minutes is not None else []
+    def progress(self, step: int, seconds: float, steps_per_pass: int, begun: tuple[int, float] = (0, 0.0)) -> float:
+        """The fraction of training that is done after `step` steps and `seconds`; training ends at 1.
+
+        begun: the step and the seconds from which it is counted.
+        """
+        done = []
+        if self.minutes is not None:
+            done.append(_fraction(seconds, begun[1], 60 * self.minutes))
         if self.steps is not None:
-            done.append(step / self.steps)
+            done.append(_fraction(step, begun[0], self.steps))
         if self.passes is not None:
-            done.append(step / max(1, round(self.passes * steps_per_pass)))
+            done.append(_fraction(step, begun[0], max(1, round(self.passes * steps_per_pass))))
         return max(done)
 
 
@@ -105,9 +110,14 @@ class EvaluationSettings(Settings):
     split: str = option("test", "The split of the data set: train, dev, test, or another that it has.")
 
 
+def _fraction(now: float, begun: float, end: float) -> float:
+    """How far `now` is on the way from `begun` to `end`."""
+    return (now - begun) / (end - begun) if end > begun else 1.0
+
+
 def _limited(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Settings changed by `changes`, whose limits, if there are any, replace all others."""
-    limits = dict.fromkeys(_LIMITS) if set(_LIMITS) & changes.keys() else {}
+    limits = dict.fromkeys(LIMITS) if set(LIMITS) & changes.keys() else {}
     return {**before, **limits, **changes}
 
 

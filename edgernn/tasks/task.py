@@ -38,6 +38,8 @@ class Task:
     `edgernn evaluate`.
     presets: by name. preset_for: the name of the preset that suits some sources, unless --preset says another.
     metric: the figure of a score that decides which weights are best. higher_is_better: whether a larger one is better.
+    tunable: options of `data` and `model` that change neither the network nor its vocabulary: a run that starts from
+    another one may set them, and has all others from it.
     learner: imports the task's training code. evaluate: measures a model, of a run or a bundle, as `evaluation` says.
     """
 
@@ -58,6 +60,7 @@ class Task:
     evaluate: Callable[[Model, Settings, Progress], Evaluation]
     default_sources: tuple[str, ...] = ()
     several: bool = False
+    tunable: tuple[str, ...] = ()
 
     @property
     def settings(self) -> tuple[type[Settings], ...]:
@@ -69,19 +72,43 @@ class Task:
 
         Raises ConfigError for a preset or a setting that does not exist, or a value that is not accepted.
         """
-        name = self.preset_for(sources) if preset is None else preset
-        if name not in self.presets:
-            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+        chosen = self._preset(self.preset_for(sources) if preset is None else preset)
         known = {declared.field.name: declared.settings for declared in declared_options(*self.settings).values()}
         if unknown := sorted(options.keys() - known.keys()):
             raise ConfigError(f"there is no setting {unknown[0]!r} of {self.name}")
         own = {kind: {n: v for n, v in options.items() if known[n] is kind} for kind in self.settings}
-        chosen = self.presets[name]
         return Chosen(
             self.data(**{**chosen.data, **own[self.data]}),
             self.model(**{**chosen.model, **own[self.model]}),
             self.training.of(chosen.training, own[self.training]),
         )
+
+    def choose_from(
+        self, origin: Chosen, name: str, sources: Sequence[str], preset: str | None = None, **options: Any
+    ) -> Chosen:
+        """The settings for `sources` of a run that starts from the run `name`, whose settings are `origin`.
+
+        The network and its vocabulary are those of `origin`; everything else is as `choose` says. Raises ConfigError as
+        `choose`, and for an option or a preset that would change them.
+        """
+        named = Preset() if preset is None else self._preset(preset)
+        declared = declared_options(self.data, self.model).values()
+        parts = {each.field.name: origin.data if each.settings is self.data else origin.model for each in declared}
+        fixed = {each.field.name: each.flag for each in declared if each.field.name not in self.tunable}
+        for option, value in {**named.data, **named.model, **options}.items():
+            if option in fixed and getattr(parts[option], option) != value:
+                said = fixed[option] if option in options else f"--preset {preset} sets {fixed[option]}, which"
+                raise ConfigError(f"{said} is that of the run {name}, from which training starts: leave it out")
+        free = {option: value for option, value in options.items() if option not in fixed}
+        chosen = self.choose(sources, preset, **free)
+        data = {each: getattr(chosen.data, each) for each in self.tunable if parts[each] is origin.data}
+        model = {each: free[each] for each in self.tunable if parts[each] is origin.model and each in free}
+        return Chosen(origin.data.but(**data), origin.model.but(**model), chosen.training)
+
+    def _preset(self, name: str) -> Preset:
+        if name not in self.presets:
+            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+        return self.presets[name]
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:
         """The default of an option in each preset, by the preset's name."""

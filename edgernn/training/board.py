@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.utils.tensorboard import SummaryWriter
 
-from edgernn.training.trainer import Evaluated, Stepped
+from edgernn.training.events import Evaluated, Stepped
 
 __all__ = ["TensorBoardLogger"]
 

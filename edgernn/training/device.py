@@ -8,7 +8,7 @@ import torch
 
 from edgernn.errors import ConfigError
 
-__all__ = ["find_autocast", "find_device"]
+__all__ = ["find_autocast", "find_device", "find_generator"]
 
 
 def find_device(name: str) -> torch.device:
@@ -42,3 +42,10 @@ def find_autocast(name: str, device: torch.device) -> bool:
     if name == "bf16" and not able:
         raise ConfigError(f"--autocast bf16: the {device.type} here has no bfloat16; leave it out")
     return able if name == "bf16" else fast
+
+
+def find_generator(device: torch.device) -> torch.Generator:
+    """The generator that dropout on `device` draws from."""
+    if device.type == "cuda":
+        return torch.cuda.default_generators[device.index or 0]
+    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator

@@ -1,11 +1,13 @@
 """A run: the directory of one training, of any task. It can be resumed exactly and holds no pickle.
 
-config.json              format, task, settings, what the run remembers of its data, and digests of its assets
+config.json              format, task, settings, what the run remembers of its data, and digests of its assets;
+                         where the training went on beyond its end, and which run it started from, if it did
 assets/                  files that bundles carry too: tokenizer.json, labels.json
 data/                    what the task needs of its data to go on, such as encoded texts
 held-out.safetensors     sequences that training does not see, for the parity gate
 weights.safetensors      the best weights so far: what is evaluated and exported
 checkpoint.safetensors   the last state of the training: what is resumed
+start.safetensors        the weights that training starts from, in a run that starts from another one
 metrics.jsonl            a line for each evaluation
 """
 
@@ -16,7 +18,7 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Set
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,24 @@ from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, Tra
 from edgernn.models import Network
 from edgernn.models.source import HeldOut, Source
 from edgernn.tasks import TASKS
-from edgernn.tasks.learner import Prepared
-from edgernn.tasks.settings import Chosen
+from edgernn.tasks.learner import Learner, Placement, Prepared
+from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import Chosen, TrainingSettings
 from edgernn.tasks.task import Task
+from edgernn.training.extension import Extension
 
-__all__ = ["CHECKPOINT", "CONFIG", "DATA", "FORMAT", "METRICS", "WEIGHTS", "Run", "build_network", "check_tensors"]
+__all__ = [
+    "CHECKPOINT",
+    "CONFIG",
+    "DATA",
+    "FORMAT",
+    "METRICS",
+    "START",
+    "WEIGHTS",
+    "Run",
+    "build_network",
+    "check_tensors",
+]
 
 FORMAT = 2
 CONFIG = "config.json"
@@ -46,19 +61,27 @@ HELD_OUT = "held-out.safetensors"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
-_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS})
+START = "start.safetensors"
+_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, START})
 _KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
+_OPTIONAL_KEYS = {"origin", "extensions"}
 _FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
 _METADATA = "edgernn"  # one key, since safetensors keeps no order among several
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and where it is kept."""
+    """One training and where it is kept.
+
+    origin: what is remembered of the run that it started from; empty if it started anew. extensions: where it went on
+    beyond its end, in order.
+    """
 
     path: Path
     task: Task
     prepared: Prepared
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    extensions: tuple[Extension, ...] = ()
 
     @classmethod
     @contextmanager
@@ -97,8 +120,9 @@ class Run:
             "data": dict(prepared.record),
             "assets": {name: hashlib.sha256(content).hexdigest() for name, content in prepared.assets.items()},
             "files": sorted(each.name for each in (self.path / DATA).iterdir()),
+            **({"origin": dict(self.origin)} if self.origin else {}),
         }
-        (self.path / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (self.path / CONFIG).write_bytes(_config_bytes(config))
         (self.path / METRICS).touch()
 
     @classmethod
@@ -113,13 +137,32 @@ class Run:
             assets = {name: _read_asset(path, name, digest) for name, digest in config["assets"].items()}
             chosen = _read_settings(task, config["settings"])
             record = records.mapping(config["data"], "data")
-            return cls(path, task, Prepared(chosen, record, assets, _read_held_out(path)))
+            origin = records.mapping(config.get("origin", {}), "origin")
+            extensions = records.items(config.get("extensions", []), "extensions")
+            prepared = Prepared(chosen, record, assets, _read_held_out(path))
+            return cls(path, task, prepared, origin, tuple(map(Extension.from_json, extensions)))
         except OSError as error:
             raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from None
         except RunError:
             raise
         except EdgeRNNError as error:
             raise RunError(f"{path}: {error}") from None
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The settings of the training, with the limits that it has now."""
+        training = self.prepared.chosen.training
+        return training.but(**self.extensions[-1].limits) if self.extensions else training
+
+    def extended(self, extension: Extension) -> Run:
+        """The run with a later end, which is not written yet."""
+        return replace(self, extensions=(*self.extensions, extension))
+
+    def write_extensions(self) -> None:
+        """Replace the configuration, with the later ends in it."""
+        config = _read_config(self.path)
+        config["extensions"] = [each.to_json() for each in self.extensions]
+        self._replace(CONFIG, _config_bytes(config))
 
     def network(self) -> Network:
         """The network with the best weights, in evaluation mode. Raises RunError if they are missing or do not fit."""
@@ -134,7 +177,11 @@ class Run:
 
     def source(self) -> Source:
         """What an exporter sees of the run. Raises RunError as `network` does."""
-        provenance = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
+        provenance: dict[str, Any] = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
+        if self.origin:
+            provenance["origin"] = dict(self.origin)
+        if self.extensions:
+            provenance["extensions"] = [each.to_json() for each in self.extensions]
         provenance = {part: _without_folders(values) for part, values in provenance.items()}
         return Source(self.network(), self.prepared.assets, provenance, self.prepared.held_out)
 
@@ -203,6 +250,19 @@ def build_network(task: Task, prepared: Prepared) -> Network:
         raise ConfigError(f"the model cannot be built: {first_line(error)}") from None
 
 
+def open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
+    """The learner of a run with a new network.
+
+    Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
+    """
+    torch.manual_seed(run.prepared.chosen.training.seed)
+    network = build_network(run.task, run.prepared).to(placement.device)
+    try:
+        return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
+    except FormatError as error:
+        raise RunError(f"{run.path}: {error}") from None
+
+
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
     """Raise RunError naming the first of `tensors` whose name, shape or type is not that of `expected`."""
     if strangers := sorted(expected.keys() ^ tensors.keys()):
@@ -228,12 +288,16 @@ def _read_config(path: Path) -> dict[str, Any]:
             f"{path} is a run of format {version!r}, and this edgernn reads format {FORMAT}: train it again with "
             "this version, or export it with the version that trained it"
         )
-    config = records.record(config, CONFIG, _KEYS)
+    config = records.record(config, CONFIG, _KEYS, _OPTIONAL_KEYS)
     for name, digest in records.mapping(config["assets"], "assets").items():
         records.text(digest, f"the digest of {name}")
         if not name or Path(name).name != name:
             raise FormatError(f"{name[:40]!r} is no name of an asset")
     return config
+
+
+def _config_bytes(config: Mapping[str, Any]) -> bytes:
+    return (json.dumps(config, indent=2) + "\n").encode()
 
 
 def _read_settings(task: Task, value: Any) -> Chosen:

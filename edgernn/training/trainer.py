@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,17 @@ from torch import Tensor, nn
 from edgernn import records
 from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError
 from edgernn.models import Network
-from edgernn.tasks.learner import Learner, Loss, Placement
+from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
-from edgernn.tasks.settings import TrainingSettings
+from edgernn.tasks.settings import LIMITS, TrainingSettings
 from edgernn.tasks.task import Task
-from edgernn.training.device import find_autocast, find_device
+from edgernn.training.device import find_autocast, find_device, find_generator
+from edgernn.training.events import Evaluated, Stepped
+from edgernn.training.extension import Extension
 from edgernn.training.optimizer import Optimizer
 from edgernn.training.processes import ProcessGroup
-from edgernn.training.run import CHECKPOINT, DATA, WEIGHTS, Run, build_network, check_tensors
+from edgernn.training.run import CHECKPOINT, DATA, START, WEIGHTS, Run, check_tensors, open_learner
+from edgernn.training.start import Start
 
 __all__ = ["Evaluated", "Stepped", "Trainer", "ignore_progress"]
 
@@ -34,49 +36,18 @@ def ignore_progress(done: float, figures: str) -> None:
     """Progress that nobody watches."""
 
 
-@dataclass(frozen=True)
-class Stepped:
-    """One step of the optimizer.
-
-    progress: the fraction of training that is done, from 0 to 1. figures: means over the batch. learning_rate: of the
-    step. rate: examples per second in this call of `fit`, evaluations not counted. seconds: of the whole training.
-    """
-
-    step: int
-    progress: float
-    figures: Mapping[str, float]
-    learning_rate: float
-    rate: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Evaluated:
-    """One evaluation on the held-out data; the checkpoint that belongs to it is on disk.
-
-    best: whether no evaluation before it was as good. samples: outputs of the network to look at, by name.
-    """
-
-    step: int
-    progress: float
-    score: Score
-    best: bool
-    seconds: float
-    samples: Mapping[str, str]
-
-
 class Trainer:
     """A network in training, with everything that a checkpoint keeps.
 
     step: how many steps the optimizer has made. seconds: how long they took, evaluations included. best: the best
     figure of the task's metric so far. network: what learns. average: the averaged weights, which are evaluated and
-    kept; the network itself where no phase averages them.
+    kept; the network itself where no phase averages them. notes: what the user should know of the data.
     """
 
     def __init__(self, run: Run, progress: Progress = ignore_progress) -> None:
         """Stand at the beginning of `run`. Seeds torch's global generator, from which weights and dropout are drawn."""
         self.run, self.task = run, run.task
-        self.settings = run.prepared.chosen.training
+        self.settings = run.training
         self.group = ProcessGroup.join(find_device(self.settings.device))
         self.step, self.seconds, self.phase = 0, 0.0, 0
         self.best = self._written = -math.inf if self.task.higher_is_better else math.inf
@@ -85,8 +56,9 @@ class Trainer:
         self._asks_to_stop = self._stops = False  # this process; all of them
         placement = _placement(self.settings, self.group)
         with self.group.main_process_first():  # which may fill a cache that the others then read
-            self.learner = _open_learner(run, placement, progress)
+            self.learner = open_learner(run, placement, progress)
         self.network: Network = self.learner.network
+        self.notes = list(self.learner.notes)
         averages = any(map(self.learner.average_decay, range(self.learner.phase(1.0) + 1)))
         self.average = copy.deepcopy(self.network) if averages else self.network
         self.optimizer = self._new_optimizer()
@@ -100,6 +72,7 @@ class Trainer:
         out: Path,
         *,
         preset: str | None = None,
+        start_from: Path | None = None,
         overwrite: bool = False,
         progress: Progress = ignore_progress,
         **settings: Any,
@@ -107,29 +80,51 @@ class Trainer:
         """Stand at the beginning of a new run at `out`.
 
         sources: what the task reads its data from. preset: one of `Task.presets`; the one that suits the sources if
-        None. settings: those that differ from the preset's, by the names of their fields. progress: told while data is
-        read. Raises ConfigError, CorpusError or OutputExistsError; then nothing was written and nothing replaced.
+        None. start_from: a run of the task whose best weights, network and vocabulary are those of the new run; its
+        optimizer starts afresh. settings: those that differ from the preset's, by the names of their fields. progress:
+        told while data is read. Raises ConfigError, CorpusError, RunError or OutputExistsError; then nothing was
+        written and nothing replaced.
         """
         if not sources:
             raise ConfigError(f"{task.name} needs a {task.sources[0]} to train on")
         if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
-        chosen = task.choose(sources, preset, **settings)
+        start = None if start_from is None else Start.open(task, start_from)
+        choose = task.choose if start is None else start.choose
+        chosen = choose(sources, preset, **settings)
         group = ProcessGroup.join(find_device(chosen.training.device))
+        notes: Sequence[str] = ()
         with group.main_process_first() as is_main:
             if is_main:
                 with Run.create(out, overwrite=overwrite) as directory:
-                    prepared = task.learner().prepare(sources, chosen, directory / DATA, progress)
-                    run = Run(directory, task, prepared)
+                    prepare = task.learner().prepare if start is None else start.prepare
+                    prepared = prepare(sources, chosen, directory / DATA, progress)
+                    notes = prepared.notes
+                    run = Run(directory, task, prepared, {} if start is None else start.record)
                     run.begin()
-                    _open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
-        return cls.resume(out, progress)
+                    if start is not None:
+                        run.write(START, start.origin.network.state_dict(), start.record)
+                    open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
+        trainer = cls.resume(out, progress)
+        trainer.notes = [*notes, *trainer.notes]
+        return trainer
 
     @classmethod
-    def resume(cls, path: Path, progress: Progress = ignore_progress) -> Trainer:
+    def resume(
+        cls,
+        path: Path,
+        progress: Progress = ignore_progress,
+        *,
+        steps: int | None = None,
+        passes: float | None = None,
+        minutes: float | None = None,
+    ) -> Trainer:
         """Stand where the last checkpoint of the run at `path` was written, or at its beginning.
 
-        Raises RunError if the checkpoint does not fit, CorpusError if the data is not what it was.
+        steps, passes, minutes: later limits of the whole training, for a finished run that goes on beyond its end. The
+        learning rate then begins a new cycle over what is added.
+        Raises RunError if the checkpoint does not fit, CorpusError if the data is not what it was, ConfigError for
+        limits of a run that is not finished, or that the training has passed already.
         """
         trainer = cls(Run.load(path), progress)
         if trainer.group.is_main:
@@ -137,7 +132,11 @@ class Trainer:
         if (path / CHECKPOINT).exists():
             trainer._restore(*trainer.run.read(CHECKPOINT))
         else:
+            trainer._start()
             trainer.save()
+        limits = {"steps": steps, "passes": passes, "minutes": minutes}
+        if given := {name: limit for name, limit in limits.items() if limit is not None}:
+            trainer._extend(given)
         return trainer
 
     def fit(self) -> Iterator[Stepped | Evaluated]:
@@ -149,7 +148,7 @@ class Trainer:
         learning, examples = 0.0, 0.0
         while not self._ended:
             before = time.perf_counter()
-            progress = self._progress()
+            progress = self._standing()
             learning_rate = self.learner.learning_rate(progress)
             loss, figures = self._learn(progress, learning_rate)
             now = time.perf_counter()
@@ -168,9 +167,24 @@ class Trainer:
         return sum(parameter.numel() for parameter in self.network.parameters())
 
     @property
+    def passes(self) -> float:
+        """The number of passes over the training data so far."""
+        return self.step / self.learner.steps_per_pass
+
+    @property
+    def trained(self) -> str:
+        """How long the training was, in words."""
+        return f"{self.step:,} steps, which are {self.passes:.4g} passes, in {self.seconds / 60:.3g} minutes"
+
+    @property
     def stopped(self) -> bool:
         """Whether `fit` ended because of `stop`, before its end."""
         return self._stops and self._progress() < 1
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has come to its end: a limit, or as many evaluations without a better one as are allowed."""
+        return self._progress() >= 1 or self._stale == self.settings.patience
 
     def stop(self) -> None:
         """Have `fit` end after the step that is under way, in all processes."""
@@ -244,11 +258,41 @@ class Trainer:
     # How far it is
 
     def _progress(self) -> float:
-        return self.settings.progress(self.step, self.seconds, self.learner.steps_per_pass)
+        """The fraction of training that is done, counted from where it last went on beyond its end."""
+        last = self.run.extensions[-1:]
+        begun = (last[0].step, last[0].seconds) if last else (0, 0.0)
+        return self.settings.progress(self.step, self.seconds, self.learner.steps_per_pass, begun)
+
+    def _standing(self) -> float:
+        """The progress by which the learner acts: phases that are over do not begin again."""
+        progress, settled = self._progress(), self.learner.settled if self.run.extensions else 0.0
+        return settled + (1 - settled) * progress
+
+    def _extend(self, limits: Mapping[str, float]) -> None:
+        """Go on beyond the end, up to `limits`."""
+        given = " ".join(f"--{name} {limit:g}" for name, limit in limits.items())
+        later = self.settings.but(**limits)
+        if all(getattr(later, name) == getattr(self.settings, name) for name in LIMITS):
+            return  # the command that made it go on, once more
+        if not self.finished:
+            raise ConfigError(
+                f"{given}: {self.run.path} has not come to its end; only a finished run goes on beyond it: "
+                f"first edgernn {self.run.resume}"
+            )
+        if later.progress(self.step, self.seconds, self.learner.steps_per_pass) >= 1:
+            raise ConfigError(f"{given} is not beyond what {self.run.path} was trained for: {self.trained}")
+        self.run = self.run.extended(
+            Extension(self.step, self.seconds, **{name: getattr(later, name) for name in LIMITS})
+        )
+        if self.group.is_main:
+            self.run.write_extensions()
+        self.group.wait()
+        self.settings = later
+        self._evaluations, self._stale = 0, 0
 
     @property
     def _ended(self) -> bool:
-        return self._stops or self._progress() >= 1 or self._stale == self.settings.patience
+        return self._stops or self.finished
 
     def _due(self, progress: float) -> bool:
         """Whether it is time for an evaluation."""
@@ -314,7 +358,7 @@ class Trainer:
             "optimizer": self.optimizer.tensors(),
             "average": {} if self.average is self.network else self.average.state_dict(),
             "carried": {name: self.group.gather(tensor) for name, tensor in self.learner.carried().items()},
-            "generator": {self.group.device.type: self.group.gather(_generator(self.group.device).get_state())},
+            "generator": {self.group.device.type: self.group.gather(find_generator(self.group.device).get_state())},
         }
         return {f"{part}.{name}": tensor.cpu() for part, each in parts.items() for name, tensor in each.items()}
 
@@ -328,6 +372,18 @@ class Trainer:
             "sums": self._sums,
             "best": self.best if math.isfinite(self.best) else None,
         }
+
+    def _start(self) -> None:
+        """Begin with the weights of the run that this one starts from, if it does."""
+        if self.run.extensions:
+            raise RunError(f"{self.run.path / CHECKPOINT} is missing, from which the training went on: train again")
+        if not self.run.origin:
+            return
+        tensors, _ = self.run.read(START)
+        check_tensors(tensors, dict(self.network.state_dict()), self.run.path / START)
+        self.network.load_state_dict(tensors)
+        if self.average is not self.network:
+            self.average.load_state_dict(tensors)
 
     def _restore(self, tensors: dict[str, Tensor], about: dict[str, Any]) -> None:
         path = self.run.path / CHECKPOINT
@@ -346,7 +402,7 @@ class Trainer:
         check_tensors(tensors, expected, path)
         rank = self.group.rank
         try:
-            _generator(self.group.device).set_state(tensors[f"generator.{self.group.device.type}"][rank].clone())
+            find_generator(self.group.device).set_state(tensors[f"generator.{self.group.device.type}"][rank].clone())
         except (RuntimeError, ValueError) as error:
             raise RunError(f"{path} is damaged: {error}") from None
         self.network.load_state_dict(_strip_prefix("network.", tensors))
@@ -365,12 +421,19 @@ class Trainer:
         self.phase = records.integer(about["phase"], "phase")
         self._evaluations = records.integer(about["evaluations"], "evaluations")
         self._stale = records.integer(about["stale"], "stale")
+        evaluated = self._evaluations > 0
+        if self.run.extensions:
+            begun = self.run.extensions[-1].step
+            if self.step < begun:
+                raise FormatError(f"it is of step {self.step}, and the training went on from step {begun}")
+            if self.step == begun:  # no step beyond the first end was made yet
+                self._evaluations, self._stale = 0, 0
         for name, pair in records.mapping(about["sums"], "sums").items():
             total, count = records.items(pair, name)
             self._sums[name] = (records.number(total, name), records.integer(count, name))
         if about["best"] is not None:
             self.best = records.number(about["best"], "best")
-        elif self._evaluations:
+        elif evaluated:
             raise FormatError("it was written after an evaluation, and has no best figure")
         if about["best"] is not None and not (self.run.path / WEIGHTS).exists():
             raise FormatError(f"it was written after an evaluation, and {WEIGHTS} is missing: train again")
@@ -381,26 +444,6 @@ class Trainer:
 def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
     """Raises ConfigError for an arithmetic that the device does not have."""
     return Placement(group.device, find_autocast(settings.autocast, group.device), group.rank, group.count)
-
-
-def _open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
-    """The learner of a run with a new network.
-
-    Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
-    """
-    torch.manual_seed(run.prepared.chosen.training.seed)
-    network = build_network(run.task, run.prepared).to(placement.device)
-    try:
-        return run.task.learner()(network, run.prepared, run.path / DATA, placement, progress)
-    except FormatError as error:
-        raise RunError(f"{run.path}: {error}") from None
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    """The generator that dropout on `device` draws from."""
-    if device.type == "cuda":
-        return torch.cuda.default_generators[device.index or 0]
-    return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator
 
 
 def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -213,8 +213,37 @@ def test_prompts_that_cannot_be_read_are_named(language, tmp_path):
         with pytest.raises(error, match=words):
             language.read(source)
     for prompt in ("", "\ud800", "x"):
-        with pytest.raises((ConfigError, UnknownTokenError)):
+        with pytest.raises((ConfigError, CorpusError, UnknownTokenError)):
             language.inputs_from(LanguageOptions(prompt=prompt))
+
+
+def test_a_prompt_is_read_as_training_reads_texts(language, tmp_path):
+    expected = language.read(b"abc\nd")["token"]
+    (tmp_path / "p.txt").write_bytes("\ufeffabc\r\nd".encode("utf-16"))
+    (tmp_path / "p.jsonl").write_text('{"text": "abc", "n": 1}\n{"text": "d"}\n')
+    for source, format in (
+        (b"\xef\xbb\xbfabc\rd", {}),
+        (tmp_path / "p.txt", {"encoding": "utf-16"}),
+        ((tmp_path / "p.txt").read_bytes(), {"encoding": "utf-16"}),
+        (tmp_path / "p.jsonl", {"field": "text"}),
+    ):
+        found = language.read_as(source, LanguageOptions(**format))["token"]
+        np.testing.assert_array_equal(found, expected)
+    found = language.inputs_from(LanguageOptions(prompt="\ufeffabc\r\nd"))["token"]
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(CorpusError, match="the prompt is not UTF-8: byte 3 is 0xe9"):
+        language.inputs_from(LanguageOptions(prompt="abc\udce9"))
+    for options, words in (
+        (
+            LanguageOptions(prompt="a", encoding="cp1252"),
+            "--encoding: files and standard input are read so, and not --p",
+        ),
+        (LanguageOptions(prompt="a", encoding="cp1252", field="x"), "--encoding and --field: files"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            language.check(options, ())
+    with pytest.raises(ConfigError, match="--field: files and standard input are read so: name a file"):
+        language.conversation(LanguageOptions(field="x"))
 
 
 def test_the_command_continues_files(call, bundle, model, tmp_path):

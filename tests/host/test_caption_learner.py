@@ -368,6 +368,49 @@ def test_a_fine_tuning_goes_on_exactly(data, tmp_path):
         assert (trainer.run.path / WEIGHTS).read_bytes() == (whole.run.path / WEIGHTS).read_bytes()
 
 
+def test_a_captioner_starts_from_the_encoder_that_another_one_trained(data, tmp_path):
+    encoder_weights(tmp_path / "w.safetensors")
+    pretrained = {"encoder_weights": str(tmp_path / "w.safetensors"), "freeze": 0.25, "unfreeze_layers": 3}
+    old = finish(begin(data, tmp_path / "old", reward_fraction=0.0, **pretrained))
+    (tmp_path / "w.safetensors").unlink()
+    few = {name: value for name, value in FEW.items() if name != "min_count"}
+    new = Trainer.begin(CAPTION, [str(data)], tmp_path / "new", start_from=old.run.path, **{**few, "freeze": 1.0})
+    kept = old.run.network().encoder.network.state_dict()
+    before = safetensors.torch.load_file(tmp_path / "new" / DATA / ENCODER)
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in before.items())
+    finish(new)
+    after = new.run.network().encoder.network.state_dict()
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in after.items())  # it was frozen for good
+    assert not torch.equal(new.network.decoder.bias, old.network.decoder.bias)
+    for option, value in (("encoder_weights", "w"), ("min_count", 3), ("hidden", 9)):
+        with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} is that of the run"):
+            Trainer.begin(CAPTION, [str(data)], tmp_path / "x", start_from=old.run.path, **{**few, option: value})
+
+
+def test_words_that_another_captioner_lacks_are_counted(gallery, data, tmp_path):
+    _, trainer, _ = gallery
+    few = {name: value for name, value in FEW.items() if name != "min_count"}
+    data.write_text(data.read_text().replace("a b number 1", "a zebra number 1"))
+    new = Trainer.begin(CAPTION, [str(data)], tmp_path / "new", start_from=trainer.run.path, **few)
+    (note,) = new.notes
+    assert "has no 'zebra': 1 of " in note
+    data.write_text("image,caption\n" + "".join(f"{number}.png,Zebra!\n" for number in range(12)))
+    with pytest.raises(CorpusError, match="has none of the text: train without --from"):
+        Trainer.begin(CAPTION, [str(data)], tmp_path / "x", start_from=trainer.run.path, **few)
+
+
+@pytest.mark.parametrize(("freeze", "frozen"), [(0.5, False), (1.0, True)])
+def test_an_encoder_that_was_unfrozen_stays_so_beyond_the_end(data, tmp_path, freeze, frozen):
+    encoder_weights(tmp_path / "w.safetensors")
+    settings = {"freeze": freeze, "reward_fraction": 0.0, "encoder_weights": str(tmp_path / "w.safetensors")}
+    finish(begin(data, tmp_path / "run", **settings))
+    later = Trainer.resume(tmp_path / "run", steps=9)
+    before = {name: tensor.clone() for name, tensor in later.network.encoder.state_dict().items()}
+    next(later.fit())
+    after = later.network.encoder.state_dict()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items()) == frozen
+
+
 def begin_again(data, run, out):
     """A trainer at the beginning of a copy of a run."""
     (out / DATA).mkdir(parents=True)

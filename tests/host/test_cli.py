@@ -1,5 +1,6 @@
 """The command line as its users meet it: results, talk, exit statuses, and what it leaves behind."""
 
+import io
 import json
 import os
 import pty
@@ -247,6 +248,16 @@ def talk(bundle, monkeypatch):
     return run
 
 
+def test_what_is_typed_is_read_as_training_reads(talk, bundle, capsys):
+    wrong = UnicodeDecodeError("utf-8", b"ab\xe9", 2, 3, "invalid continuation byte")
+    talk(wrong, "the \udce9", "\ufeffthe ")
+    shown = capsys.readouterr().out
+    assert "what you typed is not UTF-8: byte 2 is 0xe9" in shown
+    assert "what you typed is not UTF-8: byte 4 is 0xe9" in shown
+    stream = Model.load(bundle).stream(Sampler(0.8, 40, 1))
+    assert f"the {stream.complete('the ', 9)}" in shown
+
+
 def test_ctrl_c_stops_the_answer_and_not_the_program(talk, bundle, capsys, monkeypatch):
     """What was shown until then is what the stream has said, and the next line goes on from it."""
     decode = Stream.decode
@@ -327,6 +338,46 @@ def test_a_prompt_comes_from_standard_input(bundle):
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "format"),
+    [
+        (b"the quick\r\nfox", []),
+        (b"the quick\rfox", []),
+        (b"\xef\xbb\xbfthe quick\n\xef\xbb\xbffox", []),
+        ("the quick\nfox".encode("utf-16"), ["--encoding", "utf-16"]),
+        (b'{"text": "the quick"}\n{"text": "fox"}\n', ["--field", "text"]),
+    ],
+)
+def test_standard_input_is_read_as_training_reads(call, bundle, monkeypatch, data, format):
+    options = ["--max-tokens", 9, "--seed", 1]
+    expected = call("run", bundle, "--prompt", "the quick\nfox", *options)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert call("run", bundle, *options, *format) == expected
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
+    status, _, err = call("run", bundle, *options)
+    assert status == 2
+    assert err.startswith("edgernn: the prompt is not UTF-8: byte 3 is 0xe9; its encoding is likely cp1252, since")
+
+
+def test_a_text_is_evaluated_in_its_encoding(call, bundle, corpus, tmp_path):
+    text = corpus.read_text()[-270:]
+    (tmp_path / "plain.txt").write_text(text)
+    (tmp_path / "wide.txt").write_bytes(text.encode("utf-16-le"))
+    (tmp_path / "lines.jsonl").write_text("".join(json.dumps({"text": line}) + "\n" for line in text.split("\n")))
+    status, expected, _ = call("evaluate", bundle, "--text", tmp_path / "plain.txt", "--json")
+    assert status == 0
+    wide = ["--text", tmp_path / "wide.txt", "--json"]
+    assert call("evaluate", bundle, *wide, "--encoding", "utf-16-le") == (0, expected, "")
+    status, _, err = call("evaluate", bundle, *wide)
+    assert (status, "its encoding is likely utf-16-le, since" in err) == (2, True)
+    lines = ["--text", tmp_path / "lines.jsonl"]
+    status, _, err = call("evaluate", bundle, *lines)
+    assert (status, "lines.jsonl looks like JSON lines" in err) == (0, True)
+    status, found, err = call("evaluate", bundle, *lines, "--field", "text", "--json")
+    assert (status, err) == (0, "")
+    assert json.loads(found)["tokens"] == len(text.rstrip("\n")) - 1
+
+
 def failures(run, bundle, corpus, folder):
     """Command lines that fail, and the words that must say why."""
     (folder / "empty.txt").write_bytes(b"")
@@ -346,6 +397,22 @@ def failures(run, bundle, corpus, folder):
     yield [*train, folder / "empty.txt", *out], "empty.txt is empty"
     yield [*train, folder / "binary.txt", *out], "binary.txt is not text: it has a zero byte at offset 1"
     yield [*train, folder / "latin.txt", *out], "latin.txt is not UTF-8: byte 0 is 0xe9"
+    yield [*train, folder / "latin.txt", *out, "--encoding", "ascii"], "latin.txt is not ascii: byte 0 is 0xe9; its enc"
+    yield [*train, corpus, *out, "--encoding", "rot13"], "--encoding 'rot13' is no encoding of texts"
+    yield [*train, corpus, *out, "--field", "text"], "line 1, is no JSON object: --field reads JSON lines; leave it out"
+    yield [*train, "stdlib", *out, "--field", "text"], "--field: files and standard input are read so, and stdlib is"
+    yield ["run", bundle, "--prompt", "a", "--encoding", "utf-16"], "--encoding: files and standard input are read so"
+    yield ["run", bundle, "--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
+    yield [*train, corpus, *out, "--from", run, "--hidden", 9], "--hidden is that of the run"
+    yield (
+        [*train, corpus, *out, "--from", run, "--preset", "tiny"],
+        "--preset tiny sets --hidden, which is that of the r",
+    )
+    yield [*train, corpus, *out, "--from", run, "--tokenizer", "bytes"], "--tokenizer is that of the run"
+    yield [*train, corpus, *out, "--from", folder], "is not a run: it has no config.json"
+    yield ["train", "caption", "scenes", *out, "--from", run], "is a run of language, and cannot start one of caption"
+    yield [*train, "--resume", run, "--from", run], "leave out --from"
+    yield [*train, "--resume", run, "--steps", 3], "--steps 3 is not beyond what"
     yield [*train, folder / "short.txt", *out, "--held-out", "0.2"], "14 tokens, and one sequence takes 129"
     yield [*train, corpus, "--out", run], "run exists; choose another name, or replace it with --overwrite"
     yield [*train, corpus, "--out", folder / "file", "--overwrite"], "file exists and is not a directory"

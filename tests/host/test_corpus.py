@@ -16,8 +16,8 @@ from edgernn.data.corpus import CorpusRecord, open_corpus
 from edgernn.data.downloads import TEXTS, PublicText, cached_text
 from edgernn.data.tokens import TokenFile
 from edgernn.data.vocabulary import learn_tokenizer
-from edgernn.errors import CorpusError, FormatError
-from edgernn.media.text import read_pieces, read_text
+from edgernn.errors import ConfigError, CorpusError, FormatError
+from edgernn.media.text import TextFormat, read_pieces, read_text
 
 
 def parts(*sources, **options):
@@ -76,13 +76,65 @@ def test_a_missing_corpus_is_named(tmp_path):
         parts("stdlib", held_out="1.5")
 
 
+def test_every_file_of_a_corpus_is_read_in_one_format(tmp_path, monkeypatch):
+    for name, text in (("d/a.txt", "é\r\n"), ("d/b.txt", "ü"), ("held", "ö")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(text.encode("utf-16"))
+    utf_16 = TextFormat(encoding="utf-16")
+    assert parts(tmp_path / "d", held_out=str(tmp_path / "held"), format=utf_16) == ("é\nü", "ö")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("naïve".encode("utf-16"))))
+    assert "".join(parts("-", tmp_path / "d", held_out="0.5", format=utf_16)) == "naïve\né\nü"
+    (tmp_path / "d" / "b.txt").write_bytes(b"caf\xe9")
+    with pytest.raises(CorpusError, match=r"b\.txt cannot be read as utf-16: .*; its encoding is likely cp1252"):
+        parts(tmp_path / "d", format=utf_16)
+    (tmp_path / "d" / "a.txt").write_text("é" * 9, encoding="utf-8")
+    with pytest.raises(CorpusError, match=r"b\.txt is not UTF-8: byte 3 is 0xe9; its encoding is likely cp1252"):
+        parts(tmp_path / "d")
+
+
+def test_json_lines_of_a_directory_are_a_corpus(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": "one"}\n{"text": "two"}\n')
+    (tmp_path / "b.jsonl").write_text('{"text": "three", "n": 3}\n')
+    (tmp_path / "c.txt").write_text("not read")
+    field = TextFormat(field="text")
+    assert "".join(parts(tmp_path, format=field)) == "one\ntwo\nthree"
+    assert "".join(parts(tmp_path / "b.jsonl", held_out="0.5", format=field)) == "three"
+    with pytest.raises(CorpusError, match=r"c\.txt, line 1, is no JSON object"):
+        parts(tmp_path, glob="*.txt", format=field)
+    (tmp_path / "c.txt").unlink()
+    with pytest.raises(CorpusError, match=r"has no files that match \*\.txt; it has \*\.jsonl: choose others with"):
+        parts(tmp_path)
+
+
+def test_what_files_suggest_is_noted_for_the_first_of_them(tmp_path):
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text('{"text": "one"}\n')
+    with open_corpus([str(tmp_path)]) as corpus:
+        assert len(corpus.notes) == 3
+        assert all(f"{number}.txt looks like JSON lines" in note for number, note in enumerate(corpus.notes))
+    with open_corpus([str(tmp_path)], glob="*.txt", format=TextFormat(field="text")) as corpus:
+        assert corpus.notes == []
+
+
+def test_a_format_is_of_files(tmp_path):
+    for format, words in (
+        (TextFormat(encoding="cp1252"), "--encoding: files and standard input are read so, and stdlib is neither"),
+        (TextFormat(encoding="cp1252", field="a"), "--encoding and --field: files"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            parts("stdlib", format=format)
+    (tmp_path / "t.txt").write_bytes("été".encode("cp1252"))
+    train, held_out = parts("stdlib", held_out=str(tmp_path / "t.txt"), format=TextFormat(encoding="cp1252"))
+    assert (train, held_out) == ("".join(parts("stdlib")), "été")
+
+
 @given(st.text(st.sampled_from("aé€🙂\r\n"), max_size=40), st.integers(1, 7))
 def test_a_file_in_blocks_is_the_file(tmp_path_factory, text, block):
     path = tmp_path_factory.mktemp("t") / "t.txt"
     path.write_bytes(b"\xef\xbb\xbf" + text.encode() + b".")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("edgernn.media.text._BLOCK", block)
-        assert "".join(read_pieces(path)) == (text + ".").replace("\r\n", "\n")
+        assert "".join(read_pieces(path)) == (text + ".").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def test_the_standard_library_is_a_corpus():

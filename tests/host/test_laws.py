@@ -20,10 +20,11 @@ from edgernn.cli.load import load_model
 from edgernn.engines.eager import eager_model
 from edgernn.exporters import TARGETS, export, verify
 from edgernn.runtime.pipelines import PIPELINES
+from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
 from edgernn.tasks.task import Task
 from edgernn.training import Run, Trainer
-from edgernn.training.run import METRICS, WEIGHTS
+from edgernn.training.run import CHECKPOINT, METRICS, WEIGHTS
 from edgernn.training.trainer import ignore_progress
 
 ROOT = Path(__file__).parents[2]
@@ -118,6 +119,44 @@ def test_a_resumed_training_is_one_that_was_never_interrupted(task, at, runs, so
         pass
     assert (tmp_path / "run" / WEIGHTS).read_bytes() == (runs(task) / WEIGHTS).read_bytes()
     assert without_times(tmp_path / "run") == without_times(runs(task))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_that_goes_on_beyond_its_end_is_resumed_exactly(task, runs, tmp_path):
+    whole, cut = (shutil.copytree(runs(task), tmp_path / name) for name in ("whole", "cut"))
+    end = EXAMPLES[task].settings["steps"]
+    later = Trainer.resume(whole, steps=end + 7)
+    phase = later.phase
+    for event in later.fit():
+        assert later.phase >= phase, event
+    trainer = Trainer.resume(cut, steps=end + 7)
+    for event in trainer.fit():
+        if event.step == end + 4:
+            trainer.stop()
+    trainer.save()
+    torch.manual_seed(99)  # whatever happens in between
+    for _ in Trainer.resume(cut).fit():
+        pass
+    assert trainer.step == end + 4
+    assert Run.load(cut).read(CHECKPOINT)[1]["step"] == end + 7
+    ours, theirs = (Run.load(path).read(CHECKPOINT)[0] for path in (whole, cut))
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs.items())
+    assert without_times(cut) == without_times(whole)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_run_starts_from_another_one(task, runs, sources, tmp_path):
+    model = {each.field.name for each in declared_options(TASKS[task].data, TASKS[task].model).values()}
+    settings = {name: value for name, value in EXAMPLES[task].settings.items() if name not in model}
+    trainer = Trainer.begin(TASKS[task], sources[task], tmp_path / "run", start_from=runs(task), **settings)
+    old = Run.load(runs(task))
+    before = old.network().state_dict()
+    assert all(torch.equal(tensor, before[name]) for name, tensor in trainer.network.state_dict().items())
+    for _ in trainer.fit():
+        pass
+    assert trainer.run.prepared.assets == old.prepared.assets
+    assert trainer.run.origin["run"] == task
+    export(trainer.run.source(), tmp_path / "bundle", steps=16)
 
 
 @pytest.mark.parametrize("task", TASKS)

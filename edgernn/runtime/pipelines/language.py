@@ -10,17 +10,17 @@ from typing import Any
 
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, StreamError
-from edgernn.media.text import read_text
+from edgernn.media.text import PLAIN, TextFormat, as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
-from edgernn.settings import Settings, option
+from edgernn.settings import option
 
 __all__ = ["LanguageOptions", "LanguagePipeline", "LanguageResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageOptions(Settings):
-    """How a text is continued."""
+class LanguageOptions(TextFormat):
+    """How a prompt is read, and how it is continued."""
 
     prompt: str | None = option(
         None,
@@ -101,27 +101,33 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         self._tokenizer, self._graph, self._token = model.tokenizer, graph.name, token.name
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
-        """The prompt in a UTF-8 file, or in its bytes, as token ids (tokens,).
+        """The prompt in a UTF-8 file, or in its bytes, as token ids (tokens,); it is read as training reads texts.
 
         Raises CorpusError for a file that is not text, UnknownTokenError for characters outside the vocabulary.
         """
-        if source == b"":
-            return self._encode("")
-        return self._encode(read_text(source if isinstance(source, bytes) else Path(source), "the prompt"))
+        return self._read(source, PLAIN)
+
+    def read_as(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
+        """As `read`, in the encoding that the options name, or from a field of JSON lines."""
+        return self._read(source, options)
 
     def inputs_from(self, options: LanguageOptions) -> Mapping[str, Array] | None:
         """The prompt, if it is given as an option."""
-        return None if options.prompt is None else self._encode(options.prompt)
+        return None if options.prompt is None else self._encode(as_read(options.prompt, "the prompt"))
 
     def check(self, options: LanguageOptions, sources: Sequence[Path]) -> None:
         """Raise ConfigError for a prompt beside files, or in place of one."""
         if sources and options.prompt is not None:
             raise ConfigError("--prompt cannot be combined with text files: give one or the other")
+        if options.given and options.prompt is not None:
+            raise ConfigError(f"{' and '.join(options.given)}: files and standard input are read so, and not --prompt")
         if len(sources) == 1 and not sources[0].exists():
             raise ConfigError(f'{sources[0]}: there is no such file; a prompt is given with --prompt "TEXT"')
 
     def conversation(self, options: LanguageOptions) -> Conversation:
-        """A stream that continues what the user types."""
+        """A stream that continues what the user types. Raises ConfigError for a format, which is that of files."""
+        if options.given:
+            raise ConfigError(f"{' and '.join(options.given)}: files and standard input are read so: name a file")
         return Conversation(self._stream(options), options.max_tokens, options.stop)
 
     def __call__(self, inputs: Mapping[str, Array], options: LanguageOptions, show: Show = ignore) -> LanguageResult:
@@ -151,6 +157,13 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
             repetition_penalty=options.repetition_penalty,
         )
         return self.model.stream(sampler, graph=self._graph)
+
+    def _read(self, source: str | Path | bytes, format: TextFormat) -> Mapping[str, Array]:
+        if source == b"":
+            return self._encode("")
+        if isinstance(source, bytes):
+            return self._encode(read_text(source, "the prompt", format))
+        return self._encode(read_text(Path(source), format=format))
 
     def _encode(self, prompt: str) -> Mapping[str, Array]:
         ids = self._tokenizer.encode(prompt)

@@ -82,6 +82,10 @@ class Pipeline(ABC, Generic[Options]):
         axis. Raises ImageError, CorpusError or another error of the input for what cannot be read.
         """
 
+    def read_as(self, source: str | Path | bytes, options: Options) -> Mapping[str, Array]:
+        """As `read`, for tasks whose options say how files are read."""
+        return self.read(source)
+
     @abstractmethod
     def __call__(self, inputs: Mapping[str, Array], options: Options, show: Show = ignore) -> Result:
         """Drive a stream of the model over `inputs`, which `read` gave, to its end.

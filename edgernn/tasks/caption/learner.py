@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from edgernn.bundle import TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
+from edgernn.data.unknown import UnknownTokens
 from edgernn.data.words import learn_words, words
 from edgernn.errors import ConfigError, CorpusError, ImageError
 from edgernn.models import Network
@@ -30,7 +31,7 @@ from edgernn.tasks.caption.features import EncoderFeatures
 from edgernn.tasks.caption.network import Captioner, ImageFeatures, encoder_config
 from edgernn.tasks.caption.score import CaptionScore, Cider, score_images
 from edgernn.tasks.caption.settings import SCENES, CaptionConfig, CaptionData, CaptionTraining
-from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
+from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Tokenizer
@@ -97,33 +98,30 @@ class CaptionLearner(Learner):
 
         Raises CorpusError for a data set that is missing or has no images, ConfigError for weights of another network.
         """
-        data, model, training = chosen.data, chosen.model, chosen.training
+        data = chosen.data
         assert isinstance(data, CaptionData)
-        assert isinstance(model, CaptionConfig)
-        assert isinstance(training, CaptionTraining)
         (source,) = sources
         dataset = open_dataset(source)
-        if data.encoder_weights is None:
-            _refuse_fine_tuning(training)
-            training = training.but(freeze=0.0)
-        else:
-            weights, about = load_weights(Path(data.encoder_weights), model.encoder)
-            model = model.but(**_stated_by(about, data.encoder_weights, model))
-            own = {name: value for name, value in _FINE_TUNING.items() if getattr(training, name) is None}
-            frozen = training.freeze == 1
-            training = training.but(**({} if frozen else own))
-            safetensors.torch.save_file(weights, folder / ENCODER)
+        chosen = _begin_encoder(chosen, folder)
         captions = (caption for image in dataset[TRAIN] for caption in image.captions)
-        tokenizer = learn_words(captions, data.min_count)
-        model = model.but(vocabulary=len(tokenizer))
-        encoder_config(model)  # raises for an impossible one
-        record = DataRecord.of(source if source == SCENES else str(Path(source).resolve()), dataset)
-        return Prepared(
-            replace(chosen, model=model, training=training),
-            asdict(record),
-            {TOKENIZER: tokenizer.to_json().encode()},
-            _held_out(dataset, model, tokenizer),
-        )
+        return _prepared(source, chosen, dataset, learn_words(captions, data.min_count))
+
+    @classmethod
+    def prepare_from(
+        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
+    ) -> Prepared:
+        """As `prepare`, with the words and the encoder of `origin`.
+
+        Raises CorpusError for captions of which it has no word.
+        """
+        (source,) = sources
+        dataset = open_dataset(source)
+        chosen = _begin_encoder(chosen, folder, origin)
+        tokenizer = Tokenizer.from_json(origin.assets[TOKENIZER].decode())
+        unknown = UnknownTokens(tokenizer)
+        for caption in (caption for image in dataset[TRAIN] for caption in image.captions):
+            unknown.count(caption, tokenizer.encode(caption, strict=False))
+        return replace(_prepared(source, chosen, dataset, tokenizer), notes=unknown.notes(origin.name))
 
     @classmethod
     def build(cls, prepared: Prepared) -> Captioner:
@@ -151,6 +149,14 @@ class CaptionLearner(Learner):
     def phase(self, progress: float) -> int:
         """0 for teacher forcing, 1 once captions are rewarded."""
         return int(self.training.rewards(progress))
+
+    @property
+    def settled(self) -> float:
+        """Where rewards begin, or where the encoder is no longer frozen."""
+        training = self.training
+        if training.reward_fraction:
+            return 1 - training.reward_fraction
+        return 0.0 if training.freeze in (None, 1) else training.freeze or 0.0
 
     def learning_rate(self, progress: float) -> float:
         """One cycle over each of the two phases."""
@@ -286,6 +292,46 @@ class CaptionLearner(Learner):
         images = self.features.images[TRAIN]
         references = [[[*words(each), _END_WORD] for each in image.captions] for image in images]
         return Cider([[" ".join(each) for each in captions] for captions in references])
+
+
+def _begin_encoder(chosen: Chosen, folder: Path, origin: Origin | None = None) -> Chosen:
+    """Write the weights that the encoder begins with into `folder`, if it is pretrained: the settings that they decide.
+
+    origin: has the weights of a run that starts from another one.
+    Raises ConfigError for weights of another network.
+    """
+    data, model, training = chosen.data, chosen.model, chosen.training
+    assert isinstance(data, CaptionData)
+    assert isinstance(model, CaptionConfig)
+    assert isinstance(training, CaptionTraining)
+    if data.encoder_weights is None:
+        _refuse_fine_tuning(training)
+        return replace(chosen, training=training.but(freeze=0.0))
+    if origin is None:
+        weights, about = load_weights(Path(data.encoder_weights), model.encoder)
+        model = model.but(**_stated_by(about, data.encoder_weights, model))
+    else:
+        assert isinstance(origin.network, Captioner)
+        weights = origin.network.encoder.network.state_dict()
+    own = {name: value for name, value in _FINE_TUNING.items() if getattr(training, name) is None}
+    training = training.but(**({} if training.freeze == 1 else own))
+    safetensors.torch.save_file({name: each.contiguous() for name, each in weights.items()}, folder / ENCODER)
+    return replace(chosen, model=model, training=training)
+
+
+def _prepared(source: str, chosen: Chosen, dataset: CaptionDataset, tokenizer: Tokenizer) -> Prepared:
+    """What a run keeps of `dataset`, which was read from `source`."""
+    model = chosen.model
+    assert isinstance(model, CaptionConfig)
+    model = model.but(vocabulary=len(tokenizer))
+    encoder_config(model)  # raises for an impossible one
+    record = DataRecord.of(source if source == SCENES else str(Path(source).resolve()), dataset)
+    return Prepared(
+        replace(chosen, model=model),
+        asdict(record),
+        {TOKENIZER: tokenizer.to_json().encode()},
+        _held_out(dataset, model, tokenizer),
+    )
 
 
 def _refuse_fine_tuning(training: CaptionTraining) -> None:

@@ -63,4 +63,5 @@ CAPTION = Task(
     learner=_learner,
     evaluate=_evaluate,
     default_sources=(SCENES,),
+    tunable=("dropout",),
 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.bundle import TOKENIZER
-from edgernn.data.corpus import CorpusRecord, open_corpus
+from edgernn.data.corpus import Corpus, CorpusRecord, open_corpus
 from edgernn.data.tokens import TokenFile
+from edgernn.data.unknown import UnknownTokens
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import ConfigError, SamplingError
 from edgernn.models import Network
@@ -24,7 +26,7 @@ from edgernn.score import Score
 from edgernn.tasks.language.data import TokenBatch, TokenBatches, Tokens
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig, LanguageData, LanguageTraining
-from edgernn.tasks.learner import Learner, Loss, Placement, Prepared
+from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
@@ -71,20 +73,25 @@ class LanguageLearner(Learner):
 
         Raises CorpusError for a text that is missing, not UTF-8 or too short, ConfigError for impossible settings.
         """
-        data, model = chosen.data, chosen.model
-        assert isinstance(data, LanguageData)
-        assert isinstance(model, LanguageConfig)
-        if data.glob != LanguageData().glob and not any(Path(source).is_dir() for source in sources):
-            raise ConfigError("--glob chooses files of a directory, and no corpus is one")
-        with open_corpus(sources, data.held_out, data.glob) as text:
+        with _corpus(sources, chosen) as (text, data):
             tokenizer = learn_tokenizer(data.tokenizer, whole_pieces(text.train()), data.vocabulary)
             record = text.encode(tokenizer, folder / TRAIN, folder / HELD_OUT)
-        return Prepared(
-            replace(chosen, model=model.but(vocabulary=len(tokenizer))),
-            asdict(record),
-            {TOKENIZER: tokenizer.to_json().encode()},
-            _held_out(TokenFile(folder / HELD_OUT, len(tokenizer))),
-        )
+            return _prepared(chosen, record, tokenizer, folder, text.notes)
+
+    @classmethod
+    def prepare_from(
+        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
+    ) -> Prepared:
+        """As `prepare`, with the vocabulary of `origin`.
+
+        Raises CorpusError for a text of which it has no character.
+        """
+        tokenizer = Tokenizer.from_json(origin.assets[TOKENIZER].decode())
+        unknown = UnknownTokens(tokenizer)
+        with _corpus(sources, chosen) as (text, _):
+            record = text.encode(tokenizer, folder / TRAIN, folder / HELD_OUT, unknown)
+            notes = [*text.notes, *unknown.notes(origin.name)]
+            return _prepared(chosen, record, tokenizer, folder, notes)
 
     @classmethod
     def build(cls, prepared: Prepared) -> LanguageModel:
@@ -149,6 +156,32 @@ class LanguageLearner(Learner):
         fresh = torch.from_numpy(batch.fresh).to(self.placement.device)[:, None]  # for states (layers, batch, hidden)
         initial = self.network.initial_state(self._local)
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
+
+
+@contextmanager
+def _corpus(sources: Sequence[str], chosen: Chosen) -> Iterator[tuple[Corpus, LanguageData]]:
+    """The text that the settings say, and the settings themselves."""
+    data = chosen.data
+    assert isinstance(data, LanguageData)
+    if data.glob is not None and not any(Path(source).is_dir() for source in sources):
+        raise ConfigError("--glob chooses files of a directory, and no corpus is one")
+    with open_corpus(sources, data.held_out, data.glob, data) as text:
+        yield text, data
+
+
+def _prepared(
+    chosen: Chosen, record: CorpusRecord, tokenizer: Tokenizer, folder: Path, notes: Sequence[str]
+) -> Prepared:
+    """What a run keeps of a text that was encoded into `folder`."""
+    model = chosen.model
+    assert isinstance(model, LanguageConfig)
+    return Prepared(
+        replace(chosen, model=model.but(vocabulary=len(tokenizer))),
+        asdict(record),
+        {TOKENIZER: tokenizer.to_json().encode()},
+        _held_out(TokenFile(folder / HELD_OUT, len(tokenizer))),
+        notes,
+    )
 
 
 def held_out_tokens(prepared: Prepared, folder: Path) -> TokenFile:

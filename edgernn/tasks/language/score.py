@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgernn.errors import ConfigError
-from edgernn.media.text import read_pieces
+from edgernn.media.text import read_pieces, remarks
 from edgernn.runtime import Model
 from edgernn.runtime.scoring import score
 from edgernn.tasks.language.settings import LanguageEvaluation
@@ -20,7 +20,7 @@ _PIECE = 4096  # characters between two reports of progress
 def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> Evaluation:
     """The score of a text file, read as one stream; memory does not grow with it.
 
-    Raises ConfigError where no file is named, CorpusError for a file that is no UTF-8 text, StreamError for a text of
+    Raises ConfigError where no file is named, CorpusError for a file that is no text, StreamError for a text of
     fewer than two tokens.
     """
     if not settings.text:
@@ -31,15 +31,15 @@ def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> 
 
     def pieces() -> Iterator[str]:
         nonlocal done
-        for block in read_pieces(path):
+        for block in read_pieces(path, format=settings):
             for start in range(0, len(block), _PIECE):
                 piece = block[start : start + _PIECE]
                 yield piece
-                done += len(piece.encode())
-                progress(min(1.0, done / size), f"{done:,} of {size:,} bytes")
+                done += len(piece)
+                progress(min(1.0, done / size), f"{done:,} characters")
 
-    found = score(model, pieces())
-    if not found.unknown:
-        return Evaluation(found)
-    tokens = "1 token is" if found.unknown == 1 else f"{found.unknown:,} tokens are"
-    return Evaluation(found, [f"{tokens} outside the vocabulary: they are scored as the unknown token"])
+    found, notes = score(model, pieces()), remarks(path, format=settings)
+    if found.unknown:
+        tokens = "1 token is" if found.unknown == 1 else f"{found.unknown:,} tokens are"
+        notes.append(f"{tokens} outside the vocabulary: they are scored as the unknown token")
+    return Evaluation(found, notes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
+from edgernn.media.text import TextFormat
 from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CELLS, TrainingSettings
 from edgernn.tasks.task import Preset
@@ -20,10 +21,12 @@ _LARGEST = 1_000_000  # size of anything
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageData(Settings):
-    """Which text is learned from, and how it is cut into tokens."""
+class LanguageData(TextFormat):
+    """Which text is learned from, how it is read, and how it is cut into tokens."""
 
-    glob: str = option("*.txt", "The pattern of the files that are read from a directory.")
+    glob: str | None = option(
+        None, "The pattern of the files that are read from a directory.", unset="*.txt, or *.jsonl with --field"
+    )
     held_out: str = option(
         "0.1", "What is held out for evaluation: a fraction of the text, taken from its end, or another file."
     )
@@ -107,10 +110,10 @@ class LanguageTraining(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class LanguageEvaluation(Settings):
+class LanguageEvaluation(TextFormat):
     """What a language model is evaluated on."""
 
-    text: str = option("", "A UTF-8 text file to evaluate on, read as one stream.")
+    text: str = option("", "A text file to evaluate on, read as one stream.")
 
 
 PRESETS = {

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["LANGUAGE"]
 
 _CORPUS = (
-    "UTF-8 text: files, directories, - for standard input, stdlib for the source of Python's standard library, or "
+    "Text: files, directories, - for standard input, stdlib for the source of Python's standard library, or "
     "tinyshakespeare, which is downloaded once."
 )
 
@@ -51,4 +51,5 @@ LANGUAGE = Task(
     learner=_learner,
     evaluate=_evaluate,
     several=True,
+    tunable=("encoding", "field", "glob", "held_out", "dropout"),
 )

@@ -1,0 +1,43 @@
+"""What a vocabulary that was learned from another text lacks."""
+
+from __future__ import annotations
+
+from edgernn.errors import CorpusError
+from edgernn.tokenizer import Ids, Tokenizer, named
+
+__all__ = ["UnknownTokens"]
+
+_KEPT = 100  # different parts of the text, to name some of them
+_MANY = 0.1  # the part of a text from which on it suits the vocabulary badly
+
+
+class UnknownTokens:
+    """Counts the tokens of a text, and those among them that the vocabulary lacks."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer, self._tokens, self._unknown = tokenizer, 0, 0
+        self._found: dict[str, None] = {}
+
+    def count(self, text: str, ids: Ids) -> None:
+        """Count `ids`, which are the tokens of `text`."""
+        unknown = 0 if self._tokenizer.unknown_id is None else int((ids == self._tokenizer.unknown_id).sum())
+        self._tokens, self._unknown = self._tokens + len(ids), self._unknown + unknown
+        if unknown and len(self._found) < _KEPT:
+            self._found.update(dict.fromkeys(self._tokenizer.unknown_in(text)))
+
+    def notes(self, name: str) -> list[str]:
+        """What to say of them; nothing if there are none. name: of the run that the vocabulary is from.
+
+        Raises CorpusError if the vocabulary has no token of the text.
+        """
+        if not self._unknown:
+            return []
+        if self._unknown == self._tokens:
+            raise CorpusError(f"the vocabulary of {name} has none of the text: train without --from")
+        part = self._unknown / self._tokens
+        lacks = f"the vocabulary of {name} has no {named(list(self._found))}"
+        count = (
+            f"{self._unknown:,} of {self._tokens:,} tokens of the training text ({part:.2%}) become the unknown token"
+        )
+        many = "; that is much: a run without --from learns a vocabulary that suits the text" if part > _MANY else ""
+        return [f"{lacks}: {count}{many}"]

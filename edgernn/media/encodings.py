@@ -1,0 +1,195 @@
+"""Which encoding a text that is not UTF-8 likely has, judged by its bytes: a guess, which is never acted upon."""
+
+from __future__ import annotations
+
+import codecs
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from edgernn.errors import ConfigError
+
+__all__ = ["Guess", "canonical", "guess_encoding"]
+
+_SAMPLE = 1 << 16  # bytes that are judged
+_RUN = 2  # bytes beyond ASCII in a row, on average, from which on a text is not in Latin letters
+_FITS = 0.7  # the least score of a guess
+_WIDE_FITS = 0.4  # the least part of a text of UTF-16 or UTF-32 that are frequent characters
+_WIDE_ZEROS = 2  # zero bytes in a text of UTF-16 or UTF-32, at least
+_PRINTABLE = 0.98  # the least part of such a text that can be printed
+_NO_TEXTS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"}
+
+_MARKS = (  # longer ones first: that of UTF-32 begins with that of UTF-16
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_WESTERN = "éèàçêôâîûùëïüäößáíóúñåøæãõœÉÀÄÖÜ’‘“”–—…«»°€£§·¿¡"
+_SPACE = "\xa0"  # between a number and its unit
+_CENTRAL = "ąćęłńóśźżáčďéěíňřšťúůýžäöüőűôľŁŚŻČŠŽŘ„”–’"
+_TURKISH = "ığşçöüİŞĞÇÖÜâî’“”"
+_RUSSIAN = "оеаинтсрвлкмдпуяыьзбгчйхжюшцщэф"
+_GREEK = "αοιετσνρηυπκμλςίόάέήωδγχύθφβ"
+_HEBREW = "יוהלאבתמרשנעםדקחגצפטכסזןךףץ"
+_ARABIC = "اليمونرتبةعدسفهكقحجشطصخذضغظثزءأإآىئؤ،"
+_THAI = "านรอเกงมยลวดีทสตะัปบิคห่แ้จพชขใไ็ผโูุ์ำืถึศ"
+_JAPANESE = "のにはをたがでてとしれさいるあらもなかりこくうきまそんどつよっけめえみアイウスタトラリルレロンー、。"
+_KOREAN = "이다는에의가을고하지로한기사은도를어자시그나대서아리일인수해과있정부보여스전라제들것"
+_HAN = (
+    "的一是不了在人有我他中上大和地到以就出可也你生能而子那得下自之年作，。、：；？！"
+    "今天很好多小心事如成日本月回文手水果名新家力行所然法同面定分高民主意理全已最此者何美部"
+)
+_SIMPLIFIED = _HAN + "这个们来为国说时要会对于着过发后里么见开没还样经学气动间问无长实现点从两义机"
+_TRADITIONAL = _HAN + "這個們來為國說時要會對於著過發後裡麼見開沒還樣經學氣動間問無長實現點從兩義機「」"
+
+# Codec, languages, characters that are frequent in them, and which part of a text these usually are: for the alphabets
+# of `_ALPHABETS`, where the most frequent character comes first and counts most, the usual mean of what each counts.
+# Of codecs that fit equally well the first one is named.
+_LATIN = (
+    ("cp1252", "Western European languages, as in Latin-1", _WESTERN + _SPACE, 1.0),
+    ("cp1250", "Central European languages", _CENTRAL, 1.0),
+    ("iso8859-2", "Central European languages", _CENTRAL, 1.0),
+    ("cp1254", "Turkish", _TURKISH, 1.0),
+    ("mac-roman", "Western European languages", _WESTERN, 1.0),
+    ("cp850", "Western European languages", _WESTERN, 1.0),
+)
+_ALPHABETS = (
+    ("cp1251", "Russian", _RUSSIAN, 0.65),
+    ("koi8-r", "Russian", _RUSSIAN, 0.65),
+    ("cp866", "Russian", _RUSSIAN, 0.65),
+    ("iso8859-5", "Russian", _RUSSIAN, 0.65),
+    ("mac-cyrillic", "Russian", _RUSSIAN, 0.65),
+    ("cp1253", "Greek", _GREEK, 0.65),
+    ("cp1255", "Hebrew", _HEBREW, 0.65),
+    ("cp1256", "Arabic", _ARABIC, 0.65),
+    ("cp874", "Thai", _THAI, 0.65),
+)
+_EASTERN = (
+    ("shift_jis", "Japanese", _JAPANESE, 0.4),
+    ("cp932", "Japanese", _JAPANESE, 0.4),
+    ("euc_jp", "Japanese", _JAPANESE, 0.4),
+    ("euc_kr", "Korean", _KOREAN, 0.35),
+    ("cp949", "Korean", _KOREAN, 0.35),
+    ("gbk", "Chinese", _SIMPLIFIED, 0.25),
+    ("gb18030", "Chinese", _SIMPLIFIED, 0.25),
+    ("big5", "Chinese", _TRADITIONAL, 0.25),
+    ("cp950", "Chinese", _TRADITIONAL, 0.25),
+)
+_ANY = frozenset().union(*(frequent for _, _, frequent, _ in (*_LATIN, *_ALPHABETS, *_EASTERN)))
+
+
+class Guess(NamedTuple):
+    """A likely encoding, by its name in Python. reason: how it was judged, as a clause without a subject's name."""
+
+    encoding: str
+    reason: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether a character takes two or four bytes, which is seen with more certainty than anything else."""
+        return self.encoding.startswith(("utf-16", "utf-32"))
+
+
+def canonical(encoding: str) -> str:
+    """The one name of a codec for texts. Raises ConfigError for one that does not exist, or is for something else."""
+    try:
+        name = codecs.lookup(encoding).name
+        if name in _NO_TEXTS:
+            raise LookupError
+        b"a".decode(name)  # a codec from bytes to bytes raises LookupError
+    except UnicodeDecodeError:
+        return name  # of UTF-16, in which a single byte is no text
+    except (LookupError, ValueError):
+        raise ConfigError(
+            f"--encoding {encoding[:40]!r} is no encoding of texts that Python knows; "
+            "examples are utf-16, latin-1, cp1252, shift_jis and gbk"
+        ) from None
+    return name
+
+
+def guess_encoding(data: bytes, *, begins: bool = True) -> Guess | None:
+    """The encoding that `data`, which is not UTF-8, likely has; None where nothing speaks for any.
+
+    begins: whether a text begins with `data`, so that a byte order mark would stand there.
+    """
+    for mark, encoding in _MARKS if begins else ():
+        if data.startswith(mark):
+            return Guess(encoding, f"it begins with the byte order mark of {encoding.upper()}")
+    if 0 in data:
+        return _wide(data[:_SAMPLE])
+    if _damaged(data):
+        return Guess("utf-8", "most of its other characters beyond ASCII are UTF-8")
+    return _narrow(data)
+
+
+def _wide(sample: bytes) -> Guess | None:
+    """UTF-16 or UTF-32 without a byte order mark, in which most texts have zero bytes."""
+    if sample.count(0) < _WIDE_ZEROS:
+        return None
+    best, found = _WIDE_FITS, None
+    for encoding in ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be"):
+        text = _decoded(sample, encoding)
+        common = sum(" " <= character <= "~" or character.isspace() or character in _ANY for character in text)
+        if _is_text(text) and common > best * len(text):
+            reason = "it has zero bytes, and is made of printable and mostly frequent characters if it is read so"
+            best, found = common / len(text), Guess(encoding, reason)
+    return found
+
+
+def _narrow(data: bytes) -> Guess | None:
+    """The encoding of a table in which the most characters beyond ASCII are frequent ones of its languages."""
+    beyond = re.search(rb"[\x80-\xff]", data)
+    if beyond is None:
+        return None
+    start = data.rfind(b"\n", 0, beyond.start()) + 1  # a line does not begin within a character
+    sample = data[start : start + _SAMPLE]
+    runs = re.findall(rb"[\x80-\xff]+", sample)
+    latin = sum(map(len, runs)) / max(1, len(runs)) < _RUN
+    tables = ((_LATIN, _share),) if latin else ((_ALPHABETS, _mean_weight), (_EASTERN, _share))
+    best, found = _FITS, None
+    for table, measure in tables:
+        for encoding, languages, frequent, usual in table:
+            score = measure(_decoded(sample, encoding), frequent) / usual
+            if score > best:
+                reason = f"its characters beyond ASCII, read so, are the frequent ones of {languages}"
+                best, found = score, Guess(encoding, reason)
+    return found
+
+
+def _damaged(data: bytes) -> bool:
+    """Whether far more characters beyond ASCII are UTF-8 than are not."""
+    text = data.decode("utf-8", "surrogateescape")
+    wrong = len(re.findall("[\udc80-\udcff]", text))
+    return len(re.findall("[^\0-\x7f]", text)) - wrong > 4 * wrong
+
+
+def _decoded(sample: bytes, encoding: str) -> str:
+    """The text of a sample, which may end within a character; empty if it cannot be read so."""
+    try:
+        return codecs.getincrementaldecoder(encoding)().decode(sample)
+    except UnicodeError:
+        return ""
+
+
+def _is_text(text: str) -> bool:
+    """Whether almost all of `text` can be printed."""
+    unprintable = sum(unicodedata.category(c)[0] == "C" and not c.isspace() and c != "\ufeff" for c in text)
+    return bool(text) and "\0" not in text and unprintable <= (1 - _PRINTABLE) * len(text)
+
+
+def _share(text: str, frequent: str) -> float:
+    """The part of the characters beyond ASCII that are `frequent`."""
+    return _mean(text, dict.fromkeys(frequent, 1.0))
+
+
+def _mean_weight(text: str, ranked: str) -> float:
+    """The mean weight of the characters beyond ASCII: from 1 for the first of `ranked` down to 0 for all others."""
+    return _mean(text, {character: 1 - place / len(ranked) for place, character in enumerate(ranked)})
+
+
+def _mean(text: str, weights: Mapping[str, float]) -> float:
+    beyond = [weights.get(character, 0.0) for character in text if character > "\x7f"]
+    return sum(beyond) / max(1, len(beyond))
