@@ -32,6 +32,7 @@ from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.gate import STEPS, prove
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
+from edgernn.exporters.parametrizations import settled
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, Target, write_files
 from edgernn.exporters.torchscript import TORCHSCRIPT
@@ -104,7 +105,10 @@ def _export(
         for graph in graphs:
             check_graph(graph)
         _check_loads(source)
-        artifacts = {graph.spec.name: _write(target, graph, quantization) for graph in graphs}
+        artifacts = {
+            graph.spec.name: target.write(replace(graph, module=settled(graph.module)), quantization)
+            for graph in graphs
+        }
         weights = {name: [weight.to_json() for weight in each.weights] for name, each in artifacts.items()}
         _check_kept(weights, quantization)
         engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}

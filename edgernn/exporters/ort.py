@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from edgernn.errors import EngineError, ExportError, first_line
-from edgernn.exporters.onnx import ONNX, is_quantised, stored
+from edgernn.exporters.onnx import ONNX, is_quantised, stored, write_both
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
@@ -26,18 +26,20 @@ __all__ = ["ORT"]
 
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
-    artifact = ONNX.write(graph, quantization)
+    single, data, weights = write_both(graph, quantization)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"
         try:
             with suppress_output():
-                _convert(artifact.data, path)
+                _convert(single, path)
+                size = path.stat().st_size
+                _convert(data, path)
                 _list_operators(path, operators)
         except Exception as error:  # the library raises bare exceptions
             raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
         files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
-        return Artifact(path.read_bytes(), artifact.weights, files)
+        return Artifact(path.read_bytes(), weights, size, files)
 
 
 def _convert(data: bytes, path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,8 +19,10 @@ from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rounding import round_channels
+from edgernn.exporters.rounding import harm, round_closest
 from edgernn.exporters.target import (
+    KEPT,
+    NO_WEIGHT,
     Artifact,
     GraphReport,
     StoredTensor,
@@ -30,27 +32,50 @@ from edgernn.exporters.target import (
     root_cause,
     suppress_output,
 )
+from edgernn.exporters.uses import weights_of_products
 from edgernn.models import Graph
 
 __all__ = ["TORCHSCRIPT"]
+
+_TYPES = (torch.float16, torch.float32, torch.float64)
+_MADE = "the module makes it in its forward"
 
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
     _check_torch()
     arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
+    inputs = tuple(map(torch.from_numpy, arrays.values()))
     try:
         with suppress_output():
-            module, weights = (
-                _rounded(graph.module, quantization) if quantization.name == "int8" else (graph.module, ())
-            )
-            traced = torch.jit.trace(module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False)
+            traced = torch.jit.trace(graph.module, inputs, check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
+            if quantization.name == "fp32":
+                return Artifact(data)
+            single = len(data)
+            module, weights = _rounded(graph.module, weights_of_products(graph.module, inputs), quantization)
+            traced = torch.jit.trace(module, inputs, check_trace=False)
+            data = traced._save_to_buffer_for_lite_interpreter()
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
-    kept = sum(weight.bits == 32 for weight in weights)
-    if quantization.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
-        raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
-    return Artifact(data, weights)
+    return Artifact(data, (*weights, *_others(graph, traced, weights)), single)
+
+
+def _others(graph: Graph, traced: torch.jit.ScriptModule, weights: Sequence[Weight]) -> Iterator[Weight]:
+    """The matrices in the file that no parameter or buffer is: the module makes them in its forward.
+
+    Raises ExportError if there is one that was to be in 8 bits.
+    """
+    rounded = {weight.name for weight in weights if weight.bits == 8}
+    named = [*graph.module.named_parameters(), *graph.module.named_buffers()]
+    known = [(name, tensor) for name, tensor in named if is_matrix(tensor.shape)]
+    for count, tensor in enumerate(tensor for tensor in _constants(traced) if is_matrix(tensor.shape)):
+        names = {name for name, other in known if torch.equal(other, tensor)}
+        if names and names <= rounded:
+            name = min(names)
+            raise ExportError(f"graph {graph.spec.name}: its module keeps {name} where it was not quantised to int8")
+        if not names:
+            bits = 8 * tensor.element_size()
+            yield Weight(f"constant {count}", tuple(tensor.shape), bits, "none", f"fp{bits}", _MADE)
 
 
 def _check_torch() -> None:
@@ -58,36 +83,52 @@ def _check_torch() -> None:
         raise ExportError(f"torch {torch.__version__} writes no files for TorchScript's lite interpreter any more")
 
 
-def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
-    """A copy of `module` whose matrices are expanded from 8 bits, and how each is stored."""
+def _rounded(
+    module: nn.Module, uses: Collection[str], quantization: Quantization
+) -> tuple[nn.Module, tuple[Weight, ...]]:
+    """A copy of `module` whose matrices in `uses` are expanded from 8 bits, and how each matrix is stored."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
     matrices = [  # before any is replaced: a shared one is emptied with its first name
         (name, id(tensor), tensor.detach().clone())
         for name, tensor in (*parameters, *buffers)
-        if tensor.dtype == torch.float32 and is_matrix(tensor.shape)
+        if tensor.dtype in _TYPES and is_matrix(tensor.shape)
     ]
     for name, key, tensor in matrices:
-        if quantization.keeps(name):
-            weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
+        bits = 8 * tensor.element_size()
+        if reason := _reason(name, tensor, uses, quantization):
+            weights.append(Weight(name, tuple(tensor.shape), bits, "none", f"fp{bits}", reason))
             continue
         if key not in shared:
-            axis, stored = _round(tensor)
+            axis, levels, scales = round_closest(tensor.numpy())
+            stored = _Stored(torch.from_numpy(levels), torch.from_numpy(scales).to(tensor.dtype))
             shared[key] = torch.jit.script(stored)
-            weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", "fp32"))
+            weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", f"fp{bits}"))
         owner, _, attribute = name.rpartition(".")
         matrix = _Expanding(shared[key])
         parametrize.register_parametrization(module.get_submodule(owner), attribute, matrix, unsafe=True)
+    for part in module.modules():
+        if isinstance(part, nn.RNNBase) and parametrize.is_parametrized(part):
+            _look_weights_up(part)
     return module, tuple(weights)
 
 
-def _round(matrix: Tensor) -> tuple[int, _Stored]:
-    """The axis along which the matrix has scales, the better one of first and last, and the quantised matrix."""
-    array = matrix.numpy()
-    choices = {axis: _Stored(*map(torch.from_numpy, round_channels(array, axis))) for axis in (0, matrix.ndim - 1)}
-    axis = min(choices, key=lambda axis: float(torch.sum((choices[axis].matrix - matrix) ** 2)))
-    return axis, choices[axis]
+def _reason(name: str, tensor: Tensor, uses: Collection[str], quantization: Quantization) -> str:
+    """Why a matrix stays as it is, or nothing."""
+    if quantization.keeps(name):
+        return KEPT
+    return harm(tensor.numpy()) if name in uses else NO_WEIGHT
+
+
+def _look_weights_up(layer: nn.RNNBase) -> None:
+    """Let a recurrent layer, which holds a list of its weights, look them up by their names whenever it is called."""
+    del layer.__dict__["_flat_weights"]
+    type(layer)._flat_weights = property(_weights_by_name, lambda *_: None)
+
+
+def _weights_by_name(layer: nn.RNNBase) -> list[Tensor]:
+    return [getattr(layer, name) for name in layer._flat_weights_names]
 
 
 class _Stored(nn.Module):
@@ -124,17 +165,17 @@ class _Expanding(nn.Module):
         matrix: Tensor = self.stored()
         return matrix
 
-    def right_inverse(self, _: Tensor) -> Tensor:
+    def right_inverse(self, matrix: Tensor) -> Tensor:
         """An empty tensor in the place of the parameter."""
-        return torch.empty(0)
+        return matrix.new_empty(0)
 
 
-def _single(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
-    """Tensors that a file holds in single precision."""
-    yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype == torch.float32)
+def _constants(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
+    """Tensors of floating point that a file holds."""
+    yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype in _TYPES)
     for node in traced.inlined_graph.nodes():
         constant = node.output().toIValue() if node.kind() == "prim::Constant" else None
-        if isinstance(constant, Tensor) and constant.dtype == torch.float32:
+        if isinstance(constant, Tensor) and constant.dtype in _TYPES:
             yield constant
 
 
