@@ -113,14 +113,15 @@ def shared_parameter():
     return stateless(lambda s, x: s.two(torch.tanh(s.one(x))), IN, one=one, two=two)
 
 
+def by_two_names():
+    """One module that has a matrix by two names."""
+    weight = matrix(IN, IN)
+    return stateless(lambda s, x: torch.tanh(x @ s.one) @ s.two, IN, one=weight, two=weight)
+
+
 def parametrized(wrap):
     """A linear layer whose weights are computed from others."""
     return stateless(lambda s, x: s.layer(x), IN, layer=wrap(nn.Linear(IN, OUT)))
-
-
-def old_spectral_norm(layer):
-    """With the hook of the older function, after a few passes in training."""
-    return nn.utils.spectral_norm(layer)
 
 
 def attention():
@@ -175,6 +176,7 @@ MATRICES: dict[str, Callable[[], Made]] = {
     "tied in 3 axes": lambda: tied(lambda table, x: table(x).unsqueeze(1), lambda x, weight: x @ weight.t()),
     "tied by index": lambda: tied(lambda table, x: table.weight[x], functional.linear),
     "shared": shared_parameter,
+    "by two names": by_two_names,
     "scaled": lambda: stateless(lambda s, x: functional.linear(x, s.weight * 0.5), IN, weight=matrix(OUT, IN)),
     "masked": lambda: stateless(
         lambda s, x: functional.linear(x, s.weight * s.mask),

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import free_symbols
 
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
@@ -83,19 +84,18 @@ def _lowered(module: fx.GraphModule, spec: GraphSpec) -> bytes:
     from executorch.exir import to_edge_transform_and_lower
 
     program = _exported(module, _inputs(spec, LARGEST_BATCH), _shapes(spec))
-    data = bytes(to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch().buffer)
-    _check_batch(data, spec)
-    return data
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    _check_batch(lowered.exported_program(), spec)
+    return bytes(lowered.to_executorch().buffer)
 
 
-def _check_batch(data: bytes, spec: GraphSpec) -> None:
+def _check_batch(program: ExportedProgram, spec: GraphSpec) -> None:
     """Some operators lose the batch while they are lowered."""
-    from executorch.runtime import Runtime
-
-    about = Runtime.get().load_program(data).load_method("forward").metadata
-    for place, (name, tensor) in enumerate(spec.feeds.items()):
+    nodes = {node.name: node for node in program.graph.nodes}
+    inputs = (nodes[name] for name in program.graph_signature.user_inputs if isinstance(name, str))
+    for node, (name, tensor) in zip(inputs, spec.feeds.items(), strict=True):
         axis = tensor.batch_axis
-        if axis is not None and about.input_tensor_meta(place).sizes()[axis] != LARGEST_BATCH:
+        if axis is not None and not free_symbols(node.meta["val"].shape[axis]):
             raise ExportError(
                 f"graph {spec.name} cannot be exported to ExecuTorch: its lowering froze the batch of {name}: "
                 "declare one stream"

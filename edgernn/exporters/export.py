@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -23,7 +23,6 @@ from edgernn.errors import (
     CheckFailedError,
     ConfigError,
     ExportError,
-    MissingExtraError,
     TokenizerError,
     few,
 )
@@ -34,7 +33,8 @@ from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
 from edgernn.exporters.parametrizations import settled
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import Artifact, Target, write_files
+from edgernn.exporters.report import check_quantised, larger, summary
+from edgernn.exporters.target import Artifact, Target, Weight, write_files
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, Source, weights_digest
 from edgernn.runtime import Engine, Model
@@ -50,7 +50,12 @@ _ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that passed the gate. bytes: of its graph files; bundle_bytes: of all its files."""
+    """A bundle that passed the gate.
+
+    bytes: of its graph files; bundle_bytes: of all its files. weights: how each matrix is stored, by graph; empty at
+    fp32. single_bytes: of the same graph files at fp32, or fewer where that already tells that these are smaller; None
+    at fp32.
+    """
 
     path: Path
     target: str
@@ -59,6 +64,14 @@ class Exported:
     bundle_bytes: int
     seconds: float
     parity: Parity
+    weights: Mapping[str, Sequence[Weight]]
+    single_bytes: int | None
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """What is not evident from the label of a precision: which matrices it leaves as they are, and no gain."""
+        lines = summary(self.precision, self.weights), larger(self.precision, self.bytes, self.single_bytes)
+        return tuple(line for line in lines if line)
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` prints it."""
@@ -70,6 +83,7 @@ class Exported:
             "bundle_bytes": self.bundle_bytes,
             "seconds": self.seconds,
             "parity": self.parity.to_json(),
+            "report": list(self.report),
         }
 
 
@@ -109,8 +123,9 @@ def _export(
             graph.spec.name: target.write(replace(graph, module=settled(graph.module)), quantization)
             for graph in graphs
         }
-        weights = {name: [weight.to_json() for weight in each.weights] for name, each in artifacts.items()}
+        weights = {name: each.weights for name, each in artifacts.items()}
         _check_kept(weights, quantization)
+        check_quantised(quantization.name, weights)
         engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}
         proof = prove(graphs, engines, source.held_out, quantization.name, steps)
         names = {name: f"{name}{target.suffix}" for name in artifacts}
@@ -132,7 +147,7 @@ def _export(
                 graphs=names,
                 provenance={**_tools(), "parameters": _parameters(source.network), **source.provenance},
                 parity=proof.parity.to_json(),
-                weights=weights if quantization.name != "fp32" else {},
+                weights=_recorded(weights) if quantization.name != "fp32" else {},
                 golden=proof.golden,
             )
         )
@@ -145,6 +160,8 @@ def _export(
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=proof.parity,
+        weights=weights,
+        single_bytes=_single_bytes(artifacts.values()),
     )
 
 
@@ -243,22 +260,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact:
-    try:
-        return target.write(graph, quantization)
-    except ExportError as error:
-        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph, quantization)]
-        advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it so either"
-        raise ExportError(f"{error}; {advice}") from error
-
-
-def _takes(target: Target, graph: Graph, quantization: Quantization) -> bool:
-    if quantization.name not in target.precisions or set(quantization.changed) - set(target.options):
-        return False
-    try:
-        target.write(graph, quantization)
-    except (ExportError, MissingExtraError):
-        return False
-    return True
+    return target.write(replace(graph, module=settled(graph.module)), quantization)
 
 
 def _target(name: str, quantization: Quantization) -> Target:
@@ -274,9 +276,20 @@ def _target(name: str, quantization: Quantization) -> Target:
     return target
 
 
-def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], quantization: Quantization) -> None:
+def _recorded(weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[dict[str, Any]]]:
+    """As the manifest holds them."""
+    return {graph: [weight.to_json() for weight in each] for graph, each in weights.items()}
+
+
+def _single_bytes(artifacts: Collection[Artifact]) -> int | None:
+    """What the graph files would take at fp32, if all of them tell."""
+    sizes = [artifact.single for artifact in artifacts if artifact.single is not None]
+    return sum(sizes) if len(sizes) == len(artifacts) else None
+
+
+def _check_kept(weights: Mapping[str, Sequence[Weight]], quantization: Quantization) -> None:
     """Raise ConfigError for a pattern of matrices to be kept that matches none."""
-    names = [weight["name"] for graph in weights.values() for weight in graph]
+    names = [weight.name for graph in weights.values() for weight in graph]
     for pattern in quantization.keep:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(f"--keep {pattern} matches none of the matrices: {few(names)}")

@@ -40,7 +40,7 @@ def written_out(program: ExportedProgram) -> fx.GraphModule:
     return graph
 
 
-def _slice(graph: fx.GraphModule, split: fx.Node) -> None:
+def _slice(graph: fx.GraphModule, split: Any) -> None:
     """Write a slice for each part of `split` that the graph takes, if their sizes are fixed."""
     axis = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
     sizes = [part.shape[axis] for part in split.meta["val"]]
@@ -80,17 +80,16 @@ def _attribute(program: fx.GraphModule, name: str) -> Any:
 def place_constant(program: fx.GraphModule, name: str, tensor: Tensor) -> fx.Node:
     """A node that takes `tensor`, which the module gets by the name `name`; an insertion point must be set."""
     program.register_buffer(name, tensor.contiguous())
-    node = program.graph.get_attr(name)
-    return node
+    return program.graph.get_attr(name)
 
 
 def fold(program: fx.GraphModule) -> dict[str, str]:
     """Compute what depends on nothing but constants, where it takes no more room than these.
 
-    Returns for each new constant the name of the largest that it was computed from.
+    Returns for each new constant the name of the largest that it was computed from, a parameter before a buffer.
     """
-    values: dict[fx.Node, Tensor] = {}
-    sources: dict[fx.Node, frozenset[str]] = {}
+    values: dict[Any, Tensor] = {}
+    sources: dict[Any, frozenset[str]] = {}
     for node in program.graph.nodes:
         if node.op == "get_attr" and isinstance(tensor := _attribute(program, str(node.target)), Tensor):
             values[node], sources[node] = tensor.detach(), frozenset({str(node.target)})
@@ -101,6 +100,7 @@ def fold(program: fx.GraphModule) -> dict[str, str]:
                 values[node] = result
                 sources[node] = frozenset().union(*(sources[each] for each in node.all_input_nodes))
     names: dict[str, str] = {}
+    parameters = dict(program.named_parameters())
     for node in list(program.graph.nodes):
         if node.op != "call_function" or node not in values or all(user in values for user in node.users):
             continue
@@ -108,7 +108,7 @@ def fold(program: fx.GraphModule) -> dict[str, str]:
         if values[node].numel() > sum(known.values()):
             continue
         name = f"folded_{len(names)}"
-        names[name] = max(sorted(known), key=lambda each: known[each])
+        names[name] = max(sorted(known), key=lambda each: (each in parameters, known[each]))
         with program.graph.inserting_before(node):
             new = place_constant(program, name, values[node])
         new.meta = dict(node.meta)
@@ -117,7 +117,7 @@ def fold(program: fx.GraphModule) -> dict[str, str]:
     return names
 
 
-def _is_pure(node: fx.Node, values: dict[fx.Node, Tensor]) -> bool:
+def _is_pure(node: Any, values: dict[Any, Tensor]) -> bool:
     """Whether `node` computes the same from the same constants whenever it runs."""
     tags = getattr(node.target, "tags", ())
     return torch.Tag.nondeterministic_seeded not in tags and all(each in values for each in node.all_input_nodes)

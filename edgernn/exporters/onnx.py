@@ -53,7 +53,7 @@ CONTRACT_KEY = "edgernn.contract"
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
     single, data, weights = write_both(graph, quantization)
-    return Artifact(data, weights, len(single))
+    return Artifact(data, weights, None if quantization.name == "fp32" else len(single))
 
 
 def write_both(graph: Graph, quantization: Quantization) -> tuple[bytes, bytes, tuple[Weight, ...]]:

@@ -32,14 +32,18 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
         operators = Path(folder) / "operators.config"
         try:
             with suppress_output():
-                _convert(single, path)
-                size = path.stat().st_size
+                size = None if quantization.name == "fp32" else _size(single, path)
                 _convert(data, path)
                 _list_operators(path, operators)
         except Exception as error:  # the library raises bare exceptions
             raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
         files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
         return Artifact(path.read_bytes(), weights, size, files)
+
+
+def _size(data: bytes, path: Path) -> int:
+    _convert(data, path)
+    return path.stat().st_size
 
 
 def _convert(data: bytes, path: Path) -> None:

@@ -16,9 +16,9 @@ def settled(module: nn.Module) -> nn.Module:
         return module
     module = copy.deepcopy(module)
     for part in module.modules():
-        if parametrize.is_parametrized(part):
+        if isinstance(part.__dict__["_modules"].get("parametrizations"), nn.ModuleDict):
             kind = type(part)  # which the copy shares with its original, and which changes
             part.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))
-            for name in list(part.parametrizations):
+            for name in [*part.__dict__["_modules"]["parametrizations"]]:
                 parametrize.remove_parametrizations(part, name, leave_parametrized=True)
     return module

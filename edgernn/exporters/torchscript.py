@@ -9,6 +9,7 @@ import copy
 import io
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,7 +48,7 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
     inputs = tuple(map(torch.from_numpy, arrays.values()))
     try:
         with suppress_output():
-            traced = torch.jit.trace(graph.module, inputs, check_trace=False)
+            traced = torch.jit.trace(_named_once(graph.module), inputs, check_trace=False)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
             if quantization.name == "fp32":
                 return Artifact(data)
@@ -58,6 +59,32 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
     return Artifact(data, (*weights, *_others(graph, traced, weights)), single)
+
+
+def _named_once(module: nn.Module) -> nn.Module:
+    """`module`, or if a part of it has one tensor by two names, which torch does not trace, a copy without the second.
+
+    There the tensor stays a plain attribute, which tracing finds to be the first.
+    """
+    if not any(_repeated(part) for part in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        for name in _repeated(part):
+            tensor = getattr(part, name)
+            delattr(part, name)
+            part.__dict__[name] = tensor
+    return module
+
+
+def _repeated(part: nn.Module) -> list[str]:
+    """The names of its own parameters and buffers that it has by an earlier name too."""
+    tensors = [
+        *part.named_parameters(recurse=False, remove_duplicate=False),
+        *part.named_buffers(recurse=False, remove_duplicate=False),
+    ]
+    first = {id(tensor): name for name, tensor in reversed(tensors)}
+    return [name for name, tensor in tensors if first[id(tensor)] != name]
 
 
 def _others(graph: Graph, traced: torch.jit.ScriptModule, weights: Sequence[Weight]) -> Iterator[Weight]:
@@ -124,7 +151,8 @@ def _reason(name: str, tensor: Tensor, uses: Collection[str], quantization: Quan
 def _look_weights_up(layer: nn.RNNBase) -> None:
     """Let a recurrent layer, which holds a list of its weights, look them up by their names whenever it is called."""
     del layer.__dict__["_flat_weights"]
-    type(layer)._flat_weights = property(_weights_by_name, lambda *_: None)
+    names: Any = type(layer)
+    names._flat_weights = property(_weights_by_name, lambda *_: None)
 
 
 def _weights_by_name(layer: nn.RNNBase) -> list[Tensor]:

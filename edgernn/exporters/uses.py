@@ -40,7 +40,7 @@ class _Uses(TorchDispatchMode):
     """Notes what operators take. found: the storages of constants that products took, and by which operator."""
 
     def __init__(self, constants: Mapping[int, Tensor]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
         self.found: dict[int, str] = {}
         self._sources = {place: {place} for place in constants}
         self._held: list[Tensor] = []  # so that no storage takes the place of another

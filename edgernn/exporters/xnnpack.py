@@ -53,13 +53,13 @@ def quantised(
     kept = {
         name: reason
         for name, tensor in _matrices(program).items()
-        if (reason := _kept(_called(names, name), tensor, quantization))
+        if (reason := _kept(_called(names, name), tensor, _takers(program, name), quantization))
     }
     weights = _round_lookups(program, names, kept)
     names.update(_as_linear(program, names))
     kept.update({name: kept[old] for name, old in names.items() if old in kept})
     matrices = _matrices(program)
-    others = {name: _left(program, name, ranges=bool(examples)) for name in matrices}
+    others = {name: _left(_takers(program, name), ranges=bool(examples)) for name in matrices}
     prepared = prepare_pt2e(program, _quantizer(kept, static=bool(examples)))
     for inputs in examples or [tensors]:
         prepared(*inputs)
@@ -88,27 +88,26 @@ def _called(names: Mapping[str, str], name: str) -> str:
     return weight_name(name)
 
 
-def _kept(name: str, tensor: Tensor, quantization: Quantization) -> str:
-    """Why a matrix stays as it is, whatever takes it, or nothing."""
+def _takers(program: fx.GraphModule, name: str) -> set[Any]:
+    """The operators that take a constant."""
+    nodes = (node for node in program.graph.nodes if node.op == "get_attr" and node.target == name)
+    return {user.target for node in nodes for user in node.users}
+
+
+def _kept(name: str, tensor: Tensor, takers: Collection[Any], quantization: Quantization) -> str:
+    """Why a matrix stays as it is, whatever could be done with it, or nothing."""
     if quantization.keeps(name):
         return KEPT
-    if tensor.dtype != torch.float32:
-        return _SINGLE_ONLY
-    return harm(tensor.numpy())
+    if not _PRODUCTS.intersection(takers):
+        return NO_WEIGHT
+    return _SINGLE_ONLY if tensor.dtype != torch.float32 else harm(tensor.numpy())
 
 
-def _left(program: fx.GraphModule, name: str, *, ranges: bool) -> str:
-    """Why a matrix would not be quantised: what takes it."""
-    takers = {user.target for node in _taking(program, name) for user in node.users}
-    if takers & {*_TRANSPOSED}:
-        return _NO_TRANSPOSED
-    if takers & {*_CONVOLUTIONS}:
-        return _OTHER if ranges else _NO_RANGES
-    return _OTHER if takers & _PRODUCTS else NO_WEIGHT
-
-
-def _taking(program: fx.GraphModule, name: str) -> list[fx.Node]:
-    return [node for node in program.graph.nodes if node.op == "get_attr" and node.target == name]
+def _left(takers: Collection[Any], *, ranges: bool) -> str:
+    """Why a matrix that is taken by these operators is not quantised, in case that it is not."""
+    if not ranges and {*_CONVOLUTIONS}.intersection(takers):
+        return _NO_RANGES
+    return _NO_TRANSPOSED if {*_TRANSPOSED}.intersection(takers) else _OTHER
 
 
 def _quantizer(kept: Collection[str], *, static: bool) -> Any:
@@ -154,7 +153,7 @@ def _round_lookups(program: fx.GraphModule, names: Mapping[str, str], kept: Coll
     return list(weights.values())
 
 
-def _lookup(program: fx.GraphModule, node: fx.Node) -> tuple[str, Any] | None:
+def _lookup(program: fx.GraphModule, node: Any) -> tuple[str, Any] | None:
     """The table whose rows `node` looks up, and their numbers."""
     if node.target not in (_aten.embedding.default, _aten.index.Tensor) or node.args[0].op != "get_attr":
         return None
@@ -201,7 +200,7 @@ def _as_linear(program: fx.GraphModule, names: Mapping[str, str]) -> dict[str, s
     return made
 
 
-def _constant_side(program: fx.GraphModule, node: fx.Node) -> int | None:
+def _constant_side(program: fx.GraphModule, node: Any) -> int | None:
     """Which operand of the product `node` is a constant matrix, where the other is none and has two axes or more."""
     if node.target not in (_aten.matmul.default, _aten.mm.default):
         return None
