@@ -42,7 +42,7 @@ def stateless(function, *shape, dtype="float32", kind=torch.float32, bound=None,
     """y = function(x), with x of (batch, *shape)."""
     torch.manual_seed(0)
     module = Function(function, **parts).eval()
-    x = torch.zeros(3, *shape, dtype=kind)
+    x = torch.zeros(3 if batch == BATCH else batch, *shape, dtype=kind)
     with torch.no_grad():
         sizes = module(x).shape[1:]
     given = TensorSpec("x", dtype, (batch, *shape), bound=bound)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections import Counter
 from typing import Any
 
@@ -41,17 +42,20 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
             return _lower(graph, quantization)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
-    except ExportError:
-        raise
     except Exception as error:  # whatever a module's own code, or the exporter, raises
         name = graph.spec.name
-        raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {root_cause(error)}") from error
+        raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """What went wrong. Recurrent layers, among others, are written out step by step, which fixes how many there are."""
+    fixed = re.search(r"Constraints violated \((.+?)\)", str(error))
+    return f"its forward fixes the size of the axis {fixed[1]}: declare a number for it" if fixed else root_cause(error)
 
 
 def _lower(graph: Graph, quantization: Quantization) -> Artifact:
     spec = graph.spec
-    program = _exported(Positional(graph.module), _inputs(spec, LARGEST_BATCH), {"tensors": _shapes(spec)})
-    plain = written_out(program)
+    plain = written_out(_exported(Positional(graph.module), _inputs(spec, LARGEST_BATCH), {"tensors": _shapes(spec)}))
     if quantization.name == "fp32":
         return Artifact(_lowered(plain, spec))
     examples = [tuple(torch.from_numpy(each[name]) for name in spec.input_names) for each in graph.examples]
@@ -96,10 +100,7 @@ def _check_batch(program: ExportedProgram, spec: GraphSpec) -> None:
     for node, (name, tensor) in zip(inputs, spec.feeds.items(), strict=True):
         axis = tensor.batch_axis
         if axis is not None and not free_symbols(node.meta["val"].shape[axis]):
-            raise ExportError(
-                f"graph {spec.name} cannot be exported to ExecuTorch: its lowering froze the batch of {name}: "
-                "declare one stream"
-            )
+            raise ExportError(f"its lowering froze the batch of {name}: declare one stream")
 
 
 def _shapes(spec: GraphSpec) -> _Axes:

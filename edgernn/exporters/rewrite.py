@@ -38,7 +38,8 @@ class Rewriter:
         self._written: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
         self._made: dict[str, dict[str, Array]] = {}  # by the names that were asked for
-        self._taken = {*self.constants, *self.makers, *self.ranks}
+        inside = (name for node in self.all_nodes for name in node.output)
+        self._taken = {*self.constants, *self.inner_constants(), *self.makers, *self.ranks, *inside}
 
     def used_by(self, node: onnx.NodeProto) -> list[str]:
         """What `node` takes, and what the branches and loops in it take from outside."""

@@ -12,6 +12,7 @@ __all__ = ["STEPS", "TINY", "harm", "pack", "round_blocks", "round_channels", "r
 
 STEPS = 127  # of 8 bits, on either side of zero
 TINY = 1e-30  # the scale of weights that are all zeros
+_LARGEST_HALF = float(np.finfo(np.float16).max)
 _OVERFLOW = 1e18  # of single precision, once it is squared
 _HUGE, _RATIO, _FEW = 1e3, 1e4, 0.01  # see `harm`
 _SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
@@ -30,8 +31,8 @@ def harm(array: Array, *, half: bool = False) -> str:
         return ""
     largest = float(sizes.max())
     if half:
-        return f"its values reach {largest:.3g}, beyond half precision" if largest > np.finfo(np.float16).max else ""
-    if largest > _OVERFLOW or all(_drowned(array, axis) > _FEW for axis in _axes(array)):
+        return f"its values reach {largest:.3g}, beyond half precision" if largest > _LARGEST_HALF else ""
+    if largest > _OVERFLOW or any(_drowned(array, axis) > _FEW for axis in _axes(array)):
         return f"its values reach {largest:.3g}, and sharing a scale with these would lose the others"
     return ""
 

@@ -31,7 +31,7 @@ _PRODUCTS = {
 _ROWS = ("each output", "int8, rounded row by row")
 _RANGES = ("each output", "int8, within measured ranges")
 _TABLE = ("each column", "fp32")
-_SINGLE_ONLY = "XNNPACK quantises single precision only"
+_NOT_SINGLE = "its elements are {}, and XNNPACK quantises float32 only: call .float() and declare float32"
 _NO_RANGES = "convolutions are quantised with examples only, on which their activations are measured"
 _NO_TRANSPOSED = "transposed convolutions are not quantised for XNNPACK"
 _OTHER = "only linear layers, convolutions and tables are quantised for XNNPACK"
@@ -100,7 +100,9 @@ def _kept(name: str, tensor: Tensor, takers: Collection[Any], quantization: Quan
         return KEPT
     if not _PRODUCTS.intersection(takers):
         return NO_WEIGHT
-    return _SINGLE_ONLY if tensor.dtype != torch.float32 else harm(tensor.numpy())
+    if tensor.dtype != torch.float32:
+        return _NOT_SINGLE.format(str(tensor.dtype).removeprefix("torch."))
+    return harm(tensor.numpy())
 
 
 def _left(takers: Collection[Any], *, ranges: bool) -> str:
