@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 import re
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -33,6 +35,7 @@ from edgernn.models import Graph
 __all__ = ["EXECUTORCH"]
 
 _LARGEST_AXIS = 1024  # of named axes other than the batch
+_LARGEST_TENSOR = 1 << 28  # elements; of larger ones not even the addresses may be had
 _Axes = tuple[dict[int, Any], ...]
 
 
@@ -49,17 +52,19 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
 
 def _cause(error: Exception) -> str:
     """What went wrong. Recurrent layers, among others, are written out step by step, which fixes how many there are."""
-    fixed = re.search(r"Constraints violated \((.+?)\)", str(error))
-    return f"its forward fixes the size of the axis {fixed[1]}: declare a number for it" if fixed else root_cause(error)
+    found = re.search(r"Constraints violated \((.+?)\)", str(error))
+    if found is None:
+        return root_cause(error)
+    return f"its forward does not take every size of the axis {found[1]}: declare a number for it"
 
 
 def _lower(graph: Graph, quantization: Quantization) -> Artifact:
     spec = graph.spec
-    plain = written_out(_exported(Positional(graph.module), _inputs(spec, LARGEST_BATCH), {"tensors": _shapes(spec)}))
+    plain = written_out(_exported(Positional(graph.module), _largest(spec), {"tensors": _shapes(spec)}))
     if quantization.name == "fp32":
         return Artifact(_lowered(plain, spec))
     examples = [tuple(torch.from_numpy(each[name]) for name in spec.input_names) for each in graph.examples]
-    quantised, weights = quantised_by_xnnpack(copy.deepcopy(plain), _inputs(spec, 2), examples, quantization)
+    quantised, weights = quantised_by_xnnpack(copy.deepcopy(plain), _small(spec), examples, quantization)
     data = _lowered(quantised, spec)
     return Artifact(data, weights, _single_bytes(plain, spec, len(data)))
 
@@ -70,9 +75,29 @@ def _single_bytes(plain: fx.GraphModule, spec: GraphSpec, bytes: int) -> int:
     return held if held > bytes else len(_lowered(plain, spec))
 
 
-def _inputs(spec: GraphSpec, batch: int) -> tuple[Tensor, ...]:
-    arrays = example(spec.feeds, batch, np.random.default_rng(0), axis_sizes(spec))
+def _small(spec: GraphSpec) -> tuple[Tensor, ...]:
+    """Inputs of two streams."""
+    arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     return tuple(map(torch.from_numpy, arrays.values()))
+
+
+def _largest(spec: GraphSpec) -> tuple[Tensor, ...]:
+    """Tensors as large as the program is to take them, of which exporting reads nothing but the sizes.
+
+    What the lowering concludes from smaller sizes would limit the program to these.
+    """
+    named = {name: _LARGEST_AXIS - 2 * place for place, name in enumerate(axis_sizes(spec))}  # each another size
+    if any(math.prod(shape) > _LARGEST_TENSOR for shape in _feed_shapes(spec, named)):
+        named = axis_sizes(spec)
+    kinds = (tensor.numpy_dtype for tensor in spec.feeds.values())
+    arrays = (np.empty(shape, kind) for shape, kind in zip(_feed_shapes(spec, named), kinds, strict=True))
+    return tuple(map(torch.from_numpy, arrays))
+
+
+def _feed_shapes(spec: GraphSpec, named: Mapping[str, int]) -> list[tuple[int, ...]]:
+    sizes = {**named, BATCH: LARGEST_BATCH}
+    feeds = spec.feeds.values()
+    return [tuple(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes) for tensor in feeds]
 
 
 def _exported(module: torch.nn.Module, inputs: tuple[Tensor, ...], shapes: Any) -> ExportedProgram:
@@ -80,14 +105,11 @@ def _exported(module: torch.nn.Module, inputs: tuple[Tensor, ...], shapes: Any) 
 
 
 def _lowered(module: fx.GraphModule, spec: GraphSpec) -> bytes:
-    """The bytes of the program.
-
-    It is exported with the largest batch, because what the lowering concludes from a smaller one limits the batch.
-    """
+    """The bytes of the program."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    program = _exported(module, _inputs(spec, LARGEST_BATCH), _shapes(spec))
+    program = _exported(module, _largest(spec), _shapes(spec))
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
     _check_batch(lowered.exported_program(), spec)
     return bytes(lowered.to_executorch().buffer)

@@ -56,8 +56,9 @@ def quantised(
         if (reason := _kept(_called(names, name), tensor, _takers(program, name), quantization))
     }
     weights = _round_lookups(program, names, kept)
-    names.update(_as_linear(program, names))
-    kept.update({name: kept[old] for name, old in names.items() if old in kept})
+    transposed = _as_linear(program)
+    names.update(transposed)
+    kept.update({name: kept[old] for name, old in transposed.items() if old in kept})
     matrices = _matrices(program)
     others = {name: _left(_takers(program, name), ranges=bool(examples)) for name in matrices}
     prepared = prepare_pt2e(program, _quantizer(kept, static=bool(examples)))
@@ -172,7 +173,7 @@ def _once(program: fx.GraphModule, name: str, tensor: Tensor) -> fx.Node:
     return program.graph.get_attr(name) if hasattr(program, name) else place_constant(program, name, tensor)
 
 
-def _as_linear(program: fx.GraphModule, names: Mapping[str, str]) -> dict[str, str]:
+def _as_linear(program: fx.GraphModule) -> dict[str, str]:
     """Write products with constant matrices as linear layers, which the quantiser knows.
 
     Returns the old name of each new matrix.

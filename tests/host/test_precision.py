@@ -69,7 +69,7 @@ def check_bytes(data, module, weights):
         assert any(row in data for row in rows) == whole, name
 
 
-@pytest.mark.parametrize("target", ["onnx", "torchscript", "executorch"])
+@pytest.mark.parametrize("target", ["onnx", "torchscript"])
 def test_a_mask_is_kept_and_named(tmp_path, target):
     made = MATRICES["mask of infinities"]()
     exported = export_module(made.module, made.spec, out=tmp_path / "b", target=target, precision="int8", steps=4)
@@ -113,7 +113,7 @@ class Frames(nn.Module):
             "executorch",
             nn.GRU(8, 16, batch_first=True),
             (16,),
-            "its forward fixes the size of the axis time: declare a number for it$",
+            "its forward does not take every size of the axis time: declare a number for it$",
         ),
     ],
 )
@@ -138,11 +138,9 @@ def test_convolutions_of_executorch_are_quantised_where_there_are_examples(tmp_p
     made = MATRICES["Conv2d"]()
     examples = [{"x": np.random.default_rng(n).standard_normal((1, IN, 7, 7)).astype(np.float32)} for n in range(4)]
     options = {"target": "executorch", "precision": "int8", "steps": 4}
-    without = export_module(made.module, made.spec, out=tmp_path / "without", **options)
-    assert without.report[0].startswith("1 of 2 matrices are stored in 8 bits; conv.weight stays in 32 bits: ")
-    exported = export_module(made.module, made.spec, out=tmp_path / "with", examples=examples, **options)
+    exported = export_module(made.module, made.spec, out=tmp_path / "b", examples=examples, **options)
     assert exported.report == ("2 of 2 matrices are stored in 8 bits",)
-    assert exported.bytes < 0.5 * without.bytes
+    assert exported.bytes < 0.5 * 4 * sum(parameter.numel() for parameter in made.module.parameters())
     bits = {weight.name: (weight.bits, weight.arithmetic) for weight in exported.weights["step"]}
     assert bits["conv.weight"] == (8, "int8, within measured ranges")
     assert 0 < exported.parity.rms_diff_outputs < 0.05
