@@ -60,7 +60,7 @@ def _cause(error: Exception) -> str:
 
 def _lower(graph: Graph, quantization: Quantization) -> Artifact:
     spec = graph.spec
-    plain = written_out(_exported(Positional(graph.module), _largest(spec), {"tensors": _shapes(spec)}))
+    plain = written_out(_exported(Positional(graph.module), _small(spec), {"tensors": _shapes(spec)}))
     if quantization.name == "fp32":
         return Artifact(_lowered(plain, spec))
     examples = [tuple(torch.from_numpy(each[name]) for name in spec.input_names) for each in graph.examples]

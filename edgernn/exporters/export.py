@@ -271,8 +271,7 @@ def _target(name: str, quantization: Quantization) -> Target:
         raise ConfigError(f"--precision {quantization.name}: {name} has {', '.join(target.precisions)}")
     for option in quantization.changed:
         if option not in target.options:
-            known = ", ".join(each.name for each in TARGETS.values() if option in each.options)
-            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice; {known} has")
+            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice")
     return target
 
 

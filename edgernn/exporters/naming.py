@@ -26,15 +26,15 @@ def name_folded(model: onnx.ModelProto, module: nn.Module) -> None:
     Exporters transpose matrices, and put the gates of recurrent layers into another order and those of two directions
     into one constant, which is then called by both names.
     """
-    known = {_elements(array): name for name, array in reversed(list(_matrices(module)))}
     outputs = {output.name for output in model.graph.output}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in outputs}
+    unnamed = {name: numpy_helper.to_array(tensor) for name, tensor in tensors.items() if _is_unnamed(tensor)}
+    sizes = {array.size // parts for array in unnamed.values() for parts in (1, _DIRECTIONS)}
+    known = {_elements(array): name for name, array in reversed(list(_matrices(module))) if array.size in sizes}
     names: dict[str, str] = {}
-    for name, tensor in tensors.items():
-        if tensor.data_type in _FLOATS and is_matrix(tensor.dims) and not name.startswith(_PREFIX):
-            found = _name(numpy_helper.to_array(tensor), known)
-            if found:
-                names[name] = _free(_PREFIX + found, {*tensors, *names.values()})
+    for name, array in unnamed.items():
+        if found := _name(array, known):
+            names[name] = _free(_PREFIX + found, {*tensors, *names.values()})
     for node in all_nodes(model.graph):
         if node.op_type in _RECURRENT and len(node.input) > _BIASES and node.input[1] in names:
             biases, weights = node.input[_BIASES], names[node.input[1]]
@@ -45,6 +45,10 @@ def name_folded(model: onnx.ModelProto, module: nn.Module) -> None:
     for node in all_nodes(model.graph):
         for place, name in enumerate(node.input):
             node.input[place] = names.get(name, name)
+
+
+def _is_unnamed(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type in _FLOATS and is_matrix(tensor.dims) and not tensor.name.startswith(_PREFIX)
 
 
 _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16}

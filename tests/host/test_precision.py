@@ -64,18 +64,22 @@ def check_bytes(data, module, weights):
         if tensor.ndim != 2 or not tensor.is_floating_point() or name not in bits:
             continue
         array = tensor.detach().numpy()
-        rows = [np.ascontiguousarray(row).tobytes() for row in (array[0], array[-1], array[:, 0], array[:, -1])]
+        lines = (array[1], array[-1], array[:, 0], array[:, -1])  # the first row is all zeros where it is padding
+        rows = [np.ascontiguousarray(line).tobytes() for line in lines]
         whole = bits[name] == 8 * array.dtype.itemsize
         assert any(row in data for row in rows) == whole, name
 
 
 @pytest.mark.parametrize("target", ["onnx", "torchscript"])
-def test_a_mask_is_kept_and_named(tmp_path, target):
+def test_a_mask_is_kept_and_named(tmp_path, call, target):
     made = MATRICES["mask of infinities"]()
     exported = export_module(made.module, made.spec, out=tmp_path / "b", target=target, precision="int8", steps=4)
     assert exported.report[0] == f"1 of 2 matrices are stored in 8 bits; mask stays in 32 bits: {NO_WEIGHT}"
     stored = {weight["name"]: weight for weight in Bundle.load(tmp_path / "b").manifest.weights["step"]}
     assert (stored["mask"]["reason"], stored["layer.weight"]["reason"]) == (NO_WEIGHT, "")
+    status, out, _ = call("inspect", tmp_path / "b")
+    assert status == 0
+    assert f"  mask [9, 9]: 32 bits, since {NO_WEIGHT}; scales: none; products: fp32\n" in out
 
 
 @projections
@@ -90,6 +94,19 @@ def test_an_lstm_with_a_projection_equals_torch_over_a_sequence(tmp_path):
             y, h, c = made.module(x, h, c)
         outputs, state = model.step({"x": x.numpy()}, state)
         np.testing.assert_allclose(outputs["y"], y, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "orthogonal"])
+def test_parametrised_weights_are_stored_as_what_they_stand_for(tmp_path, kind):
+    made = MATRICES[kind]()
+    weight = made.module.layer.weight.detach().clone()
+    exported = export_module(
+        made.module, made.spec, out=tmp_path / "b", target="torchscript", precision="int8", steps=4
+    )
+    (stored,) = exported.weights["step"]
+    assert (stored.name, stored.shape, stored.bits) == ("layer.weight", (OUT, IN), 8)
+    assert nn.utils.parametrize.is_parametrized(made.module.layer)  # the module is as it was
+    torch.testing.assert_close(made.module.layer.weight, weight)
 
 
 class Frames(nn.Module):
