@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from importlib import import_module
 
 import onnx
 import pytest
@@ -46,8 +45,3 @@ def convert_once(*kinds: type[nn.Module]) -> Iterator[None]:
 def forget() -> None:
     """Convert everything anew from now on."""
     _converted.clear()
-
-
-def without_advice(patch: pytest.MonkeyPatch) -> None:
-    """Let a refused export not try the other targets, which takes seconds."""
-    patch.setattr(import_module("edgernn.exporters.export"), "_takes", lambda *_: False)

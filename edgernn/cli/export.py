@@ -50,7 +50,7 @@ def export(
         log(TARGETS[to].legacy)
     exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
-    result(exported.to_json(), text, as_json=json)
+    result(exported.to_json(), "\n".join([text, *exported.report]), as_json=json)
 
 
 def verify(

@@ -79,15 +79,21 @@ def _describe(values: dict[str, Any]) -> str:
         f"quantised   {'yes' if values['quantised'] else 'no'}",
     ]
     for weights in values.get("weights", {}).values():
-        lines += [
-            f"  {w['name']} {w['shape']}: {w['bits']} bits, scales: {w['scales']}; {w['arithmetic']}" for w in weights
-        ]
+        lines += map(_stored, weights)
     if values["multiply_accumulates"]:
         lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
     lines += _sums(values["tensors"])
     largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]
     lines += [f"  {t['name']}: {t['dtype']}{t['shape']}, {t['bytes']:,} bytes" for t in largest if t["bytes"] > _SMALL]
     return "\n".join(lines)
+
+
+def _stored(weight: dict[str, Any]) -> str:
+    """How a matrix is stored, and why not in fewer bits."""
+    text = f"  {weight['name']} {weight['shape']}: {weight['bits']} bits"
+    if weight.get("reason"):
+        text += f", since {weight['reason']}"
+    return f"{text}; scales: {weight['scales']}; products: {weight['arithmetic']}"
 
 
 def _state_bytes(state: dict[str, Any]) -> str:

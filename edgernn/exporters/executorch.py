@@ -2,77 +2,128 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from torch import fx
+from torch import Tensor, fx
+from torch.export import ExportedProgram
+from torch.fx.experimental.symbolic_shapes import free_symbols
 
 from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
 from edgernn.examples import axis_sizes, example
+from edgernn.exporters.fx import constants, written_out
+from edgernn.exporters.isolation import isolated
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rounding import round_channels
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,
     Positional,
     Target,
-    Weight,
-    is_matrix,
     root_cause,
     suppress_output,
-    weight_name,
 )
+from edgernn.exporters.xnnpack import quantised as quantised_by_xnnpack
 from edgernn.models import Graph
 
 __all__ = ["EXECUTORCH"]
 
 _LARGEST_AXIS = 1024  # of named axes other than the batch
+_LARGEST_TENSOR = 1 << 28  # elements; of larger ones not even the addresses may be had
 _Axes = tuple[dict[int, Any], ...]
 
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
-    spec = graph.spec
-    arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
-    tensors = tuple(torch.from_numpy(array) for array in arrays.values())
     try:
-        with suppress_output(), silent():
-            return _lower(graph.module, spec, tensors, quantization.name)
+        with suppress_output(), silent(), isolated():
+            return _lower(graph, quantization)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ExecuTorch: {root_cause(error)}") from error
+        name = graph.spec.name
+        raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(error)}") from error
 
 
-def _lower(module: torch.nn.Module, spec: GraphSpec, tensors: tuple[torch.Tensor, ...], precision: str) -> Artifact:
+def _cause(error: Exception) -> str:
+    """What went wrong. Recurrent layers, among others, are written out step by step, which fixes how many there are."""
+    found = re.search(r"Constraints violated \((.+?)\)", str(error))
+    if found is None:
+        return root_cause(error)
+    return f"its forward does not take every size of the axis {found[1]}: declare a number for it"
+
+
+def _lower(graph: Graph, quantization: Quantization) -> Artifact:
+    spec = graph.spec
+    plain = written_out(_exported(Positional(graph.module), _small(spec), {"tensors": _shapes(spec)}))
+    if quantization.name == "fp32":
+        return Artifact(_lowered(plain, spec))
+    examples = [tuple(torch.from_numpy(each[name]) for name in spec.input_names) for each in graph.examples]
+    quantised, weights = quantised_by_xnnpack(copy.deepcopy(plain), _small(spec), examples, quantization)
+    data = _lowered(quantised, spec)
+    return Artifact(data, weights, _single_bytes(plain, spec, len(data)))
+
+
+def _single_bytes(plain: fx.GraphModule, spec: GraphSpec, bytes: int) -> int:
+    """The size of the graph at fp32; where that is surely above `bytes`, no more than that of its constants."""
+    held = sum(tensor.numel() * tensor.element_size() for tensor in constants(plain).values())
+    return held if held > bytes else len(_lowered(plain, spec))
+
+
+def _small(spec: GraphSpec) -> tuple[Tensor, ...]:
+    """Inputs of two streams."""
+    arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
+    return tuple(map(torch.from_numpy, arrays.values()))
+
+
+def _largest(spec: GraphSpec) -> tuple[Tensor, ...]:
+    """Tensors as large as the program is to take them, of which exporting reads nothing but the sizes.
+
+    What the lowering concludes from smaller sizes would limit the program to these.
+    """
+    named = {name: _LARGEST_AXIS - 2 * place for place, name in enumerate(axis_sizes(spec))}  # each another size
+    if any(math.prod(shape) > _LARGEST_TENSOR for shape in _feed_shapes(spec, named)):
+        named = axis_sizes(spec)
+    kinds = (tensor.numpy_dtype for tensor in spec.feeds.values())
+    arrays = (np.empty(shape, kind) for shape, kind in zip(_feed_shapes(spec, named), kinds, strict=True))
+    return tuple(map(torch.from_numpy, arrays))
+
+
+def _feed_shapes(spec: GraphSpec, named: Mapping[str, int]) -> list[tuple[int, ...]]:
+    sizes = {**named, BATCH: LARGEST_BATCH}
+    feeds = spec.feeds.values()
+    return [tuple(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes) for tensor in feeds]
+
+
+def _exported(module: torch.nn.Module, inputs: tuple[Tensor, ...], shapes: Any) -> ExportedProgram:
+    return torch.export.export(module, inputs, dynamic_shapes=shapes)
+
+
+def _lowered(module: fx.GraphModule, spec: GraphSpec) -> bytes:
+    """The bytes of the program."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    shapes = {"tensors": _shapes(spec)}
-    program = torch.export.export(Positional(module), tensors, dynamic_shapes=shapes)
-    weights: tuple[Weight, ...] = ()
-    if precision == "int8":
-        quantised, weights = _quantise(program.module(), tensors)
-        program = torch.export.export(quantised, tensors, dynamic_shapes=_shapes(spec))
+    program = _exported(module, _largest(spec), _shapes(spec))
     lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    data = bytes(lowered.to_executorch().buffer)
-    _check_batch(data, spec)
-    return Artifact(data, weights)
+    _check_batch(lowered.exported_program(), spec)
+    return bytes(lowered.to_executorch().buffer)
 
 
-def _check_batch(data: bytes, spec: GraphSpec) -> None:
-    """Some operators, one-dimensional convolutions among them, lose the batch while they are lowered."""
-    from executorch.runtime import Runtime
-
-    about = Runtime.get().load_program(data).load_method("forward").metadata
-    for place, (name, tensor) in enumerate(spec.feeds.items()):
+def _check_batch(program: ExportedProgram, spec: GraphSpec) -> None:
+    """Some operators lose the batch while they are lowered."""
+    nodes = {node.name: node for node in program.graph.nodes}
+    inputs = (nodes[name] for name in program.graph_signature.user_inputs if isinstance(name, str))
+    for node, (name, tensor) in zip(inputs, spec.feeds.items(), strict=True):
         axis = tensor.batch_axis
-        if axis is not None and about.input_tensor_meta(place).sizes()[axis] != LARGEST_BATCH:
-            raise ExportError(f"its lowering froze the batch of {name}: declare one stream, or choose onnx or ort")
+        if axis is not None and not free_symbols(node.meta["val"].shape[axis]):
+            raise ExportError(f"its lowering froze the batch of {name}: declare one stream")
 
 
 def _shapes(spec: GraphSpec) -> _Axes:
@@ -86,114 +137,6 @@ def _shapes(spec: GraphSpec) -> _Axes:
         {place: dims[axis] for place, axis in enumerate(tensor.axes) if isinstance(axis, str)}
         for tensor in spec.feeds.values()
     )
-
-
-def _quantise(program: fx.GraphModule, tensors: tuple[torch.Tensor, ...]) -> tuple[fx.GraphModule, tuple[Weight, ...]]:
-    """Quantise matrix products to 8 bits; their activations are quantised row by row while the graph runs."""
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
-        XNNPACKQuantizer,
-        get_symmetric_quantization_config,
-    )
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    if any(node.target == torch.ops.aten.conv2d.default for node in program.graph.nodes):
-        return program, tuple(_kept(program))
-    lookups = _round_lookups(program)
-    names = _as_linear(program)
-    matrices = [(name, t) for name, t in _constants(program) if t.is_floating_point() and is_matrix(t.shape)]
-    quantizer = XNNPACKQuantizer()
-    quantizer.set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
-    prepared = prepare_pt2e(program, quantizer)
-    prepared(*tensors)
-    converted = convert_pt2e(prepared)
-    _forget_unused(converted)
-    left = {name for name, _ in _constants(converted)}
-    weights = list(lookups)
-    for name, tensor in matrices:
-        if name in left and tensor.ndim == 2:
-            raise ExportError(f"the weights {weight_name(names.get(name, name))} cannot be quantised to int8 for it")
-        scheme = (32, "none", "fp32") if name in left else (8, "each output", "int8, rounded row by row")
-        weights.append(Weight(weight_name(names.get(name, name)), tuple(tensor.shape), *scheme))
-    return converted, tuple(weights)
-
-
-def _kept(program: fx.GraphModule) -> Iterator[Weight]:
-    """The matrices of a graph with two-dimensional convolutions, which stays in single precision."""
-    for name, tensor in _constants(program):
-        if tensor.is_floating_point() and is_matrix(tensor.shape):
-            yield Weight(weight_name(name), tuple(tensor.shape), 32, "none", "fp32")
-
-
-def _round_lookups(program: fx.GraphModule) -> list[Weight]:
-    """Look up rows of embeddings in tables of bytes, with a scale for each column."""
-    weights: list[Weight] = []
-    for node in list(program.graph.nodes):
-        if node.target is not torch.ops.aten.embedding.default or node.args[0].op != "get_attr":
-            continue
-        name, table = node.args[0].target, _constant(program, node.args[0].target)
-        levels, scales = map(torch.from_numpy, round_channels(table.numpy()))
-        call = program.graph.call_function
-        with program.graph.inserting_before(node):
-            stored = _buffer(program, f"levels_{len(weights)}", levels)
-            rows = call(torch.ops.aten.embedding.default, (stored, node.args[1]))
-            wide = call(torch.ops.aten.to.dtype, (rows, torch.float32))
-            scaled = call(torch.ops.aten.mul.Tensor, (wide, _buffer(program, f"scales_{len(weights)}", scales[0])))
-        node.replace_all_uses_with(scaled)
-        program.graph.erase_node(node)
-        weights.append(Weight(weight_name(name), tuple(table.shape), 8, "each column", "fp32"))
-    return weights
-
-
-def _constant(program: fx.GraphModule, name: str) -> torch.Tensor:
-    """A parameter or a buffer."""
-    owner, _, attribute = name.rpartition(".")
-    tensor: torch.Tensor = getattr(program.get_submodule(owner), attribute)
-    return tensor.detach()
-
-
-def _constants(program: fx.GraphModule) -> list[tuple[str, torch.Tensor]]:
-    return [*program.named_parameters(), *program.named_buffers()]
-
-
-def _buffer(program: fx.GraphModule, name: str, tensor: torch.Tensor) -> fx.Node:
-    program.register_buffer(name, tensor)
-    return program.graph.get_attr(name)
-
-
-def _as_linear(program: fx.GraphModule) -> dict[str, str]:
-    """Write products with constant matrices as linear layers, which the quantiser knows.
-
-    Returns the old name of each new matrix.
-    """
-    names: dict[str, str] = {}
-    for node in list(program.graph.nodes):
-        if node.target is not torch.ops.aten.matmul.default or node.args[1].op != "get_attr":
-            continue
-        weight = _constant(program, node.args[1].target)
-        if weight.ndim != 2:
-            continue
-        name = f"transposed_{len(names)}"
-        names[name] = node.args[1].target
-        program.register_parameter(name, torch.nn.Parameter(weight.t().contiguous(), requires_grad=False))
-        with program.graph.inserting_before(node):
-            matrix = program.graph.get_attr(name)
-            linear = program.graph.call_function(torch.ops.aten.linear.default, (node.args[0], matrix))
-        matrix.meta["val"] = node.args[1].meta["val"].t()
-        linear.meta = dict(node.meta)
-        node.replace_all_uses_with(linear)
-        program.graph.erase_node(node)
-    _forget_unused(program)
-    return names
-
-
-def _forget_unused(program: fx.GraphModule) -> None:
-    program.graph.eliminate_dead_code()
-    program.recompile()
-    used = {node.target for node in program.graph.nodes if node.op == "get_attr"}
-    for name, _ in _constants(program):
-        if name not in used:
-            owner, _, attribute = name.rpartition(".")
-            delattr(program.get_submodule(owner), attribute)
 
 
 def _inspect(data: bytes) -> GraphReport:
@@ -212,4 +155,4 @@ def _inspect(data: bytes) -> GraphReport:
     return GraphReport(parameters=None, operators=operators)
 
 
-EXECUTORCH = Target("executorch", ".pte", _write, ExecuTorchEngine, _inspect, precisions=("fp32", "int8"))
+EXECUTORCH = Target("executorch", ".pte", _write, ExecuTorchEngine, _inspect, ("fp32", "int8"), options=("keep",))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -23,19 +24,20 @@ from edgernn.errors import (
     CheckFailedError,
     ConfigError,
     ExportError,
-    MissingExtraError,
     TokenizerError,
     few,
 )
 from edgernn.exporters.calibration import calibrated
-from edgernn.exporters.checks import check_graphs, report
+from edgernn.exporters.checks import check_graphs, unconfirmed, warn
 from edgernn.exporters.executorch import EXECUTORCH
 from edgernn.exporters.gate import STEPS, prove
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.ort import ORT
+from edgernn.exporters.parametrizations import settled
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.real_inputs import Examples, RealInputs
-from edgernn.exporters.target import Artifact, Target, write_files
+from edgernn.exporters.report import check_quantised, larger, summary
+from edgernn.exporters.target import Artifact, Target, Weight, write_files
 from edgernn.exporters.torchscript import TORCHSCRIPT
 from edgernn.models import Graph, Network, Source, weights_digest
 from edgernn.runtime import Engine, Model
@@ -53,7 +55,9 @@ _ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 class Exported:
     """A bundle that passed the gate.
 
-    bytes: of its graph files; bundle_bytes: of all its files. warnings: what trials suggested and could not prove.
+    bytes: of its graph files; bundle_bytes: of all its files. weights: how each matrix is stored, by graph; empty at
+    fp32. single_bytes: of the same graph files at fp32, or fewer where that already tells that these are smaller; None
+    at fp32.
     """
 
     path: Path
@@ -63,7 +67,15 @@ class Exported:
     bundle_bytes: int
     seconds: float
     parity: Parity
+    weights: Mapping[str, Sequence[Weight]]
+    single_bytes: int | None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def report(self) -> tuple[str, ...]:
+        """What is not evident from the label of a precision: which matrices it leaves as they are, and no gain."""
+        lines = summary(self.precision, self.weights), larger(self.precision, self.bytes, self.single_bytes)
+        return tuple(line for line in lines if line)
 
     def to_json(self) -> dict[str, Any]:
         """As `export --json` prints it."""
@@ -76,6 +88,7 @@ class Exported:
             "seconds": self.seconds,
             "parity": self.parity.to_json(),
             "warnings": list(self.warnings),
+            "report": list(self.report),
         }
 
 
@@ -103,8 +116,10 @@ def export(
         raise ConfigError(f"steps {steps}: the gate takes at least one")
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     plan = _Plan(source, _target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm))
-    with _one_thread():
-        return _export(plan, Path(out), overwrite=overwrite)
+    with _quietly():
+        exported = _export(plan, Path(out), overwrite=overwrite)
+    warn(exported.warnings)
+    return exported
 
 
 @dataclass(frozen=True)
@@ -129,12 +144,13 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         _check_kinds(contract, source.network.task)
         _check_assets(source.assets, contract)
         real = RealInputs(plan.examples, contract) if plan.examples else None
-        found = report(check_graphs(graphs, real), plan.confirm)
+        found = unconfirmed(check_graphs(graphs, real), plan.confirm)
         graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)
         artifacts = {graph.spec.name: _write(target, graph, quantization) for graph in graphs}
-        weights = {name: [weight.to_json() for weight in each.weights] for name, each in artifacts.items()}
+        weights = {name: each.weights for name, each in artifacts.items()}
         _check_kept(weights, quantization)
+        check_quantised(quantization.name, weights)
         engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}
         proof = prove(
             graphs,
@@ -170,7 +186,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
                     **({"confirmed": list(plan.confirm)} if plan.confirm else {}),
                 },
                 parity=proof.parity.to_json(),
-                weights=weights if quantization.name != "fp32" else {},
+                weights=_recorded(weights) if quantization.name != "fp32" else {},
                 golden=proof.golden,
             )
         )
@@ -183,6 +199,8 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=proof.parity,
+        weights=weights,
+        single_bytes=_single_bytes(artifacts.values()),
         warnings=found,
     )
 
@@ -210,12 +228,14 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
             raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
-    with _one_thread():
+    with _quietly():
         engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
-        return prove(graphs, engines, source.held_out, manifest.precision, steps, tolerance=_recorded(manifest)).parity
+        return prove(
+            graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
+        ).parity
 
 
-def _recorded(manifest: Manifest) -> dict[str, float]:
+def _set_tolerance(manifest: Manifest) -> dict[str, float]:
     """The limits that the caller of the export set, which the bundle records."""
     changed = manifest.provenance.get("tolerance", {})
     return dict(changed) if isinstance(changed, Mapping) else {}
@@ -263,33 +283,23 @@ def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    """Let torch use one thread: on a busy machine, sharing something as small as a step takes ten times as long."""
+def _quietly() -> Iterator[None]:
+    """Let torch use one thread, and nobody warn.
+
+    On a busy machine, sharing something as small as a step takes ten times as long.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
         torch.set_num_threads(before)
 
 
 def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact:
-    try:
-        return target.write(graph, quantization)
-    except ExportError as error:
-        others = [name for name in TARGETS if name != target.name and _takes(TARGETS[name], graph, quantization)]
-        advice = f"it can be exported to {', '.join(others)}" if others else "no other target takes it so either"
-        raise ExportError(f"{error}; {advice}") from error
-
-
-def _takes(target: Target, graph: Graph, quantization: Quantization) -> bool:
-    if quantization.name not in target.precisions or set(quantization.changed) - set(target.options):
-        return False
-    try:
-        target.write(graph, quantization)
-    except (ExportError, MissingExtraError):
-        return False
-    return True
+    return target.write(replace(graph, module=settled(graph.module)), quantization)
 
 
 def _target(name: str, quantization: Quantization) -> Target:
@@ -300,14 +310,24 @@ def _target(name: str, quantization: Quantization) -> Target:
         raise ConfigError(f"--precision {quantization.name}: {name} has {', '.join(target.precisions)}")
     for option in quantization.changed:
         if option not in target.options:
-            known = ", ".join(each.name for each in TARGETS.values() if option in each.options)
-            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice; {known} has")
+            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice")
     return target
 
 
-def _check_kept(weights: Mapping[str, Sequence[Mapping[str, Any]]], quantization: Quantization) -> None:
+def _recorded(weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[dict[str, Any]]]:
+    """As the manifest holds them."""
+    return {graph: [weight.to_json() for weight in each] for graph, each in weights.items()}
+
+
+def _single_bytes(artifacts: Collection[Artifact]) -> int | None:
+    """What the graph files would take at fp32, if all of them tell."""
+    sizes = [artifact.single for artifact in artifacts if artifact.single is not None]
+    return sum(sizes) if len(sizes) == len(artifacts) else None
+
+
+def _check_kept(weights: Mapping[str, Sequence[Weight]], quantization: Quantization) -> None:
     """Raise ConfigError for a pattern of matrices to be kept that matches none."""
-    names = [weight["name"] for graph in weights.values() for weight in graph]
+    names = [weight.name for graph in weights.values() for weight in graph]
     for pattern in quantization.keep:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ConfigError(f"--keep {pattern} matches none of the matrices: {few(names)}")

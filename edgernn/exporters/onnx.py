@@ -21,6 +21,8 @@ from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.isolation import isolated
+from edgernn.exporters.naming import name_folded
+from edgernn.exporters.projection import unrolled_projections
 from edgernn.exporters.quantise import PRECISIONS, quantise
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.rewrite import attribute
@@ -31,13 +33,25 @@ from edgernn.exporters.target import (
     Positional,
     StoredTensor,
     Target,
+    Weight,
     root_cause,
     suppress_output,
 )
 from edgernn.models import Graph
 from edgernn.runtime import OnnxEngine
 
-__all__ = ["CONTRACT_KEY", "IR_VERSION", "ONNX", "OPSET", "convert", "is_quantised", "operators", "parse", "stored"]
+__all__ = [
+    "CONTRACT_KEY",
+    "IR_VERSION",
+    "ONNX",
+    "OPSET",
+    "convert",
+    "is_quantised",
+    "operators",
+    "parse",
+    "stored",
+    "write_both",
+]
 
 OPSET = 20
 _GUARDED = 2  # torch assumes sizes from here on, and its programs run at smaller ones all the same
@@ -47,9 +61,20 @@ CONTRACT_KEY = "edgernn.contract"
 
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
-    model = convert(graph)
+    single, data, weights = write_both(graph, quantization)
+    return Artifact(data, weights, None if quantization.name == "fp32" else len(single))
+
+
+def write_both(graph: Graph, quantization: Quantization) -> tuple[bytes, bytes, tuple[Weight, ...]]:
+    """The graph at fp32 and at the precision of `quantization`, and how the latter stores its matrices."""
+    with unrolled_projections():
+        model = convert(graph)
+    name_folded(model, graph.module)
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
     weights = quantise(model, graph.spec, quantization, graph.examples)
-    return Artifact(_finished(model, graph.spec).SerializeToString(), weights)
+    both = (_finished(each, graph.spec).SerializeToString() for each in (single, model))
+    return next(both), next(both), weights
 
 
 def convert(graph: Graph) -> onnx.ModelProto:

@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from edgernn.errors import EngineError, ExportError, first_line
-from edgernn.exporters.onnx import ONNX, is_quantised, stored
+from edgernn.exporters.onnx import ONNX, is_quantised, stored, write_both
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.models import Graph
@@ -26,18 +26,24 @@ __all__ = ["ORT"]
 
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
-    artifact = ONNX.write(graph, quantization)
+    single, data, weights = write_both(graph, quantization)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{graph.spec.name}.ort"
         operators = Path(folder) / "operators.config"
         try:
             with suppress_output():
-                _convert(artifact.data, path)
+                size = None if quantization.name == "fp32" else _size(single, path)
+                _convert(data, path)
                 _list_operators(path, operators)
         except Exception as error:  # the library raises bare exceptions
             raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
         files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
-        return Artifact(path.read_bytes(), artifact.weights, files)
+        return Artifact(path.read_bytes(), weights, size, files)
+
+
+def _size(data: bytes, path: Path) -> int:
+    _convert(data, path)
+    return path.stat().st_size
 
 
 def _convert(data: bytes, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgernn.contract import Array
 
-__all__ = ["CONTRIB", "Rewriter", "attribute"]
+__all__ = ["CONTRIB", "Rewriter", "all_nodes", "attribute"]
 
 CONTRIB = "com.microsoft"  # onnxruntime's own operators
 
@@ -21,12 +21,14 @@ class Rewriter:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
-        self.nodes = list(graph.node)  # as they were
+        graph.initializer.extend(_constant_nodes(graph))
+        self.nodes = [node for node in graph.node if not _is_constant(node)]  # as they were
+        self.all_nodes = list(all_nodes(graph))
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.makers = {output: node for node in self.nodes for output in node.output}
         self.readers: dict[str, list[onnx.NodeProto]] = {}
         for node in self.nodes:
-            for name in node.input:
+            for name in self.used_by(node):
                 self.readers.setdefault(name, []).append(node)
         self.outputs = {output.name for output in graph.output}
         values = (*graph.input, *graph.output, *graph.value_info)
@@ -36,7 +38,23 @@ class Rewriter:
         self._written: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
         self._made: dict[str, dict[str, Array]] = {}  # by the names that were asked for
-        self._taken = {*self.constants, *self.makers, *self.ranks}
+        inside = (name for node in self.all_nodes for name in node.output)
+        self._taken = {*self.constants, *self.inner_constants(), *self.makers, *self.ranks, *inside}
+
+    def used_by(self, node: onnx.NodeProto) -> list[str]:
+        """What `node` takes, and what the branches and loops in it take from outside."""
+        names = [*node.input]
+        for inner in _inner_nodes(node):
+            names.extend(inner.input)
+        for graph in _inner_graphs(node):
+            names.extend(output.name for output in graph.output)
+        return names
+
+    def inner_constants(self) -> dict[str, Array]:
+        """The constants in branches and loops."""
+        graphs = [graph for node in self.nodes for graph in _inner_graphs(node)]
+        tensors = [tensor for graph in graphs for tensor in (*graph.initializer, *_constant_nodes(graph))]
+        return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
 
     def keep(self, node: onnx.NodeProto) -> None:
         """Leave `node` as it is."""
@@ -61,6 +79,12 @@ class Rewriter:
         self._added[free] = numpy_helper.from_array(np.asarray(array, order="C"), free)
         return free
 
+    def compute(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
+        """Let `operator` compute a new constant before anything else runs. Returns its name, similar to `name`."""
+        free = self._free(name)
+        self._first.append(helper.make_node(operator, list(inputs), [free], **attributes))
+        return free
+
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:
         """Let `operator` compute the constant `name`, before anything else runs."""
         self._first.append(helper.make_node(operator, list(inputs), [name], **attributes))
@@ -71,7 +95,7 @@ class Rewriter:
         needed, kept = set(self.outputs), []
         for node in reversed([*self._first, *self._written]):
             if needed.intersection(node.output):
-                needed.update(node.input)
+                needed.update(self.used_by(node))
                 kept.append(node)
         graph = self._model.graph
         tensors = [tensor for tensor in graph.initializer if tensor.name in self.constants]
@@ -89,6 +113,41 @@ class Rewriter:
             free, count = f"{name}_{count}", count + 1
         self._taken.add(free)
         return free
+
+
+def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The branches and loops of `node`, and those inside of them."""
+    for entry in node.attribute:
+        for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
+            yield graph
+            for inner in graph.node:
+                yield from _inner_graphs(inner)
+
+
+def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    return (inner for graph in _inner_graphs(node) for inner in graph.node)
+
+
+def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of `graph`, and those of the branches and loops in it."""
+    for node in graph.node:
+        yield node
+        yield from _inner_nodes(node)
+
+
+def _is_constant(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Constant" and attribute(node, "value", None) is not None
+
+
+def _constant_nodes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
+    """The tensors of the nodes that are constants, with the names of their outputs."""
+    tensors = []
+    for node in filter(_is_constant, graph.node):
+        tensor = onnx.TensorProto()
+        tensor.CopyFrom(attribute(node, "value", None))
+        tensor.name = node.output[0]
+        tensors.append(tensor)
+    return tensors
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

@@ -8,11 +8,40 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["STEPS", "TINY", "pack", "round_blocks", "round_channels"]
+__all__ = ["STEPS", "TINY", "harm", "pack", "round_blocks", "round_channels", "round_closest"]
 
 STEPS = 127  # of 8 bits, on either side of zero
 TINY = 1e-30  # the scale of weights that are all zeros
+_LARGEST_HALF = float(np.finfo(np.float16).max)
+_OVERFLOW = 1e18  # of single precision, once it is squared
+_HUGE, _RATIO, _FEW = 1e3, 1e4, 0.01  # see `harm`
 _SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
+
+
+def harm(array: Array, *, half: bool = False) -> str:
+    """Why the values of `array` would not survive in fewer bits, or nothing where they do.
+
+    half: in half precision, whose numbers each have an exponent of their own. Otherwise values share scales, and beside
+    a huge one, such as those that masks are made of, the others become zeros.
+    """
+    sizes = np.abs(array[array != 0])
+    if not np.all(np.isfinite(array)):
+        return "it holds values that are not finite"
+    if not sizes.size:
+        return ""
+    largest = float(sizes.max())
+    if half:
+        return f"its values reach {largest:.3g}, beyond half precision" if largest > _LARGEST_HALF else ""
+    if largest > _OVERFLOW or any(_drowned(array, axis) > _FEW for axis in _axes(array)):
+        return f"its values reach {largest:.3g}, and sharing a scale with these would lose the others"
+    return ""
+
+
+def round_closest(array: Array) -> tuple[int, Array, Array]:
+    """The axis whose indices have scales, of all axes the one of the smallest squared error; levels and scales."""
+    choices = {axis: round_channels(array, axis) for axis in _axes(array)}
+    axis = min(choices, key=lambda axis: float(np.sum(np.square(choices[axis][0] * choices[axis][1] - array))))
+    return axis, *choices[axis]
 
 
 def round_channels(array: Array, axis: int = -1, steps: int = STEPS) -> tuple[Array, Array]:
@@ -53,3 +82,15 @@ def pack(levels: Array) -> Array:
 
 def _levels(blocks: Array, scale: Array) -> Array:
     return np.clip(np.rint(blocks / scale), -8, 7).astype(np.int8)
+
+
+def _axes(array: Array) -> list[int]:
+    return [axis for axis, size in enumerate(array.shape) if size > 1]
+
+
+def _drowned(array: Array, axis: int) -> float:
+    """The share of values other than zero in whose channel one is huge, and more than 10,000 times as large."""
+    sizes = np.abs(array)
+    others = tuple(other for other in range(array.ndim) if other != axis)
+    largest = sizes.max(axis=others, keepdims=True)
+    return float(np.sum((sizes > 0) & (sizes * _RATIO < largest) & (largest > _HUGE)) / np.sum(sizes > 0))

@@ -20,6 +20,8 @@ from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 
 __all__ = [
+    "KEPT",
+    "NO_WEIGHT",
     "Artifact",
     "GraphReport",
     "Positional",
@@ -34,15 +36,24 @@ __all__ = [
 ]
 
 
+KEPT = "--keep names it"
+NO_WEIGHT = "no product takes it as its weights"
+
+
 @dataclass(frozen=True)
 class Weight:
-    """How one weight matrix is stored. scales: which weights share one. arithmetic: of the products that use it."""
+    """How one matrix is stored.
+
+    scales: which of its elements share one. arithmetic: of the products that use it. reason: why it does not have the
+    bits of the precision, or empty where it has.
+    """
 
     name: str
     shape: tuple[int, ...]
     bits: int
     scales: str
     arithmetic: str
+    reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds it."""
@@ -53,11 +64,13 @@ class Weight:
 class Artifact:
     """The content of a graph file.
 
-    weights: how each weight matrix is stored, where the precision is not fp32. files: other files that belong to it.
+    weights: how each matrix is stored, where the precision is not fp32. single: the bytes of the same graph at fp32, if
+    they are known. files: other files that belong to it.
     """
 
     data: bytes
     weights: tuple[Weight, ...] = ()
+    single: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
 
 

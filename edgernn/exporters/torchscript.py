@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import copy
 import io
-import linecache
-import re
-import warnings
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from edgernn.contract import GraphSpec
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError, first_line
-from edgernn.examples import OTHER_AXIS, axis_sizes, example
+from edgernn.examples import axis_sizes, example
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rounding import round_channels
+from edgernn.exporters.rounding import harm, round_closest
 from edgernn.exporters.target import (
+    KEPT,
+    NO_WEIGHT,
     Artifact,
     GraphReport,
     StoredTensor,
@@ -35,78 +33,79 @@ from edgernn.exporters.target import (
     root_cause,
     suppress_output,
 )
+from edgernn.exporters.tracing import trace
+from edgernn.exporters.uses import weights_of_products
 from edgernn.models import Graph
 
 __all__ = ["TORCHSCRIPT"]
 
+_TYPES = (torch.float16, torch.float32, torch.float64)
+_MADE = "the module makes it in its forward"
+
 
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
     _check_torch()
+    arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
+    inputs = tuple(map(torch.from_numpy, arrays.values()))
     try:
         with suppress_output():
-            module, weights = (
-                _rounded(graph.module, quantization) if quantization.name == "int8" else (graph.module, ())
-            )
-            traced = _trace(module, graph.spec)
+            traced = trace(_named_once(graph.module), graph.spec)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
+            if quantization.name == "fp32":
+                return Artifact(data)
+            single = len(data)
+            module, weights = _rounded(graph.module, weights_of_products(graph.module, inputs), quantization)
+            traced = torch.jit.trace(module, inputs, check_trace=False)
+            data = traced._save_to_buffer_for_lite_interpreter()
     except ExportError:
         raise
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
-    kept = sum(weight.bits == 32 for weight in weights)
-    if quantization.name == "int8" and sum(is_matrix(tensor.shape) for tensor in _single(traced)) > kept:
-        raise ExportError(f"graph {graph.spec.name}: its module keeps weights where they were not quantised to int8")
-    return Artifact(data, weights)
+    return Artifact(data, (*weights, *_others(graph, traced, weights)), single)
 
 
-def _trace(module: nn.Module, spec: GraphSpec) -> torch.jit.ScriptModule:
-    """Trace a module. Raises ExportError where its Python code goes with the size of a named axis.
+def _named_once(module: nn.Module) -> nn.Module:
+    """`module`, or if a part of it has one tensor by two names, which torch does not trace, a copy without the second.
 
-    Fixed axes have the same size at every call; with other sizes of named ones the graph has to be the same.
+    There the tensor stays a plain attribute, which tracing finds to be the first.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        traced = _traced(module, spec, 2, OTHER_AXIS)
-    own = [warning for warning in caught if not warning.filename.startswith(_TORCH)]
-    if _has_sizes(spec) and any(_is_other(traced, module, spec, *sizes) for sizes in _OTHER_SIZES[: 4 if own else 1]):
-        line = linecache.getline(own[0].filename, own[0].lineno).strip() if own else ""
-        where = f" ({Path(own[0].filename).name}, line {own[0].lineno}: {line!r})" if line else ""
-        raise ExportError(
-            f"graph {spec.name}: its Python code{where} goes with the size of a named axis, as a loop over it does, "
-            f"and would be frozen: declare a fixed size, or compute without it"
-        )
-    return traced
+    if not any(_repeated(part) for part in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        for name in _repeated(part):
+            tensor = getattr(part, name)
+            delattr(part, name)
+            part.__dict__[name] = tensor
+    return module
 
 
-def _has_sizes(spec: GraphSpec) -> bool:
-    return any(isinstance(axis, str) for tensor in spec.feeds.values() for axis in tensor.axes)
+def _repeated(part: nn.Module) -> list[str]:
+    """The names of its own parameters and buffers that it has by an earlier name too."""
+    tensors = [
+        *part.named_parameters(recurse=False, remove_duplicate=False),
+        *part.named_buffers(recurse=False, remove_duplicate=False),
+    ]
+    first = {id(tensor): name for name, tensor in reversed(tensors)}
+    return [name for name, tensor in tensors if first[id(tensor)] != name]
 
 
-def _is_other(traced: torch.jit.ScriptModule, module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> bool:
-    """Whether a module gives another graph with other sizes of the named axes, if it takes these at all."""
-    try:
-        return _text(traced) != _text(_traced(module, spec, streams, smallest))
-    except Exception:  # noqa: BLE001 - whatever a module's own code raises
-        return False
+def _others(graph: Graph, traced: torch.jit.ScriptModule, weights: Sequence[Weight]) -> Iterator[Weight]:
+    """The matrices in the file that no parameter or buffer is: the module makes them in its forward.
 
-
-def _traced(module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> torch.jit.ScriptModule:
-    arrays = example(spec.feeds, streams, np.random.default_rng(0), axis_sizes(spec, smallest=smallest))
-    traced: torch.jit.ScriptModule = torch.jit.trace(
-        module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False
-    )
-    return traced
-
-
-def _text(traced: torch.jit.ScriptModule) -> str:
-    """A graph without the shapes that its tensors had, and without the numbers that torch gives to its classes."""
-    graph = traced.inlined_graph.copy()
-    torch._C._jit_pass_erase_shape_information(graph)
-    return re.sub(r"___torch_mangle_\d+\.", "", str(graph))
-
-
-_TORCH = str(Path(torch.__file__).parent)
-_OTHER_SIZES = ((5, OTHER_AXIS + 4), (1, 1), (3, 45), (2, 131))  # streams, and the first of the other named axes
+    Raises ExportError if there is one that was to be in 8 bits.
+    """
+    rounded = {weight.name for weight in weights if weight.bits == 8}
+    named = [*graph.module.named_parameters(), *graph.module.named_buffers()]
+    known = [(name, tensor) for name, tensor in named if is_matrix(tensor.shape)]
+    for count, tensor in enumerate(tensor for tensor in _constants(traced) if is_matrix(tensor.shape)):
+        names = {name for name, other in known if torch.equal(other, tensor)}
+        if names and names <= rounded:
+            name = min(names)
+            raise ExportError(f"graph {graph.spec.name}: its module keeps {name} where it was not quantised to int8")
+        if not names:
+            bits = 8 * tensor.element_size()
+            yield Weight(f"constant {count}", tuple(tensor.shape), bits, "none", f"fp{bits}", _MADE)
 
 
 def _check_torch() -> None:
@@ -114,36 +113,53 @@ def _check_torch() -> None:
         raise ExportError(f"torch {torch.__version__} writes no files for TorchScript's lite interpreter any more")
 
 
-def _rounded(module: nn.Module, quantization: Quantization) -> tuple[nn.Module, tuple[Weight, ...]]:
-    """A copy of `module` whose matrices are expanded from 8 bits, and how each is stored."""
+def _rounded(
+    module: nn.Module, uses: Collection[str], quantization: Quantization
+) -> tuple[nn.Module, tuple[Weight, ...]]:
+    """A copy of `module` whose matrices in `uses` are expanded from 8 bits, and how each matrix is stored."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
     matrices = [  # before any is replaced: a shared one is emptied with its first name
         (name, id(tensor), tensor.detach().clone())
         for name, tensor in (*parameters, *buffers)
-        if tensor.dtype == torch.float32 and is_matrix(tensor.shape)
+        if tensor.dtype in _TYPES and is_matrix(tensor.shape)
     ]
     for name, key, tensor in matrices:
-        if quantization.keeps(name):
-            weights.append(Weight(name, tuple(tensor.shape), 32, "none", "fp32"))
+        bits = 8 * tensor.element_size()
+        if reason := _reason(name, tensor, uses, quantization):
+            weights.append(Weight(name, tuple(tensor.shape), bits, "none", f"fp{bits}", reason))
             continue
         if key not in shared:
-            axis, stored = _round(tensor)
+            axis, levels, scales = round_closest(tensor.numpy())
+            stored = _Stored(torch.from_numpy(levels), torch.from_numpy(scales).to(tensor.dtype))
             shared[key] = torch.jit.script(stored)
-            weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", "fp32"))
+            weights.append(Weight(name, tuple(tensor.shape), 8, f"each index of axis {axis}", f"fp{bits}"))
         owner, _, attribute = name.rpartition(".")
         matrix = _Expanding(shared[key])
         parametrize.register_parametrization(module.get_submodule(owner), attribute, matrix, unsafe=True)
+    for part in module.modules():
+        if isinstance(part, nn.RNNBase) and parametrize.is_parametrized(part):
+            _look_weights_up(part)
     return module, tuple(weights)
 
 
-def _round(matrix: Tensor) -> tuple[int, _Stored]:
-    """The axis along which the matrix has scales, the better one of first and last, and the quantised matrix."""
-    array = matrix.numpy()
-    choices = {axis: _Stored(*map(torch.from_numpy, round_channels(array, axis))) for axis in (0, matrix.ndim - 1)}
-    axis = min(choices, key=lambda axis: float(torch.sum((choices[axis].matrix - matrix) ** 2)))
-    return axis, choices[axis]
+def _reason(name: str, tensor: Tensor, uses: Collection[str], quantization: Quantization) -> str:
+    """Why a matrix stays as it is, or nothing."""
+    if quantization.keeps(name):
+        return KEPT
+    return harm(tensor.numpy()) if name in uses else NO_WEIGHT
+
+
+def _look_weights_up(layer: nn.RNNBase) -> None:
+    """Let a recurrent layer, which holds a list of its weights, look them up by their names whenever it is called."""
+    del layer.__dict__["_flat_weights"]
+    names: Any = type(layer)
+    names._flat_weights = property(_weights_by_name, lambda *_: None)
+
+
+def _weights_by_name(layer: nn.RNNBase) -> list[Tensor]:
+    return [getattr(layer, name) for name in layer._flat_weights_names]
 
 
 class _Stored(nn.Module):
@@ -180,17 +196,17 @@ class _Expanding(nn.Module):
         matrix: Tensor = self.stored()
         return matrix
 
-    def right_inverse(self, _: Tensor) -> Tensor:
+    def right_inverse(self, matrix: Tensor) -> Tensor:
         """An empty tensor in the place of the parameter."""
-        return torch.empty(0)
+        return matrix.new_empty(0)
 
 
-def _single(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
-    """Tensors that a file holds in single precision."""
-    yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype == torch.float32)
+def _constants(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
+    """Tensors of floating point that a file holds."""
+    yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype in _TYPES)
     for node in traced.inlined_graph.nodes():
         constant = node.output().toIValue() if node.kind() == "prim::Constant" else None
-        if isinstance(constant, Tensor) and constant.dtype == torch.float32:
+        if isinstance(constant, Tensor) and constant.dtype in _TYPES:
             yield constant
 
 

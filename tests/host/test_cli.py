@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
@@ -89,6 +90,8 @@ def test_the_whole_way(call, corpus, tmp_path):
     status, out, err = call("export", run, "--to", "torchscript", "--out", legacy)
     assert (status, err.count("TorchScript is legacy")) == (0, 1)
     assert "parity over 1,024 chained steps" in out
+    rounded = call("export", run, "--to", "torchscript", "--precision", "int8", "--out", tmp_path / "rounded")[1]
+    assert re.search(r"\n(\d+) of \1 matrices are stored in 8 bits\n", rounded)
 
     for path in (bundle, legacy):
         verified = as_json(call("verify", path, "--against", run, "--json"))

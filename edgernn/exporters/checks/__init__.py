@@ -7,6 +7,6 @@ rows       streams of a batch that influence each other
 states     states that seem to be ignored, or never to change
 """
 
-from edgernn.exporters.checks.module import Finding, check_graphs, report
+from edgernn.exporters.checks.module import Finding, check_graphs, unconfirmed, warn
 
-__all__ = ["Finding", "check_graphs", "report"]
+__all__ = ["Finding", "check_graphs", "unconfirmed", "warn"]

@@ -19,7 +19,7 @@ from edgernn.exporters.real_inputs import RealInputs
 from edgernn.exporters.streams import Streams, example_streams, random_streams
 from edgernn.models import Graph
 
-__all__ = ["Finding", "check_graphs", "report"]
+__all__ = ["Finding", "check_graphs", "unconfirmed", "warn"]
 
 _STEPS, _REAL_STEPS = 8, 64  # of each number of streams, random ones and examples
 
@@ -43,15 +43,18 @@ def check_graphs(graphs: Sequence[Graph], examples: RealInputs | None) -> list[F
     return findings
 
 
-def report(findings: Sequence[Finding], confirmed: Collection[str]) -> tuple[str, ...]:
-    """Warn of what the caller has not confirmed, and return it. The warnings point to the caller's own code."""
-    texts = tuple(finding.text for finding in findings if finding.name not in confirmed)
+def unconfirmed(findings: Sequence[Finding], confirmed: Collection[str]) -> tuple[str, ...]:
+    """The texts of what the caller has not confirmed, by name."""
+    return tuple(finding.text for finding in findings if finding.name not in confirmed)
+
+
+def warn(texts: Sequence[str]) -> None:
+    """Issue an ExportWarning for each of `texts`, at the caller's own line."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame = frame.f_back
     for text in texts:
         warnings.warn_explicit(text, ExportWarning, frame.f_code.co_filename, frame.f_lineno)
-    return texts
 
 
 def _is_inside(module: str) -> bool:

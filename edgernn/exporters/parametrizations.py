@@ -1,0 +1,24 @@
+"""Parametrised weights (weight_norm, spectral_norm, orthogonal) as the matrices that they stand for."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+from torch.nn.utils import parametrize
+
+__all__ = ["settled"]
+
+
+def settled(module: nn.Module) -> nn.Module:
+    """`module`, or where some of its weights are parametrised, a copy that has their values instead."""
+    if not any(parametrize.is_parametrized(part) for part in module.modules()):
+        return module
+    module = copy.deepcopy(module)
+    for part in module.modules():
+        if isinstance(part.__dict__["_modules"].get("parametrizations"), nn.ModuleDict):
+            kind = type(part)  # which the copy shares with its original, and which changes
+            part.__class__ = type(kind.__name__, kind.__bases__, dict(kind.__dict__))
+            for name in [*part.__dict__["_modules"]["parametrizations"]]:
+                parametrize.remove_parametrizations(part, name, leave_parametrized=True)
+    return module

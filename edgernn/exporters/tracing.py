@@ -1,0 +1,67 @@
+"""Traces of modules, in which sizes of named axes stay open."""
+
+from __future__ import annotations
+
+import linecache
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgernn.contract import GraphSpec
+from edgernn.errors import ExportError
+from edgernn.examples import OTHER_AXIS, axis_sizes, example
+
+__all__ = ["trace"]
+
+_TORCH = str(Path(torch.__file__).parent)
+_OTHER_SIZES = ((5, OTHER_AXIS + 4), (1, 1), (3, 45), (2, 131))  # streams, and the first of the other named axes
+
+
+def trace(module: nn.Module, spec: GraphSpec) -> torch.jit.ScriptModule:
+    """Trace a module. Raises ExportError where its Python code goes with the size of a named axis.
+
+    Fixed axes have the same size at every call; with other sizes of named ones the graph has to be the same.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        traced = _traced(module, spec, 2, OTHER_AXIS)
+    own = [warning for warning in caught if not warning.filename.startswith(_TORCH)]
+    if _has_sizes(spec) and any(_is_other(traced, module, spec, *sizes) for sizes in _OTHER_SIZES[: 4 if own else 1]):
+        line = linecache.getline(own[0].filename, own[0].lineno).strip() if own else ""
+        where = f" ({Path(own[0].filename).name}, line {own[0].lineno}: {line!r})" if line else ""
+        raise ExportError(
+            f"graph {spec.name}: its Python code{where} goes with the size of a named axis, as a loop over it does, "
+            f"and would be frozen: declare a fixed size, or compute without it"
+        )
+    return traced
+
+
+def _has_sizes(spec: GraphSpec) -> bool:
+    return any(isinstance(axis, str) for tensor in spec.feeds.values() for axis in tensor.axes)
+
+
+def _is_other(traced: torch.jit.ScriptModule, module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> bool:
+    """Whether a module gives another graph with other sizes of the named axes, if it takes these at all."""
+    try:
+        return _text(traced) != _text(_traced(module, spec, streams, smallest))
+    except Exception:  # noqa: BLE001 - whatever a module's own code raises
+        return False
+
+
+def _traced(module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> torch.jit.ScriptModule:
+    arrays = example(spec.feeds, streams, np.random.default_rng(0), axis_sizes(spec, smallest=smallest))
+    traced: torch.jit.ScriptModule = torch.jit.trace(
+        module, tuple(map(torch.from_numpy, arrays.values())), check_trace=False
+    )
+    return traced
+
+
+def _text(traced: torch.jit.ScriptModule) -> str:
+    """A graph without the shapes that its tensors had, and without the numbers that torch gives to its classes."""
+    graph = traced.inlined_graph.copy()
+    torch._C._jit_pass_erase_shape_information(graph)
+    return re.sub(r"___torch_mangle_\d+\.", "", str(graph))
