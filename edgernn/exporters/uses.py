@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,16 +20,15 @@ _PRODUCTS = {
 _LOOKUPS = {"embedding", "index", "index_select", "_embedding_bag"}  # whose first tensor is the table
 
 
-def weights_of_products(module: nn.Module, inputs: Sequence[Tensor]) -> dict[str, str]:
-    """The parameters and buffers of which products, convolutions, recurrent layers or look-ups take something.
+def weights_of_products(module: nn.Module, inputs: Sequence[Tensor]) -> set[str]:
+    """The parameters and buffers that products, convolutions, recurrent layers or look-ups take.
 
-    Their own elements, a view of them, or what is computed from them and other constants. Returns for each the operator
-    that was the first to take it.
+    Whether they take these themselves, a view of them, or what is computed from them and other constants.
     """
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
-    with _Uses({_place(tensor): tensor for _, tensor in tensors}) as uses:
+    with _Uses({_place(tensor) for _, tensor in tensors}) as uses:
         module(*inputs)
-    return {name: uses.found[_place(tensor)] for name, tensor in tensors if _place(tensor) in uses.found}
+    return {name for name, tensor in tensors if _place(tensor) in uses.found}
 
 
 def _place(tensor: Tensor) -> int:
@@ -37,11 +36,11 @@ def _place(tensor: Tensor) -> int:
 
 
 class _Uses(TorchDispatchMode):
-    """Notes what operators take. found: the storages of constants that products took, and by which operator."""
+    """Notes what operators take. found: the storages of constants that products took."""
 
-    def __init__(self, constants: Mapping[int, Tensor]) -> None:
+    def __init__(self, constants: Collection[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
-        self.found: dict[int, str] = {}
+        self.found: set[int] = set()
         self._sources = {place: {place} for place in constants}
         self._held: list[Tensor] = []  # so that no storage takes the place of another
 
@@ -58,8 +57,7 @@ class _Uses(TorchDispatchMode):
         given = list(_tensors((args, kwargs)))
         if name in _PRODUCTS or name in _LOOKUPS:
             for tensor in given[:1] if name in _LOOKUPS else given:
-                for place in self._sources.get(_place(tensor), ()):
-                    self.found.setdefault(place, name)
+                self.found.update(self._sources.get(_place(tensor), ()))
         elif given and all(_place(tensor) in self._sources for tensor in given):
             sources = set().union(*(self._sources[_place(tensor)] for tensor in given))
             for tensor in _tensors(result):

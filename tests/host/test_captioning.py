@@ -45,6 +45,7 @@ MADE = [
     ("ort", "int8"),
     ("torchscript", "int8"),
     ("executorch", "fp32"),
+    ("executorch", "int8"),
 ]
 
 

@@ -109,6 +109,22 @@ def test_parametrised_weights_are_stored_as_what_they_stand_for(tmp_path, kind):
     torch.testing.assert_close(made.module.layer.weight, weight)
 
 
+@pytest.mark.parametrize(("target", "precision"), [("onnx", "fp16"), ("onnx", "int8"), ("torchscript", "int8")])
+def test_matrices_of_float64_are_stored_in_fewer_bits(tmp_path, target, precision):
+    made = MATRICES["float64 recurrent"]()
+    exported = export_module(made.module, made.spec, out=tmp_path / "b", target=target, precision=precision, steps=4)
+    assert {(weight.bits, weight.arithmetic) for weight in exported.weights["step"]} == {(BITS[precision], "fp64")}
+    assert exported.bytes < 0.35 * exported.single_bytes
+    check_bytes(Bundle.load(tmp_path / "b").graph("step"), made.module, exported.weights["step"])
+
+
+def test_float64_for_executorch_is_refused_with_the_remedy(tmp_path):
+    made = MATRICES["float64"]()
+    with pytest.raises(ExportError, match=REFUSED["executorch", "float64"]):
+        export_module(made.module, made.spec, out=tmp_path / "b", target="executorch", precision="int8")
+    assert list(tmp_path.iterdir()) == []
+
+
 class Frames(nn.Module):
     """Any number of frames at once."""
 
