@@ -59,8 +59,8 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
 
     def taken() -> Iterator[Step]:
         for number in range(1, steps + 1):
-            given = {**held, **{name: array[number - 1] for name, array in inputs.items()}}
-            known = {name: array[rows[number]] for name, array in outputs.items()} if number in rows else {}
+            given = {**held, **{name: array[number - 1, ...] for name, array in inputs.items()}}
+            known = {name: array[rows[number], ...] for name, array in outputs.items()} if number in rows else {}
             yield Step(given, known, last)
 
     initial = {state.initial.file for state in spec.states if isinstance(state.initial, FromFile)}

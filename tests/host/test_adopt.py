@@ -6,6 +6,7 @@ import wave
 import numpy as np
 import onnx
 import pytest
+from edgernn.exporters.adopt import AdoptSpec, adopt, infer_states
 from onnx import TensorProto, helper, numpy_helper
 
 from edgernn.bundle import Bundle
@@ -13,7 +14,6 @@ from edgernn.cli import execute
 from edgernn.contract import BATCH
 from edgernn.engines import ENGINES
 from edgernn.errors import ConfigError, EngineError, ExportError
-from edgernn.exporters.adopt import AdoptSpec, adopt, infer_states
 from edgernn.runtime import Model
 from edgernn.runtime.golden import verify
 

@@ -1,0 +1,193 @@
+"""Trials: a graph is run with sizes, and what comes out says whether they fit and whether rows are streams."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper
+
+from edgernn.contract import Array
+from edgernn.errors import EngineError, first_line
+from edgernn.exporters.adoption.draws import Draws
+from edgernn.exporters.adoption.graph import OpenGraph
+from edgernn.exporters.adoption.options import Pair
+from edgernn.exporters.adoption.shapes import Shapes
+
+__all__ = ["MisfitError", "Trial"]
+
+Results = dict[str, Array]
+Kind = Literal["run", "state", "values", "rows"]
+
+_ELEMENTS = 1 << 27  # of all tensors of a trial together
+_TOGETHER = 1e-3  # difference of a row alone and in a batch, in proportion to the largest value: other orders of sums
+_BESIDE = 1e-6  # the same between two batches in which only the other rows differ
+
+
+class MisfitError(Exception):
+    """A graph does not run as it was tried. kind: "run" where it failed, "state" where a state comes out otherwise than
+    it went in, "values" where sizes depend on values, "rows" where rows are no streams of their own.
+    """
+
+    def __init__(self, kind: Kind, reason: str) -> None:
+        super().__init__(reason)
+        self.kind = kind
+
+
+class Trial:
+    """A graph in onnxruntime, ready to run with whatever sizes it takes. Raises EngineError if it does not load."""
+
+    def __init__(self, graph: OpenGraph, pairs: Sequence[Pair], draws: Draws, shapes: Shapes) -> None:
+        self.graph, self.pairs, self.draws, self.shapes = graph, pairs, draws, shapes
+        self._outputs = list(graph.outputs)
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            data = _unshaped(graph).SerializeToString()
+            self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+            raise EngineError(f"graph {graph.name} cannot be loaded: {first_line(error)}") from None
+
+    def run(self, feeds: Mapping[str, Array]) -> Results:
+        """The results by name. Raises MisfitError if the graph fails."""
+        try:
+            arrays = self._session.run(self._outputs, dict(feeds))
+        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+            sizes = ", ".join(f"{self.graph.own(name)} {list(array.shape)}" for name, array in feeds.items())
+            raise MisfitError("run", f"with {sizes}: {first_line(error)}") from None
+        return dict(zip(self._outputs, arrays, strict=True))
+
+    def one(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        """The shapes of all results. Raises MisfitError unless they are the same for other values, and states keep theirs."""
+        if self.shapes.elements(sizes) > _ELEMENTS:
+            raise MisfitError("run", f"with {_sizes_text(sizes)} it would take too much memory")
+        shapes: dict[str, tuple[int, ...]] = {}
+        for seed in range(2):
+            feeds = self.draws.feeds(sizes, seed)
+            results = self.run(feeds)
+            self._check_states(feeds, results)
+            for name, array in results.items():
+                if shapes.setdefault(name, array.shape) != array.shape:
+                    raise MisfitError(
+                        "values",
+                        f"the size of output {self.graph.own(name)} depends on values: {list(shapes[name])}, then "
+                        f"{list(array.shape)}, for inputs of the same sizes",
+                    )
+        return shapes
+
+    def rows(self, sizes: Mapping[str, int], group: frozenset[str], count: int) -> dict[str, tuple[int, ...]]:
+        """The shapes of all results of `count` streams along the axes of `group`.
+
+        Raises MisfitError unless every row of every result is as it is alone, and whatever its neighbours are.
+        """
+        many = {**sizes, **dict.fromkeys(group, count)}
+        places = self.places(group)
+        feeds = self.draws.feeds(many, 0, places)
+        others = self.draws.feeds(many, count, places)
+        together = self.run(feeds)
+        self._check_states(feeds, together)
+        for row in range(count):
+            alone = self.run({n: _row(array, places.get(n), row) for n, array in feeds.items()})
+            changed = self.run({n: _with_row(array, others[n], places.get(n), row) for n, array in feeds.items()})
+            for name, whole in together.items():
+                place = self._row_place(name, alone[name].shape, whole.shape, count, places)
+                expected = _row(whole, place, row)
+                if not _is_close(alone[name], expected, _TOGETHER):
+                    raise self._dependent(name, group, "alone and beside others")
+                if not _is_close(_row(changed[name], place, row), expected, _BESIDE):
+                    raise self._dependent(name, group, "beside one neighbour and another")
+        return {name: array.shape for name, array in together.items()}
+
+    def places(self, group: frozenset[str]) -> dict[str, int]:
+        """Where the inputs have an axis of `group`."""
+        return {
+            name: place
+            for name, port in self.graph.inputs.items()
+            for place, axis in enumerate(port.known_axes)
+            if axis in group
+        }
+
+    def _check_states(self, feeds: Mapping[str, Array], results: Results) -> None:
+        for pair in self.pairs:
+            given, made = feeds[pair.given].shape, results[pair.made].shape
+            if given != made:
+                raise MisfitError(
+                    "state",
+                    f"the state {self.graph.own(pair.given)} changes its shape: {list(given)} goes in and {list(made)} "
+                    f"comes out as {self.graph.own(pair.made)}; a state keeps its size",
+                )
+
+    def _row_place(
+        self, name: str, alone: tuple[int, ...], whole: tuple[int, ...], count: int, places: Mapping[str, int]
+    ) -> int | None:
+        """The axis of a result that counts the streams, or None where it has none."""
+        changed = [place for place, (a, b) in enumerate(zip(alone, whole, strict=False)) if a != b]
+        own = self.graph.own(name)
+        if len(alone) != len(whole) or len(changed) > 1 or any((alone[p], whole[p]) != (1, count) for p in changed):
+            raise MisfitError("rows", f"output {own} is {list(alone)} for one stream and {list(whole)} for {count}")
+        place = changed[0] if changed else None
+        for pair in self.pairs:
+            if pair.made == name and places.get(pair.given) != place:
+                raise MisfitError(
+                    "rows", f"the streams are not along the same axis of {self.graph.own(pair.given)} and {own}"
+                )
+        return place
+
+    def _dependent(self, name: str, group: frozenset[str], how: str) -> MisfitError:
+        axes = ", ".join(
+            f"{axis} of {self.graph.own(n)}"
+            for n, p in self.graph.inputs.items()
+            for axis in p.known_axes
+            if axis in group
+        )
+        return MisfitError(
+            "rows", f"the rows along {axes} depend on each other: a row of {self.graph.own(name)} differs {how}"
+        )
+
+
+def _unshaped(graph: OpenGraph) -> onnx.ModelProto:
+    """The model without what it says of sizes, but for those of its inputs that are fixed."""
+    model = onnx.ModelProto()
+    model.CopyFrom(graph.model)
+    del model.graph.value_info[:], model.graph.input[:], model.graph.output[:]
+    for port in graph.inputs.values():
+        axes = [axis if isinstance(axis, int) else None for axis in port.known_axes]
+        model.graph.input.append(helper.make_tensor_value_info(port.name, port.kind, axes))
+    for port in graph.outputs.values():
+        model.graph.output.append(helper.make_tensor_value_info(port.name, port.kind, None))
+    return model
+
+
+def _row(array: Array, place: int | None, row: int) -> Array:
+    return array if place is None else np.take(array, [row], place)
+
+
+def _with_row(array: Array, others: Array, place: int | None, row: int) -> Array:
+    """Other rows around a row of `array`."""
+    if place is None:
+        return array
+    mixed = others.copy()
+    at = (slice(None),) * place + (row,)
+    mixed[at] = array[at]
+    return mixed
+
+
+def _is_close(one: Array, other: Array, tolerance: float) -> bool:
+    """Whether two results are the same but for rounding. Floats of which none is finite show nothing."""
+    if one.shape != other.shape:
+        return False
+    if one.dtype.kind != "f":
+        return bool(np.array_equal(one, other))
+    finite = np.isfinite(other)
+    if other.size and not finite.any():
+        return False
+    largest = float(np.max(np.abs(other, where=finite, out=np.zeros_like(other)), initial=0.0))
+    return bool(np.allclose(one, other, rtol=0, atol=tolerance * largest, equal_nan=True))
+
+
+def _sizes_text(sizes: Mapping[str, int]) -> str:
+    return ", ".join(f"{axis} = {size}" for axis, size in sizes.items())
