@@ -79,7 +79,7 @@ class _Search:
                 if found is not None:
                     return found
             if not self.forced:
-                for fixed in (frozenset[str](), *groups):
+                for fixed in (frozenset[str](), *groups, *self._singles()):
                     sizes = self._first(frozenset(), dict.fromkeys(fixed, 1), ladder)
                     if sizes is not None:
                         return self._confirmed(frozenset(), sizes, fixed)
@@ -93,6 +93,7 @@ class _Search:
         try:
             for count in _STREAMS:
                 self.trial.rows(sizes, group, count)
+            self.trial.distant_rows(sizes, group)
         except MisfitError as error:
             self.misfits.append(error)
             return None
@@ -139,13 +140,14 @@ class _Search:
         """Sets of named axes that could be the batch, the likeliest first: at most one axis of each tensor."""
         if self.forced:
             return list(dict.fromkeys(self._forced()))
-        singles = sorted(
-            (frozenset([axis]) for axis in self.symbols),
-            key=lambda group: (not _LIKE_BATCH.fullmatch(next(iter(group))), -self._covered(group)),
-        )
-        candidates = itertools.chain(singles, self._combined())
+        candidates = itertools.chain(self._singles(), self._combined())
         groups = dict.fromkeys(group for group in candidates if self._could_be(group))
         return list(groups)[:_PLACEMENTS]
+
+    def _singles(self) -> list[frozenset[str]]:
+        """Each named axis, those first that are called like a batch, or that many tensors have."""
+        singles = [frozenset([axis]) for axis in self.symbols]
+        return sorted(singles, key=lambda g: (not _LIKE_BATCH.fullmatch(next(iter(g))), -self._covered(g)))
 
     def _forced(self) -> Iterator[frozenset[str]]:
         """The axes that the caller calls batch, with one of every state that has none."""

@@ -90,7 +90,8 @@ def _states_of(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
     if node.op_type == "Loop":
         places = [(2 + number, number) for number in range(len(node.input) - 2)]
     if node.op_type == "Scan":
-        places = [(number, number) for number in range(len(node.input) - _scanned(node))]
+        first = _first_state(node)
+        places = [(first + number, number) for number in range(len(node.input) - first - _scanned(node))]
     for given, made in places:
         if given < len(node.input) and made < len(node.output) and node.input[given] and node.output[made]:
             yield node.input[given], node.output[made]
@@ -98,6 +99,11 @@ def _states_of(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
 
 def _scanned(node: onnx.NodeProto) -> int:
     return next((entry.i for entry in node.attribute if entry.name == "num_scan_inputs"), len(node.input))
+
+
+def _first_state(node: onnx.NodeProto) -> int:
+    """Where the states of a Scan begin: before opset 9 the lengths of sequences, mostly left out, precede them."""
+    return 1 if node.input[:1] == [""] else 0
 
 
 def _initial(node: onnx.NodeProto) -> list[str] | None:
@@ -108,7 +114,7 @@ def _initial(node: onnx.NodeProto) -> list[str] | None:
     if node.op_type == "Loop":
         carried = list(node.input[2:])
     if node.op_type == "Scan":
-        carried = list(node.input[: max(0, len(node.input) - _scanned(node))])
+        carried = list(node.input[_first_state(node) : max(0, len(node.input) - _scanned(node))])
     return carried or None
 
 

@@ -72,7 +72,7 @@ def state_notes(trial: Trial, sizes: Mapping[str, int]) -> Iterator[str]:
         given, made = trial.graph.own(pair.given), trial.graph.own(pair.made)
         if pair.given in kept:
             yield f"the state {given} never changed: {made} was equal to it in all of {_DRAWS} random trials"
-        if pair.given in unread:
+        if pair.given in unread and len(trial.graph.outputs) > 1:
             yield f"the state {given} had no effect on outputs and other states in any of {_DRAWS} random trials"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from edgernn.contract import BATCH
 from edgernn.exporters.adoption.graph import OpenGraph, free_name, rename
 
 __all__ = ["contract_name", "is_signal", "is_state_like", "name_axes", "name_tensors", "stem", "words"]
@@ -91,15 +90,12 @@ def _set(text: str) -> frozenset[str]:
 _PAST = re.compile(r"(past|present)_key_values?")
 _SPLIT: dict[str, Sequence[str]] = {"hn": ("h",), "cn": ("c",), "hy": ("h",), "cy": ("c",), "hx": ("h",), "cx": ("c",)}
 _DIRECTIONS = _set(
-    "in out ins outs i o input output inputs outputs next new nxt updated update prev previous last current cur old n "
-    "t init initial final onnx serving default"
+    "in out ins outs i o inp outp input output inputs outputs next new nxt updated update prev previous last current "
+    "cur old n t init initial final begin end start before after onnx serving default"
 )
 _SIGNALS = _set(
-    "x y audio frame frames image images img input inputs src obs observation observations token tokens id ids wav "
-    "wave waveform signal speech sound sample samples noisy mel mels spec spectrum feature features feat feats pcm chunk "
-    "data pixel pixels video text logits mask mix mixture u"
+    "x y u audio frame frames image images img input inputs src obs observation observations token tokens id ids wav "
+    "wave waveform signal speech sound sample samples noisy mel mels spec spectrum feature features feat feats pcm "
+    "chunk data pixel pixels video text logits mask mix mixture query"
 )
-_STATES = _set(
-    "h c state states hidden cell memory mem cache past carry rnn lstm gru conv ctx context ssm kv key value"
-)
-assert BATCH not in _STATES
+_STATES = _set("h c state states hidden cell memory mem cache past carry rnn lstm gru ssm kv")

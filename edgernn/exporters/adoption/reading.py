@@ -111,7 +111,9 @@ def _check_borders(path: Path, model: onnx.ModelProto) -> None:
         seen: set[str] = set()
         for value in values:
             if not value.name or value.name in seen:
-                raise ExportError(f"{path}: {kind} {value.name!r} {'is there twice' if value.name else 'has no name'}")
+                raise ExportError(
+                    f"{path}: {kind} {value.name!r} {'is declared twice' if value.name else 'has no name'}"
+                )
             seen.add(value.name)
             _check_tensor(f"{path}: {kind} {value.name}", value.type)
     if not model.graph.output:
@@ -121,8 +123,8 @@ def _check_borders(path: Path, model: onnx.ModelProto) -> None:
 def _check_tensor(place: str, kind: onnx.TypeProto) -> None:
     what = kind.WhichOneof("value")
     if what != "tensor_type":
-        name = "of no type" if what is None else f"a {what.removesuffix('_type').replace('_', ' ')}"
-        raise ExportError(f"{place} is {name}: a contract holds tensors only")
+        name = "no type" if what is None else f"the type {what.removesuffix('_type').replace('_', ' ')}"
+        raise ExportError(f"{place} is of {name}: a contract holds tensors only")
     for number, dim in enumerate(kind.tensor_type.shape.dim):
         if dim.HasField("dim_value") and dim.dim_value == 0:
             raise ExportError(f"{place} has no elements: the size of its axis {number} is 0")
@@ -151,7 +153,7 @@ def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def _claimed(tensor: onnx.TensorProto) -> int:
-    return math.prod(tensor.dims) * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return int(math.prod(tensor.dims) * helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
 
 
 def _stored(tensor: onnx.TensorProto) -> int:
@@ -178,7 +180,7 @@ def _load_weights(path: Path, tensor: onnx.TensorProto) -> None:
 
 def _packed(tensor: onnx.TensorProto) -> int:
     bits = _BITS.get(tensor.data_type, 8 * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize))
-    return (math.prod(tensor.dims) * bits + 7) // 8
+    return int(math.prod(tensor.dims) * bits + 7) // 8
 
 
 _BITS = {

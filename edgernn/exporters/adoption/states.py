@@ -35,10 +35,10 @@ def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) ->
         together = list(zip(graphs, prefixes, findings, strict=True))
         certain = [line for graph, prefix, finding in together for line in _options(graph, prefix, finding.certain)]
         doubtful = [line for graph, prefix, finding in together for line in _options(graph, prefix, finding.doubtful)]
-        known = f" Certain: {' '.join(certain)}." if certain else ""
+        known = f"{' '.join(certain)} for certain, and " if certain else ""
         raise ConfigError(
-            f"which of these are states? Names and data flow do not tell; choose from {' '.join(doubtful)}, each input "
-            f"and each output once, or say --no-states.{known}"
+            f"which of these are states? Names and data flow do not tell. Say --no-states if none is, or else which are, "
+            f"each input and each output once: {known}{' '.join(doubtful)}"
         )
     return [finding.certain for finding in findings]
 

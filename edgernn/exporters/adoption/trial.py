@@ -23,6 +23,8 @@ Results = dict[str, Array]
 Kind = Literal["run", "state", "values", "rows"]
 
 _ELEMENTS = 1 << 27  # of all tensors of a trial together
+_MANY = (65, 17, 9)  # streams, with which a dependence over a distance shows
+_QUICK = 1 << 24  # elements of all tensors of a trial with many streams
 _TOGETHER = 1e-3  # difference of a row alone and in a batch, in proportion to the largest value: other orders of sums
 _BESIDE = 1e-6  # the same between two batches in which only the other rows differ
 
@@ -62,7 +64,7 @@ class Trial:
         return dict(zip(self._outputs, arrays, strict=True))
 
     def one(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """The shapes of all results. Raises MisfitError unless they are the same for other values, and states keep theirs."""
+        """The shapes of all results. Raises MisfitError unless other values give the same, and states keep theirs."""
         if self.shapes.elements(sizes) > _ELEMENTS:
             raise MisfitError("run", f"with {_sizes_text(sizes)} it would take too much memory")
         shapes: dict[str, tuple[int, ...]] = {}
@@ -91,16 +93,43 @@ class Trial:
         together = self.run(feeds)
         self._check_states(feeds, together)
         for row in range(count):
-            alone = self.run({n: _row(array, places.get(n), row) for n, array in feeds.items()})
-            changed = self.run({n: _with_row(array, others[n], places.get(n), row) for n, array in feeds.items()})
+            alone = self.run({n: _rows(array, places.get(n), [row]) for n, array in feeds.items()})
+            changed = self.run({n: _with_rows(array, others[n], places.get(n), [row]) for n, array in feeds.items()})
             for name, whole in together.items():
                 place = self._row_place(name, alone[name].shape, whole.shape, count, places)
-                expected = _row(whole, place, row)
+                expected = _rows(whole, place, [row])
                 if not _is_close(alone[name], expected, _TOGETHER):
                     raise self._dependent(name, group, "alone and beside others")
-                if not _is_close(_row(changed[name], place, row), expected, _BESIDE):
+                if not _is_close(_rows(changed[name], place, [row]), expected, _BESIDE):
                     raise self._dependent(name, group, "beside one neighbour and another")
         return {name: array.shape for name, array in together.items()}
+
+    def distant_rows(self, sizes: Mapping[str, int], group: frozenset[str]) -> None:
+        """Raise MisfitError if one of very many streams along the axes of `group` depends on another, however far off.
+
+        Any two rows differ in some bit of their numbers. So all rows in which it is set are changed together, and those
+        in which it is not must stay as they are; and the other way round.
+        """
+        count = self._many(sizes)
+        if not count:
+            return
+        many, places = {**sizes, **dict.fromkeys(group, count)}, self.places(group)
+        feeds, others = (self.draws.feeds(many, seed, places) for seed in (0, count))
+        together = self.run(feeds)
+        alone = self.run({name: _rows(array, places.get(name), [0]) for name, array in feeds.items()})
+        for bit in range(count.bit_length()):
+            is_set = (np.arange(count) >> bit) & 1 == 1
+            for kept in (np.flatnonzero(is_set), np.flatnonzero(~is_set)):
+                mixed = {n: _with_rows(array, others[n], places.get(n), kept) for n, array in feeds.items()}
+                for name, array in self.run(mixed).items():
+                    place = self._row_place(name, alone[name].shape, array.shape, count, places)
+                    if not _is_close(_rows(array, place, kept), _rows(together[name], place, kept), _BESIDE):
+                        raise self._dependent(name, group, "beside one neighbour and another")
+
+    def _many(self, sizes: Mapping[str, int]) -> int:
+        """How many streams are many, so that a trial with them is quick; 0 where it would not be."""
+        elements = max(1, self.shapes.elements(sizes))
+        return next((count for count in _MANY if count * elements <= _QUICK), 0)
 
     def places(self, group: frozenset[str]) -> dict[str, int]:
         """Where the inputs have an axis of `group`."""
@@ -162,16 +191,16 @@ def _unshaped(graph: OpenGraph) -> onnx.ModelProto:
     return model
 
 
-def _row(array: Array, place: int | None, row: int) -> Array:
-    return array if place is None else np.take(array, [row], place)
+def _rows(array: Array, place: int | None, rows: Sequence[int] | Array) -> Array:
+    return array if place is None else np.take(array, rows, place)
 
 
-def _with_row(array: Array, others: Array, place: int | None, row: int) -> Array:
-    """Other rows around a row of `array`."""
+def _with_rows(array: Array, others: Array, place: int | None, rows: Sequence[int] | Array) -> Array:
+    """`others` with `rows` of `array`."""
     if place is None:
         return array
     mixed = others.copy()
-    at = (slice(None),) * place + (row,)
+    at = (*(slice(None),) * place, rows)
     mixed[at] = array[at]
     return mixed
 
