@@ -60,9 +60,11 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def external_bytes(path: Path) -> int:
-    """How many bytes the weights take that are in files beside an ONNX file. Raises EngineError as `read_model`."""
-    model = onnx.load_model_from_string(path.read_bytes())
-    return sum(_stored(tensor) for tensor in _external(model))
+    """How many bytes the weights take that are in files beside an ONNX file. Raises EngineError where one is missing."""
+    tensors = _external(onnx.load_model_from_string(path.read_bytes()))
+    for tensor in tensors:
+        _place(path, tensor)
+    return sum(map(_stored, tensors))
 
 
 def check_types(graph: OpenGraph) -> None:
@@ -162,10 +164,7 @@ def _stored(tensor: onnx.TensorProto) -> int:
 
 
 def _load_weights(path: Path, tensor: onnx.TensorProto) -> None:
-    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-    place = f"{path}: the weights {tensor.name} are in {location!r}"
-    if location and not (path.parent / location).exists():
-        raise EngineError(f"{place}, which is not beside it")
+    place = _place(path, tensor)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about keys that it does not know
@@ -176,6 +175,15 @@ def _load_weights(path: Path, tensor: onnx.TensorProto) -> None:
         raise EngineError(f"{place}, which is cut: {len(tensor.raw_data)} bytes for {_packed(tensor)}")
     tensor.data_location = onnx.TensorProto.DEFAULT
     del tensor.external_data[:]
+
+
+def _place(path: Path, tensor: onnx.TensorProto) -> str:
+    """Where the weights are, for a message. Raises EngineError for a file that is missing."""
+    location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+    place = f"{path}: the weights {tensor.name} are in {location!r}"
+    if location and not (path.parent / location).exists():
+        raise EngineError(f"{place}, which is not beside it")
+    return place
 
 
 def _packed(tensor: onnx.TensorProto) -> int:

@@ -37,7 +37,7 @@ def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) ->
         doubtful = [line for graph, prefix, finding in together for line in _options(graph, prefix, finding.doubtful)]
         known = f"{' '.join(certain)} for certain, and " if certain else ""
         raise ConfigError(
-            f"which of these are states? Names and data flow do not tell. Say --no-states if none is, or else which are, "
+            f"which of these are states? Names and data flow do not tell. Say --no-states if none is, or else which, "
             f"each input and each output once: {known}{' '.join(doubtful)}"
         )
     return [finding.certain for finding in findings]
