@@ -244,8 +244,8 @@ class _Search:
     def _changes(self, sizes: Sizes, axes: Sequence[str], runs: list[tuple[Sizes, Shapes]]) -> bool:
         """Whether the graph runs with another size of `axes`; the run is added to `runs`."""
         size = sizes[axes[0]]
-        for other in dict.fromkeys((size + 4, 2 * size, 3 * size, size + 1, size // 2, 1)):
-            if other in (0, size):
+        for other in (size + 4, 2 * size, 3 * size, size + 1, size // 2):  # not 1, which is repeated to any size
+            if other < 2:
                 continue
             changed = {**sizes, **dict.fromkeys(axes, other)}
             try:

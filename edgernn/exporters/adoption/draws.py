@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -118,12 +119,12 @@ def read_example(path: Path, graph: OpenGraph, states: frozenset[str], several: 
 
 def _read(path: Path) -> dict[str, Array]:
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ConfigError(f"{path} holds one array: use numpy.savez with a name for each input")
             return {key: file[key] for key in file.files}
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile, TypeError, AttributeError) as error:
         raise ConfigError(f"{path} is no .npz file of plain arrays: {str(error)[:100]}") from None
 

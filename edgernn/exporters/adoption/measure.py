@@ -49,7 +49,7 @@ def check_lengths(trial: Trial, sizes: Mapping[str, int]) -> None:
 
 def nan_outputs(trial: Trial, sizes: Mapping[str, int]) -> list[str]:
     """The results that hold something that is not a number after the first step of a stream."""
-    feeds = trial.draws.feeds(sizes, 0)
+    feeds = next(trial.draws.stream(sizes, {}))
     results = trial.run({**feeds, **{pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}})
     return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
 

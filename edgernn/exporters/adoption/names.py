@@ -44,9 +44,11 @@ def name_axes(graph: OpenGraph) -> None:
             ]
             graph.set_axes(port.name, tuple(axes))
     for value in graph.model.graph.output:
-        for dim in value.type.tensor_type.shape.dim:
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
             if dim.dim_param:
                 dim.dim_param = given.get(dim.dim_param) or contract_name(dim.dim_param)
+            elif dim.dim_value <= 0:
+                dim.dim_param = contract_name(f"{value.name[:80]}_{place}")
 
 
 def _axis_name(tensor: str, place: int, own: str, given: dict[str, str]) -> str:

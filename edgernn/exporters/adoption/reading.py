@@ -60,7 +60,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def external_bytes(path: Path) -> int:
-    """How many bytes the weights take that are in files beside an ONNX file. Raises EngineError where one is missing."""
+    """How many bytes the weights in files beside an ONNX file take. Raises EngineError where one is missing."""
     tensors = _external(onnx.load_model_from_string(path.read_bytes()))
     for tensor in tensors:
         _place(path, tensor)
