@@ -134,6 +134,8 @@ def _check(place: str, array: Array, port: Port) -> None:
         raise ConfigError(f"{place} holds {array.dtype}; the graph takes {port.dtype}")
     if array.ndim < 1 or len(array) < 1:
         raise ConfigError(f"{place} has no steps: its first axis counts them")
+    if array.size < 1:
+        raise ConfigError(f"{place} has shape {list(array.shape)}: it holds no elements")
     if port.axes is not None:
         sizes = array.shape[1:]
         if len(sizes) != len(port.axes) or any(
