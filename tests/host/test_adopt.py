@@ -255,6 +255,22 @@ def test_what_could_be_a_state_is_listed_where_it_is_not_certain(tmp_path, input
     assert "--no-states" in message
 
 
+def test_like_names_of_other_shapes_do_not_pass_in_silence(tmp_path):
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, [1, 3]), "h_in": (F, [1, 3])},
+        {"y": (F, [3, 1]), "h_out": (F, [3])},
+        [
+            ("Add", ["x", "h_in"], ["s"]),
+            ("Squeeze", ["s", "zero"], ["h_out"]),
+            ("Transpose", ["s"], ["y"], {"perm": [1, 0]}),
+        ],
+        {"zero": np.array([0])},
+    )
+    assert "h_in float[1, 3] and h_out float[3] are called like a state, but differ" in refusal(tmp_path, path)
+    assert take(tmp_path, path, NO_STATES)[0].states == {}
+
+
 def test_a_state_that_was_not_named_is_said(tmp_path):
     path = identity(
         tmp_path,

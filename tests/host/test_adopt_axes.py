@@ -102,6 +102,50 @@ def test_rows_that_do_not_are_a_batch(tmp_path):
     assert axes(taken(tmp_path / "c", path, AdoptSpec(axes={"x": (1, 4)}))[0]) == {"x": (1, 4), "y": (1, 2)}
 
 
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_batch_at_any_place_of_many_nameless_states_is_found(tmp_path, place):
+    states = [f"s{number}" for number in range(12)]
+    shape = [None, None, None]
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, [None, 2]), **{f"{name}_in": (F, shape) for name in states}},
+        {"y": (F, [None, 2]), **{f"{name}_out": (F, shape) for name in states}},
+        [
+            ("Unsqueeze", ["x", "axes"], ["u"]),
+            ("Transpose", ["u"], ["t"], {"perm": {0: [0, 1, 2], 1: [1, 0, 2], 2: [1, 2, 0]}[place]}),
+            *(("Add", ["t", f"{name}_in"], [f"{name}_out"]) for name in states),
+            ("Transpose", ["s0_out"], ["b"], {"perm": {0: [0, 1, 2], 1: [1, 0, 2], 2: [2, 0, 1]}[place]}),
+            ("ReduceSum", ["b", "axes"], ["y"], {"keepdims": 0}),
+        ],
+        {"axes": np.array([1])},
+    )
+    spec, _ = taken(tmp_path, path)
+    assert spec.batched
+    assert {state.batch_axis for state in spec.states} == {place}
+
+
+def test_what_does_not_change_shows_nothing_of_rows(tmp_path):
+    nodes = [("Mul", ["x", "zero"], ["y"])]
+    path = save(tmp_path / "f.onnx", {"x": (F, ["N", 4])}, {"y": (F, ["N", 4])}, nodes, {"zero": np.float32([0])})
+    spec, notes = taken(tmp_path, path, AdoptSpec([]))
+    assert not spec.batched
+    assert "nothing that comes out changes with the inputs" in notes[0]
+
+
+def test_conditions_of_examples_are_the_same_at_every_step(tmp_path):
+    nodes = [("Mul", ["x", "gain"], ["y"])]
+    path = save(tmp_path / "f.onnx", {"x": (F, [2]), "gain": (F, [])}, {"y": (F, [2])}, nodes)
+    x = RANDOM.standard_normal((3, 2)).astype(np.float32)
+    spec = AdoptSpec([], conditions=["gain"], example=tmp_path / "e.npz")
+    np.savez(tmp_path / "e.npz", x=x, gain=np.float32([2, 2, 3]))
+    with pytest.raises(ConfigError, match="gain is a condition, but changes from step to step"):
+        adopt([path], spec, tmp_path / "b")
+    np.savez(tmp_path / "e.npz", x=x, gain=np.float32([2, 2, 2]))
+    taken(tmp_path, path, spec)
+    files = Bundle.load(tmp_path / "b").files
+    assert from_npy(files["golden/step/conditions.gain.npy"], "gain") == 2
+
+
 def test_axes_that_are_one_in_the_file_stay_one(tmp_path):
     path = lstm(tmp_path / "f.onnx", [1, 1, 3], [1, 1, 5], [1, 1, 1, 5])
     assert axes(taken(tmp_path, path)[0])["h"] == (1, 1, 5)

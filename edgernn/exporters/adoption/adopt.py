@@ -146,9 +146,14 @@ class _Adopted:
         notes += restarts(graph, [pair.given for pair in (*pairs, *carried)])
         whole = [*(cut(graph, pair) for pair in pairs), *carried]
         states = frozenset(pair.given for pair in whole)
-        real = None if example is None else read_example(example, graph, states, several=several)
-        trial, axes = _tried(graph, whole, real, forced=any(BATCH in said for said in wishes.axes.values()))
-        notes += [*axes.notes, *_measured(trial, axes.sizes)]
+        real = None if example is None else read_example(example, graph, states, wishes.conditions, several=several)
+        try:
+            trial, axes = _tried(graph, whole, real, forced=any(BATCH in said for said in wishes.axes.values()))
+            check_equal_calls(trial, axes.sizes)
+            check_lengths(trial, axes.sizes)
+            notes += [*axes.notes, *state_notes(trial, axes.sizes)]
+        except MisfitError as error:
+            raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
         return cls(graph, spec, data, _record(data, spec, trial, axes.sizes), named, notes)
@@ -168,16 +173,6 @@ def _tried(graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, *, 
         f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs with "
         f"--example"
     )
-
-
-def _measured(trial: Trial, sizes: Mapping[str, int]) -> list[str]:
-    """Notes on what steps show. Raises ExportError for what no stream could rely on."""
-    try:
-        check_equal_calls(trial, sizes)
-        check_lengths(trial, sizes)
-        return list(state_notes(trial, sizes))
-    except MisfitError as error:
-        raise ExportError(f"graph {trial.graph.name} fails after its first step, {error}") from None
 
 
 def _spec(
@@ -219,8 +214,8 @@ def _record(data: bytes, spec: GraphSpec, trial: Trial, sizes: Mapping[str, int]
     """The golden vectors of a graph: the steps of one stream, as long as all that comes out is numbers."""
     convolutions = any("Conv" in node.op_type for node in nodes(trial.graph.model.graph))
     recorder = Recorder(spec, convolutions=convolutions)
-    feeds = trial.draws.feeds(sizes, 0)
-    conditions = {tensor.name: feeds[tensor.name] for tensor in spec.conditions}
+    first = next(trial.draws.stream(sizes, {}))
+    conditions = {tensor.name: first[tensor.name] for tensor in spec.conditions}
     names = {tensor.name for tensor in (*spec.inputs, *spec.conditions)}
     given = ({n: array for n, array in step.items() if n in names} for step in trial.draws.stream(sizes, conditions))
     for step in chain(OnnxEngine(data, spec), spec, given, first_states(spec, {}, conditions)):

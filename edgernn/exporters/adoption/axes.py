@@ -19,9 +19,9 @@ _STREAMS = (2, 3)  # that a batch is tried with
 _LIKE_BATCH = re.compile(r"(batch|b|n|bs|bsz|streams?)(_?(size|dim|axis))?", re.IGNORECASE)
 # Sizes that named axes are tried with: the first axis has the first number, each of the others the second one more.
 # Odd ones for networks that take any; the rest for those that halve, or need enough samples.
-_LADDERS = ((7, 2), (16, 8), (64, 32), (263, 2), (521, 2), (1607, 2), (512, 512), (160, 160))
+_LADDERS = ((7, 2), (16, 8), (64, 32), (263, 2), (521, 2), (1607, 2), (512, 512), (160, 160), (4096, 4096))
 _HALVED = (64, 32)  # comes first where sizes of states follow, as those of pictures do
-_EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160)  # the same for axes that have one size under different names
+_EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160, 4096)  # the same for axes that have one size under different names
 _PLACEMENTS = 24  # that are tried
 _BY_WEIGHTS = 64  # choices of sizes that occur among the weights
 _PATIENCE = 90.0  # seconds of search
@@ -140,7 +140,7 @@ class _Search:
         """Sets of named axes that could be the batch, the likeliest first: at most one axis of each tensor."""
         if self.forced:
             return list(dict.fromkeys(self._forced()))
-        candidates = itertools.chain(self._singles(), self._combined())
+        candidates = itertools.chain(self._singles(), self._aligned(), self._combined())
         groups = dict.fromkeys(group for group in candidates if self._could_be(group))
         return list(groups)[:_PLACEMENTS]
 
@@ -148,6 +148,18 @@ class _Search:
         """Each named axis, those first that are called like a batch, or that many tensors have."""
         singles = [frozenset([axis]) for axis in self.symbols]
         return sorted(singles, key=lambda g: (not _LIKE_BATCH.fullmatch(next(iter(g))), -self._covered(g)))
+
+    def _aligned(self) -> Iterator[frozenset[str]]:
+        """The axes at one place of all inputs, and at one place of all states."""
+        places = range(max((len(port.known_axes) for port in self.ports.values()), default=0))
+        for of_inputs, of_states in itertools.product(places, repeat=2):
+            chosen = (
+                axis
+                for name, port in self.ports.items()
+                for place, axis in enumerate(port.known_axes)
+                if isinstance(axis, str) and place == (of_states if name in self.states else of_inputs)
+            )
+            yield frozenset(chosen)
 
     def _forced(self) -> Iterator[frozenset[str]]:
         """The axes that the caller calls batch, with one of every state that has none."""
@@ -168,10 +180,11 @@ class _Search:
             options.append(named if name in self.states and named else [*named, None])
         for chosen in itertools.islice(itertools.product(*options), 4 * _PLACEMENTS):
             group = frozenset(axis for axis in chosen if axis is not None)
-            if group:
-                yield group
+            yield group
 
     def _could_be(self, group: frozenset[str]) -> bool:
+        if not group:
+            return False
         counts = {name: sum(axis in group for axis in port.known_axes) for name, port in self.ports.items()}
         given = [count for name, count in counts.items() if name not in self.states]
         return max(counts.values()) == 1 and all(counts[name] for name in self.states) and (not given or any(given))

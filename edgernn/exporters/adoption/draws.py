@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,9 @@ class Draws:
         while self.example is None or seed < self.example.steps:
             arrays = self.feeds(sizes, seed)
             if self.example is not None:
-                real = {name: _fitted(array[seed], arrays[name].shape) for name, array in self.example.arrays.items()}
+                real = {
+                    name: _fitted(array[seed, ...], arrays[name].shape) for name, array in self.example.arrays.items()
+                }
                 arrays |= real
             yield {**arrays, **held}
             seed += 1
@@ -90,11 +92,14 @@ class Draws:
         return random.integers(0, self.bounds.get(port.name, highest), shape).astype(dtype)
 
 
-def read_example(path: Path, graph: OpenGraph, states: frozenset[str], several: bool) -> Example:
+def read_example(
+    path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str], *, several: bool
+) -> Example:
     """The inputs of `graph` in a `.npz` file, by the names in the ONNX file.
 
-    states: inputs that are states, which begin as zeros. several: whether there are other graphs, whose inputs the file
-    may hold too. Raises ConfigError for a file that is none, and for arrays that are missing, unknown or do not fit.
+    states: inputs that are states, which begin as zeros. conditions: inputs that are the same at every step. several:
+    whether there are other graphs, whose inputs the file may hold too. Raises ConfigError for a file that is none, and
+    for arrays that are missing, unknown or do not fit.
     """
     arrays = _read(path)
     by_own = {graph.own(name): name for name in graph.inputs}
@@ -113,6 +118,9 @@ def read_example(path: Path, graph: OpenGraph, states: frozenset[str], several: 
     missing = [own for own, name in by_own.items() if name not in found and name not in states]
     if missing:
         raise ConfigError(f"{path} has no array for the input {few(missing)}")
+    for name in conditions:
+        if np.any(found[name] != found[name][:1]):
+            raise ConfigError(f"{path}: {graph.own(name)} is a condition, but changes from step to step")
     _check_sizes(path, graph, found)
     return Example(found)
 
@@ -168,7 +176,7 @@ def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
 
 def _varied(array: Array, shape: tuple[int, ...], axis: int | None, seed: int, random: np.random.Generator) -> Array:
     """Values like those of a step, and along `axis` like those of other steps."""
-    step = _fitted(array[seed % len(array)], shape)
+    step = _fitted(array[seed % len(array), ...], shape)
     if axis is not None:
         rows = [np.take(_fitted(array[(seed + row) % len(array)], shape), [row], axis) for row in range(shape[axis])]
         step = np.concatenate(rows, axis)

@@ -9,6 +9,7 @@ from edgernn.exporters.adoption.graph import OpenGraph, free_name, rename
 
 __all__ = ["contract_name", "is_signal", "is_state_like", "name_axes", "name_tensors", "stem", "words"]
 
+_UNKNOWN = ("", "?", "-1", "None", "unknown", "dynamic")  # what exporters call axes that they know nothing of
 _LONGEST = 100  # characters
 _FITTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[^\W\d_a-zA-Z]+")
@@ -52,7 +53,7 @@ def name_axes(graph: OpenGraph) -> None:
 
 
 def _axis_name(tensor: str, place: int, own: str, given: dict[str, str]) -> str:
-    if own in ("", "?"):
+    if own in _UNKNOWN:
         own = f"\0{tensor}_{place}"  # no axis of the file has such a name
     if own not in given:
         wished = contract_name(own.lstrip("\0"))

@@ -100,6 +100,7 @@ class _Finding:
             certain, doubtful = [], certain  # nothing would be left to be given
         if not certain and not doubtful:
             doubtful = _packed(graph, inputs)
+            _check_unlike(graph, inputs)
         return cls(certain, doubtful)
 
 
@@ -192,6 +193,18 @@ def _packed(graph: OpenGraph, inputs: Mapping[str, Port]) -> list[Pair]:
                 if could_feed(part, port):
                     found.append(Pair(name, made, (0, size)))
     return found
+
+
+def _check_unlike(graph: OpenGraph, inputs: Mapping[str, Port]) -> None:
+    """Raise ConfigError for an input and an output that are called like a state, but differ in type or shape."""
+    for name, port in inputs.items():
+        parts = stem(graph.own(name))
+        for made, output in graph.outputs.items():
+            if parts and parts == stem(graph.own(made)) and is_state_like(graph.own(name)):
+                raise ConfigError(
+                    f"graph {graph.name}: {port} and {output} are called like a state, but differ in type or shape; "
+                    f"say which are states with --state, or --no-states"
+                )
 
 
 def _options(graph: OpenGraph, prefix: str, pairs: Sequence[Pair]) -> list[str]:

@@ -90,8 +90,12 @@ class Trial:
         places = self.places(group)
         feeds = self.draws.feeds(many, 0, places)
         others = self.draws.feeds(many, count, places)
-        together = self.run(feeds)
+        together, another = self.run(feeds), self.run(others)
         self._check_states(feeds, together)
+        if all(np.array_equal(array, another[name]) for name, array in together.items()):
+            raise MisfitError(
+                "rows", "nothing that comes out changes with the inputs, so that rows cannot be told apart"
+            )
         for row in range(count):
             alone = self.run({n: _rows(array, places.get(n), [row]) for n, array in feeds.items()})
             changed = self.run({n: _with_rows(array, others[n], places.get(n), [row]) for n, array in feeds.items()})
