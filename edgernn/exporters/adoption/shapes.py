@@ -51,10 +51,12 @@ class Shapes:
             if value.type.tensor_type.HasField("shape")
         }
 
+    def given(self, sizes: Mapping[str, int]) -> int:
+        """How many elements the inputs have together, where axes that are not in `sizes` have one."""
+        axes = (port.known_axes for port in self._ports.values())
+        return sum(math.prod(sizes.get(a, 1) if isinstance(a, str) else a for a in each) for each in axes)
+
     def elements(self, sizes: Mapping[str, int]) -> int:
-        """How many elements the tensors have together, as far as that is known."""
-        given = [
-            tuple(sizes.get(a, 1) if isinstance(a, str) else a for a in p.known_axes) for p in self._ports.values()
-        ]
-        made = [tuple(size or 1 for size in shape) for shape in self.infer(sizes).values()]
-        return sum(map(math.prod, (*given, *made)))
+        """How many elements all tensors have together, as far as that is known."""
+        made = (math.prod(size or 1 for size in shape) for shape in self.infer(sizes).values())
+        return self.given(sizes) + sum(made)

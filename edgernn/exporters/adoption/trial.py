@@ -22,7 +22,8 @@ __all__ = ["MisfitError", "Trial"]
 Results = dict[str, Array]
 Kind = Literal["run", "state", "values", "rows"]
 
-_ELEMENTS = 1 << 27  # of all tensors of a trial together
+_GIVEN = 1 << 21  # elements of all inputs of a trial together, where its sizes are not the caller's
+_ELEMENTS = 1 << 27  # the same of all tensors
 _MANY = (65, 17, 9)  # streams, with which a dependence over a distance shows
 _QUICK = 1 << 24  # elements of all tensors of a trial with many streams
 _TOGETHER = 1e-3  # difference of a row alone and in a batch, in proportion to the largest value: other orders of sums
@@ -65,7 +66,9 @@ class Trial:
 
     def one(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
         """The shapes of all results. Raises MisfitError unless other values give the same, and states keep theirs."""
-        if self.shapes.elements(sizes) > _ELEMENTS:
+        least = self.shapes.given({} if self.draws.example is None else self.draws.example.sizes(self.graph))
+        given = self.shapes.given(sizes)
+        if given > max(_GIVEN, 4 * least) or (given > least and self.shapes.elements(sizes) > _ELEMENTS):
             raise MisfitError("run", f"with {_sizes_text(sizes)} it would take too much memory")
         shapes: dict[str, tuple[int, ...]] = {}
         for seed in range(2):
