@@ -22,7 +22,7 @@ def adopt(
         list[str] | None,
         typer.Option(
             help="A state, INPUT:OUTPUT: the graph takes it as INPUT and returns its next value as OUTPUT. "
-            "'in_*:out_*' stands for all that fit, with the same text for both stars; INPUT:OUTPUT[[FROM:TO]] takes a "
+            "'in_*:out_*' stands for all that fit, with the same text for both stars; INPUT:OUTPUT[FROM:TO] takes a "
             "part of the last axis of an output that holds several states. It can be repeated.",
             show_default="by names and data flow, if they are certain",
         ),
