@@ -46,8 +46,8 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    report = ONNX.inspect(data)
     size = len(data) + external_bytes(path)
+    report = ONNX.inspect(data)
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 

@@ -58,7 +58,9 @@ class _Search:
     example: Sizes
     forced: bool
     misfits: list[MisfitError] = field(default_factory=list)
-    alone: list[MisfitError] = field(default_factory=list)  # of trials with one stream
+    failed: list[MisfitError] = field(default_factory=list)  # trials with one stream
+    mixed: set[frozenset[str]] = field(default_factory=set)  # sets of axes whose rows are no streams
+    strict: bool = True  # whether outputs have to be as the file says
 
     def __post_init__(self) -> None:
         graph = self.trial.graph
@@ -72,32 +74,48 @@ class _Search:
         self.deadline = time.monotonic() + _PATIENCE
 
     def find(self) -> Axes:
-        groups = self._groups()
-        for ladder in (self._plain, self._by_weights, self._ones):
-            for group in groups:
-                found = self._batched(group, ladder)
-                if found is not None:
-                    return found
-            if not self.forced:
-                for fixed in (frozenset[str](), *groups, *self._singles()):
-                    sizes = self._first(frozenset(), dict.fromkeys(fixed, 1), ladder)
-                    if sizes is not None:
-                        return self._confirmed(frozenset(), sizes, fixed)
+        """The axes; those with which the outputs are as the file says come first, since the file may be wrong."""
+        usual: list[Ladder] = [self._plain, self._by_weights]
+        for strict, ladders in ((True, usual), (False, usual), (False, [self._ones])):
+            self.strict = strict
+            found = self._with_streams(ladders) or self._alone(ladders)
+            if found is not None:
+                return found
         raise self._failure()
 
-    def _batched(self, group: frozenset[str], ladder: Ladder) -> Axes | None:
-        """The axes with streams along those of `group`, or None where these are no streams."""
-        sizes = self._first(group, dict.fromkeys(group, 1), ladder)
-        if sizes is None:
+    def _with_streams(self, ladders: Sequence[Ladder]) -> Axes | None:
+        """The axes with a batch, or None where none is found."""
+        for ladder in ladders:
+            for group in self._groups():
+                if group in self.mixed:
+                    continue
+                sizes = self._first(group, dict.fromkeys(group, 1), ladder)
+                if sizes is not None and self._are_streams(group, sizes):
+                    return self._confirmed(group, sizes, frozenset())
+        return None
+
+    def _alone(self, ladders: Sequence[Ladder]) -> Axes | None:
+        """The axes with one stream, or None where it does not run."""
+        if self.forced:
             return None
+        for ladder in ladders:
+            for fixed in (frozenset[str](), *self._groups(), *self._singles()):
+                sizes = self._first(frozenset(), dict.fromkeys(fixed, 1), ladder)
+                if sizes is not None:
+                    return self._confirmed(frozenset(), sizes, fixed)
+        return None
+
+    def _are_streams(self, group: frozenset[str], sizes: Sizes) -> bool:
+        """Whether the rows along the axes of `group` are streams of their own."""
         try:
             for count in _STREAMS:
                 self.trial.rows(sizes, group, count)
             self.trial.distant_rows(sizes, group)
         except MisfitError as error:
             self.misfits.append(error)
-            return None
-        return self._confirmed(group, sizes, frozenset())
+            self.mixed.add(group)
+            return False
+        return True
 
     def _first(self, group: frozenset[str], known: Sizes, ladder: Ladder) -> Sizes | None:
         """Sizes with which one stream runs, of all named axes."""
@@ -107,12 +125,24 @@ class _Search:
                 return None
             for sizes in self._completed({**tried, **known}):
                 try:
-                    self.trial.one(sizes)
+                    shapes = self.trial.one(sizes)
                 except MisfitError as error:
-                    self.alone.append(error)
+                    self.failed.append(error)
                     continue
-                return sizes
+                if not self.strict or self._is_declared(shapes, sizes):
+                    return sizes
         return None
+
+    def _is_declared(self, shapes: Shapes, sizes: Sizes) -> bool:
+        """Whether results have the sizes that the file says, as far as it says them."""
+        for name, port in self.trial.graph.outputs.items():
+            if port.axes is not None:
+                said = [sizes.get(axis) if isinstance(axis, str) else axis for axis in port.axes]
+                if len(said) != len(shapes[name]) or any(
+                    s not in (None, n) for s, n in zip(said, shapes[name], strict=True)
+                ):
+                    return False
+        return True
 
     def _completed(self, sizes: Sizes) -> Iterator[Sizes]:
         """`sizes` where those of states follow from the rest; what does not follow is 1, or as in `sizes`."""
@@ -209,7 +239,8 @@ class _Search:
         return itertools.islice(self._of_weights(free), _BY_WEIGHTS)
 
     def _of_weights(self, free: Sequence[str]) -> Iterator[Sizes]:
-        known = self.trial.shapes.weight_sizes
+        said = {axis for port in self.trial.graph.outputs.values() for axis in port.axes or () if isinstance(axis, int)}
+        known = list(dict.fromkeys([*sorted(said - {0, 1}), *self.trial.shapes.weight_sizes]))
         rest = {axis: 7 + 2 * place for place, axis in enumerate(free)}
         for count in (1, 2):
             for axes in itertools.combinations(free, count):
@@ -235,9 +266,9 @@ class _Search:
         leading = {axis for axis in given if self._leads(sizes, axis)}
         free = [axis for axis in given if axis not in leading]
         # By axis, the one whose size it has: itself, or one that it is tied to.
-        classes = {axis: axis for axis in free if self._changes(sizes, [axis], runs)}
+        classes = {axis: axis for axis in free if self._changes(sizes, group, [axis], runs)}
         tied = [axis for axis in free if axis not in classes]
-        if len(tied) > 1 and self._changes(sizes, tied, runs):
+        if len(tied) > 1 and self._changes(sizes, group, tied, runs):
             classes |= dict.fromkeys(tied, tied[0])
         names = self._names(group, classes)
         inputs = {
@@ -254,18 +285,24 @@ class _Search:
         changed = next(self._completed({**sizes, axis: 2 * sizes[axis]}))
         return any(changed[held] != sizes[held] for held in self.unsaid)
 
-    def _changes(self, sizes: Sizes, axes: Sequence[str], runs: list[tuple[Sizes, Shapes]]) -> bool:
-        """Whether the graph runs with another size of `axes`; the run is added to `runs`."""
+    def _changes(
+        self, sizes: Sizes, group: frozenset[str], axes: Sequence[str], runs: list[tuple[Sizes, Shapes]]
+    ) -> bool:
+        """Whether the graph runs with another size of `axes`, and its streams too; the run is added to `runs`."""
         size = sizes[axes[0]]
         for other in (size + 4, 2 * size, 3 * size, size + 1, size // 2):  # not 1, which is repeated to any size
             if other < 2:
                 continue
             changed = {**sizes, **dict.fromkeys(axes, other)}
             try:
-                runs.append((changed, self.trial.one(changed)))
+                shapes = self.trial.one(changed)
+                if group:
+                    self.trial.rows(changed, group, _STREAMS[0])
             except MisfitError:
                 continue
-            return True
+            if not self.strict or self._is_declared(shapes, changed):
+                runs.append((changed, shapes))
+                return True
         return False
 
     def _names(self, group: frozenset[str], classes: Mapping[str, str]) -> dict[str, str]:
@@ -334,10 +371,10 @@ class _Search:
         if self.forced and self.misfits:
             return ExportError(f"graph {name}: the axes that --axes calls batch count no streams: {self.misfits[0]}")
         for kind in ("state", "values"):
-            for error in self.alone:
+            for error in self.failed:
                 if error.kind == kind:
                     return ExportError(f"graph {name}: {error}")
-        reason = self.alone[0] if self.alone else "no sizes were found in time; say them with --axes"
+        reason = self.failed[0] if self.failed else "no sizes were found in time; say them with --axes"
         hint = ""
         if any(port.dtype.startswith(("int", "uint")) for port in self.ports.values()) and not self.example:
             hint = "; if it needs other values than random ones, give some with --example"

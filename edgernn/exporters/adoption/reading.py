@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from onnx import external_data_helper, helper, inliner
 
 from edgernn.contract import DTYPES
 from edgernn.errors import ConfigError, EngineError, ExportError, first_line
-from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name
+from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name, subgraphs
 from edgernn.exporters.adoption.names import contract_name, name_axes, name_tensors
 from edgernn.runtime.program import STEP
 
@@ -43,14 +43,7 @@ def read_model(path: Path) -> onnx.ModelProto:
     Raises EngineError for a file that cannot be read, is no ONNX file, or whose weights are missing, cut, elsewhere
     than beside it, or larger than 2 GiB together.
     """
-    try:
-        model = onnx.load_model_from_string(path.read_bytes())
-    except OSError as error:
-        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
-        raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
-    if not (model.graph.node or model.graph.output):
-        raise EngineError(f"{path}: this is not an ONNX file: it has no operators")
+    model = _parse(path)
     size = model.ByteSize() + sum(_claimed(tensor) for tensor in _external(model))
     if size > _LARGEST:
         raise EngineError(f"{path}: {size:,} bytes with its weights: a graph file holds at most {_LARGEST:,}")
@@ -61,7 +54,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 def external_bytes(path: Path) -> int:
     """How many bytes the weights in files beside an ONNX file take. Raises EngineError where one is missing."""
-    tensors = _external(onnx.load_model_from_string(path.read_bytes()))
+    tensors = _external(_parse(path))
     for tensor in tensors:
         _place(path, tensor)
     return sum(map(_stored, tensors))
@@ -95,6 +88,35 @@ def _open(name: str, path: Path) -> OpenGraph:
     name_tensors(graph)
     name_axes(graph)
     return graph
+
+
+def _parse(path: Path) -> onnx.ModelProto:
+    """The model in a file, as it stands. Raises EngineError if there is none."""
+    try:
+        model: onnx.ModelProto = onnx.load_model_from_string(path.read_bytes())
+        texts = set(_texts(model.graph))
+    except OSError as error:
+        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
+    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
+    if not all(isinstance(text, str) for text in texts):
+        raise EngineError(f"{path}: this is not an ONNX file: it has names that are not UTF-8")
+    if not (model.graph.node or model.graph.output):
+        raise EngineError(f"{path}: this is not an ONNX file: it has no operators")
+    return model
+
+
+def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
+    """Every name in a graph. A damaged one is bytes, or raises when it is read."""
+    yield from (tensor.name for tensor in graph.initializer)
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        yield value.name
+        yield from (dim.dim_param for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output)
+        yield from (entry.name for entry in node.attribute)
+        for inner in subgraphs(node):
+            yield from _texts(inner)
 
 
 def _unlist_constants(model: onnx.ModelProto) -> None:
