@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -24,6 +25,7 @@ _HALVED = (64, 32)  # comes first where sizes of states follow, as those of pict
 _EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160, 4096)  # the same for axes that have one size under different names
 _PLACEMENTS = 24  # that are tried
 _BY_WEIGHTS = 64  # choices of sizes that occur among the weights
+_MIXED = 4  # sizes with which the rows along some axes are tried, if they turn out to be no streams
 _PATIENCE = 90.0  # seconds of search
 
 Sizes = dict[str, int]
@@ -59,7 +61,7 @@ class _Search:
     forced: bool
     misfits: list[MisfitError] = field(default_factory=list)
     failed: list[MisfitError] = field(default_factory=list)  # trials with one stream
-    mixed: set[frozenset[str]] = field(default_factory=set)  # sets of axes whose rows are no streams
+    mixed: Counter[frozenset[str]] = field(default_factory=Counter)  # with how many sizes rows were no streams
     strict: bool = True  # whether outputs have to be as the file says
 
     def __post_init__(self) -> None:
@@ -87,11 +89,10 @@ class _Search:
         """The axes with a batch, or None where none is found."""
         for ladder in ladders:
             for group in self._groups():
-                if group in self.mixed:
-                    continue
-                sizes = self._first(group, dict.fromkeys(group, 1), ladder)
-                if sizes is not None and self._are_streams(group, sizes):
-                    return self._confirmed(group, sizes, frozenset())
+                running = self._running(group, dict.fromkeys(group, 1), ladder)
+                for sizes in itertools.islice(running, _MIXED - self.mixed[group]):
+                    if self._are_streams(group, sizes):
+                        return self._confirmed(group, sizes, frozenset())
         return None
 
     def _alone(self, ladders: Sequence[Ladder]) -> Axes | None:
@@ -100,8 +101,7 @@ class _Search:
             return None
         for ladder in ladders:
             for fixed in (frozenset[str](), *self._groups(), *self._singles()):
-                sizes = self._first(frozenset(), dict.fromkeys(fixed, 1), ladder)
-                if sizes is not None:
+                for sizes in self._running(frozenset(), dict.fromkeys(fixed, 1), ladder):
                     return self._confirmed(frozenset(), sizes, fixed)
         return None
 
@@ -113,16 +113,16 @@ class _Search:
             self.trial.distant_rows(sizes, group)
         except MisfitError as error:
             self.misfits.append(error)
-            self.mixed.add(group)
+            self.mixed[group] += 1
             return False
         return True
 
-    def _first(self, group: frozenset[str], known: Sizes, ladder: Ladder) -> Sizes | None:
-        """Sizes with which one stream runs, of all named axes."""
+    def _running(self, group: frozenset[str], known: Sizes, ladder: Ladder) -> Iterator[Sizes]:
+        """Sizes of all named axes with which one stream runs."""
         free = [axis for axis in self.symbols if axis not in known]
         for tried in ladder(free):
             if time.monotonic() > self.deadline:
-                return None
+                return
             for sizes in self._completed({**tried, **known}):
                 try:
                     shapes = self.trial.one(sizes)
@@ -130,8 +130,7 @@ class _Search:
                     self.failed.append(error)
                     continue
                 if not self.strict or self._is_declared(shapes, sizes):
-                    return sizes
-        return None
+                    yield sizes
 
     def _is_declared(self, shapes: Shapes, sizes: Sizes) -> bool:
         """Whether results have the sizes that the file says, as far as it says them."""
@@ -240,7 +239,7 @@ class _Search:
 
     def _of_weights(self, free: Sequence[str]) -> Iterator[Sizes]:
         said = {axis for port in self.trial.graph.outputs.values() for axis in port.axes or () if isinstance(axis, int)}
-        known = list(dict.fromkeys([*sorted(said - {0, 1}), *self.trial.shapes.weight_sizes]))
+        known = list(dict.fromkeys([*sorted(said - {0, 1}), *self.trial.shapes.likely_sizes]))
         rest = {axis: 7 + 2 * place for place, axis in enumerate(free)}
         for count in (1, 2):
             for axes in itertools.combinations(free, count):

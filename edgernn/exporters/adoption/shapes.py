@@ -6,12 +6,13 @@ import math
 from collections.abc import Mapping
 
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
-from edgernn.exporters.adoption.graph import OpenGraph
+from edgernn.exporters.adoption.graph import OpenGraph, initializers
 
 __all__ = ["Shapes"]
 
+_FEW, _LIKELY = 8, 1 << 14  # elements of a constant that is a shape, and the largest size that is tried from it
 _SMALL = 1024  # elements of a constant whose values shapes may depend on
 
 
@@ -31,7 +32,11 @@ class Shapes:
         del body.initializer[:]
         body.initializer.extend(kept)
         body.input.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large)
-        self.weight_sizes = sorted({size for tensor in (*kept, *large) for size in tensor.dims if 1 < size <= 1 << 14})
+        sizes = {size for tensor in (*kept, *large) for size in tensor.dims}
+        for tensor in initializers(graph.model.graph).values():  # what a graph reshapes to, for instance
+            if tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) <= _FEW:
+                sizes.update(numpy_helper.to_array(tensor).ravel().tolist())
+        self.likely_sizes = sorted(size for size in sizes if 1 < size <= _LIKELY)
 
     def infer(self, sizes: Mapping[str, int]) -> dict[str, tuple[int | None, ...]]:
         """The shape of every tensor that can be inferred, where named axes have `sizes`; None for what is unknown."""
