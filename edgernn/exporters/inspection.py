@@ -47,7 +47,10 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
     size = len(data) + external_bytes(path)
-    report = ONNX.inspect(data)
+    try:
+        report = ONNX.inspect(data)
+    except (ValueError, LookupError) as error:  # a node with fewer inputs than its operator has, for instance
+        raise EngineError(f"{path}: this is not an ONNX file: {error}") from None
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 

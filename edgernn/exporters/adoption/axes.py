@@ -89,7 +89,7 @@ class _Search:
         """The axes with a batch, or None where none is found."""
         for ladder in ladders:
             for group in self._groups():
-                running = self._running(group, dict.fromkeys(group, 1), ladder)
+                running = self._running(dict.fromkeys(group, 1), ladder)
                 for sizes in itertools.islice(running, _MIXED - self.mixed[group]):
                     if self._are_streams(group, sizes):
                         return self._confirmed(group, sizes, frozenset())
@@ -101,7 +101,7 @@ class _Search:
             return None
         for ladder in ladders:
             for fixed in (frozenset[str](), *self._groups(), *self._singles()):
-                for sizes in self._running(frozenset(), dict.fromkeys(fixed, 1), ladder):
+                for sizes in self._running(dict.fromkeys(fixed, 1), ladder):
                     return self._confirmed(frozenset(), sizes, fixed)
         return None
 
@@ -117,8 +117,8 @@ class _Search:
             return False
         return True
 
-    def _running(self, group: frozenset[str], known: Sizes, ladder: Ladder) -> Iterator[Sizes]:
-        """Sizes of all named axes with which one stream runs."""
+    def _running(self, known: Sizes, ladder: Ladder) -> Iterator[Sizes]:
+        """Sizes of all named axes with which one stream runs. known: those that are not to be tried."""
         free = [axis for axis in self.symbols if axis not in known]
         for tried in ladder(free):
             if time.monotonic() > self.deadline:
@@ -208,8 +208,7 @@ class _Search:
                 continue
             options.append(named if name in self.states and named else [*named, None])
         for chosen in itertools.islice(itertools.product(*options), 4 * _PLACEMENTS):
-            group = frozenset(axis for axis in chosen if axis is not None)
-            yield group
+            yield frozenset(axis for axis in chosen if axis is not None)
 
     def _could_be(self, group: frozenset[str]) -> bool:
         if not group:

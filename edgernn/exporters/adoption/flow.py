@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import onnx
-from onnx import numpy_helper
 
 from edgernn.errors import ExportError
-from edgernn.exporters.adoption.graph import OpenGraph, initializers, nodes, subgraphs
+from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers, nodes, subgraphs
 
 __all__ = ["check_random", "index_bounds", "recurrence_slots", "restarts"]
 
@@ -75,7 +74,7 @@ def index_bounds(graph: OpenGraph) -> dict[str, int]:
     tables = _known(body)
     bounds: dict[str, int] = {}
     for node in nodes(body):
-        if node.op_type == "Gather" and node.input[0] in tables:
+        if node.op_type == "Gather" and len(node.input) == 2 and node.input[0] in tables:
             sizes = tables[node.input[0]].dims
             axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
             if -len(sizes) <= axis < len(sizes):
@@ -175,7 +174,8 @@ def _draws(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> b
     if len(node.input) <= _TRAINING or not node.input[_TRAINING]:
         return False
     mode = constants.get(node.input[_TRAINING])
-    return mode is None or bool(numpy_helper.to_array(mode).any())
+    values = None if mode is None else elements(mode)
+    return values is None or bool(values.any())
 
 
 def _name(node: onnx.NodeProto) -> str:

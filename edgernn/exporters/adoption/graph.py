@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 
-__all__ = ["OpenGraph", "Port", "all_tensors", "free_name", "initializers", "nodes", "rename", "subgraphs"]
+from edgernn.contract import Array
+
+__all__ = ["OpenGraph", "Port", "all_tensors", "elements", "free_name", "initializers", "nodes", "rename", "subgraphs"]
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,19 @@ class Port:
         return str(helper.tensor_dtype_to_np_dtype(self.kind))
 
     @property
+    def type_name(self) -> str:
+        """The element type by ONNX's name."""
+        types: dict[str, int] = dict(onnx.TensorProto.DataType.items())
+        return next((name.lower() for name, kind in types.items() if kind == self.kind), f"number {self.kind}")
+
+    @property
     def known_axes(self) -> tuple[int | str, ...]:
         """The axes of a port whose axes the file tells."""
         assert self.axes is not None
         return self.axes
 
     def __str__(self) -> str:
-        kind = onnx.TensorProto.DataType.Name(self.kind).lower()
-        return f"{self.name} {kind}[{'?' if self.axes is None else ', '.join(map(str, self.axes))}]"
+        return f"{self.name} {self.type_name}[{'?' if self.axes is None else ', '.join(map(str, self.axes))}]"
 
 
 @dataclass
@@ -104,7 +111,7 @@ def initializers(graph: onnx.GraphProto) -> Mapping[str, onnx.TensorProto]:
     held = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for entry in node.attribute:
-            if node.op_type == "Constant" and entry.name == "value":
+            if node.op_type == "Constant" and entry.name == "value" and node.output:
                 held[node.output[0]] = entry.t
     return held
 
@@ -132,6 +139,15 @@ def _held(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
             yield from entry.tensors
         for inner in subgraphs(node):
             yield from _constants(inner)
+
+
+def elements(tensor: onnx.TensorProto) -> Array | None:
+    """The elements of a constant, or None for a damaged one."""
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return array
 
 
 def rename(graph: onnx.GraphProto, old: str, new: str) -> None:

@@ -64,14 +64,14 @@ def check_types(graph: OpenGraph) -> None:
     """Raise ExportError for an input or output of an element type that no contract has."""
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
         for port in ports.values():
-            name = onnx.TensorProto.DataType.Name(port.kind).lower()
             if port.kind not in _KINDS:
                 raise ExportError(
-                    f"graph {graph.name}: {kind} {graph.own(port.name)} holds elements of type {name}; "
+                    f"graph {graph.name}: {kind} {graph.own(port.name)} holds elements of type {port.type_name}; "
                     f"a contract has {', '.join(DTYPES)}"
                 )
 
 
+_STORED = {kind for name, kind in onnx.TensorProto.DataType.items() if name != "UNDEFINED"}
 _KINDS = {helper.np_dtype_to_tensor_dtype(np.dtype(dtype)) for dtype in DTYPES}
 
 
@@ -101,6 +101,9 @@ def _parse(path: Path) -> onnx.ModelProto:
         raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
     if not all(isinstance(text, str) for text in texts):
         raise EngineError(f"{path}: this is not an ONNX file: it has names that are not UTF-8")
+    for tensor in all_tensors(model):
+        if tensor.data_type not in _STORED:
+            raise EngineError(f"{path}: this is not an ONNX file: {tensor.name[:100]!r} has no element type of ONNX")
     if not (model.graph.node or model.graph.output):
         raise EngineError(f"{path}: this is not an ONNX file: it has no operators")
     return model

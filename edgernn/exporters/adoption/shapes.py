@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 
 import onnx
-from onnx import helper, numpy_helper
+from onnx import helper
 
-from edgernn.exporters.adoption.graph import OpenGraph, initializers
+from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers
 
 __all__ = ["Shapes"]
 
@@ -35,7 +35,8 @@ class Shapes:
         sizes = {size for tensor in (*kept, *large) for size in tensor.dims}
         for tensor in initializers(graph.model.graph).values():  # what a graph reshapes to, for instance
             if tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) <= _FEW:
-                sizes.update(numpy_helper.to_array(tensor).ravel().tolist())
+                values = elements(tensor)
+                sizes.update([] if values is None else values.ravel().tolist())
         self.likely_sizes = sorted(size for size in sizes if 1 < size <= _LIKELY)
 
     def infer(self, sizes: Mapping[str, int]) -> dict[str, tuple[int | None, ...]]:
