@@ -255,6 +255,19 @@ def test_what_could_be_a_state_is_listed_where_it_is_not_certain(tmp_path, input
     assert "--no-states" in message
 
 
+def test_a_question_about_many_like_names_is_one_pattern(tmp_path):
+    names = [f"frame_{word}_{n}" for word in ("in", "out") for n in range(20)]
+    path = save(
+        tmp_path / "f.onnx",
+        {name: (F, [1, 5]) for name in names[:20]},
+        {name: (F, [1, 5]) for name in names[20:]},
+        [("Neg", [given], [made]) for given, made in zip(names[:20], names[20:], strict=True)],
+    )
+    message = refusal(tmp_path, path)
+    assert message.endswith("each input and each output once: --state 'frame_in_*:frame_out_*'")
+    assert len(take(tmp_path, path, AdoptSpec(["frame_in_*:frame_out_*"]))[0].states) == 20
+
+
 def test_like_names_of_other_shapes_do_not_pass_in_silence(tmp_path):
     path = save(
         tmp_path / "f.onnx",
@@ -502,6 +515,7 @@ def test_graphs_with_equal_names_inside_have_their_own_states(summer, tmp_path):
     onnx.save(model, other)
     adoption = adopt([one, other], AdoptSpec(constants={"gain": 1.0}), tmp_path / "b")
     assert [graph.states[0].output for graph in adoption.contract.graphs] == ["h_out", "h_next"]
+    assert adoption.states == {"one.h_in": "h_out", "other.h_in": "h_next"}
     states = AdoptSpec(["one.h_in:h_out", "other.h_in:h_next"], constants={"one.gain": 1, "other.gain": 2})
     assert adopt([one, other], states, tmp_path / "c").contract == adoption.contract
     twin = tmp_path / "twin" / "one.onnx"
@@ -520,6 +534,27 @@ def test_files_that_are_no_models_are_named(tmp_path):
     assert "cannot be read: No such file" in refusal(tmp_path, tmp_path / "y.onnx")
     (tmp_path / "z.onnx").write_bytes(b"")
     assert "not an ONNX file: it has no operators" in refusal(tmp_path, tmp_path / "z.onnx")
+
+
+def test_damaged_files_are_named(summer, tmp_path, call):
+    """Bytes that are no UTF-8 in a name, an element type that ONNX lacks, and a file that is cut."""
+    content = summer.read_bytes()
+    for damaged, words in (
+        (content.replace(b"gain", b"g\xdan\xff"), "not an ONNX file"),
+        (content.replace(b"half", b"h\xdaf\xff"), "not an ONNX file"),
+        (content[: len(content) // 2], "not an ONNX file"),
+    ):
+        (tmp_path / "d.onnx").write_bytes(damaged)
+        assert words in refusal(tmp_path, tmp_path / "d.onnx")
+        assert call("inspect", tmp_path / "d.onnx")[0] == 2
+    model = onnx.load(summer)
+    model.graph.initializer[0].data_type = 77
+    (tmp_path / "d.onnx").write_bytes(model.SerializeToString())
+    assert "'axes' has no element type of ONNX" in refusal(tmp_path, tmp_path / "d.onnx")
+    model = onnx.load(summer)
+    model.graph.input[0].type.tensor_type.elem_type = 77
+    (tmp_path / "d.onnx").write_bytes(model.SerializeToString())
+    assert "input x holds elements of type number 77" in refusal(tmp_path, tmp_path / "d.onnx")
 
 
 @pytest.mark.parametrize(

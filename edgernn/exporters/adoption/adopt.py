@@ -40,8 +40,9 @@ __all__ = ["Adoption", "adopt"]
 class Adoption:
     """What came of it.
 
-    states: output by input, by the names in the files. renamed: by graph, the file's names of what has another name in
-    the contract, by that name. notes: what the caller should know, as sentences.
+    states: output by input, by the names in the files, and with the graph's where there are several. renamed: by graph,
+    the file's names of what has another name in the contract, by that name. notes: what the caller should know, as
+    sentences.
     """
 
     contract: Contract
@@ -68,7 +69,11 @@ def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite:
     contract = Contract(tuple(each.spec for each in adopted))
     adoption = Adoption(
         contract,
-        {given: made for each in adopted for given, made in each.states.items()},
+        {
+            f"{each.graph.name}.{given}" if len(adopted) > 1 else given: made
+            for each in adopted
+            for given, made in each.states.items()
+        },
         {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
         tuple(note for each in adopted for note in each.notes),
     )

@@ -20,9 +20,33 @@ _STREAMS = (2, 3)  # that a batch is tried with
 _LIKE_BATCH = re.compile(r"(batch|b|n|bs|bsz|streams?)(_?(size|dim|axis))?", re.IGNORECASE)
 # Sizes that named axes are tried with: the first axis has the first number, each of the others the second one more.
 # Odd ones for networks that take any; the rest for those that halve, or need enough samples.
-_LADDERS = ((7, 2), (16, 8), (64, 32), (263, 2), (521, 2), (1607, 2), (512, 512), (160, 160), (4096, 4096))
+_LADDERS = (
+    (7, 2),
+    (16, 8),
+    (64, 32),
+    (263, 2),
+    (521, 2),
+    (1607, 2),
+    (512, 512),
+    (160, 160),
+    (480, 480),
+    (1280, 1280),
+    (4096, 4096),
+)
 _HALVED = (64, 32)  # comes first where sizes of states follow, as those of pictures do
-_EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160, 4096)  # the same for axes that have one size under different names
+_EQUAL = (
+    7,
+    16,
+    64,
+    263,
+    521,
+    1607,
+    512,
+    160,
+    480,
+    1280,
+    4096,
+)  # the same for axes that have one size under different names
 _PLACEMENTS = 24  # that are tried
 _BY_WEIGHTS = 64  # choices of sizes that occur among the weights
 _MIXED = 4  # sizes with which the rows along some axes are tried, if they turn out to be no streams
@@ -62,6 +86,7 @@ class _Search:
     misfits: list[MisfitError] = field(default_factory=list)
     failed: list[MisfitError] = field(default_factory=list)  # trials with one stream
     mixed: Counter[frozenset[str]] = field(default_factory=Counter)  # with how many sizes rows were no streams
+    tried: dict[frozenset[tuple[str, int]], Shapes | None] = field(default_factory=dict)
     strict: bool = True  # whether outputs have to be as the file says
 
     def __post_init__(self) -> None:
@@ -124,13 +149,20 @@ class _Search:
             if time.monotonic() > self.deadline:
                 return
             for sizes in self._completed({**tried, **known}):
-                try:
-                    shapes = self.trial.one(sizes)
-                except MisfitError as error:
-                    self.failed.append(error)
-                    continue
-                if not self.strict or self._is_declared(shapes, sizes):
+                shapes = self._one(sizes)
+                if shapes is not None and (not self.strict or self._is_declared(shapes, sizes)):
                     yield sizes
+
+    def _one(self, sizes: Sizes) -> Shapes | None:
+        """The shapes of results with `sizes`, or None where it does not run; the graph is tried once."""
+        key = frozenset(sizes.items())
+        if key not in self.tried:
+            try:
+                self.tried[key] = self.trial.one(sizes)
+            except MisfitError as error:
+                self.failed.append(error)
+                self.tried[key] = None
+        return self.tried[key]
 
     def _is_declared(self, shapes: Shapes, sizes: Sizes) -> bool:
         """Whether results have the sizes that the file says, as far as it says them."""

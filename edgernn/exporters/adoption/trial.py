@@ -22,6 +22,7 @@ __all__ = ["MisfitError", "Trial"]
 Results = dict[str, Array]
 Kind = Literal["run", "state", "values", "rows"]
 
+_FEW = 1 << 16  # elements of all inputs of a trial together, of which nothing large is expected
 _GIVEN = 1 << 21  # elements of all inputs of a trial together, where its sizes are not the caller's
 _ELEMENTS = 1 << 27  # the same of all tensors
 _MANY = (65, 17, 9)  # streams, with which a dependence over a distance shows
@@ -68,7 +69,7 @@ class Trial:
         """The shapes of all results. Raises MisfitError unless other values give the same, and states keep theirs."""
         least = self.shapes.given({} if self.draws.example is None else self.draws.example.sizes(self.graph))
         given = self.shapes.given(sizes)
-        if given > max(_GIVEN, 4 * least) or (given > least and self.shapes.elements(sizes) > _ELEMENTS):
+        if given > max(_GIVEN, 4 * least) or (given > max(_FEW, least) and self.shapes.elements(sizes) > _ELEMENTS):
             raise MisfitError("run", f"with {_sizes_text(sizes)} it would take too much memory")
         shapes: dict[str, tuple[int, ...]] = {}
         for seed in range(2):
