@@ -56,8 +56,8 @@ class AdoptSpec:
             pairs = [list(_pairs(text, graph)) for graph in graphs]
             if not any(pairs):
                 raise _unknown_state(text, graphs)
-            for wishes, each in zip(found, pairs, strict=True):
-                wishes.add(each)
+            for wishes, each, graph in zip(found, pairs, graphs, strict=True):
+                wishes.add(each, graph)
         return found
 
     def _of(self, graph: OpenGraph) -> Wishes:
@@ -105,21 +105,21 @@ class Wishes:
         """Inputs that are no states."""
         return {*self.conditions, *self.constants, *self.carries}
 
-    def add(self, pairs: Sequence[Pair]) -> None:
+    def add(self, pairs: Sequence[Pair], graph: OpenGraph) -> None:
         """Add states. Raises ConfigError for an input or an output that is then used twice."""
         assert self.states is not None
         for pair in pairs:
+            given, made = graph.own(pair.given), graph.own(pair.made)
             kinds = {"condition": self.conditions, "constant": self.constants, "carry": self.carries}
             for kind, names in kinds.items():
                 if pair.given in names:
-                    raise ConfigError(f"{pair.given} is in --state and in --{kind}: an input is one thing")
-            if any(pair.given == other.given for other in self.states):
-                raise ConfigError(f"--state names {pair.given} twice")
+                    raise ConfigError(f"{given} is in --state and in --{kind}: an input is one thing")
             for other in self.states:
+                if pair.given == other.given:
+                    raise ConfigError(f"--state names {given} twice")
                 if pair.made == other.made and _overlap(pair.part, other.part):
-                    raise ConfigError(
-                        f"--state {pair.given}:{pair.made}: an output feeds one state, and {other.given} takes it"
-                    )
+                    taken = graph.own(other.given)
+                    raise ConfigError(f"--state {given}:{made}: an output feeds one state, and {taken} takes it")
             self.states.append(pair)
 
 

@@ -137,7 +137,8 @@ class Trial:
     def _many(self, sizes: Mapping[str, int]) -> int:
         """How many streams are many, so that a trial with them is quick; 0 where it would not be."""
         elements = max(1, self.shapes.elements(sizes))
-        return next((count for count in _MANY if count * elements <= _QUICK), 0)
+        counts = _MANY[-1:] if self.pairs else _MANY  # states have the axis too, so that it is hardly one of time
+        return next((count for count in counts if count * elements <= _QUICK), 0)
 
     def places(self, group: frozenset[str]) -> dict[str, int]:
         """Where the inputs have an axis of `group`."""
