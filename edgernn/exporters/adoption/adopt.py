@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,27 +57,15 @@ def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite:
     Raises ConfigError for an option that fits none of the files and where it is not certain which inputs are states,
     EngineError for a file that is no ONNX file or does not load, and ExportError for a graph that cannot be adopted.
     """
-    graphs = open_graphs(files)
-    wishes = adopt_spec.wishes(graphs)
-    for graph, wish in zip(graphs, wishes, strict=True):
-        _prepare(graph, wish)
-    found = find_states(graphs, [wish.other for wish in wishes]) if adopt_spec.states is None else None
-    adopted = []
-    for number, (graph, wish) in enumerate(zip(graphs, wishes, strict=True)):
-        pairs = found[number] if found is not None else wish.states or []
-        adopted.append(_Adopted.of(graph, wish, pairs, adopt_spec.example, len(graphs) > 1))
-    contract = Contract(tuple(each.spec for each in adopted))
-    adoption = Adoption(
-        contract,
-        {
-            f"{each.graph.name}.{given}" if len(adopted) > 1 else given: made
-            for each in adopted
-            for given, made in each.states.items()
-        },
-        {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
-        tuple(note for each in adopted for note in each.notes),
-    )
     with new_bundle(out, overwrite=overwrite) as writer:
+        adopted = _adopted(files, adopt_spec)
+        contract = Contract(tuple(each.spec for each in adopted))
+        adoption = Adoption(
+            contract,
+            {given: made for each in adopted for given, made in each.states(several=len(adopted) > 1)},
+            {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
+            tuple(note for each in adopted for note in each.notes),
+        )
         golden, digest = {}, hashlib.sha256()
         for each in adopted:
             digest.update(each.data)
@@ -98,6 +86,22 @@ def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite:
             )
         )
     return adoption
+
+
+def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
+    """The graphs in `files`, and how each is driven."""
+    graphs = open_graphs(files)
+    wishes = adopt_spec.wishes(graphs)
+    for graph, wish in zip(graphs, wishes, strict=True):
+        _prepare(graph, wish)
+    if adopt_spec.states is None:
+        states = find_states(graphs, [wish.other for wish in wishes])
+    else:
+        states = [wish.states or [] for wish in wishes]
+    return [
+        _Adopted.of(graph, wish, pairs, adopt_spec.example, several=len(graphs) > 1)
+        for graph, wish, pairs in zip(graphs, wishes, states, strict=True)
+    ]
 
 
 def _provenance(files: Sequence[Path], adoption: Adoption) -> dict[str, Any]:
@@ -133,12 +137,17 @@ class _Adopted:
     spec: GraphSpec
     data: bytes
     recorder: Recorder
-    states: Mapping[str, str]
+    pairs: Sequence[Pair]
     notes: list[str] = field(default_factory=list)
+
+    def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
+        """Inputs and outputs that are states, by the names in the file. several: whether there are other graphs."""
+        prefix = f"{self.graph.name}." if several else ""
+        return ((f"{prefix}{self.graph.own(pair.given)}", self.graph.own(pair.made)) for pair in self.pairs)
 
     @classmethod
     def of(
-        cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None, several: bool
+        cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None, *, several: bool
     ) -> _Adopted:
         """Find out how the graph is driven. Raises ConfigError, EngineError or ExportError as `adopt` does."""
         check_pairs(graph, pairs)
@@ -146,7 +155,6 @@ class _Adopted:
             f"{graph.own(pair.given)} and {graph.own(pair.made)} look like a state too: --state {pair.text(graph)}"
             for pair in (overlooked(graph, pairs, wishes.other) if wishes.states else ())
         ]
-        named = {graph.own(pair.given): graph.own(pair.made) for pair in pairs}
         carried = [carry(graph, name, count) for name, count in wishes.carries.items()]
         notes += restarts(graph, [pair.given for pair in (*pairs, *carried)])
         whole = [*(cut(graph, pair) for pair in pairs), *carried]
@@ -161,7 +169,7 @@ class _Adopted:
             raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
-        return cls(graph, spec, data, _record(data, spec, trial, axes.sizes), named, notes)
+        return cls(graph, spec, data, _record(data, spec, trial, axes.sizes), pairs, notes)
 
 
 def _tried(graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, *, forced: bool) -> tuple[Trial, Axes]:
