@@ -217,6 +217,7 @@ def test_a_file_of_one_shape_is_a_question_with_both_answers(tmp_path, call):
     assert (status, err) == (2, "edgernn: --state and --no-states exclude each other\n")
 
 
+PARTS = "--state 'state:packed[0:4]' --state 'state:packed[4:8]' --state 'state:packed[5:9]'"
 SURE = "--state h:h_out for certain, and"
 
 
@@ -236,7 +237,7 @@ SURE = "--state h:h_out for certain, and"
         # Only numbers are like each other.
         ({"input_1": [1, 2], "input_2": [1, 2]}, {"output_1": [1, 2]}, "--state input_1:output_1"),
         # The state is called one, and is in an output that is larger.
-        ({"x": [1, 3], "state": [1, 4]}, {"packed": [1, 9]}, "--state 'state:packed[0:4]'"),
+        ({"x": [1, 3], "state": [1, 4]}, {"packed": [1, 9]}, PARTS),
     ],
 )
 def test_what_could_be_a_state_is_listed_where_it_is_not_certain(tmp_path, inputs, outputs, listed):

@@ -314,6 +314,23 @@ def test_a_length_that_an_exporter_fixed_is_not_mistaken_for_any(tmp_path, told)
     assert axes(spec) == {"x": (5, BATCH, 4), "h": (1, BATCH, 4), "y": (5, BATCH, 4), "h_out": (1, BATCH, 4)}
 
 
+def test_a_constant_has_the_size_of_the_inputs_that_share_its_axes(tmp_path):
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, ["T", "N", 3]), "lens": (I32, ["N"]), "h": (F, [1, "N", 5])},
+        {"y": (F, ["T", 1, "N", 5]), "h_out": (F, [1, "N", 5])},
+        [("GRU", ["x", "w", "r", "", "lens", "h"], ["y", "h_out"], {"hidden_size": 5})],
+        weights(w=(1, 15, 3), r=(1, 15, 5)),
+    )
+    spec, _ = taken(tmp_path, path, AdoptSpec(constants={"lens": 1}))
+    assert axes(spec)["x"] == ("T", BATCH, 3)
+    model = Model.load(tmp_path / "b")
+    x = RANDOM.standard_normal((4, 3, 3)).astype(np.float32)
+    outputs, _ = model.step({"x": x}, model.begin(batch=3)[1])
+    assert np.all(outputs["y"][0] != 0)
+    assert np.all(outputs["y"][1:] == 0)  # one step is all that counts
+
+
 def test_a_carry_has_a_batch_too(tmp_path):
     path = save(
         tmp_path / "f.onnx",

@@ -191,7 +191,8 @@ def _packed(graph: OpenGraph, inputs: Mapping[str, Port]) -> list[Pair]:
             if isinstance(size, int) and isinstance(last, int) and last > size and is_state_like(graph.own(name)):
                 part = Port(made, output.kind, (*output.known_axes[:-1], size))
                 if could_feed(part, port):
-                    found.append(Pair(name, made, (0, size)))
+                    begins = sorted({*range(0, last - size + 1, size), last - size})
+                    found += [Pair(name, made, (begin, begin + size)) for begin in begins]
     return found
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+import onnx
 from onnx import helper, numpy_helper
 
 from edgernn.contract import Array, Axis
 from edgernn.errors import ConfigError
-from edgernn.exporters.adoption.graph import OpenGraph, free_name, rename
+from edgernn.exporters.adoption.graph import OpenGraph, Port, free_name, rename
 from edgernn.exporters.adoption.options import Pair
 
 __all__ = ["carry", "cut", "declare_axes", "fix"]
@@ -18,21 +21,57 @@ _END = np.iinfo(np.int64).max
 
 
 def fix(graph: OpenGraph, name: str, value: float) -> None:
-    """Turn an input into a constant. Raises ConfigError for an unknown shape, and a value that its type lacks."""
+    """Turn an input into a constant, of the size of other inputs along axes that they share.
+
+    Raises ConfigError for an unknown shape, and a value that its type lacks.
+    """
     port = graph.inputs[name]
     option = f"--constant {graph.own(name)}={value:g}"
-    sizes = [axis for axis in port.axes or () if isinstance(axis, int)]
-    if port.axes is None or len(sizes) < len(port.axes):
+    if port.axes is None or not all(isinstance(axis, int) or _place(graph, name, axis) for axis in port.axes):
         raise ConfigError(f"{option}: its shape is not known; say it with --axes {graph.own(name)}=SIZE,…")
-    if np.prod(sizes) > _LARGEST_CONSTANT:
-        raise ConfigError(f"{option}: {np.prod(sizes):,} elements are too many for a constant")
+    if math.prod(axis for axis in port.axes if isinstance(axis, int)) > _LARGEST_CONSTANT:
+        raise ConfigError(f"{option}: {port} has too many elements for a constant")
     dtype = helper.tensor_dtype_to_np_dtype(port.kind)
     with np.errstate(all="ignore"):
-        array: Array = np.full(sizes, value).astype(dtype)
-    if dtype.kind == "O" or not (np.isfinite(array).all() if dtype.kind == "f" else (array == value).all()):
+        element: Array = np.full([1], value).astype(dtype)
+    if dtype.kind == "O" or not (np.isfinite(element).all() if dtype.kind == "f" else (element == value).all()):
         raise ConfigError(f"{option} is no {port.dtype}")
-    graph.model.graph.input.remove(graph.value(name))
-    graph.model.graph.initializer.append(numpy_helper.from_array(array, name))
+    body = graph.model.graph
+    sizes = [axis for axis in port.axes if isinstance(axis, int)]
+    if len(sizes) == len(port.axes):
+        body.initializer.append(numpy_helper.from_array(np.full(sizes, element[0], dtype), name))
+    else:
+        made = _filled(graph, port, numpy_helper.from_array(element))
+        for node in reversed(made):
+            body.node.insert(0, node)
+    body.input.remove(graph.value(name))
+
+
+def _place(graph: OpenGraph, name: str, axis: str) -> tuple[str, int] | None:
+    """Another input that has an axis of this name, and where."""
+    others = ((other, port) for other, port in graph.inputs.items() if other != name and axis in (port.axes or ()))
+    return next(((other, port.known_axes.index(axis)) for other, port in others), None)
+
+
+def _filled(graph: OpenGraph, port: Port, element: onnx.TensorProto) -> list[onnx.NodeProto]:
+    """Operators that make a tensor like `port` of one element, repeated."""
+    body = graph.model.graph
+    made, sizes = [], []
+    for place, axis in enumerate(port.known_axes):
+        size = free_name(body, f"{port.name[:80]}_size_{place}")
+        found = None if isinstance(axis, int) else _place(graph, port.name, axis)
+        if found is None:
+            body.initializer.append(numpy_helper.from_array(np.array([axis]), size))
+        else:
+            index = free_name(body, f"{size}_of")
+            body.initializer.append(numpy_helper.from_array(np.array([found[1]]), index))
+            shape = free_name(body, f"{size}_in")
+            made += [helper.make_node("Shape", [found[0]], [shape])]
+            made += [helper.make_node("Gather", [shape, index], [size])]
+        sizes.append(size)
+    whole = free_name(body, f"{port.name[:80]}_sizes")
+    made.append(helper.make_node("Concat", sizes, [whole], axis=0))
+    return [*made, helper.make_node("ConstantOfShape", [whole], [port.name], value=element)]
 
 
 def carry(graph: OpenGraph, name: str, count: int) -> Pair:
