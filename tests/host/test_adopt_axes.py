@@ -132,6 +132,24 @@ def test_what_does_not_change_shows_nothing_of_rows(tmp_path):
     assert "nothing that comes out changes with the inputs" in notes[0]
 
 
+def test_examples_of_several_graphs_are_told_apart_by_their_names(tmp_path):
+    for name, width in (("one", 2), ("two", 5)):
+        nodes = [("MatMul", ["x", "w"], ["y"])]
+        save(tmp_path / f"{name}.onnx", {"x": (F, ["N", width])}, {"y": (F, ["N", 3])}, nodes, weights(w=(width, 3)))
+    files = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    arrays = {
+        f"{name}.x": RANDOM.standard_normal((4, 1, size)).astype(np.float32) for name, size in (("one", 2), ("two", 5))
+    }
+    spec = AdoptSpec([], example=tmp_path / "e.npz")
+    np.savez(tmp_path / "e.npz", **arrays)
+    adopt(files, spec, tmp_path / "b")
+    bundle = Bundle.load(tmp_path / "b")
+    np.testing.assert_array_equal(from_npy(bundle.files["golden/two/inputs.x.npy"], "x"), arrays["two.x"])
+    np.savez(tmp_path / "e.npz", **arrays, z=np.zeros(4))
+    with pytest.raises(ConfigError, match="there is no input z; there is x"):
+        adopt(files, spec, tmp_path / "c")
+
+
 def test_conditions_of_examples_are_the_same_at_every_step(tmp_path):
     nodes = [("Mul", ["x", "gain"], ["y"])]
     path = save(tmp_path / "f.onnx", {"x": (F, [2]), "gain": (F, [])}, {"y": (F, [2])}, nodes)
@@ -331,13 +349,15 @@ def test_a_constant_has_the_size_of_the_inputs_that_share_its_axes(tmp_path):
     assert np.all(outputs["y"][1:] == 0)  # one step is all that counts
 
 
-def test_a_carry_has_a_batch_too(tmp_path):
+@pytest.mark.parametrize("opset", [9, 17])
+def test_a_carry_has_a_batch_too(tmp_path, opset):
     path = save(
         tmp_path / "f.onnx",
         {"x": (F, ["N", 1, "samples"])},
         {"y": (F, ["N", 1, "out"])},
         [("Conv", ["x", "w"], ["y"], {"kernel_shape": [5]})],
         weights(w=(1, 1, 5)),
+        opset=opset,
     )
     spec, _ = taken(tmp_path, path, AdoptSpec([], carries={"x": 4}))
     assert axes(spec) == {
@@ -395,7 +415,7 @@ def test_values_that_cannot_be_guessed_come_from_examples(tmp_path):
     ("arrays", "words"),
     [
         ({"x": np.zeros((3, 1, 2), np.float32)}, "has no array for the input u:0"),
-        ({"x": np.zeros((3, 1, 2), np.float32), "z": np.zeros(3)}, "there is no input z; there is u:0, x"),
+        ({"x": np.zeros((3, 1, 2), np.float32), "z": np.zeros(3)}, "there is no input z; there is h, u:0, x"),
         ({"x": np.zeros((3, 1, 2)), "u:0": np.zeros((3, 1), np.float32)}, "x holds float64; the graph takes float32"),
         (
             {"x": np.zeros((1, 2), np.float32)},

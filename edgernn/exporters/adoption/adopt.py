@@ -17,7 +17,7 @@ from edgernn.bundle import Manifest, new_bundle
 from edgernn.contract import BATCH, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
 from edgernn.errors import ExportError, few, first_line
 from edgernn.exporters.adoption.axes import Axes, find_axes
-from edgernn.exporters.adoption.draws import Draws, Example, read_example
+from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
 from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
 from edgernn.exporters.adoption.graph import OpenGraph, nodes
 from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
@@ -94,12 +94,14 @@ def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
     wishes = adopt_spec.wishes(graphs)
     for graph, wish in zip(graphs, wishes, strict=True):
         _prepare(graph, wish)
+    if adopt_spec.example is not None:
+        check_example(adopt_spec.example, graphs)
     if adopt_spec.states is None:
         states = find_states(graphs, [wish.other for wish in wishes])
     else:
         states = [wish.states or [] for wish in wishes]
     return [
-        _Adopted.of(graph, wish, pairs, adopt_spec.example, several=len(graphs) > 1)
+        _Adopted.of(graph, wish, pairs, adopt_spec.example)
         for graph, wish, pairs in zip(graphs, wishes, states, strict=True)
     ]
 
@@ -146,9 +148,7 @@ class _Adopted:
         return ((f"{prefix}{self.graph.own(pair.given)}", self.graph.own(pair.made)) for pair in self.pairs)
 
     @classmethod
-    def of(
-        cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None, *, several: bool
-    ) -> _Adopted:
+    def of(cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None) -> _Adopted:
         """Find out how the graph is driven. Raises ConfigError, EngineError or ExportError as `adopt` does."""
         check_pairs(graph, pairs)
         notes = [
@@ -159,7 +159,7 @@ class _Adopted:
         notes += restarts(graph, [pair.given for pair in (*pairs, *carried)])
         whole = [*(cut(graph, pair) for pair in pairs), *carried]
         states = frozenset(pair.given for pair in whole)
-        real = None if example is None else read_example(example, graph, states, wishes.conditions, several=several)
+        real = None if example is None else read_example(example, graph, states, wishes.conditions)
         try:
             trial, axes = _tried(graph, whole, real, forced=any(BATCH in said for said in wishes.axes.values()))
             check_equal_calls(trial, axes.sizes)

@@ -14,7 +14,7 @@ from edgernn.contract import Array
 from edgernn.errors import ConfigError, few
 from edgernn.exporters.adoption.graph import OpenGraph, Port
 
-__all__ = ["Draws", "Example", "read_example"]
+__all__ = ["Draws", "Example", "check_example", "read_example"]
 
 _JITTER = 0.1  # by which real values differ between rows, in proportion: signs and zeros stay
 
@@ -92,30 +92,29 @@ class Draws:
         return random.integers(0, self.bounds.get(port.name, highest), shape).astype(dtype)
 
 
-def read_example(
-    path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str], *, several: bool
-) -> Example:
+def check_example(path: Path, graphs: Sequence[OpenGraph]) -> None:
+    """Raise ConfigError for an array in a `.npz` file that is of no input of `graphs`, and for a file that is none."""
+    known = {name: None for graph in graphs for name in map(graph.own, graph.inputs)}
+    for key in _read(path):
+        if all(_named(key, graph) is None for graph in graphs):
+            raise ConfigError(f"{path}: there is no input {key}; there is {few(sorted(known))}")
+
+
+def read_example(path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str]) -> Example:
     """The inputs of `graph` in a `.npz` file, by the names in the ONNX file.
 
-    states: inputs that are states, which begin as zeros. conditions: inputs that are the same at every step. several:
-    whether there are other graphs, whose inputs the file may hold too. Raises ConfigError for a file that is none, and
-    for arrays that are missing, unknown or do not fit.
+    states: inputs that are states, which begin as zeros. conditions: inputs that are the same at every step. Raises
+    ConfigError for a file that is none, and for arrays that are missing or do not fit.
     """
-    arrays = _read(path)
-    by_own = {graph.own(name): name for name in graph.inputs}
     found: dict[str, Array] = {}
-    for key, array in arrays.items():
-        name = (
-            by_own.get(key) or by_own.get(key.removeprefix(f"{graph.name}.")) or (key if key in graph.inputs else None)
-        )
-        if name is None and not several:
-            raise ConfigError(f"{path}: there is no input {key}; there is {few(sorted(by_own.keys() - states))}")
+    for key, array in _read(path).items():
+        name = _named(key, graph)
         if name in states:
             raise ConfigError(f"{path}: {key} is a state, which begins as zeros: leave it out")
         if name is not None:
             found[name] = array
             _check(f"{path}: {key}", array, graph.inputs[name])
-    missing = [own for own, name in by_own.items() if name not in found and name not in states]
+    missing = [graph.own(name) for name in graph.inputs if name not in found and name not in states]
     if missing:
         raise ConfigError(f"{path} has no array for the input {few(missing)}")
     for name in conditions:
@@ -123,6 +122,12 @@ def read_example(
             raise ConfigError(f"{path}: {graph.own(name)} is a condition, but changes from step to step")
     _check_sizes(path, graph, found)
     return Example(found)
+
+
+def _named(key: str, graph: OpenGraph) -> str | None:
+    """The input of `graph` that a file of examples calls `key`: by its own name, or GRAPH.NAME."""
+    by_own = {graph.own(name): name for name in graph.inputs}
+    return by_own.get(key) or by_own.get(key.removeprefix(f"{graph.name}."))
 
 
 def _read(path: Path) -> dict[str, Array]:

@@ -17,6 +17,7 @@ __all__ = ["carry", "cut", "declare_axes", "fix"]
 
 _LONGEST_CARRY = 1 << 20
 _LARGEST_CONSTANT = 1 << 24  # elements
+_SLICE_BY_INPUTS = 10  # the first opset with it
 _END = np.iinfo(np.int64).max
 
 
@@ -89,10 +90,8 @@ def carry(graph: OpenGraph, name: str, count: int) -> Pair:
     value = graph.value(name)
     rename(body, name, whole)  # the record of the input too
     value.name = name
-    bounds = {free_name(body, f"{given}_{key}"): n for key, n in (("from", -count), ("to", _END), ("axis", -1))}
-    body.initializer.extend(numpy_helper.from_array(np.array([number]), key) for key, number in bounds.items())
     body.node.insert(0, helper.make_node("Concat", [given, name], [whole], axis=len(before)))
-    body.node.append(helper.make_node("Slice", [whole, *bounds], [made]))
+    body.node.append(_slice(graph, whole, made, (-count, _END), len(before)))
     body.input.append(helper.make_tensor_value_info(given, port.kind, [*before, count]))
     body.output.append(helper.make_tensor_value_info(made, port.kind, [*before, count]))
     if isinstance(samples, int):
@@ -106,14 +105,23 @@ def cut(graph: OpenGraph, pair: Pair) -> Pair:
         return pair
     body, port = graph.model.graph, graph.outputs[pair.made]
     made = free_name(body, f"{pair.given[:80]}_next")
-    bounds = {
-        free_name(body, f"{made}_{key}"): n for key, n in zip(("from", "to", "axis"), (*pair.part, -1), strict=True)
-    }
-    body.initializer.extend(numpy_helper.from_array(np.array([number]), key) for key, number in bounds.items())
-    body.node.append(helper.make_node("Slice", [pair.made, *bounds], [made]))
+    body.node.append(_slice(graph, pair.made, made, pair.part, -1 if port.axes is None else len(port.axes) - 1))
     axes = None if port.axes is None else [*port.axes[:-1], pair.part[1] - pair.part[0]]
     body.output.append(helper.make_tensor_value_info(made, port.kind, axes))
     return Pair(pair.given, made)
+
+
+def _slice(graph: OpenGraph, given: str, made: str, part: tuple[int, int], axis: int) -> onnx.NodeProto:
+    """An operator that takes a part of an axis; it has other arguments since opset 10."""
+    opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 1)
+    if opset < _SLICE_BY_INPUTS:
+        return helper.make_node("Slice", [given], [made], starts=[part[0]], ends=[part[1]], axes=[axis])
+    body, bounds = graph.model.graph, {"from": part[0], "to": part[1], "axis": axis}
+    names = [free_name(body, f"{made[:80]}_{key}") for key in bounds]
+    body.initializer.extend(
+        numpy_helper.from_array(np.array([number]), name) for number, name in zip(bounds.values(), names, strict=True)
+    )
+    return helper.make_node("Slice", [given, *names], [made])
 
 
 def declare_axes(graph: OpenGraph, name: str, axes: tuple[Axis, ...]) -> None:
