@@ -18,7 +18,7 @@ __all__ = ["from_npy", "to_npy"]
 def to_npy(array: npt.NDArray[Any]) -> bytes:
     """The content of a `.npy` file."""
     file = io.BytesIO()
-    np.save(file, np.ascontiguousarray(array), allow_pickle=False)
+    np.save(file, np.asarray(array, order="C"), allow_pickle=False)
     return file.getvalue()
 
 

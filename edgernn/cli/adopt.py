@@ -21,57 +21,104 @@ def adopt(
     state: Annotated[
         list[str] | None,
         typer.Option(
-            help="A state: INPUT:OUTPUT or GRAPH.INPUT:OUTPUT. It can be repeated.", show_default="by name and shape"
+            help="A state, INPUT:OUTPUT: the graph takes it as INPUT and returns its next value as OUTPUT. "
+            "'in_*:out_*' stands for all that fit, with the same text for both stars; INPUT:OUTPUT[FROM:TO] takes a "
+            "part of the last axis of an output that holds several states. It can be repeated.",
+            show_default="by names and data flow, if they are certain",
         ),
     ] = None,
-    condition: Annotated[list[str] | None, typer.Option(help="An input that is given once for a stream.")] = None,
-    constant: Annotated[list[str] | None, typer.Option(help="INPUT=VALUE that never changes.")] = None,
+    no_states: Annotated[bool, typer.Option("--no-states", help="No input is a state.")] = False,
+    condition: Annotated[
+        list[str] | None,
+        typer.Option(help="An input that is given once, when a stream begins. It can be repeated."),
+    ] = None,
+    constant: Annotated[
+        list[str] | None,
+        typer.Option(help="INPUT=VALUE: every element of INPUT always has this value. It can be repeated."),
+    ] = None,
     carry: Annotated[
         list[str] | None,
         typer.Option(
-            help="INPUT:COUNT: keep the last COUNT samples of INPUT and put them before the next ones. Repeatable."
+            help="INPUT:COUNT: keep the last COUNT samples of INPUT, along its last axis, and put them before the next "
+            "ones. It can be repeated."
+        ),
+    ] = None,
+    axes: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="INPUT=AXIS,AXIS…: the name or the size of each axis of INPUT; batch is the axis that counts streams. "
+            "It can be repeated.",
+            show_default="from the file, and by trial",
+        ),
+    ] = None,
+    example: Annotated[
+        Path | None,
+        typer.Option(
+            help="A .npz file with an array for each input, by its name, with a leading axis of steps: what to try the "
+            "graphs with, and what the golden vectors hold.",
+            show_default="random inputs",
         ),
     ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make a bundle of ONNX files from elsewhere, which the runtime streams like one of edgernn's own.
+    """Make a bundle of ONNX files that another program exported, which the runtime streams like one of edgernn's own.
+
+    Inputs are called by their names in the files, or GRAPH.INPUT where another file has the name too; a file's graph
+    is called like the file, and a lone one step.
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """
     from edgernn.contract import contract_to_json
 
     with require_extra("export"):
-        from edgernn.exporters.adopt import AdoptSpec, infer_states
-        from edgernn.exporters.adopt import adopt as write
+        from edgernn.exporters.adoption import AdoptSpec
+        from edgernn.exporters.adoption import adopt as write
 
+    if state and no_states:
+        raise ConfigError("--state and --no-states exclude each other")
     constants = _pairs(constant, "=", "--constant INPUT=VALUE")
     carries = _pairs(carry, ":", "--carry INPUT:COUNT")
-    states = _pairs(state, ":", "--state INPUT:OUTPUT")
-    if not states:
-        states = infer_states(files, {*constants, *carries, *(condition or ())})
-        log(f"states: {', '.join(f'{given} <- {made}' for given, made in states.items()) or 'none'}")
-    spec_ = AdoptSpec(
-        states,
-        tuple(condition or ()),
-        {name: _number(float, text, "--constant") for name, text in constants.items()},
-        {name: _number(int, text, "--carry") for name, text in carries.items()},
+    adopt_spec = AdoptSpec(
+        states=[] if no_states else state or None,
+        conditions=tuple(condition or ()),
+        constants={name: _number(float, text, "--constant") for name, text in constants.items()},
+        carries={name: _number(int, text, "--carry") for name, text in carries.items()},
+        axes={name: _axes(text) for name, text in _pairs(axes, "=", "--axes INPUT=AXIS,AXIS…", empty=True).items()},
+        example=example,
     )
-    contract = write(files, spec_, out, overwrite=overwrite)
-    names = ", ".join(graph.name for graph in contract.graphs)
-    result({"bundle": str(out), "contract": contract_to_json(contract)}, f"{out}: {names}", as_json=json)
+    adoption = write(files, adopt_spec, out, overwrite=overwrite)
+    log(f"states: {', '.join(f'{given} <- {made}' for given, made in adoption.states.items()) or 'none'}")
+    for graph, names in adoption.renamed.items():
+        log(f"renamed in {graph}: {', '.join(f'{own} is now {name}' for name, own in names.items())}")
+    for note in adoption.notes:
+        log(f"note: {note}")
+    contract = contract_to_json(adoption.contract)
+    values = {"bundle": str(out), "contract": contract, "names": adoption.renamed, "notes": adoption.notes}
+    graphs = ", ".join(graph.name for graph in adoption.contract.graphs)
+    result(values, f"{out}: {graphs}", as_json=json)
 
 
-def _pairs(texts: list[str] | None, sign: str, usage: str) -> dict[str, str]:
+def _pairs(texts: list[str] | None, sign: str, usage: str, *, empty: bool = False) -> dict[str, str]:
+    """Names and values, parted at the last sign, since names may hold it. empty: whether a value may be so."""
     pairs: dict[str, str] = {}
     for text in texts or []:
-        name, found, value = text.partition(sign)
-        if not (name and found and value):
+        name, found, value = text.rpartition(sign)
+        if not (name and found and (value or empty)):
             raise ConfigError(f"{text!r} is not {usage}")
         if name in pairs:
             raise ConfigError(f"{usage.split()[0]} names {name} twice")
         pairs[name] = value
     return pairs
+
+
+def _axes(text: str) -> tuple[int | str, ...]:
+    """Names and sizes, parted by commas; none for a tensor of rank 0."""
+    parts = [part.strip() for part in text.split(",")] if text.strip() else []
+    return tuple(int(part) if part.isdecimal() and len(part) < _DIGITS else part for part in parts)
+
+
+_DIGITS = 12  # a size of more is none
 
 
 def _number(kind: type[Number], text: str, option: str) -> Number:

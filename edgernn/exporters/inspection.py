@@ -15,6 +15,7 @@ import numpy as np
 from edgernn.bundle import Bundle
 from edgernn.contract import Contract, contract_to_json
 from edgernn.errors import BundleError, EngineError
+from edgernn.exporters.adoption.reading import external_bytes
 from edgernn.exporters.export import TARGETS
 from edgernn.exporters.onnx import ONNX
 from edgernn.exporters.target import GraphReport
@@ -40,13 +41,17 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
 
 
 def inspect_onnx(path: Path) -> dict[str, Any]:
-    """The report on a lone ONNX file. Raises EngineError if it is none."""
+    """The report on a lone ONNX file, with the weights in files beside it. Raises EngineError if it is none."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    report = ONNX.inspect(data)
-    return _together([report], None if report.contract is None else Contract((report.contract,)), len(data))
+    size = len(data) + external_bytes(path)
+    try:
+        report = ONNX.inspect(data)
+    except (ValueError, LookupError) as error:  # a node with fewer inputs than its operator has, for instance
+        raise EngineError(f"{path}: this is not an ONNX file: {error}") from None
+    return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 
 def _floor(size: int) -> float:

@@ -183,7 +183,7 @@ def _array(tensor: TensorSpec, value: Any, number: int, sizes: dict[str, int] | 
         raise ConfigError(f"examples: step {number}: {error}") from None
     if array.dtype.kind == "f" and np.isnan(array).any():
         raise ConfigError(f"examples: step {number}: {tensor.name} holds what is not a number")
-    return np.ascontiguousarray(array) if array.ndim else array
+    return np.asarray(array, order="C")
 
 
 def _row(tensor: TensorSpec, array: Array, row: int) -> Array:

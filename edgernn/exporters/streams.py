@@ -334,4 +334,5 @@ def _resize(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array
 
 def _join(parts: Sequence[Array], tensor: TensorSpec) -> Array:
     """The tensors of several streams side by side."""
-    return np.ascontiguousarray(parts[0] if tensor.batch_axis is None else np.concatenate(parts, tensor.batch_axis))
+    joined = parts[0] if tensor.batch_axis is None else np.concatenate(parts, tensor.batch_axis)
+    return np.asarray(joined, order="C")

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from edgernn.arrays import to_npy
 from edgernn.contract import Array, GraphSpec
-from edgernn.examples import example, random_inputs
-from edgernn.runtime import Engine
-from edgernn.runtime.golden import first_elements, first_states, vector_file
-from edgernn.runtime.parity import Step, Tolerance, chain
+from edgernn.runtime.golden import first_elements, vector_file
+from edgernn.runtime.parity import Step, Tolerance
 
-__all__ = ["STEPS", "Recorder", "record"]
+__all__ = ["STEPS", "Recorder"]
 
 STEPS = 256  # that are recorded at most
 _BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
@@ -75,22 +72,6 @@ class Recorder:
             **{("states", state.name): last.states[state.input] for state in spec.states},
         }
         return {vector_file(spec.name, *place): to_npy(array) for place, array in arrays.items()}
-
-
-def record(engine: Engine, spec: GraphSpec, sizes: Mapping[str, int], tolerance: Tolerance) -> Recorder:
-    """The golden vectors of a graph whose states begin as zeros, with random inputs.
-
-    sizes: of its named axes other than the batch.
-    """
-    random = np.random.default_rng(0)
-    conditions = example({tensor.name: tensor for tensor in spec.conditions}, 1, random, sizes)
-    given = ({**conditions, **inputs} for inputs in islice(random_inputs(spec, 1, random, sizes), STEPS))
-    recorder = Recorder(spec, tolerance)
-    for step in chain(engine, spec, given, first_states(spec, {}, conditions)):
-        recorder.add(step)
-        if recorder.complete:
-            break
-    return recorder
 
 
 def _shapes(arrays: Mapping[str, Array]) -> dict[str, tuple[int, ...]]:

@@ -58,8 +58,8 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
 
     def taken() -> Iterator[Step]:
         for number in range(1, steps + 1):
-            given = {**held, **{name: array[number - 1] for name, array in inputs.items()}}
-            known = {name: array[rows[number]] for name, array in outputs.items()} if number in rows else {}
+            given = {**held, **{name: array[number - 1, ...] for name, array in inputs.items()}}
+            known = {name: array[rows[number], ...] for name, array in outputs.items()} if number in rows else {}
             yield Step(given, known, last if number == steps else {})
 
     initial = {state.initial.file for state in spec.states if isinstance(state.initial, FromFile)}
@@ -112,7 +112,7 @@ def first_given(spec: GraphSpec, files: Mapping[str, bytes]) -> dict[str, Array]
             file = vector_file(spec.name, kind, tensor.name)
             if file in files:
                 array = from_npy(files[file], file)
-                given[tensor.name] = array[0] if kind == "inputs" else array
+                given[tensor.name] = array[0, ...] if kind == "inputs" else array
     return given
 
 

@@ -132,3 +132,10 @@ def test_vectors_of_a_large_vocabulary_are_small_and_still_prove(tmp_path):
     graph = export(Source(model), tmp_path / "c", steps=8).path / "step.onnx"
     with pytest.raises(ParityError, match="logits at step"):
         verify(changed(path, tmp_path / "d", {"step.onnx": graph.read_bytes()}), ENGINES["onnx"])
+
+
+@pytest.mark.parametrize("array", [np.array(3), np.array(True), np.float32(2.5), np.zeros((2, 3)).T, np.arange(6)[::2]])
+def test_arrays_of_every_form_survive_a_file(array):
+    read = from_npy(to_npy(array), "a")
+    assert (read.dtype, read.shape) == (array.dtype, array.shape)
+    np.testing.assert_array_equal(read, array)

@@ -215,7 +215,7 @@ PRINTED_BY = {
     **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "evaluate", "inspect", "plot")},
     "cli/demo.py": [["demo", "run"]],  # which it says to try
     "cli/export.py": [["export", "verify"]],
-    "exporters/adopt.py": [["adopt"]],
+    "exporters/adoption/": [["adopt"]],
     "exporters/": [["export"]],
     "runtime/pipelines/": [["run"]],
     "training/gradients.py": [["inspect"]],

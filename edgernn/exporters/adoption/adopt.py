@@ -1,0 +1,243 @@
+"""Adopting: from ONNX files to a bundle, in the order in which it happens."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+import edgernn
+from edgernn.bundle import Manifest, new_bundle
+from edgernn.contract import BATCH, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
+from edgernn.errors import ExportError, few, first_line
+from edgernn.exporters.adoption.axes import Axes, find_axes
+from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
+from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
+from edgernn.exporters.adoption.graph import OpenGraph, nodes
+from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
+from edgernn.exporters.adoption.options import AdoptSpec, Pair, Wishes
+from edgernn.exporters.adoption.reading import check_types, open_graphs
+from edgernn.exporters.adoption.shapes import Shapes
+from edgernn.exporters.adoption.states import check_pairs, find_states, overlooked
+from edgernn.exporters.adoption.surgery import carry, cut, declare_axes, fix
+from edgernn.exporters.adoption.trial import MisfitError, Trial
+from edgernn.exporters.target import write_files
+from edgernn.exporters.vectors import Recorder
+from edgernn.runtime import OnnxEngine
+from edgernn.runtime.golden import first_states
+from edgernn.runtime.parity import Step, chain, tolerance_of
+
+__all__ = ["Adoption", "adopt"]
+
+
+@dataclass(frozen=True)
+class Adoption:
+    """What came of it.
+
+    states: output by input, by the names in the files, and with the graph's where there are several. renamed: by graph,
+    the file's names of what has another name in the contract, by that name. notes: what the caller should know, as
+    sentences.
+    """
+
+    contract: Contract
+    states: Mapping[str, str]
+    renamed: Mapping[str, Mapping[str, str]]
+    notes: tuple[str, ...]
+
+
+def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite: bool = False) -> Adoption:
+    """Make a bundle of ONNX files; one is called `step`, several are called like their files.
+
+    Raises ConfigError for an option that fits none of the files and where it is not certain which inputs are states,
+    EngineError for a file that is no ONNX file or does not load, and ExportError for a graph that cannot be adopted.
+    """
+    with new_bundle(out, overwrite=overwrite) as writer:
+        adopted = _adopted(files, adopt_spec)
+        contract = Contract(tuple(each.spec for each in adopted))
+        adoption = Adoption(
+            contract,
+            {given: made for each in adopted for given, made in each.states(several=len(adopted) > 1)},
+            {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
+            tuple(note for each in adopted for note in each.notes),
+        )
+        golden, digest = {}, hashlib.sha256()
+        for each in adopted:
+            digest.update(each.data)
+            golden[each.spec.name] = each.recorder.about
+            write_files(writer.directory, {f"{each.spec.name}.onnx": each.data, **each.recorder.files()})
+        digest.update(canonical_json(contract).encode())
+        writer.finish(
+            Manifest(
+                task="adopted",
+                target="onnx",
+                precision="fp32",
+                digest=digest.hexdigest(),
+                contract=contract,
+                graphs={each.spec.name: f"{each.spec.name}.onnx" for each in adopted},
+                provenance=_provenance(files, adoption),
+                parity={},
+                golden=golden,
+            )
+        )
+    return adoption
+
+
+def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
+    """The graphs in `files`, and how each is driven."""
+    graphs = open_graphs(files)
+    wishes = adopt_spec.wishes(graphs)
+    for graph, wish in zip(graphs, wishes, strict=True):
+        _prepare(graph, wish)
+    if adopt_spec.example is not None:
+        check_example(adopt_spec.example, graphs)
+    if adopt_spec.states is None:
+        states = find_states(graphs, [wish.other for wish in wishes])
+    else:
+        states = [wish.states or [] for wish in wishes]
+    return [
+        _Adopted.of(graph, wish, pairs, adopt_spec.example)
+        for graph, wish, pairs in zip(graphs, wishes, states, strict=True)
+    ]
+
+
+def _provenance(files: Sequence[Path], adoption: Adoption) -> dict[str, Any]:
+    return {
+        "edgernn": edgernn.__version__,
+        "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
+        "names": {graph: dict(names) for graph, names in adoption.renamed.items()},
+        "notes": list(adoption.notes),
+    }
+
+
+def _prepare(graph: OpenGraph, wishes: Wishes) -> None:
+    """Apply what was said of axes and constants, and refuse what no bundle could hold."""
+    for name, axes in wishes.axes.items():
+        declare_axes(graph, name, axes)
+    for name, value in wishes.constants.items():
+        fix(graph, name, value)
+    check_types(graph)
+    check_random(graph)
+    for name, port in graph.inputs.items():
+        if port.axes is None:
+            own = graph.own(name)
+            raise ExportError(
+                f"graph {graph.name}: the file does not say how many axes the input {own} has; --axes {own}=… says it"
+            )
+
+
+@dataclass(frozen=True)
+class _Adopted:
+    """One graph: its file, how it is driven, and its golden vectors."""
+
+    graph: OpenGraph
+    spec: GraphSpec
+    data: bytes
+    recorder: Recorder
+    pairs: Sequence[Pair]
+    notes: list[str] = field(default_factory=list)
+
+    def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
+        """Inputs and outputs that are states, by the names in the file. several: whether there are other graphs."""
+        prefix = f"{self.graph.name}." if several else ""
+        return ((f"{prefix}{self.graph.own(pair.given)}", self.graph.own(pair.made)) for pair in self.pairs)
+
+    @classmethod
+    def of(cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None) -> _Adopted:
+        """Find out how the graph is driven. Raises ConfigError, EngineError or ExportError as `adopt` does."""
+        check_pairs(graph, pairs)
+        notes = [
+            f"{graph.own(pair.given)} and {graph.own(pair.made)} look like a state too: --state {pair.text(graph)}"
+            for pair in (overlooked(graph, pairs, wishes.other) if wishes.states else ())
+        ]
+        carried = [carry(graph, name, count) for name, count in wishes.carries.items()]
+        notes += restarts(graph, [pair.given for pair in (*pairs, *carried)])
+        whole = [*(cut(graph, pair) for pair in pairs), *carried]
+        states = frozenset(pair.given for pair in whole)
+        real = None if example is None else read_example(example, graph, states, wishes.conditions)
+        try:
+            trial, axes = _tried(graph, whole, real, forced=any(BATCH in said for said in wishes.axes.values()))
+            check_equal_calls(trial, axes.sizes)
+            check_lengths(trial, axes.sizes)
+            notes += [*axes.notes, *state_notes(trial, axes.sizes)]
+        except MisfitError as error:
+            raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
+        spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
+        data = _with_signature(graph.model, spec)
+        return cls(graph, spec, data, _record(data, spec, trial, axes.sizes), pairs, notes)
+
+
+def _tried(graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, *, forced: bool) -> tuple[Trial, Axes]:
+    """The graph, ready to run, and its axes, with random numbers of the first kind that give numbers."""
+    shapes, bounds = Shapes(graph), index_bounds(graph)
+    for positive in (False, True):
+        draws = Draws(graph.inputs, bounds, example, positive)
+        trial = Trial(graph, pairs, draws, shapes)
+        axes = find_axes(trial, {} if example is None else example.sizes(graph), forced=forced)
+        wrong = nan_outputs(trial, axes.sizes)
+        if not wrong:
+            return trial, axes
+    raise ExportError(
+        f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs with "
+        f"--example"
+    )
+
+
+def _spec(
+    graph: OpenGraph, pairs: Sequence[Pair], conditions: Sequence[str], axes: Axes, bounds: Mapping[str, int]
+) -> GraphSpec:
+    """The contract of a graph, in the order of its file."""
+    ports, states = graph.inputs, {pair.given: pair.made for pair in pairs}
+    inputs, held, carried = [], [], []
+    for name, port in ports.items():
+        if name in states:
+            carried.append(StateSpec(name, port.dtype, axes.inputs[name], input=name, output=states[name]))
+        elif name in conditions:
+            held.append(ConditionSpec(name, port.dtype, axes.inputs[name], bounds.get(name)))
+        else:
+            inputs.append(TensorSpec(name, port.dtype, axes.inputs[name], bounds.get(name)))
+    fed = set(states.values())
+    outputs = [TensorSpec(n, port.dtype, axes.outputs[n]) for n, port in graph.outputs.items() if n not in fed]
+    return GraphSpec(graph.name, tuple(inputs), tuple(outputs), tuple(carried), tuple(held))
+
+
+def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> bytes:
+    """The model as a file, with the inputs and outputs of the contract, in its order."""
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    del copy.graph.value_info[:]
+    for values, declared in ((copy.graph.input, spec.feeds), (copy.graph.output, spec.results)):
+        del values[:]
+        for name, tensor in declared.items():
+            kind = helper.np_dtype_to_tensor_dtype(tensor.numpy_dtype)
+            values.append(helper.make_tensor_value_info(name, kind, list(tensor.axes)))
+    try:
+        data: bytes = copy.SerializeToString()
+    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise ExportError(f"graph {spec.name} cannot be written: {first_line(error)}") from None
+    return data
+
+
+def _record(data: bytes, spec: GraphSpec, trial: Trial, sizes: Mapping[str, int]) -> Recorder:
+    """The golden vectors of a graph: the steps of one stream, as long as all that comes out is numbers."""
+    convolutions = any("Conv" in node.op_type for node in nodes(trial.graph.model.graph))
+    recorder = Recorder(spec, tolerance_of("fp32", convolutions=convolutions))
+    first = next(trial.draws.stream(sizes, {}))
+    conditions = {tensor.name: first[tensor.name] for tensor in spec.conditions}
+    names = {tensor.name for tensor in (*spec.inputs, *spec.conditions)}
+    given = ({n: array for n, array in step.items() if n in names} for step in trial.draws.stream(sizes, conditions))
+    for step in chain(OnnxEngine(data, spec), spec, given, first_states(spec, {}, conditions)):
+        if _has_nan(step) or recorder.complete:
+            break
+        recorder.add(step)
+    return recorder
+
+
+def _has_nan(step: Step) -> bool:
+    arrays = (*step.outputs.values(), *step.states.values())
+    return any(array.dtype.kind == "f" and bool(np.isnan(array).any()) for array in arrays)

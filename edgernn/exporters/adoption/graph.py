@@ -1,0 +1,188 @@
+"""One graph that is being adopted: its model, its inputs and outputs, and how it is walked through and changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import helper, numpy_helper
+
+from edgernn.contract import Array
+
+__all__ = ["OpenGraph", "Port", "all_tensors", "elements", "free_name", "initializers", "nodes", "rename", "subgraphs"]
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or an output. axes: sizes, or names for unknown ones; None where the file does not say how many."""
+
+    name: str
+    kind: int  # of its elements: a value of `onnx.TensorProto.DataType`
+    axes: tuple[int | str, ...] | None
+
+    @property
+    def dtype(self) -> str:
+        """The element type by numpy's name."""
+        return str(helper.tensor_dtype_to_np_dtype(self.kind))
+
+    @property
+    def type_name(self) -> str:
+        """The element type by ONNX's name."""
+        types: dict[str, int] = dict(onnx.TensorProto.DataType.items())
+        return next((name.lower() for name, kind in types.items() if kind == self.kind), f"number {self.kind}")
+
+    @property
+    def known_axes(self) -> tuple[int | str, ...]:
+        """The axes of a port whose axes the file tells."""
+        assert self.axes is not None
+        return self.axes
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.type_name}[{'?' if self.axes is None else ', '.join(map(str, self.axes))}]"
+
+
+@dataclass
+class OpenGraph:
+    """A graph that is open on the table: the steps of an adoption change its model.
+
+    name: in the contract. own_names: the file's names of inputs and outputs, by the names in the model; the two differ
+    where the file's is no name for a contract.
+    """
+
+    name: str
+    model: onnx.ModelProto
+    own_names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def inputs(self) -> dict[str, Port]:
+        """The inputs by name, in order."""
+        return {value.name: _port(value) for value in self.model.graph.input}
+
+    @property
+    def outputs(self) -> dict[str, Port]:
+        """The outputs by name, in order."""
+        return {value.name: _port(value) for value in self.model.graph.output}
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The file's names of what has another name in the contract, by that name."""
+        return {name: own for name, own in self.own_names.items() if name != own}
+
+    def own(self, name: str) -> str:
+        """The file's name of an input or output."""
+        return self.own_names.get(name, name)
+
+    def value(self, name: str) -> onnx.ValueInfoProto:
+        """The record of an input in the model."""
+        found: onnx.ValueInfoProto = next(value for value in self.model.graph.input if value.name == name)
+        return found
+
+    def set_axes(self, name: str, axes: tuple[int | str | None, ...]) -> None:
+        """Say what axes an input has."""
+        value = self.value(name)
+        value.CopyFrom(helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, list(axes)))
+
+
+def _port(value: onnx.ValueInfoProto) -> Port:
+    tensor = value.type.tensor_type
+    axes = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim) if tensor.HasField("shape") else None
+    return Port(value.name, tensor.elem_type, axes)
+
+
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The branches and bodies of an operator."""
+    for entry in node.attribute:
+        if entry.HasField("g"):
+            yield entry.g
+        yield from entry.graphs
+
+
+def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """The operators of a graph, and of the branches and bodies in it."""
+    for node in graph.node:
+        yield node
+        for inner in subgraphs(node):
+            yield from nodes(inner)
+
+
+def initializers(graph: onnx.GraphProto) -> Mapping[str, onnx.TensorProto]:
+    """The constant tensors of a graph by name, those that operators hold too."""
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for entry in node.attribute:
+            if node.op_type == "Constant" and entry.name == "value" and node.output:
+                held[node.output[0]] = entry.t
+    return held
+
+
+def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
+    """Every constant tensor of a model, those in branches, bodies and functions too."""
+    yield from _constants(model.graph)
+    for function in model.functions:
+        yield from _held(function.node)
+
+
+def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    yield from graph.initializer
+    for sparse in graph.sparse_initializer:
+        yield from (sparse.values, sparse.indices)
+    yield from _held(graph.node)
+
+
+def _held(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
+    """The constant tensors that operators hold."""
+    for node in nodes:
+        for entry in node.attribute:
+            if entry.HasField("t"):
+                yield entry.t
+            yield from entry.tensors
+        for inner in subgraphs(node):
+            yield from _constants(inner)
+
+
+def elements(tensor: onnx.TensorProto) -> Array | None:
+    """The elements of a constant, or None for a damaged one."""
+    try:
+        array: Array = numpy_helper.to_array(tensor)
+    except (ValueError, TypeError, KeyError):
+        return None
+    return array
+
+
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Let everything that reads or makes `old` say `new`, in branches and bodies too, but not what hides it there."""
+    for node in graph.node:
+        node.input[:] = [new if name == old else name for name in node.input]
+        node.output[:] = [new if name == old else name for name in node.output]
+        for inner in subgraphs(node):
+            if old not in _made(inner):
+                rename(inner, old, new)
+    for value in (*graph.input, *graph.output):
+        value.name = new if value.name == old else value.name
+    for entry in graph.quantization_annotation:
+        entry.tensor_name = new if entry.tensor_name == old else entry.tensor_name
+
+
+def _made(graph: onnx.GraphProto) -> set[str]:
+    """What a branch or body defines itself."""
+    held = {tensor.name for tensor in (*graph.input, *graph.initializer)}
+    return held.union(*(node.output for node in graph.node))
+
+
+def free_name(graph: onnx.GraphProto, wished: str, longest: int = 100) -> str:
+    """`wished`, or the like of it that nothing in the graph is called yet."""
+    taken = _taken(graph)
+    name, number = wished[:longest], 2
+    while name in taken:
+        name, number = f"{wished[: longest - 6]}_{number}", number + 1
+    return name
+
+
+def _taken(graph: onnx.GraphProto) -> set[str]:
+    names = _made(graph).union(value.name for value in graph.output)
+    for node in graph.node:
+        names.update(node.input)
+        for inner in subgraphs(node):
+            names |= _taken(inner)
+    return names

@@ -1,0 +1,80 @@
+"""What the steps of a graph show: that equal calls agree, that its sizes stay, and what its states do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.errors import ExportError
+from edgernn.exporters.adoption.trial import Trial
+
+__all__ = ["check_equal_calls", "check_lengths", "nan_outputs", "state_notes"]
+
+_CALLS = 3
+_DRAWS = 8
+_STEPS = 4
+
+
+def check_equal_calls(trial: Trial, sizes: Mapping[str, int]) -> None:
+    """Raise ExportError if calls with equal inputs give different results."""
+    feeds = trial.draws.feeds(sizes, 0)
+    first = trial.run(feeds)
+    for _ in range(_CALLS):
+        for name, array in trial.run(feeds).items():
+            if not _same(array, first[name]):
+                raise ExportError(
+                    f"graph {trial.graph.name}: two calls with equal inputs give different values of "
+                    f"{trial.graph.own(name)}: something in it draws random numbers or keeps a state of its own"
+                )
+
+
+def check_lengths(trial: Trial, sizes: Mapping[str, int]) -> None:
+    """Raise ExportError if an output has another size from one step of a stream to the next."""
+    states: dict[str, Array] = {}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for step in range(_STEPS):
+        feeds = trial.draws.feeds(sizes, step)
+        zeros = {pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}
+        results = trial.run({**feeds, **zeros, **states})
+        states = {pair.given: results[pair.made] for pair in trial.pairs}
+        for name, array in results.items():
+            if shapes.setdefault(name, array.shape) != array.shape:
+                raise ExportError(
+                    f"graph {trial.graph.name}: output {trial.graph.own(name)} changes its size from step to step: "
+                    f"{list(shapes[name])} at first, {list(array.shape)} at step {step + 1}"
+                )
+
+
+def nan_outputs(trial: Trial, sizes: Mapping[str, int]) -> list[str]:
+    """The results that hold something that is not a number after the first step of a stream."""
+    feeds = next(trial.draws.stream(sizes, {}))
+    results = trial.run({**feeds, **{pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}})
+    return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
+
+
+def state_notes(trial: Trial, sizes: Mapping[str, int]) -> Iterator[str]:
+    """What was seen of states that are of no use, as sentences; random values prove nothing."""
+    kept, unread = ({pair.given for pair in trial.pairs} for _ in range(2))
+    for seed in range(_DRAWS):
+        feeds = trial.draws.feeds(sizes, seed)
+        others = trial.draws.feeds(sizes, seed + _DRAWS)
+        results = trial.run(feeds)
+        for pair in trial.pairs:
+            if not _same(results[pair.made], feeds[pair.given]):
+                kept.discard(pair.given)
+            if pair.given in unread:
+                changed = trial.run({**feeds, pair.given: others[pair.given]})
+                if any(not _same(changed[name], results[name]) for name in results if name != pair.made):
+                    unread.discard(pair.given)
+    for pair in trial.pairs:
+        given, made = trial.graph.own(pair.given), trial.graph.own(pair.made)
+        if pair.given in kept:
+            yield f"the state {given} never changed: {made} was equal to it in all of {_DRAWS} random trials"
+        if pair.given in unread and len(trial.graph.outputs) > 1:
+            yield f"the state {given} had no effect on outputs and other states in any of {_DRAWS} random trials"
+
+
+def _same(one: Array, other: Array) -> bool:
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
