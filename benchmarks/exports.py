@@ -21,7 +21,7 @@ import torch
 from edgernn.engines import EagerEngine
 from edgernn.examples import example
 from edgernn.exporters import TARGETS, Exported, export
-from edgernn.exporters.held_out import held_out_loss
+from edgernn.exporters.gate.held_out import held_out_loss
 from edgernn.models import Graph, HeldOut, Source
 from edgernn.runtime import Engine
 from edgernn.tasks.language.learner import held_out_tokens

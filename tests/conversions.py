@@ -10,7 +10,7 @@ from torch import nn
 from torch.onnx._internal.exporter._registration import ONNXRegistry
 
 from edgernn.contract import Contract
-from edgernn.exporters import onnx as target
+from edgernn.exporters.targets import onnx as target
 from edgernn.models import Graph, weights_digest
 from edgernn.tasks.language.network import LanguageModel
 

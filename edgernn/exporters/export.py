@@ -27,26 +27,21 @@ from edgernn.errors import (
     TokenizerError,
     few,
 )
-from edgernn.exporters.calibration import calibrated
+from edgernn.exporters.capture.parametrizations import settled
 from edgernn.exporters.checks import check_graphs, unconfirmed, warn
-from edgernn.exporters.executorch import EXECUTORCH
-from edgernn.exporters.gate import STEPS, prove
-from edgernn.exporters.onnx import ONNX
-from edgernn.exporters.ort import ORT
-from edgernn.exporters.parametrizations import settled
-from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.real_inputs import Examples, RealInputs
+from edgernn.exporters.gate.prove import STEPS, prove
+from edgernn.exporters.gate.real_inputs import Examples, RealInputs
+from edgernn.exporters.quantisation.calibration import calibrated
+from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Artifact, Target, Weight, write_files
-from edgernn.exporters.torchscript import TORCHSCRIPT
+from edgernn.exporters.targets import TARGETS
 from edgernn.models import Graph, Network, Source, weights_digest
 from edgernn.runtime import Engine, Model
 from edgernn.runtime.golden import replay
 from edgernn.runtime.parity import TOLERANCES, Parity
 
-__all__ = ["TARGETS", "Exported", "export", "verify"]
-
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, TORCHSCRIPT, EXECUTORCH)}
+__all__ = ["Exported", "export", "verify"]
 
 _ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 

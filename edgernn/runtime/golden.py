@@ -6,7 +6,7 @@ golden/GRAPH/outputs.NAME.npy      outputs of the chosen steps, which the manife
                                    4,096 elements the first 4,096, in C order
 golden/GRAPH/states.NAME.npy       every state after the last step
 
-They are one stream that begins at its initial states. `edgernn.exporters.vectors` writes them.
+They are one stream that begins at its initial states. `edgernn.exporters.gate.vectors` writes them.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from edgernn.data.words import learn_words, words
 from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
 from edgernn.exporters import TARGETS, export, verify
-from edgernn.exporters.streams import Beginnings, held_out_streams
+from edgernn.exporters.gate.streams import Beginnings, held_out_streams
 from edgernn.models.cells import CELLS
 from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2

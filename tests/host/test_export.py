@@ -37,7 +37,7 @@ from edgernn.errors import (
 from edgernn.examples import example, random_inputs
 from edgernn.exporters import TARGETS, Quantization, export, verify
 from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
-from edgernn.exporters.onnx import CONTRACT_KEY, OPSET
+from edgernn.exporters.targets.onnx import CONTRACT_KEY, OPSET
 from edgernn.models import Graph, Network, Source
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model, Sampler

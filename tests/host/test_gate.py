@@ -15,8 +15,8 @@ from edgernn.contract import BATCH, ConditionSpec, FromGraph, GraphSpec, StateSp
 from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ExportError, FormatError, ParityError
 from edgernn.exporters import export
-from edgernn.exporters.gate import prove
-from edgernn.exporters.held_out import held_out_loss
+from edgernn.exporters.gate.held_out import held_out_loss
+from edgernn.exporters.gate.prove import prove
 from edgernn.models import Feedback, Graph, HeldOut, Network, Source
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.golden import replay

@@ -68,7 +68,7 @@ def test_a_convolution_with_a_cache_and_a_gru(tmp_path, target, precision):
 
 def test_a_batch_that_a_lowering_froze_is_named(tmp_path, monkeypatch):
     """As that of ExecuTorch freezes the batch of what is split, which is why splits are written as slices."""
-    monkeypatch.setattr("edgernn.exporters.executorch.written_out", lambda program: program.module())
+    monkeypatch.setattr("edgernn.exporters.targets.executorch.written_out", lambda program: program.module())
     with pytest.raises(ExportError, match=r"froze the batch of frame: declare one stream$"):
         export_module(Denoiser(), DENOISER, out=tmp_path / "b", target="executorch")
     assert list(tmp_path.iterdir()) == []

@@ -14,9 +14,9 @@ from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ExportError
 from edgernn.exporters import TARGETS, Quantization, export_module
-from edgernn.exporters.quantise import PRECISIONS, quantise
+from edgernn.exporters.quantisation.quantise import PRECISIONS, quantise
+from edgernn.exporters.quantisation.rounding import harm, round_closest
 from edgernn.exporters.report import BITS, check_quantised, larger, summary
-from edgernn.exporters.rounding import harm, round_closest
 from edgernn.exporters.target import NO_WEIGHT, Weight
 from edgernn.runtime import Model
 from edgernn.runtime.parity import TOLERANCES

@@ -12,8 +12,8 @@ from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph
 from edgernn.engines import EagerEngine
 from edgernn.errors import ConfigError, ExportError, ParityError
 from edgernn.exporters import export_module
-from edgernn.exporters.real_inputs import RealInputs
-from edgernn.exporters.streams import example_streams
+from edgernn.exporters.gate.real_inputs import RealInputs
+from edgernn.exporters.gate.streams import example_streams
 from edgernn.models import Graph
 from edgernn.runtime import Model
 

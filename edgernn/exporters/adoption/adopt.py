@@ -27,8 +27,8 @@ from edgernn.exporters.adoption.shapes import Shapes
 from edgernn.exporters.adoption.states import check_pairs, find_states, overlooked
 from edgernn.exporters.adoption.surgery import carry, cut, declare_axes, fix
 from edgernn.exporters.adoption.trial import MisfitError, Trial
+from edgernn.exporters.gate.vectors import Recorder
 from edgernn.exporters.target import write_files
-from edgernn.exporters.vectors import Recorder
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.golden import first_states
 from edgernn.runtime.parity import Step, chain, tolerance_of

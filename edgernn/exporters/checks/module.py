@@ -15,8 +15,8 @@ from edgernn.exporters.checks.rows import check_rows
 from edgernn.exporters.checks.states import Taken, find_idle_states
 from edgernn.exporters.checks.trial import Arrays, Trial
 from edgernn.exporters.checks.values import check_values
-from edgernn.exporters.real_inputs import RealInputs
-from edgernn.exporters.streams import Streams, example_streams, random_streams
+from edgernn.exporters.gate.real_inputs import RealInputs
+from edgernn.exporters.gate.streams import Streams, example_streams, random_streams
 from edgernn.models import Graph
 
 __all__ = ["Finding", "check_graphs", "unconfirmed", "warn"]

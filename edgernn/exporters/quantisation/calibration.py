@@ -12,8 +12,8 @@ import onnxruntime
 
 from edgernn.contract import Array
 from edgernn.engines import EagerEngine
-from edgernn.exporters.real_inputs import RealInputs
-from edgernn.exporters.streams import example_streams
+from edgernn.exporters.gate.real_inputs import RealInputs
+from edgernn.exporters.gate.streams import example_streams
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime.parity import chain
 

@@ -22,9 +22,9 @@ from edgernn.contract import GraphSpec
 from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError, ParityError, few
 from edgernn.examples import axis_sizes, example
-from edgernn.exporters.held_out import LossMeter, beginnings, sequences, stepped
-from edgernn.exporters.real_inputs import RealInputs
-from edgernn.exporters.streams import (
+from edgernn.exporters.gate.held_out import LossMeter, beginnings, sequences, stepped
+from edgernn.exporters.gate.real_inputs import RealInputs
+from edgernn.exporters.gate.streams import (
     Arrays,
     Beginnings,
     Engines,
@@ -36,7 +36,7 @@ from edgernn.exporters.streams import (
     single_steps,
     sources_of,
 )
-from edgernn.exporters.vectors import Recorder
+from edgernn.exporters.gate.vectors import Recorder
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime.parity import (
     Comparison,

@@ -11,7 +11,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, Array, GraphSpec
 from edgernn.errors import ExportError
-from edgernn.exporters.streams import Beginnings, Engines, held_out_streams, inputs_at, sources_of, take_step
+from edgernn.exporters.gate.streams import Beginnings, Engines, held_out_streams, inputs_at, sources_of, take_step
 from edgernn.models import Feedback, Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.parity import Step, chain

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import helper
 
-from edgernn.exporters.quantiser import Product, Quantiser
+from edgernn.exporters.quantisation.quantiser import Product, Quantiser
 
 __all__ = ["Half"]
 

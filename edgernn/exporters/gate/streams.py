@@ -12,8 +12,8 @@ import numpy as np
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec, check_tensor
 from edgernn.examples import OTHER_AXIS, axis_sizes, example, extremes, random_inputs
-from edgernn.exporters import vectors
-from edgernn.exporters.real_inputs import GraphExamples
+from edgernn.exporters.gate import vectors
+from edgernn.exporters.gate.real_inputs import GraphExamples
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states

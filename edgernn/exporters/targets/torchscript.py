@@ -19,8 +19,10 @@ from torch.nn.utils import parametrize
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.examples import axis_sizes, example
-from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rounding import harm, round_closest
+from edgernn.exporters.capture.tracing import trace
+from edgernn.exporters.capture.uses import weights_of_products
+from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantisation.rounding import harm, round_closest
 from edgernn.exporters.target import (
     KEPT,
     NO_WEIGHT,
@@ -33,8 +35,6 @@ from edgernn.exporters.target import (
     root_cause,
     suppress_output,
 )
-from edgernn.exporters.tracing import trace
-from edgernn.exporters.uses import weights_of_products
 from edgernn.models import Graph
 
 __all__ = ["TORCHSCRIPT"]

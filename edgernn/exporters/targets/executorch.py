@@ -19,9 +19,10 @@ from edgernn.contract import BATCH, GraphSpec
 from edgernn.engines.executorch import LARGEST_BATCH, ExecuTorchEngine, silent
 from edgernn.errors import EngineError, ExportError, MissingExtraError
 from edgernn.examples import axis_sizes, example
-from edgernn.exporters.fx import constants, written_out
-from edgernn.exporters.isolation import isolated
-from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.capture.fx import constants, written_out
+from edgernn.exporters.capture.isolation import isolated
+from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantisation.xnnpack import quantised as quantised_by_xnnpack
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,
@@ -30,7 +31,6 @@ from edgernn.exporters.target import (
     root_cause,
     suppress_output,
 )
-from edgernn.exporters.xnnpack import quantised as quantised_by_xnnpack
 from edgernn.models import Graph
 
 __all__ = ["EXECUTORCH"]

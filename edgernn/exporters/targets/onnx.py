@@ -20,13 +20,13 @@ from edgernn.contract import BATCH, GraphSpec, TensorSpec, graph_from_json, grap
 from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError
 from edgernn.examples import axis_sizes, example
-from edgernn.exporters.isolation import isolated
-from edgernn.exporters.naming import name_folded
-from edgernn.exporters.projection import unrolled_projections
-from edgernn.exporters.quantise import PRECISIONS, quantise
-from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rewrite import attribute
-from edgernn.exporters.signature import name_signature
+from edgernn.exporters.capture.isolation import isolated
+from edgernn.exporters.capture.naming import name_folded
+from edgernn.exporters.capture.projection import unrolled_projections
+from edgernn.exporters.capture.signature import name_signature
+from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantisation.quantise import PRECISIONS, quantise
+from edgernn.exporters.quantisation.rewrite import attribute
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,

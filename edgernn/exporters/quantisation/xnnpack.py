@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
-from edgernn.exporters.fx import constant, constants, fold, forget_unused, place_constant
-from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.rounding import TINY, harm, round_channels
+from edgernn.exporters.capture.fx import constant, constants, fold, forget_unused, place_constant
+from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantisation.rounding import TINY, harm, round_channels
 from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_name
 
 __all__ = ["quantised"]
