@@ -32,7 +32,7 @@ from edgernn.exporters.checks import check_graphs, unconfirmed, warn
 from edgernn.exporters.gate.prove import STEPS, prove
 from edgernn.exporters.gate.real_inputs import Examples, RealInputs
 from edgernn.exporters.quantisation.calibration import calibrated
-from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Artifact, Target, Weight, write_files
 from edgernn.exporters.targets import TARGETS

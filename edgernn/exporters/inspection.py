@@ -16,8 +16,8 @@ from edgernn.bundle import Bundle
 from edgernn.contract import Contract, contract_to_json
 from edgernn.errors import BundleError, EngineError
 from edgernn.exporters.adoption.reading import external_bytes
-from edgernn.exporters.targets import TARGETS
 from edgernn.exporters.target import GraphReport
+from edgernn.exporters.targets import TARGETS
 from edgernn.exporters.targets.onnx import ONNX
 
 __all__ = ["inspect_bundle", "inspect_onnx"]

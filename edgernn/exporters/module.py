@@ -13,7 +13,7 @@ from edgernn.errors import ConfigError
 from edgernn.exporters.export import Exported, export
 from edgernn.exporters.gate.prove import STEPS
 from edgernn.exporters.gate.real_inputs import Examples
-from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph, Network, Source
 
 __all__ = ["export_module"]

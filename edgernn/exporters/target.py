@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
 from edgernn.errors import first_line
-from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 

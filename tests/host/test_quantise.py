@@ -19,9 +19,9 @@ from edgernn.errors import ConfigError, ExportError, ParityError
 from edgernn.examples import example
 from edgernn.exporters import TARGETS, export
 from edgernn.exporters.inspection import inspect_bundle
-from edgernn.exporters.quantisation.options import BLOCKS, Quantization
 from edgernn.exporters.quantisation.quantise import PRECISIONS
 from edgernn.exporters.quantisation.rounding import round_blocks
+from edgernn.exporters.quantization import BLOCKS, Quantization
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.models import Graph, HeldOut, Network, Source
 from edgernn.models.cells import CELLS

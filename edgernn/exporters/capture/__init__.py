@@ -8,4 +8,5 @@ naming            the network's names for constants that an exporter computed
 parametrizations  weights that are computed from others, computed once
 projection        LSTMs with a projection, written out
 uses              which matrices are the weights of products
+rewrite           an ONNX graph while it is rewritten
 """

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from torch import nn
 
 from edgernn.contract import Array
-from edgernn.exporters.quantisation.rewrite import all_nodes
+from edgernn.exporters.capture.rewrite import all_nodes
 from edgernn.exporters.target import is_matrix
 
 __all__ = ["name_folded"]

@@ -124,6 +124,8 @@ def holds_convolutions(graph: Graph) -> bool:
 class _ConvolutionWatch(TorchDispatchMode):
     """Notes whether any operator that torch runs is a convolution, whether a module or a function calls it."""
 
+    supports_higher_order_operators = True  # torch.cond, say, whose branches are then not looked into
+
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
         self.found = False

@@ -12,8 +12,8 @@ import onnx
 from onnx import helper
 
 from edgernn.contract import Array
+from edgernn.exporters.capture.rewrite import Rewriter, attribute
 from edgernn.exporters.quantisation.calibration import Range
-from edgernn.exporters.quantisation.rewrite import Rewriter, attribute
 from edgernn.exporters.quantisation.rounding import TINY, round_channels
 
 __all__ = ["Convolutions", "between_convolutions"]

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 
 from edgernn.contract import Array
+from edgernn.exporters.capture.rewrite import CONTRIB
 from edgernn.exporters.quantisation.quantiser import Product, Quantiser, is_convolution
-from edgernn.exporters.quantisation.rewrite import CONTRIB
 from edgernn.exporters.quantisation.rounding import pack, round_blocks
 
 __all__ = ["Int4"]

@@ -16,12 +16,12 @@ import numpy as np
 import onnx
 
 from edgernn.contract import Array, GraphSpec
+from edgernn.exporters.capture.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.quantisation.calibration import measure_ranges
 from edgernn.exporters.quantisation.convolutions import Convolutions, between_convolutions
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.quantiser import Product, Quantiser
-from edgernn.exporters.quantisation.rewrite import CONTRIB, Rewriter, attribute
 from edgernn.exporters.quantisation.rounding import STEPS, TINY, round_channels
+from edgernn.exporters.quantization import Quantization
 
 __all__ = ["Int8"]
 

@@ -8,12 +8,12 @@ import onnx
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ExportError
+from edgernn.exporters.capture.rewrite import Rewriter
 from edgernn.exporters.quantisation.fp16 import Half
 from edgernn.exporters.quantisation.int4 import Int4
 from edgernn.exporters.quantisation.int8 import Int8
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.quantiser import Quantiser, matrices
-from edgernn.exporters.quantisation.rewrite import Rewriter
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Weight, weight_name
 
 __all__ = ["PRECISIONS", "quantise"]

@@ -14,9 +14,9 @@ import onnx
 from onnx import helper
 
 from edgernn.contract import Array, GraphSpec
-from edgernn.exporters.quantisation.options import Quantization
-from edgernn.exporters.quantisation.rewrite import Rewriter, attribute
+from edgernn.exporters.capture.rewrite import Rewriter, attribute
 from edgernn.exporters.quantisation.rounding import harm, round_closest
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_name
 
 __all__ = ["Product", "Quantiser", "is_convolution", "matrices"]

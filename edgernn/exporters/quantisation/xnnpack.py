@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, fx
 
 from edgernn.exporters.capture.fx import constant, constants, fold, forget_unused, place_constant
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.rounding import TINY, harm, round_channels
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_name
 
 __all__ = ["quantised"]

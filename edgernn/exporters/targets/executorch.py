@@ -21,8 +21,8 @@ from edgernn.errors import EngineError, ExportError, MissingExtraError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.capture.fx import constants, written_out
 from edgernn.exporters.capture.isolation import isolated
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.xnnpack import quantised as quantised_by_xnnpack
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,

@@ -23,10 +23,10 @@ from edgernn.examples import axis_sizes, example
 from edgernn.exporters.capture.isolation import isolated
 from edgernn.exporters.capture.naming import name_folded
 from edgernn.exporters.capture.projection import unrolled_projections
+from edgernn.exporters.capture.rewrite import attribute
 from edgernn.exporters.capture.signature import name_signature
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.quantise import PRECISIONS, quantise
-from edgernn.exporters.quantisation.rewrite import attribute
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,

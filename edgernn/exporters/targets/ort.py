@@ -16,7 +16,7 @@ import onnx
 import onnxruntime
 
 from edgernn.errors import EngineError, ExportError, first_line
-from edgernn.exporters.quantisation.options import Quantization
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
 from edgernn.exporters.targets.onnx import ONNX, is_quantised, stored, write_both
 from edgernn.models import Graph

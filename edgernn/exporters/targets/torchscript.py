@@ -21,8 +21,8 @@ from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.capture.tracing import trace
 from edgernn.exporters.capture.uses import weights_of_products
-from edgernn.exporters.quantisation.options import Quantization
 from edgernn.exporters.quantisation.rounding import harm, round_closest
+from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import (
     KEPT,
     NO_WEIGHT,
