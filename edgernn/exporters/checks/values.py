@@ -37,8 +37,8 @@ def check_values(trial: Trial, feeds: Arrays) -> None:
             trial.module(*tensors)
     except _ValueRead as read:
         raise ExportError(f"graph {trial.spec.name}: {read}") from None
-    except Exception:  # noqa: BLE001 - code that cannot be watched is compiled by torch, and reads no values
-        return
+    except Exception:  # noqa: BLE001 - code that torch compiles, as that of torch.cond, cannot be watched, nor read values
+        torch.compiler.reset()  # what it compiled for the watch would be used without it
 
 
 class _ValueRead(Exception):  # noqa: N818 - no error of the module, and none that callers see

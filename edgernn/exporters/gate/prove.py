@@ -16,6 +16,8 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+import torch
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgernn.contract import GraphSpec
@@ -116,15 +118,17 @@ def holds_convolutions(graph: Graph) -> bool:
     """Whether the source of a graph computes convolutions, which one call of it shows."""
     feeds = example(graph.spec.feeds, 1, np.random.default_rng(0), axis_sizes(graph.spec))
     watch = _ConvolutionWatch()
-    with watch:
-        EagerEngine(graph.source, graph.spec).run(feeds)
+    try:
+        with watch:
+            EagerEngine(graph.source, graph.spec).run(feeds)
+    except EngineError:  # code that torch compiles, as that of torch.cond, cannot be watched
+        torch.compiler.reset()
+        return any(isinstance(part, nn.modules.conv._ConvNd) for part in graph.source.modules())
     return watch.found
 
 
 class _ConvolutionWatch(TorchDispatchMode):
     """Notes whether any operator that torch runs is a convolution, whether a module or a function calls it."""
-
-    supports_higher_order_operators = True  # torch.cond, say, whose branches are then not looked into
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
