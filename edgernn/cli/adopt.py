@@ -59,6 +59,12 @@ def adopt(
             show_default="random inputs",
         ),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32, fp16, int8 or int4: how weights are stored. Below fp32 the parity gate compares with the files."
+        ),
+    ] = "fp32",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -87,14 +93,20 @@ def adopt(
         axes={name: _axes(text) for name, text in _pairs(axes, "=", "--axes INPUT=AXIS,AXIS…", empty=True).items()},
         example=example,
     )
-    adoption = write(files, adopt_spec, out, overwrite=overwrite)
+    adoption = write(files, adopt_spec, out, precision=precision, overwrite=overwrite)
     log(f"states: {', '.join(f'{given} <- {made}' for given, made in adoption.states.items()) or 'none'}")
     for graph, names in adoption.renamed.items():
         log(f"renamed in {graph}: {', '.join(f'{own} is now {name}' for name, own in names.items())}")
-    for note in adoption.notes:
+    for note in (*adoption.notes, *adoption.report):
         log(f"note: {note}")
     contract = contract_to_json(adoption.contract)
-    values = {"bundle": str(out), "contract": contract, "names": adoption.renamed, "notes": adoption.notes}
+    values = {
+        "bundle": str(out),
+        "contract": contract,
+        "names": adoption.renamed,
+        "notes": adoption.notes,
+        "report": adoption.report,
+    }
     graphs = ", ".join(graph.name for graph in adoption.contract.graphs)
     result(values, f"{out}: {graphs}", as_json=json)
 

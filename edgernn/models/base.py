@@ -24,6 +24,7 @@ class Graph:
     source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
     tensors: the initial states that `spec` takes from files of the bundle, by file name.
     examples: real inputs, on which the ranges of its activations are measured.
+    convolutions: whether it computes convolutions; None where a call of it is to show that.
     """
 
     spec: GraphSpec
@@ -31,6 +32,7 @@ class Graph:
     source: nn.Module
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Array]] = ()
+    convolutions: bool | None = None
 
     def files(self) -> dict[str, bytes]:
         """`tensors` as the `.npy` files that a bundle holds."""

@@ -14,12 +14,13 @@ from onnx import helper
 
 import edgernn
 from edgernn.bundle import Manifest, new_bundle
-from edgernn.contract import BATCH, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
-from edgernn.errors import ExportError, few, first_line
+from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
+from edgernn.errors import ExportError, ParityError, few, first_line
 from edgernn.exporters.adoption.axes import Axes, find_axes
 from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
 from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
 from edgernn.exporters.adoption.graph import OpenGraph, nodes
+from edgernn.exporters.adoption.lower import lower
 from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
 from edgernn.exporters.adoption.options import AdoptSpec, Pair, Wishes
 from edgernn.exporters.adoption.reading import check_types, open_graphs
@@ -28,10 +29,12 @@ from edgernn.exporters.adoption.states import check_pairs, find_states, overlook
 from edgernn.exporters.adoption.surgery import carry, cut, declare_axes, fix
 from edgernn.exporters.adoption.trial import MisfitError, Trial
 from edgernn.exporters.gate.vectors import Recorder
-from edgernn.exporters.target import write_files
+from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.report import check_quantised, larger, summary
+from edgernn.exporters.target import Weight, write_files
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.golden import first_states
-from edgernn.runtime.parity import Step, chain, tolerance_of
+from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
 
 __all__ = ["Adoption", "adopt"]
 
@@ -42,50 +45,95 @@ class Adoption:
 
     states: output by input, by the names in the files, and with the graph's where there are several. renamed: by graph,
     the file's names of what has another name in the contract, by that name. notes: what the caller should know, as
-    sentences.
+    sentences. report: what a lower precision left as it was.
     """
 
     contract: Contract
     states: Mapping[str, str]
     renamed: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
+    report: tuple[str, ...] = ()
 
 
-def adopt(files: Sequence[Path], adopt_spec: AdoptSpec, out: Path, *, overwrite: bool = False) -> Adoption:
+def adopt(
+    files: Sequence[Path],
+    adopt_spec: AdoptSpec,
+    out: Path,
+    *,
+    precision: str | Quantization = "fp32",
+    overwrite: bool = False,
+) -> Adoption:
     """Make a bundle of ONNX files; one is called `step`, several are called like their files.
 
+    Below fp32 the graphs are quantised, and must behave like the files within the tolerance of the precision, else
+    ParityError is raised.
     Raises ConfigError for an option that fits none of the files and where it is not certain which inputs are states,
     EngineError for a file that is no ONNX file or does not load, and ExportError for a graph that cannot be adopted.
     """
+    quantization = Quantization(precision) if isinstance(precision, str) else precision
     with new_bundle(out, overwrite=overwrite) as writer:
         adopted = _adopted(files, adopt_spec)
         contract = Contract(tuple(each.spec for each in adopted))
+        graphs = {each.spec.name: _written(each, quantization) for each in adopted}
+        weights = {name: each.weights for name, each in graphs.items()}
+        check_quantised(quantization.name, weights)
+        sizes = (sum(len(each.data) for each in these) for these in (graphs.values(), adopted))
+        report = summary(quantization.name, weights), larger(quantization.name, *sizes)
         adoption = Adoption(
             contract,
             {given: made for each in adopted for given, made in each.states(several=len(adopted) > 1)},
             {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
             tuple(note for each in adopted for note in each.notes),
+            tuple(line for line in report if line),
         )
-        golden, digest = {}, hashlib.sha256()
-        for each in adopted:
-            digest.update(each.data)
-            golden[each.spec.name] = each.recorder.about
-            write_files(writer.directory, {f"{each.spec.name}.onnx": each.data, **each.recorder.files()})
-        digest.update(canonical_json(contract).encode())
+        for name, written in graphs.items():
+            write_files(writer.directory, {f"{name}.onnx": written.data, **written.vectors})
+        parities = [written.parity for written in graphs.values() if written.parity is not None]
         writer.finish(
             Manifest(
                 task="adopted",
                 target="onnx",
-                precision="fp32",
-                digest=digest.hexdigest(),
+                precision=quantization.name,
+                digest=_digest(adopted, contract),
                 contract=contract,
-                graphs={each.spec.name: f"{each.spec.name}.onnx" for each in adopted},
+                graphs={name: f"{name}.onnx" for name in graphs},
                 provenance=_provenance(files, adoption),
-                parity={},
-                golden=golden,
+                parity=worst(parities).to_json() if parities else {},
+                weights={name: [weight.to_json() for weight in each] for name, each in weights.items() if each},
+                golden={name: written.golden for name, written in graphs.items()},
             )
         )
     return adoption
+
+
+def _digest(adopted: Sequence[_Adopted], contract: Contract) -> str:
+    """The identity of the files as they were adopted, whatever the precision of the bundle."""
+    return hashlib.sha256(b"".join(each.data for each in adopted) + canonical_json(contract).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class _Written:
+    """What a bundle holds of one graph. parity: what the gate measured, below fp32."""
+
+    data: bytes
+    golden: Mapping[str, Any]
+    vectors: Mapping[str, bytes]
+    weights: tuple[Weight, ...] = ()
+    parity: Parity | None = None
+
+
+def _written(graph: _Adopted, quantization: Quantization) -> _Written:
+    if quantization.name == "fp32":
+        recorder = _record(graph)
+        return _Written(graph.data, recorder.about, recorder.files())
+    try:
+        lowered = lower(graph.spec, graph.data, graph.given(), quantization)
+    except ParityError as error:
+        if graph.draws.example is not None:
+            raise
+        raise ParityError(f"{error}; the inputs were random: give real ones with --example", error.measured) from None
+    proof, name = lowered.proof, graph.spec.name
+    return _Written(lowered.data, proof.golden[name], proof.vectors, lowered.weights, proof.parity)
 
 
 def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
@@ -133,14 +181,23 @@ def _prepare(graph: OpenGraph, wishes: Wishes) -> None:
 
 @dataclass(frozen=True)
 class _Adopted:
-    """One graph: its file, how it is driven, and its golden vectors."""
+    """One graph: its file, and how it is driven. sizes: of its named axes."""
 
     graph: OpenGraph
     spec: GraphSpec
     data: bytes
-    recorder: Recorder
+    draws: Draws
+    sizes: Mapping[str, int]
     pairs: Sequence[Pair]
     notes: list[str] = field(default_factory=list)
+
+    def given(self) -> Iterator[dict[str, Array]]:
+        """Inputs and conditions of one stream, step after step; random ones come to no end."""
+        first = next(self.draws.stream(self.sizes, {}))
+        conditions = {tensor.name: first[tensor.name] for tensor in self.spec.conditions}
+        names = {tensor.name for tensor in (*self.spec.inputs, *self.spec.conditions)}
+        steps = self.draws.stream(self.sizes, conditions)
+        return ({name: array for name, array in step.items() if name in names} for step in steps)
 
     def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
         """Inputs and outputs that are states, by the names in the file. several: whether there are other graphs."""
@@ -169,7 +226,7 @@ class _Adopted:
             raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
-        return cls(graph, spec, data, _record(data, spec, trial, axes.sizes), pairs, notes)
+        return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes)
 
 
 def _tried(graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, *, forced: bool) -> tuple[Trial, Axes]:
@@ -223,15 +280,14 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> bytes:
     return data
 
 
-def _record(data: bytes, spec: GraphSpec, trial: Trial, sizes: Mapping[str, int]) -> Recorder:
+def _record(graph: _Adopted) -> Recorder:
     """The golden vectors of a graph: the steps of one stream, as long as all that comes out is numbers."""
-    convolutions = any("Conv" in node.op_type for node in nodes(trial.graph.model.graph))
+    spec = graph.spec
+    convolutions = any("Conv" in node.op_type for node in nodes(graph.graph.model.graph))
     recorder = Recorder(spec, tolerance_of("fp32", convolutions=convolutions))
-    first = next(trial.draws.stream(sizes, {}))
-    conditions = {tensor.name: first[tensor.name] for tensor in spec.conditions}
-    names = {tensor.name for tensor in (*spec.inputs, *spec.conditions)}
-    given = ({n: array for n, array in step.items() if n in names} for step in trial.draws.stream(sizes, conditions))
-    for step in chain(OnnxEngine(data, spec), spec, given, first_states(spec, {}, conditions)):
+    conditions = {tensor.name: next(graph.given())[tensor.name] for tensor in spec.conditions}
+    states = first_states(spec, {}, conditions)
+    for step in chain(OnnxEngine(graph.data, spec), spec, graph.given(), states):
         if _has_nan(step) or recorder.complete:
             break
         recorder.add(step)

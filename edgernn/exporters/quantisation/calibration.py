@@ -60,6 +60,7 @@ def measure_ranges(
     asked.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    options.log_severity_level = 4
     session = onnxruntime.InferenceSession(asked.SerializeToString(), options, providers=["CPUExecutionProvider"])
     ranges = dict.fromkeys(names, (0.0, 0.0))
     for example in examples:

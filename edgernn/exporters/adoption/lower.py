@@ -1,0 +1,124 @@
+"""Adopted graphs at a lower precision, through the gate that edgernn's own networks pass."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import version_converter
+from torch import Tensor, nn
+
+from edgernn.contract import Array, Contract, GraphSpec
+from edgernn.errors import ExportError, first_line
+from edgernn.exporters.adoption.graph import nodes
+from edgernn.exporters.gate.prove import Proof, prove
+from edgernn.exporters.gate.real_inputs import RealInputs
+from edgernn.exporters.gate.vectors import STEPS
+from edgernn.exporters.quantisation.quantise import quantise
+from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.target import Weight, suppress_output
+from edgernn.exporters.targets.onnx import OPSET
+from edgernn.models import Graph
+from edgernn.runtime import OnnxEngine
+
+__all__ = ["Lowered", "lower"]
+
+_BYTES = 64 << 20
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A graph file at a lower precision, how it stores its matrices, and what the gate measured."""
+
+    data: bytes
+    weights: tuple[Weight, ...]
+    proof: Proof
+
+
+def lower(spec: GraphSpec, data: bytes, steps: Iterable[Mapping[str, Array]], quantization: Quantization) -> Lowered:
+    """Quantise the graph in the ONNX file `data`, and prove that it still behaves like that file.
+
+    steps: what one stream is given; the gate goes through the first ones again and again. Convolutions are computed in
+    single precision, with weights in fewer bits.
+    Raises ExportError for a graph that cannot be quantised, and ParityError for one that changes too much.
+    """
+    source = _Running(OnnxEngine(data, spec), spec)
+    model = _of_opset(_folded(data, spec), spec)
+    graph = Graph(spec, source, source, convolutions=any("Conv" in node.op_type for node in nodes(model.graph)))
+    real = RealInputs(_first(steps), Contract((spec,)))
+    weights = quantise(model, spec, quantization)
+    del model.graph.value_info[:]
+    lowered = model.SerializeToString()
+    engines = {spec.name: OnnxEngine(lowered, spec)}
+    return Lowered(lowered, weights, prove([graph], engines, None, quantization.name, examples=real))
+
+
+def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
+    """As many steps as golden vectors have, or fewer where they are large."""
+    taken: list[Mapping[str, Array]] = []
+    size = 0
+    for step in islice(steps, STEPS):
+        size += sum(array.nbytes for array in step.values())
+        if taken and size > _BYTES:
+            break
+        taken.append(step)
+    return taken
+
+
+class _Running(nn.Module):
+    """A graph file in the place of a network: what the gate compares with."""
+
+    def __init__(self, engine: OnnxEngine, spec: GraphSpec) -> None:
+        super().__init__()
+        self._engine, self._names = engine, spec.input_names
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        feeds = {name: tensor.numpy() for name, tensor in zip(self._names, tensors, strict=True)}
+        return tuple(torch.from_numpy(np.array(array)) for array in self._engine.run(feeds))
+
+
+def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
+    """The graph without branches whose conditions are constants, so that the weights in the one that is taken are seen.
+
+    onnxruntime folds them; it keeps to ONNX's own operators.
+    """
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "folded.onnx"
+        options.optimized_model_filepath = str(path)
+        try:
+            with suppress_output():
+                onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+            raise ExportError(f"graph {spec.name} cannot be simplified: {first_line(error)}") from None
+        model = onnx.load_model(path)
+    used = {node.domain for node in nodes(model.graph)} | {""}
+    imports: list[Any] = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+    return model
+
+
+def _of_opset(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
+    """The graph in the opset in which quantised graphs are written, with the shapes of its values."""
+    opset = next(entry.version for entry in model.opset_import if not entry.domain)
+    if opset < OPSET:
+        try:
+            model = version_converter.convert_version(model, OPSET)
+        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+            raise ExportError(
+                f"graph {spec.name} is of opset {opset}, and cannot be brought to {OPSET}, in which graphs are "
+                f"quantised: {first_line(error)}"
+            ) from None
+    inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
+    return inferred
