@@ -15,7 +15,7 @@ from onnx import helper
 import edgernn
 from edgernn.bundle import Manifest, new_bundle
 from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
-from edgernn.errors import ExportError, ParityError, few, first_line
+from edgernn.errors import ConfigError, ExportError, ParityError, few, first_line
 from edgernn.exporters.adoption.axes import Axes, find_axes
 from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
 from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
@@ -32,6 +32,7 @@ from edgernn.exporters.gate.vectors import Recorder
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Weight, write_files
+from edgernn.exporters.targets.onnx import ONNX
 from edgernn.runtime import OnnxEngine
 from edgernn.runtime.golden import first_states
 from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
@@ -71,6 +72,8 @@ def adopt(
     EngineError for a file that is no ONNX file or does not load, and ExportError for a graph that cannot be adopted.
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
+    if quantization.name not in ONNX.precisions:
+        raise ConfigError(f"--precision {quantization.name}: there is {', '.join(ONNX.precisions)}")
     with new_bundle(out, overwrite=overwrite) as writer:
         adopted = _adopted(files, adopt_spec)
         contract = Contract(tuple(each.spec for each in adopted))
