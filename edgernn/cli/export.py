@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from edgernn.cli.console import Json, Overwrite, log, require_extra, result
 from edgernn.cli.load import load_bundle
-from edgernn.errors import CheckFailedError, ParityError
+from edgernn.errors import CheckFailedError, ExportWarning, ParityError
 
 if TYPE_CHECKING:
     from edgernn.runtime.parity import Parity
@@ -48,7 +49,11 @@ def export(
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
-    exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExportWarning)  # they are printed below
+        exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
+    for text in exported.warnings:
+        log(f"warning: {text}")
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), "\n".join([text, *exported.report]), as_json=json)
 

@@ -241,3 +241,80 @@ def test_a_tiny_constant_is_not_optimised_away(tmp_path):
     outputs, state = Model.load(tmp_path / "b").step({"x": zero}, {"h": zero + 1})
     np.testing.assert_allclose(outputs["y"], np.log(1e-10), rtol=1e-6)
     assert state["h"][0, 0] == np.float32(0.999999)
+
+
+class Weather(nn.Module):
+    """Kelvin, pascals and per cent, in and out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(3, 16), nn.Linear(16, 3)
+        self.register_buffer("mean", torch.tensor([288.15, 101325.0, 60.0]))
+        self.register_buffer("std", torch.tensor([9.0, 900.0, 20.0]))
+
+    def forward(self, x, h, c):
+        h, c = self.cell((x - self.mean) / self.std, (h, c))
+        return self.out(h) * self.std + self.mean, h, c
+
+
+HC = tuple(StateSpec(name, "float32", (BATCH, 16)) for name in "hc")
+
+
+def test_physical_units_are_held_to_their_size(tmp_path):
+    torch.manual_seed(0)
+    module, random = Weather(), np.random.default_rng(0)
+    spec = GraphSpec("step", *((TensorSpec(name, "float32", (BATCH, 3)),) for name in "xy"), HC)
+    real = [
+        {"x": (random.normal(size=(1, 3)) * [9, 900, 20] + [288, 101325, 60]).astype(np.float32)} for _ in range(50)
+    ]
+    parity = export_module(module, spec, out=tmp_path / "b", examples=real).parity
+    assert 1e-4 < parity.max_abs_diff_outputs < 0.1  # of pascals
+    assert parity.max_share < 0.05
+
+
+class Policy(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.out = nn.LSTMCell(6, 16), nn.Linear(16, 5)
+
+    def forward(self, x, h, c):
+        h, c = self.cell(x, (h, c))
+        logits = 5 * self.out(h)
+        return logits.argmax(1), logits, h, c
+
+
+POLICY = GraphSpec(
+    "step",
+    (TensorSpec("x", "float32", (BATCH, 6)),),
+    (TensorSpec("action", "int64", (BATCH,)), TensorSpec("logits", "float32", (BATCH, 5))),
+    HC,
+)
+
+
+def test_an_action_that_is_off_by_one_fails_at_fp32(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    module = Policy()
+    right = EagerEngine(module, POLICY)
+
+    def off(self, feeds):
+        action, *rest = right.run(feeds)
+        return [np.minimum(action + (feeds["x"][:, 0] > 2), 4), *rest]
+
+    assert export_module(module, POLICY, out=tmp_path / "a").parity.mismatches == 0
+    monkeypatch.setattr("edgernn.runtime.OnnxEngine.run", off)
+    with pytest.raises(ParityError, match=r"action at step .* elements differ, and int64 must be equal"):
+        export_module(module, POLICY, out=tmp_path / "b")
+
+
+def test_actions_that_differ_at_a_lower_precision_are_counted_and_recorded(tmp_path):
+    torch.manual_seed(0)
+    exported = export_module(Policy(), POLICY, out=tmp_path / "b", precision="int4", tolerance={"mismatches": 0.75})
+    assert 0 < exported.parity.mismatches < 0.5 * exported.parity.compared
+    manifest = Bundle.load(tmp_path / "b").manifest
+    assert manifest.golden["step"]["tolerance"]["mismatches"] == 0.75
+    assert manifest.parity["mismatches"] == exported.parity.mismatches
+    assert manifest.parity["tolerance_mismatches"] == 0.75
+    with pytest.raises(ParityError, match=r"action: \d+ of \d+ elements over \d+ steps differ"):
+        export_module(Policy(), POLICY, out=tmp_path / "c", precision="int4", tolerance={"mismatches": 1e-4})
+    with pytest.raises(ConfigError, match="there is no tolerance 'largest'"):
+        export_module(Policy(), POLICY, out=tmp_path / "c", tolerance={"largest": 1})
