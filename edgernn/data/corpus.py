@@ -22,7 +22,7 @@ from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
 from edgernn.data.unknown import UnknownTokens
-from edgernn.errors import ConfigError, CorpusError, FormatError, few
+from edgernn.errors import CorpusError, FormatError, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
@@ -124,9 +124,8 @@ def open_corpus(
     """
     fraction = _fraction(held_out)
     name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
-    if format.given and fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
-        flags = " and ".join(format.given)
-        raise ConfigError(f"{flags}: files and standard input are read so, and {name} is neither")
+    if fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
+        format.refuse_for(name)
     with ExitStack() as stack:
         default = "*.txt" if format.field is None else "*.jsonl"
         reader = _Reader(format, default if glob is None else glob, stack)

@@ -125,13 +125,26 @@ def test_what_an_encoding_cannot_read_is_named_with_its_place(encoding, data, wo
 
 def test_a_text_that_is_utf_8_after_all_is_said_to_be():
     with pytest.raises(
-        CorpusError, match="is not ascii: byte 0 is 0xc3; it reads as UTF-8: leave out --encoding, which"
+        CorpusError, match="is not ascii: byte 0 is 0xc3; it can be read as UTF-8: leave out --encoding, which"
     ):
         read("é".encode(), encoding="ascii")
     (remark,) = remarks("été".encode(), "t.txt", TextFormat(encoding="cp1252"))
-    assert remark == "t.txt is read as cp1252; its beginning is UTF-8 as well: is that meant?"
+    assert (
+        remark
+        == "t.txt is read as cp1252; its beginning can be read as UTF-8 too: if it is UTF-8, leave out --encoding"
+    )
     assert remarks("été".encode("cp1252"), "t.txt", TextFormat(encoding="cp1252")) == []
     assert remarks(b"pl\r\nain\r", "t.txt", TextFormat(encoding="cp1252")) == []
+
+
+def test_a_file_in_another_encoding_than_the_one_given_may_have_to_be_converted():
+    """Files of several encodings are not read together, whichever is given."""
+    data = SENTENCES["French"].encode("utf-16")
+    words = (
+        "its encoding is likely utf-16, .*: if so, convert it, or give --encoding utf-16, which then holds for every"
+    )
+    with pytest.raises(CorpusError, match=words):
+        read(data, encoding="cp1252")
 
 
 def test_a_text_that_is_read_in_the_wrong_byte_order_is_remarked_upon():
@@ -283,7 +296,7 @@ def test_a_long_line_that_is_no_object_is_not_read_to_its_end():
     [
         (
             LINES,
-            "t.txt looks like JSON lines, since .* --field takes the text of one .* .there is id, text, by, a.b, more.$",
+            "t.txt looks like JSON lines, since .* --field takes the text of .* .there is id, text, by, a.b, more.$",
         ),
         (b'{"a": "x"}', "looks like JSON lines"),
         (b'[\n  {"a": "x"}\n]', "looks like a JSON array, since it begins with"),
