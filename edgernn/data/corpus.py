@@ -30,6 +30,7 @@ __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 STDIN = "-"
+_STDIN_NAME = "standard input"
 _STDLIB_CHARS = 4_000_000
 _STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
 
@@ -123,7 +124,7 @@ def open_corpus(
     nothing is read in it.
     """
     fraction = _fraction(held_out)
-    name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
+    name = ", ".join(_STDIN_NAME if source == STDIN else Path(source).name or source for source in sources)
     if fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
         format.refuse_for(name)
     with ExitStack() as stack:
@@ -158,7 +159,7 @@ class _Reader:
         if source == STDIN:
             if sys.stdin is None:
                 raise CorpusError("there is no standard input")
-            return [self._spooled(sys.stdin.buffer, "standard input")]
+            return [self._spooled(sys.stdin.buffer, _STDIN_NAME)]
         if source in TEXTS:
             return [partial(read_pieces, cached_text(source))]
         if not source:

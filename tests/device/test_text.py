@@ -140,11 +140,29 @@ def test_a_text_that_is_utf_8_after_all_is_said_to_be():
 def test_a_file_in_another_encoding_than_the_one_given_may_have_to_be_converted():
     """Files of several encodings are not read together, whichever is given."""
     data = SENTENCES["French"].encode("utf-16")
-    words = (
-        "its encoding is likely utf-16, .*: if so, convert it, or give --encoding utf-16, which then holds for every"
-    )
+    words = "its encoding is likely utf-16, .*: if so, convert it, or give --encoding utf-16, which then holds for"
     with pytest.raises(CorpusError, match=words):
         read(data, encoding="cp1252")
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [("Japanese", "iso2022_jp"), ("Korean", "iso2022_kr"), ("Chinese", "hz"), ("French", "utf-7"), ("English", "hz")],
+)
+def test_characters_that_are_spelt_in_ascii_are_read_without_a_doubt(language, encoding):
+    """Read as UTF-8, what begins with an escape character is remarked upon."""
+    data = SENTENCES[language].encode(encoding)
+    assert remarks(data, "t.txt", TextFormat(encoding=encoding)) == []
+    escaped = encoding.startswith("iso2022")
+    words = f"t.txt is read as UTF-8; its encoding is likely {encoding}, since it has escape sequences that begin its"
+    assert [remark.startswith(words) for remark in remarks(data, "t.txt")] == [True] * escaped
+
+
+def test_plain_ascii_that_is_read_as_something_else_is_remarked_upon():
+    for encoding in ("utf-16-le", "cp037"):
+        (remark,) = remarks(b"To be or" * 2, "t.txt", TextFormat(encoding=encoding))
+        assert remark.startswith(f"t.txt is read as {encoding}; its beginning can be read as UTF-8 too")
+    assert remarks(b"\x1b[1mbold\x1b[0m\n", "t.txt") == []
 
 
 def test_a_text_that_is_read_in_the_wrong_byte_order_is_remarked_upon():

@@ -402,7 +402,7 @@ def failures(run, bundle, corpus, folder):
     yield [*train, corpus, *out, "--field", "text"], "line 1, is no JSON object: --field reads JSON lines; leave it out"
     yield (
         [*train, "stdlib", *out, "--field", "text"],
-        "--field says how files and standard input are read, and stdlib is",
+        "--field says how files and standard input are read, and stdl",
     )
     yield ["run", bundle, "--prompt", "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"
     yield ["run", bundle, "--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
