@@ -55,7 +55,7 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
         given.refuse_others(pipeline.options, what=f"{pipeline.task} bundles")
         options = pipeline.options(**given.of(pipeline.options))
         if inputs:
-            _run_files(pipeline, _files(inputs, pipeline.suffixes), options, as_json=json)
+            _run_files(pipeline, _files(inputs, pipeline.suffixes_for(options)), options, as_json=json)
         else:
             pipeline.check(options, ())
             _run_without_files(f"edgernn {name} {bundle}", pipeline, options, as_json=json)

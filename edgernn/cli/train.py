@@ -130,7 +130,7 @@ def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], N
     trainer = Trainer.resume(path, show, **given.of(task.training))
     if trainer.finished:
         log(f"{path} is finished: it was trained for {trainer.trained}")
-        log(f"to train it further: edgernn {run.resume} --passes N, where N is above {trainer.passes:.4g}")
+        log(f"to train it further: edgernn {trainer.further}")
     return trainer
 
 

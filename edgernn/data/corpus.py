@@ -22,7 +22,7 @@ from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
 from edgernn.data.unknown import UnknownTokens
-from edgernn.errors import ConfigError, CorpusError, FormatError, few
+from edgernn.errors import CorpusError, FormatError, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
@@ -30,6 +30,7 @@ __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
 STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
 STDIN = "-"
+_STDIN_NAME = "standard input"
 _STDLIB_CHARS = 4_000_000
 _STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
 
@@ -123,10 +124,9 @@ def open_corpus(
     nothing is read in it.
     """
     fraction = _fraction(held_out)
-    name = ", ".join(source if source == STDIN else Path(source).name or source for source in sources)
-    if format.given and fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
-        flags = " and ".join(format.given)
-        raise ConfigError(f"{flags}: files and standard input are read so, and {name} is neither")
+    name = ", ".join(_STDIN_NAME if source == STDIN else Path(source).name or source for source in sources)
+    if fraction is not None and all(source in {STDLIB, *TEXTS} for source in sources):
+        format.refuse_for(name)
     with ExitStack() as stack:
         default = "*.txt" if format.field is None else "*.jsonl"
         reader = _Reader(format, default if glob is None else glob, stack)
@@ -159,7 +159,7 @@ class _Reader:
         if source == STDIN:
             if sys.stdin is None:
                 raise CorpusError("there is no standard input")
-            return [self._spooled(sys.stdin.buffer, "standard input")]
+            return [self._spooled(sys.stdin.buffer, _STDIN_NAME)]
         if source in TEXTS:
             return [partial(read_pieces, cached_text(source))]
         if not source:

@@ -39,5 +39,5 @@ class UnknownTokens:
         count = (
             f"{self._unknown:,} of {self._tokens:,} tokens of the training text ({part:.2%}) become the unknown token"
         )
-        many = "; that is much: a run without --from learns a vocabulary that suits the text" if part > _MANY else ""
+        many = "; that is a lot: a run without --from learns a vocabulary that suits the text" if part > _MANY else ""
         return [f"{lacks}: {count}{many}"]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from edgernn.errors import ConfigError
 
-__all__ = ["Guess", "canonical", "guess_encoding"]
+__all__ = ["Guess", "canonical", "guess_encoding", "guess_escaped"]
 
 _SAMPLE = 1 << 16  # bytes that are judged
 _RUN = 2  # bytes beyond ASCII in a row, on average, from which on a text is not in Latin letters
@@ -25,6 +25,11 @@ _MARKS = (  # longer ones first: that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+_ESCAPES = (
+    (re.compile(rb"\x1b\$[@B]"), "iso2022_jp"),
+    (re.compile(rb"\x1b\$\)C"), "iso2022_kr"),
 )
 
 _WESTERN = "éèàçêôâîûùëïüäößáíóúñåøæãõœÉÀÄÖÜ’‘“”–—…«»°€£§·¿¡"
@@ -123,6 +128,14 @@ def guess_encoding(data: bytes, *, begins: bool = True) -> Guess | None:
     if _damaged(data):
         return Guess("utf-8", "most of its other characters beyond ASCII are UTF-8")
     return _narrow(data)
+
+
+def guess_escaped(data: bytes) -> Guess | None:
+    """The encoding that a text of ASCII characters alone, which is UTF-8 too, likely has; None for plain ASCII."""
+    for escape, encoding in _ESCAPES if data.isascii() else ():
+        if escape.search(data):
+            return Guess(encoding, "it has escape sequences that begin its characters")
+    return None
 
 
 def _wide(sample: bytes) -> Guess | None:

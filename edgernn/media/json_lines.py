@@ -16,6 +16,7 @@ _LOOKED_AT = 8  # lines
 _MOST = 0.5  # of them, at least, are objects in a file that looks like JSON lines
 _QUOTED = 40  # characters of a name in a message
 _HALF = re.compile("[\ud800-\udfff]")
+_BEGINS = re.compile(r'\s*(\[\s*)?\{\s*"(?:[^"\\\n]|\\.)*"\s*:')  # an object, or an array of objects
 
 
 def field_texts(pieces: Iterable[str], field: str, name: str, checked: Callable[[str, str], str]) -> Iterator[str]:
@@ -46,16 +47,17 @@ def looks_like_json(text: str, *, whole: bool) -> str:
         lines.pop()
     looked_at = [_object(line) for line in [line for line in lines if line.strip()][:_LOOKED_AT]]
     objects = [found for found in looked_at if found is not None]
-    if objects and len(objects) >= _MOST * len(looked_at):
-        fields = few(key[:_QUOTED] for key in objects[0])
+    if any(objects) and len(objects) >= _MOST * len(looked_at):
+        fields = _names({key: None for found in objects for key in found})
         return (
             "looks like JSON lines, since its first lines are objects, and is read as plain text: "
             f"--field takes the text of one field (there is {fields})"
         )
-    if re.match(r"\s*\[\s*\{\s*\"", text):
+    if not any(looked_at[:1]) and (begins := _BEGINS.match(text)):
+        what = "a JSON array, since it begins with [ and an object" if begins[1] else "JSON, since it begins an object"
         return (
-            "looks like a JSON array, since it begins with [ and an object, and is read as plain text: "
-            "--field takes the text of one field, if each object is on a line of its own, without the array"
+            f"looks like {what}, and is read as plain text: --field takes the text of one field, "
+            f"if each object is on a line of its own{', without the array' if begins[1] else ''}"
         )
     return ""
 
@@ -88,9 +90,12 @@ def _parsed(line: str, where: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads(line)
     except json.JSONDecodeError as error:
-        raise CorpusError(f"{where}, is no JSON object: {error.msg} at character {error.pos}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, objects within objects
-        raise CorpusError(f"{where}, cannot be read: {error}") from None
+        wrong = f"{error.msg.removesuffix(' at')} at character {error.pos}"
+        raise CorpusError(f"{where}, is no JSON object: {wrong}; --field reads an object on each line") from None
+    except RecursionError:
+        raise CorpusError(f"{where}, cannot be read: its arrays or objects are nested too deeply") from None
+    except ValueError:
+        raise CorpusError(f"{where}, cannot be read: a number in it has thousands of digits") from None
     return found
 
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgernn.errors import CorpusError
-from edgernn.media.encodings import canonical, guess_encoding
+from edgernn.errors import ConfigError, CorpusError
+from edgernn.media.encodings import canonical, guess_encoding, guess_escaped
 from edgernn.media.json_lines import field_texts, looks_like_json
 from edgernn.settings import Settings, option
 
@@ -49,11 +49,13 @@ class TextFormat(Settings):
         name = _UTF_8 if self.encoding is None else canonical(self.encoding)
         return _UTF_8 if name == "utf-8-sig" else name
 
-    @property
-    def given(self) -> list[str]:
-        """The options that differ from the defaults, as they are typed."""
+    def refuse_for(self, what: str) -> None:
+        """Raise ConfigError if an option is given. what: all that is read, which is no file and not standard input."""
         values = {"--encoding": self.encoding, "--field": self.field}
-        return [flag for flag, value in values.items() if value is not None]
+        if given := [flag for flag, value in values.items() if value is not None]:
+            says, them = ("says", "it") if len(given) == 1 else ("say", "them")
+            how = f"{' and '.join(given)} {says} how files and standard input are read"
+            raise ConfigError(f"{how}, and {what} is neither: leave {them} out")
 
 
 PLAIN = TextFormat()
@@ -102,8 +104,8 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
         with _opened(source, name) as file:
             block = _read(file, name)
         text = next(_plain_pieces(block, name, format.codec))
-        if format.codec != _UTF_8 and (doubt := _doubt(block, text, name)):
-            found.append(f"{name} is read as {format.encoding}; {doubt}")
+        if doubt := _doubt(block, text, name, format.codec):
+            found.append(f"{name} is read as {format.encoding or _title(_UTF_8)}; {doubt}")
     except CorpusError:
         return []  # which whoever reads the text is told
     if format.field is None and (seen := looks_like_json(text, whole=len(block) < _BLOCK)):
@@ -111,15 +113,19 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
     return found
 
 
-def _doubt(block: bytes, text: str, name: str) -> str:
+def _doubt(block: bytes, text: str, name: str, encoding: str) -> str:
     """What speaks against the encoding in which `block` was read as `text`, as a clause; empty for nothing."""
-    if _reads_as_utf_8(block):
-        same = next(_plain_pieces(block, name, _UTF_8)) == text
-        return "" if same else "its beginning is UTF-8 as well: is that meant?"
-    guess = guess_encoding(block)
-    if guess is None or not guess.wide or next(_plain_pieces(block, name, guess.encoding)) == text:
-        return ""
-    return f"its encoding is likely {guess.encoding}, since {guess.reason}"
+    if encoding == _UTF_8:
+        guess = guess_escaped(block)
+    elif _reads_as_utf_8(block):
+        if next(_plain_pieces(block, name, _UTF_8)) == text or (block.isascii() and _extends_ascii(encoding)):
+            return ""
+        return "its beginning can be read as UTF-8 too: if it is UTF-8, leave out --encoding"
+    else:
+        guess = guess_encoding(block)
+        if guess is None or not guess.wide or next(_plain_pieces(block, name, guess.encoding)) == text:
+            return ""
+    return "" if guess is None else f"its encoding is likely {guess.encoding}, since {guess.reason}"
 
 
 def _plain_pieces(source: Path | bytes, name: str, encoding: str) -> Iterator[str]:
@@ -189,18 +195,28 @@ class _Decoder:
     def _advice(self, block: bytes, unknown: str = "; another encoding is named with --encoding") -> str:
         """What to do about a block that cannot be read, as the rest of a sentence."""
         if self._encoding != _UTF_8 and _reads_as_utf_8(block):
-            return "; it reads as UTF-8: leave out --encoding, which holds for every text, or convert this one"
+            return "; it can be read as UTF-8: leave out --encoding, which holds for every text, or convert this one"
         guess = guess_encoding(block, begins=not self._bytes)
         if guess is None or guess.encoding == self._encoding != _UTF_8:
             return unknown
         if guess.encoding == _UTF_8:
             return f"; {guess.reason}, so it is likely damaged there"
         likely = f"; its encoding is likely {guess.encoding}, since {guess.reason}"
+        if self._encoding != _UTF_8:
+            return f"{likely}: if so, convert it, or give --encoding {guess.encoding}, which then holds for every text"
         return f"{likely}: if so, add --encoding {guess.encoding}, which then holds for every text"
 
 
 def _title(encoding: str) -> str:
     return encoding.upper() if encoding.startswith("utf") else encoding
+
+
+def _extends_ascii(encoding: str) -> bool:
+    """Whether a plain text in ASCII is the same one in `encoding`, which may spell other characters in ASCII too."""
+    try:
+        return codecs.decode(b"abcd", encoding) == "abcd"
+    except UnicodeError:
+        return False
 
 
 def _reads_as_utf_8(block: bytes) -> bool:

@@ -160,6 +160,8 @@ class Trainer:
             if self._due(progress):
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)
+                if progress < 1 <= self._progress():  # the time ran out during the evaluation
+                    self.save()
 
     @property
     def parameters(self) -> int:
@@ -174,12 +176,17 @@ class Trainer:
     @property
     def trained(self) -> str:
         """How long the training was, in words."""
-        return f"{self.step:,} steps, which are {self.passes:.4g} passes, in {self.seconds / 60:.3g} minutes"
+        return f"{self.step:,} steps, which are {_plain(self.passes)} passes, in {_plain(self.seconds / 60)} minutes"
+
+    @property
+    def further(self) -> str:
+        """How a finished run is trained further: the arguments of edgernn, and what N in them stands for."""
+        return f"{self.run.resume} --passes N, where N is above {_plain(self.passes)}"
 
     @property
     def stopped(self) -> bool:
         """Whether `fit` ended because of `stop`, before its end."""
-        return self._stops and self._progress() < 1
+        return self._stops and not self.finished
 
     @property
     def finished(self) -> bool:
@@ -269,10 +276,11 @@ class Trainer:
         return settled + (1 - settled) * progress
 
     def _extend(self, limits: Mapping[str, float]) -> None:
-        """Go on beyond the end, up to `limits`."""
-        given = " ".join(f"--{name} {limit:g}" for name, limit in limits.items())
+        """Go on beyond the end, up to `limits`, which may be the run's own if it ended before them, by patience."""
+        given = " ".join(f"--{name} {limit:.15g}" for name, limit in limits.items())
         later = self.settings.but(**limits)
-        if all(getattr(later, name) == getattr(self.settings, name) for name in LIMITS):
+        same = all(getattr(later, name) == getattr(self.settings, name) for name in LIMITS)
+        if same and self.finished == (self._progress() >= 1):
             return  # the command that made it go on, once more
         if not self.finished:
             raise ConfigError(
@@ -444,6 +452,11 @@ class Trainer:
 def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
     """Raises ConfigError for an arithmetic that the device does not have."""
     return Placement(group.device, find_autocast(settings.autocast, group.device), group.rank, group.count)
+
+
+def _plain(value: float) -> str:
+    """A number in four digits, or whole if it has more."""
+    return f"{value:.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -236,13 +236,13 @@ def test_a_prompt_is_read_as_training_reads_texts(language, tmp_path):
     for options, words in (
         (
             LanguageOptions(prompt="a", encoding="cp1252"),
-            "--encoding: files and standard input are read so, and not --p",
+            "--encoding says how files and standard input are read, and --prompt is neither: leave it out",
         ),
-        (LanguageOptions(prompt="a", encoding="cp1252", field="x"), "--encoding and --field: files"),
+        (LanguageOptions(prompt="a", encoding="cp1252", field="x"), "--encoding and --field say how .* leave them out"),
     ):
         with pytest.raises(ConfigError, match=words):
             language.check(options, ())
-    with pytest.raises(ConfigError, match="--field: files and standard input are read so: name a file"):
+    with pytest.raises(ConfigError, match=r"--field says how files .* are read, and what is typed is neither"):
         language.conversation(LanguageOptions(field="x"))
 
 
@@ -252,6 +252,7 @@ def test_the_command_continues_files(call, bundle, model, tmp_path):
         (tmp_path / name).write_text(prompt)
         texts.append(model.stream(Sampler(0.8, 40, 1)).complete(prompt, 9))
     (tmp_path / "c.md").write_text("not read")
+    (tmp_path / "d.jsonl").write_text('{"by": "abc"}\n')
     options = ["--max-tokens", 9, "--seed", 1]
     assert call("run", bundle, tmp_path / "a.txt", *options) == (0, f"{texts[0]}\n", "")
     status, out, _ = call("run", bundle, tmp_path, *options, "--json")
@@ -269,6 +270,9 @@ def test_the_command_continues_files(call, bundle, model, tmp_path):
     status, out, err = call("run", bundle, tmp_path / "a.txt", "--prompt", "a")
     assert (status, out) == (2, "")
     assert "--prompt cannot be combined with text files" in err
+    of_field = call("run", bundle, tmp_path, "--field", "by", *options, "--json")  # of the directory's JSON lines
+    assert of_field == call("run", bundle, tmp_path / "d.jsonl", "--field", "by", *options, "--json")
+    assert json.loads(of_field[1])["text"] == texts[0]
 
 
 def test_json_never_has_the_prompt(call, bundle):

@@ -125,13 +125,44 @@ def test_what_an_encoding_cannot_read_is_named_with_its_place(encoding, data, wo
 
 def test_a_text_that_is_utf_8_after_all_is_said_to_be():
     with pytest.raises(
-        CorpusError, match="is not ascii: byte 0 is 0xc3; it reads as UTF-8: leave out --encoding, which"
+        CorpusError, match="is not ascii: byte 0 is 0xc3; it can be read as UTF-8: leave out --encoding, which"
     ):
         read("é".encode(), encoding="ascii")
     (remark,) = remarks("été".encode(), "t.txt", TextFormat(encoding="cp1252"))
-    assert remark == "t.txt is read as cp1252; its beginning is UTF-8 as well: is that meant?"
+    assert (
+        remark
+        == "t.txt is read as cp1252; its beginning can be read as UTF-8 too: if it is UTF-8, leave out --encoding"
+    )
     assert remarks("été".encode("cp1252"), "t.txt", TextFormat(encoding="cp1252")) == []
     assert remarks(b"pl\r\nain\r", "t.txt", TextFormat(encoding="cp1252")) == []
+
+
+def test_a_file_in_another_encoding_than_the_one_given_may_have_to_be_converted():
+    """Files of several encodings are not read together, whichever is given."""
+    data = SENTENCES["French"].encode("utf-16")
+    words = "its encoding is likely utf-16, .*: if so, convert it, or give --encoding utf-16, which then holds for"
+    with pytest.raises(CorpusError, match=words):
+        read(data, encoding="cp1252")
+
+
+@pytest.mark.parametrize(
+    ("language", "encoding"),
+    [("Japanese", "iso2022_jp"), ("Korean", "iso2022_kr"), ("Chinese", "hz"), ("French", "utf-7"), ("English", "hz")],
+)
+def test_characters_that_are_spelt_in_ascii_are_read_without_a_doubt(language, encoding):
+    """Read as UTF-8, what begins with an escape character is remarked upon."""
+    data = SENTENCES[language].encode(encoding)
+    assert remarks(data, "t.txt", TextFormat(encoding=encoding)) == []
+    escaped = encoding.startswith("iso2022")
+    words = f"t.txt is read as UTF-8; its encoding is likely {encoding}, since it has escape sequences that begin its"
+    assert [remark.startswith(words) for remark in remarks(data, "t.txt")] == [True] * escaped
+
+
+def test_plain_ascii_that_is_read_as_something_else_is_remarked_upon():
+    for encoding in ("utf-16-le", "cp037"):
+        (remark,) = remarks(b"To be or" * 2, "t.txt", TextFormat(encoding=encoding))
+        assert remark.startswith(f"t.txt is read as {encoding}; its beginning can be read as UTF-8 too")
+    assert remarks(b"\x1b[1mbold\x1b[0m\n", "t.txt") == []
 
 
 def test_a_text_that_is_read_in_the_wrong_byte_order_is_remarked_upon():
@@ -255,8 +286,9 @@ def test_each_text_of_a_field_begins_on_a_line_of_its_own(block, monkeypatch):
         (b'{"a": "x\\u0000"}', "a", "line 1: the field 'a' is not text: character 1 is a zero character"),
         (b'{"a": ""}\n{"a": ""}\n', "a", "is empty: the field 'a' holds no text in any of its lines"),
         (b"", "a", "is empty"),
-        (b'{"a": ' + b"[" * 100_000, "a", "line 1, cannot be read: maximum recursion depth"),
-        (b'{"a": ' + b"1" * 5000 + b"}", "a", "line 1, cannot be read: Exceeds the limit"),
+        (b'{"a": ' + b"[" * 100_000, "a", "line 1, cannot be read: its arrays or objects are nested too d"),
+        (b'{"a": ' + b"1" * 5000 + b"}", "a", "line 1, cannot be read: a number in it has thousands of digits"),
+        (b'{"a": "x', "a", "line 1, is no JSON object: Unterminated string starting at character 6; --field reads an"),
     ],
 )
 def test_a_line_that_has_no_text_is_named(data, field, words, block, monkeypatch):
@@ -282,13 +314,17 @@ def test_a_long_line_that_is_no_object_is_not_read_to_its_end():
     [
         (
             LINES,
-            "t.txt looks like JSON lines, since .* --field takes the text of one field .there is id, text, by, a.b.$",
+            "t.txt looks like JSON lines, since .* --field takes the text of .* .there is id, text, by, a.b, more.$",
         ),
         (b'{"a": "x"}', "looks like JSON lines"),
         (b'[\n  {"a": "x"}\n]', "looks like a JSON array, since it begins with"),
         (b'{"a": "x"}\n{"a": \n', "looks like JSON lines"),
         (b'{"a": "x"}\nplain\ntext', None),
-        (b'{\n  "a": "x"\n}', None),
+        (b'{\n  "a": "x"\n}', "looks like JSON, since it begins an object, .* if each object is on a line of its own$"),
+        (b'{"a": "x"} {"a": "y"}', "looks like JSON, since it begins an object"),
+        (b'{}\n{"a": "x"}\n{"b": "x"}', "looks like JSON lines, .* .there is a, b.$"),
+        (b"{}\n{}\n", None),
+        (b"{\n  a: 1\n}", None),
         (b"[1, 2]", None),
         (b"null\n", None),
         (b"To be", None),
@@ -306,6 +342,7 @@ def test_a_text_that_looks_like_json_is_remarked_upon(data, words):
 def test_a_beginning_that_is_cut_is_judged_by_its_whole_lines(monkeypatch):
     monkeypatch.setattr("edgernn.media.text._BLOCK", 30)
     assert "looks like JSON lines" in remarks(b'{"a": "x"}\n{"a": "y"}\n{"a": "z"}\n', "t.txt")[0]
+    assert "looks like JSON, since it begins an object" in remarks(b'{"a": "' + b"x" * 40 + b'"}\n', "t.txt")[0]
 
 
 def test_a_file_is_read_in_pieces(tmp_path):

@@ -403,8 +403,11 @@ def failures(run, bundle, corpus, folder):
     yield [*train, folder / "latin.txt", *out, "--encoding", "ascii"], "latin.txt is not ascii: byte 0 is 0xe9; its enc"
     yield [*train, corpus, *out, "--encoding", "rot13"], "--encoding 'rot13' is no encoding of texts"
     yield [*train, corpus, *out, "--field", "text"], "line 1, is no JSON object: --field reads JSON lines; leave it out"
-    yield [*train, "stdlib", *out, "--field", "text"], "--field: files and standard input are read so, and stdlib is"
-    yield ["run", bundle, "--prompt", "a", "--encoding", "utf-16"], "--encoding: files and standard input are read so"
+    yield (
+        [*train, "stdlib", *out, "--field", "text"],
+        "--field says how files and standard input are read, and stdl",
+    )
+    yield ["run", bundle, "--prompt", "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"
     yield ["run", bundle, "--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
     yield [*train, corpus, *out, "--from", run, "--hidden", 9], "--hidden is that of the run"
     yield (

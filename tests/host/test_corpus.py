@@ -118,8 +118,8 @@ def test_what_files_suggest_is_noted_for_the_first_of_them(tmp_path):
 
 def test_a_format_is_of_files(tmp_path):
     for format, words in (
-        (TextFormat(encoding="cp1252"), "--encoding: files and standard input are read so, and stdlib is neither"),
-        (TextFormat(encoding="cp1252", field="a"), "--encoding and --field: files"),
+        (TextFormat(encoding="cp1252"), "--encoding says how files .* are read, and stdlib is neither: leave it out"),
+        (TextFormat(encoding="cp1252", field="a"), "--encoding and --field say how .* leave them out"),
     ):
         with pytest.raises(ConfigError, match=words):
             parts("stdlib", format=format)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 
 import pytest
 import torch
@@ -108,6 +109,46 @@ def test_patience_begins_anew(corpus, small, tmp_path):
     later = Trainer.resume(tmp_path / "run", steps=trainer.step + 2)
     assert not later.finished
     assert fit(later).step == trainer.step + 2
+
+
+def test_a_run_that_patience_ended_goes_on_to_the_end_that_it_had(corpus, small, tmp_path):
+    settings = {**small, "learning_rate": 3.0, "evaluations": 60, "patience": 3}
+    begun = fit(Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "run", **settings))
+    assert begun.step < 60
+    later = Trainer.resume(tmp_path / "run", steps=60)
+    assert not later.finished
+    fit(later, begun.step + 1)
+    again = Trainer.resume(tmp_path / "run", steps=60)  # which is under way
+    assert again.run.extensions == later.run.extensions
+    assert [(each.step, each.steps) for each in again.run.extensions] == [(begun.step, 60)]
+
+
+def test_a_run_whose_time_ran_out_in_an_evaluation_is_finished(corpus, small, tmp_path, monkeypatch):
+    """Its last checkpoint knows the time that the evaluation took."""
+    limited = {name: value for name, value in small.items() if name != "steps"}
+    trainer = Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "run", **limited, minutes=0.02)
+    evaluate = trainer.learner.evaluate
+
+    def slow(*args, **options):
+        time.sleep(1.3)
+        return evaluate(*args, **options)
+
+    monkeypatch.setattr(trainer.learner, "evaluate", slow)
+    events = list(trainer.fit())
+    assert isinstance(events[-1], Evaluated)
+    assert events[-1].progress < 1
+    resumed = Trainer.resume(tmp_path / "run")
+    assert (resumed.finished, resumed.step) == (True, trainer.step)
+    assert not Trainer.resume(tmp_path / "run", minutes=1.0).finished
+
+
+def test_large_numbers_are_written_out(finished):
+    trainer = Trainer.resume(finished)
+    with pytest.raises(ConfigError, match=r"--steps 2000000 --minutes 0\.0001 is not beyond"):
+        Trainer.resume(finished, minutes=1e-4, steps=2_000_000)
+    trainer.step, trainer.seconds = 1_000_000, 1e6
+    assert trainer.trained == "1,000,000 steps, which are 27,027 passes, in 16,667 minutes"
+    assert trainer.further.endswith("--passes N, where N is above 27,027")
 
 
 @pytest.mark.parametrize(

@@ -119,15 +119,18 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         """Raise ConfigError for a prompt beside files, or in place of one."""
         if sources and options.prompt is not None:
             raise ConfigError("--prompt cannot be combined with text files: give one or the other")
-        if options.given and options.prompt is not None:
-            raise ConfigError(f"{' and '.join(options.given)}: files and standard input are read so, and not --prompt")
+        if options.prompt is not None:
+            options.refuse_for("--prompt")
         if len(sources) == 1 and not sources[0].exists():
             raise ConfigError(f'{sources[0]}: there is no such file; a prompt is given with --prompt "TEXT"')
 
+    def suffixes_for(self, options: LanguageOptions) -> Sequence[str]:
+        """Those of JSON lines where a field of them is read."""
+        return self.suffixes if options.field is None else (".jsonl",)
+
     def conversation(self, options: LanguageOptions) -> Conversation:
         """A stream that continues what the user types. Raises ConfigError for a format, which is that of files."""
-        if options.given:
-            raise ConfigError(f"{' and '.join(options.given)}: files and standard input are read so: name a file")
+        options.refuse_for("what is typed")
         return Conversation(self._stream(options), options.max_tokens, options.stop)
 
     def __call__(self, inputs: Mapping[str, Array], options: LanguageOptions, show: Show = ignore) -> LanguageResult:

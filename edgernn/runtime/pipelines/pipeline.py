@@ -93,6 +93,10 @@ class Pipeline(ABC, Generic[Options]):
         Raises ConfigError for options that do not fit the model, SamplingError for outputs that are not numbers.
         """
 
+    def suffixes_for(self, options: Options) -> Sequence[str]:
+        """The suffixes of the files that are taken from a directory, for tasks whose options say what they are."""
+        return self.suffixes
+
     def inputs_from(self, options: Options) -> Mapping[str, Array] | None:
         """The inputs that `options` say themselves, such as a prompt; None if they do not. Raises as `read`."""
         return None
