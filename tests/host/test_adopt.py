@@ -23,7 +23,8 @@ NO_STATES = AdoptSpec(states=[])
 def take(tmp_path, path, spec=None):
     """Adopt one file, check the bundle against its golden vectors, and return what came of it and the model."""
     adoption = adopt([path], spec or AdoptSpec(), tmp_path / "b")
-    assert verify(Bundle.load(tmp_path / "b"), ENGINES["onnx"]).max_abs_diff_outputs == 0
+    parity = verify(Bundle.load(tmp_path / "b"), ENGINES["onnx"])
+    assert parity.max_abs_diff_outputs < 1e-5  # the order of a sum depends on where an array lies in memory
     return adoption, Model.load(tmp_path / "b")
 
 

@@ -228,6 +228,72 @@ def test_sizes_of_states_follow_from_those_of_pictures(matting, tmp_path):
     assert axes(spec)["r1i"] == (BATCH, 6, 4, 10)
 
 
+def test_one_name_for_axes_of_several_sizes_is_no_hindrance(tmp_path):
+    """As the matting networks are exported: every state has channels, height and width, each of another size."""
+    pixels = ["batch_size", "channels", "height", "width"]
+    path = save(
+        tmp_path / "f.onnx",
+        {"src": (F, ["batch_size", 3, "height", "width"]), "r1i": (F, pixels), "r2i": (F, pixels)},
+        {"pha": (F, ["batch_size", 4, None, None]), "r1o": (F, pixels), "r2o": (F, pixels)},
+        [
+            ("Conv", ["src", "w1"], ["a"], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+            ("Concat", ["a", "r1i"], ["b"], {"axis": 1}),
+            ("Conv", ["b", "w2"], ["pha"], {"pads": [1, 1, 1, 1]}),
+            ("Tanh", ["pha"], ["r1o"]),
+            ("Conv", ["r1o", "w3"], ["d"], {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+            ("Concat", ["d", "r2i"], ["e"], {"axis": 1}),
+            ("Conv", ["e", "w4"], ["r2o"], {"pads": [1, 1, 1, 1]}),
+        ],
+        weights(w1=(4, 3, 3, 3), w2=(4, 8, 3, 3), w3=(6, 4, 3, 3), w4=(6, 12, 3, 3)),
+    )
+    spec, _ = taken(tmp_path, path)
+    assert spec.batched
+    assert axes(spec)["r1i"] == (BATCH, 4, 32, 48)
+    assert axes(spec)["r2i"] == (BATCH, 6, 16, 24)
+
+
+def test_a_stream_that_cannot_be_batched_is_one_row(tmp_path):
+    nodes = [
+        ("ReduceMax", ["x"], ["m"], {"keepdims": 1}),
+        ("Sub", ["x", "m"], ["s"]),
+        ("Add", ["s", "h_in"], ["h_out"]),
+        ("Tanh", ["h_out"], ["y"]),
+    ]
+    tensors = {name: (F, ["N", 4]) for name in ("x", "h_in", "y", "h_out")}
+    inputs, outputs = ({n: tensors[n] for n in names} for names in (("x", "h_in"), ("y", "h_out")))
+    spec, notes = taken(tmp_path, save(tmp_path / "f.onnx", inputs, outputs, nodes))
+    assert set(axes(spec).values()) == {(1, 4)}
+    assert "x is fixed at N = 1: a state has this axis too, and one size" in notes[0]
+
+
+def test_a_counter_that_all_streams_share_keeps_them_apart(tmp_path):
+    nodes = [("Add", ["x", "h"], ["hn"]), ("Cast", ["step"], ["f"], {"to": F}), ("Mul", ["hn", "f"], ["y"])]
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, ["N", 4]), "h": (F, ["N", 4]), "step": (I64, [])},
+        {"y": (F, ["N", 4]), "hn": (F, ["N", 4]), "step_next": (I64, [])},
+        [*nodes, ("Add", ["step", "one"], ["step_next"])],
+        {"one": np.array(1)},
+    )
+    spec, notes = taken(tmp_path, path)
+    assert axes(spec)["h"] == (1, 4)
+    assert notes[-1] == "streams cannot be batched: the state step has no axis of unknown size to count them"
+
+
+def test_an_input_that_all_streams_share_is_named(tmp_path):
+    nodes = [("Mul", ["x", "gain"], ["a"]), ("Add", ["a", "h"], ["hn"]), ("Tanh", ["hn"], ["y"])]
+    path = save(
+        tmp_path / "f.onnx",
+        {"x": (F, ["N", 4]), "gain": (F, []), "h": (F, ["N", 4])},
+        {"y": (F, ["N", 4]), "hn": (F, ["N", 4])},
+        nodes,
+    )
+    spec, notes = taken(tmp_path, path)
+    assert not spec.batched
+    assert notes[0].startswith("streams cannot be batched: the input gain has no axis that counts them")
+    assert taken(tmp_path / "c", path, AdoptSpec(constants={"gain": 2.0}))[0].batched
+
+
 def test_sizes_that_only_the_weights_tell_are_found(tmp_path):
     path = save(
         tmp_path / "f.onnx",

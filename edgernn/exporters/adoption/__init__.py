@@ -13,6 +13,10 @@ draws      what a graph is tried with
 shapes     shape inference
 trial      whether sizes fit, and whether rows are streams
 axes       which axis counts streams, and which sizes the others take
+  symbols       the named axes, and which of them could be the batch
+  sizes         what they are tried with
+  attempts      each trial with one stream, made once
+  confirmation  what the contract says of them, and what notes say
 measure    whether equal calls agree, and what states do
 adopt      all of it, in that order
 """

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,17 @@ from onnx import helper
 
 import edgernn
 from edgernn.bundle import Manifest, new_bundle
-from edgernn.contract import BATCH, Array, ConditionSpec, Contract, GraphSpec, StateSpec, TensorSpec, canonical_json
+from edgernn.contract import (
+    BATCH,
+    Array,
+    Axis,
+    ConditionSpec,
+    Contract,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+    canonical_json,
+)
 from edgernn.errors import ConfigError, ExportError, ParityError, few, first_line
 from edgernn.exporters.adoption.axes import Axes, find_axes
 from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
@@ -22,6 +34,7 @@ from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
 from edgernn.exporters.adoption.graph import OpenGraph, nodes
 from edgernn.exporters.adoption.lower import lower
 from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
+from edgernn.exporters.adoption.names import part_axes
 from edgernn.exporters.adoption.options import AdoptSpec, Pair, Wishes
 from edgernn.exporters.adoption.reading import check_types, open_graphs
 from edgernn.exporters.adoption.shapes import Shapes
@@ -38,6 +51,8 @@ from edgernn.runtime.golden import first_states
 from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
 
 __all__ = ["Adoption", "adopt"]
+
+_PATIENCE = 30.0  # seconds of search for the axes of a graph
 
 
 @dataclass(frozen=True)
@@ -221,10 +236,10 @@ class _Adopted:
         states = frozenset(pair.given for pair in whole)
         real = None if example is None else read_example(example, graph, states, wishes.conditions)
         try:
-            trial, axes = _tried(graph, whole, real, forced=any(BATCH in said for said in wishes.axes.values()))
+            trial, axes = _tried(graph, whole, real, wishes.axes)
             check_equal_calls(trial, axes.sizes)
             check_lengths(trial, axes.sizes)
-            notes += [*axes.notes, *state_notes(trial, axes.sizes)]
+            notes += [*axes.notes, *state_notes(trial, axes.sizes, axes.free)]
         except MisfitError as error:
             raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
@@ -232,20 +247,45 @@ class _Adopted:
         return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes)
 
 
-def _tried(graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, *, forced: bool) -> tuple[Trial, Axes]:
-    """The graph, ready to run, and its axes, with random numbers of the first kind that give numbers."""
-    shapes, bounds = Shapes(graph), index_bounds(graph)
-    for positive in (False, True):
-        draws = Draws(graph.inputs, bounds, example, positive)
-        trial = Trial(graph, pairs, draws, shapes)
-        axes = find_axes(trial, {} if example is None else example.sizes(graph), forced=forced)
-        wrong = nan_outputs(trial, axes.sizes)
-        if not wrong:
-            return trial, axes
-    raise ExportError(
-        f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs with "
-        f"--example"
-    )
+def _tried(
+    graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, said: Mapping[str, tuple[Axis, ...]]
+) -> tuple[Trial, Axes]:
+    """The graph, ready to run, and its axes, with random numbers of the first kind that give numbers.
+
+    said: the axes that the caller told, by input.
+    """
+    bounds = index_bounds(graph)
+    trial, axes = _found(graph, pairs, Draws(graph.inputs, bounds, example), said)
+    if nan_outputs(trial, axes.sizes):
+        trial, axes = _found(graph, pairs, Draws(graph.inputs, bounds, example, positive=True), said)
+        if wrong := nan_outputs(trial, axes.sizes):
+            raise ExportError(
+                f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs "
+                f"with --example"
+            )
+    return trial, axes
+
+
+def _found(
+    graph: OpenGraph, pairs: Sequence[Pair], draws: Draws, said: Mapping[str, tuple[Axis, ...]]
+) -> tuple[Trial, Axes]:
+    """The axes by the names in the file or, where it gives one name to axes of several sizes, without them."""
+    deadline = time.monotonic() + _PATIENCE
+    forced = any(BATCH in axes for axes in said.values())
+
+    def find() -> tuple[Trial, Axes]:
+        trial = Trial(graph, pairs, replace(draws, ports=graph.inputs), Shapes(graph))
+        example = {} if draws.example is None else draws.example.sizes(graph)
+        return trial, find_axes(trial, example, forced=forced, deadline=deadline)
+
+    try:
+        return find()
+    except ExportError as error:
+        for names in ([pair.given for pair in pairs], graph.inputs):
+            if part_axes(graph, [name for name in names if name not in said]):
+                with suppress(ExportError):
+                    return find()
+        raise error from None
 
 
 def _spec(

@@ -11,7 +11,13 @@ from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers, 
 
 __all__ = ["check_random", "index_bounds", "recurrence_slots", "restarts"]
 
-_RECURRENT = {"LSTM": ((5, 1), (6, 2)), "GRU": ((5, 1),), "RNN": ((5, 1),)}  # where a state goes in and comes out
+# Where a state goes in and comes out.
+_RECURRENT = {
+    "LSTM": ((5, 1), (6, 2)),
+    "DynamicQuantizeLSTM": ((5, 1), (6, 2)),  # onnxruntime's own
+    "GRU": ((5, 1),),
+    "RNN": ((5, 1),),
+}
 # Operators that show the same values in another arrangement.
 _VIEWS = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten", "Slice", "Split", "Gather", "Concat"}
 _INDEX_VIEWS = _VIEWS - {"Gather"} | {"Cast", "Expand"}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 
 import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import ExportError
-from edgernn.exporters.adoption.trial import Trial
+from edgernn.exporters.adoption.trial import MisfitError, Trial
 
 __all__ = ["check_equal_calls", "check_lengths", "nan_outputs", "state_notes"]
 
@@ -54,12 +56,30 @@ def nan_outputs(trial: Trial, sizes: Mapping[str, int]) -> list[str]:
     return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
 
 
-def state_notes(trial: Trial, sizes: Mapping[str, int]) -> Iterator[str]:
-    """What was seen of states that are of no use, as sentences; random values prove nothing."""
+def state_notes(trial: Trial, sizes: Mapping[str, int], free: Collection[str]) -> Iterator[str]:
+    """What was seen of states that are of no use, as sentences; random values prove nothing.
+
+    free: named axes whose size can change. They are tried with 1 too, since a state may be forgotten over many samples.
+    """
+    kept, unread = _useless(trial, sizes)
+    if unread and free:
+        with suppress(MisfitError):  # some graphs need more
+            unread &= _useless(trial, {**sizes, **dict.fromkeys(free, 1)})[1]
+    for pair in trial.pairs:
+        given, made = trial.graph.own(pair.given), trial.graph.own(pair.made)
+        if pair.given in kept:
+            yield f"the state {given} never changed: {made} was equal to it in all of {_DRAWS} random trials"
+        if pair.given in unread and len(trial.graph.outputs) > 1:
+            yield f"the state {given} had no effect on outputs and other states in any of {_DRAWS} random trials"
+
+
+def _useless(trial: Trial, sizes: Mapping[str, int]) -> tuple[set[str], set[str]]:
+    """The states that never changed in random trials, and those that had no effect but on themselves."""
     kept, unread = ({pair.given for pair in trial.pairs} for _ in range(2))
+    counts = list(itertools.islice(_counts(trial, sizes), _DRAWS + 1))
     for seed in range(_DRAWS):
-        feeds = trial.draws.feeds(sizes, seed)
-        others = trial.draws.feeds(sizes, seed + _DRAWS)
+        feeds = trial.draws.feeds(sizes, seed) | counts[seed]
+        others = trial.draws.feeds(sizes, seed + _DRAWS) | counts[seed + 1]
         results = trial.run(feeds)
         for pair in trial.pairs:
             if not _same(results[pair.made], feeds[pair.given]):
@@ -68,12 +88,17 @@ def state_notes(trial: Trial, sizes: Mapping[str, int]) -> Iterator[str]:
                 changed = trial.run({**feeds, pair.given: others[pair.given]})
                 if any(not _same(changed[name], results[name]) for name in results if name != pair.made):
                     unread.discard(pair.given)
-    for pair in trial.pairs:
-        given, made = trial.graph.own(pair.given), trial.graph.own(pair.made)
-        if pair.given in kept:
-            yield f"the state {given} never changed: {made} was equal to it in all of {_DRAWS} random trials"
-        if pair.given in unread and len(trial.graph.outputs) > 1:
-            yield f"the state {given} had no effect on outputs and other states in any of {_DRAWS} random trials"
+    return kept, unread
+
+
+def _counts(trial: Trial, sizes: Mapping[str, int]) -> Iterator[dict[str, Array]]:
+    """The states of a stream that are no floats, step after step: counters have no random values."""
+    feeds = trial.draws.feeds(sizes, 0)
+    states = {pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}
+    for step in itertools.count():
+        yield {name: array for name, array in states.items() if array.dtype.kind != "f"}
+        results = trial.run({**trial.draws.feeds(sizes, step), **states})
+        states = {pair.given: results[pair.made] for pair in trial.pairs}
 
 
 def _same(one: Array, other: Array) -> bool:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from edgernn.exporters.adoption.graph import OpenGraph, free_name, rename
 
-__all__ = ["contract_name", "is_signal", "is_state_like", "name_axes", "name_tensors", "stem", "words"]
+__all__ = ["contract_name", "is_signal", "is_state_like", "name_axes", "name_tensors", "part_axes", "stem", "words"]
 
 _UNKNOWN = ("", "?", "-1", "None", "unknown", "dynamic")  # what exporters call axes that they know nothing of
 _LONGEST = 100  # characters
@@ -50,6 +50,21 @@ def name_axes(graph: OpenGraph) -> None:
                 dim.dim_param = given.get(dim.dim_param) or contract_name(dim.dim_param)
             elif dim.dim_value <= 0:
                 dim.dim_param = contract_name(f"{value.name[:80]}_{place}")
+
+
+def part_axes(graph: OpenGraph, names: Iterable[str]) -> bool:
+    """Give every axis of unknown size of the inputs `names` another name, and say whether that tells any apart."""
+    ports, parted = graph.inputs, False
+    axes = [axis for port in ports.values() for axis in port.known_axes if isinstance(axis, str)]
+    given = {axis: axis for axis in axes}  # no new name is an old one
+    for name in names:
+        parted |= any(axes.count(axis) > 1 for axis in ports[name].known_axes if isinstance(axis, str))
+        own = [
+            axis if isinstance(axis, int) else _axis_name(name, place, "", given)
+            for place, axis in enumerate(ports[name].known_axes)
+        ]
+        graph.set_axes(name, tuple(own))
+    return parted
 
 
 def _axis_name(tensor: str, place: int, own: str, given: dict[str, str]) -> str:
