@@ -370,3 +370,25 @@ def test_ranges_of_activations_are_measured_on_examples(tmp_path):
     export_module(Look(), spec, out=tmp_path / "b", precision="int8", examples=examples, steps=4)
     (weight,) = Bundle.load(tmp_path / "b").manifest.weights["look"]
     assert (weight["bits"], weight["arithmetic"]) == (8, "int8, within measured ranges")
+
+
+def test_types_without_a_kernel_of_onnxruntime_are_computed_at_wider_ones(tmp_path):
+    """A choice between flags, and 16-bit samples that are clipped."""
+
+    def forward(self, x, on, last):
+        on = torch.where(x[:, 0] > 1, torch.ones_like(on), torch.where(x[:, 0] < -1, torch.zeros_like(on), on))
+        samples = torch.clamp((100 * x).to(torch.int16), -50, 50)
+        return samples + last, on, samples
+
+    module = nn.Module()
+    module.forward = forward.__get__(module)
+    states = StateSpec("on", "bool", (BATCH,)), StateSpec("last", "int16", (BATCH, 2), low=-50, bound=51)
+    y = TensorSpec("y", "int16", (BATCH, 2))
+    spec = GraphSpec("step", (TensorSpec("x", "float32", (BATCH, 2)),), (y,), states)
+    parity = export_module(module, spec, out=tmp_path / "b", steps=64, confirm=["on"]).parity
+    assert parity.mismatches == 0 < parity.compared
+    outputs, state = Model.load(tmp_path / "b").step(
+        {"x": np.array([[2, -3]], np.float32)}, {"on": np.array([False]), "last": np.array([[7, 8]], np.int16)}
+    )
+    assert outputs["y"].tolist() == [[57, -42]]
+    assert state["on"].tolist() == [True]
