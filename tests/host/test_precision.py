@@ -322,3 +322,19 @@ def test_a_table_with_values_of_a_mask_is_kept_whole(precision, array):
     assert weight.reason == harm(array, half=precision == "fp16")
     (kept,) = model.graph.initializer
     np.testing.assert_array_equal(numpy_helper.to_array(kept), array)
+
+
+@pytest.mark.parametrize("target", ["onnx", "torchscript", "executorch"])
+def test_counters_stay_whole_beside_quantised_layers(tmp_path, target):
+    """XNNPACK's quantiser makes a float of every number that is added, counters included."""
+
+    def forward(self, x, t):
+        return self.layer(x) * (t % 4 == 0).unsqueeze(1), t + 1
+
+    module = nn.Module()
+    module.layer = nn.Linear(64, 64)
+    module.forward = forward.__get__(module)
+    x, y = (TensorSpec(name, "float32", (BATCH, 64)) for name in "xy")
+    spec = GraphSpec("step", (x,), (y,), (StateSpec("t", "int64", (BATCH,)),))
+    parity = export_module(module, spec, out=tmp_path / "b", target=target, precision="int8", steps=16).parity
+    assert parity.mismatches == 0 < parity.compared

@@ -127,6 +127,7 @@ def _quantizer(kept: Collection[str], *, static: bool) -> Any:
         return replace(usual, weight=replace(usual.weight, observer_or_fake_quant_ctr=observer))
 
     quantizer = XNNPACKQuantizer()
+    quantizer.transform_for_annotation = lambda model: model  # which makes a float of every number that is added
     quantizer.set_filter_function(lambda node: not any(each.target in kept for each in node.all_input_nodes))
     quantizer.set_operator_type(_aten.linear.default, config(dynamic=True))
     for convolution in _CONVOLUTIONS if static else ():
