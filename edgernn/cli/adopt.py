@@ -54,15 +54,16 @@ def adopt(
     example: Annotated[
         Path | None,
         typer.Option(
-            help="A .npz file with an array for each input, by its name, with a leading axis of steps: what to try the "
-            "graphs with, and what the golden vectors hold.",
+            help="A .npz file with an array for each input, by its name, with a leading axis of steps: values to "
+            "test the graphs with, which the golden vectors store.",
             show_default="random inputs",
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
-            help="fp32, fp16, int8 or int4: how weights are stored. Below fp32 the parity gate compares with the files."
+            help="How weights are stored: fp32, as they are, fp16, int8 or int4. Below fp32, the bundle is compared with "
+            "the ONNX files, and refused if its outputs differ too much."
         ),
     ] = "fp32",
     overwrite: Overwrite = False,
@@ -70,8 +71,8 @@ def adopt(
 ) -> None:
     """Make a bundle of ONNX files that another program exported, which the runtime streams like one of edgernn's own.
 
-    Inputs are called by their names in the files, or GRAPH.INPUT where another file has the name too; a file's graph
-    is called like the file, and a lone one step.
+    Inputs have the names that the files give them, or GRAPH.INPUT where another file has the same name. Each graph is
+    named after its file; a single graph is named step.
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """

@@ -25,7 +25,7 @@ def export(
     precision: Annotated[str, typer.Option(help="Precision of the weights: fp32, fp16, int8 or int4.")] = "fp32",
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="Keep the matrices whose names match this pattern in single precision. It can be repeated."),
+        typer.Option(help="Do not quantise the matrices whose names match this pattern. It can be repeated."),
     ] = None,
     block: Annotated[
         int, typer.Option(help="At int4, the number of inputs that share a scale: 16, 32, 64 or 128.")
@@ -63,10 +63,10 @@ def verify(
     against: Annotated[Path | None, typer.Option(help="The run that it was exported from, to be driven again.")] = None,
     json: Json = False,
 ) -> None:
-    """Check again that a bundle behaves like the run it came from; exit status 1 if it does not.
+    """Check that a bundle still behaves like its source, a run, a module or ONNX files; exit status 1 if it does not.
 
-    Without --against, verify replays the golden vectors of the bundle. This does not need the run, and for the targets
-    onnx and ort it does not need torch.
+    Without --against, verify replays the golden vectors of the bundle: recorded steps of its source. With it, verify
+    drives the network of a run again, side by side with the bundle.
 
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
