@@ -62,8 +62,8 @@ def adopt(
     precision: Annotated[
         str,
         typer.Option(
-            help="How weights are stored: fp32, as they are, fp16, int8 or int4. Below fp32, the bundle is compared with "
-            "the ONNX files, and refused if its outputs differ too much."
+            help="How weights are stored: fp32 (as they are), fp16, int8 or int4. Below fp32, the bundle is compared "
+            "with the ONNX files, and refused if its outputs differ too much."
         ),
     ] = "fp32",
     overwrite: Overwrite = False,
