@@ -336,3 +336,16 @@ def test_states_that_seem_to_be_none_are_warned_of(forward, seen):
     (finding,) = check(forward)
     assert finding.name == "h"
     assert finding.text == f"graph step: h may be no state: in 16 steps {seen}"
+
+
+def test_a_buffer_that_is_replaced_is_named_and_put_back():
+    def fading(self, x, h):
+        self.mean = 0.9 * self.mean + x.mean(0)
+        return x - self.mean, 0.5 * h + x
+
+    made = module(fading, mean=torch.zeros(6))
+    mean = made.mean
+    with pytest.raises(ExportError, match="keeps state in mean, which a call changes; declare it as a state"):
+        check_graphs([Graph(step((H,)), made, made)], None)
+    assert made.mean is mean
+    assert torch.equal(mean, torch.zeros(6))

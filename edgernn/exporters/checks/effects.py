@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,22 +24,22 @@ def check_effects(trial: Trial, feeds: Arrays) -> list[str]:
     changes a parameter or a buffer. These keep their values.
     """
     graph = trial.spec.name
-    tensors = {**dict(trial.module.named_parameters()), **dict(trial.module.named_buffers())}
+    tensors = _tensors(trial.module)
     kept = {name: tensor.detach().clone() for name, tensor in tensors.items()}
     attributes, numbers = dict(_attributes(trial.module)), torch.get_rng_state()
     first = trial.call(feeds)
     drawn = not torch.equal(numbers, torch.get_rng_state())
     second = trial.call(feeds)
-    changed = [name for name, tensor in tensors.items() if not _same(tensor.detach(), kept[name])]
+    current = _tensors(trial.module)
+    changed = [name for name in kept if name not in current or not _same(current[name].detach(), kept[name])]
     if changed:
-        with torch.no_grad():
-            for name in changed:
-                tensors[name].copy_(kept[name])
+        _put_back(trial.module, {name: (tensors[name], kept[name]) for name in changed})
         raise ExportError(
             f"graph {graph}: the module keeps state in {few(changed)}, which a call changes; declare it as a state"
         )
     after = dict(_attributes(trial.module))
-    moved = [name for name, value in after.items() if name not in attributes or not _same(value, attributes[name])]
+    moved = [name for name in current if name not in kept]
+    moved += [name for name, value in after.items() if name not in attributes or not _same(value, attributes[name])]
     different = [name for name, array in first.items() if differs(array, second[name])]
     if different:
         reason = "it keeps something between them"
@@ -53,6 +53,19 @@ def check_effects(trial: Trial, feeds: Arrays) -> list[str]:
     if drawn:
         raise ExportError(f"graph {graph}: the module draws random numbers in its forward: make them an input")
     return moved
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+
+
+@torch.no_grad()
+def _put_back(module: nn.Module, tensors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
+    """Let parameters and buffers, by name, be the tensors that they were, with the values that these had."""
+    for name, (tensor, values) in tensors.items():
+        tensor.copy_(values)
+        owner, _, attribute = name.rpartition(".")
+        setattr(module.get_submodule(owner), attribute, tensor)
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
