@@ -57,3 +57,22 @@ def test_the_order_of_exports_changes_nothing(tmp_path):
 
 def test_a_layer_over_frames_of_any_number_is_exported_twice(tmp_path):
     assert artifact(tmp_path, "GRU", "onnx") == artifact(tmp_path, "GRU", "onnx")
+
+
+def test_a_module_with_branches_is_exported_and_still_runs(tmp_path):
+    class Branching(nn.Module):
+        def forward(self, x, h):
+            return torch.cond(h.sum() > 0, lambda a: 2 * a, lambda a: a - 1, (x,)), h + x
+
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("x", "float32", (5,)),),
+        (TensorSpec("y", "float32", (5,)),),
+        (StateSpec("h", "float32", (5,)),),
+    )
+    module, ones = Branching(), torch.ones(5)
+    exported = export_module(module, spec, out=tmp_path / "b", steps=20)
+    assert exported.parity.max_abs_diff_outputs == 0
+    with torch.no_grad():
+        assert module(ones, ones)[0].tolist() == [2.0] * 5
+        assert module(ones, -ones)[0].tolist() == [0.0] * 5

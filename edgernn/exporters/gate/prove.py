@@ -16,6 +16,7 @@ from itertools import takewhile
 from typing import Any
 
 import numpy as np
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgernn.contract import GraphSpec
@@ -116,8 +117,11 @@ def holds_convolutions(graph: Graph) -> bool:
     """Whether the source of a graph computes convolutions, which one call of it shows."""
     feeds = example(graph.spec.feeds, 1, np.random.default_rng(0), axis_sizes(graph.spec))
     watch = _ConvolutionWatch()
-    with watch:
-        EagerEngine(graph.source, graph.spec).run(feeds)
+    try:
+        with watch:
+            EagerEngine(graph.source, graph.spec).run(feeds)
+    finally:
+        torch.compiler.reset()  # what torch compiles under the watch, the branches of torch.cond, fails without it
     return watch.found
 
 
