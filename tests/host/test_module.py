@@ -370,3 +370,31 @@ def test_ranges_of_activations_are_measured_on_examples(tmp_path):
     export_module(Look(), spec, out=tmp_path / "b", precision="int8", examples=examples, steps=4)
     (weight,) = Bundle.load(tmp_path / "b").manifest.weights["look"]
     assert (weight["bits"], weight["arithmetic"]) == (8, "int8, within measured ranges")
+
+
+class SmallIntegers(nn.Module):
+    """Flags and 16-bit samples where onnxruntime has kernels for wider types only."""
+
+    def forward(self, x, reset, on):
+        on = torch.where(reset, ~on, on)
+        return torch.where(on, torch.clamp(x, -1000, 1000), -x), torch.sort(x)[0], on
+
+
+@pytest.mark.parametrize("target", ["onnx", "ort"])
+def test_types_without_a_kernel_are_computed_at_wider_ones(tmp_path, target):
+    samples = TensorSpec("x", "int16", (BATCH, 4), low=-32768, bound=32768)
+    spec = GraphSpec(
+        "step",
+        (samples,),
+        (TensorSpec("louder", "int16", (BATCH, 4)), TensorSpec("sorted", "int16", (BATCH, 4))),
+        (StateSpec("on", "bool", (BATCH, 1)),),
+        (ConditionSpec("reset", "bool", (BATCH, 1)),),
+    )
+
+    export_module(SmallIntegers(), spec, out=tmp_path / "b", target=target, steps=16)
+    reset, x = np.array([[True]]), np.array([[-32768, 5000, -2, 7]], np.int16)
+    stream = Model.load(tmp_path / "b", ENGINES[target]).stream(inputs={"reset": reset})
+    assert stream.step({"x": x})["louder"].tolist() == [[-1000, 1000, -2, 7]]
+    results = stream.step({"x": x})
+    assert results["louder"].tolist() == [[-32768, -5000, 2, -7]]  # the least has no opposite
+    assert results["sorted"].tolist() == [[-32768, -2, 7, 5000]]

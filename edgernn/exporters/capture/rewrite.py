@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgernn.contract import Array
 
-__all__ = ["CONTRIB", "Rewriter", "all_nodes", "attribute"]
+__all__ = ["CONTRIB", "Rewriter", "all_graphs", "all_nodes", "attribute"]
 
 CONTRIB = "com.microsoft"  # onnxruntime's own operators
 
@@ -126,6 +126,13 @@ def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
     return (inner for graph in _inner_graphs(node) for inner in graph.node)
+
+
+def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
+    """A graph, and those of the branches and loops in it."""
+    yield graph
+    for node in graph.node:
+        yield from _inner_graphs(node)
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -8,6 +8,7 @@ import onnx
 
 from edgernn.contract import GraphSpec
 from edgernn.errors import ExportError
+from edgernn.exporters.capture.rewrite import all_graphs
 
 __all__ = ["name_signature"]
 
@@ -23,20 +24,11 @@ def name_signature(model: onnx.ModelProto, spec: GraphSpec) -> None:
     if len(found) != len(wanted) or len({*found}) != len(found):
         raise ExportError(f"graph {spec.name} came out with {', '.join(found)}; its contract says {', '.join(wanted)}")
     names = dict(zip(found, wanted, strict=True))
-    inside = {name for part in _graphs(graph) for name in _values(part)} - names.keys()
+    inside = {name for part in all_graphs(graph) for name in _values(part)} - names.keys()
     for name in sorted(inside & {*wanted}):
         names[name] = _free(f"{name}.value", inside | {*wanted})
-    for part in _graphs(graph):
+    for part in all_graphs(graph):
         _rename(part, names)
-
-
-def _graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph, and those of the branches and loops in it."""
-    yield graph
-    for node in graph.node:
-        for entry in node.attribute:
-            for inner in ([entry.g] if entry.HasField("g") else []) + [*entry.graphs]:
-                yield from _graphs(inner)
 
 
 def _values(graph: onnx.GraphProto) -> Iterator[str]:

@@ -21,6 +21,7 @@ from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.capture.isolation import isolated
+from edgernn.exporters.capture.kernels import use_kernels
 from edgernn.exporters.capture.naming import name_folded
 from edgernn.exporters.capture.projection import unrolled_projections
 from edgernn.exporters.capture.rewrite import attribute
@@ -104,6 +105,8 @@ def convert(graph: Graph) -> onnx.ModelProto:
                 program.optimize()
             model = program.model_proto
             name_signature(model, spec)  # torch's own way of naming fails where an output is an input too
+            model = onnx.shape_inference.infer_shapes(model)
+            use_kernels(model)
             model = onnx.shape_inference.infer_shapes(model)
     except ExportError:
         raise
