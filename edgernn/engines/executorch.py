@@ -42,6 +42,7 @@ class ExecuTorchEngine:
         self._graph = graph  # the runtime reads it in place
         self._spec = spec
         self._turn = threading.Lock()
+        self._has_run = False
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
@@ -49,7 +50,11 @@ class ExecuTorchEngine:
             if tensor.batch_axis is not None and feeds[name].shape[tensor.batch_axis] > LARGEST_BATCH:
                 raise EngineError(f"graph {self._spec.name} takes at most {LARGEST_BATCH} streams at once")
         with self._turn:
-            return call(self._execute, self._spec, feeds)
+            if self._has_run:
+                return call(self._execute, self._spec, feeds)
+            with silent():  # at its first step the runtime tells what it finds out about the processor
+                self._has_run = True
+                return call(self._execute, self._spec, feeds)
 
     def _execute(self, *tensors: torch.Tensor) -> tuple[Any, ...]:
         # What comes out lies in memory that the next call writes to.

@@ -31,7 +31,7 @@ def check_quantised(precision: str, weights: Mapping[str, Sequence[Weight]]) -> 
     if any(weight.bits <= BITS[precision] for weight in all_weights.values()):
         return
     graphs = f"graph{'s' if len(weights) > 1 else ''} {', '.join(weights)}"
-    reasons = "; ".join(_reasons(all_weights)) or "there is none that has two axes or more"
+    reasons = "; ".join(_reasons(all_weights)) or "it has no floating-point matrix of two axes or more"
     raise ExportError(f"no weight matrix of {graphs} can be stored at {precision}: {reasons}; export at fp32")
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from edgernn.contract import GraphSpec
@@ -28,6 +29,7 @@ __all__ = [
     "StoredTensor",
     "Target",
     "Weight",
+    "compiled_part",
     "is_matrix",
     "root_cause",
     "suppress_output",
@@ -134,8 +136,9 @@ class Positional(nn.Module):
         self.module = module
 
     def forward(self, *tensors: Tensor) -> Any:
-        """The results of the module."""
-        return self.module(*tensors)
+        """The results of the module, in a plain tuple where there are several."""
+        results = self.module(*tensors)
+        return tuple(results) if isinstance(results, tuple) else results
 
 
 def weight_name(name: str) -> str:
@@ -146,6 +149,14 @@ def weight_name(name: str) -> str:
 def is_matrix(shape: Sequence[int]) -> bool:
     """Whether weights of this shape are quantised: vectors are too small to gain from it."""
     return sum(size > 1 for size in shape) > 1
+
+
+def compiled_part(module: nn.Module) -> str:
+    """That a part of a module is compiled, which torch.export does not look into; empty if none is."""
+    for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            return f"its part {name or 'itself'} is compiled by torch.jit.script: use the module that was compiled"
+    return ""
 
 
 def root_cause(error: Exception) -> str:

@@ -34,7 +34,8 @@ class Tolerance:
     """How far an artifact may be from its source.
 
     absolute, relative: a floating-point element v of an output at any step, or of a state after the last one, may
-    differ by max(absolute, relative * |v|), since rounding grows with the size of a number.
+    differ by max(absolute, relative * |v|), since rounding grows with the size of a number. Where the tensor's own
+    element type is coarser, four units in its last place take the place of `relative` and `rms`.
     rms: root mean square of all differences of an output or a last state, divided by that of its values; differences
     whose root mean square is at most 1e-6 count as none.
     mismatches: the share of the elements of an integer or boolean tensor, over all steps, that may not be equal.
@@ -246,8 +247,9 @@ class Comparison:
                 rms_diff_outputs=float(np.max([*outputs.values()], initial=0.0)),
                 rms_diff_state=float(np.max([*states.values()], initial=0.0)),
             )
-            for name, ratio in {**outputs, **states}.items():
-                self._check_rms(name, ratio)
+            for squares in (self._outputs, self._states):
+                for name, ratio in squares.ratios().items():
+                    self._check_rms(name, ratio, max(self._tolerance.rms, squares.coarseness(name)))
         return self._measured
 
     def _compare(self, squares: _Squares, name: str, expected: Array, actual: Array) -> None:
@@ -264,9 +266,10 @@ class Comparison:
         with np.errstate(invalid="ignore"):  # masked logits are infinite
             apart = np.where(actual == expected, 0.0, np.abs(actual.astype(np.float64) - wide))
         wide = np.where(np.isinf(wide), 0.0, wide)
-        squares.add(name, apart, wide)
+        coarseness = _ULPS * float(np.finfo(expected.dtype).eps)
+        squares.add(name, apart, wide, coarseness)
         tolerance = self._tolerance
-        allowed = np.maximum(tolerance.absolute, tolerance.relative * np.abs(wide))
+        allowed = np.maximum(tolerance.absolute, max(tolerance.relative, coarseness) * np.abs(wide))
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.where(apart == 0, 0.0, apart / allowed)
         largest = float(np.max(apart, initial=0.0))
@@ -312,11 +315,11 @@ class Comparison:
                     self._measured.to_json(),
                 )
 
-    def _check_rms(self, name: str, ratio: float) -> None:
-        if not ratio <= self._tolerance.rms:
+    def _check_rms(self, name: str, ratio: float, limit: float) -> None:
+        if not ratio <= limit:
             raise ParityError(
                 f"graph {self._spec.name}, {name} {self._place()}: the artifact differs from its source by {ratio:.3g} "
-                f"in the root mean square, beyond {self._tolerance.rms:g}",
+                f"in the root mean square, beyond {limit:g}",
                 self._measured.to_json(),
             )
 
@@ -345,11 +348,15 @@ class _Mismatches:
 
 @dataclass
 class _Sums:
-    """Of the squares of differences, of the squares of the values they are compared with, and how many there are."""
+    """Of the squares of differences, of the squares of the values they are compared with, and how many there are.
+
+    coarseness: of the element type, in proportion to a value.
+    """
 
     differences: float = 0.0
     values: float = 0.0
     count: int = 0
+    coarseness: float = 0.0
 
     def ratio(self) -> float:
         """Root mean square of the differences over that of the values; 0 where it is below the rounding of float32."""
@@ -358,6 +365,7 @@ class _Sums:
         return math.sqrt(self.differences / self.values) if self.values else math.inf
 
 
+_ULPS = 4  # units in the last place of the element type of a tensor, which any two implementations may differ by
 _ROUNDING = 1e-6  # root mean square of differences that are none, however small the values are
 
 
@@ -367,11 +375,16 @@ class _Squares:
     def __init__(self) -> None:
         self._sums: dict[str, _Sums] = {}
 
-    def add(self, name: str, differences: Array, values: Array) -> None:
-        sums = self._sums.setdefault(name, _Sums())
+    def add(self, name: str, differences: Array, values: Array, coarseness: float) -> None:
+        """Add the elements of one tensor at one step."""
+        sums = self._sums.setdefault(name, _Sums(coarseness=coarseness))
         sums.differences += float(np.sum(differences**2))
         sums.values += float(np.sum(values**2))
         sums.count += values.size
+
+    def coarseness(self, name: str) -> float:
+        """Of the element type of a tensor."""
+        return self._sums[name].coarseness
 
     def ratios(self) -> dict[str, float]:
         """By tensor."""

@@ -112,3 +112,17 @@ def test_the_worst_of_several_comparisons_adds_mismatches_up():
     both = worst([one, one])
     assert (both.mismatches, both.compared, both.steps) == (2, 4, 1)
     assert both.to_json()["tolerance_mismatches"] == 0.1
+
+
+def test_half_precision_is_held_to_its_own_units():
+    spec = GraphSpec("step", (), (TensorSpec("y", "float16", (2,)),))
+    value = np.array([1.0, -3.0], np.float16)
+    for off, fits in ((0.003, True), (0.012, False)):
+        comparison = Comparison(spec, TOLERANCES["fp32"])
+        comparison_step = Step({}, {"y": value}, {}), Step({}, {"y": (value + np.float16(off)).astype(np.float16)}, {})
+        if fits:
+            comparison.add(*comparison_step)
+            assert comparison.result().max_share < 1
+        else:
+            with pytest.raises(ParityError, match="y at step 1"):
+                comparison.add(*comparison_step)

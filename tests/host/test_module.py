@@ -1,6 +1,7 @@
 """Modules that are not ours, through the same gate."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -370,6 +371,33 @@ def test_ranges_of_activations_are_measured_on_examples(tmp_path):
     export_module(Look(), spec, out=tmp_path / "b", precision="int8", examples=examples, steps=4)
     (weight,) = Bundle.load(tmp_path / "b").manifest.weights["look"]
     assert (weight["bits"], weight["arithmetic"]) == (8, "int8, within measured ranges")
+
+
+@pytest.mark.parametrize("target", ["onnx", "executorch"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_part_is_named(tmp_path, target):
+    module = Denoiser()
+    module.cell = torch.jit.script(module.cell)
+    words = "its part module.cell is compiled by torch.jit.script: use the module that was compiled"
+    with pytest.raises(ExportError, match=words.replace("module.cell", "cell")):
+        export_module(module, DENOISER, out=tmp_path / "b", target=target)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_results_may_be_named_and_states_may_have_no_axes(tmp_path, target):
+    class Results(NamedTuple):
+        y: torch.Tensor
+        level: torch.Tensor
+
+    def forward(self, x, level):
+        level = 0.9 * level + 0.1 * x.abs().mean()
+        return Results(x / (level + 1), level)
+
+    module = nn.Module()
+    module.forward = forward.__get__(module)
+    x, y = (TensorSpec(name, "float32", (1, 4)) for name in "xy")
+    spec = GraphSpec("step", (x,), (y,), (StateSpec("level", "float32", ()),))
+    assert export_module(module, spec, out=tmp_path / "b", target=target, steps=32).parity.max_share < 0.01
 
 
 def test_types_without_a_kernel_of_onnxruntime_are_computed_at_wider_ones(tmp_path):

@@ -22,7 +22,7 @@ _OTHER_SIZES = ((5, OTHER_AXIS + 4), (1, 1), (3, 45), (2, 131))  # streams, and 
 
 
 def trace(module: nn.Module, spec: GraphSpec) -> torch.jit.ScriptModule:
-    """Trace a module. Raises ExportError where its Python code goes with the size of a named axis.
+    """Trace a module. Raises ExportError where its Python code uses the size of a named axis.
 
     Fixed axes have the same size at every call; with other sizes of named ones the graph has to be the same.
     """
@@ -31,13 +31,17 @@ def trace(module: nn.Module, spec: GraphSpec) -> torch.jit.ScriptModule:
         traced = _traced(module, spec, 2, OTHER_AXIS)
     own = [warning for warning in caught if not warning.filename.startswith(_TORCH)]
     if _has_sizes(spec) and any(_is_other(traced, module, spec, *sizes) for sizes in _OTHER_SIZES[: 4 if own else 1]):
-        line = linecache.getline(own[0].filename, own[0].lineno).strip() if own else ""
-        where = f" ({Path(own[0].filename).name}, line {own[0].lineno}: {line!r})" if line else ""
+        lines = dict.fromkeys(f"{Path(w.filename).name}, line {w.lineno}: {_line(w)!r}" for w in own)
+        where = f" ({' or '.join(list(lines)[:3])})" if lines else ""
         raise ExportError(
-            f"graph {spec.name}: its Python code{where} goes with the size of a named axis, as a loop over it does, "
+            f"graph {spec.name}: its Python code{where} uses the size of a named axis, as a loop over it does, "
             f"and would be frozen: declare a fixed size, or compute without it"
         )
     return traced
+
+
+def _line(warning: warnings.WarningMessage) -> str:
+    return linecache.getline(warning.filename, warning.lineno).strip()
 
 
 def _has_sizes(spec: GraphSpec) -> bool:

@@ -44,7 +44,10 @@ def check_effects(trial: Trial, feeds: Arrays) -> list[str]:
     if different:
         reason = "it keeps something between them"
         if drawn:
-            reason = "it draws random numbers, which an artifact cannot repeat: make them an input"
+            reason = (
+                "it draws random numbers, which an artifact cannot repeat: make them an input; give dropout "
+                "training=self.training"
+            )
         elif moved:
             reason = f"it keeps {few(moved)} between them: declare it as a state"
         raise ExportError(

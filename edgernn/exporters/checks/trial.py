@@ -40,7 +40,8 @@ class Trial:
         if len(results) != len(self.spec.results) or not all(isinstance(result, Tensor) for result in results):
             kinds = ", ".join(type(result).__name__ for result in results)
             raise ExportError(
-                f"graph {self.spec.name} returns {kinds or 'nothing'}; its contract says {', '.join(self.spec.results)}"
+                f"graph {self.spec.name} returns {kinds or 'nothing'}; its contract says "
+                f"{', '.join(self.spec.results)}, as a tuple of tensors in that order"
             )
         self._check_inputs(tensors, feeds)
         named = dict(zip(self.spec.results, results, strict=True))

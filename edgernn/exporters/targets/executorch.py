@@ -28,6 +28,7 @@ from edgernn.exporters.target import (
     GraphReport,
     Positional,
     Target,
+    compiled_part,
     root_cause,
     suppress_output,
 )
@@ -48,14 +49,14 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
         raise MissingExtraError("executorch", "executorch") from None
     except Exception as error:  # whatever a module's own code, or the exporter, raises
         name = graph.spec.name
-        raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(error)}") from error
+        raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(graph, error)}") from error
 
 
-def _cause(error: Exception) -> str:
+def _cause(graph: Graph, error: Exception) -> str:
     """What went wrong. Recurrent layers, among others, are written out step by step, which fixes how many there are."""
     found = re.search(r"Constraints violated \((.+?)\)", str(error))
     if found is None:
-        return root_cause(error)
+        return compiled_part(graph.module) or root_cause(error)
     return f"its forward does not take every size of the axis {found[1]}: declare a number for it"
 
 

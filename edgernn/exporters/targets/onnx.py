@@ -35,6 +35,7 @@ from edgernn.exporters.target import (
     StoredTensor,
     Target,
     Weight,
+    compiled_part,
     root_cause,
     suppress_output,
 )
@@ -111,7 +112,7 @@ def convert(graph: Graph) -> onnx.ModelProto:
     except ExportError:
         raise
     except Exception as error:  # whatever a module's own code, or the exporter, raises
-        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_cause(spec, error)}") from error
+        raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_cause(graph, error)}") from error
     return model
 
 
@@ -140,7 +141,7 @@ def _check_sizes(graph: Graph, program: torch.export.ExportedProgram) -> None:
                 excluded.append(int(allowed.upper) + 1)
             if any(_runs(graph, axis, other) for other in excluded):
                 raise ExportError(
-                    f"graph {spec.name}: its Python code goes with the size of the axis {axis} of {name}: at "
+                    f"graph {spec.name}: its Python code uses the size of the axis {axis} of {name}: at "
                     f"{' or '.join(map(str, excluded))} the module computes something else"
                 )
 
@@ -156,9 +157,9 @@ def _runs(graph: Graph, axis: str, size: int) -> bool:
     return True
 
 
-def _cause(spec: GraphSpec, error: Exception) -> str:
+def _cause(graph: Graph, error: Exception) -> str:
     """Why torch could not capture a network, with the names of the contract in place of torch's own."""
-    cause = root_cause(error)
+    cause, spec = compiled_part(graph.module) or root_cause(error), graph.spec
     if frozen := re.search(r"static shape of (\d+) for dimension inputs\['tensors'\]\[(\d+)\]\.shape\[(\d+)\]", cause):
         size, place, position = map(int, frozen.groups())
         name = spec.input_names[place]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from edgernn.contract import GraphSpec
 from edgernn.engines import TorchScriptEngine
 from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.examples import axis_sizes, example
@@ -48,20 +49,42 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
     arrays = example(graph.spec.feeds, 2, np.random.default_rng(0), axis_sizes(graph.spec))
     inputs = tuple(map(torch.from_numpy, arrays.values()))
     try:
-        with suppress_output():
-            traced = trace(_named_once(graph.module), graph.spec)
+        with suppress_output(), torch.no_grad():
+            traced = trace(_typed(_named_once(graph.module), graph.spec), graph.spec)
             data: bytes = traced._save_to_buffer_for_lite_interpreter()
             if quantization.name == "fp32":
                 return Artifact(data)
             single = len(data)
             module, weights = _rounded(graph.module, weights_of_products(graph.module, inputs), quantization)
-            traced = torch.jit.trace(module, inputs, check_trace=False)
+            traced = torch.jit.trace(_typed(module, graph.spec), inputs, check_trace=False)
             data = traced._save_to_buffer_for_lite_interpreter()
     except ExportError:
         raise
     except Exception as error:  # whatever a module's own code raises
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
     return Artifact(data, (*weights, *_others(graph, traced, weights)), single)
+
+
+class _Typed(nn.Module):
+    """A module whose results have the types of its contract.
+
+    Tracing makes a tensor in double precision of each number, and beside a tensor without axes it decides the type.
+    """
+
+    def __init__(self, module: nn.Module, spec: GraphSpec) -> None:
+        super().__init__()
+        self.module = module
+        self._types = [getattr(torch, tensor.dtype) for tensor in spec.results.values()]
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """The results of the module."""
+        results = self.module(*tensors)
+        results = results if isinstance(results, tuple) else (results,)
+        return tuple(result.to(dtype) for result, dtype in zip(results, self._types, strict=True))
+
+
+def _typed(module: nn.Module, spec: GraphSpec) -> nn.Module:
+    return _Typed(module, spec) if any(not tensor.axes for tensor in spec.feeds.values()) else module
 
 
 def _named_once(module: nn.Module) -> nn.Module:
