@@ -23,7 +23,7 @@ test: install ## the tests, the fast ones first
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix'
 	$(BIN)/python -m pytest -m 'slow and not matrix'
 
-test-matrix: install ## every task on every target at every precision
+test-matrix: install ## every task and every kind of matrix on every target at every precision
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m matrix
 
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')

@@ -36,7 +36,7 @@ projections = pytest.mark.filterwarnings("ignore:LSTM with projections is not su
 
 
 @projections
-@pytest.mark.slow
+@pytest.mark.matrix
 @pytest.mark.parametrize(("target", "precision"), BELOW)
 @pytest.mark.parametrize("name", MATRICES)
 def test_every_matrix_has_the_bits_of_the_label_or_a_reason(tmp_path, name, target, precision):
@@ -161,7 +161,7 @@ def test_what_is_written_out_takes_a_fixed_number_of_steps(tmp_path, target, lay
 @pytest.mark.parametrize("target", ["onnx", "torchscript", "executorch"])
 def test_a_graph_without_matrices_is_no_graph_of_a_lower_precision(tmp_path, target):
     made = stateless(lambda s, x: torch.tanh(x * s.scale), 4, scale=torch.ones(4))
-    words = "no weight matrix of graph step can be stored at int8: there is none that has two axes or more"
+    words = "no weight matrix of graph step can be stored at int8: it has no floating-point matrix of two axes or more"
     with pytest.raises(ExportError, match=words):
         export_module(made.module, made.spec, out=tmp_path / "b", target=target, precision="int8")
     assert list(tmp_path.iterdir()) == []
