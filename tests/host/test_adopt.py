@@ -1,6 +1,7 @@
 """Bundles from ONNX files that somebody else exported: states, names, options, and what is refused."""
 
 import json
+import re
 import wave
 
 import numpy as np
@@ -835,3 +836,19 @@ def test_a_noise_suppressor_of_two_graphs_from_elsewhere(real_data, tmp_path):
     fresh = model.stream(graph="model_2")
     fresh.step({"input_4": np.zeros((1, 1, 512), np.float32)})
     assert not np.array_equal(fresh.state["input_5"], second.state["input_5"])
+
+
+def test_a_question_about_many_states_cuts_no_option(tmp_path, call):
+    given = {f"memory_{number}_of_the_left_side": (F, [1, 4]) for number in range(30)}
+    made = {f"value_{number}_after_the_step": (F, [1, 4]) for number in range(30)}
+    nodes = [("Tanh", [a], [b]) for a, b in zip(given, reversed(made), strict=True)]
+    path = save(tmp_path / "many.onnx", given, made, nodes)
+    status, _, err = call("adopt", path, "--out", tmp_path / "b")
+    assert status == 2
+    options = re.findall(r"--state (\S+)", err)
+    assert len(options) > 2
+    assert all(
+        re.fullmatch(r"'?memory_(\d+|\*)_of_the_left_side:value_(\d+|\*)_after_the_step'?", option)
+        for option in options
+    )
+    assert re.search(r"\(and \d+ more\)", err)

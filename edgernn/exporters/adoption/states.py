@@ -22,6 +22,7 @@ from edgernn.exporters.adoption.options import Pair, could_feed
 __all__ = ["check_pairs", "find_states", "overlooked"]
 
 _SHOWN = 12  # pairs that a question lists for one graph
+_CHARACTERS = 350  # of the options that a question lists
 
 
 def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) -> list[list[Pair]]:
@@ -35,12 +36,23 @@ def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) ->
         together = list(zip(graphs, prefixes, findings, strict=True))
         certain = [line for graph, prefix, finding in together for line in _options(graph, prefix, finding.certain)]
         doubtful = [line for graph, prefix, finding in together for line in _options(graph, prefix, finding.doubtful)]
-        known = f"{' '.join(certain)} for certain, and " if certain else ""
+        known = f"{_listed(certain)} for certain, and " if certain else ""
         raise ConfigError(
             f"which of these are states? Names and data flow do not tell. Say --no-states if none is, or else which, "
-            f"each input and each output once: {known}{' '.join(doubtful)}"
+            f"each input and each output once: {known}{_listed(doubtful)}"
         )
     return [finding.certain for finding in findings]
+
+
+def _listed(options: Sequence[str]) -> str:
+    """Options to paste, as many as a message has room for, and at least one; none is cut."""
+    shown = list(options[:1])
+    for option in options[1:]:
+        if len(" ".join([*shown, option])) > _CHARACTERS:
+            break
+        shown.append(option)
+    left = len(options) - len(shown)
+    return " ".join(shown) + (f" (and {left} more)" if left else "")
 
 
 def overlooked(graph: OpenGraph, pairs: Sequence[Pair], other: Iterable[str]) -> list[Pair]:
