@@ -147,6 +147,10 @@ class TensorSpec:
         except KeyError as error:
             raise ContractError(f"tensor {self.name}: the size of axis {error.args[0]!r} is not known") from None
 
+    def named_sizes(self, array: Array) -> dict[str, int]:
+        """The sizes that `array`, which has as many axes, gives to the named ones."""
+        return {axis: size for axis, size in zip(self.axes, array.shape, strict=True) if isinstance(axis, str)}
+
     def _check_axes(self) -> None:
         for axis in self.axes:
             if isinstance(axis, str):

@@ -147,8 +147,7 @@ def _feeds(model: Model, spec: GraphSpec, size: int) -> tuple[dict[str, Array], 
     recorded = model.recorded(spec.name)
     sizes = axis_sizes(spec)
     for name, array in recorded.items():
-        named = zip(tensors[name].axes, array.shape, strict=True)
-        sizes.update((axis, length) for axis, length in named if isinstance(axis, str))
+        sizes |= tensors[name].named_sizes(array)
     arrays = example(tensors, size, np.random.default_rng(0), sizes)
     arrays |= {name: _repeat(tensors[name], array, size) for name, array in recorded.items()}
     inputs = {tensor.name: arrays.pop(tensor.name) for tensor in spec.inputs}

@@ -11,7 +11,7 @@ from onnx.backend.test.loader import load_model_tests
 
 from edgernn.errors import EdgeRNNError
 from edgernn.exporters.adoption import AdoptSpec, adopt
-from edgernn.exporters.adoption.graph import nodes
+from edgernn.exporters.capture.rewrite import all_nodes
 from edgernn.runtime import Model
 
 KINDS = ("simple", "pytorch-converted", "pytorch-operator")  # of cases that are files
@@ -54,7 +54,7 @@ def chosen():
     for cases in (made, *(load_model_tests(kind=kind) for kind in KINDS)):
         for case in cases:
             model = case.model or onnx.load(Path(case.model_dir) / "model.onnx")
-            found = {node.op_type for node in nodes(model.graph)}
+            found = {node.op_type for node in all_nodes(model.graph)}
             if found & OPERATORS or any(part in operator for operator in found for part in PARTS):
                 yield model, case
 

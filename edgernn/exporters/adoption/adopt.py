@@ -31,7 +31,7 @@ from edgernn.errors import ConfigError, ExportError, ParityError, few, first_lin
 from edgernn.exporters.adoption.axes import Axes, find_axes
 from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
 from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
-from edgernn.exporters.adoption.graph import OpenGraph, nodes
+from edgernn.exporters.adoption.graph import OpenGraph
 from edgernn.exporters.adoption.lower import lower
 from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
 from edgernn.exporters.adoption.names import part_axes
@@ -41,6 +41,7 @@ from edgernn.exporters.adoption.shapes import Shapes
 from edgernn.exporters.adoption.states import check_pairs, find_states, overlooked
 from edgernn.exporters.adoption.surgery import carry, cut, declare_axes, fix
 from edgernn.exporters.adoption.trial import MisfitError, Trial
+from edgernn.exporters.capture.rewrite import all_nodes
 from edgernn.exporters.gate.vectors import Recorder
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
@@ -326,7 +327,7 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> bytes:
 def _record(graph: _Adopted) -> Recorder:
     """The golden vectors of a graph: the steps of one stream, as long as all that comes out is numbers."""
     spec = graph.spec
-    convolutions = any("Conv" in node.op_type for node in nodes(graph.graph.model.graph))
+    convolutions = any("Conv" in node.op_type for node in all_nodes(graph.graph.model.graph))
     recorder = Recorder(spec, tolerance_of("fp32", convolutions=convolutions))
     conditions = {tensor.name: next(graph.given())[tensor.name] for tensor in spec.conditions}
     states = first_states(spec, {}, conditions)

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 import onnx
 
 from edgernn.errors import ExportError
-from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers, nodes, subgraphs
+from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers
+from edgernn.exporters.capture.rewrite import all_nodes, subgraphs
 
 __all__ = ["check_random", "index_bounds", "recurrence_slots", "restarts"]
 
@@ -52,7 +53,7 @@ def restarts(graph: OpenGraph, states: Iterable[str]) -> list[str]:
     """
     reached = _reached(graph.model.graph, states)
     found = []
-    for node in nodes(graph.model.graph):
+    for node in all_nodes(graph.model.graph):
         given = _initial(node)
         if given is not None and not reached.intersection(given):
             what = "what it carries from turn to turn" if node.op_type == "Loop" else "its state"
@@ -65,7 +66,7 @@ def restarts(graph: OpenGraph, states: Iterable[str]) -> list[str]:
 def check_random(graph: OpenGraph) -> None:
     """Raise ExportError if an operator draws random numbers."""
     constants = _known(graph.model.graph)
-    for node in nodes(graph.model.graph):
+    for node in all_nodes(graph.model.graph):
         if node.op_type in _RANDOM or (node.op_type == "Dropout" and _draws(node, constants)):
             raise ExportError(
                 f"graph {graph.name}: the operator {node.op_type} {_name(node)} draws random numbers, so that two "
@@ -79,7 +80,7 @@ def index_bounds(graph: OpenGraph) -> dict[str, int]:
     makers = {name: node for node in body.node for name in node.output if name}
     tables = _known(body)
     bounds: dict[str, int] = {}
-    for node in nodes(body):
+    for node in all_nodes(body):
         if node.op_type == "Gather" and len(node.input) == 2 and node.input[0] in tables:
             sizes = tables[node.input[0]].dims
             axis = next((entry.i for entry in node.attribute if entry.name == "axis"), 0)
@@ -160,7 +161,7 @@ def _add_readers(graph: onnx.GraphProto, readers: dict[str, set[str]]) -> None:
             made.update(value.name for value in inner.input)
             for value in inner.output:
                 readers.setdefault(value.name, set()).update(node.output)
-            for name in (name for below in nodes(inner) for name in below.input):
+            for name in (name for below in all_nodes(inner) for name in below.input):
                 readers.setdefault(name, set()).update(node.output)
         for name in node.input:
             readers.setdefault(name, set()).update(made)

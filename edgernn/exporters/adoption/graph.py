@@ -9,8 +9,9 @@ import onnx
 from onnx import helper, numpy_helper
 
 from edgernn.contract import Array
+from edgernn.exporters.capture.rewrite import subgraphs
 
-__all__ = ["OpenGraph", "Port", "all_tensors", "elements", "free_name", "initializers", "nodes", "rename", "subgraphs"]
+__all__ = ["OpenGraph", "Port", "all_tensors", "elements", "free_name", "initializers", "rename"]
 
 
 @dataclass(frozen=True)
@@ -88,22 +89,6 @@ def _port(value: onnx.ValueInfoProto) -> Port:
     tensor = value.type.tensor_type
     axes = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim) if tensor.HasField("shape") else None
     return Port(value.name, tensor.elem_type, axes)
-
-
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The branches and bodies of an operator."""
-    for entry in node.attribute:
-        if entry.HasField("g"):
-            yield entry.g
-        yield from entry.graphs
-
-
-def nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The operators of a graph, and of the branches and bodies in it."""
-    for node in graph.node:
-        yield node
-        for inner in subgraphs(node):
-            yield from nodes(inner)
 
 
 def initializers(graph: onnx.GraphProto) -> Mapping[str, onnx.TensorProto]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edgernn.contract import Array, Contract, GraphSpec
 from edgernn.errors import ExportError, first_line
-from edgernn.exporters.adoption.graph import nodes
+from edgernn.exporters.capture.rewrite import all_nodes
 from edgernn.exporters.gate.prove import Proof, prove
 from edgernn.exporters.gate.real_inputs import RealInputs
 from edgernn.exporters.gate.vectors import STEPS
@@ -52,7 +52,7 @@ def lower(spec: GraphSpec, data: bytes, steps: Iterable[Mapping[str, Array]], qu
     """
     source = _Running(OnnxEngine(data, spec), spec)
     model = _of_opset(_folded(data, spec), spec)
-    graph = Graph(spec, source, source, convolutions=any("Conv" in node.op_type for node in nodes(model.graph)))
+    graph = Graph(spec, source, source, convolutions=any("Conv" in node.op_type for node in all_nodes(model.graph)))
     real = RealInputs(_first(steps), Contract((spec,)))
     weights = quantise(model, spec, quantization)
     del model.graph.value_info[:]
@@ -102,7 +102,7 @@ def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
         except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
             raise ExportError(f"graph {spec.name} cannot be simplified: {first_line(error)}") from None
         model = onnx.load_model(path)
-    used = {node.domain for node in nodes(model.graph)} | {""}
+    used = {node.domain for node in all_nodes(model.graph)} | {""}
     imports: list[Any] = [entry for entry in model.opset_import if entry.domain in used]
     del model.opset_import[:]
     model.opset_import.extend(imports)

@@ -13,8 +13,9 @@ from onnx import external_data_helper, helper, inliner
 
 from edgernn.contract import DTYPES
 from edgernn.errors import ConfigError, EngineError, ExportError, first_line
-from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name, subgraphs
+from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name
 from edgernn.exporters.adoption.names import contract_name, name_axes, name_tensors
+from edgernn.exporters.capture.rewrite import subgraphs
 from edgernn.runtime.program import STEP
 
 __all__ = ["check_types", "external_bytes", "open_graphs", "read_model"]
@@ -172,7 +173,7 @@ def _make_outputs_distinct(graph: OpenGraph) -> None:
 def _replace(target: object, values: Sequence[onnx.ValueInfoProto]) -> None:
     kept = [onnx.ValueInfoProto.FromString(value.SerializeToString()) for value in values]
     del target[:]  # type: ignore[attr-defined] # a repeated field of protobuf, which has no public type
-    target.extend(kept)  # type: ignore[attr-defined]
+    target.extend(kept)  # type: ignore[attr-defined] # as above
 
 
 def _external(model: onnx.ModelProto) -> list[onnx.TensorProto]:

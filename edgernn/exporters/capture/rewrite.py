@@ -11,7 +11,7 @@ from onnx import helper, numpy_helper
 
 from edgernn.contract import Array
 
-__all__ = ["CONTRIB", "Rewriter", "all_graphs", "all_nodes", "attribute"]
+__all__ = ["CONTRIB", "Rewriter", "all_graphs", "all_nodes", "attribute", "subgraphs"]
 
 CONTRIB = "com.microsoft"  # onnxruntime's own operators
 
@@ -115,13 +115,18 @@ class Rewriter:
         return free
 
 
+def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """The branches and loops of `node`."""
+    for entry in node.attribute:
+        if entry.HasField("g"):
+            yield entry.g
+        yield from entry.graphs
+
+
 def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
     """The branches and loops of `node`, and those inside of them."""
-    for entry in node.attribute:
-        for graph in (*([entry.g] if entry.HasField("g") else []), *entry.graphs):
-            yield graph
-            for inner in graph.node:
-                yield from _inner_graphs(inner)
+    for graph in subgraphs(node):
+        yield from all_graphs(graph)
 
 
 def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
@@ -139,7 +144,8 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """The nodes of `graph`, and those of the branches and loops in it."""
     for node in graph.node:
         yield node
-        yield from _inner_nodes(node)
+        for inner in subgraphs(node):
+            yield from all_nodes(inner)
 
 
 def _is_constant(node: onnx.NodeProto) -> bool:

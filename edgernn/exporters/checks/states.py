@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgernn.contract import Array, StateSpec
+from edgernn.contract import BATCH, Array, StateSpec
 from edgernn.errors import ExportError
 from edgernn.examples import example
 from edgernn.exporters.checks.trial import Arrays, Trial, differs
@@ -64,8 +64,7 @@ def _others(trial: Trial, taken: Sequence[Taken], state: StateSpec) -> Iterator[
         seen = [value for value in seen if value.shape == array.shape and differs(value, array)]
         if seen:
             yield step, seen[number % len(seen)]
-        named = zip(state.axes, array.shape, strict=True)
-        sizes = {axis: size for axis, size in named if isinstance(axis, str)}
-        drawn = example({state.name: state}, sizes.get("batch", 1), np.random.default_rng((number, 1)), sizes)
+        sizes = state.named_sizes(array)
+        drawn = example({state.name: state}, sizes.get(BATCH, 1), np.random.default_rng((number, 1)), sizes)
         if differs(drawn[state.name], array):
             yield step, drawn[state.name]

@@ -104,8 +104,7 @@ def differs(one: Array, other: Array) -> bool:
 def _sizes(spec: GraphSpec, feeds: Arrays) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, tensor in spec.feeds.items():
-        named = zip(tensor.axes, feeds[name].shape, strict=True)
-        sizes.update((axis, size) for axis, size in named if isinstance(axis, str))
+        sizes |= tensor.named_sizes(feeds[name])
     return sizes
 
 

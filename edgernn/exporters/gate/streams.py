@@ -50,7 +50,6 @@ class Streams:
     step, by the inputs that they feed.
     rows: the held-out sequences that the streams read once each, for which the loss is measured, or nothing.
     recorded: whether the steps of the source are recorded as golden vectors.
-    rare: whether they are driven with values that the contract allows and that are rare or may never occur.
     """
 
     inputs: Callable[[], Iterable[Arrays]]
@@ -58,7 +57,6 @@ class Streams:
     states: Arrays
     rows: tuple[int, ...] = ()
     recorded: bool = False
-    rare: bool = False
 
     def given(self) -> Iterator[Arrays]:
         """What the graph is called with at each step, except for the states."""
@@ -202,8 +200,8 @@ def _random_beginning(
     begin = Beginnings(graph, graphs, engines, [example(needed, 1, random, sizes) for _ in range(streams)])
     conditions, _ = begin.of(range(streams))
     for tensor in graph.spec.conditions:
-        named = zip(tensor.axes, conditions[tensor.name].shape, strict=True)
-        sizes.update((axis, size) for axis, size in named if isinstance(axis, str) and axis != BATCH)
+        sizes |= tensor.named_sizes(conditions[tensor.name])
+    sizes.pop(BATCH, None)
     return begin, sizes
 
 
@@ -220,15 +218,15 @@ def rare_streams(graph: Graph, graphs: Sequence[Graph], engines: Engines) -> Ite
     ends = [extremes(inputs, streams, sizes, high=high) for high in (False, True)]
     zeros = {name: np.zeros_like(array) if _may_be_zero(inputs[name]) else array for name, array in ends[0].items()}
     for given in (zeros, *ends):
-        yield Streams(partial(repeat, given, _RARE_STEPS), conditions, states, rare=True)
-    yield Streams(lambda: islice(cycle(ends), _RARE_STEPS), conditions, states, rare=True)
+        yield Streams(partial(repeat, given, _RARE_STEPS), conditions, states)
+    yield Streams(lambda: islice(cycle(ends), _RARE_STEPS), conditions, states)
     smallest = {axis: 1 for axis in sizes if axis != BATCH}
     if smallest and not _sizes_of(spec.conditions, spec.states):
         drawn = partial(_random, spec, streams, (2, streams, 1), smallest, _RARE_STEPS)
-        yield Streams(drawn, conditions, states, rare=True)
+        yield Streams(drawn, conditions, states)
     if far := _far_states(spec, streams, sizes):
         drawn = partial(_random, spec, streams, (1, streams, 1), sizes, _RARE_STEPS)
-        yield Streams(drawn, conditions, {**states, **far}, rare=True)
+        yield Streams(drawn, conditions, {**states, **far})
 
 
 def _sizes_of(*groups: Sequence[TensorSpec]) -> set[str]:

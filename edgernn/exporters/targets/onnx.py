@@ -24,7 +24,7 @@ from edgernn.exporters.capture.isolation import isolated
 from edgernn.exporters.capture.kernels import use_kernels
 from edgernn.exporters.capture.naming import name_folded
 from edgernn.exporters.capture.projection import unrolled_projections
-from edgernn.exporters.capture.rewrite import attribute
+from edgernn.exporters.capture.rewrite import all_nodes, attribute
 from edgernn.exporters.capture.signature import name_signature
 from edgernn.exporters.quantisation.quantise import PRECISIONS, quantise
 from edgernn.exporters.quantization import Quantization
@@ -211,16 +211,7 @@ def is_quantised(shape: Sequence[int], kind: int) -> bool:
 
 def operators(model: onnx.ModelProto) -> Counter[str]:
     """How often each operator occurs in a model."""
-    return Counter(node.op_type for node in _nodes(model.graph))
-
-
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The operators of a graph, and of the branches and loops in it."""
-    for node in graph.node:
-        yield node
-        for entry in node.attribute:
-            for inner in (entry.g, *entry.graphs):
-                yield from _nodes(inner)
+    return Counter(node.op_type for node in all_nodes(model.graph))
 
 
 def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
@@ -261,7 +252,7 @@ def stored(tensor: onnx.TensorProto) -> StoredTensor:
 def _multiply_accumulates(model: onnx.ModelProto) -> int:
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in _constants(model.graph)}
     total = 0
-    for node in _nodes(model.graph):
+    for node in all_nodes(model.graph):
         if node.op_type == "MatMulNBits":
             total += attribute(node, "K", 0) * attribute(node, "N", 0)
         elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat"):
