@@ -35,10 +35,14 @@ class ProcessGroup:
         if device.type == "mps":
             raise ConfigError("several processes cannot train on mps: choose --device cpu")
         if not distributed.is_initialized():
+            # The functions of this module have the group of the moment of their import as their default. If they were
+            # imported after the group was made, which optimizers do, they would keep it alive until Python ends.
+            import torch.distributed.nn  # noqa: F401
+
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"
                 distributed.init_process_group(backend, timeout=_PATIENCE)
-                if backend == "gloo":  # whose threads abort a process that ends while they run
+                if backend == "gloo":  # The threads of gloo abort a process that ends while they run.
                     atexit.register(_leave)
             except ValueError as error:
                 raise ConfigError(f"the environment is not torchrun's: {first_line(error)}") from None

@@ -122,6 +122,13 @@ def test_processes_end_together_though_their_scores_differ(together):
 
 
 @pytest.mark.slow
+def test_no_thread_of_gloo_outlives_the_group_of_processes(together):
+    """One that did could abort the process while Python ends."""
+    _, found = together
+    assert [each["threads"] for each in found] == [[True, False]] * 2
+
+
+@pytest.mark.slow
 def test_one_of_two_processes_writes_and_speaks(corpus, tmp_path):
     settings = {**LANGUAGE, "steps": 4, "evaluations": 1}
     options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
