@@ -1,6 +1,6 @@
 """edgernn: recurrent networks, from training to the device.
 
-The device side (`edgernn.runtime` and what it stands on) needs numpy, onnxruntime and tokenizers.
+The device side (`edgernn.runtime` and the modules that it imports) needs numpy, onnxruntime and tokenizers.
 The host side (`edgernn.models`, `training`, `engines`, `exporters`) needs the extras `train` and `export`.
 """
 

@@ -1,4 +1,4 @@
-"""`python -m edgernn` is `edgernn`."""
+"""The entry point of `python -m edgernn`."""
 
 from edgernn.cli import main
 

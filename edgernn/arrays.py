@@ -1,4 +1,4 @@
-"""Arrays as `.npy` files: one tensor, its type and shape, and no pickle."""
+"""Read and write arrays as `.npy` files, without pickle."""
 
 from __future__ import annotations
 
@@ -16,14 +16,18 @@ __all__ = ["from_npy", "to_npy"]
 
 
 def to_npy(array: npt.NDArray[Any]) -> bytes:
-    """The content of a `.npy` file."""
+    """Return the content of a `.npy` file that stores `array`."""
     file = io.BytesIO()
     np.save(file, np.asarray(array, order="C"), allow_pickle=False)
     return file.getvalue()
 
 
 def from_npy(data: bytes, name: str) -> npt.NDArray[Any]:
-    """The array in a `.npy` file. Raises FormatError for anything else; memory is bounded by `data`."""
+    """Return the array that the content `data` of a `.npy` file stores.
+
+    name: the name of the file in error messages.
+    Raises FormatError for anything but one plain tensor. A header that declares a larger array allocates no memory.
+    """
     file = io.BytesIO(data)
     try:
         if np.lib.format.read_magic(file) != (1, 0):

@@ -1,4 +1,4 @@
-"""Files and directories that are written whole or not at all."""
+"""Write files and directories atomically: completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgernn.errors import OutputExistsError
 
 __all__ = ["Owns", "check_free", "new_directory", "replace_file"]
 
-Owns = Callable[[Path], bool]  # whether a directory, and everything in it, was written by edgernn
+Owns = Callable[[Path], bool]  # returns whether edgernn wrote a directory and everything in it
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees the old content or the new one, nothing between."""
+    """Write `data` to `path` atomically: readers, also after a crash, see either the old or the new content."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -39,8 +39,9 @@ def replace_file(path: Path, data: bytes) -> None:
 def check_free(path: Path, *, overwrite: bool, owns: Owns) -> None:
     """Raise OutputExistsError unless a directory may be written at `path`.
 
-    An existing one may be replaced only if `overwrite` is set and it is empty or all edgernn's own: nobody loses a home
-    directory, or notes kept beside a run, to an option.
+    An existing directory may be replaced only if `overwrite` is set and it is empty or `owns` confirms that edgernn
+    wrote everything in it. So `--overwrite` can delete neither a home directory nor notes that the user kept beside a
+    run.
     """
     if not os.path.lexists(path):
         return
@@ -54,9 +55,10 @@ def check_free(path: Path, *, overwrite: bool, owns: Owns) -> None:
 
 @contextmanager
 def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
-    """A temporary directory that becomes `path` when the block ends without an exception.
+    """Yield a temporary directory that is moved to `path` when the block ends without an exception.
 
-    Otherwise it is removed and whatever stood at `path` is untouched. Raises OutputExistsError as `check_free` does.
+    After an exception it is removed, and an existing directory at `path` stays unchanged. Raises OutputExistsError as
+    `check_free` does.
     """
     check_free(path, overwrite=overwrite, owns=owns)
     path = Path(os.path.abspath(path))
@@ -75,7 +77,7 @@ def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-        for parent in missing:  # the innermost first; those that hold something by now stay
+        for parent in missing:  # innermost first; a directory that is no longer empty stays
             with suppress(OSError):
                 parent.rmdir()
 
@@ -90,7 +92,7 @@ def _move(new: Path, path: Path) -> None:
 
 
 def _swap(new: Path, path: Path) -> None:
-    """Exchange two directories: in one step where the system can, else with the old one put back on failure."""
+    """Replace the directory `path` by `new`: atomically if the system can, else the old one is restored on failure."""
     if _exchange(new, path):
         return
     old = new.with_name(f"{new.name}.old")
@@ -104,7 +106,7 @@ def _swap(new: Path, path: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Linux's renameat2; False where there is none."""
+    """Exchange two directories with Linux's renameat2, and return whether that worked; False on other systems."""
     try:
         rename = ctypes.CDLL(None).renameat2
     except (AttributeError, OSError, TypeError):
@@ -113,7 +115,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _sync(path: Path) -> None:
-    """Have the system write a file, or the names in a directory, to its disk."""
+    """Flush a file, or the entries of a directory, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,10 +1,10 @@
-"""A bundle: one deployable directory, written whole or not at all and checked when it is loaded.
+"""A bundle: a directory that can be deployed, written atomically and checked when it is loaded.
 
 bundle.json      the manifest: format, task, target, precision, contract, files, provenance, parity
 step.onnx, …     one file per graph, named after the graph
-golden/…         steps that the source took, for runtimes to check themselves (see `runtime.golden`)
-tokenizer.json   for tasks that read or write text
-labels.json      for tasks that tell classes apart: their names, in order
+golden/…         recorded steps of the source, with which a runtime checks itself (see `runtime.golden`)
+tokenizer.json   in bundles of tasks that read or write text
+labels.json      in bundles of classifiers: the names of the classes, in order
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ FORMAT = 1
 MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 LABELS = "labels.json"
-_MANIFEST_LIMIT = 4 << 20  # bytes; the largest real manifest is far below
+_MANIFEST_LIMIT = 4 << 20  # bytes; real manifests are far smaller
 _FILES_LIMIT = 1000
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -48,14 +48,14 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `bundle.json` says, but for the files.
+    """The content of `bundle.json`, except the list of files.
 
-    task: "language", …; target: "onnx", …; precision: "fp32", ….
-    digest: SHA-256 of the source weights and the contract, so that all bundles of one run carry the same.
-    graphs: graph name to file name.
-    provenance, parity, weights: records for people and tools; the runtime does not read them. weights: what became of
-    each weight matrix, where the precision is not the source's.
-    golden: which steps of each graph the golden vectors hold (see `runtime.golden`).
+    task: the name of the task, such as "language". target: such as "onnx". precision: such as "fp32".
+    digest: SHA-256 of the source weights and the contract; all bundles that were exported from one run have the same.
+    graphs: the file name of each graph, by graph name.
+    provenance, parity, weights: records for people and tools, which the runtime does not read. `weights` records how
+    each weight matrix is stored where the precision is not the source's.
+    golden: the steps of each graph that the golden vectors hold (see `runtime.golden`).
     """
 
     task: str
@@ -78,12 +78,12 @@ class Manifest:
 
     @property
     def needed(self) -> set[str]:
-        """Names of the files without which the bundle cannot run."""
+        """The names of the files without which the bundle cannot run."""
         states = [spec for graph in self.contract.graphs for spec in graph.states]
         return {*self.graphs.values(), *(_initial_files(states))}
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the manifest as plain JSON values."""
         return {
             "format": FORMAT,
             "task": self.task,
@@ -101,7 +101,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle in memory: every file has been checked against the manifest."""
+    """A bundle in memory, whose files have all been checked against the manifest."""
 
     manifest: Manifest
     files: Mapping[str, bytes]
@@ -110,8 +110,8 @@ class Bundle:
     def load(cls, path: str | Path) -> Bundle:
         """Read and check the bundle at `path`.
 
-        Raises BundleError for a missing or changed file, a path that leaves the directory, another format version or
-        a malformed manifest.
+        Raises BundleError for a missing or changed file, a file path that leaves the directory, an unknown format
+        version, or a malformed manifest.
         """
         root = Path(path)
         try:
@@ -126,11 +126,14 @@ class Bundle:
         return cls(manifest, files)
 
     def graph(self, name: str) -> bytes:
-        """The content of the file of graph `name`."""
+        """Return the content of the file of graph `name`."""
         return self.files[self.manifest.graphs[name]]
 
     def tokenizer(self) -> Tokenizer | None:
-        """The bundle's tokenizer, or None for a task without text."""
+        """Return the bundle's tokenizer, or None for a task without text.
+
+        Raises BundleError or TokenizerError for a damaged tokenizer.
+        """
         data = self.files.get(TOKENIZER)
         if data is None:
             return None
@@ -140,7 +143,10 @@ class Bundle:
             raise BundleError(f"{TOKENIZER} is not UTF-8") from None
 
     def labels(self) -> tuple[str, ...] | None:
-        """The names of the classes that the bundle tells apart, in order, or None for a task without classes."""
+        """Return the names of the classes that the bundle distinguishes, in order, or None for a task without classes.
+
+        Raises BundleError for a damaged list.
+        """
         data = self.files.get(LABELS)
         if data is None:
             return None
@@ -154,9 +160,9 @@ class Bundle:
 
 
 def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
-    """Raise ContractError unless the graphs read and predict the tokens of `tokenizer`, one a stream at each step.
+    """Raise ContractError unless the graphs read and predict tokens of `tokenizer`, one per stream and step.
 
-    Tensors are found by kind: for a bundle that declares none, `contract.with_kinds` adds them first.
+    Tensors are found by kind. For a bundle whose tensors declare no kind, call `contract.with_kinds` first.
     """
     vocabulary = len(tokenizer)
     for graph in contract.graphs:
@@ -175,7 +181,7 @@ def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
 
 
 def check_labels(contract: Contract, labels: Sequence[str]) -> None:
-    """Raise ContractError unless the outputs of kind label have a score for each of `labels`, the names of classes."""
+    """Raise ContractError unless each output of kind label has a score for each of `labels`, the class names."""
     for graph in contract.graphs:
         for tensor in graph.outputs:
             if tensor.kind == "label" and tensor.axes[-1:] != (len(labels),):
@@ -187,9 +193,10 @@ def check_labels(contract: Contract, labels: Sequence[str]) -> None:
 
 @contextmanager
 def new_bundle(path: str | Path, *, overwrite: bool = False) -> Iterator[BundleWriter]:
-    """Write a bundle to `path`: it appears there when the block ends after `finish`, and not at all otherwise.
+    """Yield a writer for a new bundle, which is moved to `path` when the block ends after a call of its `finish`.
 
-    Raises OutputExistsError where something stands already (see `atomic.new_directory`).
+    Raises OutputExistsError where `path` exists (see `atomic.new_directory`), and BundleError if `finish` was not
+    called.
     """
     with new_directory(Path(path), overwrite=overwrite, owns=_owns) as directory:
         writer = BundleWriter(directory)
@@ -200,12 +207,12 @@ def new_bundle(path: str | Path, *, overwrite: bool = False) -> Iterator[BundleW
 
 @dataclass(frozen=True)
 class BundleWriter:
-    """A bundle that is being written into a temporary directory."""
+    """Writes a bundle into a temporary directory."""
 
     directory: Path
 
     def finish(self, manifest: Manifest) -> None:
-        """Write the manifest, with size and digest of every file that is in the directory now."""
+        """Write the manifest, with the size and digest of every file that is in the directory now."""
         names = sorted(p.relative_to(self.directory).as_posix() for p in self.directory.rglob("*") if p.is_file())
         files = {name: _file_record((self.directory / name).read_bytes()) for name in names}
         text = json.dumps({**manifest.to_json(), "files": files}, indent=2, ensure_ascii=False)
@@ -213,7 +220,7 @@ class BundleWriter:
 
 
 def _owns(directory: Path) -> bool:
-    """Whether every file in `directory` belongs to the bundle there, in whatever state or version that is."""
+    """Return whether every file in `directory` belongs to the bundle there, whatever its state or version."""
     try:
         manifest = records.mapping(records.parse(_read_manifest(directory), MANIFEST), MANIFEST)
         files = records.mapping(manifest["files"], "files")
@@ -235,7 +242,7 @@ def _read_manifest(root: Path) -> bytes:
 
 
 def _parse(data: bytes) -> tuple[Manifest, dict[str, tuple[int, str]]]:
-    """The manifest, and the size and digest of each file."""
+    """Return the manifest, and the size and digest of each file."""
     values = records.mapping(records.parse(data, MANIFEST), MANIFEST)
     version = values.get("format")
     if type(version) is not int or version != FORMAT:
@@ -279,13 +286,13 @@ def _read_file(root: Path, name: str, size: int, digest: str) -> bytes:
 
 
 def _inside(root: Path, name: str) -> Path:
-    """The path of file `name`. Raises FormatError for one that leaves the directory, by a link too."""
+    """Return the path of file `name`. Raises FormatError for one outside the directory, also by a symbolic link."""
     if not _FILE.fullmatch(name):
         raise FormatError(f"{name[:100]!r} is not a path inside the bundle")
     path = root.joinpath(*name.split("/"))
     try:
         inside = path.resolve().is_relative_to(root.resolve())
-    except RuntimeError:  # links that lead to each other
+    except RuntimeError:  # symbolic links that form a cycle
         inside = False
     if not inside:
         raise FormatError(f"{name!r} leads out of the bundle")

@@ -1,37 +1,38 @@
-"""Everything that edgernn raises on purpose.
+"""The exceptions that edgernn raises deliberately.
 
 EdgeRNNError
-├── ConfigError              a setting is impossible or two settings exclude each other
-├── FormatError              a JSON record is not of the expected form
+├── ConfigError              a setting is impossible, or two settings exclude each other
+├── FormatError              a JSON record does not have the expected form
 ├── ContractError            a contract is malformed, or tensors do not fit it
-├── TokenizerError           a tokenizer cannot be read, or cannot write a text
+├── TokenizerError           a tokenizer cannot be read, or cannot encode a text
 │   └── UnknownTokenError    a text has characters that the vocabulary lacks
-├── CorpusError              a corpus is missing, empty, not text, or too short
-├── ImageError               a file is no image, or is cut
-├── OutputExistsError        the place to write to is taken
+├── CorpusError              training data is missing, empty, unreadable, or too small
+├── ImageError               a file is not an image, or is truncated
+├── OutputExistsError        the output path exists already
 ├── RunError                 a run directory is missing, damaged or of another version
-├── TrainingError            training cannot go on (a loss that is not a number, say)
+├── TrainingError            training cannot continue (for example, the loss is not a number)
 ├── BundleError              a bundle is missing, damaged, of another version or for another engine
 ├── EngineError              a graph cannot be loaded or run
-├── StreamError              a stream was asked for what it cannot do
-│   ├── SamplingError        logits from which nothing can be drawn
+├── StreamError              a stream or its model does not support an operation
+│   ├── SamplingError        no token can be drawn from the logits
 │   └── SnapshotError        a snapshot is damaged, or belongs to another model
 ├── ExportError              a network cannot be exported to a target
 ├── CheckFailedError         a check was carried out and failed
 │   └── ParityError          an artifact does not behave like its source
 └── MissingExtraError        an optional dependency is not installed
 
-The library raises; only the command line prints and exits, with status 1 for a CheckFailedError and 2 for the rest.
+The library raises these. Only the command line prints and exits: with status 1 for a CheckFailedError, 2 for the
+others.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
+_LONGEST = 1000  # characters of a message, which may quote a hostile file
 
 
 class EdgeRNNError(Exception):
-    """The root of the tree: its text is one line that says what is wrong and what to do."""
+    """The base class of all exceptions of edgernn. The message is one line: what is wrong, and what to do."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message if len(message) <= _LONGEST else f"{message[:_LONGEST]}…")
@@ -42,7 +43,7 @@ class ConfigError(EdgeRNNError):
 
 
 class FormatError(EdgeRNNError):
-    """A JSON record is not of the expected form."""
+    """A JSON record does not have the expected form."""
 
 
 class ContractError(EdgeRNNError):
@@ -50,7 +51,7 @@ class ContractError(EdgeRNNError):
 
 
 class TokenizerError(EdgeRNNError):
-    """A tokenizer cannot be read, or cannot write a text."""
+    """A tokenizer cannot be read, or cannot encode a text."""
 
 
 class UnknownTokenError(TokenizerError):
@@ -58,15 +59,15 @@ class UnknownTokenError(TokenizerError):
 
 
 class CorpusError(EdgeRNNError):
-    """A corpus is missing, empty, not text, or too short."""
+    """Training data is missing, empty, unreadable, or too small."""
 
 
 class ImageError(EdgeRNNError):
-    """A file is no image, or is cut."""
+    """A file is not an image, or is truncated."""
 
 
 class OutputExistsError(EdgeRNNError):
-    """The place to write to is taken."""
+    """The output path exists already."""
 
 
 class RunError(EdgeRNNError):
@@ -74,7 +75,7 @@ class RunError(EdgeRNNError):
 
 
 class TrainingError(EdgeRNNError):
-    """Training cannot go on."""
+    """Training cannot continue."""
 
 
 class BundleError(EdgeRNNError):
@@ -86,11 +87,11 @@ class EngineError(EdgeRNNError):
 
 
 class StreamError(EdgeRNNError):
-    """A stream was asked for what it cannot do."""
+    """A stream or its model does not support an operation."""
 
 
 class SamplingError(StreamError):
-    """Logits from which nothing can be drawn."""
+    """No token can be drawn from the logits."""
 
 
 class SnapshotError(StreamError):
@@ -102,7 +103,7 @@ class ExportError(EdgeRNNError):
 
 
 class ExportWarning(UserWarning):
-    """Trials of a network suggest that it is not what its contract says, and cannot prove it."""
+    """Trials suggest, but cannot prove, that a network does not behave as its contract says."""
 
 
 class CheckFailedError(EdgeRNNError):
@@ -125,12 +126,12 @@ class MissingExtraError(EdgeRNNError):
 
 
 def few(names: Iterable[str]) -> str:
-    """The first of `names`, and how many more there are: a damaged file may have thousands."""
+    """Return the first of `names` and the number of the others, since a damaged file may have thousands."""
     listed = list(names)
     return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
 
 
 def first_line(error: Exception) -> str:
-    """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
+    """Return a library's message without its chain of causes: its first line, and the next if that ends in a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     return " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -1,4 +1,4 @@
-"""Random tensors that fit a contract, to try graphs with."""
+"""Generate random tensors that fit a contract, to run graphs with."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 
 __all__ = ["OTHER_AXIS", "axis_sizes", "example", "extremes", "random_inputs"]
 
-OTHER_AXIS = 7  # size given to the first of the named axes other than the batch
+OTHER_AXIS = 7  # size of the first named axis other than the batch
 
 
 def axis_sizes(*specs: GraphSpec, smallest: int = OTHER_AXIS) -> dict[str, int]:
-    """A size for every named axis of these graphs except the batch, each a different one, from `smallest` on.
+    """Return a different size for each named axis of these graphs except the batch, counting up from `smallest`.
 
-    An axis with a largest size has at most that.
+    The size of an axis does not exceed the largest size that its contract declares.
     """
     tensors = [tensor for spec in specs for tensor in (*spec.feeds.values(), *spec.results.values())]
     names = dict.fromkeys(axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH)
@@ -29,9 +29,9 @@ def axis_sizes(*specs: GraphSpec, smallest: int = OTHER_AXIS) -> dict[str, int]:
 def example(
     specs: Mapping[str, TensorSpec], batch: int, random: np.random.Generator, sizes: Mapping[str, int] | None = None
 ) -> dict[str, Array]:
-    """Random tensors that fit `specs`: uniform within their bounds, other floats normally distributed.
+    """Return random tensors that fit `specs`: uniform within bounds; floats without bounds are normally distributed.
 
-    sizes: of the named axes other than the batch; those that are missing have the size 7.
+    sizes: the sizes of the named axes other than the batch; an axis that is missing has size 7.
     """
     return {name: _example(spec, {**(sizes or {}), BATCH: batch}, random) for name, spec in specs.items()}
 
@@ -39,7 +39,7 @@ def example(
 def random_inputs(
     spec: GraphSpec, batch: int, random: np.random.Generator, sizes: Mapping[str, int] | None = None
 ) -> Iterator[dict[str, Array]]:
-    """Random inputs of one step after the other, without end."""
+    """Yield random inputs for one step after another, without end."""
     tensors = {tensor.name: tensor for tensor in spec.inputs}
     sizes = axis_sizes(spec) if sizes is None else sizes
     while True:
@@ -47,7 +47,7 @@ def random_inputs(
 
 
 def extremes(specs: Mapping[str, TensorSpec], batch: int, sizes: Mapping[str, int], *, high: bool) -> dict[str, Array]:
-    """Tensors at the upper or the lower end of what `specs` allow; floats whose end is not declared are zeros."""
+    """Return tensors at the upper or lower limit of `specs`; a floating-point tensor without such a limit is zeros."""
     shapes = {name: spec.shape({**sizes, BATCH: batch}) for name, spec in specs.items()}
     return {name: np.full(shapes[name], _ends(spec)[high], spec.numpy_dtype) for name, spec in specs.items()}
 
@@ -65,7 +65,7 @@ def _example(spec: TensorSpec, sizes: Mapping[str, int], random: np.random.Gener
 
 
 def _ends(spec: TensorSpec) -> tuple[int | float, int | float]:
-    """The least and the largest value to be drawn: without limits, integers other than bytes and samples are 0 or 1."""
+    """Return the smallest and the largest value to draw; integers without limits, uint8 and int16 apart, are 0 or 1."""
     low, limit = spec.limits
     if spec.numpy_dtype.kind == "f":
         return low or 0.0, limit or 0.0

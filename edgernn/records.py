@@ -1,4 +1,4 @@
-"""Reading JSON records that somebody else may have written: every surprise is a FormatError."""
+"""Read JSON records from untrusted files: every deviation raises a FormatError."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def parse(data: bytes, what: str) -> Any:
-    """The JSON value in `data`. Raises FormatError for anything that is not one JSON text in UTF-8."""
+    """Return the JSON value in `data`. Raises FormatError for anything that is not one JSON text in UTF-8."""
     try:
         return json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -27,14 +27,14 @@ def parse(data: bytes, what: str) -> Any:
 
 
 def mapping(value: Any, what: str) -> dict[str, Any]:
-    """`value` as an object with any keys."""
+    """Return `value` if it is an object, with any keys. Raises FormatError otherwise, like every function here."""
     if not isinstance(value, dict):
         raise FormatError(f"{what} is not an object")
     return dict(value)
 
 
 def record(value: Any, what: str, required: Set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
-    """`value` as an object with exactly these keys."""
+    """Return `value` if it is an object that has all `required` keys and no others than these and `optional` ones."""
     values = mapping(value, what)
     missing, extra = required - values.keys(), values.keys() - required - optional
     if missing or extra:
@@ -45,7 +45,10 @@ def record(value: Any, what: str, required: Set[str], optional: Set[str] = froze
 
 
 def construct(kind: type[T], value: Any, what: str) -> T:
-    """The dataclass `kind` from an object with exactly its fields. What it finds wrong itself, it raises itself."""
+    """Return a dataclass `kind` from an object that has exactly its fields.
+
+    Its own checks raise their own exceptions.
+    """
     values = record(value, what, {field.name for field in fields(kind)})
     try:
         return kind(**values)
@@ -54,28 +57,28 @@ def construct(kind: type[T], value: Any, what: str) -> T:
 
 
 def items(value: Any, what: str) -> list[Any]:
-    """`value` as a list."""
+    """Return `value` if it is a list."""
     if not isinstance(value, list):
         raise FormatError(f"{what}: not a list")
     return value
 
 
 def text(value: Any, what: str) -> str:
-    """`value` as a string."""
+    """Return `value` if it is a string."""
     if not isinstance(value, str):
         raise FormatError(f"{what}: {str(value)[:40]!r} is not a string")
     return value
 
 
 def number(value: Any, what: str) -> float:
-    """`value` as a finite number."""
+    """Return `value` if it is a finite number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         return float(value)
     raise FormatError(f"{what}: {str(value)[:40]} is not a number")
 
 
 def integer(value: Any, what: str) -> int:
-    """`value` as a whole number from 0 to 2**53, which JSON keeps exact everywhere."""
+    """Return `value` if it is an integer from 0 to 2**53: all JSON parsers read these exactly."""
     if type(value) is not int or not 0 <= value <= 1 << 53:
         raise FormatError(f"{what}: {str(value)[:40]} is not a whole number")
     return value

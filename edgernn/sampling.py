@@ -1,7 +1,7 @@
-"""Sampling: how the next token is chosen from logits.
+"""Sampling: how the next token is drawn from logits.
 
-The steps, in this order: the penalty of recent tokens, the bias of tokens, top-k, temperature, top-p, min-p, the draw.
-`export/CONTRACT.md` describes them for runtimes in other languages.
+The steps, in this order: repetition penalty, bias, top-k, temperature, top-p, min-p, the random draw.
+`export/CONTRACT.md` specifies them for runtimes in other languages.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from edgernn.errors import ConfigError, SamplingError
 __all__ = ["BatchSampler", "Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
-_COLDEST = 0.001  # below it, quotients of logits could overflow
+_COLDEST = 0.001  # smaller temperatures could overflow when logits are divided by them
 _LARGEST_BIAS = 1e6
 _LARGEST_COUNT = 1 << 31
 _STRIPES = 16
@@ -31,7 +31,7 @@ _REAL = ("temperature", "top_p", "min_p", "repetition_penalty")
 
 
 class Generator:
-    """The random generator SplitMix64 (Steele, Lea and Flood 2014): 64 bits of state, a few lines in any language."""
+    """The random generator SplitMix64 (Steele, Lea and Flood 2014): 64 bits of state, easy to port to any language."""
 
     __slots__ = ("state",)
 
@@ -49,18 +49,19 @@ class Generator:
 
 @dataclass(frozen=True)
 class Sampler:
-    """The settings with which a stream draws its tokens. Each stream owns the random generator that goes with them.
+    """The settings with which a stream samples its tokens. The random generator belongs to the stream.
 
-    temperature: logits are divided by it; 0 takes the likeliest token (of ties the lowest id).
-    top_k: only the k likeliest tokens can be drawn; 0 for all.
-    seed: equal seeds draw equal tokens; None for a seed from the operating system.
-    top_p: only the likeliest tokens that together have at least this probability (Holtzman et al. 2020); 1 for all.
-    min_p: only tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024); 0 for all.
-    repetition_penalty: positive logits of the last `repetition_window` tokens are divided by it, negative ones
-    multiplied (Keskar et al. 2019); 1 for none.
-    bias: what is added to the logits of tokens, by id; -inf forbids one.
+    temperature: logits are divided by it; 0 is greedy: the most likely token, and of ties the lowest id.
+    top_k: sample from the k most likely tokens only; 0 for all.
+    seed: equal seeds draw equal tokens; None takes a seed from the operating system.
+    top_p: sample from the most likely tokens whose probabilities add up to this value (Holtzman et al. 2020); 1 for
+    all.
+    min_p: sample from tokens at least this fraction as likely as the most likely one (Nguyen et al. 2024); 0 for all.
+    repetition_penalty: positive logits of the last `repetition_window` tokens are divided by it, negative ones are
+    multiplied by it (Keskar et al. 2019); 1 disables it.
+    bias: a value to add to the logit of each of some token ids; -inf forbids a token.
 
-    Ties are kept: a token as likely as the last one within a limit is within the limit too.
+    Ties at the limit of top_k or top_p are all kept.
     Raises ConfigError for impossible settings.
     """
 
@@ -112,7 +113,7 @@ class Sampler:
 
     @property
     def history(self) -> int:
-        """The number of last tokens that a stream has to remember."""
+        """The number of last tokens that the sampler needs to know."""
         return self.repetition_window
 
     def __hash__(self) -> int:
@@ -123,8 +124,8 @@ class Sampler:
     ) -> int:
         """Draw a token id from `logits` (vocabulary,).
 
-        recent: the tokens before, in order. forbidden: tokens that are never drawn.
-        Raises SamplingError if no logit is a number, or all are forbidden.
+        recent: the preceding tokens, in order. forbidden: tokens that are never drawn.
+        Raises SamplingError if a logit is NaN or infinity, or all tokens are forbidden.
         """
         weights = logits.astype(np.float64)
         self._adjust(weights, recent, forbidden)
@@ -135,7 +136,7 @@ class Sampler:
             return int(weights.argmax())
         kept = None
         if 0 < self.top_k < len(weights):
-            kept = _largest(weights, self.top_k)  # only these are looked at from here on
+            kept = _largest(weights, self.top_k)  # the steps below use these tokens only
             weights = weights[kept]
         weights -= highest
         weights /= self.temperature
@@ -143,7 +144,7 @@ class Sampler:
         if self.top_p < 1:
             weights[weights < _least_of_top_p(weights, self.top_p)] = 0.0
         if self.min_p:
-            weights[weights < self.min_p] = 0.0  # the likeliest has a weight of 1
+            weights[weights < self.min_p] = 0.0  # the most likely token has a weight of 1
         sums = weights.cumsum()
         place = sums.searchsorted(generator.uniform() * sums[-1], side="right")
         return int(place if kept is None else kept[place])
@@ -161,7 +162,7 @@ class Sampler:
 
 
 class BatchSampler:
-    """The samplers of several streams as one vectorised sampler: each stream draws what it would alone, bit for bit."""
+    """The samplers of several streams, vectorised: each stream draws exactly the tokens that it would draw alone."""
 
     def __init__(self, samplers: Sequence[Sampler]) -> None:
         self._greedy = np.array([sampler.temperature == 0 for sampler in samplers])
@@ -187,10 +188,10 @@ class BatchSampler:
         recent: Sequence[Collection[int]],
         forbidden: Sequence[int] = (),
     ) -> list[int]:
-        """Draw a token for each row of `logits` (streams, vocabulary).
+        """Draw a token id for each row of `logits` (streams, vocabulary).
 
-        generators, recent: as a Sampler takes them, one for each row. forbidden: tokens that are never drawn.
-        Raises SamplingError if a row has no logit that is a number, or all its tokens are forbidden.
+        generators, recent: one for each row, as for a Sampler. forbidden: tokens that are never drawn.
+        Raises SamplingError if a logit is NaN or infinity, or all tokens of a row are forbidden.
         """
         weights = logits.astype(np.float64)
         self._adjust(weights, recent, forbidden)
@@ -250,7 +251,7 @@ def _column(values: Iterable[float]) -> Array:
 
 
 def _penalised(weights: Array, penalty: Any) -> Array:
-    """Logits of recent tokens after the penalty. A token that occurs twice gets the same result twice."""
+    """Return the logits of recent tokens after the penalty, which is applied once to a token that occurs twice."""
     return np.asarray(np.where(weights > 0, weights / penalty, weights * penalty))
 
 
@@ -260,7 +261,7 @@ def _check_biased(ids: Array, vocabulary: int) -> None:
 
 
 def _least_of_top_p(weights: Array, top_p: Any) -> Array:
-    """The smallest weight within top-p: the largest weights (…, vocabulary) add up to `top_p` of the sum with it."""
+    """Return the smallest of the weights (…, vocabulary) that top-p keeps, as (…, 1)."""
     falling = -np.sort(-weights, axis=-1)
     sums = falling.cumsum(axis=-1)
     last = (sums < top_p * sums[..., -1:]).sum(axis=-1, keepdims=True)
@@ -268,11 +269,11 @@ def _least_of_top_p(weights: Array, top_p: Any) -> Array:
 
 
 def _largest(values: Array, k: int) -> Array:
-    """Indices of the k largest of values (n,) and of ties with the k-th, in order."""
+    """Return the indices of the k largest of values (n,), in order, including ties with the k-th."""
     rows = len(values) // _STRIPES
     if rows < 4 * k:
         return np.flatnonzero(values >= np.partition(values, -k)[-k])
-    # The k-th largest of the stripes' largest is no larger than the k-th of all, and leaves few to look through.
+    # The k-th largest of the stripes' maxima is at most the k-th largest of all values, and leaves few candidates.
     stripes = values[: rows * _STRIPES].reshape(_STRIPES, rows).max(axis=0)
     some = np.flatnonzero(values >= np.partition(stripes, -k)[-k])
     few = values[some]
@@ -280,7 +281,7 @@ def _largest(values: Array, k: int) -> Array:
 
 
 def log_probabilities(logits: Array) -> Array:
-    """Natural logarithms of the probabilities of logits (…, vocabulary), before any sampler."""
+    """Return the natural logarithms of the probabilities of logits (…, vocabulary), before any sampler."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     return np.asarray(wide - np.log(np.exp(wide).sum(axis=-1, keepdims=True)))

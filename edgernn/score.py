@@ -1,4 +1,4 @@
-"""How well a model predicts a text."""
+"""The score of a model on a text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Score"]
 class Score:
     """The negative log-likelihood of a text in nats, over its predicted tokens and the characters that they spell.
 
-    unknown: how many of the tokens stand for characters outside the vocabulary.
+    unknown: the number of tokens that stand for characters outside the vocabulary.
     Raises CheckFailedError if the nats are not a number.
     """
 
@@ -29,7 +29,7 @@ class Score:
 
     @property
     def nats_per_char(self) -> float:
-        """Nats per character: comparable between tokenizers."""
+        """Nats per character, which can be compared between tokenizers."""
         return self.nats / self.chars
 
     @property
@@ -44,18 +44,18 @@ class Score:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What is logged of it."""
+        """The figures to log, by name."""
         return {"nats_per_char": self.nats_per_char}
 
     def __str__(self) -> str:
-        """The figures in words."""
+        """Return the figures in words."""
         return (
             f"{self.nats_per_char:.4f} nats per character ({self.bits_per_char:.3f} bits), "
             f"perplexity {self.perplexity:.2f} per token, over {self.chars:,} characters"
         )
 
     def to_json(self) -> dict[str, float | int]:
-        """The figures as `evaluate --json` prints them."""
+        """Return the figures as `evaluate --json` prints them."""
         return {
             "nats_per_char": self.nats_per_char,
             "bits_per_char": self.bits_per_char,

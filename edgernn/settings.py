@@ -1,7 +1,7 @@
-"""Settings as frozen dataclasses, where each field is also an option of the command line.
+"""Settings as frozen dataclasses, in which each field is also an option of the command line.
 
-An option is written once, at its field: its default, help text, bounds and choices. The command line, error messages
-and the tables in the documentation are made from there.
+The default, help text, bounds and choices of an option are written once, at its field. The command line, the error
+messages and the tables in the documentation are generated from there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from edgernn.errors import ConfigError
 
 __all__ = ["Declared", "Option", "Settings", "declared_options", "flag_of", "option", "redefault"]
 
-_LARGEST = 10**12  # of any number, where an option sets no upper bound of its own
-_EXACT = 10**15  # whole numbers below it are written out, and powers of two above it as powers
+_LARGEST = 10**12  # upper bound of any number whose option declares none
+_EXACT = 10**15  # smaller integers are written out in full; larger powers of two are written as powers
 _QUOTED = 40  # characters of a value in a message
 
-# The types that an option can have besides tuple: the Python types that are accepted, and the noun in messages.
+# The types of options besides tuple: the accepted Python types, and the noun in messages.
 _TYPES: Mapping[Any, tuple[tuple[type, ...], str]] = {
     bool: ((bool,), "true or false"),
     int: ((int,), "a whole number"),
@@ -35,10 +35,10 @@ _TYPES: Mapping[Any, tuple[tuple[type, ...], str]] = {
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line says of a field, and which values it accepts.
+    """The help text of a field on the command line, and the values that it accepts.
 
-    help: one or more whole sentences. flag: the name of the option, where it is not the field's. choices: all values
-    that are accepted. low, high: inclusive bounds. above, below: exclusive bounds. unset: what None stands for.
+    help: one or more whole sentences. flag: the name of the option, if it is not the field's. choices: all accepted
+    values. low, high: inclusive bounds. above, below: exclusive bounds. unset: the meaning of None.
     """
 
     help: str
@@ -51,7 +51,7 @@ class Option:
     unset: str = ""
 
     def accepts(self, value: Any) -> bool:
-        """Whether `value`, of the right type, is within the choices and the bounds."""
+        """Return whether `value`, which has the right type, is within the choices and the bounds."""
         if self.choices:
             return value in self.choices
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -61,12 +61,12 @@ class Option:
 
     @property
     def has_upper_bound(self) -> bool:
-        """Whether the option bounds its values from above; those of one that does not end at 10^12."""
+        """Whether the option declares an upper bound. Without one, values end at 10^12."""
         return min(self.high, self.below) < math.inf
 
     @property
     def bounds(self) -> str:
-        """The bounds in words, such as "at least 0 and below 1"; empty where there are none."""
+        """The bounds in words, such as "at least 0 and below 1"; empty without bounds."""
         parts = [
             *([f"at least {_number(self.low)}"] if self.low > -math.inf else []),
             *([f"above {_number(self.above)}"] if self.above > -math.inf else []),
@@ -77,19 +77,19 @@ class Option:
 
 
 def option(default: Any, help: str, **about: Any) -> Any:
-    """A field that is also an option of the command line; `about` as in `Option`."""
+    """Return a dataclass field that is also an option of the command line; `about` has the other fields of `Option`."""
     return field(default=default, metadata={"option": Option(help, **about)})
 
 
 def redefault(settings: type[Settings], name: str, default: Any) -> Any:
-    """The option `name` of a base class of settings, with another default."""
+    """Return a field like the option `name` of the settings class `settings`, with another default."""
     about = {each.name: each.metadata["option"] for each in fields(settings)}
     return field(default=default, metadata={"option": about[name]})
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Base of all settings. Raises ConfigError, naming the option, for a value that it does not accept."""
+    """The base class of all settings. Raises ConfigError, naming the option, for a value that is not accepted."""
 
     def __post_init__(self) -> None:
         for declared in declared_options(type(self)).values():
@@ -98,14 +98,14 @@ class Settings:
                 declared.check(value)
 
     def but(self, **changes: Any) -> Self:
-        """These settings with `changes`. Raises ConfigError for a setting that does not exist."""
+        """Return a copy of these settings with `changes`. Raises ConfigError for a setting that does not exist."""
         known = {each.name for each in fields(self)}
         if unknown := sorted(changes.keys() - known):
             raise ConfigError(f"there is no setting {unknown[0]!r}; there is {', '.join(sorted(known))}")
         return replace(self, **changes)
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the settings as plain JSON values."""
         return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
 
     @classmethod
@@ -121,7 +121,10 @@ class Settings:
 
 
 class Declared(NamedTuple):
-    """An option where it is declared. type: of its values, without None. optional: whether None is accepted."""
+    """An option as a settings class declares it.
+
+    type: the type of its values, without None. optional: whether None is accepted.
+    """
 
     settings: type[Settings]
     field: Field[Any]
@@ -136,7 +139,7 @@ class Declared(NamedTuple):
 
     @property
     def several(self) -> bool:
-        """Whether the option can be given more than once: its value is a tuple."""
+        """Whether the option can be given more than once, so that its value is a tuple."""
         return get_origin(self.type) is tuple
 
     @property
@@ -161,12 +164,12 @@ class Declared(NamedTuple):
 
 
 def flag_of(name: str) -> str:
-    """The option of a field's name, as it is typed."""
+    """Return the option of the field `name`, as it is typed."""
     return f"--{name.replace('_', '-')}"
 
 
 def declared_options(*kinds: type[Settings]) -> Mapping[str, Declared]:
-    """All options of some settings classes, by parameter name, in order; no two of them declare the same one."""
+    """Return all options of settings classes by parameter name, in order; no two classes declare the same one."""
     return _declared(kinds)
 
 
@@ -199,7 +202,7 @@ def _quoted(value: Any) -> str:
 
 
 def _number(value: float) -> str:
-    """A bound as it is written in messages: 1,000,000, 0.5 or 2^64."""
+    """Return a bound as messages write it: 1,000,000, 0.5 or 2^64."""
     if not float(value).is_integer():
         return f"{value:,g}"
     whole = int(value)

@@ -1,4 +1,4 @@
-"""Tokenizers, which turn text into token ids and back, over the `tokenizers` library."""
+"""Tokenizers, which encode text as token ids and decode it, based on the `tokenizers` library."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ __all__ = ["END", "PIECE", "START", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer"
 Ids = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
-START = "<start>"  # before the first token of a text that has one
+START = "<start>"  # precedes the first token of a text, in vocabularies that have it
 END = "<end>"
-PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
+PIECE = 1 << 16  # characters; the library allocates about 400 bytes per character while it encodes
 _WINDOW = 1 << 10
 _CUT = re.compile(r"(?<=\S)(?= \S)|(?<=\n)(?=\S)")
 _MAX_NAMED = 8
 
 
 class Tokenizer:
-    """A vocabulary and the rules that cut text into its tokens. Immutable and shared between threads.
+    """A vocabulary and the rules that split text into its tokens. Immutable; threads can share it.
 
-    unknown_id: the token that stands for what the vocabulary lacks. start_id, end_id: the tokens before and after a
-    text. Each is None where the vocabulary has no such token.
-    never_sampled: the unknown and the start token, which occur in no text that is drawn.
+    unknown_id: the token that replaces characters or words that the vocabulary lacks. start_id, end_id: the tokens
+    before and after a text. Each is None in a vocabulary without such a token.
+    never_sampled: the ids of the unknown and the start token, which are never part of a generated text.
     """
 
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
-        """Wrap a tokenizer of the library. Raises TokenizerError for one that cuts or pads texts or leaves ids out."""
+        """Wrap a tokenizer of the library. Raises TokenizerError for one that truncates or pads texts, or skips ids."""
         if backend.truncation is not None or backend.padding is not None:
             raise TokenizerError("the tokenizer cuts or pads its texts")
         vocabulary = backend.get_vocab()
@@ -54,7 +54,7 @@ class Tokenizer:
         vocabulary = {UNKNOWN: 0}
         vocabulary.update((character, index) for index, character in enumerate(sorted(set(alphabet)), start=1))
         backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
-        # In the library's regular expressions (?m) lets the dot match a newline.
+        # (?m) makes the dot match a newline in the library's regular expressions.
         backend.pre_tokenizer = pre_tokenizers.Split(Regex("(?m)."), "isolated")
         backend.decoder = decoders.Fuse()
         return cls(backend)
@@ -70,14 +70,14 @@ class Tokenizer:
         return self._backend.to_str()
 
     def __len__(self) -> int:
-        """Number of tokens, the unknown one included."""
+        """Return the number of tokens, including the unknown one."""
         return self._size
 
     def encode(self, text: str, *, strict: bool = True) -> Ids:
         """Return the token ids (tokens,) of `text`.
 
-        Raises UnknownTokenError, which names the characters that the vocabulary lacks; with `strict` off the unknown
-        token stands in for them.
+        Raises UnknownTokenError, naming the characters that the vocabulary lacks; if `strict` is False, the unknown
+        token replaces them instead.
         """
         if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
             raise UnknownTokenError(f"{named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
@@ -89,7 +89,7 @@ class Tokenizer:
         return ids
 
     def unknown_in(self, text: str) -> list[str]:
-        """The different parts of `text` that the vocabulary lacks, in order."""
+        """Return the distinct parts of `text` that the vocabulary lacks, in order."""
         unknown: dict[str, None] = {}
         for piece in pieces(text):
             encoding = self._backend.encode(piece)
@@ -98,7 +98,7 @@ class Tokenizer:
         return list(unknown)
 
     def first_chars(self, text: str) -> int:
-        """Count the characters of `text`, which is not empty, that belong to its first token."""
+        """Return the number of characters that belong to the first token of `text`, which must not be empty."""
         start = next(pieces(text))
         with _ours("the tokenizer cannot write this text"):
             return max(1, self._backend.encode(start).offsets[0][1])
@@ -109,17 +109,17 @@ class Tokenizer:
             return self._backend.decode([int(token) for token in ids], skip_special_tokens=False)
 
     def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
-        """Return a decoder for a stream of tokens, which goes on after the tokens of `tail`."""
+        """Return a decoder for a stream of tokens that continues after the tokens `tail`."""
         return TextDecoder(self._backend, tail)
 
     def _ids(self, piece: str) -> list[int]:
-        (encoding,) = self._backend.encode_batch_fast([piece])  # no offsets: 2.5 times as fast as `encode`
+        (encoding,) = self._backend.encode_batch_fast([piece])  # skips the offsets: 2.5 times as fast as `encode`
         ids: list[int] = encoding.ids
         return ids
 
 
 class TextDecoder:
-    """Turns tokens into text as they arrive, and holds back what is not yet a whole character."""
+    """Decodes tokens as they arrive, and holds back incomplete characters."""
 
     def __init__(self, backend: tokenizers.Tokenizer, tail: Iterable[int] = ()) -> None:
         self._backend = backend
@@ -131,11 +131,11 @@ class TextDecoder:
 
     @property
     def tail(self) -> list[int]:
-        """The tokens from which another decoder can go on: those of the last whole text, and those held back."""
+        """The tokens that another decoder needs to continue: those of the last complete text and those held back."""
         return [*self._decided, *self._pending]
 
     def push(self, token: int) -> str:
-        """Return the text that `token` completes, which is empty while a character is incomplete."""
+        """Return the text that `token` completes; empty while a character is incomplete."""
         if self._stream is None:
             return self._backend.id_to_token(token) or ""
         self._pending.append(token)
@@ -147,13 +147,13 @@ class TextDecoder:
 
 
 def _tokens_are_text(backend: tokenizers.Tokenizer) -> bool:
-    """Whether every token is whole characters, so that U+FFFD is a character and no sign of half of one."""
+    """Return whether every token is made of whole characters, so that U+FFFD never means an incomplete one."""
     return isinstance(backend.model, models.WordLevel) and isinstance(backend.decoder, decoders.Fuse)
 
 
 @contextmanager
 def _ours(what: str) -> Iterator[None]:
-    """Turn what the library raises, bare exceptions and panics that are no exceptions, into TokenizerError."""
+    """Turn what the library raises, both exceptions and panics, into TokenizerError."""
     try:
         yield
     except TokenizerError:
@@ -165,16 +165,16 @@ def _ours(what: str) -> Iterator[None]:
 
 
 def named(parts: Sequence[str]) -> str:
-    """Parts of a text as messages name them: characters with their code points, and only the first few."""
+    """Format parts of a text for a message: the first few, characters with their code points."""
     listed = ", ".join(f"{c!r} (U+{ord(c):04X})" if len(c) == 1 else repr(c[:40]) for c in parts[:_MAX_NAMED])
     return listed + (f" and {len(parts) - _MAX_NAMED} more" if len(parts) > _MAX_NAMED else "")
 
 
 def pieces(text: str) -> Iterator[str]:
-    """Cut `text` into pieces of at most 64 Ki characters, where every kind of tokenizer ends a token.
+    """Split `text` into pieces of at most 64 Ki characters, at places where a token of every tokenizer ends.
 
-    That is before a space that follows a word, or after a line break that precedes one; in a text without either,
-    anywhere.
+    These places are before a space that follows a word, or after a line break that precedes one; a text with neither is
+    split anywhere.
     """
     start = 0
     while start < len(text):
@@ -187,7 +187,7 @@ def pieces(text: str) -> Iterator[str]:
 
 
 def whole_pieces(text: Iterable[str]) -> Iterator[str]:
-    """Cut a text that comes in pieces of any size into pieces that end where a token ends."""
+    """Regroup a text that comes in pieces of any size into pieces that end where a token ends."""
     rest = ""
     for piece in text:
         *whole, rest = pieces(rest + piece) if rest + piece else [""]

@@ -1,16 +1,16 @@
-"""The step contract: how a graph with explicit state must be driven, written down as data.
+"""The step contract: how to run a graph with explicit state, described as data.
 
     outputs, next_state = step(inputs, conditions, state)
 
-A `Contract` holds one `GraphSpec` per graph of a bundle. A graph is called with its inputs, conditions and states, in
-that order, and returns its outputs and next states, in that order. An axis is a size or a name; the axis named "batch"
-counts independent streams, and a tensor without it cannot be batched.
+A `Contract` has one `GraphSpec` for each graph of a bundle. A graph is called with its inputs, conditions and states,
+in that order, and returns its outputs and next states, in that order. An axis has a fixed size or a name. The axis
+named "batch" counts independent streams; a tensor without it cannot be batched.
 
-declaration    what a contract says
+declaration    the classes that declare a contract
 encoding       contracts as JSON
-checks         whether arrays are what a contract declares
-batching       the states of several streams, joined, split and put in another order
-kinds          the kinds that names stand for in bundles that declare none
+checks         checks of arrays against a contract
+batching       joining, splitting and reordering the states of several streams
+kinds          the kinds of tensors in old bundles, which declare none
 """
 
 from edgernn.contract.batching import State, select, stack, unstack

@@ -1,4 +1,4 @@
-"""The states and conditions of several streams: joined, split, and put in another order, along declared batch axes."""
+"""Join, split and reorder the states and conditions of several streams, along their batch axes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["State", "select", "stack", "unstack"]
 
 
 class State(Mapping[str, Array]):
-    """The value of every state of one graph, by name. Immutable: a step returns a new one."""
+    """The values of all states of one graph, by name. Immutable: a step returns a new one."""
 
     __slots__ = ("_arrays",)
 
@@ -35,7 +35,7 @@ class State(Mapping[str, Array]):
 
 
 def stack(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """Join the tensors of several streams along their declared batch axes: the inverse of `unstack`."""
+    """Join the tensors of several streams along their batch axes: the inverse of `unstack`."""
     if not parts:
         raise ContractError("nothing to stack")
     return {spec.name: np.concatenate([part[spec.name] for part in parts], _batch_axis(spec)) for spec in specs}
@@ -53,7 +53,7 @@ def unstack(specs: Sequence[TensorSpec], whole: Mapping[str, Array]) -> list[dic
 
 
 def select(specs: Sequence[TensorSpec], whole: Mapping[str, Array], rows: Sequence[int]) -> dict[str, Array]:
-    """Take the streams `rows` of stacked tensors, in that order and repeatedly if asked (beam hypotheses)."""
+    """Select the streams `rows` of stacked tensors, in that order; a row may be repeated, as in beam search."""
     return {spec.name: np.take(whole[spec.name], rows, axis=_batch_axis(spec)) for spec in specs}
 
 

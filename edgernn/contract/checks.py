@@ -1,4 +1,4 @@
-"""Whether arrays are what a contract declares: names, element types, shapes and bounds."""
+"""Check arrays against a contract: names, element types, shapes and bounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from edgernn.errors import ContractError
 
 __all__ = ["FeedCheck", "check", "check_tensor"]
 
-_BATCHES_KEPT = 64  # sizes of batch whose shapes a `FeedCheck` keeps
+_BATCHES_KEPT = 64  # batch sizes for which a `FeedCheck` keeps the expected shapes
 _GROUPS = ("input", "condition", "state")
 
 
 def check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> None:
-    """Raise ContractError unless `array` is what `spec` declares.
+    """Raise ContractError unless `array` fits `spec`.
 
-    sizes: of named axes, with which the array must agree; sizes of other named axes are added to it.
+    sizes: the sizes of named axes, which the array must match; the sizes of its other named axes are added.
     """
     if not isinstance(array, np.ndarray):
         raise ContractError(f"{spec.name} is {type(array).__name__}, not a numpy array")
@@ -42,9 +42,9 @@ def check_tensor(spec: TensorSpec, array: Array, sizes: dict[str, int]) -> None:
 
 
 def check(kind: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], sizes: dict[str, int]) -> None:
-    """Raise ContractError unless `arrays` are what `specs` declare, no more and no less.
+    """Raise ContractError unless `arrays` fit `specs`, with none missing and none in excess.
 
-    kind: what the tensors are, for the message. sizes: as for `check_tensor`.
+    kind: the noun for these tensors in messages. sizes: as for `check_tensor`.
     """
     for spec in specs:
         if spec.name not in arrays:
@@ -56,7 +56,7 @@ def check(kind: str, specs: Sequence[TensorSpec], arrays: Mapping[str, Array], s
 
 
 class _Expected(NamedTuple):
-    """What one tensor of a step must be, once the size of the batch is known. limits: where they are checked."""
+    """The expected shape and type of one tensor for a batch size. limits: None for a tensor without checked limits."""
 
     name: str
     dtype: np.dtype[Any]
@@ -65,11 +65,11 @@ class _Expected(NamedTuple):
 
 
 class FeedCheck:
-    """Checks what one graph is called with, step after step.
+    """Checks the arrays that one graph is called with, step after step.
 
-    Most steps are like the ones before. Where the batch is the only axis of any size, the shapes of arrays that fitted
-    are kept for each size of batch, and comparing with them is quick. Whatever they do not match goes through `check`,
-    which says what is wrong.
+    The fast path of the check: if the batch is the only named axis, the shapes of arrays that passed are kept for each
+    batch size, and the next arrays are compared with them. Arrays that differ go through the full check, `check`, which
+    names the error.
     """
 
     def __init__(self, spec: GraphSpec) -> None:
@@ -77,15 +77,16 @@ class FeedCheck:
         tensors = (*spec.inputs, *spec.conditions, *spec.states)
         named = {axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str)}
         first = spec.inputs[0] if spec.inputs else None
-        # The first input tells the size of the batch; None where it has none, or where other axes are of any size too.
+        # The first input gives the batch size; None disables the fast path: no input, or named axes other than the
+        # batch.
         self._batch_axis = None if first is None or not named <= {BATCH} else first.batch_axis
         self._first = "" if first is None else first.name
-        self._expected: dict[int, tuple[list[_Expected], ...]] = {}  # by size of batch
+        self._expected: dict[int, tuple[list[_Expected], ...]] = {}  # by batch size
 
     def __call__(
         self, inputs: Mapping[str, Array], conditions: Mapping[str, Array], state: Mapping[str, Array]
     ) -> None:
-        """Raise ContractError unless the arrays are what the graph is called with."""
+        """Raise ContractError unless the arrays fit the graph's specification."""
         if self._match(inputs, conditions, state):
             return
         sizes: dict[str, int] = {}
@@ -101,7 +102,7 @@ class FeedCheck:
             )
 
     def _match(self, inputs: Mapping[str, Array], conditions: Mapping[str, Array], state: Mapping[str, Array]) -> bool:
-        """Whether the arrays are as some were that fitted. False where that cannot be told at once."""
+        """Return whether the arrays have kept shapes and valid values: the fast path. False: run the full check."""
         try:
             groups = self._expected[inputs[self._first].shape[self._batch_axis or 0]]
             for arrays, expected in zip((inputs, conditions, state), groups, strict=True):
@@ -119,7 +120,10 @@ class FeedCheck:
 
 
 def _is_within(array: Array, low: int | float | None, limit: int | float | None) -> bool:
-    """Whether all elements are at least `low` and below `limit`, where there are such. False for an empty array."""
+    """Return whether all elements are at least `low` and below `limit`; None means no limit.
+
+    False for an empty array.
+    """
     if array.size == 1:
         value = array.item()
         return (low is None or value >= low) and (limit is None or value < limit)

@@ -1,6 +1,6 @@
-"""What a contract says: tensors, the conditions and states among them, graphs, and the contract of a bundle.
+"""The classes that declare a contract: tensors, conditions, states, graphs, and the contract of a bundle.
 
-Every class refuses what cannot be meant with a ContractError, so that whoever holds a contract can rely on it.
+Every class raises ContractError for an invalid declaration, so that code that receives a contract need not check it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Array = npt.NDArray[Any]
 Axis = int | str
 
 BATCH = "batch"
-# What a tensor means, by kind, and the element types that it can have. See `TensorSpec.kind`.
+# The kinds of tensors, and the element types that each can have. See `TensorSpec.kind`.
 KINDS: Mapping[str, tuple[str, ...]] = {
     "token": ("int64", "int32"),
     "next-token": ("float32", "float16"),
@@ -50,7 +50,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "attention": ("float32", "float16"),
 }
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
-_MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from elsewhere must not fill the memory
+_MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
 _MAX_RATE = 1_000_000  # samples per second
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
@@ -62,14 +62,14 @@ class Zeros:
 
 @dataclass(frozen=True)
 class FromFile:
-    """The state starts as a tensor of the bundle: a `.npy` file whose array broadcasts to the state's shape."""
+    """The state starts as a tensor that the bundle holds: a `.npy` file whose array broadcasts to the state's shape."""
 
     file: str
 
 
 @dataclass(frozen=True)
 class FromGraph:
-    """The value is an output of another graph of the bundle, which runs once when a stream begins."""
+    """The value is an output of another graph of the bundle, which runs once at the beginning of a stream."""
 
     graph: str
     output: str
@@ -83,13 +83,13 @@ Initial = Zeros | FromFile | FromGraph
 class TensorSpec:
     """One tensor: its name in the graph, element type and axes.
 
-    bound: integers lie in [0, bound), floating-point values in [-bound, bound]. low: the least value, which takes the
-    place of 0 and of -bound. Each is None where nothing is promised. The limits of integers are checked at each step;
-    those of floating-point values are not, which would cost more than a step.
-    max_sizes: sizes that named axes have at most; such an axis has at least 1.
-    kind: what the tensor means, or "" for a tensor that is only numbers. "token": ids of a vocabulary; "next-token":
-    scores of the token that follows; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of
-    classes; "attention": weights of the cells of a square grid, in reading order.
+    bound: integers lie in [0, bound), floating-point values in [-bound, bound]. low: the smallest value, instead of 0
+    or -bound. None declares no limit. The limits of integers are checked at each step; those of floating-point values
+    are not, since the check would take longer than the step.
+    max_sizes: the largest sizes of named axes; such an axis has at least size 1.
+    kind: what the tensor means, or "" for plain numbers. "token": ids of a vocabulary; "next-token": scores of the next
+    token; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of classes; "attention": weights of
+    the cells of a square grid, in reading order.
     rate: of audio, in samples per second.
     """
 
@@ -113,42 +113,42 @@ class TensorSpec:
 
     @cached_property
     def batch_axis(self) -> int | None:
-        """Position of the batch axis, or None where the tensor has none."""
+        """The position of the batch axis, or None for a tensor without one."""
         return self.axes.index(BATCH) if BATCH in self.axes else None
 
     @cached_property
     def numpy_dtype(self) -> np.dtype[Any]:
-        """The element type as numpy's."""
+        """The element type as a numpy dtype."""
         return np.dtype(self.dtype)
 
     @cached_property
     def limits(self) -> tuple[int | float | None, int | float | None]:
-        """The least value, and the limit that integers stay below and floating-point values do not pass."""
+        """The smallest value, and the upper limit: exclusive for integers, inclusive for floating-point values."""
         if self.low is not None or self.bound is None:
             return self.low, self.bound
         return (-self.bound if self.numpy_dtype.kind == "f" else 0), self.bound
 
     @cached_property
     def magnitude(self) -> float | None:
-        """The largest absolute value that floating-point numbers can have, or None where the contract does not say."""
+        """The largest absolute value of floating-point elements, or None if the contract declares none."""
         if self.bound is None or self.numpy_dtype.kind != "f":
             return None
         return float(max(abs(self.bound), abs(self.limits[0] or 0)))
 
     @cached_property
     def is_checked(self) -> bool:
-        """Whether values are checked at each step: integers that have limits."""
+        """Whether values are checked at each step, which is so for integers with limits."""
         return self.numpy_dtype.kind != "f" and self.limits != (None, None)
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
-        """The shape once every named axis has a size. Raises ContractError for an axis without one."""
+        """Return the shape, given a size for every named axis. Raises ContractError for an axis without one."""
         try:
             return tuple(axis if isinstance(axis, int) else sizes[axis] for axis in self.axes)
         except KeyError as error:
             raise ContractError(f"tensor {self.name}: the size of axis {error.args[0]!r} is not known") from None
 
     def named_sizes(self, array: Array) -> dict[str, int]:
-        """The sizes that `array`, which has as many axes, gives to the named ones."""
+        """Return the sizes of the named axes in `array`, which has as many axes as this tensor."""
         return {axis: size for axis, size in zip(self.axes, array.shape, strict=True) if isinstance(axis, str)}
 
     def _check_axes(self) -> None:
@@ -199,14 +199,17 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class ConditionSpec(TensorSpec):
-    """An input that stays the same for the life of a stream; `source` is None where the caller gives it."""
+    """An input that stays the same for the life of a stream. source: None if the caller provides it."""
 
     source: FromGraph | None = None
 
 
 @dataclass(frozen=True)
 class StateSpec(TensorSpec):
-    """A tensor carried from step to step: graph input `input`, next value at graph output `output`."""
+    """A tensor carried from step to step.
+
+    input, output: the graph's input for its value and output for the next value.
+    """
 
     initial: Initial = ZEROS
     input: str = ""
@@ -220,9 +223,9 @@ class StateSpec(TensorSpec):
         check_name(self.output, f"the output of state {self.name}")
 
     def first(self, sizes: Mapping[str, int], files: Mapping[str, Array]) -> Array:
-        """The value before the first step, where no other graph makes it: a new array.
+        """Return a new array with the value before the first step, for a state that no other graph initialises.
 
-        files: the tensors of the bundle by file name. Raises ContractError for one that does not fit.
+        files: the tensors of the bundle by file name. Raises ContractError for a tensor that does not fit.
         """
         shape = self.shape(sizes)
         if not isinstance(self.initial, FromFile):
@@ -235,7 +238,7 @@ class StateSpec(TensorSpec):
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """How one graph is driven. A graph that carries nothing (an image encoder) has no states."""
+    """The tensors of one graph. A graph without states, such as an image encoder, carries nothing between calls."""
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -254,40 +257,40 @@ class GraphSpec:
 
     @cached_property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the graph's inputs in the order in which it is called."""
+        """The names of the graph's inputs, in the order in which it is called."""
         given = (spec.name for spec in (*self.inputs, *self.conditions))
         return (*given, *(state.input for state in self.states))
 
     @cached_property
     def output_names(self) -> tuple[str, ...]:
-        """Names of the graph's outputs in the order in which it returns them."""
+        """The names of the graph's outputs, in the order in which it returns them."""
         return (*(spec.name for spec in self.outputs), *(state.output for state in self.states))
 
     @property
     def feeds(self) -> dict[str, TensorSpec]:
-        """What the graph is called with: graph input name to specification, in order."""
+        """The specification of each input of the graph, by input name, in order."""
         return dict(zip(self.input_names, (*self.inputs, *self.conditions, *self.states), strict=True))
 
     @property
     def results(self) -> dict[str, TensorSpec]:
-        """What the graph returns: graph output name to specification, in order."""
+        """The specification of each output of the graph, by output name, in order."""
         return dict(zip(self.output_names, (*self.outputs, *self.states), strict=True))
 
     @cached_property
     def batched(self) -> bool:
-        """Whether several streams can go through the graph at once."""
+        """Whether the graph can step several streams in a batch."""
         return all(spec.batch_axis is not None for spec in (*self.feeds.values(), *self.results.values()))
 
     def input_of(self, kind: str) -> TensorSpec | None:
-        """The input of `kind`, or None where there is none, or more than one."""
+        """Return the input of `kind`, or None unless there is exactly one."""
         return _only_of(kind, self.inputs)
 
     def output_of(self, kind: str) -> TensorSpec | None:
-        """The output of `kind`, or None where there is none, or more than one."""
+        """Return the output of `kind`, or None unless there is exactly one."""
         return _only_of(kind, self.outputs)
 
     def output(self, name: str) -> TensorSpec:
-        """The output called `name`. Raises ContractError where there is none."""
+        """Return the output called `name`. Raises ContractError if there is none."""
         for spec in self.outputs:
             if spec.name == name:
                 return spec
@@ -313,7 +316,7 @@ class Contract:
                     self._check_source(graph, spec, source)
 
     def __getitem__(self, name: str) -> GraphSpec:
-        """The graph called `name`. Raises ContractError where there is none."""
+        """Return the graph called `name`. Raises ContractError if there is none."""
         for graph in self.graphs:
             if graph.name == name:
                 return graph

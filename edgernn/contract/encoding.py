@@ -1,7 +1,7 @@
-"""Contracts as plain JSON values: what manifests and graph files hold.
+"""Contracts as plain JSON values, as manifests and graph files store them.
 
-In JSON `max_sizes` is called `largest`. Keys without a value are left out, and none is ever renamed: digests of bundles
-are made of the text.
+In JSON `max_sizes` is called `largest`. Keys without a value are left out. Keys are never renamed, because the digests
+of bundles are computed from this text.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _OPTIONAL = {"bound", "low", "largest", "kind", "rate"}
 
 
 def canonical_json(contract: Contract) -> str:
-    """The one canonical text of a contract: equal contracts give equal texts."""
+    """Return the canonical text of a contract: equal contracts have equal texts."""
     return json.dumps(contract_to_json(contract), sort_keys=True, separators=(",", ":"))
 
 
 def contract_to_json(contract: Contract) -> dict[str, Any]:
-    """A contract as plain JSON values."""
+    """Return a contract as plain JSON values."""
     return {"graphs": [graph_to_json(graph) for graph in contract.graphs]}
 
 
@@ -47,7 +47,7 @@ def contract_from_json(value: Any) -> Contract:
 
 
 def graph_to_json(graph: GraphSpec) -> dict[str, Any]:
-    """The specification of a graph as plain JSON values."""
+    """Return the specification of a graph as plain JSON values."""
     return {
         "name": graph.name,
         "inputs": [_tensor_to_json(spec) for spec in graph.inputs],
@@ -133,7 +133,7 @@ def _source_from_json(value: Any) -> Initial:
 
 
 def _tensor_values(values: dict[str, Any]) -> dict[str, Any]:
-    """The arguments that every kind of tensor takes, from a record that has its required keys."""
+    """Return the arguments that every kind of tensor takes, from a record that has its required keys."""
     return {
         "name": values["name"],
         "dtype": values["dtype"],

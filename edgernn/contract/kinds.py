@@ -1,4 +1,4 @@
-"""The kinds that names stood for before contracts declared them, in bundles of language and caption models."""
+"""The kinds of tensors in old bundles of language and caption models, where the tensor's name implies the kind."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from edgernn.contract.declaration import BATCH, KINDS, Contract, TensorSpec
 __all__ = ["with_kinds"]
 
 _TASKS = ("language", "caption")
-# By name: the kind, and how many axes such a tensor has, the batch first.
+# By tensor name: the kind, and the number of axes of such a tensor; the batch is the first.
 _INPUTS = {"token": ("token", 1), "image": ("image", 4)}
 _OUTPUTS = {"logits": ("next-token", 2), "attention": ("attention", 2)}
 
 
 def with_kinds(contract: Contract, task: str) -> Contract:
-    """`contract` with the kinds that names stand for, in bundles of language and caption models that declare none.
+    """Return `contract` with the kinds that tensor names imply, for old language and caption bundles that declare none.
 
-    A name counts only where element type and axes fit, and only in a contract in which no tensor declares a kind.
+    A name implies a kind only if element type and axes fit too, and only in a contract in which no tensor declares a
+    kind.
     """
     graphs = contract.graphs
     tensors = (tensor for graph in graphs for tensor in (*graph.feeds.values(), *graph.outputs))

@@ -1,1 +1,1 @@
-"""Readers of media files: a file becomes arrays, or a named error."""
+"""Readers of media files: each returns arrays or text, or raises an error that names the file."""

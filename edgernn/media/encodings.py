@@ -1,4 +1,7 @@
-"""Which encoding a text that is not UTF-8 likely has, judged by its bytes: a guess, which is never acted upon."""
+"""Guess the encoding of a text that is not UTF-8 from its bytes.
+
+A guess is only shown to the user, never acted upon.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +15,15 @@ from edgernn.errors import ConfigError
 
 __all__ = ["Guess", "canonical", "guess_encoding", "guess_escaped"]
 
-_SAMPLE = 1 << 16  # bytes that are judged
-_RUN = 2  # bytes beyond ASCII in a row, on average, from which on a text is not in Latin letters
-_FITS = 0.7  # the least score of a guess
-_WIDE_FITS = 0.4  # the least part of a text of UTF-16 or UTF-32 that are frequent characters
-_WIDE_ZEROS = 2  # zero bytes in a text of UTF-16 or UTF-32, at least
-_PRINTABLE = 0.98  # the least part of such a text that can be printed
+_SAMPLE = 1 << 16  # bytes of the text that are examined
+_RUN = 2  # with runs of non-ASCII bytes longer than this on average, a text is not in the Latin script
+_FITS = 0.7  # the lowest score of a guess
+_WIDE_FITS = 0.4  # the lowest fraction of frequent characters in a UTF-16 or UTF-32 text
+_WIDE_ZEROS = 2  # the lowest number of zero bytes in a UTF-16 or UTF-32 text
+_PRINTABLE = 0.98  # the lowest fraction of printable characters in such a text
 _NO_TEXTS = {"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "mbcs", "oem"}
 
-_MARKS = (  # longer ones first: that of UTF-32 begins with that of UTF-16
+_MARKS = (  # UTF-32 comes first, since its marks begin with those of UTF-16
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -50,9 +53,9 @@ _HAN = (
 _SIMPLIFIED = _HAN + "这个们来为国说时要会对于着过发后里么见开没还样经学气动间问无长实现点从两义机"
 _TRADITIONAL = _HAN + "這個們來為國說時要會對於著過發後裡麼見開沒還樣經學氣動間問無長實現點從兩義機「」"
 
-# Codec, languages, characters that are frequent in them, and which part of a text these usually are: for the alphabets
-# of `_ALPHABETS`, where the most frequent character comes first and counts most, the usual mean of what each counts.
-# Of codecs that fit equally well the first one is named.
+# Codec, languages, their frequent characters, and the usual fraction of these among non-ASCII characters. In
+# `_ALPHABETS`, frequent characters are in order of frequency and weighted by rank; the last value is the usual mean
+# weight. Of codecs with equal scores the first one wins.
 _LATIN = (
     ("cp1252", "Western European languages, as in Latin-1", _WESTERN + _SPACE, 1.0),
     ("cp1250", "Central European languages", _CENTRAL, 1.0),
@@ -87,26 +90,26 @@ _ANY = frozenset().union(*(frequent for _, _, frequent, _ in (*_LATIN, *_ALPHABE
 
 
 class Guess(NamedTuple):
-    """A likely encoding, by its name in Python. reason: how it was judged, as a clause without a subject's name."""
+    """A likely encoding, by its name in Python. reason: why, as a clause such as "it begins with a byte order mark"."""
 
     encoding: str
     reason: str
 
     @property
     def wide(self) -> bool:
-        """Whether a character takes two or four bytes, which is seen with more certainty than anything else."""
+        """Whether a character takes two or four bytes. Such a guess is more certain than any other."""
         return self.encoding.startswith(("utf-16", "utf-32"))
 
 
 def canonical(encoding: str) -> str:
-    """The one name of a codec for texts. Raises ConfigError for one that does not exist, or is for something else."""
+    """Return the canonical name of a text codec. Raises ConfigError if it does not exist or does not encode text."""
     try:
         name = codecs.lookup(encoding).name
         if name in _NO_TEXTS:
             raise LookupError
         b"a".decode(name)  # a codec from bytes to bytes raises LookupError
     except UnicodeDecodeError:
-        return name  # of UTF-16, in which a single byte is no text
+        return name  # UTF-16 and similar codecs, which cannot decode a single byte
     except (LookupError, ValueError):
         raise ConfigError(
             f"--encoding {encoding[:40]!r} is no encoding of texts that Python knows; "
@@ -116,9 +119,9 @@ def canonical(encoding: str) -> str:
 
 
 def guess_encoding(data: bytes, *, begins: bool = True) -> Guess | None:
-    """The encoding that `data`, which is not UTF-8, likely has; None where nothing speaks for any.
+    """Return the likely encoding of `data`, which is not UTF-8, or None without evidence for any.
 
-    begins: whether a text begins with `data`, so that a byte order mark would stand there.
+    begins: whether `data` is the beginning of a text, where a byte order mark would stand.
     """
     for mark, encoding in _MARKS if begins else ():
         if data.startswith(mark):
@@ -131,7 +134,7 @@ def guess_encoding(data: bytes, *, begins: bool = True) -> Guess | None:
 
 
 def guess_escaped(data: bytes) -> Guess | None:
-    """The encoding that a text of ASCII characters alone, which is UTF-8 too, likely has; None for plain ASCII."""
+    """Return the likely encoding of an ASCII text with escape sequences, which is valid UTF-8 too; None without any."""
     for escape, encoding in _ESCAPES if data.isascii() else ():
         if escape.search(data):
             return Guess(encoding, "it has escape sequences that begin its characters")
@@ -139,7 +142,7 @@ def guess_escaped(data: bytes) -> Guess | None:
 
 
 def _wide(sample: bytes) -> Guess | None:
-    """UTF-16 or UTF-32 without a byte order mark, in which most texts have zero bytes."""
+    """Recognise UTF-16 or UTF-32 without a byte order mark by zero bytes, which most such texts have."""
     if sample.count(0) < _WIDE_ZEROS:
         return None
     best, found = _WIDE_FITS, None
@@ -153,7 +156,7 @@ def _wide(sample: bytes) -> Guess | None:
 
 
 def _narrow(data: bytes) -> Guess | None:
-    """The encoding of a table in which the most characters beyond ASCII are frequent ones of its languages."""
+    """Return the legacy encoding in which most non-ASCII characters are frequent ones of the encoding's languages."""
     beyond = re.search(rb"[\x80-\xff]", data)
     if beyond is None:
         return None
@@ -173,14 +176,14 @@ def _narrow(data: bytes) -> Guess | None:
 
 
 def _damaged(data: bytes) -> bool:
-    """Whether far more characters beyond ASCII are UTF-8 than are not."""
+    """Return whether far more non-ASCII characters are valid UTF-8 than are not."""
     text = data.decode("utf-8", "surrogateescape")
     wrong = len(re.findall("[\udc80-\udcff]", text))
     return len(re.findall("[^\0-\x7f]", text)) - wrong > 4 * wrong
 
 
 def _decoded(sample: bytes, encoding: str) -> str:
-    """The text of a sample, which may end within a character; empty if it cannot be read so."""
+    """Decode a sample, which may end within a character; return "" if that fails."""
     try:
         return codecs.getincrementaldecoder(encoding)().decode(sample)
     except UnicodeError:
@@ -188,18 +191,18 @@ def _decoded(sample: bytes, encoding: str) -> str:
 
 
 def _is_text(text: str) -> bool:
-    """Whether almost all of `text` can be printed."""
+    """Return whether almost all of `text` is printable."""
     unprintable = sum(unicodedata.category(c)[0] == "C" and not c.isspace() and c != "\ufeff" for c in text)
     return bool(text) and "\0" not in text and unprintable <= (1 - _PRINTABLE) * len(text)
 
 
 def _share(text: str, frequent: str) -> float:
-    """The part of the characters beyond ASCII that are `frequent`."""
+    """Return the fraction of the non-ASCII characters that are `frequent`."""
     return _mean(text, dict.fromkeys(frequent, 1.0))
 
 
 def _mean_weight(text: str, ranked: str) -> float:
-    """The mean weight of the characters beyond ASCII: from 1 for the first of `ranked` down to 0 for all others."""
+    """Return the mean weight of the non-ASCII characters: from 1 for the first of `ranked` down to 0 for all others."""
     return _mean(text, {character: 1 - place / len(ranked) for place, character in enumerate(ranked)})
 
 

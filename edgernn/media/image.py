@@ -1,4 +1,4 @@
-"""Image files as arrays, and attention maps as images."""
+"""Read image files as arrays, and draw attention maps as images."""
 
 from __future__ import annotations
 
@@ -22,25 +22,26 @@ __all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # readers of others, such as PostScript, run programs
-_MOST_PIXELS = 150_000_000  # a file of a few bytes can declare any size
-_BAND = 4_000_000  # pixels that are converted at once
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # decoders of others, such as PostScript, run programs
+_MOST_PIXELS = 150_000_000  # protects the memory: a file of a few bytes can declare any size
+_BAND = 4_000_000  # pixels that are converted at a time
 _WHITE = (255, 255, 255, 255)
 _TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
 _TILES_ACROSS = 6
 _DARK = 0.15  # brightness where the attention is 0
 _BYTE = 255
-_WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # levels that can stand for white, in modes that do not say
+_WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # candidate levels of white, in modes that do not define it
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
 
 def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> Array:
-    """The image in a file, or in its bytes, as RGB bytes (height, width, 3), turned as its metadata says.
+    """Return an image as RGB bytes (height, width, 3), rotated as its metadata says.
 
-    An image with a side above `largest_side` is scaled down to it. Grey, palette, CMYK and 16-bit images are converted;
-    transparent pixels become white. In floating-point images white is 1 if no pixel is above 1, and 255 otherwise; in
-    those of 32-bit integers it is 255 if no pixel is above 255, and 65,535 otherwise.
-    Raises ImageError for a file that is not an image, is incomplete, or has more than 150 million pixels.
+    source: the path of an image file, or its bytes.
+    An image with a side above `largest_side` pixels is scaled down to it. Greyscale, palette, CMYK and 16-bit images
+    are converted; transparent pixels become white. In floating-point images white is 1 if no pixel is above 1, else
+    255; in 32-bit integer images it is 255 if no pixel is above 255, else 65,535.
+    Raises ImageError for a file that is not an image, is truncated, or has more than 150 million pixels.
     """
     try:
         from PIL import Image, ImageOps
@@ -51,11 +52,11 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         if not isinstance(source, bytes) and Path(source).exists() and not Path(source).is_file():
             raise ImageError(f"{name} is not a file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns about sizes, which are checked below
+            warnings.simplefilter("ignore")  # Pillow warns about large images, which are refused below
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS) as image:
                 if math.prod(image.size) > _MOST_PIXELS:
                     raise Image.DecompressionBombError
-                image.draft("RGB", (2 * largest_side, 2 * largest_side))  # a JPEG is scaled down while it is read
+                image.draft("RGB", (2 * largest_side, 2 * largest_side))  # JPEG files are scaled down during decoding
                 image.load()
                 return np.array(ImageOps.exif_transpose(_shrunk(image, largest_side)))
     except ImageError:
@@ -64,13 +65,13 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         raise ImageError(f"{name} has more than {_MOST_PIXELS:,} pixels: shrink it first") from None
     except FileNotFoundError:
         raise ImageError(f"{name}: there is no such file") from None
-    except Exception as error:  # noqa: BLE001 - a damaged file makes Pillow raise anything
+    except Exception as error:  # noqa: BLE001 - Pillow raises any exception for a damaged file
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"{name} cannot be read as an image: {reason}") from None
 
 
 def _shrunk(image: Image, largest_side: int) -> Image:
-    """`image` as RGB, no side above `largest_side`; converted in bands, so that memory holds no second large image."""
+    """Return `image` as RGB with no side above `largest_side`; converted in bands, to save memory."""
     from PIL import ExifTags, Image
 
     longest = max(image.size)
@@ -92,7 +93,7 @@ def _shrunk(image: Image, largest_side: int) -> Image:
 
 
 def _plain(image: Image, white: float) -> Image:
-    """`image` as RGB. white: the level of white, in modes whose levels have no fixed range."""
+    """Return `image` as RGB. white: the level of white, in modes whose levels have no fixed range."""
     from PIL import Image
 
     if image.mode in _DEEP and white > _BYTE:
@@ -107,7 +108,7 @@ def _plain(image: Image, white: float) -> Image:
 
 
 def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path) -> None:
-    """Write an image file that shows `image` once for each word, bright where the attention was.
+    """Write an image file that shows `image` once for each word, brighter where the attention weights are larger.
 
     weights: attention maps (words, rows, columns). Raises ImageError if `out` cannot be written.
     """

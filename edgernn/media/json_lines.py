@@ -1,4 +1,4 @@
-"""JSON lines, an object on each line: the text in one field of them."""
+"""Read the text in one field of JSON lines: files with a JSON object on each line."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from edgernn.errors import CorpusError, few
 __all__ = ["field_texts", "looks_like_json"]
 
 _ABSENT = object()
-_LOOKED_AT = 8  # lines
-_MOST = 0.5  # of them, at least, are objects in a file that looks like JSON lines
+_LOOKED_AT = 8  # lines that are examined
+_MOST = 0.5  # the lowest fraction of these that are objects in a file that looks like JSON lines
 _QUOTED = 40  # characters of a name in a message
 _HALF = re.compile("[\ud800-\udfff]")
 _BEGINS = re.compile(r'\s*(\[\s*)?\{\s*"(?:[^"\\\n]|\\.)*"\s*:')  # an object, or an array of objects
 
 
 def field_texts(pieces: Iterable[str], field: str, name: str, checked: Callable[[str, str], str]) -> Iterator[str]:
-    """The text in `field` of every line of a file that comes in pieces, each beginning on a line of its own.
+    """Yield the text in `field` of each line; the texts are separated by line breaks.
 
-    checked: makes what is said of files true of each text, given what it is called.
-    Raises CorpusError, naming the line, for one that is no object or whose field is missing or no text.
+    pieces: the content of the file, in pieces of any size. checked: normalises and checks a text, given its name in
+    messages.
+    Raises CorpusError, naming the line, for a line that is not an object, or whose field is missing or not a string.
     """
     last, empty = "\n", True
     for number, line in _lines(pieces, name):
@@ -38,9 +39,9 @@ def field_texts(pieces: Iterable[str], field: str, name: str, checked: Callable[
 
 
 def looks_like_json(text: str, *, whole: bool) -> str:
-    """What the beginning of a file looks like, as the rest of a sentence about it; empty for text that is no JSON.
+    """Describe what the beginning of a file looks like, as the predicate of a sentence; "" for text that is not JSON.
 
-    whole: whether `text` is the whole file, and its last line is not cut.
+    whole: whether `text` is the whole file, so that its last line is complete.
     """
     lines = text.split("\n")
     if not whole and len(lines) > 1:
@@ -63,7 +64,10 @@ def looks_like_json(text: str, *, whole: bool) -> str:
 
 
 def _lines(pieces: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, with their numbers, from 1. One that begins no object is not read to its end."""
+    """Yield the lines that are not blank with their numbers, from 1.
+
+    Raises CorpusError for a line that does not begin an object, before the rest of that line is read.
+    """
     number, parts = 1, [""]
     for piece in pieces:
         *whole, rest = piece.split("\n")
@@ -80,7 +84,7 @@ def _lines(pieces: Iterable[str], name: str) -> Iterator[tuple[int, str]]:
 
 
 def _parsed(line: str, where: str) -> dict[str, Any]:
-    """The object on a line."""
+    """Return the object on a line."""
     if line.startswith("["):
         raise CorpusError(
             f"{where}, is a JSON array: --field reads JSON lines, so write each object on a line of its own"
@@ -122,7 +126,7 @@ def _text(record: Mapping[str, Any], field: str, where: str) -> str:
 
 
 def _found(record: Mapping[str, Any], field: str) -> Any:
-    """The value of a field, or of one within objects: outer.inner."""
+    """Return the value of a field, or of a field within objects, written as outer.inner."""
     if field in record:
         return record[field]
     for at, sign in enumerate(field):

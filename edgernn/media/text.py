@@ -1,4 +1,4 @@
-"""Reading texts, the same way wherever one is read: whatever cannot be read is a named error."""
+"""Read text files, in the same way for every purpose; unreadable files raise a CorpusError."""
 
 from __future__ import annotations
 
@@ -19,38 +19,41 @@ __all__ = ["PLAIN", "TextFormat", "as_read", "read_pieces", "read_text", "remark
 _BLOCK = 1 << 18  # bytes
 _UTF_8 = "utf-8"
 _UTF_8_MARK = codecs.BOM_UTF8
-_MARK = "\ufeff"  # a byte order mark as a character; files that were joined have it in their midst
+_MARK = "\ufeff"  # a byte order mark as a character, which concatenated files have in the middle
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextFormat(Settings):
-    """How files of text, and standard input, are read."""
+    """The encoding and layout of text files and standard input."""
 
     encoding: str | None = option(
         None,
-        "The encoding of files and of standard input, by its name in Python, such as utf-16, cp1252 or shift_jis.",
+        "The encoding of text files and standard input, as Python names it: utf-16, cp1252, shift_jis and so on.",
         unset="utf-8",
     )
     field: str | None = option(
         None,
-        "Read files as JSON lines, an object on each line, and take the text in this field of each; "
-        "a field within an object is written as outer.inner.",
+        "Read files as JSON lines (one object per line) and use the text in this field; write a nested field as "
+        "outer.inner. Without this option, files are plain text.",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.encoding is not None:
-            canonical(self.encoding)  # raises for one that does not exist
+            canonical(self.encoding)  # raises for an encoding that does not exist
 
     @property
     def codec(self) -> str:
-        """The name of the codec that reads a text."""
+        """The name of the codec that decodes the text."""
         name = _UTF_8 if self.encoding is None else canonical(self.encoding)
         return _UTF_8 if name == "utf-8-sig" else name
 
     def refuse_for(self, what: str) -> None:
-        """Raise ConfigError if an option is given. what: all that is read, which is no file and not standard input."""
+        """Raise ConfigError if an option of this class is given.
+
+        what: the name of the sources, which are neither files nor standard input.
+        """
         values = {"--encoding": self.encoding, "--field": self.field}
         if given := [flag for flag, value in values.items() if value is not None]:
             says, them = ("says", "it") if len(given) == 1 else ("say", "them")
@@ -62,17 +65,17 @@ PLAIN = TextFormat()
 
 
 def read_text(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) -> str:
-    """The text of a file, or of its bytes, as `read_pieces` gives it."""
+    """Return the text of a file, or of its bytes, as `read_pieces` yields it."""
     return "".join(read_pieces(source, name, format))
 
 
 def read_pieces(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) -> Iterator[str]:
-    r"""The text of a file of any size, or of its bytes, piece by piece, with every line break as "\n".
+    r"""Yield the text of a file of any size, or of its bytes, in pieces, with every line break as "\n".
 
-    Byte order marks are left out, wherever they stand; a file that begins with that of UTF-8 is read as UTF-8. With a
-    field, the texts of all objects follow each other, each beginning on a line of its own.
-    name: what the file is called in errors, if not by its path ("the text" for bytes).
-    Raises CorpusError naming the file, what is wrong with it and where, and its likely encoding if it has another one.
+    Byte order marks are removed everywhere. A file that begins with the UTF-8 mark is decoded as UTF-8. With
+    `format.field`, the texts of all objects follow each other, each on a new line.
+    name: the file's name in errors; if empty, its path, or "the text" for bytes.
+    Raises CorpusError naming the file, what is wrong with it and where, and its likely encoding if that is another one.
     """
     name = name or ("the text" if isinstance(source, bytes) else str(source))
     pieces = _plain_pieces(source, name, format.codec)
@@ -80,12 +83,12 @@ def read_pieces(source: Path | bytes, name: str = "", format: TextFormat = PLAIN
 
 
 def as_read(text: str, name: str) -> str:
-    """A text that was typed, or handed over by a command line, as a file of it would be read.
+    """Return a text that was typed or given on the command line, normalised as the text of a file is.
 
-    Raises CorpusError, which calls the text `name`, for what is no text.
+    Raises CorpusError, which calls the text `name`, for invalid characters.
     """
     try:
-        text = text.encode(_UTF_8, "surrogateescape").decode(_UTF_8)  # Python hands on bytes that it could not read
+        text = text.encode(_UTF_8, "surrogateescape").decode(_UTF_8)  # arguments hold invalid bytes as surrogates
     except UnicodeDecodeError as error:
         raise CorpusError(f"{name} is not UTF-8: byte {error.start} is 0x{error.object[error.start]:02x}") from None
     except UnicodeEncodeError as error:
@@ -95,9 +98,9 @@ def as_read(text: str, name: str) -> str:
 
 
 def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) -> list[str]:
-    """What the beginning of a text that can be read suggests about how it should be read, in whole sentences."""
+    """Return sentences that suggest other options for reading a text, judged by its beginning."""
     if isinstance(source, Path) and not source.is_file():
-        return []  # of a pipe, which can be read only once
+        return []  # a pipe can be read only once
     name = name or ("the text" if isinstance(source, bytes) else str(source))
     found = []
     try:
@@ -107,14 +110,14 @@ def remarks(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) ->
         if doubt := _doubt(block, text, name, format.codec):
             found.append(f"{name} is read as {format.encoding or _title(_UTF_8)}; {doubt}")
     except CorpusError:
-        return []  # which whoever reads the text is told
+        return []  # the error is raised when the text itself is read
     if format.field is None and (seen := looks_like_json(text, whole=len(block) < _BLOCK)):
         found.append(f"{name} {seen}")
     return found
 
 
 def _doubt(block: bytes, text: str, name: str, encoding: str) -> str:
-    """What speaks against the encoding in which `block` was read as `text`, as a clause; empty for nothing."""
+    """Return the reason to doubt that `encoding`, which decoded `block` to `text`, is the right one; "" for none."""
     if encoding == _UTF_8:
         guess = guess_escaped(block)
     elif _reads_as_utf_8(block):
@@ -161,15 +164,15 @@ def _read(file: io.BufferedReader | io.BytesIO, name: str) -> bytes:
 
 
 class _Decoder:
-    """Turns the blocks of one file into text, and knows where in the file it is. An empty block ends the file."""
+    """Decodes the blocks of one file and tracks the position for error messages. An empty block ends the file."""
 
     def __init__(self, name: str, encoding: str) -> None:
         self._name, self._encoding, self._bytes, self._characters = name, encoding, 0, 0
-        self._last = b""  # block
+        self._last = b""  # the last block
         self._decoder = codecs.getincrementaldecoder(encoding)()
 
     def __call__(self, block: bytes) -> str:
-        """The text that `block` completes. Raises CorpusError for what is no text of the encoding."""
+        """Return the text that `block` completes. Raises CorpusError for bytes that are invalid in the encoding."""
         if not self._bytes and block.startswith(_UTF_8_MARK) and self._encoding != _UTF_8:
             self._encoding, self._decoder = _UTF_8, codecs.getincrementaldecoder(_UTF_8)()
         if self._encoding == _UTF_8 and (zero := block.find(0)) >= 0:
@@ -178,11 +181,11 @@ class _Decoder:
         try:
             text = self._decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            # What was held back of the block before comes first; the end of both is the same.
+            # `error.object` may begin with bytes held back from the previous block; both end at the same offset.
             at = self._bytes + len(block) - len(error.object) + error.start
             wrong = f"{self._name} is not {_title(self._encoding)}: byte {at} is 0x{error.object[error.start]:02x}"
             raise CorpusError(wrong + self._advice(error.object if block else self._last)) from None
-        except UnicodeError as error:  # a text of UTF-16 or UTF-32 without a byte order mark
+        except UnicodeError as error:  # UTF-16 or UTF-32 without a byte order mark
             wrong = f"{self._name} cannot be read as {self._encoding}: {error}"
             raise CorpusError(wrong + self._advice(block)) from None
         if self._encoding != _UTF_8 and (found := _NO_TEXT.search(text)):
@@ -193,7 +196,7 @@ class _Decoder:
         return text
 
     def _advice(self, block: bytes, unknown: str = "; another encoding is named with --encoding") -> str:
-        """What to do about a block that cannot be read, as the rest of a sentence."""
+        """Return what to do about a block that cannot be decoded, as the end of a sentence."""
         if self._encoding != _UTF_8 and _reads_as_utf_8(block):
             return "; it can be read as UTF-8: leave out --encoding, which holds for every text, or convert this one"
         guess = guess_encoding(block, begins=not self._bytes)
@@ -212,7 +215,7 @@ def _title(encoding: str) -> str:
 
 
 def _extends_ascii(encoding: str) -> bool:
-    """Whether a plain text in ASCII is the same one in `encoding`, which may spell other characters in ASCII too."""
+    """Return whether `encoding` encodes ASCII letters as themselves; it may use ASCII for other characters too."""
     try:
         return codecs.decode(b"abcd", encoding) == "abcd"
     except UnicodeError:
@@ -221,14 +224,14 @@ def _extends_ascii(encoding: str) -> bool:
 
 def _reads_as_utf_8(block: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder(_UTF_8)().decode(block, final=len(block) < _BLOCK)  # a longer file may go on
+        codecs.getincrementaldecoder(_UTF_8)().decode(block, final=len(block) < _BLOCK)  # may end in a character
     except UnicodeDecodeError:
         return False
     return 0 not in block
 
 
 def _checked(text: str, name: str) -> str:
-    """A whole text with every line break as a line feed, without byte order marks."""
+    """Return a whole text with every line break as a line feed, without byte order marks."""
     if "\0" in text:
         raise CorpusError(f"{name} is not text: character {text.index(chr(0))} is a zero character")
     return text.replace(_MARK, "").replace("\r\n", "\n").replace("\r", "\n")
