@@ -1,1 +1,1 @@
-"""Data that tasks share: texts, tokens, vocabularies, captions, downloads."""
+"""Data handling that tasks share: texts, tokens, vocabularies, captions, downloads."""

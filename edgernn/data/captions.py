@@ -1,4 +1,4 @@
-"""Images with captions that people wrote, from the layouts in which data sets come."""
+"""Read images with captions from the layouts of common data sets."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TRAIN, DEV, TEST = "train", "dev", "test"
 _FOLDERS = ("images", "Images", "Flickr8k_Dataset", "Flicker8k_Dataset", "train2014", "val2014", "train2017", "val2017")
 _FLICKR = "Flickr8k.token.txt"
 _LISTS = {split: f"Flickr_8k.{split}Images.txt" for split in (TRAIN, DEV, TEST)}
-_SPLITS = {"restval": TRAIN, "val": DEV, "valid": DEV, "validation": DEV}  # other names
+_SPLITS = {"restval": TRAIN, "val": DEV, "valid": DEV, "validation": DEV}  # other names of splits
 _IMAGE_COLUMNS = ("image", "image_name", "file_name", "filename", "file")
 _CAPTION_COLUMNS = ("caption", "captions", "comment", "text")
-_HELD_OUT = 10  # every tenth image, where no list says which
+_HELD_OUT = 10  # every tenth image is held out if no list assigns splits
 _MOST_HELD_OUT = 1000
 
 
@@ -33,18 +33,18 @@ class CaptionedImage(Protocol):
 
     @property
     def name(self) -> str:
-        """What messages call the image."""
+        """The name of the image in messages."""
 
     @property
     def captions(self) -> Sequence[str]:
-        """At least one."""
+        """The captions of the image, at least one."""
 
     @property
     def key(self) -> str:
-        """Changes when the image does."""
+        """A text that changes when the image changes."""
 
     def read(self, largest_side: int = LARGEST_SIDE) -> Array:
-        """Bytes (height, width, 3), shrunk until no side is larger. Raises ImageError if the image is damaged."""
+        """Return bytes (height, width, 3), scaled down to `largest_side`. Raises ImageError if the image is damaged."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ class ImageFile:
 
     @property
     def name(self) -> str:
-        """The file's name."""
+        """The name of the file."""
         return self.path.name
 
     @property
     def key(self) -> str:
-        """Path, size and time of the last change."""
+        """Path, size and modification time."""
         status = self.path.stat()
         return f"{self.path.resolve()} {status.st_size} {status.st_mtime_ns}"
 
     def read(self, largest_side: int = LARGEST_SIDE) -> Array:
-        """Bytes (height, width, 3). Raises ImageError if it is damaged."""
+        """Return bytes (height, width, 3), scaled down to `largest_side`. Raises ImageError if the image is damaged."""
         return read_image(self.path, largest_side)
 
 
@@ -74,7 +74,7 @@ class ImageFile:
 class CaptionDataset:
     """Images with captions, by split.
 
-    missing: names of images that have captions and no file. empty_captions: number of captions without words.
+    missing: names of images that have captions but no file. empty_captions: the number of captions without words.
     """
 
     splits: Mapping[str, Sequence[CaptionedImage]]
@@ -82,7 +82,7 @@ class CaptionDataset:
     empty_captions: int = 0
 
     def __getitem__(self, split: str) -> Sequence[CaptionedImage]:
-        """The images of a split. Raises CorpusError if there are none."""
+        """Return the images of a split. Raises CorpusError if there are none."""
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
             there = ", ".join(name for name, images in self.splits.items() if images)
@@ -92,7 +92,7 @@ class CaptionDataset:
 
 
 def read_captions(path: Path) -> CaptionDataset:
-    """The images of a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, or a CSV file.
+    """Read a directory in the layout of Flickr8k, a JSON file in the layout of COCO or Karpathy, or a CSV file.
 
     Raises CorpusError if `path` is none of these, or has no images.
     """
@@ -107,7 +107,7 @@ def read_captions(path: Path) -> CaptionDataset:
     return builder.finish(path)
 
 
-_Described = Iterator[tuple[str, str | None, str]]  # a file's name, its split if it has one, and a caption
+_Described = Iterator[tuple[str, str | None, str]]  # file name, split or None, caption
 
 
 def _find_reader(path: Path) -> Callable[[Path], _Described]:
@@ -187,7 +187,7 @@ def _csv(path: Path) -> _Described:
 
 @dataclass
 class _Builder:
-    """Brings captions together with files."""
+    """Collects captions by image and finds the image files."""
 
     root: Path
     splits: dict[str, str | None] = field(default_factory=dict)
@@ -226,14 +226,14 @@ class _Builder:
         for base in (self.root, self.root.parent):
             for folder in ("", *_FOLDERS):
                 file = base / folder / name
-                with suppress(OSError):  # a name may be too long for a file's
+                with suppress(OSError):  # the name may be too long for a file
                     if file.is_file():
                         return file
         return None
 
 
 def _split(found: dict[str | None, list[CaptionedImage]]) -> dict[str, Sequence[CaptionedImage]]:
-    """By split. Where no list names a split "dev", every tenth image of those without a list is held out."""
+    """Group images by split. If no list names a split "dev", every tenth image without a split is held out."""
     known = {name: images for name, images in found.items() if name is not None}
     known.setdefault(TRAIN, []).extend(found.get(None, []))
     if not known.get(DEV) and len(known[TRAIN]) > 1:

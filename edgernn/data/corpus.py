@@ -1,6 +1,6 @@
-"""Texts to train on: found, checked, split into what trains and what is held out, and encoded once to token files.
+"""Texts to train on: find and check them, split off the held-out part, and encode both parts once to token files.
 
-Texts are read in pieces and tokens are mapped from disk, so memory does not grow with their length.
+Texts are read in pieces and tokens are mapped from disk, so memory does not grow with the length of a text.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from edgernn.tokenizer import Tokenizer, whole_pieces
 
 __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
 
-STDLIB = "stdlib"  # the corpus that every machine has: the source of Python's own standard library
+STDLIB = "stdlib"  # the corpus that every machine has: the source code of Python's standard library
 STDIN = "-"
 _STDIN_NAME = "standard input"
 _STDLIB_CHARS = 4_000_000
 _STDLIB_SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "__pycache__", "pydoc_data"}
 
-_MOST_NAMED = 3  # files that seem to be read in a wrong way
+_MOST_NAMED = 3  # files to name that should perhaps be read with other options
 
-Text = Callable[[], Iterator[str]]  # begins the text anew, piece by piece
+Text = Callable[[], Iterator[str]]  # each call reads the text from the beginning, in pieces
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A text in two parts. The held-out part is split off before anything else sees it.
+    """A text in two parts. The held-out part is split off first, so that nothing is learned from it.
 
-    notes: what the files suggest about how they should be read.
+    notes: sentences that suggest other options for reading the files.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Corpus:
     def encode(
         self, tokenizer: Tokenizer, train: Path, held_out: Path, unknown: UnknownTokens | None = None
     ) -> CorpusRecord:
-        """Write both parts as token files. What the vocabulary lacks becomes the unknown token.
+        """Write both parts as token files. Words and characters outside the vocabulary become the unknown token.
 
-        unknown: counts what the training text has that the vocabulary lacks.
+        unknown: counts the unknown tokens of the training text.
         """
         digest = hashlib.sha256()
         train_chars, _ = _encode(self.train, tokenizer, train, digest.update, unknown)
@@ -77,9 +77,9 @@ class Corpus:
 
 @dataclass(frozen=True)
 class CorpusRecord:
-    """What a run remembers of its corpus.
+    """A run's record of its corpus.
 
-    predicted_chars: characters of the held-out text but for its first token, which has nothing before it.
+    predicted_chars: the characters of the held-out text without those of its first token, which is not predicted.
     """
 
     name: str
@@ -96,7 +96,7 @@ class CorpusRecord:
 
     @staticmethod
     def open(path: Path, vocabulary: int, expected: int) -> TokenFile:
-        """The token file at `path`. Raises CorpusError if it is missing or has not `expected` tokens."""
+        """Return the token file at `path`. Raises CorpusError if it is missing or does not have `expected` tokens."""
         tokens = TokenFile(path, vocabulary)
         if len(tokens) != expected:
             raise CorpusError(f"{path} has {len(tokens)} tokens, not {expected}: it was cut or changed")
@@ -104,7 +104,7 @@ class CorpusRecord:
 
     @classmethod
     def from_json(cls, value: Any) -> CorpusRecord:
-        """Read what a run's configuration holds. Raises FormatError for anything else."""
+        """Read the record in a run's configuration. Raises FormatError for anything else."""
         values = records.record(value, "the corpus", set(cls.__dataclass_fields__))
         name, digest = (records.text(values.pop(key), key) for key in ("name", "sha256"))
         return cls(name, digest, **{key: records.integer(size, key) for key, size in values.items()})
@@ -114,14 +114,14 @@ class CorpusRecord:
 def open_corpus(
     sources: Sequence[str], held_out: str = "0.1", glob: str | None = None, format: TextFormat = PLAIN
 ) -> Iterator[Corpus]:
-    """The text of all `sources`, one after the other, to be read as often as needed within the block.
+    """Yield the concatenated text of all `sources`, which can be read repeatedly within the block.
 
-    sources: files, directories (their files that match `glob`, by name), "-" for standard input, "stdlib", and the
-    public texts of `downloads.TEXTS`.
-    held_out: a fraction, for that part at the text's end, or a file of its own.
-    glob: if None, *.txt, or *.jsonl where the format names a field. format: how files and standard input are read.
-    Raises CorpusError for what is missing, empty, no text, or too short to split, and ConfigError for a format where
-    nothing is read in it.
+    sources: files, directories (their files that match `glob`, sorted by name), "-" for standard input, "stdlib", and
+    the public texts in `downloads.TEXTS`.
+    held_out: the fraction of the text to hold out, at its end, or a separate file.
+    glob: by default *.txt, or *.jsonl if the format names a field. format: how files and standard input are read.
+    Raises CorpusError for texts that are missing, empty, unreadable, or too short to split, and ConfigError for a
+    format if no file and no standard input is read.
     """
     fraction = _fraction(held_out)
     name = ", ".join(_STDIN_NAME if source == STDIN else Path(source).name or source for source in sources)
@@ -143,9 +143,9 @@ def open_corpus(
 
 
 class _Reader:
-    """Finds the texts of sources, and remembers the files among them.
+    """Finds the texts of sources, and collects the files among them.
 
-    stack: is given what must be removed afterwards.
+    stack: closes temporary files.
     """
 
     def __init__(self, format: TextFormat, glob: str, stack: ExitStack) -> None:
@@ -153,7 +153,7 @@ class _Reader:
         self.files: list[tuple[Path, str]] = []
 
     def parts(self, source: str) -> list[Text]:
-        """The texts that `source` names."""
+        """Return the texts that `source` names."""
         if source == STDLIB:
             return [_stdlib]
         if source == STDIN:
@@ -167,18 +167,18 @@ class _Reader:
         path = Path(source)
         if path.is_dir():
             return [self.file(each) for each in _matching(path, self._glob)]
-        if path.exists() and not path.is_file():  # a pipe, which can be read only once
+        if path.exists() and not path.is_file():  # a pipe can be read only once
             with path.open("rb") as pipe:
                 return [self._spooled(pipe, source)]
         return [self.file(path)]
 
     def file(self, path: Path, name: str = "") -> Text:
-        """The text of a file."""
+        """Return a function that reads the text of a file."""
         self.files.append((path, name))
         return partial(read_pieces, path, name, self._format)
 
     def notes(self) -> list[str]:
-        """What the first files that suggest anything suggest about how they should be read."""
+        """Return sentences that suggest other options for reading the first files."""
         found: list[str] = []
         for path, name in self.files:
             found += remarks(path, name, self._format)
@@ -200,7 +200,7 @@ def _encode(
     update: Callable[[bytes], None],
     unknown: UnknownTokens | None = None,
 ) -> tuple[int, int]:
-    """Write the tokens of `text` to `path`: its characters, and how many of them its first token has."""
+    """Write the tokens of `text` to `path`; return the number of its characters and of those of its first token."""
     chars, first = 0, 0
     with TokenFile.writer(path, len(tokenizer)) as write:
         for piece in whole_pieces(text()):
@@ -227,7 +227,7 @@ def _matching(folder: Path, glob: str) -> list[Path]:
 
 
 def _joined(parts: Sequence[Text]) -> Iterator[str]:
-    """The parts one after the other, each beginning on a line of its own."""
+    """Yield the texts one after another, each starting on a new line."""
     last = "\n"
     for part in parts:
         if not last.endswith("\n"):
@@ -238,7 +238,7 @@ def _joined(parts: Sequence[Text]) -> Iterator[str]:
 
 
 def _span(text: Iterable[str], start: int, end: int) -> Iterator[str]:
-    """Characters `start` to `end` of `text`."""
+    """Yield characters `start` to `end` of `text`."""
     at = 0
     for piece in text:
         if at >= end:
@@ -249,7 +249,7 @@ def _span(text: Iterable[str], start: int, end: int) -> Iterator[str]:
 
 
 def _fraction(held_out: str) -> float | None:
-    """The fraction that `held_out` spells, or None where it names a file."""
+    """Return the fraction that `held_out` states, or None if it is the name of a file."""
     try:
         fraction = float(held_out)
     except ValueError:
@@ -260,9 +260,9 @@ def _fraction(held_out: str) -> float | None:
 
 
 def _stdlib() -> Iterator[str]:
-    """Source files of the standard library, ASCII only, up to a fixed size.
+    """Yield the ASCII source files of the standard library, up to a fixed total size.
 
-    Files come in the order of the digests of their names, so that the held-out end is not one package alone.
+    Files are sorted by the digests of their names, so that the held-out part at the end is a mixture of packages.
     """
     root = Path(sysconfig.get_path("stdlib"))
     files = [p for p in root.rglob("*.py") if not _STDLIB_SKIPPED.intersection(p.relative_to(root).parts)]

@@ -21,7 +21,7 @@ _LIMIT = 1 << 30  # bytes
 
 @dataclass(frozen=True)
 class PublicText:
-    """Where a text is, and what it must be."""
+    """The address, size and digest of a public text."""
 
     url: str
     sha256: str
@@ -36,10 +36,10 @@ TEXTS = {
 
 
 def cached_text(name: str) -> Path:
-    """The file of the public text `name`, downloaded if it is not in the cache.
+    """Return the file of the public text `name`, which is downloaded unless it is in the cache.
 
     The cache is $EDGERNN_CACHE, or edgernn in $XDG_CACHE_HOME or ~/.cache. Raises CorpusError if the text cannot be
-    had, or is not the one that is meant; then nothing is kept.
+    downloaded or its digest is wrong; then nothing is kept.
     """
     text = TEXTS[name]
     path = cache_directory() / f"{name}.txt"
@@ -66,7 +66,7 @@ def _download(name: str, url: str) -> bytes:
 
 
 def cache_directory() -> Path:
-    """Where edgernn keeps what it can get or make again."""
+    """Return the directory where edgernn keeps files that it can download or compute again."""
     if chosen := os.environ.get("EDGERNN_CACHE"):
         return Path(chosen)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgernn"

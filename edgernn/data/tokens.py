@@ -1,4 +1,4 @@
-"""Token ids on disk, mapped into memory and let go again, so that memory does not grow with the text."""
+"""Token ids on disk, mapped into memory and released again, so that memory does not grow with the text."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from edgernn.tokenizer import Ids
 
 __all__ = ["TokenArray", "TokenFile"]
 
-_READS = 256  # reads after which the pages that they brought in are given back
+_READS = 256  # after this number of reads, memory pages are released
 
 
 class TokenFile:
-    """A sequence of token ids, each in the smallest unsigned type that holds the vocabulary, little-endian."""
+    """A sequence of token ids in a file, in the smallest unsigned type that holds the vocabulary, little-endian."""
 
     def __init__(self, path: Path, vocabulary: int) -> None:
-        """Raises CorpusError for a missing file or one that was cut."""
+        """Raise CorpusError if the file is missing or truncated."""
         self._path, self._vocabulary = path, vocabulary
         self._dtype = _dtype(vocabulary)
         try:
@@ -40,7 +40,7 @@ class TokenFile:
         return self._length
 
     def read(self, start: int, count: int) -> Ids:
-        """Ids (count,) from token `start` on, as a ring: after the last token comes the first."""
+        """Return ids (count,) from token `start` on; the first token follows the last one, as in a ring."""
         start %= self._length
         parts = []
         while count:
@@ -49,7 +49,7 @@ class TokenFile:
                 raise CorpusError(f"{self._path} holds {part.max()}, which is no token: train again")
             parts.append(part.astype(np.int64))
             count, start = count - len(part), 0
-            del part  # it keeps the map from letting go
+            del part  # it would keep the memory map open
         self._reads += 1
         if self._reads % _READS == 0 and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
@@ -58,7 +58,7 @@ class TokenFile:
     @staticmethod
     @contextmanager
     def writer(path: Path, vocabulary: int) -> Iterator[Callable[[Ids], None]]:
-        """A function that appends ids to a new file at `path`."""
+        """Yield a function that appends ids to a new file at `path`."""
         dtype = _dtype(vocabulary)
         with path.open("wb") as file:
 
@@ -69,7 +69,7 @@ class TokenFile:
 
 
 class TokenArray:
-    """A sequence of token ids in memory, read like a TokenFile."""
+    """A sequence of token ids in memory, with the interface of a TokenFile."""
 
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
@@ -78,7 +78,7 @@ class TokenArray:
         return len(self._ids)
 
     def read(self, start: int, count: int) -> Ids:
-        """Ids (count,) from token `start` on, as a ring: after the last token comes the first."""
+        """Return ids (count,) from token `start` on; the first token follows the last one, as in a ring."""
         return self._ids.take(range(start, start + count), mode="wrap")
 
 

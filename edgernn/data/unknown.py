@@ -1,4 +1,4 @@
-"""What a vocabulary that was learned from another text lacks."""
+"""Count the unknown tokens of a text that is encoded with the vocabulary of another text."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from edgernn.tokenizer import Ids, Tokenizer, named
 
 __all__ = ["UnknownTokens"]
 
-_KEPT = 100  # different parts of the text, to name some of them
-_MANY = 0.1  # the part of a text from which on it suits the vocabulary badly
+_KEPT = 100  # distinct unknown parts of the text, from which examples are shown
+_MANY = 0.1  # with a larger fraction of unknown tokens, the vocabulary does not suit the text
 
 
 class UnknownTokens:
-    """Counts the tokens of a text, and those among them that the vocabulary lacks."""
+    """Counts the tokens of a text, and the unknown ones among them."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer, self._tokens, self._unknown = tokenizer, 0, 0
         self._found: dict[str, None] = {}
 
     def count(self, text: str, ids: Ids) -> None:
-        """Count `ids`, which are the tokens of `text`."""
+        """Count `ids`, the tokens of `text`."""
         unknown = 0 if self._tokenizer.unknown_id is None else int((ids == self._tokenizer.unknown_id).sum())
         self._tokens, self._unknown = self._tokens + len(ids), self._unknown + unknown
         if unknown and len(self._found) < _KEPT:
             self._found.update(dict.fromkeys(self._tokenizer.unknown_in(text)))
 
     def notes(self, name: str) -> list[str]:
-        """What to say of them; nothing if there are none. name: of the run that the vocabulary is from.
+        """Return sentences about the unknown tokens, or [] if there are none.
 
-        Raises CorpusError if the vocabulary has no token of the text.
+        name: the run that the vocabulary comes from.
+        Raises CorpusError if all tokens are unknown.
         """
         if not self._unknown:
             return []

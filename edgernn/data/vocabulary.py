@@ -1,4 +1,4 @@
-"""Vocabularies learned from a text: characters, bytes, words, or byte-pair encoding."""
+"""Learn vocabularies from a text: characters, bytes, words, or byte-pair encoding."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ _WORDS = 10_000
 _PAIRS = 1_000
 _BYTES = 256
 _LARGEST = 1_000_000
-# A word or a run of signs with the space before it, or one white space: joined together they are the text again.
+# A word or a run of symbols with the preceding space, or one whitespace character: joined, they are the text.
 _WORD = r" ?\w+| ?[^\w\s]+|\s"
 
 
 def learn_tokenizer(kind: str, pieces: Iterable[str], vocabulary: int | None = None) -> Tokenizer:
-    """The tokenizer of `kind` for a text that comes in pieces.
+    """Return the tokenizer of `kind` for a text that comes in pieces.
 
-    vocabulary: the size of one of words (10,000 unless given) or bpe (1,000); the other kinds have their own.
-    Raises ConfigError for a kind that does not exist or a size that it cannot have.
+    vocabulary: the number of tokens of words (10,000 by default) or bpe (1,000 by default); other kinds have a fixed
+    size.
+    Raises ConfigError for a kind that does not exist or a size that the kind cannot have.
     """
     if kind not in TOKENIZERS:
         raise ConfigError(f"--tokenizer {kind}: there is {', '.join(TOKENIZERS)}")
@@ -43,7 +44,7 @@ def _characters(pieces: Iterable[str], _: int | None) -> Tokenizer:
 
 
 def _bytes(_: Iterable[str], __: int | None) -> Tokenizer:
-    """One token for each byte of UTF-8, numbered by its value: no text is unknown."""
+    """Return a tokenizer with one token for each byte of UTF-8, numbered by its value: it can encode every text."""
     backend = tokenizers.Tokenizer(models.BPE({sign: byte for byte, sign in enumerate(_byte_signs())}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
@@ -51,7 +52,7 @@ def _bytes(_: Iterable[str], __: int | None) -> Tokenizer:
 
 
 def _words(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
-    """The most frequent words; the rest are the unknown token."""
+    """Return a tokenizer of the most frequent words; all others become the unknown token."""
     size = _WORDS if vocabulary is None else vocabulary
     if size < 2:
         raise ConfigError(f"--vocabulary {size}: words need at least 2")
@@ -59,7 +60,7 @@ def _words(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
     learned.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
     trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
     learned.train_from_iterator(pieces, trainer)
-    # Built anew, since the trainer's unknown token would also be found where a text spells it.
+    # A new tokenizer, since that of the trainer also finds the unknown token where a text spells it.
     backend = tokenizers.Tokenizer(models.WordLevel(learned.get_vocab(), unk_token=UNKNOWN))
     backend.pre_tokenizer = learned.pre_tokenizer
     backend.decoder = decoders.Fuse()
@@ -67,7 +68,7 @@ def _words(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
 
 
 def _pairs(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
-    """Byte-pair encoding (Sennrich et al. 2016) over the bytes of UTF-8: no text is unknown."""
+    """Return a byte-pair encoding (Sennrich et al. 2016) over the bytes of UTF-8: it can encode every text."""
     size = _PAIRS if vocabulary is None else vocabulary
     if size < _BYTES:
         raise ConfigError(f"--vocabulary {size}: bpe starts from the {_BYTES} bytes")
@@ -81,7 +82,7 @@ def _pairs(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
 
 
 def _byte_signs() -> list[str]:
-    """The printable sign by which the library writes each byte: itself, or the next free one from U+0100 on."""
+    """Return the character by which the library writes each byte: itself if printable, else one from U+0100."""
     printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = (byte for byte in range(_BYTES) if byte not in printable)
     shifted = {byte: chr(_BYTES + index) for index, byte in enumerate(others)}

@@ -1,4 +1,4 @@
-"""The words of captions: lower case, without signs, the rare ones unknown."""
+"""Words of captions: in lower case, without punctuation; rare words are unknown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _SIGN = r"[^\w\s]|_"
 
 
 def learn_words(captions: Iterable[str], least: int) -> Tokenizer:
-    """A vocabulary of the words that occur at least `least` times, after the unknown, the start and the end token.
+    """Return a vocabulary of the words that occur at least `least` times, after the unknown, start and end tokens.
 
     Raises ConfigError if there are none.
     """
@@ -33,7 +33,7 @@ def learn_words(captions: Iterable[str], least: int) -> Tokenizer:
 
 
 def words(caption: str) -> list[str]:
-    """The words of a caption."""
+    """Return the words of a caption."""
     return str(_NORMALIZER.normalize_str(caption)).split()
 
 

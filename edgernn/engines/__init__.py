@@ -1,4 +1,4 @@
-"""Engines that need torch, for the host: other targets than the device's ONNX, and the source network itself."""
+"""Engines that need torch, for the host: those of targets other than ONNX, and the source network itself."""
 
 from edgernn.engines.eager import EagerEngine, eager_model
 from edgernn.engines.executorch import ExecuTorchEngine

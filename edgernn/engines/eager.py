@@ -1,4 +1,4 @@
-"""A network itself as an engine: what artifacts are compared with."""
+"""A network in PyTorch as an engine: the source with which artifacts are compared."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class EagerEngine:
         self._spec = spec
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
-        """Outputs and next states in the order of the specification. Raises EngineError if the module fails."""
+        """Return outputs and next states in the order of the specification. Raises EngineError if the module fails."""
         return call(self._module, self._spec, feeds)
 
 
 def eager_model(source: Source) -> Model:
-    """The network itself, on the CPU, driven as a bundle of it is: what `evaluate RUN` measures.
+    """Return the network, on the CPU, as a model that is driven like its bundle; `evaluate RUN` measures it.
 
-    Its graphs are the modules that are exported. Raises BundleError or TokenizerError if contract and assets do not fit
-    each other.
+    Its graphs are the modules that would be exported. Raises BundleError or TokenizerError if contract and assets do
+    not fit each other.
     """
     graphs = source.network.graphs()
     modules = {graph.spec.name: graph.module for graph in graphs}
@@ -52,7 +52,7 @@ def eager_model(source: Source) -> Model:
         precision="fp32",
         digest=weights_digest(source.network, contract),
         contract=contract,
-        graphs={name: name for name in modules},  # files without content: the engine has the modules
+        graphs={name: name for name in modules},  # files without content, since the engine holds the modules
         provenance=source.provenance,
         parity={},
     )

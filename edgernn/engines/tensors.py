@@ -1,4 +1,4 @@
-"""Calling something made of torch tensors with numpy arrays."""
+"""Call functions on torch tensors with numpy arrays."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["call"]
 
 @torch.no_grad()
 def call(module: Callable[..., Any], spec: GraphSpec, feeds: Mapping[str, Array]) -> Sequence[Array]:
-    """Outputs and next states of `module`, in the order of `spec`.
+    """Return outputs and next states of `module`, in the order of `spec`.
 
-    Raises EngineError if it fails, or returns something else than the tensors that `spec` declares.
+    Raises EngineError if the call fails, or does not return the tensors that `spec` declares.
     """
     try:
         results = module(*(torch.from_numpy(feeds[name]) for name in spec.input_names))
-    except Exception as error:  # noqa: BLE001 - libraries raise what their parts raise
+    except Exception as error:  # noqa: BLE001 - modules raise exceptions of any type
         raise EngineError(f"graph {spec.name} failed: {first_line(error)}") from None
     arrays = [t.numpy() for t in (results if isinstance(results, tuple) else (results,)) if isinstance(t, torch.Tensor)]
     expected = [str(tensor.numpy_dtype) for tensor in spec.results.values()]

@@ -1,4 +1,4 @@
-"""TorchScript's lite interpreter: what PyTorch Mobile runs. Legacy; it needs torch, so it lives on the host."""
+"""TorchScript's lite interpreter, the engine of PyTorch Mobile. Legacy. It needs torch, so it is on the host side."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ class TorchScriptEngine:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 arguments = torch.jit.load(io.BytesIO(graph), map_location="cpu").forward.schema.arguments[1:]
                 self._module = _load_for_lite_interpreter(io.BytesIO(graph))
-        except Exception as error:  # noqa: BLE001 - the library raises what its parts raise
+        except Exception as error:  # noqa: BLE001 - torch raises exceptions of any type
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
-        # The interpreter reads past the end of its stack when it is called with too few or too many.
+        # The interpreter reads past the end of its stack if it is called with a wrong number of arguments.
         if len(arguments) != len(spec.input_names):
             raise EngineError(
                 f"graph {spec.name} takes {len(arguments)} tensors; its contract says {len(spec.input_names)}"
@@ -41,5 +41,5 @@ class TorchScriptEngine:
         self._spec = spec
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
-        """Outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
+        """Return outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
         return call(self._module, self._spec, feeds)

@@ -1,4 +1,4 @@
-"""Parts of networks, and what every network that is exported offers."""
+"""Parts of networks, and the interface of every network that is exported."""
 
 from edgernn.models.base import Graph, Network, weights_digest
 from edgernn.models.source import Feedback, HeldOut, Source

@@ -1,4 +1,4 @@
-"""What every trainable network offers: the graphs that it deploys as."""
+"""The interface of every trainable network: the graphs that are deployed."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ __all__ = ["Graph", "Network", "weights_digest"]
 class Graph:
     """One graph to export.
 
-    module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and states.
-    source: what the artifact must equal, called like `module`; the network as it was trained, where that differs.
-    tensors: the initial states that `spec` takes from files of the bundle, by file name.
-    examples: real inputs, on which the ranges of its activations are measured.
-    convolutions: whether it computes convolutions; None where a call of it is to show that.
+    module: its forward takes the inputs, conditions and states of `spec` in order, and returns outputs and next states.
+    source: the network as it was trained, called like `module`, which the artifact must match; `module` by default.
+    tensors: the initial states that `spec` reads from files of the bundle, by file name.
+    examples: real inputs, with which the ranges of activations are calibrated.
+    convolutions: whether the graph has convolutions; None to find out by calling it.
     """
 
     spec: GraphSpec
@@ -35,24 +35,24 @@ class Graph:
     convolutions: bool | None = None
 
     def files(self) -> dict[str, bytes]:
-        """`tensors` as the `.npy` files that a bundle holds."""
+        """Return `tensors` as the `.npy` files of a bundle."""
         return {name: to_npy(tensor.detach().cpu().numpy()) for name, tensor in self.tensors.items()}
 
 
 class Network(nn.Module, ABC):
-    """A trainable network that declares how it is deployed."""
+    """A trainable network that declares the graphs in which it is deployed."""
 
     task: str
 
     @abstractmethod
     def graphs(self) -> tuple[Graph, ...]:
-        """The graphs of its bundle."""
+        """Return the graphs of the network's bundle."""
 
 
 def weights_digest(module: nn.Module, contract: Contract) -> str:
-    """SHA-256 of the weights, by name in sorted order, and of the contract: the identity of a deployed network.
+    """Return the SHA-256 of the weights, sorted by name, and of the contract, which identifies a deployed network.
 
-    Elements are little-endian, as on every machine that torch runs on.
+    Elements are hashed in little-endian order, which all machines that torch supports use.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):

@@ -1,10 +1,10 @@
-"""Recurrent cells: one layer each, with a step in primitives and a fused sequence path over the same weights.
+"""Recurrent cells: one layer each, with a step in primitive operations and a fused sequence path on the same weights.
 
-The step is what is exported: matrix products, sums, sigmoids and tanhs, which every target and precision can carry.
-The sequence path is what is trained: the kernel that torch has for the cell, where it has one.
+The step is exported. It consists of matrix products, sums, sigmoids and tanhs, which every target and precision
+supports. The sequence path is used in training: torch's fused kernel for the cell, if there is one.
 
-Weights are laid out as the step multiplies them: (inputs, outputs). They start uniform within 1 / sqrt(hidden), as
-torch's own.
+Weights have the layout (inputs, outputs), in which the step multiplies them. They are initialised uniformly within 1 /
+sqrt(hidden), like torch's.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ CellState = tuple[Tensor, ...]  # one (batch, hidden) tensor for each of Cell.st
 
 
 class Cell(nn.Module, ABC):
-    """One recurrent layer. A new cell is a subclass and a line in `CELLS`."""
+    """One recurrent layer. A new cell is a subclass and an entry in `CELLS`."""
 
-    states: ClassVar[tuple[str, ...]] = ("h",)  # names of what it carries; the first is its output
+    states: ClassVar[tuple[str, ...]] = ("h",)  # names of the states; the first one is the output
     bounds: ClassVar[tuple[float | None, ...]] = (1.0,)  # of the absolute value of each state, or None
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -32,10 +32,10 @@ class Cell(nn.Module, ABC):
 
     @abstractmethod
     def step(self, x: Tensor, state: CellState) -> CellState:
-        """The next state from input x (batch, input)."""
+        """Return the next state from input x (batch, input)."""
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Outputs (time, batch, hidden) and the last state from inputs x (time, batch, input)."""
+        """Return outputs (time, batch, hidden) and the last state from inputs x (time, batch, input)."""
         outputs = []
         for x_t in x.unbind(0):
             state = self.step(x_t, state)
@@ -47,9 +47,9 @@ class Cell(nn.Module, ABC):
         return nn.Parameter(torch.empty(inputs, outputs).uniform_(-bound, bound))
 
     def _part(self, gates: Tensor, index: int) -> Tensor:
-        """Gate `index` of gates (batch, gates * hidden).
+        """Return gate `index` of gates (batch, gates * hidden).
 
-        A slice, and not chunk or split: ExecuTorch's lowering freezes the batch of those.
+        It slices, because ExecuTorch's lowering fixes the batch size of chunk and split.
         """
         return gates[:, index * self.hidden_size : (index + 1) * self.hidden_size]
 
@@ -63,11 +63,11 @@ class Elman(Cell):
         self.bias = nn.Parameter(torch.zeros(hidden_size))
 
     def step(self, x: Tensor, state: CellState) -> CellState:
-        """The next (h,), (batch, hidden), from input x (batch, input)."""
+        """Return the next (h,), (batch, hidden), from input x (batch, input)."""
         return (self._activate(torch.cat([x, state[0]], dim=1) @ self.weight + self.bias),)
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Outputs (time, batch, hidden) and the last (h,), by torch's fused kernel."""
+        """Return outputs (time, batch, hidden) and the last (h,), from torch's fused kernel."""
         weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
         outputs, h = self._kernel(x, state[0].unsqueeze(0), weights, *_one_layer(self))
         return outputs, (h.squeeze(0),)
@@ -80,7 +80,7 @@ class Elman(Cell):
 
 
 class ElmanReLU(Elman):
-    """The simple recurrent network with rectified units: h' = max(0, [x, h] W + b)."""
+    """The simple recurrent network with ReLU: h' = max(0, [x, h] W + b)."""
 
     bounds = (None,)
 
@@ -112,7 +112,7 @@ class LSTM(Cell):
             self.bias[hidden_size : 2 * hidden_size] = 1.0
 
     def step(self, x: Tensor, state: CellState) -> CellState:
-        """The next (h, c), each (batch, hidden), from input x (batch, input)."""
+        """Return the next (h, c), each (batch, hidden), from input x (batch, input)."""
         h, c = state
         gates = torch.cat([x, h], dim=1) @ self.weight + self.bias  # (batch, 4 hidden)
         i, f, g, o = (self._part(gates, index) for index in range(4))
@@ -120,7 +120,7 @@ class LSTM(Cell):
         return torch.sigmoid(o) * torch.tanh(c), c
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Outputs (time, batch, hidden) and the last (h, c), by torch's fused kernel."""
+        """Return outputs (time, batch, hidden) and the last (h, c), from torch's fused kernel."""
         weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
         h, c = (s.unsqueeze(0) for s in state)
         outputs, h, c = torch.lstm(x, (h, c), weights, *_one_layer(self))
@@ -134,7 +134,7 @@ class GRU(Cell):
         n = tanh(x W + b + r (h U + u))       the candidate
         h' = (1 - z) n + z h
 
-    weight holds W, recurrent holds U, each for r, z, n; candidate_bias is u.
+    `weight` is W and `recurrent` is U, each for r, z, n; `candidate_bias` is u.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -145,7 +145,7 @@ class GRU(Cell):
         self.candidate_bias = nn.Parameter(torch.zeros(hidden_size))
 
     def step(self, x: Tensor, state: CellState) -> CellState:
-        """The next (h,), (batch, hidden), from input x (batch, input)."""
+        """Return the next (h,), (batch, hidden), from input x (batch, input)."""
         (h,) = state
         from_input, from_state = x @ self.weight + self.bias, h @ self.recurrent  # (batch, 3 hidden)
         r, z = (torch.sigmoid(self._part(from_input, gate) + self._part(from_state, gate)) for gate in (0, 1))
@@ -153,7 +153,7 @@ class GRU(Cell):
         return (n + z * (h - n),)
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
-        """Outputs (time, batch, hidden) and the last (h,), by torch's fused kernel."""
+        """Return outputs (time, batch, hidden) and the last (h,), from torch's fused kernel."""
         weights = _torch_weights(self.weight, self.recurrent, self.bias)
         weights[3] = torch.cat([weights[3][: 2 * self.hidden_size], self.candidate_bias])
         outputs, h = torch.gru(x, state[0].unsqueeze(0), weights, *_one_layer(self))
@@ -164,10 +164,10 @@ CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "elman": Elman, "elman
 
 
 def _torch_weights(weight: Tensor, recurrent: Tensor, bias: Tensor) -> list[Tensor]:
-    """The weights of one layer as torch's kernels take them: (outputs, inputs), and a bias for each product."""
+    """Return the weights of one layer in the layout of torch's kernels: (outputs, inputs), a bias per product."""
     return [weight.t(), recurrent.t(), bias, torch.zeros_like(bias)]
 
 
 def _one_layer(cell: Cell) -> tuple[Any, ...]:
-    """has_biases, num_layers, dropout, train, bidirectional, batch_first of torch's kernels."""
+    """Return has_biases, num_layers, dropout, train, bidirectional, batch_first for torch's kernels."""
     return True, 1, 0.0, cell.training, False, False

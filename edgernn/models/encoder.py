@@ -1,4 +1,4 @@
-"""From an image as bytes to a grid of features; resizing and scaling are a part of the network."""
+"""Encode an image, given as bytes, as a grid of features; resizing and scaling are part of the network."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from edgernn.models.mobilenet import PADDINGS, MobileNetV2
 
 __all__ = ["ENCODERS", "SCALINGS", "EncoderConfig", "ImageEncoder", "load_weights", "resize"]
 
-_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # mean and deviation of the bytes of R, G and B
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # mean and standard deviation of R, G and B, in bytes
 _LARGEST_SIDE = 4096
 
 SCALINGS = {"x/127.5-1": ((127.5,) * 3, (127.5,) * 3), "imagenet": _IMAGENET}
 
 
 class SmallNet(nn.Module):
-    """Four convolutions of stride 2, for drawings and for beginners: it learns from nothing in minutes."""
+    """Four convolutions of stride 2, for drawings; trains from random weights in minutes."""
 
     channels = 128
     stride = 16
@@ -42,7 +42,7 @@ class SmallNet(nn.Module):
         self.features = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, 128, height / 16, width / 16) of scaled images (batch, 3, height, width)."""
+        """Return features (batch, 128, height / 16, width / 16) of scaled images (batch, 3, height, width)."""
         x: Tensor = self.features(images)
         return x
 
@@ -53,10 +53,10 @@ ENCODERS: dict[str, type[MobileNetV2] | type[SmallNet]] = {MOBILENET: MobileNetV
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """The convolutional network that looks.
+    """The configuration of the convolutional network that encodes images.
 
-    name: one of ENCODERS. size: pixels that every image is resized to, both ways. padding: one of PADDINGS. scaling:
-    of pixels, one of SCALINGS. largest_side: of the images that it takes, in pixels.
+    name: one of ENCODERS. size: width and height in pixels to which every image is resized. padding: one of PADDINGS.
+    scaling: how pixels are scaled, one of SCALINGS. largest_side: the largest side of accepted images, in pixels.
     """
 
     name: str = "small"
@@ -83,16 +83,16 @@ class EncoderConfig:
 
     @property
     def grid(self) -> int:
-        """Cells of the feature grid, each way."""
+        """The number of cells of the feature grid, in each direction."""
         return self.size // ENCODERS[self.name].stride
 
     @property
     def channels(self) -> int:
-        """Features of each cell."""
+        """The number of features of each cell."""
         return ENCODERS[self.name].channels
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the configuration as plain JSON values."""
         return asdict(self)
 
     @classmethod
@@ -102,7 +102,7 @@ class EncoderConfig:
 
 
 class ImageEncoder(nn.Module):
-    """Images (batch, height, width, 3) of bytes to features (batch, cells, channels), cells in reading order."""
+    """Encodes images, bytes (batch, height, width, 3), as features (batch, cells, channels) in reading order."""
 
     mean: Tensor
     deviation: Tensor
@@ -112,16 +112,16 @@ class ImageEncoder(nn.Module):
         self.config = config
         self.network = ENCODERS[config.name](config.padding)
         if isinstance(self.network, MobileNetV2):
-            self.network.classifier = nn.Sequential()  # ImageNet's classes are not needed
+            self.network.classifier = nn.Sequential()  # removes the classifier of ImageNet's classes, which is unused
         for name, values in zip(("mean", "deviation"), SCALINGS[config.scaling], strict=True):
             self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features of images of any size."""
+        """Return features (batch, cells, channels) of images (batch, height, width, 3) of any size."""
         return self.features(self.resize(images))
 
     def folded(self) -> ImageEncoder:
-        """A copy for deployment: what batch norm multiplies and adds is in the convolutions."""
+        """Return a copy for deployment, with batch norm folded into the convolutions."""
         copied = copy.deepcopy(self).eval()
         for module in list(copied.network.modules()):
             children = list(module.named_children())
@@ -132,31 +132,31 @@ class ImageEncoder(nn.Module):
         return copied
 
     def resize(self, images: Tensor) -> Tensor:
-        """Images (batch, height, width, 3) of bytes as (batch, 3, size, size), 0 to 255."""
+        """Resize images, bytes (batch, height, width, 3), to floats (batch, 3, size, size) from 0 to 255."""
         return resize(images.permute(0, 3, 1, 2).to(torch.float32), self.config.size)
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Features of what `resize` made."""
+        """Return the features of pixels from `resize`."""
         return self.upper(pixels, self.layers)
 
     @property
     def layers(self) -> int:
-        """How many layers the network has, blocks counted as one."""
+        """The number of layers of the network; a block counts as one."""
         return len(self.network.features)
 
     def top(self, layers: int) -> nn.Sequential:
-        """The last `layers` layers."""
+        """Return the last `layers` layers."""
         return nn.Sequential(*list(self.network.features)[self.layers - layers :])
 
     def lower(self, pixels: Tensor, layers: int) -> Tensor:
-        """What all but the last `layers` layers make of what `resize` made: (batch, channels, rows, columns)."""
+        """Apply all but the last `layers` layers to pixels from `resize`: (batch, channels, rows, columns)."""
         if layers == self.layers:
             return pixels
         grid: Tensor = self.network.features[: self.layers - layers](self._scaled(pixels))
         return grid
 
     def upper(self, grid: Tensor, layers: int) -> Tensor:
-        """Features from what `lower` made."""
+        """Return the features from the output of `lower`."""
         grid = self.top(layers)(self._scaled(grid) if layers == self.layers else grid)
         return grid.permute(0, 2, 3, 1).flatten(1, 2)
 
@@ -165,17 +165,17 @@ class ImageEncoder(nn.Module):
 
 
 def resize(images: Tensor, size: int) -> Tensor:
-    """Images (batch, channels, height, width) at (batch, channels, size, size), by the triangle filter.
+    """Resize images (batch, channels, height, width) to (batch, channels, size, size) with the triangle filter.
 
-    It is what Pillow and torch call bilinear with antialiasing, written as two products with matrices that are made
-    from the image's size as the graph runs, so that every target computes the same.
+    This is what Pillow and torch call bilinear with antialiasing. It is written as two matrix products, whose matrices
+    are computed from the image's size when the graph runs, so that every target gives the same result.
     """
     height, width = images.shape[2], images.shape[3]
     return _filter(height, size, images) @ images @ _filter(width, size, images).transpose(0, 1)
 
 
 def _filter(before: int, after: int, like: Tensor) -> Tensor:
-    """How much of each of `before` pixels goes into each of `after`: (after, before), rows that add up to one."""
+    """Return the weight of each of `before` pixels in each of `after` pixels: (after, before); rows sum to 1."""
     scale = torch.ones_like(like[0, 0, 0, 0]) * before / after
     places = (torch.arange(after, dtype=like.dtype, device=like.device) + 0.5) * scale
     pixels = torch.arange(before, dtype=like.dtype, device=like.device) + 0.5
@@ -185,14 +185,14 @@ def _filter(before: int, after: int, like: Tensor) -> Tensor:
 
 
 def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The tensors of a safetensors or state-dict file for the encoder `name`, and the file's metadata.
+    """Return the tensors of a safetensors or state-dict file for the encoder `name`, and the file's metadata.
 
-    Raises ConfigError, naming the tensor, if they are another network's.
+    Raises ConfigError, naming the tensor, if they do not fit that encoder.
     """
     if name not in ENCODERS:
         raise ConfigError(f"--encoder {name[:40]}: there is {', '.join(ENCODERS)}")
     tensors, metadata = _read(path)
-    # Each its own, in the usual order: files hold views of each other, or channels last, which cannot be kept so.
+    # Copies, contiguous: files may hold views of each other, or channels-last tensors, which safetensors cannot save.
     tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     expected = ENCODERS[name]().state_dict()
     optional = {key for key in expected if key.endswith("num_batches_tracked") or key.startswith("classifier.")}
@@ -219,7 +219,7 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise ConfigError(f"--encoder-weights {path}: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - a damaged file makes torch raise anything
+    except Exception as error:  # noqa: BLE001 - torch raises any exception for a damaged file
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise ConfigError(f"--encoder-weights {path} cannot be read: {reason[:200]}") from None
     if not isinstance(tensors, dict) or not all(isinstance(each, Tensor) for each in tensors.values()):

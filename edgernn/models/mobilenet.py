@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 __all__ = ["PADDINGS", "MobileNetV2"]
 
-PADDINGS = ("symmetric", "tensorflow")  # of convolutions of stride 2: (1, 1), or (0, 1), right and bottom
+PADDINGS = ("symmetric", "tensorflow")  # at stride 2: on all sides, or only right and bottom
 _STAGES = (  # expansion, channels, blocks, stride of the first
     (1, 16, 1, 1),
     (6, 24, 2, 2),
@@ -23,13 +23,13 @@ _CLASSES = 1000
 
 
 class MobileNetV2(nn.Module):
-    """`forward` gives the feature grid that `classify` would average.
+    """MobileNetV2. `forward` returns the feature grid, which `classify` averages.
 
-    padding: one of PADDINGS; networks that come from TensorFlow have "tensorflow".
+    padding: one of PADDINGS; networks converted from TensorFlow need "tensorflow".
     """
 
     channels = _LAST
-    stride = 32  # pixels of a cell of the grid
+    stride = 32  # pixels of the image per cell of the grid, in each direction
 
     def __init__(self, padding: str = "symmetric") -> None:
         super().__init__()
@@ -43,16 +43,16 @@ class MobileNetV2(nn.Module):
         self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(_LAST, _CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Features (batch, 1280, height / 32, width / 32) of scaled images (batch, 3, height, width)."""
+        """Return features (batch, 1280, height / 32, width / 32) of scaled images (batch, 3, height, width)."""
         return cast(Tensor, self.features(images))
 
     def classify(self, images: Tensor) -> Tensor:
-        """Logits (batch, 1000) of ImageNet's classes."""
+        """Return logits (batch, 1000) of ImageNet's classes."""
         return cast(Tensor, self.classifier(self(images).mean(dim=(2, 3))))
 
 
 class _Conv(nn.Conv2d):
-    """A convolution without bias that keeps the size of its input, but for its stride."""
+    """A convolution without bias that preserves the size of its input, divided by the stride."""
 
     def __init__(
         self, inputs: int, outputs: int, padding: str, size: int = 1, stride: int = 1, groups: int = 1
@@ -60,7 +60,7 @@ class _Conv(nn.Conv2d):
         uneven = padding == "tensorflow" and stride > 1
         around = 0 if uneven else size // 2
         super().__init__(inputs, outputs, size, stride, around, groups=groups, bias=False)
-        self._after = size // 2 if uneven else 0  # pixels added on the right and at the bottom
+        self._after = size // 2 if uneven else 0  # padding on the right and at the bottom, in pixels
 
     def forward(self, x: Tensor) -> Tensor:
         if self._after:
@@ -77,7 +77,7 @@ class _ConvNormReLU(nn.Sequential):
 
 
 class _Block(nn.Module):
-    """An inverted residual: widen, filter each channel, narrow."""
+    """An inverted residual block: expand, filter each channel, project."""
 
     def __init__(self, inputs: int, outputs: int, expansion: int, stride: int, padding: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What an exporter sees of a trained network: the network, the files that go with it, and held-out arrays."""
+"""The interface between training and exporters: a trained network, its assets, and held-out arrays."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from edgernn.models.base import Network
 __all__ = ["Feedback", "HeldOut", "Source"]
 
 _PARTS = ("begin", "steps", "targets", "calibration")
-_RANK = 2  # of held-out arrays: sequences and steps, at least
+_RANK = 2  # of held-out arrays: at least the axes sequences and steps
 
 
 @dataclass(frozen=True)
 class Feedback:
-    """How an output is fed back as the next input, so that whole sequences can be compared.
+    """How an output is fed back as the next input, so that whole generated sequences can be compared.
 
-    output: its largest element along the last axis is fed back. excluded: elements that are never chosen. end: the
-    element after which a sequence has ended, or None. steps: the length of the longest sequence.
+    output: the output whose argmax along the last axis is fed back. excluded: indices that are never chosen. end: the
+    index that ends a sequence, or None. steps: the largest number of steps of a sequence.
     """
 
     output: str
@@ -33,16 +33,16 @@ class Feedback:
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Sequences that training has not seen, as arrays. The parity gate drives source and artifact with them.
+    """Held-out sequences, as arrays, on which the parity gate compares source and artifact.
 
-    begin: inputs of the graphs that run once for a sequence, one mapping for each sequence, such as an image; empty
-    where there are no such graphs. Each array has a batch of one.
+    begin: inputs of the graphs that run once per sequence, such as an image, as one mapping for each sequence, each
+    array with a batch of one; empty without such graphs.
     steps: inputs of the graph that is stepped, by name, each (sequences, steps, ...).
-    targets: by name of the output, each (sequences, steps, ...). An integer target is compared by cross-entropy and
-    ignored where it is below 0; a floating-point target by squared error and ignored where it is not a number.
-    feedback: by name of the input that is fed; empty where no whole sequences are compared.
-    calibration: inputs of graphs without state, by which the ranges of their activations are measured; they have
-    nothing in common with `begin`.
+    targets: by name of the output, each (sequences, steps, ...). Integer targets use cross-entropy, and those below 0
+    are ignored; floating-point targets use the squared error, and NaN is ignored.
+    feedback: by name of the input; empty if no whole sequences are compared.
+    calibration: inputs of graphs without states, with which the ranges of activations are calibrated; disjoint from the
+    inputs in `begin`, on which source and artifact are compared.
     """
 
     steps: Mapping[str, Array]
@@ -52,7 +52,7 @@ class HeldOut:
     calibration: Sequence[Mapping[str, Array]] = ()
 
     def __post_init__(self) -> None:
-        """Raises FormatError for arrays that do not go together."""
+        """Raise FormatError for arrays that do not fit each other."""
         shapes = {array.shape[:2] for array in (*self.steps.values(), *self.targets.values())}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) < _RANK or 0 in shape:
             raise FormatError("the held-out arrays are not of one number of sequences and steps")
@@ -68,16 +68,16 @@ class HeldOut:
 
     @property
     def sequences(self) -> int:
-        """How many sequences there are."""
+        """The number of sequences."""
         return len(next(iter({**self.steps, **self.targets}.values())))
 
     @property
     def length(self) -> int:
-        """How many steps each sequence has."""
+        """The number of steps of each sequence."""
         return int(next(iter({**self.steps, **self.targets}.values())).shape[1])
 
     def to_arrays(self) -> tuple[dict[str, Array], dict[str, Any]]:
-        """Arrays by a flat name, and plain JSON values, from which `from_arrays` makes it again."""
+        """Return arrays by a flat name, and plain JSON values, from which `from_arrays` restores these sequences."""
         arrays = {f"steps.{name}": array for name, array in self.steps.items()}
         arrays |= {f"targets.{name}": array for name, array in self.targets.items()}
         for part in ("begin", "calibration"):
@@ -88,7 +88,7 @@ class HeldOut:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, Array], about: Any) -> HeldOut:
-        """Read what `to_arrays` gave. Raises FormatError for anything else."""
+        """Read what `to_arrays` returned. Raises FormatError for anything else."""
         found: dict[str, dict[str, Array]] = {part: {} for part in _PARTS}
         for key, array in arrays.items():
             part, _, name = key.partition(".")
@@ -107,10 +107,10 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Source:
-    """What is exported: a network in evaluation mode, and what goes with it.
+    """What is exported: a network in evaluation mode, and the records and files that belong to it.
 
-    assets: files that the bundle carries, by name, such as "tokenizer.json". provenance: where the network came from,
-    for people. held_out: None drives the parity gate with random inputs.
+    assets: files that the bundle includes, by name, such as "tokenizer.json". provenance: a record for people of where
+    the network comes from. held_out: None makes the parity gate use random inputs.
     """
 
     network: Network
@@ -120,7 +120,7 @@ class Source:
 
 
 def _numbered(arrays: Mapping[str, Array]) -> list[dict[str, Array]]:
-    """Mappings from arrays that are called PLACE.NAME."""
+    """Return one mapping for each PLACE from arrays that are named PLACE.NAME."""
     found: dict[int, dict[str, Array]] = {}
     for key, array in arrays.items():
         place, _, name = key.partition(".")

@@ -1,4 +1,4 @@
-"""Layers of one cell on top of each other."""
+"""A stack of recurrent layers of one cell type."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ INITIALS = ("zeros", "learned")
 
 
 class RecurrentStack(nn.Module):
-    """Any number of layers of one cell.
+    """Any number of layers of one cell type.
 
-    dropout: between layers, while training.
+    dropout: between layers, in training mode.
     residual: each layer from the second on adds its input to its output (He et al. 2015).
-    initial: the state before the first step is "zeros", or "learned": one vector for each layer and state.
-    prefix: of the names of its states, where a network has several stacks.
+    initial: the state before the first step: "zeros", or "learned", which is one vector for each layer and state.
+    prefix: precedes the names of the states, for networks with several stacks.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class RecurrentStack(nn.Module):
         )
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """What the stack carries, each (layers, batch, hidden)."""
+        """Return the specifications of the stack's states, each (layers, batch, hidden)."""
         axes = (len(self.layers), BATCH, self.hidden_size)
         starts: dict[str, Initial] = {name: FromFile(f"initial/{name}.npy") for name in self.initial}
         return tuple(
@@ -60,7 +60,7 @@ class RecurrentStack(nn.Module):
         )
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first step; gradients flow into a learned one."""
+        """Return the state before the first step; gradients flow into a learned one."""
         weight = next(self.parameters())
         shape = (len(self.layers), batch, self.hidden_size)
         if not self.initial:
@@ -68,11 +68,11 @@ class RecurrentStack(nn.Module):
         return tuple(self.initial[name].expand(shape) for name in self.states)
 
     def initial_files(self) -> dict[str, Tensor]:
-        """The learned initial states, (layers, 1, hidden), by the file that `state_specs` names."""
+        """Return the learned initial states, (layers, 1, hidden), by the file names in `state_specs`."""
         return {f"initial/{name}.npy": tensor for name, tensor in self.initial.items()}
 
     def step(self, x: Tensor, state: StackState) -> tuple[Tensor, StackState]:
-        """Output (batch, hidden) and next state from input x (batch, input), in primitives."""
+        """Return output (batch, hidden) and next state from input x (batch, input), in primitive operations."""
         carried = []
         for index, layer in enumerate(self._cells()):
             carried.append(layer.step(x, tuple(s[index] for s in state)))
@@ -80,7 +80,7 @@ class RecurrentStack(nn.Module):
         return x, _by_state(carried)
 
     def sequence(self, x: Tensor, state: StackState) -> tuple[Tensor, StackState]:
-        """Outputs (time, batch, hidden) and the last state from inputs x (time, batch, input), by the fused path."""
+        """Return outputs (time, batch, hidden) and the last state from inputs x (time, batch, input), fused."""
         carried = []
         for index, layer in enumerate(self._cells()):
             given = x if index == 0 else self.dropout(x)
@@ -90,7 +90,7 @@ class RecurrentStack(nn.Module):
         return x, _by_state(carried)
 
     def _bound(self, name: str, bound: float | None) -> float | None:
-        """What holds from step to step holds for good if it holds for the first state too."""
+        """Return the bound of a state, extended to its learned initial values; None if there is none."""
         if bound is None or name not in self.initial:
             return bound
         return max(bound, float(self.initial[name].detach().abs().max()))
@@ -103,5 +103,5 @@ class RecurrentStack(nn.Module):
 
 
 def _by_state(layers: list[tuple[Tensor, ...]]) -> StackState:
-    """From a tuple of states for each layer to a stacked tensor for each state."""
+    """Stack a tuple of states for each layer into one tensor for each state."""
     return tuple(torch.stack(parts) for parts in zip(*layers, strict=True))

@@ -1,4 +1,4 @@
-r"""The device side: numpy, onnxruntime and tokenizers, and nothing else.
+r"""The runtime of the device side, which needs only numpy, onnxruntime and tokenizers.
 
 model = Model.load("bundles/shakespeare")
 stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))

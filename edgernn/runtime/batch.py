@@ -1,4 +1,4 @@
-"""Many streams through one graph at once: each has the result that it would have alone."""
+"""Step many streams through one graph as a batch: each gets the result that it would get alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["Batch", "Slot"]
 
 @dataclass(eq=False)
 class Slot:
-    """The place of a stream in a batch.
+    """A stream in a batch.
 
-    prompt: the tokens that it has yet to read. fresh: it has no logits yet. text: what it decoded in the batch; tokens:
-    how many tokens that text took.
+    prompt: the tokens of the prompt that the stream has not read yet. fresh: whether the stream has no logits yet.
+    text: the text that it decoded in the batch. tokens: the number of tokens of that text.
     """
 
     stream: Stream
@@ -37,21 +37,21 @@ class Slot:
 
     @property
     def ended(self) -> str | None:
-        """Why the text ended, "length", "stop" or "end", or None."""
+        """Why the text ended: "length", "stop" or "end"; None while it has not."""
         return self.stop_criteria.reason
 
 
 class Batch:
-    """Steps its streams together. They join and leave between any two steps.
+    """Steps streams together. Streams can join and leave between any two steps.
 
-    A stream in a batch refuses every other use. It leaves when its text ends or `leave` is called, and can then go on
-    alone. A batch belongs to one thread at a time; the model can be shared.
+    A stream in a batch raises StreamError if it is used directly. It leaves the batch when its text ends or `leave` is
+    called, and can then be used alone. A batch must be used by one thread at a time; several batches can share a model.
     """
 
     def __init__(self, model: Program, *, graph: str = STEP) -> None:
-        """An empty batch of streams of `graph`.
+        """Create an empty batch for streams of `graph`.
 
-        Raises StreamError for a graph that takes one stream at a time, or cannot go on with a text.
+        Raises StreamError for a graph that cannot be batched, or that does not read and predict one token at each step.
         """
         self.model = model
         self._graph = graph
@@ -62,24 +62,24 @@ class Batch:
         self._tokenizer = text.require_tokenizer()
         self._token, self._next_token = text.require_token(), text.require_next_token()
         self._slots: list[Slot] = []
-        self._drawing: list[int] = []  # the rows whose samplers `_samplers` has
+        self._drawing: list[int] = []  # the rows that `_samplers` was made for
         self._samplers = BatchSampler([])
         self._state: Mapping[str, Array] = {}
         self._conditions: Mapping[str, Array] = {}
         self._logits: Array = np.zeros((0, len(self._tokenizer)), self._next_token.numpy_dtype)
 
     def __len__(self) -> int:
-        """How many streams are in the batch."""
+        """Return the number of streams in the batch."""
         return len(self._slots)
 
     def join(
         self, stream: Stream, prompt: str = "", max_tokens: int | None = None, stop: str | Sequence[str] = ()
     ) -> Slot:
-        """Take a stream in; it reads `prompt` and then decodes, as `Stream.decode` does.
+        """Add a stream, which reads `prompt` and then decodes, as with `Stream.decode`.
 
-        Raises StreamError for a stream of another model or graph, one in use, one that has read no prompt and is given
-        none, or one whose conditions have other shapes than those in the batch; UnknownTokenError for a prompt that the
-        vocabulary lacks.
+        Raises StreamError for a stream of another model or graph, a stream in use, a stream without logits if `prompt`
+        is empty, or one whose conditions have other shapes than those in the batch; UnknownTokenError for a prompt with
+        characters outside the vocabulary.
         """
         if stream.model is not self.model or stream.spec is not self._spec:
             raise StreamError("the stream is of another model, or another graph, than the batch")
@@ -100,7 +100,7 @@ class Batch:
         return slot
 
     def _add_slot(self, detached: DetachedState) -> None:
-        """Add the tensors of a stream as the last row, or change nothing."""
+        """Append the tensors of a stream as the last row. If they do not fit, nothing is changed."""
         unread = np.zeros_like(self._logits, shape=(1, self._logits.shape[1]))
         row = unread if detached.logits is None else detached.logits[None]
         state = stack(self._spec.states, [self._state, detached.state] if self._slots else [detached.state])
@@ -109,7 +109,10 @@ class Batch:
         self._logits, self._state, self._conditions = np.concatenate([self._logits, row]), state, conditions
 
     def leave(self, slot: Slot) -> Stream:
-        """Take a stream out, at the state that it has reached. Raises StreamError for one that is not here."""
+        """Remove a stream and return it at its present state.
+
+        Raises StreamError for a stream that is not in the batch.
+        """
         if slot not in self._slots:
             raise StreamError("the stream is not in this batch")
         row = self._slots.index(slot)
@@ -119,10 +122,11 @@ class Batch:
         return slot.stream
 
     def step(self) -> list[tuple[Slot, str]]:
-        """Step every stream by one token, of its prompt or drawn: the text that each decoded, where there is some.
+        """Step every stream by one token, from its prompt or sampled.
 
-        A stream whose text has ended has left when this returns. If nothing can be drawn from the logits of a stream,
-        it leaves and SamplingError is raised. No stream has stepped where an exception is raised.
+        Returns the streams that decoded text, with the text.
+        A stream whose text ends leaves the batch. If the logits of a stream cannot be sampled, it leaves and
+        SamplingError is raised. After any exception no stream has been stepped.
         """
         if not self._slots:
             return []
@@ -155,7 +159,7 @@ class Batch:
         return [(slot, text) for slot, text in decoded if text]
 
     def close(self) -> None:
-        """Take every stream out, so that each can be used alone again."""
+        """Remove every stream, so that each can be used alone again."""
         for slot in list(self._slots):
             self.leave(slot)
 
@@ -166,12 +170,12 @@ class Batch:
         self.close()
 
     def run(self) -> Iterator[tuple[Slot, str]]:
-        """Step until every stream has left: the text of each, as it is decided."""
+        """Step until every stream has left, and yield the text of each as it is decoded."""
         while self._slots:
             yield from self.step()
 
     def _draw(self, rows: list[int]) -> dict[int, int]:
-        """Draw the next tokens of the streams at `rows`."""
+        """Sample the next tokens of the streams `rows`, by row."""
         if not rows:
             return {}
         states = [self._slots[row].sampling for row in rows]
@@ -183,7 +187,7 @@ class Batch:
         return dict(zip(rows, drawn, strict=True))
 
     def _remove_invalid(self, rows: Sequence[int]) -> None:
-        """Remove the first stream of `rows` from whose logits nothing can be drawn, and raise its SamplingError."""
+        """Remove the first stream of `rows` whose logits cannot be sampled, and raise its SamplingError."""
         for row in rows:
             slot = self._slots[row]
             try:

@@ -1,4 +1,4 @@
-"""Beam search: the likeliest continuations of a stream, followed side by side in one batch."""
+"""Beam search: find the most likely continuations of a stream by stepping several candidates in a batch."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ __all__ = ["Candidate", "beam_search", "candidates_per_beam"]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A continuation. log_probability: of all its tokens. score: that over their number to the power of the penalty."""
+    """A continuation of a stream.
+
+    log_probability: the sum over its tokens. score: log_probability divided by the number of tokens to the power of the
+    length penalty.
+    """
 
     tokens: tuple[int, ...]
     text: str
@@ -29,14 +33,14 @@ class Candidate:
 def beam_search(
     stream: Stream, width: int = 5, max_tokens: int = 50, *, length_penalty: float = 0.7
 ) -> list[Candidate]:
-    """The best continuations that a beam of `width` finds, the best first; the stream stays where it is.
+    """Return the best continuations found with a beam of `width`, best first. The stream itself is not changed.
 
-    Each ends at the vocabulary's end token, which its text lacks, or after `max_tokens`. Scores are log-probabilities
-    over length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 averages. A width of 1
-    takes the likeliest token every time.
+    A continuation ends at the end token, which its text omits, or after `max_tokens`. Its score is the log-probability
+    divided by length to the power of `length_penalty` (after Wu et al. 2016): 0 prefers short texts, 1 compares the
+    mean per token. A width of 1 is greedy decoding.
 
-    Raises ConfigError for impossible settings, StreamError before the first prefill, or for a graph that cannot go on
-    with a text or takes one stream at a time.
+    Raises ConfigError for impossible settings, StreamError before the first prefill, or for a graph that cannot be
+    batched or does not read and predict one token at each step.
     """
     if not (_is_count(width) and _is_count(max_tokens)) or not 0 <= length_penalty < math.inf:
         raise ConfigError("a beam needs a width and max_tokens of at least 1, and a length penalty of at least 0")
@@ -54,9 +58,9 @@ def beam_search(
 
 
 def candidates_per_beam(width: int) -> int:
-    """How many of the likeliest continuations a beam of `width` considers.
+    """Return the number of extensions that a beam of `width` considers at each step.
 
-    Twice the width, since some of them may end; a beam of 1 takes the likeliest token every time.
+    It is 2 * width, since up to half of them may end; a width of 1 is greedy decoding and considers only the best one.
     """
     return 2 * width if width > 1 else 1
 
@@ -83,14 +87,14 @@ class _Beam:
 
     @property
     def settled(self) -> bool:
-        """Whether no live text can still be among the best, even if all its further tokens had probability 1."""
+        """Whether no live candidate can become one of the best, even if all its further tokens have probability 1."""
         if len(self._ended) < self._width:
             return False
         worst = sorted((candidate.score for candidate in self._ended), reverse=True)[self._width - 1]
         return all(self._score(probability, self._longest) <= worst for _, probability in self.live)
 
     def step(self) -> None:
-        """Lengthen the live texts by their likeliest tokens, and keep the best of the results."""
+        """Extend the live candidates by one token and keep the best."""
         last = len(self.live[0][0]) + 1 == self._longest
         scores = log_probabilities(self._logits)
         scores[:, list(self._tokenizer.never_sampled)] = -np.inf
@@ -124,12 +128,12 @@ class _Beam:
     def _candidate(self, tokens: tuple[int, ...], probability: float) -> Candidate:
         shown = tokens[:-1] if tokens[-1] == self._tokenizer.end_id else tokens
         decoder = self._tokenizer.decoder()
-        text = "".join(map(decoder.push, shown))  # without a character that is not whole
+        text = "".join(map(decoder.push, shown))  # without an incomplete character at the end
         return Candidate(tokens, text, probability, self._score(probability, len(tokens)))
 
     def _score(self, probability: float, length: int) -> float:
         return float(probability / max(1, length) ** self._penalty)
 
     def best(self) -> list[Candidate]:
-        """The best candidates that have ended, the best first."""
+        """Return the best of the candidates that have ended, best first."""
         return sorted(self._ended, key=lambda candidate: -candidate.score)[: self._width]

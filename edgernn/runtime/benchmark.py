@@ -1,4 +1,4 @@
-"""Step and decoding times of models, measured in turns, so that noise on the machine falls on all of them alike."""
+"""Measure step and decoding times of models, interleaved, so that noise of the machine affects all of them alike."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ _PROMPT = 16  # tokens
 
 @dataclass(frozen=True)
 class Row:
-    """Microseconds that a step of `batch` streams together takes.
+    """The time of one step of `batch` streams, in microseconds.
 
-    tokens_per_second: of decoding `batch` streams with temperature and top-k, or None for a model that does not decode.
+    tokens_per_second: the rate of decoding in `batch` streams with temperature and top-k; None for a model that does
+    not decode.
     """
 
     batch: int
@@ -39,9 +40,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Steps:
-    """A row for each size of batch, one stream first.
+    """The measurements for each batch size, beginning with one stream.
 
-    first_token_ms: from a prompt of 16 tokens to the first one drawn, or None for a model that does not decode.
+    first_token_ms: the time from a prompt of 16 tokens to the first sampled token; None for a model that does not
+    decode.
     """
 
     rows: tuple[Row, ...]
@@ -49,14 +51,14 @@ class Steps:
 
     @property
     def one(self) -> Row:
-        """The row of one stream."""
+        """The measurements with one stream."""
         return self.rows[0]
 
 
 def measure(
     models: Mapping[str, Model], *, rounds: int = 15, steps: int = 100, batches: Sequence[int] = BATCHES
 ) -> dict[str, Steps]:
-    """Time every model in turns: `rounds` rounds of about `steps` steps for each size of batch."""
+    """Time all models, interleaved: `rounds` rounds of about `steps` steps for each batch size."""
     steppers = {name: _steppers(model, batches) for name, model in models.items()}
     texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
     firsts: dict[str, list[float]] = {name: [] for name in models}
@@ -94,14 +96,14 @@ def _steps(
 
 
 def _decodes(model: Model) -> bool:
-    """Whether the model can go on with a text and needs nothing but a prompt."""
+    """Return whether the model generates text from nothing but a prompt."""
     spec = _spec(model)
     from_graphs = [state for state in spec.states if isinstance(state.initial, FromGraph)]
     return spec.name == STEP and model.text_of(STEP).decodes and not (spec.conditions or from_graphs)
 
 
 def _begun(model: Model) -> Stream:
-    """A stream that has read a prompt and never draws the end token."""
+    """Return a stream that has read a prompt and never samples the end token."""
     assert model.tokenizer is not None
     ends = {} if model.tokenizer.end_id is None else {model.tokenizer.end_id: -math.inf}
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0, bias=ends))
@@ -114,7 +116,7 @@ def _first_token(model: Model) -> None:
 
 
 def stepper(model: Model) -> Callable[[], object]:
-    """A function that takes one step of one stream, with inputs that fit the contract."""
+    """Return a function that takes one step of one stream, with inputs that fit the contract."""
     return _stepper(model, _spec(model))
 
 
@@ -124,7 +126,7 @@ def _spec(model: Model) -> GraphSpec:
 
 
 def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], object]]:
-    """What takes one step of so many streams, by size of batch; only of one where the graph takes no more."""
+    """Return a function for each batch size that takes one step; only for one stream if the graph cannot be batched."""
     spec = _spec(model)
     several = [size for size in sizes if size > 1] if spec.batched else []
     return {1: _stepper(model, spec), **{size: _together(model, spec, size) for size in several}}
@@ -142,7 +144,7 @@ def _together(model: Model, spec: GraphSpec, size: int) -> Callable[[], object]:
 
 
 def _feeds(model: Model, spec: GraphSpec, size: int) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
-    """Inputs, conditions and zero states of `size` streams: as golden vectors have them, or else random."""
+    """Return inputs, conditions and zero states for `size` streams: those of the golden vectors, or random ones."""
     tensors = {tensor.name: tensor for tensor in (*spec.inputs, *spec.conditions)}
     recorded = model.recorded(spec.name)
     sizes = axis_sizes(spec)
@@ -160,7 +162,7 @@ def _repeat(tensor: TensorSpec, array: Array, size: int) -> Array:
 
 
 def _texts(model: Model, sizes: Iterable[int]) -> dict[int, Callable[[int], None]]:
-    """What decodes a number of tokens in each of so many streams, by size of batch."""
+    """Return a function for each batch size that decodes a given number of tokens in each stream."""
     if not _decodes(model):
         return {}
     stream = _begun(model)

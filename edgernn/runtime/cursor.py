@@ -1,4 +1,4 @@
-"""Cursors: the states of one stream of a graph, kept where the engine can use them without copies."""
+"""Cursors: the states of one stream of a graph, held where the engine can use them without copies."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ __all__ = ["Cursor", "open_cursor"]
 
 
 class Cursor(Protocol):
-    """A graph, and the present states of one stream of it."""
+    """A graph with the present states of one stream."""
 
     def step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
-        """Run one step on checked inputs. Returns outputs by name, which the next step may overwrite."""
+        """Run one step on inputs that were checked before. The returned outputs may be overwritten by the next step."""
         ...
 
     def state(self) -> State:
-        """Return the states, as copies."""
+        """Return copies of the states."""
         ...
 
 
 def open_cursor(engine: Engine, spec: GraphSpec, conditions: Mapping[str, Array], state: Mapping[str, Array]) -> Cursor:
-    """Return a cursor of one stream at `state`, of the kind that is fastest with `engine`."""
+    """Return a cursor for one stream at `state`, of the type that is fastest with `engine`."""
     if isinstance(engine, OnnxEngine) and _is_fixed(spec):
         return _BoundCursor(engine.session, spec, conditions, state)
     return _PlainCursor(engine, spec, conditions, state)
@@ -40,7 +40,7 @@ def _is_fixed(spec: GraphSpec) -> bool:
 
 
 class _PlainCursor:
-    """Passes arrays to the engine and keeps those that come back."""
+    """Passes arrays to the engine and keeps the returned states."""
 
     def __init__(
         self, engine: Engine, spec: GraphSpec, conditions: Mapping[str, Array], state: Mapping[str, Array]
@@ -60,7 +60,7 @@ class _PlainCursor:
 
 
 class _BoundCursor:
-    """Keeps two sets of states; onnxruntime reads one and writes the other, in turns, without copies or allocations."""
+    """Keeps two sets of states, so that onnxruntime reads one and writes the other, alternately, without any copy."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class _BoundCursor:
             array[...] = inputs[name]
         try:
             self._session.run_with_iobinding(self._bindings[self._turn])
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             raise EngineError(f"graph {self._spec.name} failed: {first_line(error)}") from None
         self._turn = 1 - self._turn
         return self._outputs
@@ -111,5 +111,5 @@ class _BoundCursor:
 
 
 def _value(array: Array) -> onnxruntime.OrtValue:
-    """The array as a value of onnxruntime, in the same memory."""
+    """Return an onnxruntime value that shares the array's memory."""
     return onnxruntime.OrtValue.ortvalue_from_numpy(array)

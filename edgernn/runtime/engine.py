@@ -1,4 +1,4 @@
-"""Engines, each of which runs one graph of a bundle; on the device that is onnxruntime."""
+"""Engines, each of which runs one graph of a bundle. On the device the engine is onnxruntime."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"
 
 
 class Engine(Protocol):
-    """A loaded graph. It keeps nothing between calls, so that threads and streams can share it."""
+    """A loaded graph. It keeps nothing between calls, so threads and streams can share it."""
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Return outputs and next states in the order of the specification. Raises EngineError if the graph fails.
@@ -24,19 +24,19 @@ class Engine(Protocol):
 
 
 class BundleEngine(Engine, Protocol):
-    """The engine of one target's graph files: `OnnxEngine`, and on the host side those of `edgernn.engines`."""
+    """The engine for the graph files of one target: `OnnxEngine`, or on the host side those of `edgernn.engines`."""
 
     target: ClassVar[str]
 
     def __init__(self, graph: bytes, spec: GraphSpec) -> None:
-        """Load the content of a graph file. Raises EngineError if it is damaged or does not fit `spec`."""
+        """Load a graph from the content of its file. Raises EngineError if it is damaged or does not fit `spec`."""
 
 
 class OnnxEngine:
-    """A graph in onnxruntime on the CPU, set up for streaming: one thread, no spinning, denormals flushed.
+    """A graph in onnxruntime on the CPU, configured for streaming: one thread, no spinning, denormals flushed to zero.
 
-    onnxruntime applies the last of these to the thread that creates the first session of the process: from then on
-    numbers below 1.2e-38 are zero in that thread, in numpy too.
+    onnxruntime flushes denormals in the thread that creates the first session of the process. In that thread numbers
+    below 1.2e-38 are zero from then on, in numpy too.
     """
 
     target: ClassVar[str] = "onnx"
@@ -45,7 +45,7 @@ class OnnxEngine:
         try:
             self.session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
             inputs, outputs = map(_nodes, (self.session.get_inputs(), self.session.get_outputs()))
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions for damaged files
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
         _check_signature(spec, "input", inputs, spec.feeds)
         _check_signature(spec, "output", outputs, spec.results)
@@ -56,13 +56,13 @@ class OnnxEngine:
         """Return outputs and next states in the order of the specification. Raises EngineError if the graph fails."""
         try:
             arrays: list[Array] = self.session.run(self._outputs, feeds)
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             raise EngineError(f"graph {self._name} failed: {first_line(error)}") from None
         return arrays
 
 
 class OrtEngine(OnnxEngine):
-    """A graph in the format of ONNX Runtime Mobile's minimal builds, which the full one reads too."""
+    """A graph in the ORT format, which minimal builds of ONNX Runtime Mobile and the full build both read."""
 
     target: ClassVar[str] = "ort"
 
@@ -76,7 +76,7 @@ def _streaming_options() -> onnxruntime.SessionOptions:
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    # A graph is one checked file: weights in other files would be read from anywhere, and unchecked.
+    # A graph must be one file, checked by its digest. Weights in other files would be loaded unchecked.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NOWHERE)
     options.log_severity_level = 4
     return options
@@ -87,7 +87,7 @@ _ONNX_TYPES = {"float32": "float", "float64": "double"}
 
 
 def _nodes(nodes: Sequence[Any]) -> dict[str, tuple[str, Any]]:
-    """Type and shape by name. Reading a name may raise: onnxruntime decodes it here, and a damaged one is no UTF-8."""
+    """Return type and shape of each node by name. Reading a damaged name raises, since it may not be UTF-8."""
     return {node.name: (node.type, node.shape) for node in nodes}
 
 

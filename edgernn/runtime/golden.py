@@ -1,12 +1,12 @@
-"""Golden vectors: steps that the source took, kept in the bundle, against which any runtime can check itself.
+"""Golden vectors: recorded steps of the source, stored in the bundle, with which any runtime can check itself.
 
-golden/GRAPH/inputs.NAME.npy       inputs of every step, stacked along a new first axis
+golden/GRAPH/inputs.NAME.npy       inputs of all steps, stacked along a new first axis
 golden/GRAPH/conditions.NAME.npy   conditions, which are the same at every step
-golden/GRAPH/outputs.NAME.npy      outputs of the chosen steps, which the manifest counts from 1; of one with more than
-                                   4,096 elements the first 4,096, in C order
+golden/GRAPH/outputs.NAME.npy      outputs of selected steps, whose numbers (from 1) are in the manifest; of an output
+                                   with more than 4,096 elements only the first 4,096, in C order
 golden/GRAPH/states.NAME.npy       every state after the last step
 
-They are one stream that begins at its initial states. `edgernn.exporters.gate.vectors` writes them.
+They belong to one stream that starts from its initial states. `edgernn.exporters.gate.vectors` writes them.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from edgernn.runtime.parity import TOLERANCES, Comparison, Parity, Step, Toleran
 
 __all__ = ["first_elements", "first_given", "first_states", "replay", "vector_file", "verify"]
 
-_KEPT = 4096  # elements of an output
+_KEPT = 4096  # elements of an output that are stored
 
 
 def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, bytes], precision: str) -> Parity:
-    """Drive `artifact` through the recorded steps of its source.
+    """Drive `artifact` through the recorded steps of its source, and compare.
 
-    about: what the manifest says of the golden vectors of this graph.
-    Raises ParityError beyond the recorded tolerance, or that of `precision` where none is recorded; FormatError,
-    ContractError or ConfigError for files that are no record.
+    about: the manifest's record of the golden vectors of this graph.
+    Raises ParityError beyond the recorded tolerance, or that of `precision` if none is recorded; FormatError,
+    ContractError or ConfigError for invalid golden vectors.
     """
     about = records.record(about, f"the golden vectors of {spec.name}", {"steps", "chosen"}, {"tolerance"})
     steps = records.integer(about["steps"], "steps")
@@ -75,9 +75,9 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
 
 
 def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
-    """Check the graphs of `bundle` against its golden vectors; only its engine is needed.
+    """Check the graphs of `bundle` against its golden vectors, with the engine of its target.
 
-    Raises ParityError beyond tolerance, BundleError for a bundle without golden vectors or with damaged ones.
+    Raises ParityError beyond the tolerance, BundleError if golden vectors are missing or damaged.
     """
     manifest = bundle.manifest
     if manifest.precision not in TOLERANCES:
@@ -102,9 +102,9 @@ def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
 
 
 def first_given(spec: GraphSpec, files: Mapping[str, bytes]) -> dict[str, Array]:
-    """What the first recorded step was given: inputs and conditions of one stream by name, as far as they are known.
+    """Return the recorded inputs and conditions of the first step of one stream, by name, as far as they are recorded.
 
-    files: those of a bundle, or at least its golden inputs and conditions.
+    files: the files of a bundle, by name; only the golden inputs and conditions are used.
     """
     given = {}
     for kind, tensors in (("inputs", spec.inputs), ("conditions", spec.conditions)):
@@ -117,20 +117,20 @@ def first_given(spec: GraphSpec, files: Mapping[str, bytes]) -> dict[str, Array]
 
 
 def vector_file(graph: str, kind: str, name: str) -> str:
-    """The file of the vectors of one tensor. kind: "inputs", "conditions", "outputs" or "states"."""
+    """Return the file name of the golden vectors of one tensor. kind: "inputs", "conditions", "outputs" or "states"."""
     return f"golden/{graph}/{kind}.{name}.npy"
 
 
 def first_elements(output: Array) -> Array:
-    """What golden vectors hold of an output: all of it, or its first 4,096 elements."""
+    """Return the part of an output that golden vectors store: all of it, or its first 4,096 elements."""
     return output if output.size <= _KEPT else output.ravel()[:_KEPT]
 
 
 def first_states(spec: GraphSpec, initial: Mapping[str, Array], conditions: Mapping[str, Array]) -> dict[str, Array]:
-    """The states with which golden vectors begin, by the inputs that they feed; zeros where another graph makes them.
+    """Return the initial states of golden vectors by graph input; zeros for a state that another graph initialises.
 
-    initial: the tensors of the bundle by file name. conditions: of one stream. Raises ContractError for what does not
-    fit.
+    initial: the tensors of the bundle by file name. conditions: those of one stream. Raises ContractError for tensors
+    that do not fit.
     """
     sizes = {BATCH: 1}
     tensors = {tensor.name: tensor for tensor in spec.conditions}
@@ -140,14 +140,14 @@ def first_states(spec: GraphSpec, initial: Mapping[str, Array], conditions: Mapp
 
 
 def _tolerance(value: Any, precision: str) -> Tolerance:
-    """The tolerance that a bundle records, or that of its precision."""
+    """Return the tolerance that a bundle records, or that of its precision."""
     if value is None:
         return TOLERANCES[precision]
     return records.construct(Tolerance, value, "a tolerance")
 
 
 class _FirstElements:
-    """An engine that returns of its outputs, which are the first so many results, what golden vectors hold."""
+    """An engine that truncates its outputs, the first results, to the elements that golden vectors store."""
 
     def __init__(self, engine: Engine, outputs: int) -> None:
         self._engine, self._outputs = engine, outputs

@@ -1,4 +1,4 @@
-"""A model: a loaded bundle, which steps by itself and begins streams."""
+"""A model: a loaded bundle, with which to step and to begin streams."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ __all__ = ["STEP", "Model"]
 
 
 class Model(Program):
-    """The graphs of one bundle, ready to run. Immutable: threads and streams share it freely."""
+    """The graphs of one bundle, ready to run. Immutable; threads and streams can share it."""
 
     @classmethod
     def load(cls, path: str | Path, engine: type[BundleEngine] | None = None) -> Self:
-        """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it."""
+        """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it.
+
+        engine: by default, the device's engine for the bundle's target.
+        """
         return cls(Bundle.load(path), engine)
 
     def stream(
@@ -31,5 +34,8 @@ class Model(Program):
         inputs: Mapping[str, Array] = NOTHING,
         graph: str = STEP,
     ) -> Stream:
-        """A new stream of `graph` at its initial state; `inputs` as in `begin`."""
+        """Return a new stream of `graph` at its initial state.
+
+        sampler: by default, `Sampler()`. inputs: as in `begin`.
+        """
         return Stream(self, Sampler() if sampler is None else sampler, inputs, graph)

@@ -1,4 +1,4 @@
-"""Parity: an artifact must behave like the network that it was exported from, step for step, within a tolerance."""
+"""Parity: an artifact must behave like its source, step by step, within a tolerance."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far an artifact may be from its source.
+    """The largest accepted differences between an artifact and its source.
 
-    absolute, relative: a floating-point element v of an output at any step, or of a state after the last one, may
-    differ by max(absolute, relative * |v|), since rounding grows with the size of a number. Where the tensor's own
-    element type is coarser, four units in its last place take the place of `relative` and `rms`.
-    rms: root mean square of all differences of an output or a last state, divided by that of its values; differences
-    whose root mean square is at most 1e-6 count as none.
-    mismatches: the share of the elements of an integer or boolean tensor, over all steps, that may not be equal.
-    loss: rise of the loss on held-out data, for text in nats per token.
+    absolute, relative: an element v of a floating-point output at any step, or of a floating-point state after the last
+    step, may differ by max(absolute, relative * |v|), since rounding errors grow with the magnitude. For coarser
+    element types, four units in the last place replace a smaller `relative` and `rms`.
+    rms: root mean square of all differences of an output, or of a state after the last step, divided by the root mean
+    square of its values; differences whose root mean square is at most 1e-6 count as zero.
+    mismatches: the fraction of the elements of an integer or boolean tensor, over all steps, that may differ.
+    loss: the largest increase of the loss on held-out data, for text in nats per token.
     """
 
     absolute: float
@@ -49,15 +49,15 @@ class Tolerance:
     loss: float
 
     def __post_init__(self) -> None:
-        """Raises ConfigError for a limit that is negative or not finite."""
+        """Raise ConfigError for a limit that is negative or not finite."""
         for name, limit in asdict(self).items():
             if type(limit) not in (int, float) or not math.isfinite(limit) or (limit < 0 and name != "loss"):
                 raise ConfigError(f"the tolerance {name} is {str(limit)[:40]}: it is a number of at least 0")
 
     def allowed(self, compared: int) -> int:
-        """How many of so many elements of an integer or boolean tensor may differ.
+        """Return how many of `compared` elements of an integer or boolean tensor may differ.
 
-        A share of few elements means little, so that one more is allowed where any are.
+        If any may differ, one more than the fraction is accepted, since a fraction of few elements is unreliable.
         """
         return math.ceil(self.mismatches * compared) + 1 if self.mismatches else 0
 
@@ -70,10 +70,10 @@ TOLERANCES = {
 }
 
 
-# Of graphs that hold convolutions, which come in dozens, one after the other, so that rounding errors accumulate. At
-# fp32, torch itself differed by 5e-5 between two orders of the same sums, and onnxruntime by 9e-5. At int8, root mean
-# squares of 0.17 to 0.36 were measured where the held-out loss did not rise, and 0.9 where the network was destroyed;
-# the loss, and whole sequences, are checked as well.
+# Wider limits for convolutional graphs, where rounding errors accumulate over dozens of layers. At fp32, torch itself
+# differed by 5e-5 between two summation orders, and onnxruntime by 9e-5. At int8, relative root mean squares of 0.17 to
+# 0.36 were measured without an increase of the held-out loss, and 0.9 when the network was destroyed; the held-out loss
+# and whole sequences are checked in addition.
 CONVOLUTION_TOLERANCES: Mapping[str, Mapping[str, float]] = {
     "fp32": {"absolute": 5e-4, "relative": 5e-4},
     "int8": {"rms": 0.75},
@@ -81,9 +81,9 @@ CONVOLUTION_TOLERANCES: Mapping[str, Mapping[str, float]] = {
 
 
 def tolerance_of(precision: str, *, convolutions: bool, changes: Mapping[str, float] | None = None) -> Tolerance:
-    """The tolerance of a graph at `precision`, which is wider where the graph holds convolutions.
+    """Return the tolerance of a graph at `precision`; limits are wider for a graph with convolutions.
 
-    changes: limits by name that take the place of these. Raises ConfigError for one that does not exist.
+    changes: limits to replace, by name. Raises ConfigError for a limit that does not exist.
     """
     changes = changes or {}
     known = [field.name for field in fields(Tolerance)]
@@ -95,7 +95,10 @@ def tolerance_of(precision: str, *, convolutions: bool, changes: Mapping[str, fl
 
 @dataclass(frozen=True)
 class Loss:
-    """Mean loss on held-out data, of the source and of the artifact. tokens: how many targets it is the mean of."""
+    """Mean loss on held-out data, of the source and of the artifact.
+
+    tokens: the number of targets that were averaged.
+    """
 
     source: float
     artifact: float
@@ -104,7 +107,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class ExactMatches:
-    """How many whole sequences of the artifact are the same as the source's, and of how many."""
+    """The number of whole sequences in which artifact and source agree exactly, out of `of` sequences."""
 
     same: int
     of: int
@@ -112,11 +115,11 @@ class ExactMatches:
 
 @dataclass(frozen=True)
 class Parity:
-    """What was measured over `steps` chained steps, and the tolerance that it was compared with.
+    """The differences measured over `steps` chained steps, and the tolerance that they were checked against.
 
-    max_abs: largest absolute differences of floating-point tensors. max_share: the largest difference of an element, as
-    a share of what was tolerated for it. rms: as `Tolerance` explains it. mismatches: how many elements of integer and
-    boolean tensors were not equal, and compared: of how many.
+    max_abs: the largest absolute differences of floating-point tensors. max_share: the largest ratio of an element's
+    difference to its tolerance. rms: as in `Tolerance`. mismatches: the number of differing elements of integer and
+    boolean tensors. compared: the number of such elements.
     """
 
     steps: int
@@ -132,7 +135,7 @@ class Parity:
     matches: ExactMatches | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """As `export --json` and `verify --json` print it; what is not a number, which JSON lacks, is null."""
+        """Return the figures as `export --json` and `verify --json` print them; NaN, which JSON lacks, becomes null."""
         values = {name: _plain(getattr(self, name)) for name in ("steps", *_MEASURES)}
         counts = {"mismatches": self.mismatches, "compared": self.compared}
         tolerance = asdict(self.tolerance)
@@ -157,9 +160,9 @@ def _plain(value: float) -> float | None:
 
 
 def worst(parities: Sequence[Parity]) -> Parity:
-    """The largest differences of several comparisons, and the widest of their tolerances."""
+    """Return the largest differences of several comparisons, with the widest of their tolerances."""
     measures = {name: [getattr(parity, name) for parity in parities] for name in _MEASURES}
-    largest: dict[str, Any] = {name: float(np.max(values)) for name, values in measures.items()}  # keeps not-a-number
+    largest: dict[str, Any] = {name: float(np.max(values)) for name, values in measures.items()}  # max drops NaN
     limits = [asdict(parity.tolerance) for parity in parities]
     widest = Tolerance(**{name: max(limit[name] for limit in limits) for name in limits[0]})
     counts = {name: sum(getattr(parity, name) for parity in parities) for name in ("mismatches", "compared")}
@@ -168,9 +171,9 @@ def worst(parities: Sequence[Parity]) -> Parity:
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a graph: inputs and conditions, outputs by name, and next states by the input that they feed.
+    """One step of a graph: inputs and conditions, outputs by name, and next states by the graph input that they feed.
 
-    outputs, states: those that are known; golden vectors do not hold all of them.
+    outputs, states: may be incomplete, since golden vectors do not store all of them.
     """
 
     given: Mapping[str, Array]
@@ -181,7 +184,7 @@ class Step:
 def chain(
     engine: Engine, spec: GraphSpec, given: Iterable[Mapping[str, Array]], states: Mapping[str, Array]
 ) -> Iterator[Step]:
-    """Run `engine` on one input after the other, each time with the states of the step before."""
+    """Run `engine` on one input after another, each time with the states that the previous step returned."""
     for inputs in given:
         outputs, states = _run(engine, spec, {**inputs, **states})
         yield Step(inputs, outputs, states)
@@ -190,7 +193,10 @@ def chain(
 def pairs(
     expected: Iterable[Step], artifact: Engine, spec: GraphSpec, states: Mapping[str, Array]
 ) -> Iterator[tuple[Step, Step]]:
-    """Drive `artifact` in lock-step with its source, from `states` on: each step of the source and its own."""
+    """Drive `artifact` in lock-step with its source, starting from `states`.
+
+    Yields (source's step, artifact's step).
+    """
     for step in expected:
         outputs, states = _run(artifact, spec, {**step.given, **states})
         yield step, Step(step.given, outputs, states)
@@ -204,13 +210,13 @@ def _run(engine: Engine, spec: GraphSpec, feeds: Mapping[str, Array]) -> tuple[d
 
 
 class Comparison:
-    """Compares the steps of an artifact with those of its source while they are taken.
+    """Compares the steps of an artifact with those of its source as they are computed.
 
-    Every known output of every step is compared, and every state after the last step; integer and boolean states are
-    compared at every step. Raises ParityError, which names graph, tensor, step, number of streams and size, at the
+    Every available output of every step is compared, and every state after the last step; integer and boolean states
+    are compared at every step. Raises ParityError, naming graph, tensor, step, number of streams and difference, at the
     first difference beyond the tolerance.
-    rare: whether the steps are of rare values: their differences are not related to their root mean square, and integer
-    outputs may differ, since between equal values a choice is free (the index of the largest, say).
+    rare: for steps on values at the limits of the contract. Root mean squares are not checked, and integer outputs may
+    differ, since ties can be broken either way (by argmax, for example).
     """
 
     def __init__(self, spec: GraphSpec, tolerance: Tolerance, *, rare: bool = False) -> None:
@@ -221,7 +227,7 @@ class Comparison:
         self._last: tuple[Step, Step] | None = None
 
     def add(self, expected: Step, actual: Step) -> None:
-        """Compare the outputs of one step, and the states that are no floating-point numbers."""
+        """Compare the outputs of one step, and its integer and boolean states."""
         self._last = expected, actual
         self._measured = replace(self._measured, steps=self._measured.steps + 1)
         for name, values in expected.outputs.items():
@@ -233,7 +239,7 @@ class Comparison:
                 self._compare(self._states, state.output, expected.states[state.input], actual.states[state.input])
 
     def result(self) -> Parity:
-        """Compare the states after the last step, root mean squares and mismatches: what was measured."""
+        """Compare the states after the last step, root mean squares and mismatches; return the measured differences."""
         assert self._last is not None
         expected, actual = self._last
         for state in self._spec.states:
@@ -253,7 +259,7 @@ class Comparison:
         return self._measured
 
     def _compare(self, squares: _Squares, name: str, expected: Array, actual: Array) -> None:
-        """Compare one tensor: floating-point numbers by their differences, others by how many are not equal."""
+        """Compare one tensor: floating-point elements by their differences, others by the number of mismatches."""
         if actual.shape != expected.shape:
             raise ParityError(
                 f"graph {self._spec.name}, {name} {self._place()}: the artifact's shape is {actual.shape}, "
@@ -263,7 +269,7 @@ class Comparison:
             self._count(name, expected, actual)
             return
         wide = expected.astype(np.float64)
-        with np.errstate(invalid="ignore"):  # masked logits are infinite
+        with np.errstate(invalid="ignore"):  # masked logits are infinite, and inf - inf is NaN
             apart = np.where(actual == expected, 0.0, np.abs(actual.astype(np.float64) - wide))
         wide = np.where(np.isinf(wide), 0.0, wide)
         coarseness = _ULPS * float(np.finfo(expected.dtype).eps)
@@ -275,7 +281,7 @@ class Comparison:
         largest = float(np.max(apart, initial=0.0))
         measure = "max_abs_diff_outputs" if squares is self._outputs else "max_abs_diff_state"
         self._note(**{measure: largest, "max_share": float(np.max(shares, initial=0.0))})
-        if not np.all(apart <= allowed):  # not a number is beyond every tolerance
+        if not np.all(apart <= allowed):  # also true for NaN
             self._refuse(name, expected, actual, apart, allowed, shares)
 
     def _refuse(
@@ -324,12 +330,12 @@ class Comparison:
             )
 
     def _note(self, **measures: float) -> None:
-        """Keep the larger of each of `measures` and what was measured before; not-a-number is the largest."""
+        """Update the maximum of each of `measures`; NaN counts as the largest."""
         larger = {name: float(np.maximum(getattr(self._measured, name), value)) for name, value in measures.items()}
         self._measured = replace(self._measured, **larger)  # type: ignore[arg-type] # `measures` names floats alone
 
     def _place(self) -> str:
-        """The step and the number of streams, for a message."""
+        """Return the step and the number of streams, for a message."""
         assert self._last is not None
         streams = _streams(self._spec, self._last[0].given)
         return f"at step {self._measured.steps} with {streams} stream{'s' if streams > 1 else ''}"
@@ -337,7 +343,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class _Mismatches:
-    """Elements that were not equal, and how many were compared, by tensor."""
+    """The numbers of differing and of compared elements, by tensor."""
 
     counts: dict[str, tuple[int, int]] = field(default_factory=dict)
 
@@ -348,9 +354,9 @@ class _Mismatches:
 
 @dataclass
 class _Sums:
-    """Of the squares of differences, of the squares of the values they are compared with, and how many there are.
+    """Sums of squared differences and of squared values, and the number of elements.
 
-    coarseness: of the element type, in proportion to a value.
+    coarseness: the rounding of the tensor's element type, relative to a value.
     """
 
     differences: float = 0.0
@@ -359,18 +365,18 @@ class _Sums:
     coarseness: float = 0.0
 
     def ratio(self) -> float:
-        """Root mean square of the differences over that of the values; 0 where it is below the rounding of float32."""
+        """Return the root mean square of the differences over that of the values; 0 if below float32 rounding."""
         if not self.differences > _ROUNDING**2 * self.count:
             return 0.0 if math.isfinite(self.differences) else math.nan
         return math.sqrt(self.differences / self.values) if self.values else math.inf
 
 
-_ULPS = 4  # units in the last place of the element type of a tensor, which any two implementations may differ by
-_ROUNDING = 1e-6  # root mean square of differences that are none, however small the values are
+_ULPS = 4  # units in the last place by which any two implementations may differ
+_ROUNDING = 1e-6  # differences with a smaller root mean square count as zero, however small the values are
 
 
 class _Squares:
-    """Sums of squares, by tensor."""
+    """The sums of squares of each tensor."""
 
     def __init__(self) -> None:
         self._sums: dict[str, _Sums] = {}
@@ -383,11 +389,11 @@ class _Squares:
         sums.count += values.size
 
     def coarseness(self, name: str) -> float:
-        """Of the element type of a tensor."""
+        """Return the rounding of a tensor's element type, relative to a value."""
         return self._sums[name].coarseness
 
     def ratios(self) -> dict[str, float]:
-        """By tensor."""
+        """Return the relative root mean square of the differences, by tensor."""
         return {name: sums.ratio() for name, sums in self._sums.items()}
 
 

@@ -1,4 +1,4 @@
-"""A program: the graphs of a bundle, loaded, and the pure step over them. Whoever carries a state is a stream."""
+"""A program: the loaded graphs of a bundle and the pure step function over them. A stream adds the state."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NOTHING: Mapping[str, Array] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class _Graph:
-    """A loaded graph: how it is driven, what runs it, and what checks the arrays that it is called with."""
+    """A loaded graph: its specification, its engine, and the check of the arrays that it is called with."""
 
     spec: GraphSpec
     engine: Engine
@@ -47,18 +47,18 @@ class _Graph:
 
 
 class Program:
-    """The graphs of one bundle, ready to run, without a state. Immutable: threads and streams share it freely.
+    """The graphs of one bundle, ready to run, without a state. Immutable; threads and streams can share it.
 
-    manifest: what the bundle says. contract: the manifest's, where tensors of old bundles that declare no kind have the
-    one that their name stands for. tokenizer: the bundle's, or None for a task without text. labels: the names of the
-    bundle's classes, in order, or None for a task without classes.
+    manifest: the bundle's manifest. contract: the manifest's contract; in old bundles that declare no kinds, with the
+    kinds that the names of tensors imply. tokenizer: the bundle's, or None for a task without text. labels: the names
+    of the bundle's classes, in order, or None for a task without classes.
     """
 
     def __init__(self, bundle: Bundle, engine: type[BundleEngine] | None = None) -> None:
-        """Load the graphs of `bundle` in `engine`, or in the device's engine for its target.
+        """Load the graphs of `bundle` in `engine`, or by default in the device's engine for its target.
 
-        Raises BundleError if its target is not the engine's, or its graphs do not fit its tokenizer; EngineError if a
-        graph fails to load.
+        Raises BundleError if the bundle's target is not the engine's, or if its graphs do not fit its tokenizer or
+        labels; EngineError if a graph fails to load.
         """
         manifest = bundle.manifest
         engine = engine or DEVICE_ENGINES.get(manifest.target, OnnxEngine)
@@ -89,7 +89,7 @@ class Program:
         }
 
     def recorded(self, graph: str) -> dict[str, Array]:
-        """Inputs and conditions of `graph` in the first step of its golden vectors, by name; empty without these."""
+        """Return inputs and conditions in the first golden step of `graph`, by name; empty without golden vectors."""
         return first_given(self._graph(graph).spec, self._vectors)
 
     def step(
@@ -100,9 +100,10 @@ class Program:
         conditions: Mapping[str, Array] = NOTHING,
         graph: str = STEP,
     ) -> tuple[dict[str, Array], State]:
-        """Run one step of `graph` for any batch of streams: (outputs, next state), by name.
+        """Run one step of `graph` for a batch of streams of any size; returns (outputs, next state), each by name.
 
-        Pure: the arguments are not changed and nothing is kept. Raises ContractError for tensors that do not fit.
+        The function is pure: it changes no argument and keeps nothing. Raises ContractError for tensors that do not
+        fit.
         """
         loaded = self._graph(graph)
         spec = loaded.spec
@@ -116,30 +117,31 @@ class Program:
         return outputs, State({s.name: array for s, array in zip(spec.states, carried_on, strict=True)})
 
     def cursor(self, conditions: Mapping[str, Array], state: Mapping[str, Array], *, graph: str = STEP) -> Cursor:
-        """Where one stream of `graph` stands, for those that step it very often."""
+        """Return a cursor: one stream of `graph`, for callers that step it very often."""
         loaded = self._graph(graph)
         return open_cursor(loaded.engine, loaded.spec, conditions, state)
 
     def text_of(self, graph: str) -> TextTensors:
-        """The tensors of `graph` through which text goes."""
+        """Return the tensors of `graph` that read and predict tokens."""
         return self._graph(graph).text
 
     def begin(
         self, inputs: Mapping[str, Array] = NOTHING, *, graph: str = STEP, batch: int = 1
     ) -> tuple[dict[str, Array], State]:
-        """Conditions and initial state of a stream of `graph`.
+        """Return (conditions, initial state) of streams of `graph`.
 
-        inputs: what the graphs that make them need (an image, say), and the conditions that the caller gives.
-        batch: number of streams, where `inputs` do not say it.
+        inputs: the inputs of the graphs that compute conditions or initial states (an image, for example), and the
+        conditions that the caller provides. batch: the number of streams, if `inputs` do not determine it.
+        Raises ContractError for inputs that are missing, unknown or do not fit.
         """
         spec = self.contract[graph]
         sources = _sources(spec)
-        graphs = dict.fromkeys(source.graph for source in sources.values())  # each runs once, whatever it makes
+        graphs = dict.fromkeys(source.graph for source in sources.values())  # each runs once, even for several tensors
         made = {name: self._run_source(name, inputs) for name in graphs}
         values = {name: made[source.graph][source.output] for name, source in sources.items()}
         given = [condition.name for condition in spec.conditions if condition.source is None]
         self._check_given(inputs, spec, given, list(made))
-        values.update((name, np.array(inputs[name])) for name in given)  # the caller may go on to use its own
+        values.update((name, np.array(inputs[name])) for name in given)  # the caller may change its arrays later
         conditions = {condition.name: values[condition.name] for condition in spec.conditions}
         sizes: dict[str, int] = {}
         for tensor in (*spec.conditions, *spec.states):
@@ -153,7 +155,7 @@ class Program:
         try:
             return self._graphs[name]
         except KeyError:
-            return self._graphs[self.contract[name].name]  # which raises, naming the graphs that there are
+            return self._graphs[self.contract[name].name]  # raises an error that names the existing graphs
 
     def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
         needed = (spec.name for spec in self.contract[graph].inputs)
@@ -178,7 +180,7 @@ class Program:
 
 
 def _tokenizer(bundle: Bundle, contract: Contract) -> Tokenizer | None:
-    """The bundle's tokenizer, which the graphs must fit."""
+    """Return the bundle's tokenizer. Raises BundleError if the graphs do not fit it."""
     tokenizer = bundle.tokenizer()
     if tokenizer is not None:
         try:
@@ -189,7 +191,7 @@ def _tokenizer(bundle: Bundle, contract: Contract) -> Tokenizer | None:
 
 
 def _labels(bundle: Bundle, contract: Contract) -> tuple[str, ...] | None:
-    """The names of the bundle's classes, which the graphs must fit."""
+    """Return the names of the bundle's classes. Raises BundleError if the graphs do not fit them."""
     labels = bundle.labels()
     if labels is not None:
         try:
@@ -200,7 +202,7 @@ def _labels(bundle: Bundle, contract: Contract) -> tuple[str, ...] | None:
 
 
 def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
-    """Which conditions and states another graph makes."""
+    """Return the source of each condition and state that another graph computes."""
     made: dict[str, FromGraph] = {c.name: c.source for c in spec.conditions if c.source is not None}
     made.update((s.name, s.initial) for s in spec.states if isinstance(s.initial, FromGraph))
     return made

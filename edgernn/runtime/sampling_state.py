@@ -1,4 +1,4 @@
-"""What a stream has beside its state: sampler, random generator, the last tokens, and characters not yet whole."""
+"""What a stream holds besides its state: sampler, random generator, recent tokens, and incomplete characters."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ __all__ = ["SamplingState"]
 
 
 class SamplingState:
-    """Turns the logits of one stream into tokens, and its tokens into text.
+    """Samples tokens from the logits of one stream, and decodes its tokens to text.
 
-    seed: the first state of the random generator. generator: its present state. recent: the last tokens, read or drawn,
-    as far as the sampler looks back. tail: tokens that the text decoder still needs. steps: how many the stream took.
+    seed: the first state of the random generator. generator: the random generator. recent: the last tokens, read or
+    sampled, as many as the sampler needs. tail: tokens that the text decoder still needs. steps: the number of steps
+    that the stream has taken.
 
-    Raises ConfigError for a bias of a token that the vocabulary lacks.
+    Raises ConfigError for a bias of a token outside the vocabulary.
     """
 
     def __init__(
@@ -47,19 +48,19 @@ class SamplingState:
 
     @property
     def tail(self) -> list[int]:
-        """The tokens from which another text decoder can go on."""
+        """The tokens that another text decoder needs to continue."""
         return [] if self._decoder is None else self._decoder.tail
 
     def fresh(self) -> SamplingState:
-        """The state of a stream that has taken no step: no tokens, the random generator at its seed."""
+        """Return the state of a stream that has taken no step: no tokens, and the random generator at its seed."""
         return SamplingState(self._tokenizer, self.sampler, self.seed)
 
     def fork(self) -> SamplingState:
-        """An independent copy."""
+        """Return an independent copy."""
         return self.with_sampler(self.sampler)
 
     def with_sampler(self, sampler: Sampler) -> SamplingState:
-        """A copy with another sampler. The random generator goes on, unless the sampler has another seed."""
+        """Return a copy with another sampler. The random generator continues, unless the sampler has another seed."""
         reseeded = sampler.seed is not None and sampler.seed != self.seed
         return SamplingState(
             self._tokenizer,
@@ -72,7 +73,10 @@ class SamplingState:
         )
 
     def draw(self, logits: Array) -> int:
-        """Draw the next token from `logits` (vocabulary,). Raises SamplingError, naming the step, if none can be."""
+        """Sample the next token from `logits` (vocabulary,).
+
+        Raises SamplingError, naming the step, if that is impossible.
+        """
         never_sampled = () if self._tokenizer is None else self._tokenizer.never_sampled
         try:
             return self.sampler(logits, self.generator, self.recent, never_sampled)
@@ -80,15 +84,15 @@ class SamplingState:
             raise SamplingError(f"after step {self.steps}: {error}") from None
 
     def consume(self, token: int | None) -> None:
-        """Count a step, and remember the token that it read, if it read one."""
+        """Count a step, and record the token that it read, if any."""
         self.steps += 1
         if token is not None:
             self.recent.append(token)
 
     def interrupt(self) -> None:
-        """Drop the beginning of a character that is not whole: other text follows."""
+        """Discard an incomplete character, because other text follows."""
         self._decoder = None if self._tokenizer is None else self._tokenizer.decoder([])
 
     def text(self, token: int) -> str:
-        """The text that a drawn `token` completes."""
+        """Return the text that a sampled `token` completes."""
         return "" if self._decoder is None else self._decoder.push(token)

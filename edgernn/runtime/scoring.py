@@ -1,4 +1,4 @@
-"""How well a model predicts a text, on the device, one step after the other."""
+"""Score a model on a text on the device, one step at a time."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["Prediction", "predictions", "score"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """The tokens of a piece of text, and the natural logarithm of the probability that each had.
+    """The tokens of a piece of text, and the natural logarithm of the probability of each.
 
-    The first token of a text has nothing before it: its logarithm is not a number.
+    The first token of a text has no context, so its logarithm is NaN.
     """
 
     tokens: Ids
@@ -29,10 +29,10 @@ class Prediction:
 
 
 def score(model: Model, text: str | Iterable[str]) -> Score:
-    """Score `text`, whole or in pieces of any size, in one stream; memory does not grow with it.
+    """Return the score of `text`, given whole or in pieces of any size, read as one stream in constant memory.
 
-    Its first token is not scored; characters outside the vocabulary count as the unknown token. Raises StreamError for
-    a text of under two tokens or a model that predicts no next token.
+    The first token is not scored; characters outside the vocabulary count as the unknown token. Raises StreamError for
+    a text of fewer than two tokens, or a model that predicts no next token.
     """
     tokenizer = model.text_of(STEP).require_tokenizer()
     nats, tokens, unknown, chars, first = 0.0, 0, 0, 0, 0
@@ -50,7 +50,7 @@ def score(model: Model, text: str | Iterable[str]) -> Score:
 
 
 def predictions(model: Model, text: str | Iterable[str]) -> Iterator[Prediction]:
-    """The probability of each token of `text`, piece by piece.
+    """Yield the tokens of `text` with their log-probabilities, piece by piece.
 
     Raises StreamError for a model that predicts no next token.
     """

@@ -1,4 +1,4 @@
-"""A stream as bytes, written the same on every machine and for every target: the format is in `export/CONTRACT.md`."""
+"""A stream as bytes, in the format of `export/CONTRACT.md`, which is the same on every machine and for every target."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ _KEYS = {"digest", "precision", "graph", "sampler", "seed", "generator", "steps"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything that a stream needs to go on exactly.
+    """Everything that is needed to continue a stream exactly.
 
-    digest, precision, graph: which weights, contract and graph the stream belongs to.
+    digest, precision, graph: identify the weights, contract and graph of the stream.
     seed, generator: the first and the present state of the random generator.
-    steps: how many the stream has taken. recent: the last tokens, as far as the sampler looks back.
-    tail: token ids that the incremental text decoder still needs.
-    logits: scores (vocabulary,) of the next token, whatever the graph calls them, or None where there are none.
+    steps: the number of steps taken. recent: the last tokens, as many as the sampler needs.
+    tail: the token ids that the incremental text decoder still needs.
+    logits: scores (vocabulary,) of the next token, or None if there are none yet.
     """
 
     digest: str
@@ -56,7 +56,7 @@ class Snapshot:
     logits: Array | None
 
     def to_bytes(self) -> bytes:
-        """The snapshot in the format of `export/CONTRACT.md`."""
+        """Return the snapshot in the format of `export/CONTRACT.md`."""
         tensors = [(group, name, array) for group in _GROUPS for name, array in self._group(group).items()]
         header = json.dumps(
             {
@@ -138,7 +138,7 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
         shape = [records.integer(size, "shape") for size in records.items(values["shape"], "shape")]
         dtype = np.dtype(values["dtype"])
         count = math.prod(shape)
-        # The sum too: numpy refuses a shape like (0, 10**30), which has no elements.
+        # The sum is limited too, since numpy refuses a shape like (0, 10**30), which has no elements.
         if len(shape) > _MAX_AXES or sum(shape) > len(payload) or offset + count * dtype.itemsize > len(payload):
             raise FormatError("its tensors are cut short")
         array = np.frombuffer(payload, dtype.newbyteorder("<"), count, offset).astype(dtype).reshape(shape)
@@ -150,7 +150,7 @@ def _tensors(entries: Any, payload: bytes) -> dict[str, dict[str, Array]]:
 
 
 def settings(sampler: Sampler) -> dict[str, Any]:
-    """The settings of a sampler as JSON values, without its seed; its bias as pairs, minus infinity as null."""
+    """Return the settings of a sampler as JSON values, without its seed; the bias as pairs, with null for -inf."""
     bias = [[token, value if math.isfinite(value) else None] for token, value in sampler.bias.items()]
     return {**{name: getattr(sampler, name) for name in _NUMBERS}, "bias": bias}
 

@@ -1,4 +1,4 @@
-"""When decoding stops: after so many tokens, before a stop string, or at the end token."""
+"""Stop criteria of decoding: the maximum number of tokens, stop strings, and the end token."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["StopCriteria"]
 
 
 class StopCriteria:
-    """Passes text on until it ends, and holds back what may be the beginning of a stop string.
+    """Passes text on until it ends, and holds back text that may be the beginning of a stop string.
 
     reason: "length", "stop" or "end" once the text has ended, else None.
     Raises ConfigError for an empty stop string or a `max_tokens` below 0.
@@ -32,7 +32,7 @@ class StopCriteria:
         self.reason: str | None = "length" if self._left == 0 else None
 
     def push(self, token: int, text: str) -> str:
-        """Return the text that can be shown after `token`, which completes `text`; never any of a stop string."""
+        """Return the text that is certain after `token`, which completes `text`, without any part of a stop string."""
         if token == self._end_id:
             self.reason = "end"
             return self._held
@@ -56,5 +56,5 @@ class StopCriteria:
 
 
 def _begun(text: str, stop: str) -> int:
-    """Length of the longest end of `text` that `stop` begins with."""
+    """Return the length of the longest suffix of `text` that is a prefix of `stop`."""
     return next((size for size in range(min(len(text), len(stop) - 1), 0, -1) if text.endswith(stop[:size])), 0)

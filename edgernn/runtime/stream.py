@@ -1,4 +1,4 @@
-"""A stream: one running sequence, the owner of one state."""
+"""A stream: one running sequence, which owns its state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["DetachedState", "SampledToken", "Stream"]
 
 
 class SampledToken(NamedTuple):
-    """One decoded token: its id, the text that it completes, and the natural logarithm of its probability.
+    """A decoded token: its id, the text that it completes, and the natural logarithm of its probability.
 
     The probability is the model's own, before any sampler.
     """
@@ -37,7 +37,10 @@ class SampledToken(NamedTuple):
 
 
 class DetachedState(NamedTuple):
-    """What a stream hands to a batch, which goes on in its place. logits: scores of the next token, if any."""
+    """The state that a stream gives to a batch, which steps it from then on.
+
+    logits: scores of the next token, if any.
+    """
 
     sampling: SamplingState
     state: State
@@ -46,7 +49,7 @@ class DetachedState(NamedTuple):
 
 
 class Stream:
-    """One running sequence of a model, begun with `Model.stream`. It belongs to one thread at a time."""
+    """One running sequence of a model, created by `Model.stream`. A stream must be used by one thread at a time."""
 
     def __init__(self, model: Program, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
         self.model = model
@@ -63,23 +66,23 @@ class Stream:
 
     @property
     def state(self) -> State:
-        """The state after the last step, as a copy."""
+        """A copy of the state after the last step."""
         with self._turn:
             return self._cursor.state()
 
     @property
     def steps(self) -> int:
-        """How many steps were taken since the beginning."""
+        """The number of steps taken since the beginning."""
         return self._sampling.steps
 
     @property
     def conditions(self) -> Mapping[str, Array]:
-        """The conditions of the stream, as arrays that cannot be written to."""
+        """The conditions of the stream, as read-only arrays."""
         return _read_only(self._conditions)
 
     @property
     def logits(self) -> Array | None:
-        """Scores (vocabulary,) of the next token, as a copy; None before the first step, or where none are made."""
+        """A copy of the scores (vocabulary,) of the next token; None before the first step or without such output."""
         with self._turn:
             return self._copied_logits()
 
@@ -90,7 +93,7 @@ class Stream:
 
     @property
     def sampler(self) -> Sampler:
-        """The sampler with which the stream draws its tokens."""
+        """The sampler of the stream's tokens."""
         return self._sampling.sampler
 
     @sampler.setter
@@ -99,7 +102,10 @@ class Stream:
             self._sampling = self._sampling.with_sampler(sampler)
 
     def step(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run one step and carry the state: the outputs by name. Raises ContractError for inputs that do not fit."""
+        """Run one step, carry the state, and return the outputs by name.
+
+        Raises ContractError for inputs that do not fit.
+        """
         check("input", self._spec.inputs, inputs, {BATCH: 1})
         with self._turn:
             outputs = self._step(inputs)
@@ -108,7 +114,7 @@ class Stream:
             return {name: array.copy() for name, array in outputs.items()}
 
     def prefill(self, prompt: str | Ids) -> None:
-        """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
+        """Read a whole prompt, given as text or as token ids (tokens,). If the prompt is refused, nothing is changed.
 
         Raises UnknownTokenError for characters outside the vocabulary, ContractError for ids outside it, StreamError
         for a graph that does not read one token at each step.
@@ -122,22 +128,22 @@ class Stream:
                 self._consume(token)
 
     def decode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[str]:
-        """Draw tokens and yield their text, in whole characters, as it is decided.
+        """Sample tokens and yield their text, in whole characters, as it is decoded.
 
-        It ends after `max_tokens`, before a stop string, which is not shown, or at the vocabulary's end token; `ended`
-        tells which. A token is consumed before its text is yielded: a caller that stops early can fork, save or go on,
-        and loses only text that was held back because a stop string might have begun.
+        Decoding ends after `max_tokens`, before a stop string, which is not yielded, or at the end token; `ended` says
+        which. Each token is read before its text is yielded, so a caller that breaks off can fork, save or continue the
+        stream; only text that was held back as the possible beginning of a stop string is lost.
         Raises StreamError before the first prefill or for a graph that predicts no next token, SamplingError for logits
         that are not numbers.
         """
         return (drawn.text for drawn in self._decode(max_tokens, stop, scored=False) if drawn.text)
 
     def tokens(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> Iterator[SampledToken]:
-        """Decode as `decode` does, token by token with probabilities; the last token of a character has its text."""
+        """Decode like `decode`, but yield tokens with probabilities; the last token of a character has its text."""
         return self._decode(max_tokens, stop, scored=True)
 
     async def adecode(self, max_tokens: int | None = None, stop: str | Sequence[str] = ()) -> AsyncIterator[str]:
-        """Decode as `decode` does, and let other asyncio tasks run after every piece of text."""
+        """Decode like `decode`, and let other asyncio tasks run after each piece of text."""
         for text in self.decode(max_tokens, stop):
             yield text
             await asyncio.sleep(0)
@@ -145,12 +151,12 @@ class Stream:
     def complete(
         self, prompt: str, max_tokens: int | None = None, stop: str | Sequence[str] = (), *, echo: bool = False
     ) -> str:
-        """Consume `prompt` and decode to the end. Returns the text, after the prompt itself if `echo` is set."""
+        """Read `prompt` and decode to the end. Returns the text, preceded by the prompt if `echo` is set."""
         self.prefill(prompt)
         return (prompt if echo else "") + "".join(self.decode(max_tokens, stop))
 
     def reset(self) -> None:
-        """Go back to the initial state, with no text and the random generator at its seed."""
+        """Return to the initial state, without any text, and with the random generator at its seed."""
         with self._turn:
             self._cursor = self._new_cursor(self._initial)
             self._logits: Array | None = None
@@ -172,7 +178,7 @@ class Stream:
         return twin
 
     def snapshot(self) -> bytes:
-        """Return the stream as bytes, from which `restore` goes on exactly; see `edgernn.runtime.snapshot`."""
+        """Return the stream as bytes, from which `restore` continues exactly. The format is in `export/CONTRACT.md`."""
         with self._turn:
             sampling = self._sampling
             return Snapshot(
@@ -192,9 +198,10 @@ class Stream:
             ).to_bytes()
 
     def restore(self, data: bytes, *, any_precision: bool = False) -> None:
-        """Go on from the snapshot `data`. A snapshot that is refused changes nothing.
+        """Continue from the snapshot `data`. If it is refused, nothing is changed.
 
-        Raises SnapshotError if it is damaged or is of other weights, or, unless `any_precision`, of another precision.
+        Raises SnapshotError if it is damaged, was taken with other weights, or was taken at another precision and
+        `any_precision` is not set.
         """
         saved = Snapshot.from_bytes(data)
         manifest = self.model.manifest
@@ -222,14 +229,14 @@ class Stream:
             self._logits = None if self._text.next_token is None else saved.logits
 
     def save(self, path: str | Path) -> None:
-        """Write a snapshot to `path`, whole or not at all. Raises SnapshotError where that is impossible."""
+        """Write a snapshot to `path` atomically. Raises SnapshotError if that is impossible."""
         try:
             replace_file(Path(path), self.snapshot())
         except OSError as error:
             raise SnapshotError(f"{path}: cannot be written: {error.strerror}") from None
 
     def load(self, path: str | Path, *, any_precision: bool = False) -> None:
-        """Go on from the snapshot at `path`, as `restore` does. Raises SnapshotError too if it cannot be read."""
+        """Continue from the snapshot at `path`, as `restore` does. Raises SnapshotError also if it cannot be read."""
         try:
             data = Path(path).read_bytes()
         except OSError as error:
@@ -263,7 +270,7 @@ class Stream:
         self._sampling.consume(token)
 
     def _token_feed(self) -> dict[str, Array]:
-        """The inputs of a step that reads one token, to be written over; empty for a graph that reads none."""
+        """Return reusable arrays for a step that reads one token; empty for a graph that reads none."""
         token = self._text.token
         return {} if token is None else {token.name: np.zeros(1, token.numpy_dtype)}
 
@@ -287,12 +294,12 @@ class Stream:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")
 
     def detach(self) -> DetachedState:
-        """Hand state and sampling to a batch. Until `attach` the stream refuses every other use with a StreamError."""
+        """Detach state and sampler, for a batch. Until `attach`, any use of the stream raises StreamError."""
         self._turn.__enter__()
         return DetachedState(self._sampling, self._cursor.state(), self._conditions, self._copied_logits())
 
     def attach(self, state: Mapping[str, Array], logits: Array | None, ended: str | None = None) -> None:
-        """Go on from the state that a batch left. ended: why the text ended there, or None."""
+        """Attach the state that a batch has reached. ended: why the text ended there, or None."""
         self.ended = ended
         self._cursor = self._new_cursor(state)
         self._logits = logits
@@ -314,7 +321,10 @@ class Stream:
 
 
 class _Turn:
-    """A lock that is held while a stream is used. Raises StreamError where it is held: waiting would mix two texts."""
+    """A lock that is held while a stream is used.
+
+    Raises StreamError if it is held, since waiting would mix two texts.
+    """
 
     __slots__ = ("_lock",)
 

@@ -1,4 +1,4 @@
-"""Suggestions as a keyboard shows them: the likeliest next words or tokens."""
+"""Suggestions for a keyboard: the most likely next words or tokens."""
 
 from __future__ import annotations
 
@@ -17,24 +17,25 @@ from edgernn.sampling import log_probabilities
 __all__ = ["UNITS", "Suggestion", "suggest"]
 
 UNITS = ("word", "token")
-_LONGEST = 32  # tokens of a word
+_LONGEST = 32  # tokens of a word; longer words are not suggested
 _HALF = "\ufffd"
-_BREADTH = 4  # beginnings of words that are followed, for each word that is asked for
+_BREADTH = 4  # candidate prefixes that are followed for each suggestion
 
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A possible continuation of a text, and the probability that the model gives it."""
+    """A possible continuation of a text, with the probability that the model assigns to it."""
 
     text: str
     probability: float
 
 
 def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> list[Suggestion]:
-    """The `k` likeliest next words after `prefix`, or ends of the word that it is in, or next tokens; the best first.
+    """Return the `k` most likely continuations of `prefix`, best first.
 
-    A word ends before the first character that is no letter, digit, apostrophe or underscore; one that has not ended
-    after 32 tokens is left out. Tokens that are parts of one character count as one.
+    unit: "word" for next words, or the rest of the word that `prefix` ends in; "token" for next tokens.
+    A word ends before the first character that is not a letter, digit, apostrophe or underscore; words of more than 32
+    tokens are omitted. Tokens that together form one character count as one token.
     Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model that predicts no
     next token, UnknownTokenError as `Stream.prefill` does.
     """
@@ -49,9 +50,9 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
 
 
 def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> list[Suggestion]:
-    """Lengthen the likeliest beginnings token by token until they have ended.
+    """Extend the most likely candidates token by token until the best `k` have ended.
 
-    ended: the suggestion that a text has become, which is empty where it is none, or None while it may go on.
+    ended: returns the suggestion that a text has become, "" if it cannot become one, or None while it is incomplete.
     """
     found: dict[str, float] = {}
     begun: list[tuple[float, tuple[int, ...], Stream]] = [(0.0, (), stream)]
@@ -75,12 +76,12 @@ def _likeliest(stream: Stream, k: int, ended: Callable[[str], str | None]) -> li
 
 
 def _whole(text: str) -> str | None:
-    """Return `text`, or None while its last character is not whole."""
+    """Return `text`, or None while its last character is incomplete."""
     return None if text.endswith(_HALF) else text
 
 
 def _first_word(text: str) -> str | None:
-    """Return the word that `text` begins with and what precedes it, None while it may go on, "" where there is none."""
+    """Return the first word of `text` and what precedes it, None while it is incomplete, "" if there is no word."""
     begun = False
     for at, character in enumerate(text.rstrip(_HALF)):
         if character.isalnum() or character in "_'’":

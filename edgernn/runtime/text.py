@@ -1,4 +1,4 @@
-"""What a graph has to do with text: the tensors that hold token ids and the scores of the next token."""
+"""The tensors of a graph that hold token ids and the scores of the next token."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["TextTensors"]
 
 
 class TextTensors:
-    """The tensors of a graph through which text goes, found by their kinds.
+    """The tensors of a graph that read and predict tokens, found by their kinds.
 
-    token: the input that reads token ids, (batch,). next_token: the output that scores the token that follows, (batch,
-    vocabulary). Each is None in a graph without one, and in a bundle without a tokenizer, where ids are only numbers.
+    token: the input that reads token ids, (batch,). next_token: the output that scores the next token, (batch,
+    vocabulary). Each is None in a graph without such a tensor, and in a bundle without a tokenizer.
     """
 
     def __init__(self, spec: GraphSpec, tokenizer: Tokenizer | None, task: str) -> None:
@@ -24,22 +24,22 @@ class TextTensors:
 
     @property
     def reads(self) -> bool:
-        """Whether a token is all that the graph is given at each step."""
+        """Whether the graph's only input is one token at each step."""
         return self.token is not None and len(self._spec.inputs) == 1
 
     @property
     def decodes(self) -> bool:
-        """Whether the graph can go on with a text: it reads a token at each step and predicts the next one."""
+        """Whether the graph can generate text: it reads one token at each step and predicts the next one."""
         return self.reads and self.next_token is not None
 
     def require_tokenizer(self) -> Tokenizer:
-        """The tokenizer. Raises StreamError for a bundle without text."""
+        """Return the tokenizer. Raises StreamError for a bundle without text."""
         if self.tokenizer is None:
             raise StreamError(f"the bundle's task, {self._task}, has no text: call step")
         return self.tokenizer
 
     def require_token(self) -> TensorSpec:
-        """The input that reads token ids. Raises StreamError for a graph that reads none, or more than a token."""
+        """Return the input that reads token ids. Raises StreamError for a graph without one, or with further inputs."""
         self.require_tokenizer()
         if self.token is None:
             raise StreamError(f"the graph {self._spec.name} reads no tokens: call step")
@@ -48,7 +48,7 @@ class TextTensors:
         return self.token
 
     def require_next_token(self) -> TensorSpec:
-        """The output that scores the next token. Raises StreamError for a graph without one."""
+        """Return the output that scores the next token. Raises StreamError for a graph without one."""
         self.require_tokenizer()
         if self.next_token is None:
             raise StreamError(f"the graph {self._spec.name} predicts no next token: call step")

@@ -1,4 +1,4 @@
-"""Pipelines, one file for each task: a file becomes the inputs of a model, and its outputs a result."""
+"""Pipelines, one file for each task: each turns a file into inputs of a model, and its outputs into a result."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from edgernn.runtime.pipelines.pipeline import Pipeline, Result
 
 __all__ = ["PIPELINES", "Pipeline", "Result", "pipeline_for"]
 
-# The first to declare an option that several have is the one whose help text is shown.
+# If several pipelines declare an option, the help shows the text of the first.
 PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "language": LanguagePipeline,
     "caption": CaptionPipeline,
@@ -19,9 +19,9 @@ PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
 
 
 def pipeline_for(model: Model) -> Pipeline[Any]:
-    """The pipeline of the model's task.
+    """Return the pipeline of the model's task.
 
-    Raises StreamError for a task that has none, or a model whose contract is not of its task.
+    Raises StreamError for a task without a pipeline, or a model whose contract does not fit its task.
     """
     task = model.manifest.task
     if task not in PIPELINES:

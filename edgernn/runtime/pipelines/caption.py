@@ -1,4 +1,4 @@
-"""Captions: a stream that begins from an image and describes it."""
+"""Captioning on the device: a stream that is conditioned on an image generates its description."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ __all__ = [
     "start_caption",
 ]
 
-MAX_TOKENS = 20  # of a caption, unless asked otherwise
+MAX_TOKENS = 20  # of a caption, by default
 LENGTH_PENALTY = 0.7
 
 
 @dataclass(frozen=True)
 class Caption(Result):
-    """The best caption of an image, and all that were found, the best first."""
+    """The best caption of an image, and all captions that were found, best first."""
 
     text: str
     candidates: tuple[Candidate, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """The best caption, its number of tokens, and every candidate with its score."""
+        """Return the best caption, its number of tokens, and every candidate with its score."""
         candidates = [
             {"text": each.text, "score": each.score, "log_probability": each.log_probability}
             for each in self.candidates
@@ -51,7 +51,7 @@ class Caption(Result):
         return {"caption": self.text, "text": self.text, "tokens": tokens, "candidates": candidates}
 
     def __str__(self) -> str:
-        """The caption, or a line for each of several candidates, with its score."""
+        """Return the caption; if there are several candidates, a line for each, with its score."""
         if len(self.candidates) == 1:
             return self.text
         return "\n".join(f"{each.score:7.3f}  {each.text}" for each in self.candidates)
@@ -64,12 +64,12 @@ class Caption(Result):
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions(Settings):
-    """How an image is described."""
+    """How captions are decoded."""
 
     beam: int = option(1, "The beam width; 1 is greedy decoding.", low=1, high=1000)
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
     attention: Path | None = option(
-        None, "Write an image file that shows, for each word of the caption, where the decoder attended."
+        None, "Write a picture that shows the attention over the image for each word of the caption."
     )
 
 
@@ -84,24 +84,24 @@ class CaptionPipeline(Pipeline[CaptionOptions]):
     input_key = "image"
 
     def __init__(self, model: Model) -> None:
-        """Raises StreamError for a model that does not describe images."""
+        """Raise StreamError for a model that does not describe images."""
         super().__init__(model)
         self._image = _parts(model).image
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
-        """The image in a file, or in its bytes, at the size that the model takes: bytes (height, width, 3).
+        """Return the image in a file, or in its bytes, as bytes (height, width, 3), scaled to fit the model.
 
         Raises ImageError for a file that is not an image.
         """
         return {self._image.name: open_image(self.model, source)}
 
     def check(self, options: CaptionOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError unless the image of the attention can be written for the images that are read."""
+        """Raise ConfigError unless the attention can be drawn for the images that will be read."""
         if options.attention is not None:
             check_output("--attention", options.attention, sources, SUFFIXES)
 
     def __call__(self, inputs: Mapping[str, Array], options: CaptionOptions, show: Show = ignore) -> Caption:
-        """Describe the image. Raises ImageError if the image of the attention cannot be written."""
+        """Describe the image. Raises ImageError if the picture of the attention cannot be written."""
         image = inputs[self._image.name]
         found = caption_image(self.model, image, options.beam, options.max_tokens, show)
         if options.attention is not None:
@@ -112,7 +112,7 @@ class CaptionPipeline(Pipeline[CaptionOptions]):
 
 
 def open_image(model: Model, source: str | Path | bytes) -> Array:
-    """The image in a file, or in its bytes, at the size that `model` takes: (height, width, 3) of bytes.
+    """Return the image in a file, or in its bytes, as bytes (height, width, 3), scaled to fit `model`.
 
     Raises ImageError for a file that is not an image, StreamError for a model that does not describe images.
     """
@@ -120,9 +120,9 @@ def open_image(model: Model, source: str | Path | bytes) -> Array:
 
 
 def start_caption(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
-    """A stream that describes `image` (height, width, 3) of bytes, before its first token.
+    """Return a stream that describes `image`, bytes (height, width, 3), before its first token.
 
-    sampler: how tokens are chosen; the most likely one every time, unless it is given.
+    sampler: by default, greedy.
     Raises ContractError for an image that does not fit, StreamError for a model that does not describe images.
     """
     stream = _begin(model, image, Sampler(temperature=0) if sampler is None else sampler)
@@ -133,11 +133,11 @@ def start_caption(model: Model, image: Array, sampler: Sampler | None = None) ->
 def caption_image(
     model: Model, image: Array, beam: int = 1, max_tokens: int = MAX_TOKENS, show: Show = ignore
 ) -> Caption:
-    """The best captions of `image` (height, width, 3) that beam search finds with a width of `beam`.
+    """Return the best captions of `image`, bytes (height, width, 3), found with a beam of width `beam`.
 
-    Scores are log-probabilities over the number of tokens to the power of 0.7. show: called with each piece of the
-    caption where the beam is 1; with a wider one, no word is decided before the end.
-    Raises as `start_caption` and `beam_search`.
+    The score of a caption is its log-probability divided by the number of tokens to the power of 0.7. show: called with
+    each piece of text if `beam` is 1 (greedy); with a wider beam, no word is certain before the end.
+    Raises what `start_caption` and `beam_search` raise.
     """
     stream = start_caption(model, image)
     if beam == 1:
@@ -148,7 +148,7 @@ def caption_image(
 
 
 def attention_maps(model: Model, image: Array, tokens: tuple[int, ...]) -> Array:
-    """The attention weights of each token over the image: (tokens, rows, columns), adding up to 1 for a token.
+    """Return the attention weights of each token over the image, (tokens, rows, columns), which sum to 1 per token.
 
     Raises StreamError for a model without attention.
     """
@@ -160,13 +160,13 @@ def attention_maps(model: Model, image: Array, tokens: tuple[int, ...]) -> Array
     if attention.axes != (BATCH, side**2):
         raise StreamError(f"the attention of axes {list(attention.axes)} is not over a square grid: it cannot be drawn")
     stream = _begin(model, image, Sampler())
-    read = (parts.start_id, *tokens)[: len(tokens)]  # a token is chosen after the one before it was read
+    read = (parts.start_id, *tokens)[: len(tokens)]  # a token is predicted after the previous one was read
     weights = [stream.step({token.name: np.array([each], token.numpy_dtype)})[attention.name] for each in read]
     return np.array(weights, np.float32).reshape(len(tokens), side, side)
 
 
 def largest_side(model: Model) -> int:
-    """The largest side of an image that `model` takes, in pixels.
+    """Return the largest side of an image that `model` accepts, in pixels.
 
     Raises StreamError for a model that does not describe images.
     """
@@ -174,7 +174,10 @@ def largest_side(model: Model) -> int:
 
 
 class _Parts(NamedTuple):
-    """image: the input for the image. text: the graph that predicts tokens. start_id: of the first token it reads."""
+    """The parts of a model that describe an image.
+
+    image: the input for the image. text: the graph that predicts tokens. start_id: the first token that it reads.
+    """
 
     image: TensorSpec
     text: GraphSpec
@@ -182,7 +185,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(model: Model) -> _Parts:
-    """What describes an image in `model`. Raises StreamError for a model that does not."""
+    """Return the parts of `model` that describe an image. Raises StreamError for a model without them."""
     images = [tensor for graph in model.contract.graphs if (tensor := graph.input_of("image")) is not None]
     text = text_graph(model)
     start_id = None if model.tokenizer is None else model.tokenizer.start_id
@@ -192,13 +195,13 @@ def _parts(model: Model) -> _Parts:
 
 
 def _begin(model: Model, image: Array, sampler: Sampler) -> Stream:
-    """A stream for `image` that has read nothing yet."""
+    """Return a stream for `image` that has not read a token yet."""
     parts = _parts(model)
     return model.stream(sampler, inputs={parts.image.name: image[None]}, graph=parts.text.name)
 
 
 def _greedy(stream: Stream, max_tokens: int, show: Show) -> Candidate:
-    """What a beam of 1 finds, shown as it is decided."""
+    """Return the greedy caption; its text is shown as it is decoded."""
     tokens: list[int] = []
     pieces: list[str] = []
     total = 0.0

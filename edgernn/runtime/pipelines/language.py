@@ -1,4 +1,4 @@
-"""Text: a stream that has read a prompt and continues it."""
+"""Language models on the device: a stream reads a prompt and continues it."""
 
 from __future__ import annotations
 
@@ -28,17 +28,28 @@ class LanguageOptions(TextFormat):
         unset="the files, or standard input; on a terminal, what you type, in turns",
     )
     max_tokens: int = option(400, "The maximum number of tokens to generate.", low=1)
-    temperature: float = option(0.8, "The sampling temperature; 0 always takes the most likely token.", low=0, high=1e6)
-    top_k: int = option(40, "Sample from the k most likely tokens only; 0 samples from all.", low=0, high=2**31)
+    temperature: float = option(
+        0.8,
+        "The sampling temperature: lower values give likelier text, higher values more varied text; 0 is greedy.",
+        low=0,
+        high=1e6,
+    )
+    top_k: int = option(40, "Sample from this number of most likely tokens; 0 samples from all.", low=0, high=2**31)
     top_p: float = option(
-        1.0, "Sample from the most likely tokens that together have this probability.", above=0, high=1
+        1.0,
+        "Sample from the most likely tokens whose probabilities add up to this value; 1 samples from all.",
+        above=0,
+        high=1,
     )
     min_p: float = option(
-        0.0, "Sample from tokens that are at least this fraction as likely as the most likely one.", low=0, high=1
+        0.0,
+        "Sample from tokens that are at least this fraction as likely as the most likely one; 0 samples from all.",
+        low=0,
+        high=1,
     )
     repetition_penalty: float = option(
         1.0,
-        "The penalty on recent tokens: above 1 they become less likely, below 1 more likely; 1 disables it.",
+        "The penalty on recent tokens: values above 1 make repetitions less likely; 1 disables it.",
         above=0,
         high=1e6,
     )
@@ -55,7 +66,10 @@ class LanguageOptions(TextFormat):
 
 @dataclass(frozen=True)
 class LanguageResult(Result):
-    """A text. prompt: what is printed before it. ended: "length", "stop" or "end"; None if it was interrupted."""
+    """A generated text.
+
+    prompt: printed before the text. ended: "length", "stop" or "end"; None if it was interrupted.
+    """
 
     text: str
     tokens: int
@@ -64,11 +78,11 @@ class LanguageResult(Result):
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The text without the prompt, the number of tokens, and why the text ended."""
+        """Return the text without the prompt, the number of tokens, and why the text ended."""
         return {"text": self.text, "tokens": self.tokens, "ended": self.ended}
 
     def __str__(self) -> str:
-        """The text, after the prompt if that is printed."""
+        """Return the text, preceded by the prompt if that is to be printed."""
         return self.prompt + self.text
 
     @property
@@ -78,7 +92,7 @@ class LanguageResult(Result):
 
 
 class LanguagePipeline(Pipeline[LanguageOptions]):
-    """Continues prompts. Each input is a text that is a prompt."""
+    """Continues prompts. Each input is a text, which is used as a prompt."""
 
     task = "language"
     inputs = ("TEXT", "text files, each of them a prompt")
@@ -88,7 +102,7 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
     standard_input = True
 
     def __init__(self, model: Model) -> None:
-        """Raises StreamError for a model that needs more than text, or does not predict text."""
+        """Raise StreamError for a model that needs other inputs than text, or does not predict text."""
         super().__init__(model)
         graph = text_graph(model)
         asks_for_more = any(contract.input_of("image") for contract in model.contract.graphs)
@@ -101,22 +115,23 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         self._tokenizer, self._graph, self._token = model.tokenizer, graph.name, token.name
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
-        """The prompt in a UTF-8 file, or in its bytes, as token ids (tokens,); it is read as training reads texts.
+        """Return the prompt in a UTF-8 file, or in its bytes, as token ids (tokens,).
 
+        Texts are normalised as for training.
         Raises CorpusError for a file that is not text, UnknownTokenError for characters outside the vocabulary.
         """
         return self._read(source, PLAIN)
 
     def read_as(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
-        """As `read`, in the encoding that the options name, or from a field of JSON lines."""
+        """Read a prompt as `read` does, with the encoding or the JSON field that the options set."""
         return self._read(source, options)
 
     def inputs_from(self, options: LanguageOptions) -> Mapping[str, Array] | None:
-        """The prompt, if it is given as an option."""
+        """Return the prompt that is given as an option, or None."""
         return None if options.prompt is None else self._encode(as_read(options.prompt, "the prompt"))
 
     def check(self, options: LanguageOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError for a prompt beside files, or in place of one."""
+        """Raise ConfigError for a prompt option together with files, or a file name that is a prompt."""
         if sources and options.prompt is not None:
             raise ConfigError("--prompt cannot be combined with text files: give one or the other")
         if options.prompt is not None:
@@ -125,11 +140,14 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
             raise ConfigError(f'{sources[0]}: there is no such file; a prompt is given with --prompt "TEXT"')
 
     def suffixes_for(self, options: LanguageOptions) -> Sequence[str]:
-        """Those of JSON lines where a field of them is read."""
+        """Return the suffixes of JSON lines files if the options name a field, else those of text files."""
         return self.suffixes if options.field is None else (".jsonl",)
 
     def conversation(self, options: LanguageOptions) -> Conversation:
-        """A stream that continues what the user types. Raises ConfigError for a format, which is that of files."""
+        """Return a stream that continues what the user types.
+
+        Raises ConfigError for options that apply to files only.
+        """
         options.refuse_for("what is typed")
         return Conversation(self._stream(options), options.max_tokens, options.stop)
 

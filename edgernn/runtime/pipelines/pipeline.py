@@ -1,4 +1,4 @@
-"""What a pipeline is: the device's side of one task, from a file to a result."""
+"""The base class of pipelines: the device side of one task, from a file to a result."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore
 
 Options = TypeVar("Options", bound=Settings)
 
-Show = Callable[[str], object]  # called with each piece of text as it is decided; a pipeline ends if it returns False
+Show = Callable[[str], object]  # called with each piece of decoded text; the pipeline ends if it returns False
 
 
 def ignore(text: str) -> None:
@@ -24,29 +24,29 @@ def ignore(text: str) -> None:
 
 
 class Result(ABC):
-    """What a pipeline found for one input."""
+    """The result of a pipeline for one input."""
 
     @abstractmethod
     def to_json(self) -> dict[str, Any]:
-        """As a command prints it with --json, without the name of the input."""
+        """Return the result as commands print it with --json, without the name of the input."""
 
     @abstractmethod
     def __str__(self) -> str:
-        """As a command prints it for people."""
+        """Return the result as commands print it for people."""
 
     @property
     def summary(self) -> str:
-        """As a command prints it for people in a list, after the name of the input."""
+        """The result as commands print it in a list, after the name of the input."""
         return str(self)
 
     @property
     def note(self) -> str:
-        """What a terminal shows beside the result, such as the speed; empty for nothing."""
+        """What a terminal shows beside the result, such as the speed; "" for nothing."""
         return ""
 
 
 class Conversation(NamedTuple):
-    """A stream for a user to talk with in turns. max_tokens, stop: how each of its answers ends."""
+    """A stream with which the user takes turns. max_tokens, stop: when each of its answers ends."""
 
     stream: Stream
     max_tokens: int
@@ -54,11 +54,11 @@ class Conversation(NamedTuple):
 
 
 class Pipeline(ABC, Generic[Options]):
-    """The device's side of one task: reads files, drives a stream to its end, and says what came out.
+    """The device side of one task: reads files, drives a stream to its end, and returns the result.
 
-    task: the task of the bundles. inputs: metavariable of a command's arguments, and what they are, such as "image
-    files". suffixes: of the files that are taken from a directory, in lower case.
-    options: a settings class whose fields are options of the command. example: the arguments of a command that works.
+    task: the task of the bundles. inputs: the metavariable of a command's arguments and their description, such as
+    "image files". suffixes: the suffixes, in lower case, of the files that are read from a directory.
+    options: a settings class whose fields are options of the command. example: the arguments of a working command.
     input_key: the key of an input's name in JSON. standard_input: whether standard input is read if no file is named.
     """
 
@@ -71,47 +71,47 @@ class Pipeline(ABC, Generic[Options]):
     standard_input: ClassVar[bool] = False
 
     def __init__(self, model: Model) -> None:
-        """Raises StreamError, in subclasses, for a model whose contract is not of this task."""
+        """Raise StreamError, in subclasses, for a model whose contract does not fit the task."""
         self.model = model
 
     @abstractmethod
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
-        """A file, or its bytes, as inputs of the model, by the names in its contract.
+        """Return the inputs of the model that a file, or its bytes, holds, by the names in its contract.
 
-        They are those of one stream, without a batch axis; what is given step by step has its steps along the first
-        axis. Raises ImageError, CorpusError or another error of the input for what cannot be read.
+        They belong to one stream and have no batch axis; inputs of successive steps are stacked along the first axis.
+        Raises ImageError, CorpusError or another error for a file that cannot be read.
         """
 
     def read_as(self, source: str | Path | bytes, options: Options) -> Mapping[str, Array]:
-        """As `read`, for tasks whose options say how files are read."""
+        """Read a file as `read` does; overridden by tasks whose options affect how files are read."""
         return self.read(source)
 
     @abstractmethod
     def __call__(self, inputs: Mapping[str, Array], options: Options, show: Show = ignore) -> Result:
-        """Drive a stream of the model over `inputs`, which `read` gave, to its end.
+        """Drive a stream of the model over `inputs`, which `read` returned, to its end.
 
         Raises ConfigError for options that do not fit the model, SamplingError for outputs that are not numbers.
         """
 
     def suffixes_for(self, options: Options) -> Sequence[str]:
-        """The suffixes of the files that are taken from a directory, for tasks whose options say what they are."""
+        """Return the suffixes of files to read from a directory; overridden by tasks whose options affect them."""
         return self.suffixes
 
     def inputs_from(self, options: Options) -> Mapping[str, Array] | None:
-        """The inputs that `options` say themselves, such as a prompt; None if they do not. Raises as `read`."""
+        """Return the inputs that `options` provide, such as a prompt, or None. Raises what `read` raises."""
         return None
 
     def check(self, options: Options, sources: Sequence[Path]) -> None:
-        """Raise ConfigError for options that do not suit the files that will be read, before any is."""
+        """Raise ConfigError for options that do not fit the files in `sources`, before any file is read."""
         return
 
     def conversation(self, options: Options) -> Conversation | None:
-        """A conversation, for a task in which user and model take turns; None for others."""
+        """Return a conversation, for a task in which user and model take turns; None for other tasks."""
         return None
 
 
 def text_graph(model: Model) -> GraphSpec | None:
-    """The graph that reads tokens of the model's tokenizer and predicts the next; None if there is none."""
+    """Return the graph that reads tokens of the model's tokenizer and predicts the next one, or None."""
     if model.tokenizer is None:
         return None
     graphs = model.contract.graphs
@@ -121,7 +121,7 @@ def text_graph(model: Model) -> GraphSpec | None:
 def check_output(flag: str, out: Path, sources: Sequence[Path], suffixes: Sequence[str]) -> None:
     """Raise ConfigError unless the file `out`, given as option `flag`, can be written for one input.
 
-    suffixes: those that it can have.
+    suffixes: the accepted suffixes of `out`.
     """
     if len(sources) > 1:
         raise ConfigError(f"{flag} writes one file: name one input, not {len(sources)}")
