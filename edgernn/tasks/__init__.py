@@ -1,4 +1,4 @@
-"""Tasks, one folder for each. Importing this package imports no torch."""
+"""Tasks, one subpackage for each. Importing this package does not import torch."""
 
 from edgernn.tasks.caption.task import CAPTION
 from edgernn.tasks.language.task import LANGUAGE

@@ -1,4 +1,4 @@
-"""What a task tells the trainer: its data, the loss of a batch, how a network is scored, what to show."""
+"""The interface between a task and the trainer: data, the loss of a batch, evaluation, and samples."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["Learner", "Loss", "Origin", "Placement", "Prepared"]
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a process trains: on which device, in which arithmetic, and on which part of every batch.
+    """The device and arithmetic of a process, and its part of every batch.
 
-    process: the number of this process among `processes`, from 0.
+    process: the index of this process among `processes`, from 0.
     """
 
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
@@ -34,11 +34,11 @@ class Placement:
     processes: int = 1
 
     def autocast(self) -> torch.autocast:
-        """A context in which matrix products run in bfloat16, if this placement has them."""
+        """Return a context in which matrix products run in bfloat16, if the placement uses it."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
     def share(self, batch_size: int) -> slice:
-        """The part of a batch that this process learns from. Raises ConfigError if it cannot be split evenly."""
+        """Return the part of a batch for this process. Raises ConfigError if the batch cannot be split evenly."""
         if batch_size % self.processes:
             raise ConfigError(
                 f"a batch of {batch_size} cannot be split evenly between {self.processes} processes: "
@@ -50,13 +50,13 @@ class Placement:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run keeps of its data.
+    """What a run stores of its data.
 
-    chosen: the settings, with everything that the data decided, such as the size of the vocabulary.
-    record: what the run remembers of its data, as plain JSON values, for `config.json`.
-    assets: files that bundles carry too, by name, such as "tokenizer.json" and "labels.json".
-    held_out: sequences that training does not see, for the parity gate. notes: what the user should know of the data
-    when the run begins, such as characters that become the unknown token; a run does not keep them.
+    chosen: the settings, including those that depend on the data, such as the size of the vocabulary.
+    record: the run's record of its data, as plain JSON values, for `config.json`.
+    assets: files that bundles include too, by name, such as "tokenizer.json" and "labels.json".
+    held_out: sequences that are not used in training, for the parity gate. notes: what the user should know about the
+    data when the run begins, such as unknown characters; they are not stored.
     """
 
     chosen: Chosen
@@ -66,7 +66,7 @@ class Prepared:
     notes: Sequence[str] = ()
 
     def asset(self, name: str) -> bytes:
-        """One of the assets. Raises FormatError if the run has none of this name."""
+        """Return the content of an asset. Raises FormatError if the run has none of this name."""
         if name not in self.assets:
             raise FormatError(f"there is no {name}")
         return self.assets[name]
@@ -74,9 +74,9 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Origin:
-    """A run of the same task from which another one starts.
+    """A run of the same task, from whose weights another run starts.
 
-    name: what it is called in messages. assets: its assets, such as the vocabulary. network: with its best weights.
+    name: the run's name in messages. assets: the run's assets, such as the vocabulary. network: with its best weights.
     """
 
     name: str
@@ -88,9 +88,9 @@ class Origin:
 class Loss:
     """The loss of one batch.
 
-    value: the mean over the batch, to be differentiated. figures: means over the batch, to show and log; the first is
-    the loss that must be a number. examples: how many the batch had, counted in `Learner.unit`.
-    weight: how many terms `value` is the mean of. The gradients of several processes are averaged in proportion.
+    value: the mean over the batch, which is differentiated. figures: means over the batch, to show and log; the first
+    is the loss, which must be finite. examples: the size of the batch, in `Learner.unit`.
+    weight: the number of terms of which `value` is the mean. It weights the gradients of several processes.
     """
 
     value: Tensor
@@ -107,7 +107,7 @@ class Learner(ABC):
     """A task bound to the data of one run. The trainer owns the loop, the optimizer, checkpoints and processes.
 
     unit: what `Loss.examples` counts, in the plural, such as "characters". steps_per_pass: optimizer steps in a pass
-    over the training data. notes: what the user should know of the data, such as files that were left out.
+    over the training data. notes: what the user should know about the data, such as files that were omitted.
     """
 
     unit: ClassVar[str]
@@ -117,17 +117,17 @@ class Learner(ABC):
     def __init__(
         self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
     ) -> None:
-        """Stand before the first step. network: what learns, in training mode, on the placement's device.
+        """Prepare for the first step. network: the network to train, in training mode, on the placement's device.
 
-        folder: where `prepare` wrote the data. progress: told while data is read. Raises CorpusError for data that is
-        missing or is not what `prepare` read, ConfigError for settings that do not fit it.
+        folder: where `prepare` wrote the data. progress: called while data is read. Raises CorpusError for data that is
+        missing or has changed since `prepare` read it, ConfigError for settings that do not fit it.
         """
         self.network, self.prepared, self.folder, self.placement = network, prepared, folder, placement
 
     @classmethod
     @abstractmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
-        """Read the data of a new run, and write what training needs again into `folder`, which exists and is empty.
+        """Read the data of a new run, and write what training needs later into the empty directory `folder`.
 
         Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
         """
@@ -136,21 +136,21 @@ class Learner(ABC):
     def prepare_from(
         cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
     ) -> Prepared:
-        """As `prepare`, for a run that starts from the weights of `origin`: the assets must become those of `origin`.
+        """Like `prepare`, for a run that starts from the weights of `origin` and must have the same assets.
 
-        A task whose assets are learned from the data, such as a vocabulary, takes those of `origin` here.
+        Override it for a task that learns assets from the data, such as a vocabulary, to take them from `origin`.
         """
         return cls.prepare(sources, chosen, folder, progress)
 
     @classmethod
     @abstractmethod
     def build(cls, prepared: Prepared) -> Network:
-        """A new network of the run's shape, its weights drawn from torch's global generator."""
+        """Return a new network with the run's configuration, with weights drawn from torch's global generator."""
 
     def parameter_groups(self, phase: int) -> list[dict[str, Any]]:
-        """Groups of parameters, as torch's optimizers take them.
+        """Return groups of parameters in the format of torch's optimizers, with these additional keys.
 
-        optimizer: "adamw", the default, or "muon". weight_decay: of the group. scale: multiplies its learning rate.
+        optimizer: "adamw", the default, or "muon". weight_decay: of the group. scale: a factor of the learning rate.
         """
         decay = self.prepared.chosen.training.weight_decay
         parameters = [each for each in self.network.parameters() if each.requires_grad]
@@ -160,48 +160,48 @@ class Learner(ABC):
         ]
 
     def phase(self, progress: float) -> int:
-        """The number of the training's phase at `progress`, from 0 to 1; it never falls.
+        """Return the number of the training phase at `progress`, from 0 to 1; it never decreases.
 
-        The trainer begins each later phase from the averaged weights, with a new optimizer.
+        The trainer begins each later phase with the averaged weights and a new optimizer.
         """
         return 0
 
     @property
     def settled(self) -> float:
-        """The progress from which on every step is of one kind: no phase begins, and nothing is unfrozen, after it.
+        """The progress after which all steps are alike: no phase begins and no layer is unfrozen later.
 
-        A training that goes on beyond its end stands between it and 1 once more.
+        A training that continues beyond its original end has a progress between this value and 1.
         """
         return 0.0
 
     def learning_rate(self, progress: float) -> float:
-        """The learning rate at `progress`, from 0 to 1."""
+        """Return the learning rate at `progress`, from 0 to 1."""
         training = self.prepared.chosen.training
         return one_cycle(training.learning_rate, progress, training.warmup)
 
     def average_decay(self, phase: int) -> float:
-        """The decay of the averaged weights in a phase."""
+        """Return the decay of the averaged weights in a phase."""
         return self.prepared.chosen.training.average
 
     @abstractmethod
     def loss(self, step: int, progress: float) -> Loss:
-        """The loss of this process's part of the batch of `step`, which depends on the seed and on `step` alone."""
+        """Return the loss of this process's part of the batch of `step`, which depends only on seed and step."""
 
     @abstractmethod
     def evaluate(self, network: Network, *, whole: bool = False) -> Score:
-        """The score of `network`, in evaluation mode, on the held-out data.
+        """Return the score of `network`, in evaluation mode, on the held-out data.
 
-        whole: measure on all of it, where a quicker measurement serves during training.
+        whole: evaluate on all of it; otherwise a faster evaluation on a part is allowed.
         """
 
     @abstractmethod
     def samples(self, network: Network) -> Mapping[str, str]:
-        """A few outputs of `network`, in evaluation mode, to look at, by name."""
+        """Return a few outputs of `network`, in evaluation mode, to show to the user, by name."""
 
     def carried(self) -> Mapping[str, Tensor]:
-        """Tensors of this process that are carried from batch to batch, and that a resumed training needs."""
+        """Return tensors of this process that are carried from batch to batch and needed to resume training."""
         return {}
 
     def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on from what `carried` gave."""
+        """Continue from tensors that `carried` returned."""
         assert not carried

@@ -1,4 +1,4 @@
-"""What an evaluation of any task gives. Importing this module imports no torch."""
+"""The result of an evaluation of any task. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ Progress = Callable[[float, str], None]  # called with the fraction that is done
 
 
 class Score(Protocol):
-    """The result of an evaluation; its text, `str(score)`, is for people."""
+    """The result of an evaluation; `str(score)` is the text for people."""
 
     @property
     def figures(self) -> Mapping[str, float]:
-        """What goes into `metrics.jsonl`, TensorBoard and plots, by name."""
+        """The figures for `metrics.jsonl`, TensorBoard and plots, by name."""
 
     def to_json(self) -> dict[str, Any]:
-        """As `evaluate --json` prints it."""
+        """Return the figures as `evaluate --json` prints them."""
 
 
 class Evaluation(NamedTuple):
-    """A score, and what the user should know of the data, such as files that were left out."""
+    """A score, with what the user should know about the data, such as files that were omitted."""
 
     score: Score
     notes: Sequence[str] = ()

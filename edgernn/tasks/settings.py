@@ -1,4 +1,4 @@
-"""Settings that several tasks share. Importing them imports no torch."""
+"""Settings that tasks share. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,42 +17,54 @@ CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CEL
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUTOCASTS = ("auto", "off", "bf16")
 
-LIMITS = ("steps", "passes", "minutes")  # of a training: it ends at the first one
-_FIRST, _LAST = 0.04, 0.001  # learning rates at the beginning and the end, as fractions of the peak
+LIMITS = ("steps", "passes", "minutes")  # limits of a training, which ends at the first one that it reaches
+_FIRST, _LAST = 0.04, 0.001  # first and last learning rate, as fractions of the peak
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings(Settings):
-    """Training settings that all tasks share. Training ends at the first of the limits that are set."""
+    """Training settings that all tasks share. Training ends at the first limit that it reaches."""
 
-    steps: int | None = option(None, "End training after this number of optimizer steps.", low=1)
-    passes: float | None = option(None, "End training after this number of passes over the training data.", above=0)
+    steps: int | None = option(
+        None, "End training after this number of optimizer steps. Of several limits, the first one counts.", low=1
+    )
+    passes: float | None = option(
+        None, "End training after this number of passes (epochs) over the training data.", above=0
+    )
     minutes: float | None = option(None, "End training after this number of minutes.", low=1e-4)
     learning_rate: float = option(2e-3, "The peak learning rate.", above=0, high=1e6)
-    warmup: float = option(0.1, "The fraction of training during which the learning rate rises.", low=0, below=1)
+    warmup: float = option(
+        0.1, "The fraction of training during which the learning rate rises to its peak.", low=0, below=1
+    )
     weight_decay: float = option(
         0.01,
-        "Decoupled weight decay: each step shrinks the weights by this value times the learning rate.",
+        "The decoupled weight decay (AdamW), which is multiplied by the learning rate.",
         low=0,
         high=1e6,
     )
-    clip: float = option(1.0, "Clip the norm of the gradient to this value.", above=0, high=1e6)
+    clip: float = option(1.0, "Clip the gradient to this norm.", above=0, high=1e6)
     average: float = option(
-        0.0, "Decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1
+        0.0, "The decay of the exponential moving average of the weights; 0 disables averaging.", low=0, below=1
     )
     evaluations: int = option(
-        24, "Number of evaluations on the held-out data; each writes a checkpoint.", low=1, high=1e6
+        24,
+        "The number of evaluations on the held-out set during training; each writes a checkpoint.",
+        low=1,
+        high=1e6,
     )
     patience: int | None = option(
-        None, "End training after this number of evaluations in a row without a better one.", low=1, high=1e6
+        None,
+        "End training early after this number of successive evaluations without an improvement.",
+        low=1,
+        high=1e6,
     )
-    device: str = option("auto", "The device to train on.", choices=DEVICES)
+    device: str = option("auto", "The device to train on; auto is the fastest one available.", choices=DEVICES)
     autocast: str = option(
         "auto",
-        "Whether matrix products run in bfloat16 (autocast); auto: where the hardware is fast at it.",
+        "Mixed precision: bf16 runs matrix products in bfloat16; auto does so where the hardware is fast at it.",
         choices=AUTOCASTS,
     )
-    seed: int = option(0, "Seed of the random number generators.", low=0, below=2**63)
+    seed: int = option(0, "The seed of the random number generators.", low=0, below=2**63)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -60,7 +72,7 @@ class TrainingSettings(Settings):
             raise ConfigError("training needs an end: --steps, --passes or --minutes")
 
     def but(self, **changes: Any) -> Self:
-        """These settings with `changes`; a limit among them replaces all limits that are set here.
+        """Return a copy of these settings with `changes`; limits among them replace all present limits.
 
         Raises ConfigError for a setting that does not exist.
         """
@@ -68,16 +80,16 @@ class TrainingSettings(Settings):
 
     @classmethod
     def of(cls, *layers: Mapping[str, Any]) -> Self:
-        """The defaults, changed by one layer of settings after the other; the limits of a layer replace those before.
+        """Return the defaults, changed by each of `layers` in turn; limits in a layer replace all previous limits.
 
         Raises ConfigError for a value that is not accepted.
         """
         return cls(**reduce(_limited, layers, dict[str, Any]()))
 
     def progress(self, step: int, seconds: float, steps_per_pass: int, begun: tuple[int, float] = (0, 0.0)) -> float:
-        """The fraction of training that is done after `step` steps and `seconds`; training ends at 1.
+        """Return the fraction of training that is done after `step` steps and `seconds` seconds; training ends at 1.
 
-        begun: the step and the seconds from which it is counted.
+        begun: the step and the seconds at which the fraction is 0.
         """
         done = []
         if self.minutes is not None:
@@ -91,40 +103,40 @@ class TrainingSettings(Settings):
 
 @dataclass(frozen=True)
 class Chosen:
-    """The settings of one run, complete: the defaults, changed by a preset and by the options that were given."""
+    """The complete settings of one run: the defaults, changed by a preset and by the given options."""
 
     data: Settings
     model: Settings
     training: TrainingSettings
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the settings as plain JSON values."""
         return {part: getattr(self, part).to_json() for part in ("data", "model", "training")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings(Settings):
-    """What is evaluated on, for tasks whose data sets have splits."""
+    """The data on which a model is evaluated, for tasks whose data sets have splits."""
 
-    data: str = option("", "The data set to evaluate on, as `edgernn train` takes it.")
-    split: str = option("test", "The split of the data set: train, dev, test, or another that it has.")
+    data: str = option("", "The data set to evaluate on, named as for `edgernn train`.")
+    split: str = option("test", "The split of the data set to evaluate on: train, dev, test, or another that it has.")
 
 
 def _fraction(now: float, begun: float, end: float) -> float:
-    """How far `now` is on the way from `begun` to `end`."""
+    """Return the position of `now` between `begun` (0) and `end` (1)."""
     return (now - begun) / (end - begun) if end > begun else 1.0
 
 
 def _limited(before: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings changed by `changes`, whose limits, if there are any, replace all others."""
+    """Return `before` with `changes`; limits among the changes replace all previous limits."""
     limits = dict.fromkeys(LIMITS) if set(LIMITS) & changes.keys() else {}
     return {**before, **limits, **changes}
 
 
 def one_cycle(peak: float, progress: float, warmup: float = 0.0) -> float:
-    """The learning rate at `progress`, from 0 to 1: a linear rise to `peak` during `warmup`, then a cosine decay.
+    """Return the learning rate at `progress`, from 0 to 1: a linear warm-up to `peak`, then a cosine decay.
 
-    After Smith and Topin 2017, with a linear rise.
+    After Smith and Topin 2017.
     """
     if progress < warmup:
         return peak * (_FIRST + (1 - _FIRST) * progress / warmup)

@@ -1,4 +1,4 @@
-"""What the command line and a run directory know of a task. Importing this module imports no torch."""
+"""The description of a task for the command line and run directories. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Preset", "Task"]
 
 @dataclass(frozen=True)
 class Preset:
-    """Settings that suit a kind of data or a size: changes to the defaults of the settings classes."""
+    """Changes to the defaults of the settings classes, for a kind of data or a size of network."""
 
     model: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -29,18 +29,19 @@ class Preset:
 
 @dataclass(frozen=True)
 class Task:
-    """A task: its name, settings and presets, and doors to the code that trains and evaluates it.
+    """A task: its name, settings and presets, and functions that import its training and evaluation code.
 
     name: of the subcommand of `train`, in `config.json` and in bundles. help, example: of that subcommand.
-    sources: metavariable and help of the subcommand's argument. default_sources: what is trained on if nothing is
-    named. several: whether more than one source can be named. extra: the extra of the package that training needs.
-    data, model, training: settings classes; their fields are the options of `edgernn train NAME`. evaluation: those of
-    `edgernn evaluate`.
-    presets: by name. preset_for: the name of the preset that suits some sources, unless --preset says another.
-    metric: the figure of a score that decides which weights are best. higher_is_better: whether a larger one is better.
-    tunable: options of `data` and `model` that change neither the network nor its vocabulary: a run that starts from
-    another one may set them, and has all others from it.
-    learner: imports the task's training code. evaluate: measures a model, of a run or a bundle, as `evaluation` says.
+    sources: the metavariable and help of the subcommand's argument. default_sources: the sources if none are given.
+    several: whether more than one source is accepted. extra: the package extra that training needs.
+    data, model, training: settings classes, whose fields are options of `edgernn train NAME`. evaluation: a settings
+    class for `edgernn evaluate`.
+    presets: by name. preset_for: returns the name of the default preset for some sources.
+    metric: the figure of a score that selects the best weights. higher_is_better: whether larger values are better.
+    tunable: options of `data` and `model` that affect neither the network's weights nor its vocabulary. A run that
+    starts from another one can set them, and takes all others from that run.
+    learner: imports the task's training code. evaluate: evaluates a model of a run or bundle, given `evaluation`
+    settings.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Task:
         return self.data, self.model, self.training
 
     def choose(self, sources: Sequence[str], preset: str | None = None, **options: Any) -> Chosen:
-        """The settings for `sources`: defaults, then the preset, then `options`, by the names of their fields.
+        """Return the settings for `sources`: defaults, then the preset, then `options`, by field name.
 
         Raises ConfigError for a preset or a setting that does not exist, or a value that is not accepted.
         """
@@ -86,10 +87,10 @@ class Task:
     def choose_from(
         self, origin: Chosen, name: str, sources: Sequence[str], preset: str | None = None, **options: Any
     ) -> Chosen:
-        """The settings for `sources` of a run that starts from the run `name`, whose settings are `origin`.
+        """Return the settings for `sources` of a run that starts from the run `name`, whose settings are `origin`.
 
-        The network and its vocabulary are those of `origin`; everything else is as `choose` says. Raises ConfigError as
-        `choose`, and for an option or a preset that would change them.
+        The network and its vocabulary come from `origin`, everything else as in `choose`. Raises ConfigError as
+        `choose` does, and for an option or a preset that would change the network or vocabulary.
         """
         named = Preset() if preset is None else self._preset(preset)
         declared = declared_options(self.data, self.model).values()
@@ -111,7 +112,7 @@ class Task:
         return self.presets[name]
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:
-        """The default of an option in each preset, by the preset's name."""
+        """Return the default of an option in each preset, by the preset's name."""
         part = {self.data: "data", self.model: "model", self.training: "training"}[declared.settings]
         chosen = {name: getattr(self.choose((), name), part) for name in self.presets}
         return {name: getattr(settings, declared.field.name) for name, settings in chosen.items()}

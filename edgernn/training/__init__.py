@@ -1,4 +1,4 @@
-"""Training: one loop for every task, and the run directories that it writes."""
+"""Training: one loop for all tasks, and the run directories that it writes."""
 
 from edgernn.training.events import Evaluated, Stepped
 from edgernn.training.run import Run

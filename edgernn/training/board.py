@@ -1,4 +1,4 @@
-"""The figures of a training as TensorBoard shows them."""
+"""Write the figures of a training to TensorBoard."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["TensorBoardLogger"]
 
 
 class TensorBoardLogger:
-    """Event files of one training in a directory of their own, which `tensorboard --logdir` shows."""
+    """Writes the event files of one training to a directory, for `tensorboard --logdir`."""
 
     def __init__(self, directory: Path, step: int, unit: str) -> None:
-        """Log from `step` on; what the directory holds of later steps, from before a resume, is struck out.
+        """Log from `step` on; events of later steps, from before a resume, are removed from the directory.
 
         unit: what rates count, in the plural.
         """
@@ -23,7 +23,7 @@ class TensorBoardLogger:
         self._unit = unit
 
     def log(self, event: Stepped | Evaluated) -> None:
-        """Write down one event of `Trainer.fit`."""
+        """Log one event of `Trainer.fit`."""
         if isinstance(event, Stepped):
             figures = {**event.figures, "learning_rate": event.learning_rate, f"{self._unit}_per_second": event.rate}
             for name, value in figures.items():
@@ -35,5 +35,5 @@ class TensorBoardLogger:
                 self._writer.add_text(name, text, event.step)
 
     def close(self) -> None:
-        """Write what is still held back."""
+        """Write buffered events and close the files."""
         self._writer.close()

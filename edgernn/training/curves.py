@@ -1,4 +1,4 @@
-"""Figures as pictures: learning curves, and bars."""
+"""Draw figures as pictures: learning curves, and bar charts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FORMATS = (".png", ".svg")
 
 
 def check_picture(out: Path) -> None:
-    """Raise ConfigError for a name that is no picture's, or leads nowhere."""
+    """Raise ConfigError for a file name without a suffix of a picture, or in a directory that does not exist."""
     if out.suffix not in FORMATS:
         raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
     if not out.parent.is_dir():
@@ -24,20 +24,20 @@ def check_picture(out: Path) -> None:
 
 
 def labels(runs: Sequence[Path]) -> list[str]:
-    """What each of `runs` is called in a picture: as much of its path as tells it from the others."""
+    """Return a label for each of `runs`: as much of its path as distinguishes it from the others."""
     paths = [run.resolve() for run in runs]
     length = 1
     while len({path.parts[-length:] for path in paths}) < len(set(paths)):
         length += 1
     names = ("/".join(path.parts[-length:]).replace("$", r"\$") for path in paths)
-    return [f"run {name}" if name.startswith("_") else name for name in names]  # which matplotlib would leave out
+    return [f"run {name}" if name.startswith("_") else name for name in names]  # matplotlib hides labels like _x
 
 
 def plot_curves(runs: Sequence[Path], out: Path) -> None:
-    """Draw the task's metric of each run over the optimizer's steps, and beside it, thin, the training figure.
+    """Draw the task's metric of each run over the optimizer steps, with the training figure as a thin line.
 
     Raises RunError for a run without evaluations, and ConfigError for runs of several tasks, whose metrics cannot share
-    an axis, or for a name that is no picture's.
+    an axis, or for an unsuitable file name.
     """
     check_picture(out)
     loaded = [Run.load(path) for path in runs]
@@ -74,7 +74,7 @@ def _words(figure: str) -> str:
 
 
 def plot_bars(values: Mapping[str, float], title: str, out: Path) -> None:
-    """Draw one bar for each value, the first on top. Raises ConfigError for a name that is no picture's."""
+    """Draw one bar for each value, the first at the top. Raises ConfigError for an unsuitable file name."""
     check_picture(out)
     figure = Figure(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
     axes = figure.subplots()

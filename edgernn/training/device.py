@@ -1,4 +1,4 @@
-"""On which device a network trains, and in which arithmetic."""
+"""Select the device and the arithmetic of a training."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ __all__ = ["find_autocast", "find_device", "find_generator"]
 
 
 def find_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes the fastest there is. Raises ConfigError for one that is not there."""
+    """Return the device called `name`; "auto" is the fastest available one.
+
+    Raises ConfigError for one that is missing.
+    """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         name = next(device for device, available in there.items() if available)
     if name == "cuda" and there["cuda"]:
-        index = int(os.environ.get("LOCAL_RANK", "0"))  # under torchrun, each process has its own
+        index = int(os.environ.get("LOCAL_RANK", "0"))  # torchrun starts one process for each GPU
         if index >= (count := torch.cuda.device_count()):
             raise ConfigError(f"process {index + 1} on this machine has no GPU of its own: start {count} or fewer")
         return torch.device("cuda", index)
@@ -27,9 +30,9 @@ def find_device(name: str) -> torch.device:
 
 
 def find_autocast(name: str, device: torch.device) -> bool:
-    """Whether to multiply in bfloat16 on `device`; "auto" does where that is faster.
+    """Return whether to use bfloat16 on `device`; "auto" uses it where it is faster.
 
-    Raises ConfigError where it is asked for and `device` cannot.
+    Raises ConfigError if it is required but `device` does not support it.
     """
     if name == "off":
         return False
@@ -45,7 +48,7 @@ def find_autocast(name: str, device: torch.device) -> bool:
 
 
 def find_generator(device: torch.device) -> torch.Generator:
-    """The generator that dropout on `device` draws from."""
+    """Return the random generator that dropout on `device` uses."""
     if device.type == "cuda":
         return torch.cuda.default_generators[device.index or 0]
     return torch.mps._get_default_mps_generator() if device.type == "mps" else torch.default_generator

@@ -1,4 +1,4 @@
-"""What a training reports while it goes on."""
+"""The events that a training reports."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ __all__ = ["Evaluated", "Stepped"]
 
 @dataclass(frozen=True)
 class Stepped:
-    """One step of the optimizer.
+    """One optimizer step.
 
-    progress: the fraction of training that is done, from 0 to 1. figures: means over the batch. learning_rate: of the
-    step. rate: examples per second in this call of `fit`, evaluations not counted. seconds: of the whole training.
+    progress: the fraction of training that is done, from 0 to 1. figures: means over the batch. learning_rate: of this
+    step. rate: examples per second in this call of `fit`, without evaluations. seconds: since the beginning of the
+    training.
     """
 
     step: int
@@ -28,9 +29,9 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation on the held-out data; the checkpoint that belongs to it is on disk.
+    """One evaluation on the held-out data, after whose checkpoint was written.
 
-    best: whether no evaluation before it was as good. samples: outputs of the network to look at, by name.
+    best: whether it is the best evaluation so far. samples: outputs of the network to show to the user, by name.
     """
 
     step: int

@@ -1,4 +1,4 @@
-"""Training that goes on beyond its end."""
+"""The record of a finished training that continues with later limits."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ __all__ = ["Extension"]
 
 @dataclass(frozen=True)
 class Extension:
-    """A later end of a training that was finished.
+    """The continuation of a finished training up to later limits.
 
-    step, seconds: of the training where it goes on. steps, passes, minutes: the limits of the whole training from there
-    on, counted from its beginning; None for no limit. Its progress is counted from 0 to 1 anew.
+    step, seconds: of the training when it continues. steps, passes, minutes: the new limits, counted from the beginning
+    of the training; None for no limit. The progress restarts from 0.
     """
 
     step: int
@@ -31,7 +31,7 @@ class Extension:
         return {"steps": self.steps, "passes": self.passes, "minutes": self.minutes}
 
     def to_json(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """Return the record as plain JSON values."""
         return asdict(self)
 
     @classmethod

@@ -1,7 +1,7 @@
-"""How far back a network's gradient reaches: its norm by distance in time, for a run of any task.
+"""Measure how far back in time a network's gradient reaches: its norm by distance, for a run of any task.
 
-The loss of one prediction is differentiated with respect to the state that the network carried d steps before it. Where
-the norm falls quickly with d the gradient vanishes, and what lies further back cannot be learned; where it grows, it
+The loss of one prediction is differentiated with respect to the state d steps before it. If the norm decreases quickly
+with d, the gradient vanishes and dependencies over longer distances cannot be learned; if it grows, the gradient
 explodes (Bengio et al. 1994; Pascanu et al. 2013).
 """
 
@@ -24,20 +24,24 @@ from edgernn.training.run import Run
 
 __all__ = ["gradient_norms", "plot_gradients", "run_gradient_norms"]
 
-_WINDOWS = 32  # places of the held-out sequences over which norms are averaged
-_WARM_UP = 32  # steps that bring the state to where it usually is
+_WINDOWS = 32  # positions in the held-out sequences over which norms are averaged
+_WARM_UP = 32  # steps before the measurement, which bring the state to typical values
 
 
 def run_gradient_norms(path: Path, distance: int) -> list[float]:
-    """`gradient_norms` of the best weights of a run on its held-out sequences. Raises RunError or ConfigError."""
+    """Return `gradient_norms` for the best weights of a run, on its held-out sequences.
+
+    Raises RunError or ConfigError.
+    """
     return gradient_norms(Run.load(path).source(), distance)
 
 
 def gradient_norms(source: Source, distance: int) -> list[float]:
-    """Mean norm of the gradient of a prediction's loss with respect to the state d steps before, for d = 1..distance.
+    """Return the mean norm of the gradient with respect to the state d steps earlier, for d from 1 to `distance`.
 
-    The norm is that over all states and layers, in double precision. The network of `source` is changed to that.
-    Raises ConfigError for a distance below 1, held-out sequences that are too short for it, or a network without state.
+    The gradient is that of the loss of one prediction. The norm is taken over all states and layers, in double
+    precision, to which the network of `source` is converted. Raises ConfigError for a distance below 1, held-out
+    sequences that are too short for it, or a network without state.
     """
     held_out = source.held_out
     if distance < 1:
@@ -52,7 +56,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     constant, state = _begin(held_out, graphs, step, rows)
 
     def inputs(back: int) -> list[Tensor]:
-        """What the step is given `back` steps before the last one of each window, states apart."""
+        """Return the inputs, without states, of the step that is `back` steps before the last one of each window."""
         taken = {name: torch.from_numpy(array[rows, ends - back]) for name, array in held_out.steps.items()}
         given = {**{name: _double(tensor) for name, tensor in taken.items()}, **constant}
         return [given[tensor.name] for tensor in (*step.spec.inputs, *step.spec.conditions)]
@@ -67,7 +71,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
         results = step.module(*inputs(back), *states[-1])
         states.append(tuple(results[count:]))
     loss = _loss(held_out, step.spec, results[:count], rows, ends)
-    # The state after the last step is no part of this loss; the one that went into that step is at distance 1.
+    # This loss does not depend on the state after the last step; the state before that step has distance 1.
     wanted = [s for each in states[:-1] for s in each]
     gradients = iter(torch.autograd.grad(loss, wanted, allow_unused=True, materialize_grads=True))
     axes = [_other_axes(state.batch_axis, len(state.axes)) for state in step.spec.states]
@@ -76,7 +80,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
 
 
 def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
-    """Sequences (windows,) and last steps (windows,), at equal distances, of windows with a target at their end."""
+    """Return sequences (windows,) and last steps (windows,) of evenly spaced windows that end with a target."""
     targets = next(iter(held_out.targets.values()))
     flat = targets.reshape(*targets.shape[:2], -1)[:, :, 0]
     there = flat >= 0 if flat.dtype.kind in "iu" else ~np.isnan(flat)
@@ -93,7 +97,7 @@ def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
 def _begin(
     held_out: HeldOut, graphs: Mapping[str, Graph], step: Graph, rows: Array
 ) -> tuple[dict[str, Tensor], tuple[Tensor, ...]]:
-    """The conditions of sequences `rows`, and their initial states."""
+    """Return the conditions and the initial states of the sequences `rows`."""
     made: dict[str, dict[str, Tensor]] = {}
     for graph in graphs.values():
         if graph is not step:
@@ -124,7 +128,7 @@ def _double(tensor: Tensor) -> Tensor:
 
 
 def _loss(held_out: HeldOut, spec: GraphSpec, outputs: Sequence[Tensor], rows: Array, ends: Array) -> Tensor:
-    """The sum of the losses of the last steps of all windows."""
+    """Return the sum of the losses of the last steps of all windows."""
     name, targets = next(iter(held_out.targets.items()))
     output = dict(zip((tensor.name for tensor in spec.outputs), outputs, strict=True))[name]
     target = torch.from_numpy(targets[rows, ends])
@@ -138,7 +142,7 @@ def _other_axes(axis: int | None, rank: int) -> tuple[int, ...]:
 
 
 def plot_gradients(norms: Mapping[str, Sequence[float]], out: Path) -> None:
-    """Draw norms by distance, a line for each name, on a logarithmic scale."""
+    """Draw norms by distance on a logarithmic scale, one line for each name."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     for name, values in norms.items():

@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW, or Muon for the groups of parameters that ask for it."""
+"""The optimizer: AdamW, or Muon for the parameter groups that request it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ __all__ = ["Optimizer"]
 
 
 class Optimizer:
-    """The optimizer of one network, with its moments by the names of the parameters.
+    """The optimizer of one network, with its moments stored by parameter name.
 
-    groups: as `Learner.parameter_groups` gives them.
+    groups: as `Learner.parameter_groups` returns them.
     """
 
     def __init__(self, network: nn.Module, groups: Sequence[Mapping[str, Any]], learning_rate: float) -> None:
@@ -34,23 +34,23 @@ class Optimizer:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All parameters that it moves."""
+        """All parameters that the optimizer updates."""
         return [parameter for part in self._parts for parameter in _parameters(part)]
 
     def step(self, learning_rate: float) -> None:
-        """Move the weights against their gradients; a group with a `scale` by that fraction of the learning rate."""
+        """Update the parameters from their gradients; the learning rate of a group is multiplied by its `scale`."""
         for part in self._parts:
             for group in part.param_groups:
                 group["lr"] = learning_rate * group.get("scale", 1.0)
             part.step()
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Clear the gradients."""
         for part in self._parts:
             part.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The moments of each parameter, as PARAMETER.MOMENT; zeros before the first step."""
+        """Return the moments of each parameter, as PARAMETER.MOMENT; zeros before the first step."""
         return {
             f"{self._names[parameter]}.{moment}": value
             for part in self._parts
@@ -59,7 +59,7 @@ class Optimizer:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from the moments that `tensors` gave; the names must be the same."""
+        """Continue from moments that `tensors` returned; the names must be the same."""
         for part in self._parts:
             for parameter in _parameters(part):
                 part.state[parameter] = {
@@ -73,7 +73,7 @@ def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def _zeros(part: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
-    """The moments of a parameter before the first step."""
+    """Return the moments of a parameter before the first step."""
     zeros = torch.zeros_like(parameter, requires_grad=False)
     if isinstance(part, torch.optim.Muon):
         return {"momentum_buffer": zeros}

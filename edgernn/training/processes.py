@@ -1,4 +1,4 @@
-"""Several processes that train one network: each learns from its part of every batch; gradients are averaged."""
+"""Data-parallel training: each process computes gradients on its part of every batch, and gradients are averaged."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from edgernn.errors import ConfigError, RunError, first_line
 
 __all__ = ["ProcessGroup"]
 
-_PATIENCE = timedelta(days=7)  # how long to wait while the main process prepares its data
+_PATIENCE = timedelta(days=7)  # timeout of processes that wait while the main process prepares the data
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """One process among `count`; the main process, of rank 0, writes files and prints."""
+    """One process among `count`. The main process, with rank 0, writes files and prints."""
 
     device: torch.device
     rank: int = 0
@@ -29,7 +29,7 @@ class ProcessGroup:
 
     @classmethod
     def join(cls, device: torch.device) -> ProcessGroup:
-        """The place that `torchrun` gave to this process; a group of one if it gave none."""
+        """Join the process group that `torchrun` created; without one, return a group of one process."""
         if os.environ.get("WORLD_SIZE", "1") == "1":
             return cls(device)
         if device.type == "mps":
@@ -42,7 +42,7 @@ class ProcessGroup:
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"
                 distributed.init_process_group(backend, timeout=_PATIENCE)
-                if backend == "gloo":  # The threads of gloo abort a process that ends while they run.
+                if backend == "gloo":  # gloo's threads abort a process that ends while they run
                     atexit.register(_leave)
             except ValueError as error:
                 raise ConfigError(f"the environment is not torchrun's: {first_line(error)}") from None
@@ -56,7 +56,7 @@ class ProcessGroup:
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Replace every gradient by its mean over all processes.
 
-        A parameter that has a gradient in some processes only counts as zero in the others.
+        A process in which a parameter has no gradient contributes zero.
         """
         if self.count == 1:
             return
@@ -72,7 +72,7 @@ class ProcessGroup:
     def average_buffers(self, network: nn.Module) -> None:
         """Replace the floating-point buffers of `network`, such as running means, by their means over all processes.
 
-        Those that are equal everywhere stay what they are to the last bit.
+        Buffers that are equal in all processes keep their exact values.
         """
         buffers = [buffer for buffer in network.buffers() if buffer.is_floating_point()]
         if self.count > 1 and buffers:
@@ -88,7 +88,7 @@ class ProcessGroup:
         return (part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True))
 
     def total(self, values: list[float]) -> list[float]:
-        """The sums of `values` over all processes."""
+        """Return the sums of `values` over all processes."""
         if self.count == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -97,22 +97,22 @@ class ProcessGroup:
         return summed
 
     def of_main(self, value: float) -> float:
-        """The `value` of the main process."""
+        """Return the `value` of the main process."""
         return self.total([value if self.is_main else 0.0])[0]
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """`tensor` of every process on a new first axis, in the order of their ranks: a copy."""
+        """Return a copy of `tensor` from every process, stacked along a new first axis in the order of ranks."""
         tensor = tensor.detach().contiguous()
         if self.count == 1:
             return tensor[None].clone()
-        there = tensor.to(self.device)  # NCCL moves nothing that is not on its GPUs
+        there = tensor.to(self.device)  # NCCL transfers only tensors on its GPUs
         parts = [torch.empty_like(there) for _ in range(self.count)]
         distributed.all_gather(parts, there)
         return torch.stack(parts).to(tensor.device)
 
     @contextmanager
     def main_process_first(self) -> Iterator[bool]:
-        """The main process goes through the block while the others wait; if it fails, they raise RunError.
+        """Run the block in the main process first, while the others wait; if it fails, they raise RunError.
 
         Yields whether this is the main process.
         """
@@ -134,7 +134,7 @@ class ProcessGroup:
                 raise RunError("the main process could not begin")
 
     def wait(self) -> None:
-        """Wait until every process has come this far."""
+        """Wait until every process has reached this call."""
         self.total([0.0])
 
 

@@ -1,14 +1,15 @@
-"""A run: the directory of one training, of any task. It can be resumed exactly and holds no pickle.
+"""A run: the directory of one training, of any task. It can be resumed exactly and contains no pickle.
 
-config.json              format, task, settings, what the run remembers of its data, and digests of its assets;
-                         where the training went on beyond its end, and which run it started from, if it did
-assets/                  files that bundles carry too: tokenizer.json, labels.json
-data/                    what the task needs of its data to go on, such as encoded texts
-held-out.safetensors     sequences that training does not see, for the parity gate
-weights.safetensors      the best weights so far: what is evaluated and exported
-checkpoint.safetensors   the last state of the training: what is resumed
-start.safetensors        the weights that training starts from, in a run that starts from another one
-metrics.jsonl            a line for each evaluation
+config.json              format, task, settings, the record of its data, and digests of its assets; also the later
+limits
+                         with which training continued, and the run that it started from, if any
+assets/                  files that bundles include too: tokenizer.json, labels.json
+data/                    what the task needs of its data to resume, such as encoded texts
+held-out.safetensors     sequences that are not used in training, for the parity gate
+weights.safetensors      the best weights so far, which are evaluated and exported
+checkpoint.safetensors   the last state of the training, from which it is resumed
+start.safetensors        the initial weights, in a run that starts from another one
+metrics.jsonl            one line for each evaluation
 """
 
 from __future__ import annotations
@@ -66,15 +67,15 @@ _FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, START})
 _KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
 _OPTIONAL_KEYS = {"origin", "extensions"}
 _FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
-_METADATA = "edgernn"  # one key, since safetensors keeps no order among several
+_METADATA = "edgernn"  # a single key, because safetensors does not preserve the order of several
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training and where it is kept.
+    """One training and its directory.
 
-    origin: what is remembered of the run that it started from; empty if it started anew. extensions: where it went on
-    beyond its end, in order.
+    origin: the record of the run that it started from; empty if it started from new weights. extensions: the later
+    limits with which it continued, in order.
     """
 
     path: Path
@@ -86,9 +87,9 @@ class Run:
     @classmethod
     @contextmanager
     def create(cls, path: Path, *, overwrite: bool) -> Iterator[Path]:
-        """A temporary directory, with an empty `data/` in it, that becomes the run at `path` when the block ends.
+        """Yield a temporary directory, with an empty `data/` in it, that becomes the run at `path` when the block ends.
 
-        Raises OutputExistsError where something stands already, and ConfigError for an impossible name.
+        Raises OutputExistsError if `path` exists and cannot be replaced, and ConfigError for an impossible name.
         """
         cls.check_free(path, overwrite=overwrite)
         with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
@@ -105,7 +106,7 @@ class Run:
         check_free(path, overwrite=overwrite, owns=_owns)
 
     def begin(self) -> None:
-        """Write the first files, beside those that the task wrote into `data/`."""
+        """Write the first files of a run, beside those that the task wrote into `data/`."""
         prepared = self.prepared
         (self.path / ASSETS).mkdir()
         for name, content in prepared.assets.items():
@@ -150,22 +151,25 @@ class Run:
 
     @property
     def training(self) -> TrainingSettings:
-        """The settings of the training, with the limits that it has now."""
+        """The settings of the training, with its present limits."""
         training = self.prepared.chosen.training
         return training.but(**self.extensions[-1].limits) if self.extensions else training
 
     def extended(self, extension: Extension) -> Run:
-        """The run with a later end, which is not written yet."""
+        """Return the run with later limits, which are not written yet."""
         return replace(self, extensions=(*self.extensions, extension))
 
     def write_extensions(self) -> None:
-        """Replace the configuration, with the later ends in it."""
+        """Rewrite the configuration, including the later limits."""
         config = _read_config(self.path)
         config["extensions"] = [each.to_json() for each in self.extensions]
         self._replace(CONFIG, _config_bytes(config))
 
     def network(self) -> Network:
-        """The network with the best weights, in evaluation mode. Raises RunError if they are missing or do not fit."""
+        """Return the network with the best weights, in evaluation mode.
+
+        Raises RunError if they are missing or do not fit.
+        """
         try:
             network = build_network(self.task, self.prepared)
         except ConfigError as error:
@@ -176,7 +180,7 @@ class Run:
         return network.eval()
 
     def source(self) -> Source:
-        """What an exporter sees of the run. Raises RunError as `network` does."""
+        """Return what exporters need of the run. Raises RunError as `network` does."""
         provenance: dict[str, Any] = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
         if self.origin:
             provenance["origin"] = dict(self.origin)
@@ -186,15 +190,15 @@ class Run:
         return Source(self.network(), self.prepared.assets, provenance, self.prepared.held_out)
 
     def write(self, name: str, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-        """Replace a safetensors file of the run whole; `metadata` is kept in it as JSON.
+        """Replace a safetensors file of the run atomically, with `metadata` stored as JSON.
 
-        The file is replaced and never rewritten in place: a resumed optimizer still maps the one that it was read from.
+        The file is replaced, not rewritten, because a resumed optimizer still maps the old one into memory.
         """
         each = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         self._replace(name, safetensors.torch.save(each, metadata={_METADATA: json.dumps(metadata)}))
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
+        """Return tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
         path = self.path / name
         if not path.is_file():
             raise RunError(
@@ -204,7 +208,7 @@ class Run:
         return _read_tensors(path)
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The evaluations so far. Raises RunError if the log is damaged."""
+        """Return the records of all evaluations so far. Raises RunError if the log is damaged."""
         path = self.path / METRICS
         try:
             lines = [records.mapping(records.parse(line, METRICS), METRICS) for line in path.read_bytes().splitlines()]
@@ -222,14 +226,14 @@ class Run:
         self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
 
     def clean(self) -> None:
-        """Remove what a crash left half-written."""
+        """Remove temporary files that a crash left behind."""
         for path in self.path.iterdir():
             if _is_leftover(path):
                 path.unlink()
 
     @property
     def resume(self) -> str:
-        """The arguments of edgernn that continue the run."""
+        """The arguments of `edgernn` that resume the run."""
         return f"train {self.task.name} --resume {shlex.quote(str(self.path))}"
 
     def _replace(self, name: str, data: bytes) -> None:
@@ -243,15 +247,15 @@ class Run:
 
 
 def build_network(task: Task, prepared: Prepared) -> Network:
-    """A new network of the run's shape. Raises ConfigError for one that does not fit into memory."""
+    """Return a new network with the run's configuration. Raises ConfigError if it does not fit into memory."""
     try:
         return task.learner().build(prepared)
-    except RuntimeError as error:  # torch's way to say that there is no memory
+    except RuntimeError as error:  # torch's exception for insufficient memory
         raise ConfigError(f"the model cannot be built: {first_line(error)}") from None
 
 
 def open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
-    """The learner of a run with a new network.
+    """Return the learner of a run, with a new network.
 
     Raises what `Learner` raises, ConfigError for an impossible network, RunError if the run's records are damaged.
     """
@@ -264,7 +268,7 @@ def open_learner(run: Run, placement: Placement, progress: Progress) -> Learner:
 
 
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
-    """Raise RunError naming the first of `tensors` whose name, shape or type is not that of `expected`."""
+    """Raise RunError, naming the first of `tensors` whose name, shape or type differs from that in `expected`."""
     if strangers := sorted(expected.keys() ^ tensors.keys()):
         raise RunError(f"{path} does not fit the run's model: {strangers[0]} is in one and not in the other")
     for name, tensor in sorted(tensors.items()):
@@ -332,14 +336,14 @@ def _read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def _without_folders(value: Any) -> Any:
-    """Plain JSON values in which a path is only the name of its file: a bundle does not tell where its data was."""
+    """Return JSON values in which paths are reduced to file names, so that bundles do not disclose directories."""
     if isinstance(value, dict):
         return {key: _without_folders(each) for key, each in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def _owns(directory: Path) -> bool:
-    """Whether every file in `directory` belongs to the run there, in whatever state or format it is."""
+    """Return whether every file in `directory` belongs to the run there, whatever its state or format."""
     try:
         config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
         if config.get("format") == 1:
@@ -357,5 +361,5 @@ def _owns(directory: Path) -> bool:
 
 
 def _is_leftover(path: Path, names: Set[str] = _FILES) -> bool:
-    """Whether a crash left this file while one of `names` was written: .NAME.RANDOM."""
+    """Return whether a crash left this temporary file of one of `names` behind: .NAME.RANDOM."""
     return path.name.startswith(".") and path.name[1:].rpartition(".")[0] in names

@@ -1,4 +1,4 @@
-"""A run that another one starts from: its weights, and all that they belong to."""
+"""A run from whose weights another run starts."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ __all__ = ["Start"]
 class Start:
     """The best weights of a run, from which another run of the same task starts.
 
-    record: what the other run remembers of it: the name of its directory, the SHA-256 of the file of its weights, and
-    the step at which they were the best.
+    record: what the new run records: the name of the run's directory, the SHA-256 of its weights file, and the step of
+    the best weights.
     """
 
     run: Run
@@ -43,13 +43,13 @@ class Start:
         return cls(run, Origin(str(path), run.prepared.assets, network), record)
 
     def choose(self, sources: Sequence[str], preset: str | None, **options: Any) -> Chosen:
-        """The settings of the run that starts here. Raises ConfigError, as `Task.choose_from`."""
+        """Return the settings of the new run. Raises ConfigError as `Task.choose_from` does."""
         return self.run.task.choose_from(self.run.prepared.chosen, str(self.run.path), sources, preset, **options)
 
     def prepare(self, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
-        """Read the data of the run that starts here.
+        """Read the data of the new run.
 
-        Raises what `Learner.prepare_from` raises, and ConfigError for data that other weights are needed for.
+        Raises what `Learner.prepare_from` raises, and ConfigError for data that would need other weights.
         """
         task = self.run.task
         prepared = task.learner().prepare_from(sources, chosen, folder, progress, self.origin)

@@ -1,4 +1,4 @@
-"""One training loop for every task: optimizer, phases, averaged and best weights, checkpoints, several processes."""
+"""The training loop for all tasks: optimizer, phases, averaged and best weights, checkpoints, several processes."""
 
 from __future__ import annotations
 
@@ -29,40 +29,41 @@ from edgernn.training.start import Start
 
 __all__ = ["Evaluated", "Stepped", "Trainer", "ignore_progress"]
 
-_WARM = 10  # steps over which the averaged weights forget what they began as
+_WARM = 10  # steps over which the averaged weights forget their initial values
 
 
 def ignore_progress(done: float, figures: str) -> None:
-    """Progress that nobody watches."""
+    """Ignore the progress."""
 
 
 class Trainer:
-    """A network in training, with everything that a checkpoint keeps.
+    """A network in training, with everything that a checkpoint stores.
 
-    step: how many steps the optimizer has made. seconds: how long they took, evaluations included. best: the best
-    figure of the task's metric so far. network: what learns. average: the averaged weights, which are evaluated and
-    kept; the network itself where no phase averages them. notes: what the user should know of the data.
+    step: the number of optimizer steps so far. seconds: their duration, including evaluations. best: the best value of
+    the task's metric so far. network: the network that is trained. average: the network with averaged weights, which is
+    evaluated and saved; it is `network` itself if no phase averages weights. notes: what the user should know about the
+    data.
     """
 
     def __init__(self, run: Run, progress: Progress = ignore_progress) -> None:
-        """Stand at the beginning of `run`. Seeds torch's global generator, from which weights and dropout are drawn."""
+        """Start at the beginning of `run`. Seeds torch's global generator, which draws weights and dropout."""
         self.run, self.task = run, run.task
         self.settings = run.training
         self.group = ProcessGroup.join(find_device(self.settings.device))
         self.step, self.seconds, self.phase = 0, 0.0, 0
         self.best = self._written = -math.inf if self.task.higher_is_better else math.inf
-        self._evaluations, self._stale = 0, 0  # evaluations so far, and since the best one
+        self._evaluations, self._stale = 0, 0  # evaluations so far, and since the last improvement
         self._sums: dict[str, tuple[float, int]] = {}  # of figures since the last evaluation
-        self._asks_to_stop = self._stops = False  # this process; all of them
+        self._asks_to_stop = self._stops = False  # requested in this process; agreed by all processes
         placement = _placement(self.settings, self.group)
-        with self.group.main_process_first():  # which may fill a cache that the others then read
+        with self.group.main_process_first():  # the main process may fill a cache that the others read
             self.learner = open_learner(run, placement, progress)
         self.network: Network = self.learner.network
         self.notes = list(self.learner.notes)
         averages = any(map(self.learner.average_decay, range(self.learner.phase(1.0) + 1)))
         self.average = copy.deepcopy(self.network) if averages else self.network
         self.optimizer = self._new_optimizer()
-        torch.manual_seed(self.settings.seed + self.group.rank)  # equal weights, but dropout of its own
+        torch.manual_seed(self.settings.seed + self.group.rank)  # processes have equal weights but different dropout
 
     @classmethod
     def begin(
@@ -77,13 +78,12 @@ class Trainer:
         progress: Progress = ignore_progress,
         **settings: Any,
     ) -> Trainer:
-        """Stand at the beginning of a new run at `out`.
+        """Create a run at `out`, and start at its beginning.
 
-        sources: what the task reads its data from. preset: one of `Task.presets`; the one that suits the sources if
-        None. start_from: a run of the task whose best weights, network and vocabulary are those of the new run; its
-        optimizer starts afresh. settings: those that differ from the preset's, by the names of their fields. progress:
-        told while data is read. Raises ConfigError, CorpusError, RunError or OutputExistsError; then nothing was
-        written and nothing replaced.
+        sources: the sources of the task's data. preset: one of `Task.presets`; None for the default of the sources.
+        start_from: a run of the task, whose best weights, network and vocabulary the new run takes; the optimizer
+        starts anew. settings: changes to the preset, by field name. progress: called while data is read. Raises
+        ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing is written or replaced.
         """
         if not sources:
             raise ConfigError(f"{task.name} needs a {task.sources[0]} to train on")
@@ -119,12 +119,12 @@ class Trainer:
         passes: float | None = None,
         minutes: float | None = None,
     ) -> Trainer:
-        """Stand where the last checkpoint of the run at `path` was written, or at its beginning.
+        """Continue from the last checkpoint of the run at `path`, or from its beginning if there is none.
 
-        steps, passes, minutes: later limits of the whole training, for a finished run that goes on beyond its end. The
-        learning rate then begins a new cycle over what is added.
-        Raises RunError if the checkpoint does not fit, CorpusError if the data is not what it was, ConfigError for
-        limits of a run that is not finished, or that the training has passed already.
+        steps, passes, minutes: later limits of the whole training, with which a finished run continues. The learning
+        rate then runs through a new cycle over the added part.
+        Raises RunError if the checkpoint does not fit, CorpusError if the data has changed, ConfigError for limits of a
+        run that is not finished, or that the training has already passed.
         """
         trainer = cls(Run.load(path), progress)
         if trainer.group.is_main:
@@ -140,9 +140,9 @@ class Trainer:
         return trainer
 
     def fit(self) -> Iterator[Stepped | Evaluated]:
-        """Train to the end, reporting each step and evaluation; each evaluation writes a checkpoint.
+        """Train to the end, and yield an event for each step and evaluation; each evaluation writes a checkpoint.
 
-        Raises TrainingError if the loss is not a number; the last good checkpoint stays.
+        Raises TrainingError if the loss is not a number; the last checkpoint is kept.
         """
         begun, since = self.seconds, time.perf_counter()
         learning, examples = 0.0, 0.0
@@ -160,7 +160,7 @@ class Trainer:
             if self._due(progress):
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)
-                if progress < 1 <= self._progress():  # the time ran out during the evaluation
+                if progress < 1 <= self._progress():  # the time limit was reached during the evaluation
                     self.save()
 
     @property
@@ -175,44 +175,44 @@ class Trainer:
 
     @property
     def trained(self) -> str:
-        """How long the training was, in words."""
+        """The duration of the training so far, in words."""
         return f"{self.step:,} steps, which are {_plain(self.passes)} passes, in {_plain(self.seconds / 60)} minutes"
 
     @property
     def further(self) -> str:
-        """How a finished run is trained further: the arguments of edgernn, and what N in them stands for."""
+        """The arguments of `edgernn` that train a finished run further, and the meaning of N in them."""
         return f"{self.run.resume} --passes N, where N is above {_plain(self.passes)}"
 
     @property
     def stopped(self) -> bool:
-        """Whether `fit` ended because of `stop`, before its end."""
+        """Whether `fit` ended early because of `stop`."""
         return self._stops and not self.finished
 
     @property
     def finished(self) -> bool:
-        """Whether training has come to its end: a limit, or as many evaluations without a better one as are allowed."""
+        """Whether training has reached a limit, or the allowed number of evaluations without an improvement."""
         return self._progress() >= 1 or self._stale == self.settings.patience
 
     def stop(self) -> None:
-        """Have `fit` end after the step that is under way, in all processes."""
+        """Make `fit` end after the present step, in all processes."""
         self._asks_to_stop = True
         self._stops = self._stops or self.group.count == 1  # several processes agree on it after a step
 
     def save(self) -> None:
-        """Write a checkpoint, from which `resume` goes on, between two events of `fit`; all processes call it."""
+        """Write a checkpoint for `resume`, between two events of `fit`; all processes must call this."""
         tensors = self._tensors()
         if self.group.is_main:
             self.run.write(CHECKPOINT, tensors, self._counters())
         self.group.wait()
 
     def score(self) -> Score:
-        """The score of the best weights on all held-out data."""
+        """Return the score of the best weights on all held-out data."""
         return self.learner.evaluate(self.run.network().to(self.group.device), whole=True)
 
     # One step
 
     def _learn(self, progress: float, learning_rate: float) -> tuple[Loss, dict[str, float]]:
-        """One step of the optimizer: the loss of this process, and the figures of all of them."""
+        """Take one optimizer step; return the loss of this process, and the figures of all processes."""
         if (phase := self.learner.phase(progress)) != self.phase:
             self._enter(phase)
         self.network.train()
@@ -227,7 +227,7 @@ class Trainer:
         self._scaled(loss, total).backward()
         self.group.average_gradients(self.optimizer.parameters)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.settings.clip)
-        self._check_finite("gradient", float(norm), f"at step {self.step + 1}")  # before a weight is moved
+        self._check_finite("gradient", float(norm), f"at step {self.step + 1}")  # before any weight is updated
         self.optimizer.step(learning_rate)
         self.group.average_buffers(self.network)
         self._update_average()
@@ -237,12 +237,12 @@ class Trainer:
         return loss, figures
 
     def _scaled(self, loss: Loss, total: float) -> Tensor:
-        """The loss such that the mean of all processes' gradients is that of the whole batch."""
+        """Return the loss, scaled so that the mean of all processes' gradients is the gradient of the whole batch."""
         share = loss.weight * self.group.count / total
         return loss.value if share == 1 else loss.value * share
 
     def _enter(self, phase: int) -> None:
-        """Go on from the averaged weights, with an optimizer that has seen no gradient of the phase before."""
+        """Begin a phase with the averaged weights and a new optimizer."""
         if self.average is not self.network:
             self.network.load_state_dict(self.average.state_dict())
         self.phase = phase
@@ -254,7 +254,7 @@ class Trainer:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        """Move the averaged weights towards the trained ones."""
+        """Update the averaged weights."""
         if self.average is self.network:
             return
         part = 1 - min(self.learner.average_decay(self.phase), (1 + self.step) / (_WARM + self.step))
@@ -262,26 +262,26 @@ class Trainer:
         for ours, theirs in zip(self.average.buffers(), self.network.buffers(), strict=True):
             ours.copy_(theirs)
 
-    # How far it is
+    # Progress
 
     def _progress(self) -> float:
-        """The fraction of training that is done, counted from where it last went on beyond its end."""
+        """Return the fraction of training that is done, counted from the last extension if there is one."""
         last = self.run.extensions[-1:]
         begun = (last[0].step, last[0].seconds) if last else (0, 0.0)
         return self.settings.progress(self.step, self.seconds, self.learner.steps_per_pass, begun)
 
     def _standing(self) -> float:
-        """The progress by which the learner acts: phases that are over do not begin again."""
+        """Return the progress for the learner; in an extended training, earlier phases are not repeated."""
         progress, settled = self._progress(), self.learner.settled if self.run.extensions else 0.0
         return settled + (1 - settled) * progress
 
     def _extend(self, limits: Mapping[str, float]) -> None:
-        """Go on beyond the end, up to `limits`, which may be the run's own if it ended before them, by patience."""
+        """Extend a finished training up to `limits`; after early stopping, these may be the run's original limits."""
         given = " ".join(f"--{name} {limit:.15g}" for name, limit in limits.items())
         later = self.settings.but(**limits)
         same = all(getattr(later, name) == getattr(self.settings, name) for name in LIMITS)
         if same and self.finished == (self._progress() >= 1):
-            return  # the command that made it go on, once more
+            return  # the command that extended the training was repeated
         if not self.finished:
             raise ConfigError(
                 f"{given}: {self.run.path} has not come to its end; only a finished run goes on beyond it: "
@@ -303,11 +303,11 @@ class Trainer:
         return self._stops or self.finished
 
     def _due(self, progress: float) -> bool:
-        """Whether it is time for an evaluation."""
+        """Return whether an evaluation is due."""
         return progress >= (self._evaluations + 1) / self.settings.evaluations or progress >= 1
 
     def _agree(self, seconds: float) -> None:
-        """Have all processes agree on whether to stop, and on how long the training took."""
+        """Make all processes agree on whether to stop, and on the duration of the training."""
         stops, self.seconds = self.group.total([float(self._asks_to_stop), seconds if self.group.is_main else 0.0])
         self._stops = stops > 0
 
@@ -319,7 +319,7 @@ class Trainer:
             score = self.learner.evaluate(self.average)
         except CheckFailedError:
             raise self._diverged("loss", "on the held-out data") from None
-        figure = self.group.of_main(score.figures[self.task.metric])  # or processes might part over a rounding
+        figure = self.group.of_main(score.figures[self.task.metric])  # rounding could make processes disagree
         self._check_finite(self.task.metric, figure, "on the held-out data")
         best = self._better(figure, self.best)
         self._stale = 0 if best else self._stale + 1
@@ -327,7 +327,7 @@ class Trainer:
         self._evaluations = math.floor(min(progress, 1.0) * self.settings.evaluations + 1e-9)
         if self.group.is_main:
             self._log(score)
-            if best and not self._better(self._written, figure):  # what was cut off after the weights keeps them
+            if best and not self._better(self._written, figure):  # better ones may precede a crash
                 self._written = figure
                 self.run.write(WEIGHTS, self.average.state_dict(), {"step": self.step, self.task.metric: figure})
         self._sums = {}
@@ -336,7 +336,7 @@ class Trainer:
         return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, samples)
 
     def _log(self, score: Score) -> None:
-        """Write a line of the score's figures and of the means over the steps since the last one."""
+        """Log the score's figures and the means over the steps since the last evaluation."""
         means = {f"train_{name}": total / count for name, (total, count) in self._sums.items()}
         line = {"step": self.step, "seconds": round(self.seconds, 3), **score.figures, **means}
         self.run.write_metrics([each for each in self.run.metrics() if each["step"] < self.step] + [line])
@@ -357,9 +357,9 @@ class Trainer:
     # Checkpoints
 
     def _tensors(self) -> dict[str, Tensor]:
-        """Everything that a checkpoint keeps but for the counters.
+        """Return all tensors of a checkpoint.
 
-        What each process has of its own, carried tensors and generators, is stacked: (processes, ...).
+        Tensors that each process has separately, such as carried states and generators, are stacked: (processes, ...).
         """
         parts = {
             "network": self.network.state_dict(),
@@ -382,7 +382,7 @@ class Trainer:
         }
 
     def _start(self) -> None:
-        """Begin with the weights of the run that this one starts from, if it does."""
+        """Load the initial weights, if the run starts from another one."""
         if self.run.extensions:
             raise RunError(f"{self.run.path / CHECKPOINT} is missing, from which the training went on: train again")
         if not self.run.origin:
@@ -402,7 +402,7 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         expected = self._tensors()
         generators = {name: tensor for name, tensor in expected.items() if name.startswith("generator.")}
-        if not generators.keys() & tensors.keys():  # begun on another kind of device, which drew other numbers
+        if not generators.keys() & tensors.keys():  # the run began on another type of device, whose generator differs
             tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
         for name in generators:
             if (processes := tensors[name].shape[:1].numel()) != self.group.count:
@@ -422,7 +422,7 @@ class Trainer:
             self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
 
     def _count_on(self, about: dict[str, Any]) -> None:
-        """Go on from `_counters`. Raises FormatError or ValueError for anything else."""
+        """Restore the values of `_counters`. Raises FormatError or ValueError for anything else."""
         about = records.record(about, "the checkpoint", set(self._counters()))
         self.step = records.integer(about["step"], "step")
         self.seconds = records.number(about["seconds"], "seconds")
@@ -434,7 +434,7 @@ class Trainer:
             begun = self.run.extensions[-1].step
             if self.step < begun:
                 raise FormatError(f"it is of step {self.step}, and the training went on from step {begun}")
-            if self.step == begun:  # no step beyond the first end was made yet
+            if self.step == begun:  # no step beyond the original end has been taken yet
                 self._evaluations, self._stale = 0, 0
         for name, pair in records.mapping(about["sums"], "sums").items():
             total, count = records.items(pair, name)
@@ -445,20 +445,20 @@ class Trainer:
             raise FormatError("it was written after an evaluation, and has no best figure")
         if about["best"] is not None and not (self.run.path / WEIGHTS).exists():
             raise FormatError(f"it was written after an evaluation, and {WEIGHTS} is missing: train again")
-        if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of an evaluation that was cut off after them
+        if (self.run.path / WEIGHTS).exists():  # of this checkpoint, or of a later evaluation that was interrupted
             self._written = records.number(self.run.read(WEIGHTS)[1].get(self.task.metric), self.task.metric)
 
 
 def _placement(settings: TrainingSettings, group: ProcessGroup) -> Placement:
-    """Raises ConfigError for an arithmetic that the device does not have."""
+    """Return the placement of this process. Raises ConfigError for an arithmetic that the device lacks."""
     return Placement(group.device, find_autocast(settings.autocast, group.device), group.rank, group.count)
 
 
 def _plain(value: float) -> str:
-    """A number in four digits, or whole if it has more."""
+    """Format a number with four significant digits, or as a whole number if it has more."""
     return f"{value:.4g}" if value < 1000 else f"{value:,.0f}"
 
 
 def _strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those of `tensors` whose names begin with `prefix`, without it."""
+    """Return those of `tensors` whose names begin with `prefix`, with the prefix removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

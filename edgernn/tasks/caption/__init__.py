@@ -1,1 +1,1 @@
-"""Captioning."""
+"""The task `caption`: image captioning."""

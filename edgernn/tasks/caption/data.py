@@ -1,4 +1,4 @@
-"""Images and captions to train on: where they come from, how a run recognises them, and captions as padded tokens."""
+"""The data of captioners: open data sets, verify them when a run is resumed, and pad captions to token batches."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from edgernn.tokenizer import Ids, Tokenizer
 
 __all__ = ["IGNORED", "DataRecord", "left_out", "open_dataset", "pad_captions", "special_tokens"]
 
-IGNORED = -100  # a target that does not count in the loss
+IGNORED = -100  # targets with this value do not contribute to the loss
 _MOST_NAMED = 3
 
 
 @dataclass(frozen=True)
 class DataRecord:
-    """What a run remembers of its images.
+    """A run's record of its data set.
 
-    source: what the command line was given. train, dev: the number of images to learn from, and to evaluate on.
-    sha256: of their names and captions.
+    source: the data set as given on the command line. train, dev: the number of images to train and to evaluate on.
+    sha256: the digest of the names and captions of the images.
     """
 
     source: str
@@ -40,7 +40,7 @@ class DataRecord:
 
     @classmethod
     def of(cls, source: str, dataset: CaptionDataset) -> DataRecord:
-        """The record of `dataset`, which was read from `source`."""
+        """Return the record of `dataset`, which was read from `source`."""
         digest = hashlib.sha256()
         for split in (TRAIN, DEV):
             for image in dataset[split]:
@@ -49,7 +49,7 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, value: Any) -> DataRecord:
-        """Read what `config.json` holds. Raises FormatError for anything else."""
+        """Read the record in `config.json`. Raises FormatError for anything else."""
         record = records.construct(cls, value, "the data")
         for text in (record.source, record.sha256):
             records.text(text, "the data")
@@ -58,7 +58,7 @@ class DataRecord:
         return record
 
     def check(self, dataset: CaptionDataset) -> None:
-        """Raise CorpusError unless `dataset` is the one that the run began with."""
+        """Raise CorpusError unless `dataset` is the data set with which the run began."""
         there = DataRecord.of(self.source, dataset)
         if there != self:
             raise CorpusError(
@@ -68,12 +68,15 @@ class DataRecord:
 
 
 def open_dataset(source: str) -> CaptionDataset:
-    """The images that `source` names: a path, or "scenes" to draw them. Raises CorpusError if there are none."""
+    """Return the data set at the path `source`, or drawn scenes for "scenes".
+
+    Raises CorpusError if it has no images.
+    """
     return draw_scenes() if source == SCENES else read_captions(Path(source))
 
 
 def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
-    """The ids of the start, the end and the unknown token of a vocabulary of captions."""
+    """Return the ids of the start, end and unknown tokens of a vocabulary of captions."""
     assert tokenizer.start_id is not None
     assert tokenizer.end_id is not None
     assert tokenizer.unknown_id is not None
@@ -81,9 +84,9 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
 
 
 def pad_captions(captions: Sequence[Sequence[int]], tokenizer: Tokenizer) -> tuple[Ids, Ids]:
-    """Input tokens (captions, words), which begin with the start token, and the targets that follow them.
+    """Return input tokens (captions, words), which begin with the start token, and the targets for each of them.
 
-    Padding and unknown words are ignored as targets, and no end token follows a caption that was cut.
+    Padding and unknown words are ignored as targets; a caption that was truncated has no end token.
     """
     start, end, unknown = special_tokens(tokenizer)
     longest = max(map(len, captions)) + 1
@@ -100,7 +103,7 @@ def pad_captions(captions: Sequence[Sequence[int]], tokenizer: Tokenizer) -> tup
 
 
 def left_out(missing: Sequence[str], damaged: Sequence[str], empty_captions: int) -> list[str]:
-    """What a data set lacks, in words, so that nobody takes the figures of a part for those of the whole."""
+    """Return sentences about missing, damaged and empty data, without which figures are not comparable."""
     notes = []
     for what, names in (("have captions but no file", missing), ("cannot be read", damaged)):
         if names:

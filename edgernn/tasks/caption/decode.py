@@ -1,4 +1,4 @@
-"""Captions of many images at once: by beam search, or sampled to learn from."""
+"""Decode captions of many images in a batch: with beam search, or by sampling for self-critical training."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["beam_captions", "before_end", "sample_captions"]
 
 
 def before_end(ids: Sequence[int], end: int | None) -> Sequence[int]:
-    """A caption without its end token and what comes after."""
+    """Return the tokens of a caption that precede its end token."""
     return ids[: ids.index(end)] if end in ids else ids
 
 
 @torch.no_grad()
 def beam_captions(decoder: Decoder, features: ImageFeatures, tokenizer: Tokenizer, width: int = 1) -> list[list[int]]:
-    """The best caption of each image that a beam of `width` finds, as the device's `beam_search` would.
+    """Return the best caption of each image, found with a beam of `width`, as the device's `beam_search` finds it.
 
-    A width of 1 is greedy decoding. The captions lack the end token.
+    A width of 1 is greedy decoding. The captions have no end token.
     """
     was_training = decoder.training
     decoder.eval()
@@ -49,11 +49,11 @@ class _Beams:
         self._state = decoder.initial_state(images * width)
         self._tokens = torch.full((images * width,), tokenizer.start_id, device=features.vector.device)
         self._totals = torch.full((images, width), -math.inf, device=features.vector.device)
-        self._totals[:, 0] = 0.0  # the others begin as copies, which would all say the same
+        self._totals[:, 0] = 0.0  # the other beams start as copies and must not be extended
         self._tokens_so_far: list[list[list[int]]] = [[[] for _ in range(width)] for _ in range(images)]
 
     def step(self, length: int) -> bool:
-        """Lengthen every caption by a word. Returns whether any can still be among the best."""
+        """Extend every caption by one word. Returns whether an unfinished caption can still become one of the best."""
         images, width = self._totals.shape
         results = self._decoder(self._tokens, *self._features.tensors, *self._state)
         scores = torch.log_softmax(results[0].float(), 1)
@@ -101,7 +101,7 @@ class _Beams:
 
 @torch.no_grad()
 def sample_captions(decoder: Decoder, features: ImageFeatures, tokenizer: Tokenizer) -> Tensor:
-    """A caption (images, words) sampled for each image, padded with the end token behind the first one."""
+    """Sample one caption for each image: (images, words), padded with the end token."""
     assert tokenizer.start_id is not None
     assert tokenizer.end_id is not None
     images = len(features.vector)

@@ -1,4 +1,4 @@
-"""The output of an encoder's frozen layers for every image, cached on disk; resized pixels where all layers learn."""
+"""A cache on disk of the output of the encoder's frozen layers for each image; of resized pixels if none is frozen."""
 
 from __future__ import annotations
 
@@ -29,17 +29,18 @@ __all__ = ["FeatureCache", "augment", "cache_features"]
 
 
 _ARRAY, _KEPT = "array.npy", "kept.json"
-_TOGETHER = 16  # images
-_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # of a crop: fraction of the image's area; log of height divided by width
+_TOGETHER = 16  # images that are encoded in a batch
+_LEAST_AREA, _MOST_RATIO = 0.6, 0.15  # limits of crops: fraction of the image's area; log of the aspect ratio
 
 
 @dataclass(frozen=True)
 class FeatureCache:
-    """One row for each image that could be read.
+    """The cached features, with one row for each readable image.
 
-    array: (images, augmentations, rows, columns, channels) in half precision, the output of the encoder's lower layers;
-    or (images, 1, rows, columns, 3) of bytes, of which augmentations are made when they are asked for.
-    kept: places of its images among those that were asked for. damaged: what is wrong with the others.
+    array: the output of the encoder's frozen layers, (images, augmentations, rows, columns, channels) in half
+    precision; if no layer is frozen, pixels (images, 1, rows, columns, 3) of bytes, which are augmented when they are
+    read.
+    kept: the index of each row's image among the images that were requested. damaged: messages about unreadable images.
     """
 
     array: Array
@@ -47,7 +48,7 @@ class FeatureCache:
     damaged: Sequence[str]
 
     def rows(self, places: Sequence[int], augmentations: Sequence[int]) -> Tensor:
-        """Augmentations of some images (images, rows, columns, channels)."""
+        """Return augmentations of the images `places`: (images, rows, columns, channels)."""
         if self.array.dtype != np.uint8:
             return torch.from_numpy(
                 np.stack([self.array[place, number] for place, number in zip(places, augmentations, strict=True)])
@@ -61,10 +62,10 @@ class FeatureCache:
 
 
 def augment(pixels: Tensor, seed: int, number: int) -> Tensor:
-    """Augmentation `number` of an image (1, 3, size, size): 0 is the image itself, 1 its mirror image.
+    """Return an augmented version of an image (1, 3, size, size): 0 is the image itself, 1 its mirror image.
 
-    From 2 on they are crops, resized to the image's size: at least 0.6 of its area, their sides in a ratio of at most
-    1.35, the odd ones mirrored. The same seed and number give the same crop.
+    Numbers from 2 on are random crops, resized to the image's size, with at least 0.6 of its area and an aspect ratio
+    of at most 1.16; odd ones are mirrored. The same seed and number give the same crop.
     """
     if number > 1:
         size = pixels.shape[-1]
@@ -79,9 +80,10 @@ def augment(pixels: Tensor, seed: int, number: int) -> Tensor:
 def cache_features(
     encoder: ImageEncoder, images: Sequence[CaptionedImage], *, layers: int, augmentations: int, progress: Progress
 ) -> FeatureCache:
-    """What all but the last `layers` layers of `encoder` make of augmentations of images, from the cache or made now.
+    """Return the output of all but the last `layers` layers of `encoder` for augmented images, cached on disk.
 
-    Where no layer is left, it is the images as the encoder resizes them. Raises CorpusError if none can be read.
+    If `layers` is the number of all layers, it is the images as the encoder resizes them. Raises CorpusError if no
+    image can be read.
     """
     size = encoder.config.size
     if layers == encoder.layers:
@@ -92,7 +94,7 @@ def cache_features(
         made = []
         for number in range(augmentations):
             versions = torch.cat([augment(each[None], seed, number) for each, seed in zip(pixels, seeds, strict=True)])
-            grid = encoder.lower(versions.to(memory_format=torch.channels_last), layers)  # twice as fast on a processor
+            grid = encoder.lower(versions.to(memory_format=torch.channels_last), layers)  # twice as fast on a CPU
             made.append(grid.permute(0, 2, 3, 1))
         return torch.stack(made, 1).cpu().numpy().astype(np.float16)
 
@@ -119,9 +121,9 @@ def _digest(encoder: ImageEncoder) -> str:
 
 @dataclass(frozen=True)
 class _Layout:
-    """What is kept of an image: a row of this shape and type.
+    """The shape and type of an image's row in the cache.
 
-    encode: makes rows from resized images and their places among all images.
+    encode: computes rows from resized images and their indices among all images.
     """
 
     name: str
@@ -131,7 +133,7 @@ class _Layout:
 
     @property
     def bytes(self) -> int:
-        """The size of an image's row."""
+        """The size of a row in bytes."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
 
 
@@ -186,7 +188,10 @@ def _fill(
 
 
 def _take_room(path: Path) -> None:
-    """Raise OSError now if the disk has no room, where a write to the mapped file would kill the process."""
+    """Reserve disk space for the file.
+
+    Raises OSError if there is too little, where a later write would kill the process.
+    """
     with path.open("r+b") as file:
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
@@ -195,7 +200,7 @@ def _take_room(path: Path) -> None:
 
 
 def _load(path: Path) -> FeatureCache | None:
-    """The cache at `path`, or None if it is not whole."""
+    """Return the cache at `path`, or None if it is missing or incomplete."""
     try:
         about = records.record(records.parse((path / _KEPT).read_bytes(), _KEPT), _KEPT, {"kept", "damaged"})
         array = np.load(path / _ARRAY, mmap_mode="r")

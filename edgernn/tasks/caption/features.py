@@ -1,6 +1,7 @@
-"""The features that an encoder makes of images while a captioner is trained.
+"""The encoder's features of images, for training a captioner.
 
-Frozen layers always make the same of an image, so their output is cached; layers that learn run at every step.
+Frozen layers are cached: their output for an image is the same at every step. Layers that are trained run at every
+step.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ __all__ = ["EncoderFeatures"]
 class EncoderFeatures:
     """Features of the images of the splits "train" and "dev".
 
-    images: those that can be read, by split. damaged: what is wrong with the others. learned_layers: how many of the
-    encoder's last layers learn.
+    images: the readable images, by split. damaged: messages about the others. learned_layers: the number of the
+    encoder's last layers that are trained.
     """
 
     def __init__(
@@ -36,15 +37,16 @@ class EncoderFeatures:
         augmentations: int,
         progress: Progress,
     ) -> None:
-        """freeze, unfreeze_layers, augmentations: as in CaptionTraining; None unfreezes all layers.
+        """Cache the output of the encoder's frozen layers.
 
-        Raises CorpusError if no image of a split can be read.
+        freeze, unfreeze_layers, augmentations: as in CaptionTraining; unfreeze_layers=None trains all layers.
+        Raises CorpusError if a split has no readable image.
         """
         learned = min(unfreeze_layers or encoder.layers, encoder.layers)
         self.learned_layers = 0 if freeze == 1 else learned
-        # Where all layers learn in the end, the steps before that need not run the whole encoder.
+        # If all layers are trained in the end, a second cache spares the whole encoder while it is still frozen.
         kept = {self.learned_layers} | ({0} if freeze > 0 and self.learned_layers == encoder.layers else set())
-        self._caches: dict[str, dict[int, FeatureCache]] = {}  # by split, and by how many layers come after
+        self._caches: dict[str, dict[int, FeatureCache]] = {}  # by split and number of layers that are not cached
         self.damaged: list[str] = []
         readable: dict[str, Sequence[CaptionedImage]] = {}
         for split, versions in ((TRAIN, augmentations), (DEV, 1)):
@@ -70,9 +72,10 @@ class EncoderFeatures:
         *,
         frozen: bool = False,
     ) -> Tensor:
-        """Features (images, cells, channels) of augmentations of some images of a split; of the images if None.
+        """Return features (images, cells, channels) of the images `places` of a split.
 
-        frozen: whether `encoder` is what it was when the cache was made.
+        augmentations: the number of the augmentation for each image; None for the images themselves. frozen: whether
+        `encoder` still has its initial weights, so that all layers can be read from the cache.
         """
         caches = self._caches[split]
         layers = min(caches) if frozen else self.learned_layers

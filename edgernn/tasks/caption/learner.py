@@ -1,4 +1,4 @@
-"""How a captioner is trained: teacher forcing, then optional self-critical training on CIDEr-D."""
+"""Train a captioner: teacher forcing, then optional self-critical training on CIDEr-D."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ from edgernn.tokenizer import Tokenizer
 __all__ = ["CaptionLearner"]
 
 ENCODER = "encoder.safetensors"
-_SAMPLED = 5  # captions of an image, to compare with each other
-_TEACHER_FORCING = 0.1  # fraction of that loss while captions are rewarded: rewards alone make few kinds of captions
-_SHOWN = 3  # captions to look at
-_DECODED = 50  # images at once
-_HELD_OUT_IMAGES = 32  # of each split, for exports
-_GROUPS = 3  # of captions at a step, by length
-_FINE_TUNING = {"freeze": 0.1, "unfreeze_layers": 4}  # of encoders with pretrained weights
-_END_WORD = "."  # a word that no caption has, so that rewards see whether a caption ends
+_SAMPLED = 5  # captions per image, whose rewards are compared
+_TEACHER_FORCING = 0.1  # weight of its loss during self-critical training: rewards alone reduce the variety of captions
+_SHOWN = 3  # captions that are printed after an evaluation
+_DECODED = 50  # images that are decoded in a batch
+_HELD_OUT_IMAGES = 32  # of each split, for the parity gate
+_GROUPS = 3  # groups of captions of similar length in a batch
+_FINE_TUNING = {"freeze": 0.1, "unfreeze_layers": 4}  # defaults for encoders with pretrained weights
+_END_WORD = "."  # not a word of any caption; ends sampled captions and references, so that CIDEr-D rewards an end
 
 
 class CaptionLearner(Learner):
-    """Trains a Captioner on images with captions, and scores it on the split "dev"."""
+    """Trains a Captioner on images with captions, and evaluates it on the split "dev"."""
 
     unit = "images"
     network: Captioner
@@ -66,7 +66,7 @@ class CaptionLearner(Learner):
         record = DataRecord.from_json(dict(prepared.record))
         dataset = open_dataset(record.source)
         record.check(dataset)
-        placement.share(training.batch_size)  # raises for a batch that cannot be split
+        placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         data = prepared.chosen.data
         assert isinstance(data, CaptionData)
         self._pretrained = data.encoder_weights is not None
@@ -94,7 +94,7 @@ class CaptionLearner(Learner):
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
-        """Read the captions, learn the words, and keep the encoder's pretrained weights and some images for exports.
+        """Read the captions, learn the vocabulary, and store the encoder's pretrained weights and held-out images.
 
         Raises CorpusError for a data set that is missing or has no images, ConfigError for weights of another network.
         """
@@ -110,9 +110,9 @@ class CaptionLearner(Learner):
     def prepare_from(
         cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
     ) -> Prepared:
-        """As `prepare`, with the words and the encoder of `origin`.
+        """Like `prepare`, with the vocabulary and the encoder of `origin`.
 
-        Raises CorpusError for captions of which it has no word.
+        Raises CorpusError if no word of the captions is in the vocabulary.
         """
         (source,) = sources
         dataset = open_dataset(source)
@@ -125,13 +125,13 @@ class CaptionLearner(Learner):
 
     @classmethod
     def build(cls, prepared: Prepared) -> Captioner:
-        """A new Captioner of the run's shape."""
+        """Return a new Captioner with the run's configuration."""
         config = prepared.chosen.model
         assert isinstance(config, CaptionConfig)
         return Captioner(config)
 
     def parameter_groups(self, phase: int) -> list[dict[str, Any]]:
-        """Matrices of the decoder, its other parameters, and the layers of the encoder that learn."""
+        """Return three groups: the decoder's matrices, its other parameters, and the encoder's trained layers."""
         network, training = self.network, self.training
         learned = [*network.projection.parameters(), *network.decoder.parameters()]
         matrices = [each for each in learned if each.ndim == 2 and each is not network.decoder.embedding.weight]
@@ -147,32 +147,32 @@ class CaptionLearner(Learner):
         return groups
 
     def phase(self, progress: float) -> int:
-        """0 for teacher forcing, 1 once captions are rewarded."""
+        """Return 0 for teacher forcing, 1 for self-critical training."""
         return int(self.training.rewards(progress))
 
     @property
     def settled(self) -> float:
-        """Where rewards begin, or where the encoder is no longer frozen."""
+        """The progress at which self-critical training begins, or else at which the encoder is unfrozen."""
         training = self.training
         if training.reward_fraction:
             return 1 - training.reward_fraction
         return 0.0 if training.freeze in (None, 1) else training.freeze or 0.0
 
     def learning_rate(self, progress: float) -> float:
-        """One cycle over each of the two phases."""
+        """Return the learning rate at `progress`: one cycle in each of the two phases."""
         return self.training.learning_rate_at(progress)
 
     def average_decay(self, phase: int) -> float:
-        """That of the settings, for each phase."""
+        """Return the decay of the averaged weights in `phase`, from the settings."""
         return self.training.reward_average if phase else self.training.average
 
     def loss(self, step: int, progress: float) -> Loss:
-        """Teacher forcing on the captions of the batch's images, or rewards for captions that are sampled for them."""
+        """Return the loss of the batch of `step`: of teacher forcing, or of self-critical training."""
         places, augmentations, weight = self._batch(step)
         rewards, frozen = self.training.rewards(progress), self._frozen(progress)
         learns = not frozen and not rewards
         network = self.network
-        network.encoder.train(learns and not self._pretrained)  # pretrained running means are kept
+        network.encoder.train(learns and not self._pretrained)  # keeps the pretrained running means of batch norm
         with torch.set_grad_enabled(learns), self.placement.autocast():
             features = self.features.of(network.encoder, TRAIN, places, augmentations, frozen=frozen)
         if rewards:
@@ -182,18 +182,18 @@ class CaptionLearner(Learner):
         return Loss(loss, {"nats": nats}, len(places), weight * count)
 
     def evaluate(self, network: Network, *, whole: bool = False) -> CaptionScore:
-        """The score of the captions of the split "dev"."""
+        """Return the score of captions of the split "dev"."""
         captions = self._captions(network, self.features.images[DEV])
         return score_images(captions, self.features.images[DEV])
 
     def samples(self, network: Network) -> Mapping[str, str]:
-        """The captions of a few images, by their names."""
+        """Return the captions of a few images, by image name."""
         images = self.features.images[DEV][:_SHOWN]
         return dict(zip((image.name for image in images), self._captions(network, images), strict=True))
 
     @torch.no_grad()
     def _captions(self, network: Network, images: Sequence[CaptionedImage]) -> list[str]:
-        """Captions of the first images of the split "dev"."""
+        """Return captions of the first images of the split "dev"."""
         assert isinstance(network, Captioner)
         captions: list[str] = []
         for begun in range(0, len(images), _DECODED):
@@ -204,14 +204,15 @@ class CaptionLearner(Learner):
         return captions
 
     def _frozen(self, progress: float) -> bool:
-        """Whether the encoder is still what it was at the beginning."""
+        """Return whether the encoder still has its initial weights."""
         freeze = self.training.freeze or 0.0
         return freeze == 1 or progress < freeze * (1 - self.training.reward_fraction)
 
     def _batch(self, step: int) -> tuple[list[int], list[int], float]:
-        """The images of a step that this process learns from, and an augmentation of each.
+        """Return this process's images of the batch of `step`, an augmentation for each of them, and a weight.
 
-        They depend on the seed and the step alone. The last value is 1, or 0 where the images count in another process.
+        They depend only on the seed and the step. The weight is 1, or 0 if this process has no image and takes one that
+        counts in another process.
         """
         training, size = self.training, self.training.batch_size
         number, at = divmod(step, self.steps_per_pass)
@@ -220,14 +221,14 @@ class CaptionLearner(Learner):
         random = np.random.default_rng((training.seed, 1, step))
         augmentations = random.integers(0, training.augmentations, len(places)).tolist()
         own = slice(self.placement.process, None, self.placement.processes)
-        if not places[own]:  # the last batch of a pass may be smaller than the number of processes
+        if not places[own]:  # the last batch of a pass may have fewer images than there are processes
             return places[:1], augmentations[:1], 0.0
         return places[own], augmentations[own], 1.0
 
     def teacher_forcing_loss(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor, int]:
-        """Every word of every caption given the true words before it.
+        """Predict every word of every caption from the preceding true words.
 
-        Mean nats per word, the loss with smoothed labels, and the number of words.
+        Returns the mean nats per word, the loss with label smoothing, and the number of words.
         """
         captions = [(row, ids) for row, place in enumerate(places) for ids in self._ids[place]]
         captions.sort(key=lambda caption: len(caption[1]))
@@ -235,7 +236,7 @@ class CaptionLearner(Learner):
         scores, wanted = [], []
         with self.placement.autocast():
             projected = self.network.projection(features)
-            for begun in range(0, len(captions), size):  # of similar length, so that there is little padding
+            for begun in range(0, len(captions), size):  # groups of similar length need little padding
                 rows, group = zip(*captions[begun : begun + size], strict=True)
                 tokens, targets = self._padded(group)
                 shown = self.drop_words(tokens)
@@ -248,7 +249,7 @@ class CaptionLearner(Learner):
         return nn.functional.cross_entropy(logits.detach(), targets).item(), loss, len(targets)
 
     def drop_words(self, tokens: Tensor) -> Tensor:
-        """Tokens (captions, words) with some replaced by the unknown word, so that the image has to tell."""
+        """Return tokens (captions, words) with random words made unknown, so that the network must use the image."""
         start, _, unknown = special_tokens(self.tokenizer)
         dropped = torch.rand(tokens.shape, device=tokens.device) < self.training.word_dropout
         return torch.where(dropped & (tokens != start), unknown, tokens)
@@ -259,10 +260,10 @@ class CaptionLearner(Learner):
         return torch.from_numpy(tokens).to(device), torch.from_numpy(targets).to(device)
 
     def self_critical_loss(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor]:
-        """Mean reward of captions sampled for every image, and a loss that makes the better ones likelier."""
+        """Return the mean reward of captions sampled for every image, and the loss of self-critical training."""
         decoder, tokenizer = self.network.decoder, self.tokenizer
         begin, end, _ = special_tokens(tokenizer)
-        self.network.eval()  # without dropout: what is made likelier is what was sampled
+        self.network.eval()  # no dropout: the loss must use the probabilities with which captions were sampled
         with self.placement.autocast():
             repeated = [row for row in range(len(places)) for _ in range(_SAMPLED)]
             projected = self.network.projection(features).take(repeated)
@@ -279,7 +280,7 @@ class CaptionLearner(Learner):
         ]
         figures = [self.cider.each(places[row // _SAMPLED], caption) for row, caption in enumerate(texts)]
         rewards = torch.tensor(figures).view(-1, _SAMPLED)
-        # How much better each is than the mean of the others of its image.
+        # The advantage: the reward minus the mean reward of the image's other captions.
         advantage = (rewards - rewards.mean(dim=1, keepdim=True)) * _SAMPLED / (_SAMPLED - 1)
         costs = nn.functional.cross_entropy(logits.float(), sampled[there], reduction="none")
         weights = advantage.flatten().to(self.placement.device)[:, None].expand_as(sampled)[there]
@@ -295,10 +296,9 @@ class CaptionLearner(Learner):
 
 
 def _begin_encoder(chosen: Chosen, folder: Path, origin: Origin | None = None) -> Chosen:
-    """Write the weights that the encoder begins with into `folder`, if it is pretrained: the settings that they decide.
+    """Write the initial weights of a pretrained encoder into `folder`; return the settings that depend on them.
 
-    origin: has the weights of a run that starts from another one.
-    Raises ConfigError for weights of another network.
+    origin: the run whose weights the new run starts from. Raises ConfigError for weights of another network.
     """
     data, model, training = chosen.data, chosen.model, chosen.training
     assert isinstance(data, CaptionData)
@@ -320,11 +320,11 @@ def _begin_encoder(chosen: Chosen, folder: Path, origin: Origin | None = None) -
 
 
 def _prepared(source: str, chosen: Chosen, dataset: CaptionDataset, tokenizer: Tokenizer) -> Prepared:
-    """What a run keeps of `dataset`, which was read from `source`."""
+    """Return what a run stores of `dataset`, which was read from `source`."""
     model = chosen.model
     assert isinstance(model, CaptionConfig)
     model = model.but(vocabulary=len(tokenizer))
-    encoder_config(model)  # raises for an impossible one
+    encoder_config(model)  # raises for an impossible configuration
     record = DataRecord.of(source if source == SCENES else str(Path(source).resolve()), dataset)
     return Prepared(
         replace(chosen, model=model),
@@ -342,9 +342,9 @@ def _refuse_fine_tuning(training: CaptionTraining) -> None:
 
 
 def _stated_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> dict[str, str]:
-    """What the metadata of a file of weights says of the encoder, where the settings do not say otherwise.
+    """Return the encoder settings that the metadata of a weights file states and the user did not set.
 
-    Raises ConfigError if it is not known here.
+    Raises ConfigError for an unknown value.
     """
     stated = {key: metadata[key] for key in ("padding", "scaling") if key in metadata}
     for key, known in (("padding", PADDINGS), ("scaling", tuple(SCALINGS))):
@@ -356,7 +356,7 @@ def _stated_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> 
 
 
 def _held_out(dataset: CaptionDataset, model: CaptionConfig, tokenizer: Tokenizer) -> HeldOut:
-    """A few images of "dev" with a caption each, and images of "train" to calibrate by, as the encoder resizes them."""
+    """Return a few resized images of "dev" with a caption each, and resized images of "train" for calibration."""
     images = {split: _first_images(dataset, split, model) for split in (TRAIN, DEV)}
     captions = [tokenizer.encode(each.captions[0], strict=False)[:MAX_TOKENS].tolist() for each, _ in images[DEV]]
     tokens, targets = pad_captions(captions, tokenizer)
@@ -370,7 +370,7 @@ def _held_out(dataset: CaptionDataset, model: CaptionConfig, tokenizer: Tokenize
 
 
 def _first_images(dataset: CaptionDataset, split: str, model: CaptionConfig) -> list[tuple[CaptionedImage, Array]]:
-    """The first images of a split that can be read, resized, (1, size, size, 3) of bytes."""
+    """Return the first readable images of a split with their resized pixels, (1, size, size, 3) of bytes."""
     found: list[tuple[CaptionedImage, Array]] = []
     for image in dataset[split]:
         try:

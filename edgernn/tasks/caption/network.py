@@ -1,9 +1,9 @@
-"""A captioner: a convolutional encoder runs once for an image, and a recurrent decoder predicts word after word.
+"""A captioner: a convolutional encoder runs once per image, and a recurrent decoder predicts the caption word by word.
 
-The image vector v enters the recurrence at every step, beside the word: [x, v] W is W_x x + W_v v for each gate of each
-cell (Vinyals et al. 2015, and at every step as Karpathy and Fei-Fei 2015). With soft attention (Bahdanau et al. 2015;
-after the recurrence, as Luong et al. 2015 and Lu et al. 2017) each word also depends on the parts of the image to
-which the state attends.
+The image vector v is an input of the recurrence at every step, beside the word: [x, v] W is W_x x + W_v v for each gate
+of each cell (Vinyals et al. 2015, but at every step as in Karpathy and Fei-Fei 2015). With soft attention (Bahdanau et
+al. 2015; after the recurrence, as in Luong et al. 2015 and Lu et al. 2017) each word also depends on the parts of the
+image that the decoder attends to.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from edgernn.tasks.caption.settings import CaptionConfig
 
 __all__ = ["Captioner", "Decoder", "ImageFeatures", "encoder_config"]
 
-_TANH = 1.0  # its bound
+_TANH = 1.0  # the bound of tanh
 ENCODE, STEP = "encode", "step"
 
 
 def encoder_config(config: CaptionConfig) -> EncoderConfig:
-    """The shape of a captioner's encoder. Raises ConfigError for one that is impossible."""
+    """Return the configuration of a captioner's encoder. Raises ConfigError for an impossible one."""
     return EncoderConfig(
         config.encoder,
         config.size,
@@ -42,28 +42,28 @@ def encoder_config(config: CaptionConfig) -> EncoderConfig:
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """The features of images that the decoder is conditioned on.
+    """The features of images on which the decoder is conditioned.
 
-    vector: one for each image, (batch, embedding). cells: one for each part of an image, (batch, cells, hidden);
-    None without attention.
+    vector: one for each image, (batch, embedding). cells: one for each cell of the feature grid, (batch, cells,
+    hidden); None without attention.
     """
 
     vector: Tensor
     cells: Tensor | None
 
     def take(self, rows: Sequence[int]) -> ImageFeatures:
-        """The features of the images `rows`, in that order; a row may be repeated."""
+        """Return the features of the images `rows`, in that order; a row may be repeated."""
         index = torch.tensor(rows, device=self.vector.device)
         return ImageFeatures(self.vector[index], None if self.cells is None else self.cells[index])
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """The conditions of the step."""
+        """The tensors that are the conditions of the step."""
         return (self.vector,) if self.cells is None else (self.vector, self.cells)
 
 
 class Captioner(Network):
-    """Describes an image in a sentence: `encoder` and `projection` run once, `decoder` for every word."""
+    """Describes an image in a sentence: `encoder` and `projection` run once per image, `decoder` once per word."""
 
     task = "caption"
 
@@ -77,7 +77,7 @@ class Captioner(Network):
         self.decoder = Decoder(config)
 
     def graphs(self) -> tuple[Graph, ...]:
-        """Two graphs: `encode`, image to conditions, and `step`, word to logits."""
+        """Return two graphs: `encode`, from image to conditions, and `step`, from word to logits."""
         config = self.config
         conditions = [
             ConditionSpec(
@@ -112,9 +112,9 @@ class Captioner(Network):
 
 
 class ImageProjection(nn.Module):
-    """From features (batch, cells, channels) to what the decoder knows of an image.
+    """Projects the encoder's features (batch, cells, channels) to the features that the decoder is conditioned on.
 
-    place: what is added to each cell, so that the decoder can tell where it is.
+    place: a learned vector that is added to each cell, which tells the decoder its position.
     """
 
     def __init__(self, config: CaptionConfig) -> None:
@@ -129,19 +129,19 @@ class ImageProjection(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, features: Tensor) -> ImageFeatures:
-        """The features for all words of a caption."""
-        if self.training:  # whole channels: cells side by side say nearly the same
+        """Return the features for all words of a caption."""
+        if self.training:  # drops whole channels, since neighbouring cells have similar values
             features = features * self.dropout(torch.ones_like(features[:, :1]))
         vector = self.global_projection(features.mean(dim=1))
         if not self.soft:
             return ImageFeatures(torch.tanh(vector), None)
-        rows = self.cell(features.flatten(0, 1))  # a plain product: ExecuTorch quantises no others
+        rows = self.cell(features.flatten(0, 1))  # two axes, since ExecuTorch quantises only plain matrix products
         cells = torch.tanh(rows.unflatten(0, (-1, features.shape[1])) + self.place)
         return ImageFeatures(torch.tanh(vector + self.pool(cells.mean(dim=1))), cells)
 
 
 class Decoder(nn.Module):
-    """Predicts the next word: `forward` is the step that is deployed, `sequence` the path that is trained."""
+    """Predicts the next word: `forward` is the deployed step, `sequence` the path for training."""
 
     def __init__(self, config: CaptionConfig) -> None:
         super().__init__()
@@ -165,15 +165,15 @@ class Decoder(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first word."""
+        """Return the state before the first word."""
         return tuple(tensor for stack in self._stacks for tensor in stack.initial_state(batch))
 
     def state_specs(self) -> tuple[StateSpec, ...]:
-        """The states that are carried from word to word."""
+        """Return the specifications of the states."""
         return tuple(spec for stack in self._stacks for spec in stack.state_specs())
 
     def forward(self, token: Tensor, vector: Tensor, *rest: Tensor) -> tuple[Tensor, ...]:
-        """Logits (batch, vocabulary), with attention its weights (batch, cells), and the next state."""
+        """Return logits (batch, vocabulary), attention weights (batch, cells) with attention, and the next state."""
         soft = self.config.attention == "soft"
         cells, state = (rest[0], rest[1:]) if soft else (None, rest)
         beneath, above = self._parted(state)
@@ -190,9 +190,9 @@ class Decoder(nn.Module):
     def sequence(
         self, tokens: Tensor, seen: ImageFeatures, state: StackState
     ) -> tuple[Tensor, Tensor | None, StackState]:
-        """The inputs of `logits` (batch, time, size), attention weights (batch, time, cells), and the last state.
+        """Return the inputs of `logits` (batch, time, size), attention weights (batch, time, cells) and the last state.
 
-        tokens: (batch, time). Computed by the fused kernels.
+        tokens: (batch, time). Uses the fused kernels.
         """
         words = self.dropout(self.embedding(tokens))
         vector = seen.vector[:, None].expand(-1, tokens.shape[1], -1)
@@ -212,12 +212,12 @@ class Decoder(nn.Module):
         return (self.stack,) if self.above is None else (self.stack, self.above)
 
     def _parted(self, state: StackState) -> tuple[StackState, StackState]:
-        """The states of the layers below the attention, and of those above it."""
+        """Split the states into those of the layers below the attention and those of the layers above it."""
         count = len(self.stack.states)
         return tuple(state[:count]), tuple(state[count:])
 
     def _attend(self, x: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """The attention output for queries x (batch, time, hidden), and its weights, averaged over heads."""
+        """Return the attention's output for queries x (batch, time, hidden), and its weights, averaged over heads."""
         heads = self.config.heads
         size = self.config.hidden // heads
         queries = self.query(x).unflatten(2, (heads, size)).transpose(1, 2)  # (batch, heads, time, size)
@@ -226,7 +226,7 @@ class Decoder(nn.Module):
         return (weights @ there).transpose(1, 2).flatten(2), weights.mean(dim=1)
 
     def logits(self, x: Tensor) -> Tensor:
-        """Scores (..., vocabulary) of the next word."""
+        """Return scores (..., vocabulary) of the next word."""
         return nn.functional.linear(self.dropout(torch.tanh(self.join(x))), self.embedding.weight, self.bias)
 
 
@@ -243,7 +243,7 @@ class EncodeGraph(nn.Module):
 
 
 class _OneStepSequence(nn.Module):
-    """The trained path driven like the step: sequences of one word."""
+    """The path for training as a step: it runs on sequences of one word."""
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
-"""Drawn scenes with true captions: a data set that needs no download, and whose captions can be checked.
+"""Drawn scenes with true captions: a data set that needs no download, with captions that can be checked automatically.
 
-One coloured shape somewhere, two of them and how they lie to each other, or several alike. Some pairs of colour and
-shape are never drawn for training: whether a model names them in the split "novel" shows whether it composes.
+A scene has one coloured shape, two shapes in a spatial relation, or several equal shapes. Some combinations of colour
+and shape occur only in the split "novel", not in training, which shows whether a model generalises to them.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ COUNTS = {2: "two", 3: "three", 4: "four"}
 UNSEEN = frozenset({("red", "triangle"), ("green", "circle"), ("blue", "cross"), ("yellow", "square")})
 _COLUMNS, _ROWS = ("left", "", "right"), ("top", "", "bottom")
 _COUNT = {TRAIN: 12_000, DEV: 500, TEST: 1000, NOVEL: 1000}
-_FINE = 4  # times finer than the image is the canvas, for smooth edges
-_APART = 3  # pixels between things
-_CLEARLY = 8  # pixels by which one is left of, or above, another
+_FINE = 4  # the canvas is this many times finer than the image, for anti-aliasing
+_APART = 3  # smallest gap between two things, in pixels
+_CLEARLY = 8  # smallest distance, in pixels, for "left of" and "above"
 _TRIES = 100
 
 
 @dataclass(frozen=True)
 class Thing:
-    """A shape at x and y, the pixels of its middle from the left and the top."""
+    """A shape. x, y: its centre, in pixels from the left and from the top."""
 
     size: str
     colour: str
@@ -55,12 +55,12 @@ class Thing:
 
     @property
     def kind(self) -> str:
-        """In words: "small red circle"."""
+        """Size, colour and shape in words, such as "small red circle"."""
         return f"{self.size} {self.colour} {self.shape}"
 
     @property
     def place(self) -> str:
-        """In which ninth of the image it is, in words."""
+        """The ninth of the image in which the thing is, in words."""
         row, column = _ROWS[3 * self.y // SIDE], _COLUMNS[3 * self.x // SIDE]
         if row and column:
             return f"in the {row} {column}"
@@ -79,7 +79,7 @@ _SENTENCE = re.compile(
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on a ground. ground: grey level. seed: of the noise and the order of its captions."""
+    """A scene. ground: the grey level of the background. seed: of the noise and of the order of its captions."""
 
     things: tuple[Thing, ...]
     ground: int
@@ -87,17 +87,17 @@ class Scene:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name of the scene in messages."""
         return f"scene {self.seed}"
 
     @property
     def key(self) -> str:
-        """Changes when the image does."""
+        """A text that changes when the image changes."""
         return repr(self)
 
     @cached_property
     def captions(self) -> tuple[str, ...]:
-        """Five true sentences."""
+        """Five true captions."""
         first, last = self.things[0], self.things[-1]
         if first.kind == last.kind and len(self.things) > 1:
             said = self._several(self.things)
@@ -117,7 +117,7 @@ class Scene:
         return f"{COUNTS[len(things)]} {_plural(things[0].kind)}"
 
     def read(self, largest_side: int = LARGEST_SIDE) -> Array:
-        """The image (SIDE, SIDE, 3), whatever `largest_side` is."""
+        """Return the image (SIDE, SIDE, 3), whatever `largest_side` is."""
         try:
             from PIL import Image, ImageDraw
         except ImportError:
@@ -131,7 +131,7 @@ class Scene:
         return np.clip(pixels + noise, 0, 255).astype(np.uint8)
 
     def allows(self, caption: str) -> bool:
-        """Whether the caption is a sentence of the grammar and true of the image."""
+        """Return whether a caption follows the grammar and is true of the image."""
         match = _SENTENCE.fullmatch(" ".join(caption.lower().split()))
         if match is None:
             return False
@@ -150,7 +150,7 @@ class Scene:
         return True
 
     def _meant(self, some: str) -> list[Thing]:
-        """The things that "a small red circle" or "two small red circles" are, or none."""
+        """Return the things that a phrase such as "two small red circles" describes, or [] if it is not true."""
         count, _, kind = some.partition(" ")
         plural = count != "a"
         found = [each for each in self.things if kind == (_plural(each.kind) if plural else each.kind)]
@@ -159,7 +159,7 @@ class Scene:
 
 @cache  # a training opens its data several times
 def draw_scenes(seed: int = 0) -> CaptionDataset:
-    """The scenes of every split: always the same ones for the same seed."""
+    """Return the scenes of every split, which depend only on the seed."""
     return CaptionDataset({split: _scenes(split, count, seed) for split, count in _COUNT.items()})
 
 
@@ -191,7 +191,7 @@ def _scene(random: np.random.Generator) -> Scene:
 
 
 def _placed(wanted: Sequence[tuple[str, str, str]], random: np.random.Generator) -> tuple[Thing, ...]:
-    """The wanted things where they do not touch, and two of them clearly beside, or one above, the other."""
+    """Place the wanted things without overlap; of two, one is clearly beside or above the other."""
     while True:
         things: list[Thing] = []
         for size, colour, shape in wanted:
@@ -211,7 +211,7 @@ def _clear(one: Thing, other: Thing) -> bool:
 
 
 def _standing(one: Thing, other: Thing) -> list[str]:
-    """How one stands to another, where that is clear."""
+    """Return the spatial relations of `one` to `other` in words, if they are clear."""
     beside = "to the left of" if one.x < other.x else "to the right of"
     over = "above" if one.y < other.y else "below"
     return [
@@ -220,7 +220,7 @@ def _standing(one: Thing, other: Thing) -> list[str]:
 
 
 def _relations(one: Thing, other: Thing) -> list[str]:
-    """Along the axis on which they are farther apart; the one on the left, or at the top, is named first."""
+    """Return the relation along the axis of the larger distance; the left or upper thing is named first."""
     wide = abs(one.x - other.x) >= abs(one.y - other.y)
     first, last = sorted((one, other), key=lambda thing: thing.x if wide else thing.y)
     words = _standing(first, last)[0 if wide else -1]

@@ -1,4 +1,4 @@
-"""How good captions are: BLEU by sacrebleu, and CIDEr-D."""
+"""Score captions with BLEU (by sacrebleu) and CIDEr-D."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from edgernn.tasks.score import Evaluation, Progress
 
 __all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]
 
-_ORDERS = 4  # n-grams of up to so many words
-_SIGMA = 6.0  # words, of the penalty of another length
+_ORDERS = 4  # longest n-grams, in words
+_SIGMA = 6.0  # standard deviation of the length penalty, in words
 _SCALE = 10.0
 
 Grams = tuple[str, ...]
@@ -31,9 +31,9 @@ Grams = tuple[str, ...]
 
 @dataclass(frozen=True)
 class CaptionScore:
-    """The score of captions against their references: BLEU, 0 to 100, and CIDEr-D, where 1.0 is 100 %.
+    """The score of captions against their references: BLEU, from 0 to 100, and CIDEr-D, where 1.0 is 100 %.
 
-    true: for drawn scenes, the fraction of the captions that is true of the image.
+    true: for drawn scenes, the fraction of captions that are true of the image.
     """
 
     bleu1: float
@@ -46,25 +46,25 @@ class CaptionScore:
 
     @property
     def figures(self) -> dict[str, float]:
-        """What is logged of it."""
+        """The figures to log, by name."""
         true = {} if self.true is None else {"true": self.true}
         return {"bleu4": self.bleu4, "cider_d": self.cider_d, **true}
 
     def to_json(self) -> dict[str, Any]:
-        """As `evaluate --json` prints it."""
+        """Return the figures as `evaluate --json` prints them."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
     def __str__(self) -> str:
-        """The figures in words."""
+        """Return the figures in words."""
         bleu = " ".join(f"{value:.1f}" for value in (self.bleu1, self.bleu2, self.bleu3, self.bleu4))
         true = "" if self.true is None else f"{100 * self.true:.1f} % true, "
         return f"{true}CIDEr-D {self.cider_d:.3f}, BLEU-1 to 4 {bleu} on {self.images:,} images"
 
 
 def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> Evaluation:
-    """The score of the captions that `model` gives the images of a split.
+    """Return the score of the captions that `model` generates for the images of a split.
 
-    Raises ConfigError where no data set is named, CorpusError for one that is missing or has no image that can be read.
+    Raises ConfigError if no data set is named, CorpusError for one that is missing or has no readable image.
     """
     if not settings.data:
         raise ConfigError("a captioner is evaluated on images with captions: name a data set with --data")
@@ -90,7 +90,7 @@ def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> E
 
 
 def score_images(captions: Sequence[str], images: Sequence[CaptionedImage]) -> CaptionScore:
-    """The score of one caption for each image; for drawn scenes, how many are true as well."""
+    """Return the score of one caption for each image; for drawn scenes, with the fraction of true captions."""
     score = score_captions(captions, [image.captions for image in images])
     scenes = [image for image in images if isinstance(image, Scene)]
     if len(scenes) < len(images):
@@ -100,11 +100,11 @@ def score_images(captions: Sequence[str], images: Sequence[CaptionedImage]) -> C
 
 
 def score_captions(captions: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScore:
-    """Score one caption for each image against those that people gave it, all in lower case and without signs."""
+    """Score one caption for each image against its references, in lower case and without punctuation."""
     hypotheses = [" ".join(words(caption)) for caption in captions]
     known = [[" ".join(words(each)) for each in group] for group in references]
     most = max(map(len, known))
-    # An image with fewer references has the first of them again, which changes nothing.
+    # sacrebleu needs equally many references; repeating one does not change the score
     streams = [[group[place] if place < len(group) else group[0] for group in known] for place in range(most)]
     one, two, three, four = (_bleu(order, hypotheses, streams) for order in range(1, _ORDERS + 1))
     return CaptionScore(one, two, three, four, Cider(known).mean(hypotheses), len(hypotheses))
@@ -116,26 +116,26 @@ def _bleu(order: int, hypotheses: Sequence[str], streams: Sequence[Sequence[str]
 
 
 class Cider:
-    """CIDEr-D (Vedantam et al. 2015), with the frequencies of n-grams over the images that it is made of.
+    """CIDEr-D (Vedantam et al. 2015), with document frequencies of n-grams from the images' references.
 
-    The similarity of two captions is, for n of 1 to 4, the cosine of their n-grams' TF-IDF vectors, where the caption's
-    counts are cut to the reference's, times exp(-(difference of lengths)^2 / (2 * 6^2)); ten times its mean over n and
-    references.
+    For n from 1 to 4, the similarity of two captions is the cosine of their TF-IDF vectors of n-grams, where the
+    caption's counts are clipped to the reference's, times exp(-(difference of lengths)^2 / (2 * 6^2)). The score is ten
+    times the mean similarity over n and references.
     """
 
     def __init__(self, references: Sequence[Sequence[str]]) -> None:
-        """references: of each image, in words with spaces between."""
+        """Count document frequencies. references: of each image, as words separated by spaces."""
         self._seen = Counter(gram for group in references for gram in set().union(*map(_grams, group)))
         self._images = math.log(max(1, len(references)))
         self._references = references
-        self._vectors: dict[int, list[_Vector]] = {}  # of the references of an image, once it was asked for
+        self._vectors: dict[int, list[_Vector]] = {}  # of an image's references, computed on demand
 
     def mean(self, captions: Sequence[str]) -> float:
-        """Of one caption for each image."""
+        """Return the mean score of one caption for each image."""
         return sum(self.each(image, caption) for image, caption in enumerate(captions)) / max(1, len(captions))
 
     def each(self, image: int, caption: str) -> float:
-        """Of one caption of one image."""
+        """Return the score of a caption of one image."""
         hypothesis = self._vector(_grams(caption))
         if image not in self._vectors:
             self._vectors[image] = [self._vector(_grams(reference)) for reference in self._references[image]]
@@ -166,7 +166,7 @@ def _grams(caption: str) -> Counter[Grams]:
 
 
 def _similarity(hypothesis: _Vector, reference: _Vector) -> float:
-    """The sum over n."""
+    """Return the sum of the similarities over n."""
     total = 0.0
     for ours, theirs, norm, other in zip(
         hypothesis.weights, reference.weights, hypothesis.norms, reference.norms, strict=True

@@ -1,4 +1,4 @@
-"""The task `caption`: describe an image in a sentence. Importing it imports no torch."""
+"""The task `caption`: describe an image in a sentence. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["CAPTION"]
 
 _DATA = (
-    "Images with captions: a directory in the layout of Flickr8k, a COCO or Karpathy JSON file, a CSV file, or the "
-    "word scenes for drawn scenes, which need no files."
+    "Images with captions: a directory in the layout of Flickr8k, a JSON file in the layout of COCO or Karpathy, a CSV "
+    "file, or the word scenes for generated drawings, which need no files."
 )
 
 

@@ -1,1 +1,1 @@
-"""Language models."""
+"""The task `language`: language models."""

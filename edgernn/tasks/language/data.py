@@ -15,19 +15,19 @@ __all__ = ["TokenBatch", "TokenBatches", "Tokens"]
 
 
 class Tokens(Protocol):
-    """Token ids that can be read as a ring: a `TokenFile`."""
+    """Token ids that can be read as a ring, such as a `TokenFile`."""
 
     def __len__(self) -> int: ...
 
     def read(self, start: int, count: int) -> Ids:
-        """Ids (count,) from token `start` on."""
+        """Return ids (count,) from token `start` on."""
 
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Consecutive tokens of several places of the text: inputs and targets, (time, batch).
+    """Consecutive tokens from several positions of the text: inputs and targets, each (time, batch).
 
-    fresh: which sequences (batch,) start from the initial state here, and not from the state that they carried.
+    fresh: (batch,), whether each sequence starts from the initial state instead of its carried state.
     """
 
     inputs: Ids
@@ -36,16 +36,16 @@ class TokenBatch:
 
 
 class TokenBatches:
-    """A text that is read from `batch_size` places at equal distances, `bptt` tokens at a time.
+    """Batches of a text that is read at `batch_size` evenly spaced positions, `bptt` tokens at a time.
 
-    Each pass starts at another offset of the text, which is read as a ring, and all sequences start afresh. Within a
-    pass each sequence starts afresh with probability `reset`: every stream on a device begins at the initial state,
-    which the network would hardly see otherwise. All of this is drawn from the seed and the number of the batch or pass
-    alone, so that batch k is always the same one.
+    Each pass starts at another offset of the text, which is read as a ring, and with all sequences in the initial
+    state. Within a pass, each sequence returns to the initial state with probability `reset`, because every stream on a
+    device starts from it and the network would rarely see it otherwise. All this depends only on the seed and the
+    number of the batch or pass, so batch k is always the same.
     """
 
     def __init__(self, tokens: Tokens, batch_size: int, bptt: int, seed: int, reset: float = 0.0) -> None:
-        """Raises CorpusError for a text that is too short for one sequence; a short one gets a smaller batch."""
+        """Raise CorpusError for a text that is too short for one sequence; a short text gets smaller batches."""
         if len(tokens) < bptt + 1:
             raise CorpusError(
                 f"the training text has {len(tokens)} tokens, and one sequence takes {bptt + 1}: "
@@ -56,7 +56,7 @@ class TokenBatches:
         self._tokens, self._bptt, self._seed, self._reset = tokens, bptt, seed, reset
 
     def read(self, number: int, share: slice = slice(None)) -> TokenBatch:
-        """Batch `number`, or the sequences `share` of it."""
+        """Return batch `number`, or only the sequences `share` of it."""
         turn, position = divmod(number, self.per_pass)
         offset = int(np.random.default_rng((self._seed, turn)).integers(len(self._tokens)))
         stride = (len(self._tokens) - 1) // self.batch_size

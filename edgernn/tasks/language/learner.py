@@ -1,4 +1,4 @@
-"""How a language model is trained: truncated back-propagation through time, the state carried from batch to batch."""
+"""Train a language model: truncated back-propagation through time, with the state carried from batch to batch."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
 __all__ = ["HELD_OUT", "TRAIN", "LanguageLearner", "held_out_tokens", "sample_text", "score_tokens"]
 
 TRAIN, HELD_OUT = "train.tokens", "held-out.tokens"
-_EVALUATION_BATCH = 32  # places of the held-out text that are read in parallel while training goes on
-_CHUNK = 512  # tokens of a sequence that are scored at once
-_LOGITS = 1 << 22  # logits at once: a large vocabulary must not fill the memory
+_EVALUATION_BATCH = 32  # positions of the held-out text that are read in parallel during training
+_CHUNK = 512  # tokens of a sequence that are scored in one call
+_LOGITS = 1 << 22  # logits that are computed in one call, which limits the memory for large vocabularies
 _PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 160
 _SAMPLER = Sampler(temperature=0.8, top_k=40)
-_SEQUENCES, _STEPS = 16, 1024  # of the held-out text, for exports
+_SEQUENCES, _STEPS = 16, 1024  # of the held-out text, for the parity gate
 
 
 class LanguageLearner(Learner):
-    """Trains a LanguageModel on the tokens of a text, and scores it on the tokens that were held out."""
+    """Trains a LanguageModel on the tokens of a text, and evaluates it on the held-out tokens."""
 
     unit = "characters"
     network: LanguageModel
@@ -71,7 +71,7 @@ class LanguageLearner(Learner):
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
         """Learn the vocabulary from the training text, and encode both parts of the text as token files.
 
-        Raises CorpusError for a text that is missing, not UTF-8 or too short, ConfigError for impossible settings.
+        Raises CorpusError for a text that is missing, unreadable or too short, ConfigError for impossible settings.
         """
         with _corpus(sources, chosen) as (text, data):
             tokenizer = learn_tokenizer(data.tokenizer, whole_pieces(text.train()), data.vocabulary)
@@ -82,9 +82,9 @@ class LanguageLearner(Learner):
     def prepare_from(
         cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
     ) -> Prepared:
-        """As `prepare`, with the vocabulary of `origin`.
+        """Like `prepare`, with the vocabulary of `origin`.
 
-        Raises CorpusError for a text of which it has no character.
+        Raises CorpusError if no token of the text is in the vocabulary.
         """
         tokenizer = Tokenizer.from_json(origin.assets[TOKENIZER].decode())
         unknown = UnknownTokens(tokenizer)
@@ -95,16 +95,16 @@ class LanguageLearner(Learner):
 
     @classmethod
     def build(cls, prepared: Prepared) -> LanguageModel:
-        """A new LanguageModel of the run's shape."""
+        """Return a new LanguageModel with the run's configuration."""
         config = prepared.chosen.model
         assert isinstance(config, LanguageConfig)
         return LanguageModel(config)
 
     def parameter_groups(self, phase: int) -> list[dict[str, Any]]:
-        """The recurrent matrices, by Muon unless the settings say AdamW, and all other parameters.
+        """Return two groups: the recurrent matrices, for Muon unless the settings say AdamW, and all other parameters.
 
-        Muon (Jordan et al. 2024) makes the averaged gradient orthogonal, so that rare directions are learned as fast as
-        frequent ones. Its steps are scaled to the size of AdamW's, so both follow one learning rate.
+        Muon (Jordan et al. 2024) orthogonalises the averaged gradient, so that rare directions are learned as fast as
+        frequent ones. Its steps are scaled to the size of AdamW's, so that one learning rate suits both.
         """
         matrices = [parameter for parameter in self.network.stack.layers.parameters() if parameter.ndim == 2]
         recurrent = set(matrices)
@@ -115,7 +115,7 @@ class LanguageLearner(Learner):
         ]
 
     def loss(self, step: int, progress: float) -> Loss:
-        """Mean nats per token of the batch of `step`, each sequence going on from the state that it carried."""
+        """Return the mean nats per token of the batch of `step`; each sequence continues from its carried state."""
         batch = self.batches.read(step, self._share)
         device = self.placement.device
         inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
@@ -128,31 +128,31 @@ class LanguageLearner(Learner):
         return Loss(loss, figures, self._local * self.training.bptt / self._tokens_per_char)
 
     def evaluate(self, network: Network, *, whole: bool = False) -> Score:
-        """The score on the held-out text: as one stream, or quicker from several places of it in parallel."""
+        """Return the score on the held-out text: as one stream if `whole`, else faster, from parallel positions."""
         assert isinstance(network, LanguageModel)
         places = 1 if whole else _EVALUATION_BATCH
         chars, unknown = self.corpus.predicted_chars, self.tokenizer.unknown_id
         return score_tokens(network, self._held_out, chars, unknown, places)
 
     def samples(self, network: Network) -> Mapping[str, str]:
-        """What the network writes after the first words of the held-out text."""
+        """Return a text that the network generates after the first words of the held-out text."""
         assert isinstance(network, LanguageModel)
         prompt = self._held_out.read(0, min(_PROMPT_TOKENS, len(self._held_out)))
         try:
             return {"sample": sample_text(network, self.tokenizer, prompt, _SAMPLE_TOKENS)}
-        except SamplingError:  # logits that are not numbers, from which training may yet recover
+        except SamplingError:  # NaN logits, from which training may yet recover
             return {}
 
     def carried(self) -> Mapping[str, Tensor]:
-        """The state of every sequence of this process."""
+        """Return the state of every sequence of this process."""
         return {str(index): value for index, value in enumerate(self._state)}
 
     def restore(self, carried: Mapping[str, Tensor]) -> None:
-        """Go on from the states that `carried` gave."""
+        """Continue from states that `carried` returned."""
         self._state = tuple(carried[str(index)].to(self.placement.device) for index in range(len(self._state)))
 
     def _begin(self, batch: TokenBatch) -> tuple[Tensor, ...]:
-        """The state that each sequence has at its first token."""
+        """Return the state of each sequence before its first token."""
         fresh = torch.from_numpy(batch.fresh).to(self.placement.device)[:, None]  # for states (layers, batch, hidden)
         initial = self.network.initial_state(self._local)
         return tuple(torch.where(fresh, new, carried) for new, carried in zip(initial, self._state, strict=True))
@@ -160,7 +160,7 @@ class LanguageLearner(Learner):
 
 @contextmanager
 def _corpus(sources: Sequence[str], chosen: Chosen) -> Iterator[tuple[Corpus, LanguageData]]:
-    """The text that the settings say, and the settings themselves."""
+    """Yield the text that the settings describe, and the settings themselves."""
     data = chosen.data
     assert isinstance(data, LanguageData)
     if data.glob is not None and not any(Path(source).is_dir() for source in sources):
@@ -172,7 +172,7 @@ def _corpus(sources: Sequence[str], chosen: Chosen) -> Iterator[tuple[Corpus, La
 def _prepared(
     chosen: Chosen, record: CorpusRecord, tokenizer: Tokenizer, folder: Path, notes: Sequence[str]
 ) -> Prepared:
-    """What a run keeps of a text that was encoded into `folder`."""
+    """Return what a run stores of a text that was encoded into `folder`."""
     model = chosen.model
     assert isinstance(model, LanguageConfig)
     return Prepared(
@@ -185,7 +185,7 @@ def _prepared(
 
 
 def held_out_tokens(prepared: Prepared, folder: Path) -> TokenFile:
-    """The tokens of the held-out text. Raises CorpusError if they are missing or were changed."""
+    """Return the tokens of the held-out text. Raises CorpusError if they are missing or were changed."""
     config = prepared.chosen.model
     assert isinstance(config, LanguageConfig)
     corpus = CorpusRecord.from_json(dict(prepared.record))
@@ -200,11 +200,12 @@ def _held_out(tokens: TokenFile) -> HeldOut:
 
 @torch.no_grad()
 def score_tokens(model: LanguageModel, tokens: Tokens, chars: int, unknown_id: int | None, places: int = 1) -> Score:
-    """The score of `model`, in evaluation mode, on `tokens`, as one stream, or quicker from several places in parallel.
+    """Return the score of `model`, in evaluation mode, on `tokens`.
 
-    chars: the characters that all but the first token spell. The first token of each place is not scored; with more
-    places than one the last tokens, which fill no row, are left out too, and the characters are scaled to what was
-    scored. Raises CheckFailedError if the loss is not a number.
+    chars: the number of characters that all tokens but the first spell. places: 1 reads the tokens as one stream;
+    larger numbers read them from several positions in parallel, which is faster. Then the first token of each position
+    and the remaining tokens at the end are not scored, and `chars` is scaled accordingly. Raises CheckFailedError if
+    the loss is not a number.
     """
     predicted = len(tokens) - 1
     places = max(1, min(places, predicted // _CHUNK))
@@ -226,7 +227,7 @@ def score_tokens(model: LanguageModel, tokens: Tokens, chars: int, unknown_id: i
 
 @torch.no_grad()
 def sample_text(model: LanguageModel, tokenizer: Tokenizer, prompt: Ids, tokens: int) -> str:
-    """The text of `tokens` tokens that follow the tokens of `prompt`: always the same ones for the same weights."""
+    """Return the text of `tokens` tokens that follow `prompt`, which depends only on the weights."""
     generator = Generator(0)
     device = next(model.parameters()).device
     state = model.initial_state(1)

@@ -17,7 +17,7 @@ __all__ = ["LanguageModel"]
 
 
 class LanguageModel(Network):
-    """Predicts the next token. `forward` is the step that is deployed, `sequence` the path that is trained."""
+    """Predicts the next token. `forward` is the deployed step, `sequence` the path for training."""
 
     task = "language"
 
@@ -40,29 +40,29 @@ class LanguageModel(Network):
         )
         self.dropout = nn.Dropout(config.dropout)
         if self.embedding is not None and config.tied:
-            nn.init.normal_(self.embedding.weight, std=width**-0.5)  # or the logits would start far too large
+            nn.init.normal_(self.embedding.weight, std=width**-0.5)  # limits the size of the first logits
             self.project = nn.Linear(config.hidden, width, bias=False) if config.hidden != width else nn.Identity()
             self.bias = nn.Parameter(torch.zeros(config.vocabulary))
         else:
             self.output = nn.Linear(config.hidden, config.vocabulary)
 
     def initial_state(self, batch: int) -> StackState:
-        """The state before the first token, a tensor (layers, batch, hidden) for each of the cell's states."""
+        """Return the state before the first token: a tensor (layers, batch, hidden) for each of the cell's states."""
         return self.stack.initial_state(batch)
 
     def forward(self, token: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        """Logits (batch, vocabulary) and the next state from token (batch,), in primitives."""
+        """Return logits (batch, vocabulary) and the next state from token (batch,), in primitive operations."""
         x, carried = self.stack.step(self._input(token), state)
         return (self._logits(x), *carried)
 
     def sequence(self, tokens: Tensor, state: StackState) -> tuple[Tensor, StackState]:
-        """Logits (time, batch, vocabulary) and the last state from tokens (time, batch), by the fused path."""
+        """Return logits (time, batch, vocabulary) and the last state from tokens (time, batch), by the fused path."""
         x = self.dropout(self._input(tokens))
         x, carried = self.stack.sequence(x, state)
         return self._logits(self.dropout(x)), carried
 
     def graphs(self) -> tuple[Graph, ...]:
-        """One graph, `step`: token to logits."""
+        """Return one graph, `step`: from token to logits."""
         vocabulary = self.config.vocabulary
         spec = GraphSpec(
             name="step",
@@ -84,7 +84,7 @@ class LanguageModel(Network):
 
 
 class _OneStepSequence(nn.Module):
-    """The trained path driven like the step: sequences of one token."""
+    """The path for training as a step: it runs on sequences of one token."""
 
     def __init__(self, model: LanguageModel) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""How well a language model predicts a text."""
+"""Score a language model on a text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgernn.tasks.score import Evaluation, Progress
 
 __all__ = ["evaluate"]
 
-_PIECE = 4096  # characters between two reports of progress
+_PIECE = 4096  # characters between two updates of the progress
 
 
 def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> Evaluation:
-    """The score of a text file, read as one stream; memory does not grow with it.
+    """Return the score on a text file, read as one stream in constant memory.
 
-    Raises ConfigError where no file is named, CorpusError for a file that is no text, StreamError for a text of
-    fewer than two tokens.
+    Raises ConfigError if no file is named, CorpusError for a file that is not text, StreamError for a text of fewer
+    than two tokens.
     """
     if not settings.text:
         raise ConfigError("a language model is evaluated on a text: name a file with --text")

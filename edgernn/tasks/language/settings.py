@@ -1,4 +1,4 @@
-"""Settings of language models. Importing them imports no torch."""
+"""Settings of language models. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -17,23 +17,31 @@ INPUTS = ("embedding", "one-hot")
 INITIALS = ("zeros", "learned")  # the names of `models.stack.INITIALS`
 OPTIMIZERS = ("muon", "adamw")
 _EMBEDDING = 128
-_LARGEST = 1_000_000  # size of anything
+_LARGEST = 1_000_000  # upper bound of counts and sizes
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageData(TextFormat):
-    """Which text is learned from, how it is read, and how it is cut into tokens."""
+    """The text to train on, how it is read, and how it is tokenised."""
 
     glob: str | None = option(
-        None, "The pattern of the files that are read from a directory.", unset="*.txt, or *.jsonl with --field"
+        None,
+        "The pattern of the file names to read from a directory, such as '*.py'.",
+        unset="*.txt, or *.jsonl with --field",
     )
     held_out: str = option(
-        "0.1", "What is held out for evaluation: a fraction of the text, taken from its end, or another file."
+        "0.1",
+        "The held-out set, on which the model is evaluated: a fraction of the text, taken from its end, or a separate "
+        "file.",
     )
-    tokenizer: str = option("characters", "What a token is.", choices=TOKENIZERS)
+    tokenizer: str = option(
+        "characters",
+        "The unit of the vocabulary: characters, UTF-8 bytes, words, or byte-pair encoding (bpe).",
+        choices=TOKENIZERS,
+    )
     vocabulary: int | None = option(
         None,
-        "The size of the vocabulary of words or bpe; the other tokenizers have a size of their own.",
+        "The number of tokens in the vocabulary, for the tokenizers words and bpe; the others have a fixed size.",
         low=1,
         high=_LARGEST,
         unset="10,000 words or 1,000 bpe",
@@ -42,20 +50,31 @@ class LanguageData(TextFormat):
 
 @dataclass(frozen=True)
 class LanguageConfig(Settings):
-    """The shape of a language model. vocabulary: how many tokens there are, which the data decides."""
+    """The configuration of the network. vocabulary: the number of tokens, which depends on the data."""
 
     vocabulary: int = 0
     cell: str = option("lstm", "The recurrent cell.", choices=CELLS)
-    input: str = option("embedding", "How a token enters the network.", choices=INPUTS)
-    embedding: int | None = option(
-        None, "The size of the embedding.", low=1, high=_LARGEST, unset=f"{_EMBEDDING}; none with --input one-hot"
+    input: str = option(
+        "embedding", "The input of the network: learned embeddings of tokens, or one-hot vectors.", choices=INPUTS
     )
-    hidden: int = option(256, "The size of the state of each layer.", low=1, high=_LARGEST)
+    embedding: int | None = option(
+        None,
+        "The size of the token embeddings.",
+        low=1,
+        high=_LARGEST,
+        unset=f"{_EMBEDDING}; none with --input one-hot",
+    )
+    hidden: int = option(256, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
     layers: int = option(2, "The number of recurrent layers.", low=1, high=_LARGEST)
-    dropout: float = option(0.3, "Dropout after the embedding, between layers and before the output.", low=0, below=1)
-    residual: bool = option(False, "Add the input of each layer from the second on to its output.")
+    dropout: float = option(
+        0.3,
+        "The dropout probability after the embedding, between layers and before the output.",
+        low=0,
+        below=1,
+    )
+    residual: bool = option(False, "Add a residual connection around each recurrent layer from the second on.")
     initial: str = option("zeros", "The state before the first token: zeros, or a learned vector.", choices=INITIALS)
-    tied: bool = option(False, "Use the weights of the embedding for the output too.")
+    tied: bool = option(False, "Tie the weights of the output projection to those of the embedding.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,40 +89,42 @@ class LanguageConfig(Settings):
 
     @property
     def embedding_size(self) -> int | None:
-        """The size of the embedding, or None where tokens enter as one-hot vectors."""
+        """The size of the embedding, or None if tokens are one-hot vectors."""
         return None if self.input == "one-hot" else self.embedding or _EMBEDDING
 
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageTraining(TrainingSettings):
-    """How a language model is trained: by truncated back-propagation through time."""
+    """How a language model is trained: truncated back-propagation through time."""
 
     batch_size: int = option(
         32,
-        "The number of sequences in a batch; each is read from a place of its own in the text.",
+        "The number of sequences in a batch; each reads another part of the text.",
         low=1,
         high=_LARGEST,
     )
     bptt: int = option(
         128,
-        "The number of tokens that the gradient flows back through; the state is carried on beyond them.",
+        "The number of steps of truncated back-propagation through time; the state is carried to the next batch.",
         low=1,
         high=_LARGEST,
     )
     reset: float = option(
         0.02,
-        "The probability that a sequence starts a batch from the initial state, not from the carried one.",
+        "The probability that a sequence starts a batch from the initial state instead of the carried state.",
         low=0,
         high=1,
     )
     optimizer: str = option(
-        "muon", "The optimizer of the recurrent matrices; AdamW trains the other parameters.", choices=OPTIMIZERS
+        "muon",
+        "The optimizer of the recurrent weight matrices; all other parameters use AdamW.",
+        choices=OPTIMIZERS,
     )
     passes: float | None = redefault(TrainingSettings, "passes", 24.0)
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
     weight_decay: float = option(
         0.16,
-        "Decoupled weight decay of the recurrent matrices: a step shrinks them by this times the learning rate.",
+        "The decoupled weight decay of the recurrent weight matrices, which is multiplied by the learning rate.",
         low=0,
         high=1e6,
     )
@@ -111,9 +132,9 @@ class LanguageTraining(TrainingSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class LanguageEvaluation(TextFormat):
-    """What a language model is evaluated on."""
+    """The text on which a language model is evaluated."""
 
-    text: str = option("", "A text file to evaluate on, read as one stream.")
+    text: str = option("", "The text file to evaluate on; it is read as one stream.")
 
 
 PRESETS = {

@@ -1,4 +1,4 @@
-"""The task `language`: predict the next token of a text. Importing it imports no torch."""
+"""The task `language`: predict the next token of a text. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 __all__ = ["LANGUAGE"]
 
 _CORPUS = (
-    "Text: files, directories, - for standard input, stdlib for the source of Python's standard library, or "
-    "tinyshakespeare, which is downloaded once."
+    "The text to train on: files, directories, - for standard input, stdlib for the source code of Python's standard "
+    "library, or tinyshakespeare, which is downloaded once."
 )
 
 
