@@ -1,13 +1,13 @@
-"""Exporters: from a network to a bundle that is proven to equal it.
+"""Exporters: from a network to a bundle, which is written only if it behaves like the network.
 
-export, module  a trained network, or any module, as a bundle
-checks          what is checked of a module before it is exported
-capture         from a module to a graph
-targets         one file for each target; target is what a target is
-quantisation    weights and activations in fewer bits; quantization is what a caller can choose of it
-gate            source and artifact, side by side
-adoption        ONNX files that another program exported
-inspection      what is in a bundle; report: what a lower precision left as it was
+export, module  export a trained network, or any module, as a bundle
+checks          checks of a module before it is exported
+capture         convert a module to a graph
+targets         one file for each target; target declares their interface
+quantisation    quantise weights and activations; quantization declares the caller's choices
+gate            the parity gate, which compares source and artifact
+adoption        make bundles of ONNX files that another program exported
+inspection      report the contents of a bundle; report describes the effect of a lower precision
 """
 
 from edgernn.exporters.export import Exported, export, verify

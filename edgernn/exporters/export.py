@@ -1,4 +1,4 @@
-"""From a trained network to a proven bundle."""
+"""Export a trained network to a bundle that has passed the parity gate."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ _ASSET = re.compile(r"\w[\w.-]{0,199}", re.ASCII)
 
 @dataclass(frozen=True)
 class Exported:
-    """A bundle that passed the gate.
+    """A bundle that passed the parity gate.
 
-    bytes: of its graph files; bundle_bytes: of all its files. weights: how each matrix is stored, by graph; empty at
-    fp32. single_bytes: of the same graph files at fp32, or fewer where that already tells that these are smaller; None
-    at fp32.
+    bytes: the total size of its graph files. bundle_bytes: the total size of all its files. weights: how each matrix is
+    stored, by graph; empty at fp32. single_bytes: the total size of the graph files at fp32, or a lower bound of it if
+    that exceeds `bytes` already; None at fp32.
     """
 
     path: Path
@@ -68,12 +68,12 @@ class Exported:
 
     @property
     def report(self) -> tuple[str, ...]:
-        """What is not evident from the label of a precision: which matrices it leaves as they are, and no gain."""
+        """Sentences about the lower precision: the matrices that were not quantised, and a missing gain in size."""
         lines = summary(self.precision, self.weights), larger(self.precision, self.bytes, self.single_bytes)
         return tuple(line for line in lines if line)
 
     def to_json(self) -> dict[str, Any]:
-        """As `export --json` prints it."""
+        """Return the figures as `export --json` prints them."""
         return {
             "bundle": str(self.path),
             "target": self.target,
@@ -99,13 +99,13 @@ def export(
     tolerance: Mapping[str, float] | None = None,
     confirm: Collection[str] = (),
 ) -> Exported:
-    """Export `source` to a bundle at `out`, which appears only if it passes the parity gate over `steps` steps.
+    """Export `source` to a bundle at `out`, which is written only if it passes the parity gate over `steps` steps.
 
-    examples: real inputs, as `RealInputs` takes them. tolerance: limits of the gate by name, in place of those of the
-    precision; they are recorded in the bundle. confirm: names of states and attributes about which warnings are known
-    to mean nothing.
+    examples: real inputs, as `RealInputs` accepts them. tolerance: limits of the gate by name, which replace those of
+    the precision and are recorded in the bundle. confirm: names of states and attributes whose warnings the caller has
+    checked and suppresses.
     Raises ConfigError for a target or precision that does not exist, OutputExistsError, ExportError and ParityError.
-    Issues an ExportWarning for what trials suggest and cannot prove.
+    Issues an ExportWarning for problems that trials suggest but cannot prove.
     """
     if steps < 1:
         raise ConfigError(f"steps {steps}: the gate takes at least one")
@@ -119,7 +119,7 @@ def export(
 
 @dataclass(frozen=True)
 class _Plan:
-    """What is to be exported, and how."""
+    """What is exported, and how."""
 
     source: Source
     target: Target
@@ -201,9 +201,10 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
 
 
 def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
-    """Check again that the bundle is `source`: contract and assets, and `steps` chained steps of every graph.
+    """Check that a bundle matches `source`: contract, assets, and `steps` chained steps of every graph.
 
-    Raises CheckFailedError if it was made from something else, ParityError if it differs, BundleError if it is damaged.
+    Raises CheckFailedError if the bundle was made from another source, ParityError if it differs, BundleError if it is
+    damaged.
     """
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
@@ -231,19 +232,19 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
 
 
 def _set_tolerance(manifest: Manifest) -> dict[str, float]:
-    """The limits that the caller of the export set, which the bundle records."""
+    """Return the limits that the caller of the export set, which the bundle records."""
     changed = manifest.provenance.get("tolerance", {})
     return dict(changed) if isinstance(changed, Mapping) else {}
 
 
 def _check_kinds(contract: Contract, task: str) -> None:
-    """Raise ExportError where a runtime would read a meaning from names, as it does in old bundles of some tasks."""
+    """Raise ExportError if a runtime would infer kinds from tensor names, as it does for old bundles of some tasks."""
     if with_kinds(contract, task) != contract:
         raise ExportError(f"the tensors of a contract of the task {task} must declare their kind")
 
 
 def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:
-    """Raise ExportError for the name of an asset that is no plain file name, or belongs to another file of bundles."""
+    """Raise ExportError for an asset whose name is not a plain file name, or is that of another file of a bundle."""
     for name in assets:
         if not _ASSET.fullmatch(name):
             raise ExportError(f"the asset {name[:100]!r} has no plain file name: use letters, digits, '_', '-' and '.'")
@@ -252,7 +253,7 @@ def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:
 
 
 def _may_be_asset(name: str, contract: Contract) -> bool:
-    """Whether a file of a bundle with such a name is none of the bundle's own, or a folder of these."""
+    """Return whether a name is neither a file nor a folder that bundles use themselves."""
     folders = {"golden"}
     for spec in contract.graphs:
         if name.startswith(f"{spec.name}."):
@@ -263,7 +264,7 @@ def _may_be_asset(name: str, contract: Contract) -> bool:
 
 
 def _check_loads(source: Source) -> None:
-    """Raise ExportError unless contract and assets fit each other, so that a bundle of them can be loaded."""
+    """Raise ExportError unless contract and assets fit each other, so that their bundle can be loaded."""
     try:
         eager_model(source)
     except (BundleError, TokenizerError) as error:
@@ -279,9 +280,9 @@ def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Let torch use one thread, and nobody warn.
+    """Make torch use one thread, and suppress warnings.
 
-    On a busy machine, sharing something as small as a step takes ten times as long.
+    On a busy machine, a step that is shared between threads takes ten times as long.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -310,18 +311,18 @@ def _target(name: str, quantization: Quantization) -> Target:
 
 
 def _recorded(weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[dict[str, Any]]]:
-    """As the manifest holds them."""
+    """Return the weights as the manifest records them."""
     return {graph: [weight.to_json() for weight in each] for graph, each in weights.items()}
 
 
 def _single_bytes(artifacts: Collection[Artifact]) -> int | None:
-    """What the graph files would take at fp32, if all of them tell."""
+    """Return the total size of the graph files at fp32, or None if it is unknown."""
     sizes = [artifact.single for artifact in artifacts if artifact.single is not None]
     return sum(sizes) if len(sizes) == len(artifacts) else None
 
 
 def _check_kept(weights: Mapping[str, Sequence[Weight]], quantization: Quantization) -> None:
-    """Raise ConfigError for a pattern of matrices to be kept that matches none."""
+    """Raise ConfigError for a pattern of matrices to keep that matches none."""
     names = [weight.name for graph in weights.values() for weight in graph]
     for pattern in quantization.keep:
         if not any(fnmatchcase(name, pattern) for name in names):

@@ -1,4 +1,4 @@
-"""What is in a bundle, or in an ONNX file that anybody made."""
+"""Report the contents of a bundle, or of any ONNX file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["inspect_bundle", "inspect_onnx"]
 
 
 def inspect_bundle(path: Path) -> dict[str, Any]:
-    """The report on a bundle. Raises BundleError if it is damaged."""
+    """Return the report on a bundle. Raises BundleError if it is damaged."""
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     if manifest.target not in TARGETS:
@@ -41,7 +41,10 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
 
 
 def inspect_onnx(path: Path) -> dict[str, Any]:
-    """The report on a lone ONNX file, with the weights in files beside it. Raises EngineError if it is none."""
+    """Return the report on a single ONNX file and its external weights.
+
+    Raises EngineError if it is not an ONNX file.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -49,13 +52,13 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     size = len(data) + external_bytes(path)
     try:
         report = ONNX.inspect(data)
-    except (ValueError, LookupError) as error:  # a node with fewer inputs than its operator has, for instance
+    except (ValueError, LookupError) as error:  # for example, a node with too few inputs
         raise EngineError(f"{path}: this is not an ONNX file: {error}") from None
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 
 def _floor(size: int) -> float:
-    """Microseconds in which this machine reads `size` bytes once: no step over so many weights is faster."""
+    """Return the time in microseconds in which this machine reads `size` bytes once: a lower bound of a step's time."""
     weights = np.zeros(max(1, size // 8), np.int64)
     times = []
     for _ in range(_READS):
@@ -66,7 +69,7 @@ def _floor(size: int) -> float:
 
 
 _READS = 25
-_HALF = 16  # bits of fp16, which is not integers
+_HALF = 16  # bits of fp16, which is not an integer type
 
 
 def _sum(counts: Iterable[int | None]) -> int | None:

@@ -1,4 +1,4 @@
-"""Any module of yours as a bundle."""
+"""Export any PyTorch module as a bundle."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ def export_module(
     """Export a module, or one for each graph of `contract`, through the same gate as edgernn's own networks.
 
     A module's forward takes the inputs, conditions and states of its graph in the order of the contract, and returns
-    outputs and next states. It is put into evaluation mode while it is exported.
-    initial: the tensors of states that start from a file, by the file's name in the contract. assets: files that the
-    bundle carries, such as tokenizer.json, without which text goes neither in nor out, and labels.json.
-    examples: real inputs, which the gate drives the graphs with, and on which int8 measures ranges of activations: a
-    sequence with a mapping from input name to array for each step of one stream, a sequence of such sequences for
-    several streams, or a function from the number of a step to its mapping. Without them the gate draws random numbers
-    within the limits of the contract.
-    tolerance: limits of the gate (`edgernn.runtime.parity.Tolerance`) by name, in place of those of the precision.
-    confirm: names of states and attributes about which an ExportWarning is known to mean nothing.
-    Raises ConfigError for a graph without a module or the other way round, ExportError for a module that does not do
+    outputs and next states. It is in evaluation mode while it is exported.
+    initial: the tensors of states that start from a file, by the file's name in the contract. assets: files to include
+    in the bundle, such as tokenizer.json, which text input and output needs, and labels.json.
+    examples: real inputs, with which the gate drives the graphs and int8 calibrates activations: a sequence with a
+    mapping from input name to array for each step of one stream, a sequence of such sequences for several streams, or a
+    function from the number of a step to its mapping. Without examples the gate uses random numbers within the limits
+    of the contract.
+    tolerance: limits of the gate (`edgernn.runtime.parity.Tolerance`) by name, which replace those of the precision.
+    confirm: names of states and attributes whose ExportWarning the caller has checked and suppresses.
+    Raises ConfigError if the modules are not those of the contract's graphs, ExportError for a module that does not do
     what its contract says, and what `export` raises.
     """
     if isinstance(contract, GraphSpec):
@@ -93,7 +93,7 @@ class _Modules(Network):
         self.contract, self.initial, self.task = contract, initial, task
 
     def graphs(self) -> tuple[Graph, ...]:
-        """One for each module."""
+        """Return a graph for each module."""
         return tuple(self._graph(spec, part) for spec, part in zip(self.contract.graphs, self.parts, strict=True))
 
     def _graph(self, spec: GraphSpec, module: nn.Module) -> Graph:

@@ -1,4 +1,4 @@
-"""How the weights of an artifact are quantised."""
+"""The caller's choices of quantisation."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from edgernn.errors import ConfigError
 __all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
-_OF = {"block": "int4", "reduce_range": "int8"}  # the precision that an option belongs to
+_OF = {"block": "int4", "reduce_range": "int8"}  # the precision to which an option belongs
 
 
 @dataclass(frozen=True)
 class Quantization:
     """How weight matrices are stored.
 
-    name: fp32, fp16, int8 or int4. keep: patterns, as of file names, of the matrices that stay in single precision.
-    block: at int4, how many inputs share a scale. reduce_range: at int8, weights use 7 of the 8 bits, because x86
+    name: fp32, fp16, int8 or int4. keep: patterns, as for file names, of matrices that stay in single precision. block:
+    at int4, the number of inputs that share a scale. reduce_range: at int8, use 7 of the 8 bits of weights, because x86
     processors without VNNI add two products in 16 bits, which may overflow.
 
-    Raises ConfigError for an option that does not go with the precision.
+    Raises ConfigError for an option that does not belong to the precision.
     """
 
     name: str = "fp32"
@@ -40,10 +40,10 @@ class Quantization:
 
     @property
     def changed(self) -> tuple[str, ...]:
-        """The names of the options that do not have their defaults."""
+        """The names of the options that differ from their defaults."""
         options = (field for field in fields(self) if field.name != "name")
         return tuple(option.name for option in options if getattr(self, option.name) != option.default)
 
     def keeps(self, matrix: str) -> bool:
-        """Whether the matrix of this name stays in single precision."""
+        """Return whether the matrix of this name stays in single precision."""
         return any(fnmatchcase(matrix, pattern) for pattern in self.keep)

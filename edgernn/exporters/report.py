@@ -1,4 +1,4 @@
-"""What an export below fp32 made of each matrix, in words."""
+"""Describe in words how an export below fp32 stores each matrix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BITS = {"fp16": 16, "int8": 8, "int4": 4}
 
 
 def summary(precision: str, weights: Mapping[str, Sequence[Weight]]) -> str:
-    """How many matrices have the bits of `precision`, and which have not, with the reason; nothing at fp32."""
+    """Return how many matrices have the bits of `precision`, and why others do not; "" at fp32."""
     if precision not in BITS:
         return ""
     all_weights = _by_name(weights)
@@ -24,7 +24,7 @@ def summary(precision: str, weights: Mapping[str, Sequence[Weight]]) -> str:
 
 
 def check_quantised(precision: str, weights: Mapping[str, Sequence[Weight]]) -> None:
-    """Raise ExportError if no matrix of any graph has the bits of `precision`, so that its name would mean nothing."""
+    """Raise ExportError if no matrix of any graph has the bits of `precision`."""
     if precision not in BITS:
         return
     all_weights = _by_name(weights)
@@ -36,7 +36,7 @@ def check_quantised(precision: str, weights: Mapping[str, Sequence[Weight]]) -> 
 
 
 def larger(precision: str, bytes: int, single: int | None) -> str:
-    """That a bundle is not smaller than it would be at fp32, or nothing where it is, or where that is not known."""
+    """Return a sentence if a bundle is not smaller than at fp32; "" if it is smaller, or if that is unknown."""
     if precision not in BITS or single is None or bytes < single:
         return ""
     return (
@@ -45,7 +45,7 @@ def larger(precision: str, bytes: int, single: int | None) -> str:
 
 
 def _by_name(weights: Mapping[str, Sequence[Weight]]) -> dict[str, Weight]:
-    """Each matrix once, by its name in its graph; of two ways in which it is stored, the one in more bits."""
+    """Return each matrix by its name in its graph; if it is stored in two ways, the one with more bits."""
     found: dict[str, Weight] = {}
     for graph, each in weights.items():
         for weight in each:

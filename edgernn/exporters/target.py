@@ -1,4 +1,4 @@
-"""What a target is."""
+"""The interface of targets."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ NO_WEIGHT = "no product takes it as its weights"
 class Weight:
     """How one matrix is stored.
 
-    scales: which of its elements share one. arithmetic: of the products that use it. reason: why it does not have the
-    bits of the precision, or empty where it has.
+    scales: which of its elements share a scale. arithmetic: of the products that use it. reason: why it does not have
+    the bits of the precision, or "".
     """
 
     name: str
@@ -58,7 +58,7 @@ class Weight:
     reason: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """As the manifest holds it."""
+        """Return the weight as the manifest records it."""
         return {**asdict(self), "shape": list(self.shape)}
 
 
@@ -66,8 +66,8 @@ class Weight:
 class Artifact:
     """The content of a graph file.
 
-    weights: how each matrix is stored, where the precision is not fp32. single: the bytes of the same graph at fp32, if
-    they are known. files: other files that belong to it.
+    weights: how each matrix is stored, if the precision is not fp32. single: the size in bytes of the same graph at
+    fp32, if known. files: accompanying files, by name.
     """
 
     data: bytes
@@ -78,7 +78,7 @@ class Artifact:
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """A constant in a graph file. bytes: its elements."""
+    """A constant in a graph file. bytes: the size of its elements."""
 
     name: str
     dtype: str
@@ -88,13 +88,13 @@ class StoredTensor:
 
 @dataclass(frozen=True)
 class GraphReport:
-    """What is in a graph file.
+    """The contents of a graph file.
 
-    parameters: elements of its constant tensors, or None where the format hides them. operators: how often each occurs.
-    opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract: the one in the
-    file itself, if it has one. inputs, outputs: names, types and axes, if the format has them. tensors: its constants.
-    multiply_accumulates: of products with constant matrices in a step of one stream, of recurrent operators in each of
-    their steps, or None where the format hides them.
+    parameters: the number of elements of constant tensors, or None if the format hides them. operators: the count of
+    each operator. opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract:
+    the contract in the file itself, if it has one. inputs, outputs: names, types and axes, if the format has them.
+    tensors: the constants. multiply_accumulates: the number for products with constant matrices, for one step of one
+    stream (and one step of recurrent operators), or None if the format hides them.
     """
 
     parameters: int | None
@@ -113,9 +113,9 @@ class GraphReport:
 class Target:
     """One kind of artifact.
 
-    suffix: of its graph files. write: exports a graph. engine: runs a graph file on this machine. inspect: reports what
-    is in a graph file. precisions: those that it can be exported at. options: those of `Quantization` that it has.
-    legacy: a warning to users of a target that will disappear, or empty.
+    suffix: of its graph files. write: exports a graph. engine: runs a graph file on this machine. inspect: reports the
+    contents of a graph file. precisions: the supported precisions. options: the supported options of `Quantization`.
+    legacy: a warning to users of a target that will disappear, or "".
     """
 
     name: str
@@ -129,30 +129,30 @@ class Target:
 
 
 class Positional(nn.Module):
-    """Calls a module with a tuple of tensors, whatever its own signature looks like."""
+    """Calls a module with a tuple of tensors, whatever its own signature is."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
     def forward(self, *tensors: Tensor) -> Any:
-        """The results of the module, in a plain tuple where there are several."""
+        """Return the result of the module, or a plain tuple of several results."""
         results = self.module(*tensors)
         return tuple(results) if isinstance(results, tuple) else results
 
 
 def weight_name(name: str) -> str:
-    """The name that a network itself gives to weights that are called `name` inside of `Positional`."""
+    """Return the network's own name of weights that are called `name` inside `Positional`."""
     return name.removeprefix("module.")
 
 
 def is_matrix(shape: Sequence[int]) -> bool:
-    """Whether weights of this shape are quantised: vectors are too small to gain from it."""
+    """Return whether weights of this shape are quantised; vectors are too small to gain from it."""
     return sum(size > 1 for size in shape) > 1
 
 
 def compiled_part(module: nn.Module) -> str:
-    """That a part of a module is compiled, which torch.export does not look into; empty if none is."""
+    """Return a sentence if a part of a module is compiled, which torch.export does not support; else ""."""
     for name, part in module.named_modules():
         if isinstance(part, torch.jit.ScriptModule):
             return f"its part {name or 'itself'} is compiled by torch.jit.script: use the module that was compiled"
@@ -160,7 +160,7 @@ def compiled_part(module: nn.Module) -> str:
 
 
 def root_cause(error: Exception) -> str:
-    """The message of the innermost cause: that of an exporter's own exception does not name what failed."""
+    """Return the message of the innermost cause, since an exporter's own exception does not name what failed."""
     while error.__cause__ is not None and isinstance(error.__cause__, Exception):
         error = error.__cause__
     return first_line(error)
@@ -168,7 +168,7 @@ def root_cause(error: Exception) -> str:
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """Silence libraries that print, log and warn while they export; their errors are still raised."""
+    """Silence libraries that print, log and warn while they export; exceptions are still raised."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -180,7 +180,7 @@ def suppress_output() -> Iterator[None]:
 
 
 def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write files by their names, which may have folders in them, into a bundle."""
+    """Write files into a bundle, by their names, which may include folders."""
     for name, content in files.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         (directory / name).write_bytes(content)

@@ -1,24 +1,24 @@
-"""Adopting: bundles of ONNX files that another program exported.
+"""Adoption: make bundles of ONNX files that another program exported.
 
-    read -> names -> axes and constants that were said -> states -> carries and cuts -> trials -> contract -> bundle
+    read -> names -> given axes and constants -> states -> carries and cuts -> trials -> contract -> bundle
 
-reading    a file with its weights, without functions, with nothing but tensors at its borders
-graph      the graph on the table
-names      names that a contract can have, and how near two names are
-options    what the caller says, by the names in the files
-states     which inputs are states, by data flow and like names, or as a question
-flow       what the data flow tells
-surgery    inputs made constant, samples carried over, states cut out of an output
-draws      what a graph is tried with
+reading    read a file and its weights, inline functions, and require tensors as inputs and outputs
+graph      the graph that is being adopted
+names      names that contracts accept, and the similarity of names
+options    the caller's options, by the names in the files
+states     find which inputs are states, by data flow and names, or ask the caller
+flow       analyse the data flow
+surgery    make inputs constant, carry samples over, and cut states out of outputs
+draws      tensors with which a graph is tried
 shapes     shape inference
-trial      whether sizes fit, and whether rows are streams
-axes       which axis counts streams, and which sizes the others take
-  symbols       the named axes, and which of them could be the batch
-  sizes         what they are tried with
-  attempts      each trial with one stream, made once
-  confirmation  what the contract says of them, and what notes say
-measure    whether equal calls agree, and what states do
-adopt      all of it, in that order
+trial      try whether sizes fit, and whether rows are independent streams
+axes       find the batch axis and the sizes of the other axes
+  symbols       the named axes, and candidates for the batch axis
+  sizes         sizes to try
+  attempts      trials with one stream, each carried out once
+  confirmation  the axes in the contract, and notes about them
+measure    check that equal calls agree, and observe the states
+adopt      runs all of it, in that order
 """
 
 from edgernn.exporters.adoption.adopt import Adoption, adopt

@@ -1,4 +1,4 @@
-"""Adopting: from ONNX files to a bundle, in the order in which it happens."""
+"""Adopt ONNX files: the sequence of steps from the files to a bundle."""
 
 from __future__ import annotations
 
@@ -53,16 +53,17 @@ from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
 
 __all__ = ["Adoption", "adopt"]
 
-_PATIENCE = 30.0  # seconds of search for the axes of a graph
+_PATIENCE = 30.0  # seconds; limits the search for the axes of a graph
 
 
 @dataclass(frozen=True)
 class Adoption:
-    """What came of it.
+    """The result of an adoption.
 
-    states: output by input, by the names in the files, and with the graph's where there are several. renamed: by graph,
-    the file's names of what has another name in the contract, by that name. notes: what the caller should know, as
-    sentences. report: what a lower precision left as it was.
+    states: the output of each state by its input, by their names in the files, prefixed with the graph's name if there
+    are several. renamed: for each graph, the file's names of renamed tensors, by their names in the contract. notes:
+    sentences about decisions that the caller should check. report: the matrices that a lower precision did not
+    quantise.
     """
 
     contract: Contract
@@ -80,12 +81,12 @@ def adopt(
     precision: str | Quantization = "fp32",
     overwrite: bool = False,
 ) -> Adoption:
-    """Make a bundle of ONNX files; one is called `step`, several are called like their files.
+    """Make a bundle of ONNX files. A single graph is called `step`; several are named after their files.
 
-    Below fp32 the graphs are quantised, and must behave like the files within the tolerance of the precision, else
-    ParityError is raised.
-    Raises ConfigError for an option that fits none of the files and where it is not certain which inputs are states,
-    EngineError for a file that is no ONNX file or does not load, and ExportError for a graph that cannot be adopted.
+    Below fp32 the graphs are quantised, and compared with the files within the tolerance of the precision.
+    Raises ConfigError for an option that fits none of the files, or if it is uncertain which inputs are states;
+    EngineError for a file that is not an ONNX file or does not load; ExportError for a graph that cannot be adopted;
+    ParityError for a graph that quantisation changes too much.
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     if quantization.name not in ONNX.precisions:
@@ -126,13 +127,13 @@ def adopt(
 
 
 def _digest(adopted: Sequence[_Adopted], contract: Contract) -> str:
-    """The identity of the files as they were adopted, whatever the precision of the bundle."""
+    """Return the identity of the files as they were adopted, which is the same for all precisions of the bundle."""
     return hashlib.sha256(b"".join(each.data for each in adopted) + canonical_json(contract).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class _Written:
-    """What a bundle holds of one graph. parity: what the gate measured, below fp32."""
+    """The files of one graph in a bundle. parity: the differences that the gate measured below fp32."""
 
     data: bytes
     golden: Mapping[str, Any]
@@ -156,7 +157,7 @@ def _written(graph: _Adopted, quantization: Quantization) -> _Written:
 
 
 def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
-    """The graphs in `files`, and how each is driven."""
+    """Return the adopted graphs of `files`."""
     graphs = open_graphs(files)
     wishes = adopt_spec.wishes(graphs)
     for graph, wish in zip(graphs, wishes, strict=True):
@@ -183,7 +184,7 @@ def _provenance(files: Sequence[Path], adoption: Adoption) -> dict[str, Any]:
 
 
 def _prepare(graph: OpenGraph, wishes: Wishes) -> None:
-    """Apply what was said of axes and constants, and refuse what no bundle could hold."""
+    """Apply the given axes and constants, and refuse element types that a contract cannot declare."""
     for name, axes in wishes.axes.items():
         declare_axes(graph, name, axes)
     for name, value in wishes.constants.items():
@@ -200,7 +201,7 @@ def _prepare(graph: OpenGraph, wishes: Wishes) -> None:
 
 @dataclass(frozen=True)
 class _Adopted:
-    """One graph: its file, and how it is driven. sizes: of its named axes."""
+    """One graph: its file and its contract. sizes: the sizes of its named axes."""
 
     graph: OpenGraph
     spec: GraphSpec
@@ -211,7 +212,7 @@ class _Adopted:
     notes: list[str] = field(default_factory=list)
 
     def given(self) -> Iterator[dict[str, Array]]:
-        """Inputs and conditions of one stream, step after step; random ones come to no end."""
+        """Yield inputs and conditions of one stream, step by step; random ones do not end."""
         first = next(self.draws.stream(self.sizes, {}))
         conditions = {tensor.name: first[tensor.name] for tensor in self.spec.conditions}
         names = {tensor.name for tensor in (*self.spec.inputs, *self.spec.conditions)}
@@ -219,13 +220,13 @@ class _Adopted:
         return ({name: array for name, array in step.items() if name in names} for step in steps)
 
     def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
-        """Inputs and outputs that are states, by the names in the file. several: whether there are other graphs."""
+        """Return inputs and outputs of states, by their names in the file. several: whether there are other graphs."""
         prefix = f"{self.graph.name}." if several else ""
         return ((f"{prefix}{self.graph.own(pair.given)}", self.graph.own(pair.made)) for pair in self.pairs)
 
     @classmethod
     def of(cls, graph: OpenGraph, wishes: Wishes, pairs: Sequence[Pair], example: Path | None) -> _Adopted:
-        """Find out how the graph is driven. Raises ConfigError, EngineError or ExportError as `adopt` does."""
+        """Find the contract of a graph. Raises ConfigError, EngineError or ExportError as `adopt` does."""
         check_pairs(graph, pairs)
         notes = [
             f"{graph.own(pair.given)} and {graph.own(pair.made)} look like a state too: --state {pair.text(graph)}"
@@ -251,9 +252,9 @@ class _Adopted:
 def _tried(
     graph: OpenGraph, pairs: Sequence[Pair], example: Example | None, said: Mapping[str, tuple[Axis, ...]]
 ) -> tuple[Trial, Axes]:
-    """The graph, ready to run, and its axes, with random numbers of the first kind that give numbers.
+    """Return the graph, ready to run, and its axes; random inputs are positive if normal ones give NaN.
 
-    said: the axes that the caller told, by input.
+    said: the axes that the caller declared, by input.
     """
     bounds = index_bounds(graph)
     trial, axes = _found(graph, pairs, Draws(graph.inputs, bounds, example), said)
@@ -270,7 +271,7 @@ def _tried(
 def _found(
     graph: OpenGraph, pairs: Sequence[Pair], draws: Draws, said: Mapping[str, tuple[Axis, ...]]
 ) -> tuple[Trial, Axes]:
-    """The axes by the names in the file or, where it gives one name to axes of several sizes, without them."""
+    """Find the axes by their names in the file; if one name has several sizes there, without these names."""
     deadline = time.monotonic() + _PATIENCE
     forced = any(BATCH in axes for axes in said.values())
 
@@ -292,7 +293,7 @@ def _found(
 def _spec(
     graph: OpenGraph, pairs: Sequence[Pair], conditions: Sequence[str], axes: Axes, bounds: Mapping[str, int]
 ) -> GraphSpec:
-    """The contract of a graph, in the order of its file."""
+    """Return the contract of a graph, in the order of its file."""
     ports, states = graph.inputs, {pair.given: pair.made for pair in pairs}
     inputs, held, carried = [], [], []
     for name, port in ports.items():
@@ -308,7 +309,7 @@ def _spec(
 
 
 def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> bytes:
-    """The model as a file, with the inputs and outputs of the contract, in its order."""
+    """Return the model as a file, with the contract's inputs and outputs in the contract's order."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     del copy.graph.value_info[:]
@@ -319,13 +320,13 @@ def _with_signature(model: onnx.ModelProto, spec: GraphSpec) -> bytes:
             values.append(helper.make_tensor_value_info(name, kind, list(tensor.axes)))
     try:
         data: bytes = copy.SerializeToString()
-    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+    except Exception as error:  # noqa: BLE001 - protobuf's exceptions depend on its implementation
         raise ExportError(f"graph {spec.name} cannot be written: {first_line(error)}") from None
     return data
 
 
 def _record(graph: _Adopted) -> Recorder:
-    """The golden vectors of a graph: the steps of one stream, as long as all that comes out is numbers."""
+    """Return golden vectors of a graph: steps of one stream, up to a step whose results are not numbers."""
     spec = graph.spec
     convolutions = any("Conv" in node.op_type for node in all_nodes(graph.graph.model.graph))
     recorder = Recorder(spec, tolerance_of("fp32", convolutions=convolutions))

@@ -1,4 +1,4 @@
-"""Attempts to run a graph with one stream, each made once."""
+"""Trials of a graph with one stream; each is carried out once."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ ResultShapes = Mapping[str, tuple[int, ...]]
 
 
 class Attempts:
-    """What came of all sizes that were tried. failed: why some did not run, in order.
+    """The results of trials with several sizes. failed: why trials failed, in order.
 
-    strict: whether results have to be as the file says, which may be wrong.
+    strict: whether results must have the sizes that the file declares, which may be wrong.
     """
 
     def __init__(self, trial: Trial, symbols: Symbols) -> None:
@@ -24,7 +24,7 @@ class Attempts:
         self._tried: dict[frozenset[tuple[str, int]], ResultShapes | None] = {}
 
     def one(self, sizes: Sizes) -> ResultShapes | None:
-        """The shapes of results with `sizes`, or None where the graph does not run, or otherwise than it should."""
+        """Return the shapes of the results with `sizes`, or None if the graph fails or violates its declaration."""
         key = frozenset(sizes.items())
         if key not in self._tried:
             try:
@@ -36,7 +36,7 @@ class Attempts:
         return shapes if shapes is None or not self.strict or self._is_declared(shapes, sizes) else None
 
     def _is_declared(self, shapes: ResultShapes, sizes: Sizes) -> bool:
-        """Whether results have the sizes that the file says, as far as it says them."""
+        """Return whether the results have the sizes that the file declares, as far as it declares them."""
         for name, port in self.trial.graph.outputs.items():
             if port.axes is not None:
                 said = [sizes.get(axis) if isinstance(axis, str) else axis for axis in port.axes]
@@ -47,7 +47,7 @@ class Attempts:
         return True
 
     def completed(self, sizes: Sizes) -> Iterator[Sizes]:
-        """`sizes` where those of states follow from the rest; what does not follow is 1, or as in `sizes`."""
+        """Yield `sizes` with inferred sizes of states; a size that cannot be inferred is 1, then as in `sizes`."""
         known = self.followed(sizes)
         rest = self.symbols.unsaid - known.keys()
         yield {**known, **dict.fromkeys(rest, 1)}
@@ -55,7 +55,7 @@ class Attempts:
             yield {**known, **{axis: sizes[axis] for axis in rest}}
 
     def followed(self, sizes: Sizes) -> Sizes:
-        """`sizes`, with those of states that follow from the rest, and without those of states that do not."""
+        """Return `sizes` with the sizes of states that can be inferred, and without those that cannot."""
         unknown = self.symbols.unsaid - {axis for axis, size in sizes.items() if size == 1}
         known = {axis: size for axis, size in sizes.items() if axis not in unknown}
         while unknown - known.keys():

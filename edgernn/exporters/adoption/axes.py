@@ -1,4 +1,4 @@
-"""The axes of a graph: which of them counts streams, and which sizes the others take, found by trial."""
+"""Find the axes of a graph by trial: which axis is the batch, and which sizes the other axes accept."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from edgernn.exporters.adoption.trial import MisfitError, Trial
 
 __all__ = ["Axes", "find_axes"]
 
-_MIXED = 4  # sizes with which the rows along some axes are tried, if they turn out to be no streams
+_MIXED = 4  # sizes to try for a group of axes whose rows are not independent
 
 Ladder = Callable[[Sequence[str]], Iterator[Sizes]]
 
 
 def find_axes(trial: Trial, example: Mapping[str, int], *, forced: bool, deadline: float) -> Axes:
-    """Find out by trial what the axes are.
+    """Find the axes by trial.
 
-    example: sizes of named axes that are to be tried first. forced: whether the caller said which axes count streams,
-    by calling them "batch". deadline: by the monotonic clock, when the search ends. Raises ExportError, with the
-    reason, for a graph that runs with no sizes that were tried.
+    example: sizes of named axes to try first. forced: whether the caller called the axes that count streams "batch".
+    deadline: the end of the search, on the monotonic clock. Raises ExportError, with the reason, for a graph that runs
+    with none of the sizes.
     """
     return _Search(trial, example, forced=forced, deadline=deadline).find()
 
@@ -37,11 +37,14 @@ class _Search:
         self.symbols = Symbols.of(trial.graph, [pair.given for pair in trial.pairs], example)
         self.attempts = Attempts(trial, self.symbols)
         self.groups = self.symbols.forced_groups() if forced else self.symbols.groups()
-        self.mixing: list[MisfitError] = []  # why rows were no streams
-        self.mixed: Counter[Group] = Counter()  # with how many sizes
+        self.mixing: list[MisfitError] = []  # why rows are not independent streams
+        self.mixed: Counter[Group] = Counter()  # the number of sizes for which they are not
 
     def find(self) -> Axes:
-        """The axes; those with which the outputs are as the file says come first, since the file may be wrong."""
+        """Return the axes.
+
+        Those for which outputs are as the file declares are preferred; its declaration may be wrong.
+        """
         for strict, ladders in (
             (True, [self._usual, self._of_weights]),
             (False, [self._usual, self._of_weights]),
@@ -54,7 +57,7 @@ class _Search:
         raise self._failure()
 
     def _with_streams(self, ladders: Sequence[Ladder]) -> Axes | None:
-        """The axes with a batch, or None where none is found."""
+        """Return the axes with a batch axis, or None if there is no such axis."""
         for ladder in ladders:
             for group in self.groups:
                 running = self._running(dict.fromkeys(group, 1), ladder)
@@ -64,11 +67,11 @@ class _Search:
         return None
 
     def _alone(self, ladders: Sequence[Ladder]) -> Axes | None:
-        """The axes with one stream, or None where it does not run."""
+        """Return the axes for a single stream, or None if it does not run."""
         if self.forced:
             return None
         groups = [*self.groups, *self.symbols.singles()]
-        # An axis of a state has one size, and where its rows are no streams, one stream has a single row.
+        # An axis of a state has a fixed size. If its rows are not independent, a single stream has one row.
         of_states = [group for group in groups if group & self.symbols.held]
         for ladder in ladders:
             for fixed in dict.fromkeys([*of_states, Group(), *groups]):
@@ -77,7 +80,7 @@ class _Search:
         return None
 
     def _are_streams(self, group: Group, sizes: Sizes) -> bool:
-        """Whether the rows along the axes of `group` are streams of their own."""
+        """Return whether the rows along the axes of `group` are independent streams."""
         try:
             for count in STREAMS:
                 self.trial.rows(sizes, group, count)
@@ -90,7 +93,7 @@ class _Search:
         return True
 
     def _running(self, known: Sizes, ladder: Ladder) -> Iterator[Sizes]:
-        """Sizes of all named axes with which one stream runs. known: those that are not to be tried."""
+        """Yield sizes of all named axes with which one stream runs. known: sizes that are not varied."""
         free = [axis for axis in self.symbols.names if axis not in known]
         given = {axis: self.example[axis] for axis in free if axis in self.example}
         for tried in ladder(free):
@@ -104,7 +107,7 @@ class _Search:
         return usual(free, halved=not self.symbols.unsaid.isdisjoint(free))
 
     def _of_weights(self, free: Sequence[str]) -> Iterator[Sizes]:
-        """Sizes that occur among those of outputs, and among the weights."""
+        """Yield sizes that occur among the axes of outputs and among the weights."""
         outputs = self.trial.graph.outputs.values()
         said = {axis for port in outputs for axis in port.axes or () if isinstance(axis, int)}
         return of_weights(free, list(dict.fromkeys([*sorted(said - {0, 1}), *self.trial.shapes.likely_sizes])))

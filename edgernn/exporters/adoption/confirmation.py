@@ -1,4 +1,4 @@
-"""What the axes of a graph are in the contract, once it has run: confirmed with other sizes, and said in notes."""
+"""Determine the axes in the contract, by trying other sizes, and describe them in notes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edgernn.exporters.adoption.trial import MisfitError
 
 __all__ = ["STREAMS", "Axes", "confirmed"]
 
-STREAMS = (2, 3)  # that a batch is tried with
+STREAMS = (2, 3)  # batch sizes to try
 
 _NONE: Group = frozenset()
 _FAILED = "the other sizes that were tried failed"
@@ -25,10 +25,10 @@ _SHARED = "a state has this axis too, and one size"
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes of a graph are in the contract: of its inputs and of its outputs.
+    """The axes of a graph's inputs and outputs in the contract.
 
-    sizes: of the named axes of the model, with which one stream runs. free: those of them that can change. notes: what
-    was decided, as sentences.
+    sizes: sizes of the model's named axes with which one stream runs. free: the named axes whose size can vary. notes:
+    sentences about decisions.
     """
 
     inputs: Mapping[str, tuple[Axis, ...]]
@@ -41,10 +41,10 @@ class Axes:
 def confirmed(
     attempts: Attempts, sizes: Sizes, group: Group, fixed: Group = _NONE, mixing: Sequence[MisfitError] = ()
 ) -> Axes:
-    """Try the graph with other sizes: an axis is named if its size can change, and an output's follows it.
+    """Try the graph with other sizes: axes are named if their size can vary, and axes of outputs if they follow one.
 
-    sizes: with which one stream runs. group: the axes that count streams. fixed: others of size 1. mixing: why rows
-    along other axes were no streams. Raises ExportError for outputs that no contract describes.
+    sizes: sizes with which one stream runs. group: the axes that count streams. fixed: other axes of size 1. mixing:
+    why rows along other axes are not independent. Raises ExportError for outputs that no contract describes.
     """
     return _Confirmation(attempts, sizes, group, fixed).axes(mixing)
 
@@ -59,7 +59,7 @@ class _Confirmation:
         given = [axis for axis in self.symbols.names if axis not in group | fixed | self.symbols.held]
         self.leading = {axis for axis in given if self._leads(axis)}
         free = [axis for axis in given if axis not in self.leading]
-        # By axis, the one whose size it has: itself, or one that it is tied to.
+        # The axis that gives each free axis its size: itself, or the one that it is tied to.
         classes = {axis: axis for axis in free if self._changes([axis])}
         tied = [axis for axis in free if axis not in classes]
         if len(tied) > 1 and self._changes(tied):
@@ -68,14 +68,14 @@ class _Confirmation:
         self.names = {axis: self._name(kept) for axis, kept in classes.items()} | dict.fromkeys(group, BATCH)
 
     def axes(self, mixing: Sequence[MisfitError]) -> Axes:
-        """What they are. mixing: why rows along other axes were no streams."""
+        """Return the axes. mixing: why rows along other axes are not independent streams."""
         inputs = {name: self._input(name) for name in self.symbols.ports}
         outputs = {name: self._output(name) for name in self.trial.graph.outputs}
         notes = (*self._fixed(inputs), *self._single(inputs, outputs, mixing))
         return Axes(inputs, outputs, self.sizes, self.free, notes)
 
     def _leads(self, axis: str) -> bool:
-        """Whether sizes of states follow from the size of an axis."""
+        """Return whether sizes of states depend on the size of an axis."""
         unsaid = self.symbols.unsaid
         if not unsaid:
             return False
@@ -84,9 +84,9 @@ class _Confirmation:
         return any(now.get(held) != then.get(held) for held in unsaid)
 
     def _changes(self, axes: Sequence[str]) -> bool:
-        """Whether the graph runs with another size of `axes`, and its streams too."""
+        """Return whether the graph, and a batch of streams if there is one, runs with another size of `axes`."""
         size = self.sizes[axes[0]]
-        for other in (size + 4, 2 * size, 3 * size, size + 1, size // 2):  # not 1, which is repeated to any size
+        for other in (size + 4, 2 * size, 3 * size, size + 1, size // 2):  # not 1, which broadcasts to any size
             if other < 2:
                 continue
             changed = {**self.sizes, **dict.fromkeys(axes, other)}
@@ -105,7 +105,7 @@ class _Confirmation:
         return True
 
     def _name(self, axis: str) -> str:
-        """The name in the contract of an axis that counts no streams, whatever the file calls it."""
+        """Return the name in the contract of an axis that is not the batch axis, even if the file calls it so."""
         if axis != BATCH:
             return axis
         ports = self.symbols.ports
@@ -144,7 +144,7 @@ class _Confirmation:
     # Notes
 
     def _fixed(self, inputs: Mapping[str, tuple[Axis, ...]]) -> Iterator[str]:
-        """What has one size though the file leaves it open; tensors that are alike have one note."""
+        """Yield notes about sizes that are fixed though the file leaves them open; similar tensors share one note."""
         own = self.trial.graph.own
         alike: dict[tuple[str, str], list[str]] = {}
         for name in self.symbols.ports:
@@ -174,7 +174,7 @@ class _Confirmation:
         outputs: Mapping[str, tuple[Axis, ...]],
         mixing: Sequence[MisfitError],
     ) -> Iterator[str]:
-        """Why streams go through the graph one by one, if the file leaves any axis open."""
+        """Yield the reason why streams cannot be batched, if the file leaves any axis open."""
         own = self.trial.graph.own
         lacking = [name for name, axes in inputs.items() if BATCH not in axes]
         if self.group and lacking:

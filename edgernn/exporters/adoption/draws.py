@@ -1,4 +1,4 @@
-"""What a graph is tried with: random tensors, or those of a file of examples."""
+"""Tensors with which a graph is tried: random ones, or those of a file of examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgernn.exporters.adoption.graph import OpenGraph, Port
 
 __all__ = ["Draws", "Example", "check_example", "read_example"]
 
-_JITTER = 0.1  # by which real values differ between rows, in proportion: signs and zeros stay
+_JITTER = 0.1  # relative difference between the rows of real values; preserves signs and zeros
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Example:
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """The number of steps."""
         return min((len(array) for array in self.arrays.values()), default=0)
 
     def sizes(self, graph: OpenGraph) -> dict[str, int]:
-        """The sizes of the named axes of `graph`."""
+        """Return the sizes of the named axes of `graph`."""
         return {
             axis: size
             for name, array in self.arrays.items()
@@ -44,8 +44,9 @@ class Example:
 class Draws:
     """Tensors for the inputs of a graph.
 
-    ports: of all its inputs. bounds: of whole numbers. example: real values of inputs, which are then repeated and cut
-    to the sizes that are tried. positive: random floats lie from 0 to 1, and are normally distributed otherwise.
+    ports: all inputs. bounds: the upper bounds of integers. example: real values, which are repeated and cropped to the
+    sizes that are tried. positive: whether random floats are uniform from 0 to 1; otherwise they are normally
+    distributed.
     """
 
     ports: Mapping[str, Port]
@@ -54,9 +55,10 @@ class Draws:
     positive: bool = False
 
     def feeds(self, sizes: Mapping[str, int], seed: int, rows: Mapping[str, int] | None = None) -> dict[str, Array]:
-        """A tensor for every input.
+        """Return a tensor for every input.
 
-        sizes: of the named axes. rows: the places of the axes along which every row is of another stream, by input.
+        sizes: of the named axes. rows: the position of the axis, by input, along which each row belongs to another
+        stream.
         """
         random = np.random.default_rng(seed)
         arrays = {}
@@ -69,9 +71,9 @@ class Draws:
         return arrays
 
     def stream(self, sizes: Mapping[str, int], held: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
-        """What one stream is given, step after step: real values as they stand, or random ones without end.
+        """Yield the inputs of one stream, step by step: real values unchanged, or random ones without end.
 
-        held: what is the same at every step.
+        held: values that are the same at every step.
         """
         seed = 0
         while self.example is None or seed < self.example.steps:
@@ -93,7 +95,7 @@ class Draws:
 
 
 def check_example(path: Path, graphs: Sequence[OpenGraph]) -> None:
-    """Raise ConfigError for an array in a `.npz` file that is of no input of `graphs`, and for a file that is none."""
+    """Raise ConfigError for a `.npz` file that cannot be read or has an array that belongs to no input of `graphs`."""
     known = {name: None for graph in graphs for name in map(graph.own, graph.inputs)}
     for key in _read(path):
         if all(_named(key, graph) is None for graph in graphs):
@@ -101,10 +103,10 @@ def check_example(path: Path, graphs: Sequence[OpenGraph]) -> None:
 
 
 def read_example(path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str]) -> Example:
-    """The inputs of `graph` in a `.npz` file, by the names in the ONNX file.
+    """Return the inputs of `graph` in a `.npz` file, by the names in the ONNX file.
 
-    states: inputs that are states, which begin as zeros. conditions: inputs that are the same at every step. Raises
-    ConfigError for a file that is none, and for arrays that are missing or do not fit.
+    states: inputs that are states, which start as zeros. conditions: inputs that are the same at every step. Raises
+    ConfigError for a file that cannot be read, and for arrays that are missing or do not fit.
     """
     found: dict[str, Array] = {}
     for key, array in _read(path).items():
@@ -125,7 +127,7 @@ def read_example(path: Path, graph: OpenGraph, states: frozenset[str], condition
 
 
 def _named(key: str, graph: OpenGraph) -> str | None:
-    """The input of `graph` that a file of examples calls `key`: by its own name, or GRAPH.NAME."""
+    """Return the input of `graph` that a file of examples calls `key`: by its own name, or GRAPH.NAME."""
     by_own = {graph.own(name): name for name in graph.inputs}
     return by_own.get(key) or by_own.get(key.removeprefix(f"{graph.name}."))
 
@@ -158,7 +160,7 @@ def _check(place: str, array: Array, port: Port) -> None:
 
 
 def _check_sizes(path: Path, graph: OpenGraph, arrays: Mapping[str, Array]) -> None:
-    """Raise ConfigError for axes of one name that have several sizes, and for numbers of steps that differ."""
+    """Raise ConfigError for axes of one name with several sizes, and for arrays with different numbers of steps."""
     sizes: dict[str, int] = {}
     steps: int | None = None
     for name, array in arrays.items():
@@ -173,14 +175,14 @@ def _check_sizes(path: Path, graph: OpenGraph, arrays: Mapping[str, Array]) -> N
 
 
 def _fitted(array: Array, shape: tuple[int, ...]) -> Array:
-    """`array`, repeated or cut along each axis."""
+    """Repeat or crop `array` along each axis to the given shape."""
     for axis, size in enumerate(shape):
         array = np.take(array, np.arange(size) % array.shape[axis], axis)
     return array
 
 
 def _varied(array: Array, shape: tuple[int, ...], axis: int | None, seed: int, random: np.random.Generator) -> Array:
-    """Values like those of a step, and along `axis` like those of other steps."""
+    """Return values similar to those of a step, with values similar to other steps along `axis`."""
     step = _fitted(array[seed % len(array), ...], shape)
     if axis is not None:
         rows = [np.take(_fitted(array[(seed + row) % len(array)], shape), [row], axis) for row in range(shape[axis])]

@@ -1,4 +1,4 @@
-"""What the data flow of a graph tells: whose state an input is, what an index may be, and which operators matter."""
+"""Analyse the data flow of a graph: which inputs are states, the ranges of indices, and operators that matter."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from edgernn.exporters.capture.rewrite import all_nodes, subgraphs
 
 __all__ = ["check_random", "index_bounds", "recurrence_slots", "restarts"]
 
-# Where a state goes in and comes out.
+# For each recurrent operator, the positions of its states among inputs and outputs.
 _RECURRENT = {
     "LSTM": ((5, 1), (6, 2)),
-    "DynamicQuantizeLSTM": ((5, 1), (6, 2)),  # onnxruntime's own
+    "DynamicQuantizeLSTM": ((5, 1), (6, 2)),  # an operator of onnxruntime
     "GRU": ((5, 1),),
     "RNN": ((5, 1),),
 }
-# Operators that show the same values in another arrangement.
+# Operators that only rearrange values.
 _VIEWS = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Transpose", "Flatten", "Slice", "Split", "Gather", "Concat"}
 _INDEX_VIEWS = _VIEWS - {"Gather"} | {"Cast", "Expand"}
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
-_TRAINING = 2  # the input of Dropout that says whether it draws
-_Slot = tuple[str, int]  # the first output of a recurrent operator, and which of its states
+_TRAINING = 2  # the input of Dropout that enables it
+_Slot = tuple[str, int]  # the first output of a recurrent operator, and the index of one of its states
 
 
 def recurrence_slots(graph: OpenGraph) -> tuple[dict[str, set[_Slot]], dict[str, set[_Slot]]]:
-    """Which states of recurrent operators each input begins, and each output returns."""
+    """Return, for each input and each output, which states of recurrent operators it initialises or returns."""
     body = graph.model.graph
     makers = {name: node for node in body.node for name in node.output if name}
     begins: dict[str, set[_Slot]] = {}
@@ -47,7 +47,7 @@ def recurrence_slots(graph: OpenGraph) -> tuple[dict[str, set[_Slot]], dict[str,
 
 
 def restarts(graph: OpenGraph, states: Iterable[str]) -> list[str]:
-    """The recurrent operators whose states come from no state of the graph, as sentences.
+    """Return sentences about recurrent operators whose initial states do not come from a state of the graph.
 
     states: the inputs that are states.
     """
@@ -75,7 +75,7 @@ def check_random(graph: OpenGraph) -> None:
 
 
 def index_bounds(graph: OpenGraph) -> dict[str, int]:
-    """How many rows the table has that whole numbers of an input choose from, where they go straight there."""
+    """Return the number of rows of the table that an integer input directly indexes, by input."""
     body = graph.model.graph
     makers = {name: node for node in body.node for name in node.output if name}
     tables = _known(body)
@@ -91,7 +91,7 @@ def index_bounds(graph: OpenGraph) -> dict[str, int]:
 
 
 def _states_of(node: onnx.NodeProto) -> Iterator[tuple[str, str]]:
-    """The names that go in and come out as the states of a recurrent operator."""
+    """Yield the names of the initial and of the final states of a recurrent operator."""
     places: Iterable[tuple[int, int]] = _RECURRENT.get(node.op_type, ())
     if node.op_type == "Loop":
         places = [(2 + number, number) for number in range(len(node.input) - 2)]
@@ -108,12 +108,12 @@ def _scanned(node: onnx.NodeProto) -> int:
 
 
 def _first_state(node: onnx.NodeProto) -> int:
-    """Where the states of a Scan begin: before opset 9 the lengths of sequences, mostly left out, precede them."""
+    """Return the position of the first state of a Scan; before opset 9 the optional sequence lengths precede it."""
     return 1 if node.input[:1] == [""] else 0
 
 
 def _initial(node: onnx.NodeProto) -> list[str] | None:
-    """What a recurrent operator begins with, or None for another operator, and a loop that carries nothing."""
+    """Return the initial states of a recurrent operator, or None for other operators and loops that carry nothing."""
     if node.op_type in _RECURRENT:
         return [name for given, _ in _RECURRENT[node.op_type] for name in node.input[given : given + 1] if name]
     carried: list[str] = []
@@ -127,7 +127,7 @@ def _initial(node: onnx.NodeProto) -> list[str] | None:
 def _origins(
     name: str, makers: Mapping[str, onnx.NodeProto], ends: Iterable[str] = (), views: Iterable[str] = frozenset(_VIEWS)
 ) -> set[str]:
-    """The tensors whose values `name` shows, in whatever arrangement. ends: where to go back no further."""
+    """Return the tensors of which `name` is a rearrangement. ends: tensors at which the search stops."""
     found, waiting, ends, views = set(), [name], {*ends}, {*views}
     while waiting:
         here = waiting.pop()
@@ -141,7 +141,7 @@ def _origins(
 
 
 def _reached(graph: onnx.GraphProto, sources: Iterable[str]) -> set[str]:
-    """Every tensor, in branches and bodies too, that depends on one of `sources`."""
+    """Return every tensor that depends on one of `sources`, including those in branches and loop bodies."""
     readers: dict[str, set[str]] = {}
     _add_readers(graph, readers)
     reached, waiting = set(), list(sources)
@@ -168,7 +168,7 @@ def _add_readers(graph: onnx.GraphProto, readers: dict[str, set[str]]) -> None:
 
 
 def _known(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
-    """The constants of a graph, and of the branches and bodies in it."""
+    """Return the constants of a graph, and of its branches and loop bodies."""
     found = dict(initializers(graph))
     for node in graph.node:
         for inner in subgraphs(node):
@@ -177,7 +177,7 @@ def _known(graph: onnx.GraphProto) -> dict[str, onnx.TensorProto]:
 
 
 def _draws(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> bool:
-    """Whether a Dropout is in training mode, for all that the file says."""
+    """Return whether a Dropout may be in training mode."""
     if len(node.input) <= _TRAINING or not node.input[_TRAINING]:
         return False
     mode = constants.get(node.input[_TRAINING])
@@ -186,5 +186,5 @@ def _draws(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> b
 
 
 def _name(node: onnx.NodeProto) -> str:
-    """What a file calls an operator: its name, or else its first output's."""
+    """Return the name of an operator in the file: its own, or that of its first output."""
     return node.name or next((name for name in node.output if name), "without a name")

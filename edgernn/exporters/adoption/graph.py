@@ -1,4 +1,4 @@
-"""One graph that is being adopted: its model, its inputs and outputs, and how it is walked through and changed."""
+"""A graph that is being adopted: its model, its inputs and outputs, and functions that traverse and change it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ __all__ = ["OpenGraph", "Port", "all_tensors", "elements", "free_name", "initial
 
 @dataclass(frozen=True)
 class Port:
-    """An input or an output. axes: sizes, or names for unknown ones; None where the file does not say how many."""
+    """An input or output. axes: fixed sizes or names; None if the file does not declare the number of axes."""
 
     name: str
-    kind: int  # of its elements: a value of `onnx.TensorProto.DataType`
+    kind: int  # element type, as a value of `onnx.TensorProto.DataType`
     axes: tuple[int | str, ...] | None
 
     @property
     def dtype(self) -> str:
-        """The element type by numpy's name."""
+        """The element type as a numpy type name."""
         return str(helper.tensor_dtype_to_np_dtype(self.kind))
 
     @property
     def type_name(self) -> str:
-        """The element type by ONNX's name."""
+        """The element type as an ONNX type name."""
         types: dict[str, int] = dict(onnx.TensorProto.DataType.items())
         return next((name.lower() for name, kind in types.items() if kind == self.kind), f"number {self.kind}")
 
     @property
     def known_axes(self) -> tuple[int | str, ...]:
-        """The axes of a port whose axes the file tells."""
+        """The axes. Only for a port whose number of axes the file declares."""
         assert self.axes is not None
         return self.axes
 
@@ -45,10 +45,10 @@ class Port:
 
 @dataclass
 class OpenGraph:
-    """A graph that is open on the table: the steps of an adoption change its model.
+    """A graph that is being adopted, whose model the steps of the adoption change.
 
-    name: in the contract. own_names: the file's names of inputs and outputs, by the names in the model; the two differ
-    where the file's is no name for a contract.
+    name: in the contract. own_names: the file's names of inputs and outputs, by their names in the model, which differ
+    if a contract does not accept the file's name.
     """
 
     name: str
@@ -67,20 +67,20 @@ class OpenGraph:
 
     @property
     def renamed(self) -> dict[str, str]:
-        """The file's names of what has another name in the contract, by that name."""
+        """The file's names of renamed tensors, by their names in the contract."""
         return {name: own for name, own in self.own_names.items() if name != own}
 
     def own(self, name: str) -> str:
-        """The file's name of an input or output."""
+        """Return the file's name of an input or output."""
         return self.own_names.get(name, name)
 
     def value(self, name: str) -> onnx.ValueInfoProto:
-        """The record of an input in the model."""
+        """Return the protobuf record of an input."""
         found: onnx.ValueInfoProto = next(value for value in self.model.graph.input if value.name == name)
         return found
 
     def set_axes(self, name: str, axes: tuple[int | str | None, ...]) -> None:
-        """Say what axes an input has."""
+        """Set the axes of an input."""
         value = self.value(name)
         value.CopyFrom(helper.make_tensor_value_info(name, value.type.tensor_type.elem_type, list(axes)))
 
@@ -92,7 +92,7 @@ def _port(value: onnx.ValueInfoProto) -> Port:
 
 
 def initializers(graph: onnx.GraphProto) -> Mapping[str, onnx.TensorProto]:
-    """The constant tensors of a graph by name, those that operators hold too."""
+    """Return the constant tensors of a graph by name, including those that are attributes of operators."""
     held = {tensor.name: tensor for tensor in graph.initializer}
     for node in graph.node:
         for entry in node.attribute:
@@ -102,7 +102,7 @@ def initializers(graph: onnx.GraphProto) -> Mapping[str, onnx.TensorProto]:
 
 
 def all_tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every constant tensor of a model, those in branches, bodies and functions too."""
+    """Yield every constant tensor of a model, including those in branches, loop bodies and functions."""
     yield from _constants(model.graph)
     for function in model.functions:
         yield from _held(function.node)
@@ -116,7 +116,7 @@ def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _held(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    """The constant tensors that operators hold."""
+    """Yield the constant tensors that are attributes of operators."""
     for node in nodes:
         for entry in node.attribute:
             if entry.HasField("t"):
@@ -127,7 +127,7 @@ def _held(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
 
 
 def elements(tensor: onnx.TensorProto) -> Array | None:
-    """The elements of a constant, or None for a damaged one."""
+    """Return the elements of a constant, or None for a damaged one."""
     try:
         array: Array = numpy_helper.to_array(tensor)
     except (ValueError, TypeError, KeyError):
@@ -136,7 +136,7 @@ def elements(tensor: onnx.TensorProto) -> Array | None:
 
 
 def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
-    """Let everything that reads or makes `old` say `new`, in branches and bodies too, but not what hides it there."""
+    """Rename `old` to `new` wherever it is written or read, also in branches and loop bodies that do not shadow it."""
     for node in graph.node:
         node.input[:] = [new if name == old else name for name in node.input]
         node.output[:] = [new if name == old else name for name in node.output]
@@ -150,13 +150,13 @@ def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
 
 
 def _made(graph: onnx.GraphProto) -> set[str]:
-    """What a branch or body defines itself."""
+    """Return the names that a branch or loop body defines itself."""
     held = {tensor.name for tensor in (*graph.input, *graph.initializer)}
     return held.union(*(node.output for node in graph.node))
 
 
 def free_name(graph: onnx.GraphProto, wished: str, longest: int = 100) -> str:
-    """`wished`, or the like of it that nothing in the graph is called yet."""
+    """Return `wished`, or a similar name that is not used in the graph yet."""
     taken = _taken(graph)
     name, number = wished[:longest], 2
     while name in taken:

@@ -1,4 +1,4 @@
-"""Adopted graphs at a lower precision, through the gate that edgernn's own networks pass."""
+"""Quantise adopted graphs, and compare them with the files in the same gate as edgernn's own networks."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Lowered:
-    """A graph file at a lower precision, how it stores its matrices, and what the gate measured."""
+    """A graph file at a lower precision, how its matrices are stored, and the differences that the gate measured."""
 
     data: bytes
     weights: tuple[Weight, ...]
@@ -44,10 +44,10 @@ class Lowered:
 
 
 def lower(spec: GraphSpec, data: bytes, steps: Iterable[Mapping[str, Array]], quantization: Quantization) -> Lowered:
-    """Quantise the graph in the ONNX file `data`, and prove that it still behaves like that file.
+    """Quantise the graph in the ONNX file `data`, and check that it still behaves like that file.
 
-    steps: what one stream is given; the gate goes through the first ones again and again. Convolutions are computed in
-    single precision, with weights in fewer bits.
+    steps: inputs of one stream; the gate repeats the first ones. Weights of convolutions are quantised, but
+    convolutions are computed in single precision.
     Raises ExportError for a graph that cannot be quantised, and ParityError for one that changes too much.
     """
     source = _Running(OnnxEngine(data, spec), spec)
@@ -62,7 +62,7 @@ def lower(spec: GraphSpec, data: bytes, steps: Iterable[Mapping[str, Array]], qu
 
 
 def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
-    """As many steps as golden vectors have, or fewer where they are large."""
+    """Return as many steps as golden vectors have, or fewer if they are large."""
     taken: list[Mapping[str, Array]] = []
     size = 0
     for step in islice(steps, STEPS):
@@ -74,7 +74,7 @@ def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
 
 
 class _Running(nn.Module):
-    """A graph file in the place of a network: what the gate compares with."""
+    """A graph file as a module, with which the gate compares the quantised graph."""
 
     def __init__(self, engine: OnnxEngine, spec: GraphSpec) -> None:
         super().__init__()
@@ -86,9 +86,9 @@ class _Running(nn.Module):
 
 
 def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
-    """The graph without branches whose conditions are constants, so that the weights in the one that is taken are seen.
+    """Return the graph without branches on constant conditions, so that weights in the taken branches are found.
 
-    onnxruntime folds them; it keeps to ONNX's own operators.
+    onnxruntime folds them; it is limited to standard ONNX operators here.
     """
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
@@ -99,7 +99,7 @@ def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
         try:
             with suppress_output():
                 onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             raise ExportError(f"graph {spec.name} cannot be simplified: {first_line(error)}") from None
         model = onnx.load_model(path)
     used = {node.domain for node in all_nodes(model.graph)} | {""}
@@ -110,12 +110,12 @@ def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
 
 
 def _of_opset(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
-    """The graph in the opset in which quantised graphs are written, with the shapes of its values."""
+    """Convert the graph to the opset of quantised graphs, with inferred shapes."""
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     if opset < OPSET:
         try:
             model = version_converter.convert_version(model, OPSET)
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnx raises bare exceptions
             raise ExportError(
                 f"graph {spec.name} is of opset {opset}, and cannot be brought to {OPSET}, in which graphs are "
                 f"quantised: {first_line(error)}"

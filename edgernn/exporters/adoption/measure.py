@@ -1,4 +1,4 @@
-"""What the steps of a graph show: that equal calls agree, that its sizes stay, and what its states do."""
+"""Observe the steps of a graph: equal calls must agree and sizes must not change; report states without effect."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def check_equal_calls(trial: Trial, sizes: Mapping[str, int]) -> None:
 
 
 def check_lengths(trial: Trial, sizes: Mapping[str, int]) -> None:
-    """Raise ExportError if an output has another size from one step of a stream to the next."""
+    """Raise ExportError if the size of an output changes from one step of a stream to the next."""
     states: dict[str, Array] = {}
     shapes: dict[str, tuple[int, ...]] = {}
     for step in range(_STEPS):
@@ -50,20 +50,20 @@ def check_lengths(trial: Trial, sizes: Mapping[str, int]) -> None:
 
 
 def nan_outputs(trial: Trial, sizes: Mapping[str, int]) -> list[str]:
-    """The results that hold something that is not a number after the first step of a stream."""
+    """Return the results that have NaN after the first step of a stream."""
     feeds = next(trial.draws.stream(sizes, {}))
     results = trial.run({**feeds, **{pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}})
     return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
 
 
 def state_notes(trial: Trial, sizes: Mapping[str, int], free: Collection[str]) -> Iterator[str]:
-    """What was seen of states that are of no use, as sentences; random values prove nothing.
+    """Yield sentences about states that seem to be useless, which random values cannot prove.
 
-    free: named axes whose size can change. They are tried with 1 too, since a state may be forgotten over many samples.
+    free: named axes whose size can vary. Size 1 is tried too, since a state may be forgotten over many samples.
     """
     kept, unread = _useless(trial, sizes)
     if unread and free:
-        with suppress(MisfitError):  # some graphs need more
+        with suppress(MisfitError):  # some graphs need a larger size
             unread &= _useless(trial, {**sizes, **dict.fromkeys(free, 1)})[1]
     for pair in trial.pairs:
         given, made = trial.graph.own(pair.given), trial.graph.own(pair.made)
@@ -74,7 +74,7 @@ def state_notes(trial: Trial, sizes: Mapping[str, int], free: Collection[str]) -
 
 
 def _useless(trial: Trial, sizes: Mapping[str, int]) -> tuple[set[str], set[str]]:
-    """The states that never changed in random trials, and those that had no effect but on themselves."""
+    """Return the states that never changed in random trials, and those that affected nothing but themselves."""
     kept, unread = ({pair.given for pair in trial.pairs} for _ in range(2))
     counts = list(itertools.islice(_counts(trial, sizes), _DRAWS + 1))
     for seed in range(_DRAWS):
@@ -92,7 +92,7 @@ def _useless(trial: Trial, sizes: Mapping[str, int]) -> tuple[set[str], set[str]
 
 
 def _counts(trial: Trial, sizes: Mapping[str, int]) -> Iterator[dict[str, Array]]:
-    """The states of a stream that are no floats, step after step: counters have no random values."""
+    """Yield the integer states of a stream, step by step: counters, which cannot have random values."""
     feeds = trial.draws.feeds(sizes, 0)
     states = {pair.given: np.zeros_like(feeds[pair.given]) for pair in trial.pairs}
     for step in itertools.count():

@@ -1,4 +1,4 @@
-"""Names: those of a contract for tensors and axes, and how near the names of two tensors are to each other."""
+"""Names of tensors and axes that contracts accept, and the similarity of the names of tensors."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from edgernn.exporters.adoption.graph import OpenGraph, free_name, rename
 
 __all__ = ["contract_name", "is_signal", "is_state_like", "name_axes", "name_tensors", "part_axes", "stem", "words"]
 
-_UNKNOWN = ("", "?", "-1", "None", "unknown", "dynamic")  # what exporters call axes that they know nothing of
+_UNKNOWN = ("", "?", "-1", "None", "unknown", "dynamic")  # placeholders of exporters for axes without a name
 _LONGEST = 100  # characters
 _FITTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[0-9]+|[^\W\d_a-zA-Z]+")
 
 
 def contract_name(own: str, longest: int = _LONGEST) -> str:
-    """The name in a contract for what a file calls `own`."""
+    """Return a name that contracts accept, for the file's name `own`."""
     name = re.sub(r"[^A-Za-z0-9_.]", "_", own) or "_"
     return (name if re.match(r"[A-Za-z_]", name) else f"_{name}")[:longest]
 
 
 def name_tensors(graph: OpenGraph) -> None:
-    """Give inputs and outputs names for a contract, each another one; the file's are kept in `own_names`."""
+    """Give inputs and outputs distinct names that contracts accept; `own_names` keeps the file's names."""
     body = graph.model.graph
     for value in (*body.input, *body.output):
         own = value.name
@@ -34,7 +34,7 @@ def name_tensors(graph: OpenGraph) -> None:
 
 
 def name_axes(graph: OpenGraph) -> None:
-    """Give every axis of unknown size a name for a contract: the file's, or the tensor's with the place."""
+    """Name every axis of unknown size: the file's name, or the tensor's name and the position."""
     given: dict[str, str] = {}  # by the file's names
     for port in graph.inputs.values():
         if port.axes is not None:
@@ -53,7 +53,7 @@ def name_axes(graph: OpenGraph) -> None:
 
 
 def part_axes(graph: OpenGraph, names: Iterable[str]) -> bool:
-    """Give every axis of unknown size of the inputs `names` another name, and say whether that tells any apart."""
+    """Give every axis of unknown size of the inputs `names` its own name; return whether any shared one before."""
     ports, parted = graph.inputs, False
     axes = [axis for port in ports.values() for axis in port.known_axes if isinstance(axis, str)]
     given = {axis: axis for axis in axes}  # no new name is an old one
@@ -80,24 +80,24 @@ def _axis_name(tensor: str, place: int, own: str, given: dict[str, str]) -> str:
 
 
 def words(name: str) -> list[str]:
-    """The words of a name in small letters: `hiddenState_in0` has hidden, state, in and 0."""
+    """Return the words of a name in lower case: hidden, state, in and 0 for `hiddenState_in0`."""
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def stem(name: str) -> tuple[str, ...]:
-    """The words of a name without those that say a direction: `state_in`, `stateN` and `next_state` have the same."""
+    """Return the words of a name without a direction: `state_in`, `stateN` and `next_state` have the same."""
     parts = [part for word in words(_PAST.sub("past", name)) for part in _SPLIT.get(word, (word,))]
     parts = ["past" if part == "present" else part for part in parts]
     return tuple(part for part in parts if part not in _DIRECTIONS)
 
 
 def is_signal(name: str) -> bool:
-    """Whether a name is one that signals have, which go in and out but are not carried."""
+    """Return whether a name is typical of signals, which are inputs and outputs but not states."""
     return bool(_SIGNALS.intersection(words(name)))
 
 
 def is_state_like(name: str) -> bool:
-    """Whether a name is one that states have."""
+    """Return whether a name is typical of states."""
     return bool(_STATES.intersection(stem(name)))
 
 

@@ -1,4 +1,4 @@
-"""What the caller says about the graphs, by the names in the files, and what it means for each graph."""
+"""The caller's options about graphs, by the names in the files, and what they mean for each graph."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _CUT = re.compile(r"(.+)\[(\d{1,9}):(\d{1,9})\]", re.DOTALL)
 
 @dataclass(frozen=True)
 class AdoptSpec:
-    """How the graphs are to be driven, by the names in the files; `GRAPH.NAME` where another graph has the name too.
+    """How graphs are to be driven, by the names in the files; GRAPH.NAME if several graphs have the name.
 
-    states: `INPUT:OUTPUT` for each, or a pattern for many, `cache_in_*:cache_out_*`; of an output in which several
-    states are packed, `INPUT:OUTPUT[FROM:TO]` takes a part along the last axis. Empty for graphs without states; None
-    lets names and data flow tell. conditions: inputs that stay the same for a stream. constants: inputs that always
-    have one value. carries: inputs whose last samples precede the next ones, and how many. axes: names or sizes of the
-    axes of inputs. example: a `.npz` file of real inputs, each with a leading axis of steps.
+    states: INPUT:OUTPUT for each, or a pattern for several, cache_in_*:cache_out_*; for an output that packs several
+    states, INPUT:OUTPUT[FROM:TO] selects a part of its last axis. Empty for graphs without states; None to find them by
+    names and data flow. conditions: inputs that stay the same for a stream. constants: values of inputs that never
+    change. carries: for some inputs, the number of last samples to prepend to the next ones. axes: names or sizes of
+    the axes of inputs. example: a `.npz` file of real inputs, each with a leading axis of steps.
 
-    Raises ConfigError for an input that is to be two of these.
+    Raises ConfigError for an input with more than one of these roles.
     """
 
     states: Sequence[str] | None = None
@@ -49,7 +49,7 @@ class AdoptSpec:
             _check_axes(name, axes)
 
     def wishes(self, graphs: Sequence[OpenGraph]) -> list[Wishes]:
-        """What this means for each of `graphs`. Raises ConfigError for what fits none of them."""
+        """Return what the options mean for each of `graphs`. Raises ConfigError for names that no graph has."""
         _check_inputs(self, graphs)
         found = [self._of(graph) for graph in graphs]
         for text in self.states or ():
@@ -61,10 +61,10 @@ class AdoptSpec:
         return found
 
     def _of(self, graph: OpenGraph) -> Wishes:
-        """The wishes for one graph, but for its states."""
+        """Return the options for one graph, without its states."""
 
         def mine(names: Iterable[str]) -> dict[str, str]:
-            """The model's names of the inputs of this graph, by the names given."""
+            """Return the given names that are inputs of this graph, by the model's names."""
             return {name: here for name in names if (here := _find(graph, name)) is not None}
 
         return Wishes(
@@ -78,21 +78,21 @@ class AdoptSpec:
 
 @dataclass(frozen=True)
 class Pair:
-    """A state, by names in the model: the input that takes it, and the output, or a part of it, that returns it."""
+    """A state, by names in the model: the input that takes it, and the output, or part of one, that returns it."""
 
     given: str
     made: str
     part: tuple[int, int] | None = None
 
     def text(self, graph: OpenGraph, prefix: str = "") -> str:
-        """As `--state` takes it."""
+        """Return the state in the format of `--state`."""
         part = "" if self.part is None else f"[{self.part[0]}:{self.part[1]}]"
         return f"{prefix}{graph.own(self.given)}:{graph.own(self.made)}{part}"
 
 
 @dataclass
 class Wishes:
-    """What is wished for one graph, by the names in its model. states: None where they are to be found."""
+    """The options for one graph, by the names in its model. states: None if they are to be found."""
 
     states: list[Pair] | None
     conditions: tuple[str, ...]
@@ -102,11 +102,11 @@ class Wishes:
 
     @property
     def other(self) -> set[str]:
-        """Inputs that are no states."""
+        """The inputs that are not states."""
         return {*self.conditions, *self.constants, *self.carries}
 
     def add(self, pairs: Sequence[Pair], graph: OpenGraph) -> None:
-        """Add states. Raises ConfigError for an input or an output that is then used twice."""
+        """Add states. Raises ConfigError for an input or output that is then used twice."""
         assert self.states is not None
         for pair in pairs:
             given, made = graph.own(pair.given), graph.own(pair.made)
@@ -124,7 +124,7 @@ class Wishes:
 
 
 def could_feed(made: Port, given: Port) -> bool:
-    """Whether the type and the axes of an output allow it to be the next value of an input."""
+    """Return whether type and axes of an output allow it to be the next value of an input."""
     if made.kind != given.kind:
         return False
     if made.axes is None or given.axes is None:
@@ -170,7 +170,7 @@ def _known_inputs(graphs: Sequence[OpenGraph]) -> str:
 
 
 def _find(graph: OpenGraph, name: str) -> str | None:
-    """The model's name of an input that is called `name` in the file, or in the contract, or GRAPH.NAME."""
+    """Return the model's name of an input, given its name in the file or the contract, or GRAPH.NAME."""
     for text in (name, name.removeprefix(f"{graph.name}.")):
         for here in graph.inputs:
             if text == graph.own(here):
@@ -181,12 +181,12 @@ def _find(graph: OpenGraph, name: str) -> str | None:
 
 
 def _splits(text: str) -> Iterator[tuple[str, str]]:
-    """Every way to part `text` at a colon, since names may hold some."""
+    """Yield every split of `text` at a colon, since names may contain colons."""
     return ((text[:place], text[place + 1 :]) for place, sign in enumerate(text) if sign == ":")
 
 
 def _pairs(text: str, graph: OpenGraph) -> Iterator[Pair]:
-    """The states of `graph` that `INPUT:OUTPUT` means, which may be a pattern."""
+    """Yield the states of `graph` that INPUT:OUTPUT, which may be a pattern, describes."""
     outputs = {graph.own(name): name for name in graph.outputs} | {name: name for name in graph.outputs}
     for given, made in _splits(text):
         here = _find(graph, given)

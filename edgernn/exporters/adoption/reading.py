@@ -1,4 +1,4 @@
-"""Reading an ONNX file: with the weights beside it, without functions, and with nothing but tensors at its borders."""
+"""Read an ONNX file: load external weights, inline functions, and require tensors as inputs and outputs."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from edgernn.runtime.program import STEP
 __all__ = ["check_types", "external_bytes", "open_graphs", "read_model"]
 
 _LARGEST = (2 << 30) - 1  # bytes of a protobuf message
-_LONGEST_GRAPH_NAME = 60  # characters: paths in a bundle hold it beside the name of a tensor
-_SCOPED = 4  # the IR version from which constants need not be listed among the inputs
+_LONGEST_GRAPH_NAME = 60  # characters; file paths in a bundle contain it together with the name of a tensor
+_SCOPED = 4  # since this IR version constants need not be listed among the inputs
 
 
 def open_graphs(files: Sequence[Path]) -> list[OpenGraph]:
-    """The graphs in `files`, ready to be adopted: a lone one is called `step`, several are called like their files.
+    """Return the graphs in `files` for adoption: a single one is called `step`, several are named after the files.
 
-    Raises EngineError for a file that is no ONNX file or whose weights are missing, ExportError for one whose inputs
-    and outputs a contract cannot describe, ConfigError for two files of one name.
+    Raises EngineError for a file that is not an ONNX file or whose weights are missing, ExportError for one whose
+    inputs and outputs a contract cannot describe, ConfigError for two files of the same name.
     """
     names = [STEP] if len(files) == 1 else [contract_name(file.stem, _LONGEST_GRAPH_NAME) for file in files]
     for name, file in zip(names, files, strict=True):
@@ -39,10 +39,10 @@ def open_graphs(files: Sequence[Path]) -> list[OpenGraph]:
 
 
 def read_model(path: Path) -> onnx.ModelProto:
-    """The model in a file, with the weights that are in files beside it.
+    """Return the model in a file, with its external weights.
 
-    Raises EngineError for a file that cannot be read, is no ONNX file, or whose weights are missing, cut, elsewhere
-    than beside it, or larger than 2 GiB together.
+    Raises EngineError for a file that cannot be read or is not an ONNX file, or whose weights are missing, truncated,
+    in another directory, or larger than 2 GiB in total.
     """
     model = _parse(path)
     size = model.ByteSize() + sum(_claimed(tensor) for tensor in _external(model))
@@ -54,7 +54,7 @@ def read_model(path: Path) -> onnx.ModelProto:
 
 
 def external_bytes(path: Path) -> int:
-    """How many bytes the weights in files beside an ONNX file take. Raises EngineError where one is missing."""
+    """Return the size of a file's external weights in bytes. Raises EngineError if a file is missing."""
     tensors = _external(_parse(path))
     for tensor in tensors:
         _place(path, tensor)
@@ -62,7 +62,7 @@ def external_bytes(path: Path) -> int:
 
 
 def check_types(graph: OpenGraph) -> None:
-    """Raise ExportError for an input or output of an element type that no contract has."""
+    """Raise ExportError for an input or output of an element type that contracts do not have."""
     for kind, ports in (("input", graph.inputs), ("output", graph.outputs)):
         for port in ports.values():
             if port.kind not in _KINDS:
@@ -80,7 +80,7 @@ def _open(name: str, path: Path) -> OpenGraph:
     model = read_model(path)
     try:
         model = inliner.inline_local_functions(model) if model.functions else model
-    except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+    except Exception as error:  # noqa: BLE001 - onnx raises bare exceptions
         raise EngineError(f"{path}: its functions cannot be put in place: {first_line(error)}") from None
     _unlist_constants(model)
     _check_borders(path, model)
@@ -92,13 +92,13 @@ def _open(name: str, path: Path) -> OpenGraph:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    """The model in a file, as it stands. Raises EngineError if there is none."""
+    """Return the model in a file, as it is stored. Raises EngineError if there is none."""
     try:
         model: onnx.ModelProto = onnx.load_model_from_string(path.read_bytes())
         texts = set(_texts(model.graph))
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+    except Exception as error:  # noqa: BLE001 - protobuf's exceptions depend on its implementation
         raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
     if not all(isinstance(text, str) for text in texts):
         raise EngineError(f"{path}: this is not an ONNX file: it has names that are not UTF-8")
@@ -111,7 +111,7 @@ def _parse(path: Path) -> onnx.ModelProto:
 
 
 def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
-    """Every name in a graph. A damaged one is bytes, or raises when it is read."""
+    """Yield every name in a graph. A damaged name is bytes, or raises when it is read."""
     yield from (tensor.name for tensor in graph.initializer)
     for value in (*graph.input, *graph.output, *graph.value_info):
         yield value.name
@@ -124,7 +124,7 @@ def _texts(graph: onnx.GraphProto) -> Iterator[str | bytes]:
 
 
 def _unlist_constants(model: onnx.ModelProto) -> None:
-    """Take constants out of the inputs, among which old files list them."""
+    """Remove constants from the inputs, where old files list them."""
     constants = {tensor.name for tensor in (*model.graph.initializer,)}
     constants |= {tensor.values.name for tensor in model.graph.sparse_initializer}
     given = [value for value in model.graph.input if value.name not in constants]
@@ -134,7 +134,7 @@ def _unlist_constants(model: onnx.ModelProto) -> None:
 
 
 def _check_borders(path: Path, model: onnx.ModelProto) -> None:
-    """Raise ExportError for inputs and outputs that are no tensors, or not to be told apart."""
+    """Raise ExportError for inputs and outputs that are not tensors, or share a name."""
     for kind, values in (("input", model.graph.input), ("output", model.graph.output)):
         seen: set[str] = set()
         for value in values:
@@ -159,7 +159,7 @@ def _check_tensor(place: str, kind: onnx.TypeProto) -> None:
 
 
 def _make_outputs_distinct(graph: OpenGraph) -> None:
-    """Let operators make the outputs that are inputs or constants as they stand."""
+    """Insert operators for outputs that are themselves inputs or constants."""
     body = graph.model.graph
     made = {name for node in body.node for name in node.output}
     for value in body.output:
@@ -193,9 +193,9 @@ def _load_weights(path: Path, tensor: onnx.TensorProto) -> None:
     place = _place(path, tensor)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about keys that it does not know
+            warnings.simplefilter("ignore")  # about keys that onnx does not know
             external_data_helper.load_external_data_for_tensor(tensor, str(path.parent))
-    except Exception as error:  # noqa: BLE001 - whatever the library raises for a place or a size that it refuses
+    except Exception as error:  # noqa: BLE001 - onnx raises any exception for a path or size that it refuses
         raise EngineError(f"{place}, which cannot be read: {first_line(error)}") from None
     if len(tensor.raw_data) < _packed(tensor):
         raise EngineError(f"{place}, which is cut: {len(tensor.raw_data)} bytes for {_packed(tensor)}")
@@ -204,7 +204,7 @@ def _load_weights(path: Path, tensor: onnx.TensorProto) -> None:
 
 
 def _place(path: Path, tensor: onnx.TensorProto) -> str:
-    """Where the weights are, for a message. Raises EngineError for a file that is missing."""
+    """Return the path of external weights, for a message. Raises EngineError if the file is missing."""
     location = next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
     place = f"{path}: the weights {tensor.name} are in {location!r}"
     if location and not (path.parent / location).exists():

@@ -1,4 +1,4 @@
-"""Shape inference on a graph with its sizes partly known."""
+"""Shape inference on a graph whose sizes are partly known."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from edgernn.exporters.adoption.graph import OpenGraph, elements, initializers
 
 __all__ = ["Shapes"]
 
-_FEW, _LIKELY = 8, 1 << 14  # elements of a constant that is a shape, and the largest size that is tried from it
-_SMALL = 1024  # elements of a constant whose values shapes may depend on
+_FEW, _LIKELY = 8, 1 << 14  # largest number of elements of a constant shape, and the largest size that is tried from it
+_SMALL = 1024  # largest number of elements of constants whose values are kept for shape inference
 
 
 class Shapes:
-    """What shape inference says of a graph. Large constants are reduced to their shapes, so that asking is cheap."""
+    """The shapes of a graph's tensors, by inference. Large constants are replaced by their shapes, for speed."""
 
     def __init__(self, graph: OpenGraph) -> None:
         self._ports = graph.inputs
@@ -33,14 +33,14 @@ class Shapes:
         body.initializer.extend(kept)
         body.input.extend(helper.make_tensor_value_info(t.name, t.data_type, list(t.dims)) for t in large)
         sizes = {size for tensor in (*kept, *large) for size in tensor.dims}
-        for tensor in initializers(graph.model.graph).values():  # what a graph reshapes to, for instance
+        for tensor in initializers(graph.model.graph).values():  # for example, the target shapes of Reshape
             if tensor.data_type == onnx.TensorProto.INT64 and math.prod(tensor.dims) <= _FEW:
                 values = elements(tensor)
                 sizes.update([] if values is None else values.ravel().tolist())
         self.likely_sizes = sorted(size for size in sizes if 1 < size <= _LIKELY)
 
     def infer(self, sizes: Mapping[str, int]) -> dict[str, tuple[int | None, ...]]:
-        """The shape of every tensor that can be inferred, where named axes have `sizes`; None for what is unknown."""
+        """Return the inferred shapes of tensors, given `sizes` of named axes; None for unknown sizes."""
         for value in self._model.graph.input:
             if value.name in self._ports:
                 port = self._ports[value.name]
@@ -48,7 +48,7 @@ class Shapes:
                 value.CopyFrom(helper.make_tensor_value_info(port.name, port.kind, axes))
         try:
             inferred = onnx.shape_inference.infer_shapes(self._model, data_prop=True)
-        except Exception:  # noqa: BLE001 - whatever the library raises, nothing is known then
+        except Exception:  # noqa: BLE001 - any failure means that nothing is known
             return {}
         values = (*inferred.graph.value_info, *inferred.graph.output)
         return {
@@ -58,11 +58,11 @@ class Shapes:
         }
 
     def given(self, sizes: Mapping[str, int]) -> int:
-        """How many elements the inputs have together, where axes that are not in `sizes` have one."""
+        """Return the total number of elements of the inputs; axes that are not in `sizes` count as 1."""
         axes = (port.known_axes for port in self._ports.values())
         return sum(math.prod(sizes.get(a, 1) if isinstance(a, str) else a for a in each) for each in axes)
 
     def elements(self, sizes: Mapping[str, int]) -> int:
-        """How many elements all tensors have together, as far as that is known."""
+        """Return the total number of elements of all tensors, as far as it can be inferred."""
         made = (math.prod(size or 1 for size in shape) for shape in self.infer(sizes).values())
         return self.given(sizes) + sum(made)

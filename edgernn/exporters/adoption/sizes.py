@@ -1,4 +1,4 @@
-"""Sizes that named axes are tried with."""
+"""Sizes of named axes to try."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from edgernn.exporters.adoption.symbols import Sizes
 
 __all__ = ["of_weights", "ones", "usual"]
 
-# The first axis has the first number, each of the others the second one more. Odd ones are for networks that take any;
-# the rest for those that halve, or need enough samples.
+# The first axis gets the first number, and each further axis adds the second number. Odd sizes suit most networks; the
+# others suit those that halve sizes or need enough samples.
 _LADDERS = (
     (7, 2),
     (16, 8),
@@ -24,13 +24,13 @@ _LADDERS = (
     (1280, 1280),
     (4096, 4096),
 )
-_HALVED = (64, 32)  # comes first where sizes of states follow, as those of pictures do
-_EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160, 480, 1280, 4096)  # for axes of one size under different names
-_BY_WEIGHTS = 64  # choices of sizes that occur among the weights
+_HALVED = (64, 32)  # comes first if sizes of states depend on it, as in image networks
+_EQUAL = (7, 16, 64, 263, 521, 1607, 512, 160, 480, 1280, 4096)  # for axes that must be equal though their names differ
+_BY_WEIGHTS = 64  # combinations of sizes that occur among the weights
 
 
 def usual(free: Sequence[str], *, halved: bool) -> Iterator[Sizes]:
-    """Sizes of the axes `free`, each another one, and then all the same. halved: whether they should be halved well."""
+    """Yield a different size for each axis in `free`, then the same for all. halved: try powers of two first."""
     if not free:
         yield {}
         return
@@ -41,7 +41,7 @@ def usual(free: Sequence[str], *, halved: bool) -> Iterator[Sizes]:
 
 
 def of_weights(free: Sequence[str], known: Sequence[int]) -> Iterator[Sizes]:
-    """Sizes in `known`, such as those of the weights: for one axis and then for two, while the others have any."""
+    """Yield sizes in `known`, such as sizes of weights, for one axis, then for two; other axes get arbitrary sizes."""
     return itertools.islice(_chosen(free, known), _BY_WEIGHTS)
 
 
@@ -54,6 +54,6 @@ def _chosen(free: Sequence[str], known: Sequence[int]) -> Iterator[Sizes]:
 
 
 def ones(free: Sequence[str]) -> Iterator[Sizes]:
-    """All of size 1, which is what broadcasts."""
+    """Yield size 1 for all axes, which broadcasts."""
     if free:
         yield dict.fromkeys(free, 1)

@@ -1,9 +1,9 @@
-"""Which inputs are states, and which outputs return them: by data flow and by like names, or as a question.
+"""Find which inputs are states and which outputs return them, by data flow and by names; if in doubt, ask the caller.
 
-A pair is certain if a recurrent operator begins with the input and the output returns what it ends with, or if both
-have one name but for a word that says a direction, and nothing else has it; type and shape must fit as well. Where
-something else could be a state too, the caller is asked: a state that is taken for an input is a recurrence that is
-lost.
+A pair is certain if a recurrent operator starts from the input and the output returns its final state, or if both have
+the same name apart from a word for the direction and no other tensor has it; type and shape must fit as well. If
+another input could be a state too, the caller is asked, because a state that is mistaken for an input loses the
+recurrence.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from edgernn.exporters.adoption.options import Pair, could_feed
 
 __all__ = ["check_pairs", "find_states", "overlooked"]
 
-_SHOWN = 12  # pairs that a question lists for one graph
-_CHARACTERS = 350  # of the options that a question lists
+_SHOWN = 12  # pairs that a question lists for each graph
+_CHARACTERS = 350  # length of the options that a question lists
 
 
 def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) -> list[list[Pair]]:
-    """The states of each graph. others: its inputs that are no states.
+    """Return the states of each graph. others: the inputs that are not states.
 
-    Raises ConfigError, with the options to choose from, where it is not certain which inputs are states.
+    Raises ConfigError, listing the options, if it is uncertain which inputs are states.
     """
     findings = [_Finding.of(graph, {*other}) for graph, other in zip(graphs, others, strict=True)]
     if any(finding.doubtful for finding in findings):
@@ -45,7 +45,7 @@ def find_states(graphs: Sequence[OpenGraph], others: Sequence[Iterable[str]]) ->
 
 
 def _listed(options: Sequence[str]) -> str:
-    """Options to paste, as many as a message has room for, and at least one; none is cut."""
+    """Return options to paste: whole ones, as many as a message has room for, and at least one."""
     shown = list(options[:1])
     for option in options[1:]:
         if len(" ".join([*shown, option])) > _CHARACTERS:
@@ -56,14 +56,14 @@ def _listed(options: Sequence[str]) -> str:
 
 
 def overlooked(graph: OpenGraph, pairs: Sequence[Pair], other: Iterable[str]) -> list[Pair]:
-    """Pairs that would have been found as states if the caller had not named others."""
+    """Return pairs that would have been found as states if the caller had not named any."""
     given, made = {pair.given for pair in pairs}, {pair.made for pair in pairs}
     left = {*other, *given}
     return [pair for pair in _Finding.of(graph, left).certain if pair.given not in given and pair.made not in made]
 
 
 def check_pairs(graph: OpenGraph, pairs: Sequence[Pair]) -> None:
-    """Raise ConfigError for a state whose output has another type or shape than its input."""
+    """Raise ConfigError for a state whose output differs from its input in type or shape."""
     for pair in pairs:
         given, made = graph.inputs[pair.given], graph.outputs[pair.made]
         if pair.part is not None:
@@ -83,7 +83,7 @@ def _cut(pair: Pair, graph: OpenGraph, made: Port) -> Port:
 
 
 class _Finding:
-    """What was found in one graph: pairs that are certain, and those that could be states too."""
+    """The pairs of one graph that are certain, and those that could be states too."""
 
     def __init__(self, certain: list[Pair], doubtful: list[Pair]) -> None:
         self.certain, self.doubtful = certain, doubtful
@@ -109,18 +109,18 @@ class _Finding:
         else:
             doubtful += [Pair(given, made) for given in _like_states(graph, rest, certain) for made in rest[given]]
         if not doubtful and len(certain) == len(graph.inputs) > 0:
-            certain, doubtful = [], certain  # nothing would be left to be given
+            certain, doubtful = [], certain  # at least one input must not be a state
         if not certain and not doubtful:
             doubtful = _packed(graph, inputs)
             _check_unlike(graph, inputs)
         return cls(certain, doubtful)
 
 
-_Fitting = Mapping[str, Sequence[str]]  # the outputs that could feed each input
+_Fitting = Mapping[str, Sequence[str]]  # by input, the outputs whose type and axes fit it
 
 
 def _left(fitting: _Fitting, taken: Sequence[Pair]) -> dict[str, list[str]]:
-    """What fits, without the inputs and outputs of `taken`."""
+    """Return `fitting` without the inputs and outputs of `taken`."""
     given, made = {pair.given for pair in taken}, {pair.made for pair in taken}
     return {
         name: [each for each in outputs if each not in made] for name, outputs in fitting.items() if name not in given
@@ -128,7 +128,7 @@ def _left(fitting: _Fitting, taken: Sequence[Pair]) -> dict[str, list[str]]:
 
 
 def _by_flow(graph: OpenGraph, fitting: _Fitting) -> list[Pair]:
-    """An input with which recurrent operators begin, and the one output that returns the same states of them."""
+    """Return pairs of an initial state of recurrent operators and the only output that returns their final states."""
     begins, ends = recurrence_slots(graph)
     pairs = [
         Pair(given, made)
@@ -140,7 +140,7 @@ def _by_flow(graph: OpenGraph, fitting: _Fitting) -> list[Pair]:
 
 
 def _by_name(graph: OpenGraph, fitting: _Fitting, key: Callable[[str], tuple[str, ...]]) -> list[Pair]:
-    """An input and the one output that has the same `key`."""
+    """Return pairs of an input and the only output with the same `key`."""
     keys = {made: key(graph.own(made)) for outputs in fitting.values() for made in outputs}
     return _unique(
         [
@@ -153,25 +153,25 @@ def _by_name(graph: OpenGraph, fitting: _Fitting, key: Callable[[str], tuple[str
 
 
 def _unique(pairs: Sequence[Pair]) -> list[Pair]:
-    """The pairs whose input and output are in no other."""
+    """Return the pairs whose input and output are in no other pair."""
     given, made = Counter(pair.given for pair in pairs), Counter(pair.made for pair in pairs)
     return [pair for pair in pairs if given[pair.given] == made[pair.made] == 1]
 
 
 def _without_zero(name: str) -> tuple[str, ...]:
-    """The stem of a name that says the first value by a zero at its end, such as `h0`."""
+    """Return the stem of a name without a final zero, which marks the initial value, as in `h0`."""
     parts = stem(name)
     return parts[:-1] if parts[-1:] == ("0",) else parts
 
 
 def _is_doubtful(graph: OpenGraph, pair: Pair) -> bool:
-    """Whether a like name may be that of a signal, which goes through, or a mere number."""
+    """Return whether the name may belong to a signal that passes through, or consists of digits only."""
     own = graph.own(pair.given)
     return is_signal(own) or all(part.isdigit() for part in stem(own))
 
 
 def _ambiguous(graph: OpenGraph, fitting: _Fitting) -> list[Pair]:
-    """Like names that several have."""
+    """Return all pairs of an input and an output with similar names."""
     return [
         Pair(given, made)
         for given, outputs in fitting.items()
@@ -181,7 +181,7 @@ def _ambiguous(graph: OpenGraph, fitting: _Fitting) -> list[Pair]:
 
 
 def _like_states(graph: OpenGraph, rest: _Fitting, certain: Sequence[Pair]) -> list[str]:
-    """Inputs left over that may be states all the same: by a word, or by the shape of a state where others lack it."""
+    """Return unassigned inputs that may be states, by their names, or by having a state's shape that others lack."""
     ports = graph.inputs
     shapes = {(ports[pair.given].kind, ports[pair.given].axes) for pair in certain}
     shaped = [name for name in rest if (ports[name].kind, ports[name].axes) in shapes]
@@ -194,7 +194,7 @@ def _like_states(graph: OpenGraph, rest: _Fitting, certain: Sequence[Pair]) -> l
 
 
 def _packed(graph: OpenGraph, inputs: Mapping[str, Port]) -> list[Pair]:
-    """Inputs that are called like states, and outputs of which they could be a part."""
+    """Return pairs of an input that is named like a state and a part of an output that may pack it."""
     found = []
     for name, port in inputs.items():
         size = port.axes[-1] if port.axes else None
@@ -209,7 +209,7 @@ def _packed(graph: OpenGraph, inputs: Mapping[str, Port]) -> list[Pair]:
 
 
 def _check_unlike(graph: OpenGraph, inputs: Mapping[str, Port]) -> None:
-    """Raise ConfigError for an input and an output that are called like a state, but differ in type or shape."""
+    """Raise ConfigError for an input and an output that are named like a state but differ in type or shape."""
     for name, port in inputs.items():
         parts = stem(graph.own(name))
         for made, output in graph.outputs.items():
@@ -221,7 +221,7 @@ def _check_unlike(graph: OpenGraph, inputs: Mapping[str, Port]) -> None:
 
 
 def _options(graph: OpenGraph, prefix: str, pairs: Sequence[Pair]) -> list[str]:
-    """Pairs as options to paste; as a pattern where many are of one."""
+    """Return the options for pairs; patterns if there are many pairs."""
     texts = [pair.text(graph, prefix) for pair in pairs]
     patterns = _patterns(texts)
     if len(texts) > _SHOWN and len(patterns) < len(texts):
@@ -230,7 +230,7 @@ def _options(graph: OpenGraph, prefix: str, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _patterns(texts: Sequence[str]) -> list[str]:
-    """Texts in which the same number is on both sides of the colon, with a star in its place."""
+    """Return texts in which equal numbers on both sides of the colon are replaced by a star."""
     found = dict.fromkeys(_pattern(text) for text in texts)
     return list(found)
 

@@ -1,4 +1,4 @@
-"""Changes to a graph before it is tried: inputs made constant, samples carried over, states cut out of an output."""
+"""Changes to a graph before it is tried: constant inputs, samples that are carried over, parts of outputs as states."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["carry", "cut", "declare_axes", "fix"]
 
 _LONGEST_CARRY = 1 << 20
 _LARGEST_CONSTANT = 1 << 24  # elements
-_SLICE_BY_INPUTS = 10  # the first opset with it
+_SLICE_BY_INPUTS = 10  # the first opset in which Slice takes its arguments as inputs
 _END = np.iinfo(np.int64).max
 
 
 def fix(graph: OpenGraph, name: str, value: float) -> None:
-    """Turn an input into a constant, of the size of other inputs along axes that they share.
+    """Replace an input by a constant, with the sizes of other inputs along shared axes.
 
-    Raises ConfigError for an unknown shape, and a value that its type lacks.
+    Raises ConfigError for an unknown shape, or a value that its element type cannot represent.
     """
     port = graph.inputs[name]
     option = f"--constant {graph.own(name)}={value:g}"
@@ -49,13 +49,13 @@ def fix(graph: OpenGraph, name: str, value: float) -> None:
 
 
 def _place(graph: OpenGraph, name: str, axis: str) -> tuple[str, int] | None:
-    """Another input that has an axis of this name, and where."""
+    """Return another input that has an axis of this name, and the position of the axis."""
     others = ((other, port) for other, port in graph.inputs.items() if other != name and axis in (port.axes or ()))
     return next(((other, port.known_axes.index(axis)) for other, port in others), None)
 
 
 def _filled(graph: OpenGraph, port: Port, element: onnx.TensorProto) -> list[onnx.NodeProto]:
-    """Operators that make a tensor like `port` of one element, repeated."""
+    """Return operators that repeat one element to a tensor with the shape of `port`."""
     body = graph.model.graph
     made, sizes = [], []
     for place, axis in enumerate(port.known_axes):
@@ -76,9 +76,9 @@ def _filled(graph: OpenGraph, port: Port, element: onnx.TensorProto) -> list[onn
 
 
 def carry(graph: OpenGraph, name: str, count: int) -> Pair:
-    """Let the last `count` samples of an input precede its next ones: a state that the graph did not show.
+    """Prepend the last `count` samples of an input to its next ones, which adds a state to the graph.
 
-    Raises ConfigError for an input without an axis of samples, or one that takes no more than `count`.
+    Raises ConfigError for an input without an axis of samples, or one that accepts at most `count`.
     """
     body, port, option = graph.model.graph, graph.inputs[name], f"--carry {graph.own(name)}:{count}"
     if not port.axes or not 1 <= count <= _LONGEST_CARRY:
@@ -88,7 +88,7 @@ def carry(graph: OpenGraph, name: str, count: int) -> Pair:
         raise ConfigError(f"{option}: the graph takes only {samples} samples")
     whole, given, made = (free_name(body, f"{name[:80]}_{word}") for word in ("whole", "carry", "carry_next"))
     value = graph.value(name)
-    rename(body, name, whole)  # the record of the input too
+    rename(body, name, whole)  # also renames the record of the input
     value.name = name
     body.node.insert(0, helper.make_node("Concat", [given, name], [whole], axis=len(before)))
     body.node.append(_slice(graph, whole, made, (-count, _END), len(before)))
@@ -112,7 +112,7 @@ def cut(graph: OpenGraph, pair: Pair) -> Pair:
 
 
 def _slice(graph: OpenGraph, given: str, made: str, part: tuple[int, int], axis: int) -> onnx.NodeProto:
-    """An operator that takes a part of an axis; it has other arguments since opset 10."""
+    """Return an operator that takes a part of an axis; its arguments changed in opset 10."""
     opset = next((entry.version for entry in graph.model.opset_import if entry.domain in ("", "ai.onnx")), 1)
     if opset < _SLICE_BY_INPUTS:
         return helper.make_node("Slice", [given], [made], starts=[part[0]], ends=[part[1]], axes=[axis])
@@ -125,7 +125,7 @@ def _slice(graph: OpenGraph, given: str, made: str, part: tuple[int, int], axis:
 
 
 def declare_axes(graph: OpenGraph, name: str, axes: tuple[Axis, ...]) -> None:
-    """Give the axes of an input names or sizes. Raises ConfigError where the file says another size or number."""
+    """Set names or sizes of the axes of an input. Raises ConfigError if they contradict the file."""
     port = graph.inputs[name]
     option = f"--axes {graph.own(name)}={','.join(map(str, axes))}"
     if port.axes is not None:

@@ -1,4 +1,4 @@
-"""The named axes of a graph, and which of them could count streams."""
+"""The named axes of a graph, and candidates for the batch axis."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Sizes = dict[str, int]
 Group = frozenset[str]
 
 _LIKE_BATCH = re.compile(r"(batch|b|n|bs|bsz|streams?)(_?(size|dim|axis))?", re.IGNORECASE)
-_PLACEMENTS = 24  # that are tried
+_PLACEMENTS = 24  # candidates to try
 
 
 @dataclass(frozen=True)
 class Symbols:
     """The named axes of the inputs of a graph.
 
-    names: in the order of the file. held: those that states have. unsaid: those that only states have, so that their
-    sizes may follow from the others.
+    names: in the order of the file. held: the axes of states. unsaid: axes that only states have, whose sizes may
+    depend on those of other axes.
     """
 
     ports: Mapping[str, Port]
@@ -35,7 +35,7 @@ class Symbols:
 
     @classmethod
     def of(cls, graph: OpenGraph, states: Sequence[str], example: Mapping[str, int]) -> Symbols:
-        """Those of `graph`. states: inputs that are states. example: sizes of named axes that the caller gave."""
+        """Return the named axes of `graph`. states: inputs that are states. example: sizes that the caller gave."""
         ports = graph.inputs
         named = {name: [axis for axis in port.known_axes if isinstance(axis, str)] for name, port in ports.items()}
         held = frozenset(axis for name in states for axis in named[name])
@@ -49,23 +49,23 @@ class Symbols:
         )
 
     def groups(self) -> list[Group]:
-        """Sets of axes that could be the batch, the likeliest first: at most one axis of each tensor."""
+        """Return sets of axes that could be the batch, the most likely first, with at most one axis of each tensor."""
         candidates = itertools.chain(self.singles(), self._aligned(), self._combined())
         return list(dict.fromkeys(group for group in candidates if self._could_be(group)))[:_PLACEMENTS]
 
     def forced_groups(self) -> list[Group]:
-        """The axes that the caller calls batch, with one of every state that has none."""
+        """Return the axes that the caller calls batch, combined with one axis of every state that has none."""
         given = frozenset([BATCH])
         groups = [given, *(group | given for group in itertools.islice(self._combined(), _PLACEMENTS))]
         return list(dict.fromkeys(group for group in groups if self._could_be(group)))
 
     def singles(self) -> list[Group]:
-        """Each axis, those first that are called like a batch, or that many tensors have."""
+        """Return sets of one axis each; axes with a typical name of a batch, or of many tensors, come first."""
         singles = [frozenset([axis]) for axis in self.names]
         return sorted(singles, key=lambda g: (not _LIKE_BATCH.fullmatch(next(iter(g))), -self._covered(g)))
 
     def _aligned(self) -> Iterator[Group]:
-        """The axes at one place of all inputs, and at one place of all states."""
+        """Yield the axes at one position of all inputs and at one position of all states."""
         places = range(max((len(port.known_axes) for port in self.ports.values()), default=0))
         for of_inputs, of_states in itertools.product(places, repeat=2):
             chosen = (
@@ -77,7 +77,7 @@ class Symbols:
             yield frozenset(chosen)
 
     def _combined(self) -> Iterator[Group]:
-        """One axis of each tensor that has none called batch, the first ones first; inputs may have none."""
+        """Yield one axis of each tensor without an axis called batch, first axes first; inputs may have none."""
         options: list[list[str | None]] = []
         for name, port in self.ports.items():
             named: list[str | None] = [axis for axis in port.known_axes if isinstance(axis, str)]

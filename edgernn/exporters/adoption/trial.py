@@ -1,4 +1,4 @@
-"""Trials: a graph is run with sizes, and what comes out says whether they fit and whether rows are streams."""
+"""Try graphs: run them with given sizes, and check from the results that sizes fit and rows are independent streams."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ __all__ = ["MisfitError", "Trial"]
 Results = dict[str, Array]
 Kind = Literal["run", "state", "values", "rows"]
 
-_FEW = 1 << 16  # elements of all inputs of a trial together, of which nothing large is expected
-_GIVEN = 1 << 21  # elements of all inputs of a trial together, where its sizes are not the caller's
-_ELEMENTS = 1 << 27  # the same of all tensors
-_MANY = (65, 17, 9)  # streams, with which a dependence over a distance shows
-_QUICK = 1 << 24  # elements of all tensors of a trial with many streams
-_TOGETHER = 1e-3  # difference of a row alone and in a batch, in proportion to the largest value: other orders of sums
-_BESIDE = 1e-6  # the same between two batches in which only the other rows differ
+_FEW = 1 << 16  # total number of input elements up to which a large result is an error
+_GIVEN = 1 << 21  # limit of the total number of input elements, unless the caller chose the sizes
+_ELEMENTS = 1 << 27  # limit of the total number of elements of all tensors
+_MANY = (65, 17, 9)  # large batches, in which distant rows could depend on each other
+_QUICK = 1 << 24  # limit of the total number of elements in a trial with a large batch
+_TOGETHER = 1e-3  # relative difference of a row alone and in a batch, which may change the order of sums
+_BESIDE = 1e-6  # relative difference of a row between two batches that differ only in other rows
 
 
 class MisfitError(Exception):
-    """A graph does not run as it was tried. kind: "run" where it failed, "state" where a state comes out otherwise than
-    it went in, "values" where sizes depend on values, "rows" where rows are no streams of their own.
+    """A graph does not run as it was tried.
+
+    kind: "run" if it failed, "state" if a state changes its shape, "values" if sizes depend on values, "rows" if rows
+    are not independent streams.
     """
 
     def __init__(self, kind: Kind, reason: str) -> None:
@@ -42,7 +44,7 @@ class MisfitError(Exception):
 
 
 class Trial:
-    """A graph in onnxruntime, ready to run with whatever sizes it takes. Raises EngineError if it does not load."""
+    """A graph in onnxruntime, ready to run with different sizes. Raises EngineError if it does not load."""
 
     def __init__(self, graph: OpenGraph, pairs: Sequence[Pair], draws: Draws, shapes: Shapes) -> None:
         self.graph, self.pairs, self.draws, self.shapes = graph, pairs, draws, shapes
@@ -53,20 +55,23 @@ class Trial:
         try:
             data = _unshaped(graph).SerializeToString()
             self._session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             raise EngineError(f"graph {graph.name} cannot be loaded: {first_line(error)}") from None
 
     def run(self, feeds: Mapping[str, Array]) -> Results:
-        """The results by name. Raises MisfitError if the graph fails."""
+        """Return the results by name. Raises MisfitError if the graph fails."""
         try:
             arrays = self._session.run(self._outputs, dict(feeds))
-        except Exception as error:  # noqa: BLE001 - the library raises bare exceptions
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             sizes = ", ".join(f"{self.graph.own(name)} {list(array.shape)}" for name, array in feeds.items())
             raise MisfitError("run", f"with {sizes}: {first_line(error)}") from None
         return dict(zip(self._outputs, arrays, strict=True))
 
     def one(self, sizes: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-        """The shapes of all results. Raises MisfitError unless other values give the same, and states keep theirs."""
+        """Return the shapes of all results.
+
+        Raises MisfitError if they depend on values, or states change their shapes.
+        """
         least = self.shapes.given({} if self.draws.example is None else self.draws.example.sizes(self.graph))
         given = self.shapes.given(sizes)
         if given > max(_GIVEN, 4 * least) or (given > max(_FEW, least) and self.shapes.elements(sizes) > _ELEMENTS):
@@ -86,9 +91,10 @@ class Trial:
         return shapes
 
     def rows(self, sizes: Mapping[str, int], group: frozenset[str], count: int) -> dict[str, tuple[int, ...]]:
-        """The shapes of all results of `count` streams along the axes of `group`.
+        """Return the shapes of all results of `count` streams along the axes of `group`.
 
-        Raises MisfitError unless every row of every result is as it is alone, and whatever its neighbours are.
+        Raises MisfitError unless every row of every result equals the result of its stream alone, whatever the other
+        rows are.
         """
         many = {**sizes, **dict.fromkeys(group, count)}
         places = self.places(group)
@@ -108,7 +114,7 @@ class Trial:
                 expected = _rows(whole, place, [row])
                 rounding = (
                     8 * np.finfo(expected.dtype).eps if expected.dtype.kind == "f" else 0
-                )  # much at half precision
+                )  # coarse at half precision
                 if not _is_close(alone[name], expected, max(_TOGETHER, float(rounding))):
                     raise self._dependent(name, group, "alone and beside others")
                 if not _is_close(_rows(changed[name], place, [row]), expected, _BESIDE):
@@ -116,10 +122,10 @@ class Trial:
         return {name: array.shape for name, array in together.items()}
 
     def distant_rows(self, sizes: Mapping[str, int], group: frozenset[str]) -> None:
-        """Raise MisfitError if one of very many streams along the axes of `group` depends on another, however far off.
+        """Raise MisfitError if distant streams depend on each other in a large batch along the axes of `group`.
 
-        Any two rows differ in some bit of their numbers. So all rows in which it is set are changed together, and those
-        in which it is not must stay as they are; and the other way round.
+        The indices of any two rows differ in some bit. So for each bit, all rows in which it is set are changed at
+        once, and the other rows must not change; then the other way round.
         """
         count = self._many(sizes)
         if not count:
@@ -138,13 +144,13 @@ class Trial:
                         raise self._dependent(name, group, "beside one neighbour and another")
 
     def _many(self, sizes: Mapping[str, int]) -> int:
-        """How many streams are many, so that a trial with them is quick; 0 where it would not be."""
+        """Return a large batch size with which a trial is still fast, or 0."""
         elements = max(1, self.shapes.elements(sizes))
-        counts = _MANY[-1:] if self.pairs else _MANY  # states have the axis too, so that it is hardly one of time
+        counts = _MANY[-1:] if self.pairs else _MANY  # the axis is shared with states, so it is hardly one of time
         return next((count for count in counts if count * elements <= _QUICK), 0)
 
     def places(self, group: frozenset[str]) -> dict[str, int]:
-        """Where the inputs have an axis of `group`."""
+        """Return the position of the axis of `group` in each input that has one."""
         return {
             name: place
             for name, port in self.graph.inputs.items()
@@ -165,7 +171,7 @@ class Trial:
     def _row_place(
         self, name: str, alone: tuple[int, ...], whole: tuple[int, ...], count: int, places: Mapping[str, int]
     ) -> int | None:
-        """The axis of a result that counts the streams, or None where it has none."""
+        """Return the axis of a result that counts the streams, or None."""
         changed = [place for place, (a, b) in enumerate(zip(alone, whole, strict=False)) if a != b]
         own = self.graph.own(name)
         if len(alone) != len(whole) or len(changed) > 1 or any((alone[p], whole[p]) != (1, count) for p in changed):
@@ -191,7 +197,7 @@ class Trial:
 
 
 def _unshaped(graph: OpenGraph) -> onnx.ModelProto:
-    """The model without what it says of sizes, but for those of its inputs that are fixed."""
+    """Return the model without its declared sizes, except for fixed sizes of inputs."""
     model = onnx.ModelProto()
     model.CopyFrom(graph.model)
     del model.graph.value_info[:], model.graph.input[:], model.graph.output[:]
@@ -208,7 +214,7 @@ def _rows(array: Array, place: int | None, rows: Sequence[int] | Array) -> Array
 
 
 def _with_rows(array: Array, others: Array, place: int | None, rows: Sequence[int] | Array) -> Array:
-    """`others` with `rows` of `array`."""
+    """Return `others` with the rows `rows` of `array`."""
     if place is None:
         return array
     mixed = others.copy()
@@ -218,7 +224,7 @@ def _with_rows(array: Array, others: Array, place: int | None, rows: Sequence[in
 
 
 def _is_close(one: Array, other: Array, tolerance: float) -> bool:
-    """Whether two results are the same but for rounding. Floats of which none is finite show nothing."""
+    """Return whether two results are equal up to rounding. Floats without any finite element never are."""
     if one.shape != other.shape:
         return False
     if one.dtype.kind != "f":

@@ -1,13 +1,13 @@
-"""From a module to a graph: what torch's exporters do not do by themselves.
+"""Convert a module to a graph: what torch's exporters do not do by themselves.
 
-isolation         what torch keeps between exports is forgotten
-tracing           traces in which sizes of named axes stay open
-fx                graphs of torch.export, and their constants
-signature         the contract's names at the borders of an ONNX graph
-kernels           types for which onnxruntime has a kernel
-naming            the network's names for constants that an exporter computed
-parametrizations  weights that are computed from others, computed once
-projection        LSTMs with a projection, written out
-uses              which matrices are the weights of products
-rewrite           an ONNX graph while it is rewritten
+isolation         clear what torch caches between exports
+tracing           trace modules with variable sizes of named axes
+fx                rewrite graphs of torch.export, and their constants
+signature         give inputs and outputs of an ONNX graph the contract's names
+kernels           insert casts where onnxruntime has no kernel for a type
+naming            restore the network's names of constants that an exporter computed
+parametrizations  replace parametrised weights by their values
+projection        decompose LSTMs with a projection
+uses              find the matrices that are weights of products
+rewrite           rewrite an ONNX graph
 """

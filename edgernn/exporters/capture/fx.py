@@ -1,4 +1,4 @@
-"""Rewriting the graphs that torch.export makes."""
+"""Rewrite the graphs that torch.export makes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _SPLITS = (
 
 
 def written_out(program: ExportedProgram) -> fx.GraphModule:
-    """The graph of `program`, with recurrent layers and cells as products, and with slices in the place of splits.
+    """Return the graph of `program` with recurrent layers decomposed to products, and splits replaced by slices.
 
-    The lowering of ExecuTorch fixes the batch of what it splits.
+    ExecuTorch's lowering fixes the batch size of a split.
     """
     if any(node.target in _RECURRENT for node in program.graph.nodes):
         table = torch.export.default_decompositions()
@@ -41,7 +41,7 @@ def written_out(program: ExportedProgram) -> fx.GraphModule:
 
 
 def _slice(graph: fx.GraphModule, split: Any) -> None:
-    """Write a slice for each part of `split` that the graph takes, if their sizes are fixed."""
+    """Replace `split` by a slice for each part that the graph uses, if their sizes are fixed."""
     axis = split.args[2] if len(split.args) > 2 else split.kwargs.get("dim", 0)
     sizes = [part.shape[axis] for part in split.meta["val"]]
     if not all(isinstance(size, int) for size in sizes):
@@ -59,14 +59,14 @@ def _slice(graph: fx.GraphModule, split: Any) -> None:
 
 
 def constant(program: fx.GraphModule, name: str) -> Tensor:
-    """The parameter, buffer or lifted constant of this name."""
+    """Return the parameter, buffer or lifted constant of this name."""
     owner, _, attribute = name.rpartition(".")
     tensor: Tensor = getattr(program.get_submodule(owner), attribute)
     return tensor.detach()
 
 
 def constants(program: fx.GraphModule) -> dict[str, Tensor]:
-    """The tensors that the graph takes from its module, by name."""
+    """Return the tensors that the graph takes from its module, by name."""
     names = dict.fromkeys(str(node.target) for node in program.graph.nodes if node.op == "get_attr")
     found = {name: _attribute(program, name) for name in names}
     return {name: tensor.detach() for name, tensor in found.items() if isinstance(tensor, Tensor)}
@@ -78,15 +78,15 @@ def _attribute(program: fx.GraphModule, name: str) -> Any:
 
 
 def place_constant(program: fx.GraphModule, name: str, tensor: Tensor) -> fx.Node:
-    """A node that takes `tensor`, which the module gets by the name `name`; an insertion point must be set."""
+    """Return a new node for `tensor`, stored in the module as `name`; an insertion point must be set."""
     program.register_buffer(name, tensor.contiguous())
     return program.graph.get_attr(name)
 
 
 def fold(program: fx.GraphModule) -> dict[str, str]:
-    """Compute what depends on nothing but constants, where it takes no more room than these.
+    """Replace nodes that depend only on constants by their values, unless these are larger than the constants.
 
-    Returns for each new constant the name of the largest that it was computed from, a parameter before a buffer.
+    Returns, for each new constant, the name of the largest constant that it was computed from; parameters come first.
     """
     values: dict[Any, Tensor] = {}
     sources: dict[Any, frozenset[str]] = {}
@@ -118,13 +118,13 @@ def fold(program: fx.GraphModule) -> dict[str, str]:
 
 
 def _is_pure(node: Any, values: dict[Any, Tensor]) -> bool:
-    """Whether `node` computes the same from the same constants whenever it runs."""
+    """Return whether `node` always computes the same from the same constants."""
     tags = getattr(node.target, "tags", ())
     return torch.Tag.nondeterministic_seeded not in tags and all(each in values for each in node.all_input_nodes)
 
 
 def forget_unused(program: fx.GraphModule) -> None:
-    """Take constants that no node takes out of the module."""
+    """Remove unused constants from the module."""
     program.graph.eliminate_dead_code()
     program.recompile()
     used = {node.target for node in program.graph.nodes if node.op == "get_attr"}

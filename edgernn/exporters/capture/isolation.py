@@ -1,4 +1,4 @@
-"""What torch keeps between exports is forgotten, so that an export never depends on those before it."""
+"""Isolate exports from each other, by clearing what torch caches."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 
 __all__ = ["isolated"]
 
-# torch.onnx registers other kernels for these while it captures a network, and forgets to clear what was dispatched.
+# torch.onnx replaces these kernels while it captures a network, and does not clear the dispatch cache afterwards.
 _REPLACED = (torch.ops.aten.gru.input, torch.ops.aten.lstm.input)
 
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Let an export begin and end with nothing remembered: dispatched kernels, and what tracing has cached."""
+    """Clear dispatched kernels and tracing caches before and after an export."""
     _forget()
     try:
         yield

@@ -1,7 +1,7 @@
-"""Operators at element types for which onnxruntime has a kernel.
+"""Insert casts for element types for which onnxruntime has no kernel.
 
-ONNX allows more types than onnxruntime computes with: `Where` has no kernel for booleans, and `Clip` none for 16-bit
-integers. What lacks a kernel is computed at a wider type, in which the results are the same.
+ONNX allows more types than onnxruntime implements: `Where` has no kernel for booleans, and `Clip` none for 16-bit
+integers. Such operators run at a wider type, with the same results.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgernn.exporters.capture.rewrite import all_graphs
 
 __all__ = ["use_kernels"]
 
-_Allowed = Mapping[str, frozenset[int]]  # element types, by the name that the operator has for them
+_Allowed = Mapping[str, frozenset[int]]  # element types, by the type variables of the operator
 
 _WIDER: Mapping[int, tuple[int, ...]] = {
     TensorProto.BOOL: (TensorProto.UINT8, TensorProto.INT32, TensorProto.INT64),
@@ -30,9 +30,9 @@ _WIDER: Mapping[int, tuple[int, ...]] = {
 
 
 def use_kernels(model: onnx.ModelProto) -> None:
-    """Put casts around each operator for whose types onnxruntime has no kernel, if it has one for a wider type.
+    """Insert casts around each operator whose types have no kernel in onnxruntime, if a wider type has one.
 
-    model: with the types of its values, as shape inference leaves them.
+    model: with the types of its values, as shape inference adds them.
     """
     opset = next(entry.version for entry in model.opset_import if entry.domain == "")
     types = {name: kind for graph in all_graphs(model.graph) for name, kind in _types(graph)}
@@ -53,7 +53,7 @@ def _types(graph: onnx.GraphProto) -> Iterator[tuple[str, int]]:
 
 
 def _with_casts(node: onnx.NodeProto, types: Mapping[str, int], opset: int) -> list[onnx.NodeProto]:
-    """The node alone, or between casts."""
+    """Return the node alone, or between casts."""
     change = {} if node.domain else _change(node, types, opset)
     if not change:
         return [node]
@@ -74,7 +74,7 @@ def _with_casts(node: onnx.NodeProto, types: Mapping[str, int], opset: int) -> l
 
 
 def _change(node: onnx.NodeProto, types: Mapping[str, int], opset: int) -> dict[str, int]:
-    """The types that a node takes instead of its own, by the operator's names for them; none where none are needed."""
+    """Return the wider types of a node, by the operator's type variables; empty if none are needed."""
     kernels = _kernels(opset).get(node.op_type)
     if not kernels or node.op_type == "Cast":
         return {}
@@ -94,7 +94,7 @@ def _has_kernel(kernels: list[_Allowed], types: Mapping[str, int]) -> bool:
 
 
 def _formal(node: onnx.NodeProto, opset: int) -> list[str]:
-    """The operator's names for the types of all inputs and outputs of a node; the last may come in any number."""
+    """Return the type variables of all inputs and outputs of a node, of which the last may be variadic."""
     schema = onnx.defs.get_schema(node.op_type, opset, "")
     inputs = [schema.inputs[min(place, len(schema.inputs) - 1)].type_str for place in range(len(node.input))]
     return inputs + [schema.outputs[min(place, len(schema.outputs) - 1)].type_str for place in range(len(node.output))]
@@ -102,7 +102,7 @@ def _formal(node: onnx.NodeProto, opset: int) -> list[str]:
 
 @cache
 def _kernels(opset: int) -> Mapping[str, list[_Allowed]]:
-    """The types of each of onnxruntime's kernels on the CPU, by operator."""
+    """Return the types of each CPU kernel of onnxruntime, by operator."""
     found: dict[str, list[_Allowed]] = defaultdict(list)
     numbers = {f"tensor({name.lower()})": kind for name, kind in TensorProto.DataType.items()}
     for kernel in get_all_opkernel_def():

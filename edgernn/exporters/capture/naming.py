@@ -1,4 +1,4 @@
-"""The names of weights in ONNX graphs, which are lost where the exporter computes a constant from others."""
+"""Restore the names of weights in ONNX graphs, which are lost when the exporter computes a constant from others."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from edgernn.exporters.target import is_matrix
 __all__ = ["name_folded"]
 
 _PREFIX = "module."
-_RECURRENT, _BIASES = ("LSTM", "GRU", "RNN"), 3  # operators, and where they take all their biases
+_RECURRENT, _BIASES = ("LSTM", "GRU", "RNN"), 3  # operators, and the input that holds all biases
 
 
 def name_folded(model: onnx.ModelProto, module: nn.Module) -> None:
-    """Call each constant that holds the elements of one of the module's matrices, in any order, as the module does.
+    """Name each constant that has the elements of one of the module's matrices, in any order, like that matrix.
 
-    Exporters transpose matrices, and put the gates of recurrent layers into another order and those of two directions
-    into one constant, which is then called by both names.
+    Exporters transpose matrices, reorder the gates of recurrent layers, and merge the matrices of two directions into
+    one constant, which is then named after both.
     """
     outputs = {output.name for output in model.graph.output}
     tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name not in outputs}
@@ -55,7 +55,7 @@ _FLOATS = {onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLO
 
 
 def _name(array: Array, known: dict[bytes, str]) -> str | None:
-    """The name of the matrix with these elements, or those of the matrices that are stacked along the first axis."""
+    """Return the name of the matrix with these elements, or the names of the matrices stacked along the first axis."""
     if whole := known.get(_elements(array)):
         return whole
     parts = [known.get(_elements(part)) for part in array] if len(array) == _DIRECTIONS else []

@@ -23,14 +23,14 @@ from edgernn.errors import ExportError
 __all__ = ["unrolled_projections"]
 
 _Pair = tuple[Tensor, Tensor]
-_PARTS = 3  # of the state's matrices: from the input, from the state, and the projection
+_PARTS = 3  # of the state's matrices: input, recurrent, projection
 
 
 @contextmanager
 def unrolled_projections() -> Iterator[None]:
-    """While this is entered, LSTMs with a projection are written out, one step after the other.
+    """While this context is active, LSTMs with a projection are unrolled over time.
 
-    An ExportError is raised where the number of steps is not fixed.
+    Raises ExportError if the number of steps is not fixed.
     """
     with _Unrolling():
         yield
@@ -44,7 +44,7 @@ class _Unrolling(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Replace `torch.lstm` where the state h is narrower than c."""
+        """Replace `torch.lstm` if the state h is narrower than c."""
         if getattr(func, "__name__", "") == "lstm" and len(args) == len(_ARGUMENTS):
             given = dict(zip(_ARGUMENTS, args, strict=True))
             h, c = given["state"]
@@ -57,7 +57,7 @@ _ARGUMENTS = ("input", "state", "weights", "biases", "layers", "dropout", "train
 
 
 def _lstm(given: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """The sequence and the last h and c: (time, batch, directions * projection), twice (layers * directions, …)."""
+    """Return sequence (time, batch, directions * projection), last h and last c, each (layers * directions, …)."""
     x = given["input"].transpose(0, 1) if given["batch_first"] else given["input"]
     if not isinstance(x.shape[0], int):
         raise ExportError("an LSTM with proj_size is exported for a fixed number of steps: give its time axis a size")

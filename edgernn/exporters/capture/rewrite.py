@@ -1,4 +1,4 @@
-"""An ONNX graph while it is rewritten."""
+"""Rewrite an ONNX graph."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from edgernn.contract import Array
 
 __all__ = ["CONTRIB", "Rewriter", "all_graphs", "all_nodes", "attribute", "subgraphs"]
 
-CONTRIB = "com.microsoft"  # onnxruntime's own operators
+CONTRIB = "com.microsoft"  # the domain of onnxruntime's own operators
 
 
 class Rewriter:
-    """Keeps or replaces the nodes of a model in their order, then leaves out those that no output depends on."""
+    """Keeps or replaces the nodes of a model in their order, and finally removes unused nodes."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         graph = model.graph
         graph.initializer.extend(_constant_nodes(graph))
-        self.nodes = [node for node in graph.node if not _is_constant(node)]  # as they were
+        self.nodes = [node for node in graph.node if not _is_constant(node)]  # the original nodes
         self.all_nodes = list(all_nodes(graph))
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
         self.makers = {output: node for node in self.nodes for output in node.output}
@@ -37,12 +37,12 @@ class Rewriter:
         self._first: list[onnx.NodeProto] = []
         self._written: list[onnx.NodeProto] = []
         self._added: dict[str, onnx.TensorProto] = {}
-        self._made: dict[str, dict[str, Array]] = {}  # by the names that were asked for
+        self._made: dict[str, dict[str, Array]] = {}  # by the requested names
         inside = (name for node in self.all_nodes for name in node.output)
         self._taken = {*self.constants, *self.inner_constants(), *self.makers, *self.ranks, *inside}
 
     def used_by(self, node: onnx.NodeProto) -> list[str]:
-        """What `node` takes, and what the branches and loops in it take from outside."""
+        """Return the inputs of `node`, and what its branches and loop bodies read from outside."""
         names = [*node.input]
         for inner in _inner_nodes(node):
             names.extend(inner.input)
@@ -51,19 +51,19 @@ class Rewriter:
         return names
 
     def inner_constants(self) -> dict[str, Array]:
-        """The constants in branches and loops."""
+        """Return the constants in branches and loop bodies."""
         graphs = [graph for node in self.nodes for graph in _inner_graphs(node)]
         tensors = [tensor for graph in graphs for tensor in (*graph.initializer, *_constant_nodes(graph))]
         return {tensor.name: numpy_helper.to_array(tensor) for tensor in tensors}
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Leave `node` as it is."""
+        """Keep `node` unchanged."""
         self._written.append(node)
 
     def add(
         self, operator: str, inputs: Sequence[str], name: str, *, domain: str = "", at: str = "", **attributes: Any
     ) -> str:
-        """Write a new node. Returns the name of its output, which is `at`, or else similar to `name`."""
+        """Add a new node. Returns the name of its output: `at`, or else one similar to `name`."""
         output = at or self._free(name)
         self._written.append(helper.make_node(operator, list(inputs), [output], domain=domain, **attributes))
         return output
@@ -80,13 +80,13 @@ class Rewriter:
         return free
 
     def compute(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> str:
-        """Let `operator` compute a new constant before anything else runs. Returns its name, similar to `name`."""
+        """Add a constant that `operator` computes when the graph is loaded. Returns its name, similar to `name`."""
         free = self._free(name)
         self._first.append(helper.make_node(operator, list(inputs), [free], **attributes))
         return free
 
     def expand(self, name: str, operator: str, inputs: Sequence[str], **attributes: Any) -> None:
-        """Let `operator` compute the constant `name`, before anything else runs."""
+        """Compute the constant `name` by `operator` when the graph is loaded."""
         self._first.append(helper.make_node(operator, list(inputs), [name], **attributes))
         del self.constants[name]
 
@@ -116,7 +116,7 @@ class Rewriter:
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The branches and loops of `node`."""
+    """Yield the branches and loop bodies of `node`."""
     for entry in node.attribute:
         if entry.HasField("g"):
             yield entry.g
@@ -124,7 +124,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def _inner_graphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """The branches and loops of `node`, and those inside of them."""
+    """Yield the branches and loop bodies of `node`, including nested ones."""
     for graph in subgraphs(node):
         yield from all_graphs(graph)
 
@@ -134,14 +134,14 @@ def _inner_nodes(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
 
 
 def all_graphs(graph: onnx.GraphProto) -> Iterator[onnx.GraphProto]:
-    """A graph, and those of the branches and loops in it."""
+    """Yield a graph and all its branches and loop bodies."""
     yield graph
     for node in graph.node:
         yield from _inner_graphs(node)
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """The nodes of `graph`, and those of the branches and loops in it."""
+    """Yield the nodes of `graph` and of all its branches and loop bodies."""
     for node in graph.node:
         yield node
         for inner in subgraphs(node):
@@ -153,7 +153,7 @@ def _is_constant(node: onnx.NodeProto) -> bool:
 
 
 def _constant_nodes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
-    """The tensors of the nodes that are constants, with the names of their outputs."""
+    """Return the tensors of constant nodes, named after their outputs."""
     tensors = []
     for node in filter(_is_constant, graph.node):
         tensor = onnx.TensorProto()
@@ -164,5 +164,5 @@ def _constant_nodes(graph: onnx.GraphProto) -> list[onnx.TensorProto]:
 
 
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
-    """The attribute `name` of `node`, or `default`."""
+    """Return the attribute `name` of `node`, or `default`."""
     return next((helper.get_attribute_value(entry) for entry in node.attribute if entry.name == name), default)

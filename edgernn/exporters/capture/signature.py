@@ -1,4 +1,4 @@
-"""The names of a contract at the borders of an ONNX graph."""
+"""Give inputs and outputs of an ONNX graph the names in the contract."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ __all__ = ["name_signature"]
 
 
 def name_signature(model: onnx.ModelProto, spec: GraphSpec) -> None:
-    """Call inputs and outputs as the contract does, in its order; what has such a name inside the graph gets another.
+    """Name inputs and outputs as the contract does, in its order; inner tensors with such a name are renamed.
 
-    Raises ExportError if their number is another, or if one value is an input and an output or two outputs.
+    Raises ExportError if their number differs, or if one value is both input and output, or two outputs.
     """
     graph = model.graph
     found = [node.name for node in (*graph.input, *graph.output)]

@@ -1,4 +1,4 @@
-"""Traces of modules, in which sizes of named axes stay open."""
+"""Trace modules with variable sizes of named axes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from edgernn.examples import OTHER_AXIS, axis_sizes, example
 __all__ = ["trace"]
 
 _TORCH = str(Path(torch.__file__).parent)
-_OTHER_SIZES = ((5, OTHER_AXIS + 4), (1, 1), (3, 45), (2, 131))  # streams, and the first of the other named axes
+_OTHER_SIZES = ((5, OTHER_AXIS + 4), (1, 1), (3, 45), (2, 131))  # batch, and first other named axis
 
 
 def trace(module: nn.Module, spec: GraphSpec) -> torch.jit.ScriptModule:
-    """Trace a module. Raises ExportError where its Python code uses the size of a named axis.
+    """Trace a module. Raises ExportError if its Python code uses the size of a named axis.
 
-    Fixed axes have the same size at every call; with other sizes of named ones the graph has to be the same.
+    Fixed axes always have the same size. Traces with different sizes of the named axes must give the same graph.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -49,10 +49,10 @@ def _has_sizes(spec: GraphSpec) -> bool:
 
 
 def _is_other(traced: torch.jit.ScriptModule, module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> bool:
-    """Whether a module gives another graph with other sizes of the named axes, if it takes these at all."""
+    """Return whether a module, if it accepts other sizes of the named axes, gives another graph for them."""
     try:
         return _text(traced) != _text(_traced(module, spec, streams, smallest))
-    except Exception:  # noqa: BLE001 - whatever a module's own code raises
+    except Exception:  # noqa: BLE001 - a module's own code may raise anything
         return False
 
 
@@ -65,7 +65,7 @@ def _traced(module: nn.Module, spec: GraphSpec, streams: int, smallest: int) -> 
 
 
 def _text(traced: torch.jit.ScriptModule) -> str:
-    """A graph without the shapes that its tensors had, and without the numbers that torch gives to its classes."""
+    """Return a graph as text, without the shapes of its tensors and torch's numbering of classes."""
     graph = traced.inlined_graph.copy()
     torch._C._jit_pass_erase_shape_information(graph)
     return re.sub(r"___torch_mangle_\d+\.", "", str(graph))

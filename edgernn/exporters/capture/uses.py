@@ -1,4 +1,4 @@
-"""Which of a module's matrices are the weights of products: one call of the module tells."""
+"""Find the weights of products among a module's matrices, by watching one call of the module."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _PRODUCTS = {
     *("convolution", "convolution_overrideable", "mkldnn_convolution"),
     *("mkldnn_rnn_layer", "_native_multi_head_attention", "_transformer_encoder_layer_fwd"),
 }
-_LOOKUPS = {"embedding", "index", "index_select", "_embedding_bag"}  # whose first tensor is the table
+_LOOKUPS = {"embedding", "index", "index_select", "_embedding_bag"}  # their first tensor is the table
 
 
 def weights_of_products(module: nn.Module, inputs: Sequence[Tensor]) -> set[str]:
-    """The parameters and buffers that products, convolutions, recurrent layers or look-ups take.
+    """Return the parameters and buffers that are operands of products, convolutions, recurrent layers or embeddings.
 
-    Whether they take these themselves, a view of them, or what is computed from them and other constants.
+    An operand may be the tensor itself, a view of it, or computed from it and other constants.
     """
     tensors = [*module.named_parameters(remove_duplicate=False), *module.named_buffers(remove_duplicate=False)]
     with _Uses({_place(tensor) for _, tensor in tensors}) as uses:
@@ -36,7 +36,7 @@ def _place(tensor: Tensor) -> int:
 
 
 class _Uses(TorchDispatchMode):
-    """Notes what operators take. found: the storages of constants that products took."""
+    """Records the operands of operators. found: the storages of constants that are operands of products."""
 
     def __init__(self, constants: Collection[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it

@@ -1,4 +1,4 @@
-"""Random numbers, and what a module keeps between calls: an artifact has neither."""
+"""Check for random numbers and for state that a module keeps between calls; an artifact has neither."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from edgernn.exporters.checks.trial import Arrays, Trial, differs
 
 __all__ = ["check_effects"]
 
-_OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}  # attributes of modules
+_OF_TORCH = {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"}  # in any module
 
 
 def check_effects(trial: Trial, feeds: Arrays) -> list[str]:
-    """The attributes that a call changes, which matter if a later call reads them.
+    """Return the attributes that a call changes; they matter if a later call reads them.
 
-    Raises ExportError if two calls with equal inputs give different outputs, if a call draws random numbers, or if it
-    changes a parameter or a buffer. These keep their values.
+    Raises ExportError if two calls with equal inputs give different outputs, or if a call draws random numbers or
+    changes a parameter or buffer, which is restored.
     """
     graph = trial.spec.name
     tensors = _tensors(trial.module)
@@ -64,7 +64,7 @@ def _tensors(module: nn.Module) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def _put_back(module: nn.Module, tensors: Mapping[str, tuple[Tensor, Tensor]]) -> None:
-    """Let parameters and buffers, by name, be the tensors that they were, with the values that these had."""
+    """Restore parameters and buffers, by name, both the tensors and their values."""
     for name, (tensor, values) in tensors.items():
         tensor.copy_(values)
         owner, _, attribute = name.rpartition(".")
@@ -72,7 +72,7 @@ def _put_back(module: nn.Module, tensors: Mapping[str, tuple[Tensor, Tensor]]) -
 
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """The tensors, numbers and texts that a module and its parts keep as attributes, by name."""
+    """Yield the attributes of a module and its parts that are tensors, numbers or texts, by name."""
     for prefix, part in module.named_modules():
         for name, value in vars(part).items():
             if name not in _OF_TORCH and not name.endswith("_hooks"):

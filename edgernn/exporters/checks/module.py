@@ -1,4 +1,4 @@
-"""All checks of the modules of a network, over a few steps of the streams that the gate drives them with."""
+"""Run all checks of the modules of a network, over a few steps of the streams with which the gate drives them."""
 
 from __future__ import annotations
 
@@ -21,35 +21,35 @@ from edgernn.models import Graph
 
 __all__ = ["Finding", "check_graphs", "unconfirmed", "warn"]
 
-_STEPS, _REAL_STEPS = 8, 64  # of each number of streams, random ones and examples
+_STEPS, _REAL_STEPS = 8, 64  # steps for each batch size, with random inputs and with examples
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What trials suggest and cannot prove. name: of the state or attribute that it is about."""
+    """A problem that trials suggest but cannot prove. name: the state or attribute concerned."""
 
     name: str
     text: str
 
 
 def check_graphs(graphs: Sequence[Graph], examples: RealInputs | None) -> list[Finding]:
-    """Call every module with what its contract allows, from the initial states on, and list what looks wrong.
+    """Call every module with inputs that its contract allows, from the initial states, and return suspected problems.
 
-    examples: real inputs, in place of random ones. Raises ExportError, naming the tensor, for what is certainly wrong.
+    examples: real inputs, used instead of random ones. Raises ExportError, naming the tensor, for a certain problem.
     """
     findings: list[Finding] = []
-    for graph in sorted(graphs, key=lambda graph: bool(graph.spec.states)):  # those that others begin with come first
+    for graph in sorted(graphs, key=lambda graph: bool(graph.spec.states)):  # graphs that initialise others come first
         findings += _check(graph, graphs, examples)
     return findings
 
 
 def unconfirmed(findings: Sequence[Finding], confirmed: Collection[str]) -> tuple[str, ...]:
-    """The texts of what the caller has not confirmed, by name."""
+    """Return the texts of findings that the caller has not confirmed, by name."""
     return tuple(finding.text for finding in findings if finding.name not in confirmed)
 
 
 def warn(texts: Sequence[str]) -> None:
-    """Issue an ExportWarning for each of `texts`, at the caller's own line."""
+    """Issue an ExportWarning for each of `texts`, at the line of the caller's code."""
     frame = sys._getframe(1)
     while frame.f_back is not None and _is_inside(frame.f_globals.get("__name__", "")):
         frame = frame.f_back

@@ -1,4 +1,4 @@
-"""Streams of a batch must not influence each other."""
+"""Check that the streams of a batch do not influence each other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from edgernn.exporters.checks.trial import Arrays, Trial
 
 __all__ = ["check_rows"]
 
-_APART = 1e-3  # of a row alone and in a batch, in proportion: rounding is far below
-_SAME = 1e-6  # of a row among other neighbours: the same sums in the same order
+_APART = 1e-3  # relative difference of a row alone and in a batch; rounding errors are far smaller
+_SAME = 1e-6  # relative difference of a row among other rows, where sums have the same order
 
 
 def check_rows(trial: Trial, feeds: Arrays, together: Arrays) -> None:
-    """Raise ExportError if a stream of a batch has other results with other neighbours, or alone.
+    """Raise ExportError if the result of a stream depends on the other streams of its batch.
 
     together: the results of `feeds`.
     """
@@ -36,7 +36,7 @@ def _compare(trial: Trial, one: Arrays, other: Arrays, row: int, other_row: int,
     for name, tensor in trial.spec.results.items():
         axis = tensor.batch_axis
         if axis is None or (tensor.numpy_dtype.kind != "f" and limit == _APART):
-            continue  # where rounding decides, a whole number flips
+            continue  # rounding may change an integer
         a, b = one[name].take(row, axis).astype(np.float64), other[name].take(other_row, axis).astype(np.float64)
         if a.shape != b.shape or not np.allclose(a, b, rtol=limit, atol=limit, equal_nan=True):
             raise ExportError(

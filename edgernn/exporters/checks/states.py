@@ -1,4 +1,4 @@
-"""States that seem to be ignored, or never to change. Trials cannot prove either."""
+"""Find states that seem to be ignored, or never to change. Trials cannot prove either."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from edgernn.exporters.checks.trial import Arrays, Trial, differs
 
 __all__ = ["Taken", "find_idle_states"]
 
-_TRIES = 12  # other values that a state is given, until one makes a difference
+_TRIES = 12  # values of a state to try, until one has an effect
 
 
 @dataclass(frozen=True)
 class Taken:
-    """One step of a module: what it was called with, and its results."""
+    """One step of a module: its inputs and its results."""
 
     feeds: Arrays
     results: Arrays
 
 
 def find_idle_states(trial: Trial, taken: Sequence[Taken]) -> Iterator[tuple[str, str]]:
-    """The names of states of which no step shows that they are carried, and what was seen of each."""
+    """Yield the names of states that no step shows to be carried, with what was observed."""
     for state in trial.spec.states:
         unchanged = all(not differs(step.results[state.output], step.feeds[state.input]) for step in taken)
         others = _others(trial, taken, state)
@@ -41,14 +41,14 @@ def find_idle_states(trial: Trial, taken: Sequence[Taken]) -> Iterator[tuple[str
 
 
 def _matters(trial: Trial, step: Taken, state: StateSpec, value: Array, *, handed_on: bool) -> bool:
-    """Whether another value of a state changes any result.
+    """Return whether another value of a state changes any result.
 
-    handed_on: whether it does not count that the state itself is returned as it was given.
+    handed_on: whether to ignore the state itself, if it is returned unchanged.
     """
     try:
         changed = trial.call({**step.feeds, state.input: value})
     except ExportError:
-        return True  # a value that breaks the step is one that it uses
+        return True  # a value that makes the step fail is used by it
     own = handed_on and np.array_equal(changed[state.output], value)
     return any(
         differs(array, step.results[name]) for name, array in changed.items() if not (own and name == state.output)
@@ -56,7 +56,7 @@ def _matters(trial: Trial, step: Taken, state: StateSpec, value: Array, *, hande
 
 
 def _others(trial: Trial, taken: Sequence[Taken], state: StateSpec) -> Iterator[tuple[Taken, Array]]:
-    """Steps, each with another value of the state: of other steps, and then any that its type allows."""
+    """Yield steps with other values of the state: those of other steps, then random ones of its type."""
     for number in range(_TRIES):
         step = taken[number % len(taken)]
         array = step.feeds[state.input]

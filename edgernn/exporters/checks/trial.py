@@ -1,4 +1,4 @@
-"""One call of a module, and whether its results are what its contract declares."""
+"""Call a module once, and check its results against the contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from edgernn.models import Graph
 
 __all__ = ["Arrays", "Trial", "differs"]
 
-_ROUNDING = 1.00001  # by which a value may pass its bound
+_ROUNDING = 1.00001  # tolerance of the check of bounds
 
 Arrays = dict[str, Array]  # by the names in the graph
 
@@ -26,15 +26,15 @@ class Trial:
 
     @torch.no_grad()
     def call(self, feeds: Arrays) -> Arrays:
-        """Results by name.
+        """Return results by name.
 
-        Raises ExportError if the module refuses `feeds`, changes them in place, returns others than its contract
-        declares or values beyond their limits.
+        Raises ExportError if the module fails on `feeds`, changes them in place, or returns results that differ from
+        the contract or exceed its limits.
         """
         tensors = {name: torch.from_numpy(np.array(feeds[name])) for name in self.spec.input_names}
         try:
             results = self.module(*tensors.values())
-        except Exception as error:  # whatever a module's own code raises
+        except Exception as error:  # a module's own code may raise anything
             raise ExportError(f"graph {self.spec.name} refuses {_shapes(feeds)}: {self._cause(error)}") from error
         results = results if isinstance(results, tuple) else (results,)
         if len(results) != len(self.spec.results) or not all(isinstance(result, Tensor) for result in results):
@@ -54,7 +54,7 @@ class Trial:
         return arrays
 
     def _cause(self, error: Exception) -> str:
-        """The reason, and the type of the parameters where a mixture of types may be it."""
+        """Return the reason, with the type of the parameters if a mixture of types may be the cause."""
         cause = root_cause(error)
         types = sorted({str(p.dtype).removeprefix("torch.") for p in self.module.parameters() if p.is_floating_point()})
         given = {tensor.dtype for tensor in self.spec.feeds.values() if tensor.numpy_dtype.kind == "f"}
@@ -97,7 +97,7 @@ class Trial:
 
 
 def differs(one: Array, other: Array) -> bool:
-    """Whether two arrays are not the same, element for element; not-a-number equals itself."""
+    """Return whether two arrays differ in any element; NaN equals NaN."""
     return not np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 

@@ -1,4 +1,4 @@
-"""Python code that reads the values of tensors: a condition, a loop or a number that an exporter would freeze."""
+"""Detect Python code that reads the values of tensors: a condition, loop or number that an exporter would freeze."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST_LINE = 120
 def check_values(trial: Trial, feeds: Arrays) -> None:
     """Raise ExportError, quoting the line, if the module's Python code reads a value that depends on its inputs.
 
-    What depends on parameters and sizes alone may be read: it is the same at every step.
+    Values that depend only on parameters and sizes may be read, since they are the same at every step.
     """
     watch = _Watch()
     tensors = tuple(torch.from_numpy(np.array(feeds[name])) for name in trial.spec.input_names)
@@ -37,20 +37,20 @@ def check_values(trial: Trial, feeds: Arrays) -> None:
             trial.module(*tensors)
     except _ValueRead as read:
         raise ExportError(f"graph {trial.spec.name}: {read}") from None
-    except Exception:  # noqa: BLE001 - code that torch compiles, as that of torch.cond, cannot be watched, nor read values
-        torch.compiler.reset()  # what it compiled for the watch would be used without it
+    except Exception:  # noqa: BLE001 - code that torch compiles (torch.cond) cannot be watched, and reads no values
+        torch.compiler.reset()  # discards what was compiled for the watch
 
 
-class _ValueRead(Exception):  # noqa: N818 - no error of the module, and none that callers see
-    """A value was read: where, and what to do."""
+class _ValueRead(Exception):  # noqa: N818 - not an error; callers never see it
+    """A value was read. The message says where, and what to do."""
 
 
 class _Watch(TorchFunctionMode):
-    """Follows everything that is computed from the inputs of a module, and stops where Python reads a value of it."""
+    """Follows all tensors that depend on the inputs of a module, and raises when Python reads a value of one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._followed: dict[int, Tensor] = {}  # by identity; held, so that none is used twice
+        self._followed: dict[int, Tensor] = {}  # by identity; kept alive, so that no identity is reused
 
     def follow(self, tensors: Iterable[Tensor]) -> None:
         self._followed.update((id(tensor), tensor) for tensor in tensors)
@@ -73,7 +73,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    """The tensors in nested tuples, lists and mappings."""
+    """Yield the tensors in nested tuples, lists and mappings."""
     if isinstance(value, Tensor):
         yield value
     elif isinstance(value, list | tuple):
@@ -85,7 +85,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
 
 
 def _message(name: str) -> str:
-    """What was done with a value, in which line, and what to do instead."""
+    """Return a message: how a value was used, in which line, and what to do instead."""
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_code.co_filename.startswith(tuple(_OWN)):
         frame = frame.f_back

@@ -1,8 +1,8 @@
-"""The gate: a bundle is written only if its artifact behaves like its source.
+"""The parity gate: a bundle is written only if its artifact behaves like its source.
 
-prove        source and artifact side by side, and what is measured
-streams      what both are driven with: held-out sequences, examples, random tensors, rare values
-real_inputs  the examples that a caller gives
-held_out     held-out sequences: where they begin, the loss on them, and whole sequences
-vectors      the steps of the source that are recorded as golden vectors
+prove        drive source and artifact in lock-step and measure the differences
+streams      their inputs: held-out sequences, examples, random tensors, values at the limits of the contract
+real_inputs  examples that the caller provides
+held_out     held-out sequences: initial states, loss, and whole generated sequences
+vectors      record steps of the source as golden vectors
 """

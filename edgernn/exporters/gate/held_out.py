@@ -1,4 +1,4 @@
-"""Held-out sequences through the graphs of a network: where they begin, the loss on them, and whole sequences."""
+"""Run the graphs of a network on held-out sequences: initial states, loss, and whole generated sequences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["LossMeter", "beginnings", "held_out_loss", "sequences", "stepped"]
 
 
 def held_out_loss(graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> float:
-    """The mean loss of graphs, as `engines` run them, over all held-out targets."""
+    """Return the mean loss over all held-out targets of graphs that run in `engines`."""
     graph, loss = stepped(graphs, held_out), LossMeter(held_out)
     begin = beginnings(graph, graphs, engines, held_out)
     for streams in held_out_streams(graph, begin, held_out, held_out.length):
@@ -32,7 +32,7 @@ def held_out_loss(graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) 
 
 
 def stepped(graphs: Sequence[Graph], held_out: HeldOut) -> Graph:
-    """The graph that takes the held-out sequences, step by step."""
+    """Return the graph that takes the held-out sequences, step by step."""
     for graph in graphs:
         outputs = {tensor.name for tensor in graph.spec.outputs}
         inputs = {tensor.name for tensor in graph.spec.inputs}
@@ -45,7 +45,7 @@ def stepped(graphs: Sequence[Graph], held_out: HeldOut) -> Graph:
 
 
 def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
-    """Raise ExportError unless the held-out steps and targets are what the stepped graph declares."""
+    """Raise ExportError unless the held-out steps and targets fit the stepped graph."""
     for tensor in spec.inputs:
         array = held_out.steps[tensor.name]
         if array.dtype != tensor.numpy_dtype:
@@ -63,7 +63,7 @@ def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
 
 
 def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut) -> None:
-    """Raise ExportError unless held-out sequences can begin, and outputs be fed back, as the stepped graph declares."""
+    """Raise ExportError unless the initial inputs and the feedback of held-out sequences fit the stepped graph."""
     made = {source.graph for source in sources_of(spec).values() if source is not None}
     for graph in graphs:
         needed = set(graph.spec.input_names) if graph.spec.name in made else set()
@@ -76,14 +76,14 @@ def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut
 
 
 def beginnings(graph: Graph, graphs: Sequence[Graph], engines: Engines, held_out: HeldOut) -> Beginnings:
-    """Where the held-out sequences begin in a graph, as `engines` make it."""
+    """Return conditions and initial states of the held-out sequences in a graph, as `engines` compute them."""
     return Beginnings(graph, graphs, engines, held_out.begin or [{}] * held_out.sequences)
 
 
 class LossMeter:
-    """The mean loss over held-out targets: cross-entropy of integers, squared error of floating-point numbers.
+    """The mean loss over held-out targets: cross-entropy for integers, squared error for floating-point targets.
 
-    targets: how many there were so far.
+    targets: the number of targets so far.
     """
 
     def __init__(self, held_out: HeldOut | None) -> None:
@@ -96,14 +96,14 @@ class LossMeter:
         return self._total / self.targets if self.targets else math.nan
 
     def add(self, spec: GraphSpec, step: Step, rows: Sequence[int], place: int) -> None:
-        """Add the step at `place` of some sequences."""
+        """Add the step at position `place` of the sequences `rows`."""
         for name, targets in self._targets.items():
             total, count = _cost(step.outputs[name], take_step(targets, rows, place, spec.output(name)))
             self._total, self.targets = self._total + total, self.targets + count
 
 
 def _cost(output: Array, target: Array) -> tuple[float, int]:
-    """The sum of the losses of one step, and how many targets there were, except for those that are to be ignored."""
+    """Return the sum of the losses of one step and the number of its targets, without ignored ones."""
     if target.dtype.kind == "f":
         known = ~np.isnan(target)
         return float(np.sum((output[known].astype(np.float64) - target[known]) ** 2)), int(known.sum())
@@ -116,7 +116,7 @@ def _cost(output: Array, target: Array) -> tuple[float, int]:
 
 
 def sequences(spec: GraphSpec, engine: Engine, begin: Beginnings, held_out: HeldOut) -> list[list[list[Any]]]:
-    """For each held-out sequence and each input that is fed by an output: what it was fed until the end."""
+    """Return the values that each held-out sequence feeds back into each such input, until its end."""
     found: dict[int, list[list[Any]]] = {}
     longest = max(feedback.steps for feedback in held_out.feedback.values())
     for rows in begin.groups():
@@ -137,7 +137,7 @@ def sequences(spec: GraphSpec, engine: Engine, begin: Beginnings, held_out: Held
 
 
 def _best(output: Array, feedback: Feedback) -> Array:
-    """The largest element that may be chosen along the last axis."""
+    """Return the argmax along the last axis, among the elements that may be chosen."""
     allowed = output.copy()
     allowed[..., list(feedback.excluded)] = -np.inf
     best: Array = allowed.argmax(axis=-1)

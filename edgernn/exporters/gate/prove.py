@@ -1,8 +1,8 @@
-"""The gate: it proves that an artifact equals its source, before the artifact is written.
+"""The parity gate: check that an artifact behaves like its source, before the artifact is written.
 
 Source and artifact are driven in lock-step. Each pair of steps is compared, the steps of the source are recorded as
-golden vectors, and held-out targets give the loss of both. So the source runs only once for each number of streams, and
-none of its outputs are kept.
+golden vectors, and held-out targets give the loss of both. So the source runs only once for each batch size, and its
+outputs need not be kept.
 """
 
 from __future__ import annotations
@@ -64,12 +64,12 @@ __all__ = [
 ]
 
 STEPS = 1024
-_SINGLE_STEPS = 16  # of a graph without states: each of its steps is a first one
+_SINGLE_STEPS = 16  # of a graph without states, whose steps are independent
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What the gate measured. golden: what the manifest says of the golden vectors, by graph. vectors: their files."""
+    """The results of the gate. golden: the manifest's record of the golden vectors, by graph. vectors: their files."""
 
     parity: Parity
     golden: Mapping[str, Any]
@@ -89,9 +89,10 @@ def prove(
     """Check that an artifact behaves like its source: each graph over `steps` chained steps, and all of them together.
 
     artifacts: an engine for each graph. Graphs are driven with `held_out`, else with `examples`, else with random
-    tensors, and a few steps with rare values. tolerance: limits by name that take the place of those of `precision`.
-    Raises ParityError at the first difference beyond the tolerance, if the loss on held-out data rises too far, and at
-    fp32 if any whole sequence is not the source's; ExportError where the source gives what is not a number.
+    tensors, and for a few steps with values at the limits of the contract. tolerance: limits by name that replace those
+    of `precision`.
+    Raises ParityError at the first difference beyond the tolerance, if the loss on held-out data rises too far, or at
+    fp32 if any generated sequence differs; ExportError if the source returns NaN.
     """
     gate = _Gate(graphs, artifacts, held_out, precision, steps, examples, tolerance or {})
     parity = worst([gate.compare(graph) for graph in graphs])
@@ -101,7 +102,7 @@ def prove(
 
 
 def check_held_out(parity: Parity, precision: str) -> Parity:
-    """Raise ParityError unless the artifact predicts held-out data as its source does, and gives the same sequences."""
+    """Raise ParityError if the loss on held-out data rises too far, or at fp32 if generated sequences differ."""
     matches, loss, limit = parity.matches, parity.loss, parity.tolerance.loss
     if matches is not None and precision == "fp32" and matches.same < matches.of:
         wrong = f"{matches.of - matches.same} of {matches.of} whole sequences"
@@ -115,7 +116,7 @@ def check_held_out(parity: Parity, precision: str) -> Parity:
 
 
 def holds_convolutions(graph: Graph) -> bool:
-    """Whether the source of a graph computes convolutions: as the graph says, or as one call of it shows."""
+    """Return whether the source of a graph computes convolutions, by its declaration or by watching one call."""
     if graph.convolutions is not None:
         return graph.convolutions
     feeds = example(graph.spec.feeds, 1, np.random.default_rng(0), axis_sizes(graph.spec))
@@ -123,14 +124,14 @@ def holds_convolutions(graph: Graph) -> bool:
     try:
         with watch:
             EagerEngine(graph.source, graph.spec).run(feeds)
-    except EngineError:  # code that torch compiles, as that of torch.cond, cannot be watched
+    except EngineError:  # code that torch compiles (torch.cond) cannot be watched
         torch.compiler.reset()
         return any(isinstance(part, nn.modules.conv._ConvNd) for part in graph.source.modules())
     return watch.found
 
 
 class _ConvolutionWatch(TorchDispatchMode):
-    """Notes whether any operator that torch runs is a convolution, whether a module or a function calls it."""
+    """Records whether torch runs a convolution, called by a module or a function."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call] # torch declares no types of it
@@ -144,7 +145,7 @@ class _ConvolutionWatch(TorchDispatchMode):
 
 
 class _Gate:
-    """One run of the gate. recorders: of golden vectors, by graph."""
+    """One run of the gate. recorders: record golden vectors, by graph."""
 
     def __init__(
         self,
@@ -180,7 +181,7 @@ class _Gate:
         return comparison.result()
 
     def _drive_rarely(self, spec: GraphSpec, streams: Streams, tolerance: Tolerance) -> Parity | None:
-        """The same with rare values, as long as the source itself takes them and gives numbers."""
+        """Compare on values at the limits of the contract, as long as the source accepts them and returns no NaN."""
         comparison = Comparison(spec, tolerance, rare=True)
         taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
         steps = 0
@@ -190,7 +191,7 @@ class _Gate:
         return replace(comparison.result(), steps=0) if steps else None
 
     def _checked(self, graph: Graph, taken: Iterable[Step]) -> Iterator[Step]:
-        """The steps of the source. Raises ExportError at one that gives what is not a number."""
+        """Yield the steps of the source. Raises ExportError at a step with NaN."""
         for number, step in enumerate(taken, 1):
             if wrong := not_numbers(step):
                 where = f"in {wrong[0]} at step {number}, where {ranges(step.given)}"
@@ -200,7 +201,7 @@ class _Gate:
             yield step
 
     def _rare_streams(self, graph: Graph) -> Iterator[Streams]:
-        """At the lower precisions saturation is part of the rounding, and the held-out loss tells what it costs."""
+        """Return rare streams; none at int8 and int4, where saturation is expected and shows in the held-out loss."""
         return iter(()) if self._precision in ("int8", "int4") else rare_streams(graph, self._graphs, self._sources)
 
     def _advice(self, graph: Graph) -> str:
@@ -209,12 +210,12 @@ class _Gate:
         return "give real inputs as examples, or declare the range of a tensor with low and bound"
 
     def loss(self) -> Loss | None:
-        """That of source and artifact, if it was measured."""
+        """Return the loss of source and artifact, or None if it was not measured."""
         source, artifact = self._losses
         return Loss(source.mean, artifact.mean, source.targets) if source.targets else None
 
     def matches(self) -> ExactMatches | None:
-        """How many whole sequences are the same, if there are any outputs that are fed back as inputs."""
+        """Return the number of equal generated sequences, or None if no outputs are fed back as inputs."""
         held_out, graph = self._held_out, self._stepped
         if held_out is None or graph is None or not held_out.feedback:
             return None
@@ -225,20 +226,20 @@ class _Gate:
 
     @cached_property
     def _begin(self) -> Beginnings:
-        """Where the held-out sequences begin, as the graphs of the source make it."""
+        """Conditions and initial states of the held-out sequences, computed by the source."""
         assert self._stepped is not None
         assert self._held_out is not None
         return beginnings(self._stepped, self._graphs, self._sources, self._held_out)
 
     @cached_property
     def _artifacts_begin(self) -> Beginnings:
-        """Where the held-out sequences begin, as the graphs of the artifact make it."""
+        """Conditions and initial states of the held-out sequences, computed by the artifact."""
         assert self._stepped is not None
         assert self._held_out is not None
         return beginnings(self._stepped, self._graphs, self._artifacts, self._held_out)
 
     def _streams(self, graph: Graph) -> Iterator[Streams]:
-        """What one graph is driven with."""
+        """Return the streams for one graph."""
         spec, held_out = graph.spec, self._held_out
         if held_out is not None and graph is self._stepped:
             return held_out_streams(graph, self._begin, held_out, self._steps)
@@ -251,7 +252,7 @@ class _Gate:
         return random_streams(graph, self._graphs, self._sources, steps)
 
     def _pairs(self, graph: Graph, streams: Streams) -> Iterator[tuple[Step, Step]]:
-        """The steps of source and artifact, on the way to which the loss is measured where it has a limit."""
+        """Return pairs of steps of source and artifact; if the loss has a limit, it is measured on the way."""
         spec = graph.spec
         taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
         both = pairs(self._checked(graph, taken), self._artifacts[spec.name], spec, streams.states)
@@ -262,10 +263,10 @@ class _Gate:
     def _with_losses(
         self, spec: GraphSpec, streams: Streams, both: Iterable[tuple[Step, Step]]
     ) -> Iterator[tuple[Step, Step]]:
-        """The same steps, after the loss of each was added.
+        """Yield the same steps, after adding the loss of each.
 
-        The loss of the artifact is that of all its graphs together: where these make conditions or states, the stepped
-        graph is driven with the artifact's own as well as with the source's.
+        The loss of the artifact is that of all its graphs together: if other graphs compute conditions or states, the
+        stepped graph is driven a second time with those that the artifact computes.
         """
         together: Iterator[Step] | None = None
         if any(source is not None for source in sources_of(spec).values()):
@@ -280,13 +281,13 @@ class _Gate:
 
 
 def not_numbers(step: Step) -> list[str]:
-    """The outputs and states of a step that hold what is not a number."""
+    """Return the outputs and states of a step that have NaN."""
     results = {**step.outputs, **step.states}
     return [name for name, array in results.items() if array.dtype.kind == "f" and np.isnan(array).any()]
 
 
 def ranges(arrays: Arrays) -> str:
-    """What arrays hold, for a message: `x is from -2.5 to 3`."""
+    """Return the ranges of arrays in words, for a message: `x is from -2.5 to 3`."""
     spans = []
     for name, array in arrays.items():
         low, high = (float(array.min()), float(array.max())) if array.size else (math.nan, math.nan)
@@ -295,7 +296,7 @@ def ranges(arrays: Arrays) -> str:
 
 
 def _while_sound(taken: Iterator[Step]) -> Iterator[Step]:
-    """Steps until the graph fails, or gives what is not a number."""
+    """Yield steps until the graph fails or returns NaN."""
     try:
         yield from takewhile(lambda step: not not_numbers(step), taken)
     except EngineError:

@@ -1,4 +1,4 @@
-"""Real inputs of a network: the examples that `export_module` is given, one step after the other."""
+"""Real inputs of a network: the examples that are given to `export_module`, step by step."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["Examples", "GraphExamples", "RealInputs"]
 Step = Mapping[str, Any]  # arrays or tensors by the name of an input or a condition
 Examples = Sequence[Step] | Sequence[Sequence[Step]] | Callable[[int], Step]
 
-_COPIES = 4  # of a single stream, side by side
-_WIDEST = 64  # streams side by side
-_LAG = 3  # steps by which each copy follows the one before it
+_COPIES = 4  # of a single stream, in a batch
+_WIDEST = 64  # largest batch
+_LAG = 3  # steps by which each copy lags behind the previous one
 
 
 @dataclass(frozen=True)
 class _Recording:
-    """One stream of examples. length: in steps, after which it begins again; None for one without end."""
+    """One stream of examples. length: in steps, after which it repeats; None for an endless one."""
 
     step: Callable[[int], Step]
     length: int | None
 
     def at(self, number: int) -> Step:
-        """The mapping of one step. Raises IndexError or StopIteration where a function has come to its end."""
+        """Return the mapping of one step. Raises IndexError or StopIteration if a function ends there."""
         try:
             return self.step(number if self.length is None else number % self.length)
         except (IndexError, StopIteration):
@@ -40,11 +40,11 @@ class _Recording:
             raise ConfigError("examples: the function gives no step 0") from None
         except ConfigError:
             raise
-        except Exception as error:  # whatever the caller's function raises
+        except Exception as error:  # the caller's function may raise anything
             raise ConfigError(f"examples: step {number}: {type(error).__name__}: {first_line(error)}") from error
 
     def having(self, names: Set[str]) -> _Recording | None:
-        """The part of it whose steps have all of `names`, or None where no step has."""
+        """Return the part whose steps have all of `names`, or None if there is none."""
         if self.length is None:
             return self if names <= self.at(0).keys() else None
         steps = [number for number in range(self.length) if names <= self.at(number).keys()]
@@ -55,9 +55,9 @@ class RealInputs:
     """Streams of real inputs of the graphs of one contract.
 
     given: a sequence of mappings from the name of an input (or condition) to its array, one for each step of a stream;
-    a sequence of such sequences, for several streams; or a function from the number of a step, from 0 on, to its
-    mapping. The batch axis of an array counts streams side by side, usually one.
-    Raises ConfigError for anything else, and for names that are no inputs or conditions of `contract`.
+    a sequence of such sequences, for several streams; or a function from the number of a step, from 0, to its mapping.
+    The batch axis of an array counts parallel streams, usually one.
+    Raises ConfigError for anything else, and for names that are not inputs or conditions of `contract`.
     """
 
     def __init__(self, given: Examples, contract: Contract) -> None:
@@ -72,7 +72,7 @@ class RealInputs:
                     raise ConfigError(f"examples: there is no input {str(unknown[0])[:40]!r}; there is {few(known)}")
 
     def of(self, spec: GraphSpec) -> GraphExamples | None:
-        """Those of one graph: the steps that have all its inputs, or None where there are none."""
+        """Return the examples of one graph: the steps that have all its inputs. None if there are none."""
         names = {tensor.name for tensor in spec.inputs}
         own = [recording.having(names) for recording in self._recordings]
         found = [(part, whole.at(0)) for part, whole in zip(own, self._recordings, strict=True) if part is not None]
@@ -80,9 +80,9 @@ class RealInputs:
 
 
 class GraphExamples:
-    """Streams of real inputs of one graph, as rows: one stream each, alone or side by side.
+    """Streams of real inputs of one graph, as single streams or as a batch.
 
-    firsts: the first mapping of each recording, which may hold conditions and the inputs of other graphs too.
+    firsts: the first mapping of each recording, which may have conditions and inputs of other graphs too.
     """
 
     def __init__(self, spec: GraphSpec, recordings: Sequence[_Recording], firsts: Sequence[Step]) -> None:
@@ -92,31 +92,31 @@ class GraphExamples:
 
     @property
     def longest(self) -> int:
-        """Steps of the longest stream that ends."""
+        """The number of steps of the longest finite stream."""
         return max(each.length or 0 for each in self._recordings)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def given(self, number: int, tensors: Sequence[TensorSpec]) -> dict[str, Array]:
-        """What the first step of stream `number` gives of other tensors, conditions among them, with a batch of one."""
+        """Return other tensors in the first step of stream `number`, such as conditions, with a batch of one."""
         place, row = self._rows[number]
         first = self._firsts[place]
         known = [tensor for tensor in tensors if tensor.name in first]
         return {tensor.name: _row(tensor, _array(tensor, first[tensor.name], 0), row) for tensor in known}
 
     def alone(self, number: int, steps: int) -> Iterator[dict[str, Array]]:
-        """The inputs of one stream, which begins again after its end."""
+        """Yield the inputs of one stream, which repeats after its end."""
         place, row = self._rows[number]
         return (
             {t.name: _row(t, arrays[t.name], row) for t in self._spec.inputs} for arrays in self._steps(place, steps)
         )
 
     def together(self, steps: int) -> tuple[tuple[int, ...], Iterator[dict[str, Array]]]:
-        """The streams that are side by side, by number, and their inputs.
+        """Return the numbers of streams that form a batch, and their inputs.
 
-        A single stream is joined by copies of itself which follow a few steps behind. Streams whose inputs have named
-        axes are not joined with others, since their sizes may differ at any step.
+        A single stream is batched with copies of itself that lag a few steps behind. Streams whose inputs have named
+        axes are not batched with others, since their sizes may differ at any step.
         """
         if self._has_sizes():
             return (0,) * _COPIES, (_join(self._spec, [arrays] * _COPIES) for arrays in self.alone(0, steps))

@@ -1,4 +1,4 @@
-"""What the gate drives source and artifact with: streams of held-out sequences, or of random tensors."""
+"""Streams with which the gate drives source and artifact: of held-out sequences, examples, or random tensors."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ __all__ = [
 Arrays = Mapping[str, Array]
 Engines = Mapping[str, Engine]  # by the name of the graph
 
-_SIDE_BY_SIDE = 4  # streams of random tensors
+_SIDE_BY_SIDE = 4  # batch size of random tensors
 _RARE_STEPS = 16
-_LONG_COUNTS = (100, 1_000, 1 << 24, (1 << 31) - _RARE_STEPS // 2)  # of steps: the third is the last float32 can count
-_WIDEST = 64  # held-out sequences side by side: every engine takes so many
+_LONG_COUNTS = (100, 1_000, 1 << 24, (1 << 31) - _RARE_STEPS // 2)  # float32 counts up to the third
+_WIDEST = 64  # batch size of held-out sequences, which every engine accepts
 
 
 @dataclass(frozen=True)
 class Streams:
-    """Some streams of one graph side by side.
+    """A batch of streams of one graph.
 
-    inputs: makes the inputs of one step after the other. conditions: the same at every step. states: before the first
-    step, by the inputs that they feed.
-    rows: the held-out sequences that the streams read once each, for which the loss is measured, or nothing.
+    inputs: yields the inputs of each step. conditions: the same at every step. states: before the first step, by the
+    inputs that they feed.
+    rows: the held-out sequences that the streams read once each, for which the loss is measured; may be empty.
     recorded: whether the steps of the source are recorded as golden vectors.
     """
 
@@ -59,15 +59,15 @@ class Streams:
     recorded: bool = False
 
     def given(self) -> Iterator[Arrays]:
-        """What the graph is called with at each step, except for the states."""
+        """Yield inputs and conditions of each step."""
         return ({**inputs, **self.conditions} for inputs in self.inputs())
 
 
 class Beginnings:
-    """Where streams of one graph begin: their conditions, and their states before the first step.
+    """Conditions and initial states of streams of one graph.
 
-    graphs: all graphs of the network. engines: run those that make conditions and states. given: for each stream the
-    inputs of these graphs, and the conditions that no graph makes; each array has a batch of one.
+    graphs: all graphs of the network. engines: run the graphs that compute conditions and states. given: for each
+    stream, the inputs of these graphs and the conditions that no graph computes, with a batch of one.
     """
 
     def __init__(self, graph: Graph, graphs: Sequence[Graph], engines: Engines, given: Sequence[Arrays]) -> None:
@@ -77,7 +77,7 @@ class Beginnings:
         self._made = [self._make(specs, engines, each) for each in given]
 
     def of(self, rows: Sequence[int]) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Conditions by name, and states by the inputs that they feed, of some streams side by side."""
+        """Return conditions by name, and states by the inputs that they feed, of a batch of the streams `rows`."""
         sizes = {BATCH: len(rows)}
         conditions = {tensor.name: self._join(tensor, rows, sizes) for tensor in self._spec.conditions}
         states = {}
@@ -87,12 +87,12 @@ class Beginnings:
         return conditions, states
 
     def recorded(self) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Conditions and states of the first stream with which golden vectors begin."""
+        """Return conditions and initial states of the first stream as golden vectors start from them."""
         conditions, _ = self.of((0,))
         return conditions, first_states(self._spec, self._files, conditions)
 
     def groups(self) -> list[tuple[int, ...]]:
-        """The streams, in groups that can be driven side by side: their conditions and states have the same shapes."""
+        """Return groups of streams that can be batched, because conditions and states have the same shapes."""
         widest = _WIDEST if self._spec.batched else 1
         groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for row, made in enumerate(self._made):
@@ -100,7 +100,7 @@ class Beginnings:
         return [rows[at : at + widest] for rows in map(tuple, groups.values()) for at in range(0, len(rows), widest)]
 
     def _make(self, specs: Mapping[str, GraphSpec], engines: Engines, given: Arrays) -> dict[str, Array]:
-        """The conditions and states of one stream that are neither zeros nor files, by name."""
+        """Return the conditions and states of one stream that are neither zeros nor files, by name."""
         outputs: dict[str, dict[str, Array]] = {}
         made: dict[str, Array] = {}
         for name, source in sources_of(self._spec).items():
@@ -121,13 +121,13 @@ class Beginnings:
 
 
 def sources_of(spec: GraphSpec) -> dict[str, FromGraph | None]:
-    """By condition and state, the output of another graph that makes it; None for a condition that no graph makes."""
+    """Return the source of each condition and state that another graph computes; None for conditions without one."""
     made: dict[str, FromGraph | None] = {tensor.name: tensor.source for tensor in spec.conditions}
     return made | {state.name: state.initial for state in spec.states if isinstance(state.initial, FromGraph)}
 
 
 def held_out_streams(graph: Graph, begin: Beginnings, held_out: HeldOut, steps: int) -> Iterator[Streams]:
-    """The first held-out sequence alone, repeated for `steps` steps, and then all of them once, side by side."""
+    """Yield the first held-out sequence alone, repeated for `steps` steps, then all of them once, in batches."""
     spec = graph.spec
     yield from _alone(spec, begin, partial(_read, spec, held_out, (0,), steps))
     for rows in begin.groups():
@@ -138,9 +138,9 @@ def held_out_streams(graph: Graph, begin: Beginnings, held_out: HeldOut, steps: 
 def example_streams(
     graph: Graph, graphs: Sequence[Graph], engines: Engines, examples: GraphExamples, steps: int
 ) -> Iterator[Streams]:
-    """The first stream of examples alone, the others too where they cannot be batched, and then side by side.
+    """Yield the first stream of examples alone, the others too if they cannot be batched, then batches.
 
-    All begin at their initial states. Each takes at least all its steps.
+    All start from their initial states and take at least all their steps.
     """
     spec = graph.spec
     steps = max(steps, examples.longest)
@@ -155,7 +155,7 @@ def example_streams(
 
 
 def _given(graph: Graph, graphs: Sequence[Graph], examples: GraphExamples) -> list[dict[str, Array]]:
-    """What each stream of examples begins with: given by its first step, or else random."""
+    """Return what initialises each stream of examples: values of its first step, or else random ones."""
     needed, specs = _needed(graph, graphs)
     random = np.random.default_rng(0)
     sizes = axis_sizes(graph.spec, *specs)
@@ -166,9 +166,9 @@ def _given(graph: Graph, graphs: Sequence[Graph], examples: GraphExamples) -> li
 
 
 def _needed(graph: Graph, graphs: Sequence[Graph]) -> tuple[dict[str, TensorSpec], list[GraphSpec]]:
-    """What the streams of a graph begin with: inputs of the graphs that make something, and conditions given by none.
+    """Return the inputs and conditions that streams of a graph need at the start, and the graphs that they feed.
 
-    Also the specifications of these graphs.
+    These are inputs of graphs that compute conditions or states, and conditions that no graph computes.
     """
     makers = {source.graph for source in sources_of(graph.spec).values() if source is not None}
     specs = [each.spec for each in graphs if each.spec.name in makers]
@@ -179,7 +179,7 @@ def _needed(graph: Graph, graphs: Sequence[Graph]) -> tuple[dict[str, TensorSpec
 def random_streams(
     graph: Graph, graphs: Sequence[Graph], engines: Engines, steps: int, seed: int = 0
 ) -> Iterator[Streams]:
-    """One stream of random tensors, and then several side by side, which begin at their initial states."""
+    """Yield one stream of random tensors, then a batch of several, from their initial states."""
     spec = graph.spec
     for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
         begin, sizes = _random_beginning(graph, graphs, engines, streams, seed)
@@ -193,7 +193,7 @@ def random_streams(
 def _random_beginning(
     graph: Graph, graphs: Sequence[Graph], engines: Engines, streams: int, seed: int
 ) -> tuple[Beginnings, dict[str, int]]:
-    """Where some streams of random tensors begin, and the sizes of the named axes."""
+    """Return conditions and initial states of streams of random tensors, and the sizes of the named axes."""
     needed, specs = _needed(graph, graphs)
     random = np.random.default_rng((seed, streams))
     sizes = axis_sizes(graph.spec, *specs, smallest=OTHER_AXIS if streams == 1 else OTHER_AXIS - 4)
@@ -206,9 +206,9 @@ def _random_beginning(
 
 
 def rare_streams(graph: Graph, graphs: Sequence[Graph], engines: Engines) -> Iterator[Streams]:
-    """A few steps with inputs that are zeros or at the ends of their ranges, and with states far from their first ones.
+    """Yield streams for a few steps with inputs of zeros or at their limits, and states far from their initial values.
 
-    Bounded floating-point states begin anywhere within their bounds, integers without bounds as long counters.
+    Bounded floating-point states start anywhere within their bounds, unbounded integers as large counters.
     """
     spec = graph.spec
     streams = _SIDE_BY_SIDE if spec.batched else 1
@@ -230,7 +230,7 @@ def rare_streams(graph: Graph, graphs: Sequence[Graph], engines: Engines) -> Ite
 
 
 def _sizes_of(*groups: Sequence[TensorSpec]) -> set[str]:
-    """The named axes of tensors, but for the batch."""
+    """Return the named axes of tensors, except the batch."""
     return {axis for group in groups for t in group for axis in t.axes if isinstance(axis, str) and axis != BATCH}
 
 
@@ -240,7 +240,7 @@ def _may_be_zero(tensor: TensorSpec) -> bool:
 
 
 def _far_states(spec: GraphSpec, streams: int, sizes: Mapping[str, int]) -> dict[str, Array]:
-    """States by the inputs that they feed, as far from the first ones as the contract allows."""
+    """Return states as far from their initial values as the contract allows, by the inputs that they feed."""
     bounded = {s.input: s for s in spec.states if s.bound is not None and s.numpy_dtype.kind == "f"}
     counters = [s for s in spec.states if s.numpy_dtype.kind in "iu" and s.limits == (None, None)]
     far = example(bounded, streams, np.random.default_rng((1, streams)), sizes)
@@ -252,17 +252,17 @@ def _far_states(spec: GraphSpec, streams: int, sizes: Mapping[str, int]) -> dict
 
 
 def single_steps(spec: GraphSpec, given: Sequence[Arrays], steps: int) -> Iterator[Streams]:
-    """Steps of a graph that has neither states nor conditions, each with other inputs: alone, and several side by side.
+    """Yield steps of a graph without states and conditions, each with other inputs: one stream, then a batch.
 
-    Named axes other than the batch have other sizes at each step: those of the inputs, then the largest that the
-    contract allows, for which rows are repeated, and then several smaller ones, for which the inputs are cropped.
+    Named axes other than the batch change their size at each step: first that of the inputs, then the largest that the
+    contract allows, for which rows are repeated, then several smaller ones, for which inputs are cropped.
     """
     for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
         yield Streams(partial(_resized, spec, given, streams, steps), {}, {}, recorded=streams == 1)
 
 
 def inputs_at(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], place: int) -> dict[str, Array]:
-    """The inputs of one step of some held-out sequences, which begin again after their end."""
+    """Return the inputs of one step of held-out sequences, which repeat after their end."""
     return {
         tensor.name: take_step(held_out.steps[tensor.name], rows, place % held_out.length, tensor)
         for tensor in spec.inputs
@@ -270,16 +270,16 @@ def inputs_at(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], place: in
 
 
 def take_step(array: Array, rows: Sequence[int], place: int, tensor: TensorSpec) -> Array:
-    """One step of some sequences from an array (sequences, steps, ...), with the batch where `tensor` has it."""
+    """Return one step of sequences from an array (sequences, steps, ...), with the batch at `tensor`'s batch axis."""
     axis = tensor.batch_axis
     part = array[rows[0], place] if axis is None else np.moveaxis(array[list(rows), place], 0, axis)
     return np.array(part, order="C")
 
 
 def _alone(spec: GraphSpec, begin: Beginnings, inputs: Callable[[], Iterable[Arrays]]) -> Iterator[Streams]:
-    """A single stream, whose first steps are recorded.
+    """Yield a single stream, whose first steps are recorded.
 
-    Golden vectors begin with zeros where another graph makes a state; then they are a stream of their own.
+    Golden vectors start from zeros if another graph initialises a state; then a second stream is recorded instead.
     """
     made = any(isinstance(state.initial, FromGraph) for state in spec.states)
     yield Streams(inputs, *begin.of((0,)), recorded=not made)
@@ -313,7 +313,7 @@ def _resized(spec: GraphSpec, given: Sequence[Arrays], streams: int, steps: int)
 
 
 def _shrunk(sizes: Mapping[str, int], number: int) -> dict[str, int]:
-    """Smaller sizes of named axes, each axis going through other ones as `number` grows; `sizes` themselves for 0."""
+    """Return smaller sizes of named axes, which vary with `number`; `sizes` themselves for 0."""
     return {
         axis: max(1, size - max(1, 7 - 2 * place) * (number % (3 + place)))
         for place, (axis, size) in enumerate(sizes.items())
@@ -321,7 +321,7 @@ def _shrunk(sizes: Mapping[str, int], number: int) -> dict[str, int]:
 
 
 def _resize(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array:
-    """Crop the named axes of a tensor, or repeat their rows, until they have `sizes`."""
+    """Crop the named axes of a tensor, or repeat their rows, to `sizes`."""
     for place, axis in enumerate(tensor.axes):
         if isinstance(axis, str) and axis in sizes:
             old, new = array.shape[place], sizes[axis]
@@ -331,6 +331,6 @@ def _resize(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array
 
 
 def _join(parts: Sequence[Array], tensor: TensorSpec) -> Array:
-    """The tensors of several streams side by side."""
+    """Join the tensors of several streams to a batch."""
     joined = parts[0] if tensor.batch_axis is None else np.concatenate(parts, tensor.batch_axis)
     return np.asarray(joined, order="C")

@@ -1,4 +1,4 @@
-"""Recording golden vectors; `edgernn.runtime.golden` says what they are and replays them."""
+"""Record golden vectors; `edgernn.runtime.golden` describes and replays them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from edgernn.runtime.parity import Step, Tolerance
 
 __all__ = ["STEPS", "Recorder"]
 
-STEPS = 256  # that are recorded at most
-_BYTES = 24 << 10  # of all inputs of a graph, and of all its outputs
+STEPS = 256  # largest number of recorded steps
+_BYTES = 24 << 10  # limit for all inputs of a graph, and for all its outputs
 
 
 class Recorder:
     """Records the golden vectors of one graph while its source takes steps with one stream.
 
-    tolerance: within which an artifact is to follow them.
+    tolerance: the tolerance that the bundle records for replays.
     """
 
     def __init__(self, spec: GraphSpec, tolerance: Tolerance) -> None:
         self._spec, self._tolerance = spec, tolerance
         self._inputs: list[dict[str, Array]] = []
         self._chosen: dict[int, dict[str, Array]] = {}  # outputs by the number of the step
-        self._steps = self._outputs = 0  # how many steps, and outputs of steps, there is room for
+        self._steps = self._outputs = 0  # how many steps, and how many outputs, may be recorded
         self._last: Step | None = None
         self.complete = False  # whether further steps are ignored
 
     def add(self, step: Step) -> None:
-        """Record `step`, unless there is no room for more, or its inputs have other shapes than the first ones."""
+        """Record `step`, unless the recording is full, or the inputs have other shapes than the first ones."""
         if self.complete:
             return
         inputs = {tensor.name: step.given[tensor.name] for tensor in self._spec.inputs}
@@ -56,12 +56,12 @@ class Recorder:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the manifest says of the vectors: the outputs of steps 1, 2, 4, … and of the last step are chosen."""
+        """Return the manifest's record of the vectors. Outputs are stored of steps 1, 2, 4, … and of the last step."""
         steps = len(self._inputs)
         return {"steps": steps, "chosen": sorted({*self._chosen, steps}), "tolerance": asdict(self._tolerance)}
 
     def files(self) -> dict[str, bytes]:
-        """The vectors, by file name."""
+        """Return the vectors, by file name."""
         assert self._last is not None
         chosen = {**self._chosen, len(self._inputs): self._last.outputs}
         spec, last = self._spec, self._last

@@ -1,8 +1,8 @@
-"""Weights and activations in fewer bits.
+"""Quantisation of weights and activations.
 
-rounding      from numbers to levels and scales
-quantise      the precisions of ONNX graphs: quantiser is what they have in common; int8, int4, fp16
-convolutions  convolutions in integers
-calibration   ranges of activations, measured on real inputs
-xnnpack       graphs for ExecuTorch
+rounding      compute levels and scales of weights
+quantise      quantise ONNX graphs; quantiser is the base class of int8, int4 and fp16
+convolutions  static quantisation of convolutions
+calibration   calibrate the ranges of activations with real inputs
+xnnpack       quantise graphs for ExecuTorch
 """

@@ -1,4 +1,4 @@
-"""Calibration: real inputs of graphs, and the ranges of activations in an ONNX graph that are measured on them."""
+"""Calibration: measure the ranges of activations in an ONNX graph on real inputs."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from edgernn.runtime.parity import chain
 
 __all__ = ["Range", "calibrated", "measure_ranges"]
 
-Range = tuple[float, float]  # the lowest and the highest value
+Range = tuple[float, float]  # the smallest and the largest value
 _STEPS = 64  # of the examples of a graph
 
 
 def calibrated(graphs: Sequence[Graph], held_out: HeldOut | None, real: RealInputs | None) -> tuple[Graph, ...]:
-    """The graphs, with the inputs by which the ranges of their activations are measured, where there are such."""
+    """Return the graphs with inputs for calibration, as far as there are real inputs."""
     return tuple(replace(graph, examples=_feeds(graph, graphs, held_out, real)) for graph in graphs)
 
 
 def _feeds(
     graph: Graph, graphs: Sequence[Graph], held_out: HeldOut | None, real: RealInputs | None
 ) -> Sequence[Mapping[str, Array]]:
-    """What a graph is called with in some steps, states included."""
+    """Return the arrays with which a graph is called in some steps, including states."""
     names = graph.spec.input_names
     inputs = () if held_out is None else held_out.calibration
     if inputs and inputs[0].keys() >= set(names):
@@ -53,7 +53,7 @@ def _feeds(
 def measure_ranges(
     model: onnx.ModelProto, names: Collection[str], examples: Sequence[Mapping[str, Array]]
 ) -> dict[str, Range]:
-    """The lowest and highest value of each of `names`, zero included, over all examples."""
+    """Return the smallest and largest value of each of `names`, extended to 0, over all examples."""
     asked = onnx.ModelProto()
     asked.CopyFrom(model)
     del asked.graph.output[:]

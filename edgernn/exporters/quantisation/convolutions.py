@@ -1,6 +1,6 @@
-"""Convolutions in integers: their activations are quantised to bytes within measured ranges.
+"""Static quantisation of convolutions: their activations are quantised to 8 bits within calibrated ranges.
 
-The graph says so with pairs of QuantizeLinear and DequantizeLinear, which onnxruntime turns into products of integers.
+The graph declares it with pairs of QuantizeLinear and DequantizeLinear, which onnxruntime fuses to integer kernels.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from edgernn.exporters.quantisation.rounding import TINY, round_channels
 __all__ = ["Convolutions", "between_convolutions"]
 
 _BYTE = 255
-_SPATIAL = 2  # the first axis that is not batch or channels
+_SPATIAL = 2  # the first spatial axis, after batch and channels
 
 
 def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Iterator[str]:
-    """The activations that convolutions with weights in `rounded` take and return, and sums of these.
+    """Yield the input and output activations of convolutions with weights in `rounded`, and sums of these.
 
-    Where a Clip follows a convolution, its output takes the place of the convolution's.
+    If a Clip follows a convolution, the output of the Clip is used.
     """
     inside: set[str] = set()
     for node in graph.nodes:
@@ -41,14 +41,14 @@ def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Itera
 
 
 class Convolutions:
-    """Writes the nodes of a graph, with the activations that have `ranges` quantised to bytes."""
+    """Writes the nodes of a graph, and quantises the activations that have `ranges` to 8 bits."""
 
     def __init__(self, graph: Rewriter, ranges: Mapping[str, Range], steps: int) -> None:
         self._graph, self._ranges, self._steps = graph, ranges, steps
         self._rounded: dict[str, str] = {}
 
     def keep(self, node: onnx.NodeProto) -> None:
-        """Leave `node` as it is, except for its inputs; a Clip belongs to the convolution before it."""
+        """Keep `node`, except for its inputs; a Clip is part of the convolution before it."""
         maker = self._graph.makers.get(node.input[0]) if node.input else None
         if node.op_type == "Clip" and maker is not None and maker.op_type == "Conv":
             self._graph.keep(node)
@@ -59,7 +59,7 @@ class Convolutions:
         self._graph.keep(node)
 
     def convolve(self, node: onnx.NodeProto, weight: Array) -> None:
-        """Write the convolution `node` with its weight, and its bias, in integers."""
+        """Write the convolution `node` with quantised weight and bias."""
         x, pads = _before_pad(self._graph, node.input[0])
         given, scale = self._round(x)
         levels, scales = round_channels(weight, 0, self._steps)
@@ -85,7 +85,7 @@ class Convolutions:
         return self._graph.add("DequantizeLinear", [stored, steps], f"{name}.expanded", axis=0)
 
     def _round(self, name: str) -> tuple[str, np.float32]:
-        """The tensor `name` quantised to bytes, and their scale."""
+        """Return the tensor `name` quantised to 8 bits, and its scale."""
         low, high = self._ranges[name]
         scale = np.float32(max((high - low) / _BYTE, TINY))
         if name not in self._rounded:
@@ -107,7 +107,7 @@ def _clip_follows(graph: Rewriter, name: str) -> bool:
 
 
 def _before_pad(graph: Rewriter, name: str) -> tuple[str, list[int] | None]:
-    """The input of a Pad that adds zeros around images, and its pads in the order of a convolution's."""
+    """Return the input of a Pad that adds zeros around images, and its pads in the order of a convolution's."""
     maker = graph.makers.get(name)
     if maker is None or maker.op_type != "Pad" or attribute(maker, "mode", b"constant") != b"constant":
         return name, None

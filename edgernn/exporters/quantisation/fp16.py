@@ -1,4 +1,4 @@
-"""fp16: weights are stored in half precision, and multiplied in the precision of the network."""
+"""fp16: weights are stored in half precision, and products are computed in the network's precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Half"]
 
 
 class Half(Quantiser):
-    """Half precision on disk."""
+    """Stores weights in half precision."""
 
     bits = 16
     half = True

@@ -1,7 +1,7 @@
-"""int4: blocks of inputs of an output channel, 32 unless asked otherwise, share a scale, the one of the smallest error.
+"""int4: blocks of inputs (32 by default) of an output channel share a scale, chosen for the smallest error.
 
-Products and look-ups are computed by onnxruntime's own operators. Other weights are expanded to single precision when
-the graph is loaded. The kernels of convolutions have 8 bits: 4 were too few for them.
+Products and embeddings are computed by onnxruntime's own operators. Other weights are expanded to single precision when
+the graph is loaded. The kernels of convolutions have 8 bits, since 4 bits lost too much accuracy.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _KERNELS = "convolutions have kernels of 8 bits"
 
 
 class Int4(Quantiser):
-    """Blocks of weights."""
+    """Quantises weights in blocks to 4 bits."""
 
     bits = 4
 
@@ -44,7 +44,7 @@ class Int4(Quantiser):
         self._note(product.name, product.weight, 4, f"{block} inputs of each output", "int8, rounded block by block")
 
     def _blocks(self, name: str, rows: Array) -> tuple[str, Array]:
-        """`rows` as levels (rows, blocks, bytes), and the scales (rows, blocks)."""
+        """Return `rows` as packed levels (rows, blocks, bytes), and the scales (rows, blocks)."""
         levels, scales = round_blocks(rows, self._quantization.block)
         return self._graph.constant(pack(levels.reshape(*scales.shape, -1)), f"{name}.int4"), scales
 
@@ -65,7 +65,7 @@ class Int4(Quantiser):
         self._note(name, table, 4, f"{block} columns of each row", "fp32")
 
     def _gather(self, node: onnx.NodeProto, stored: str, scales: Array, name: str = "", at: str = "") -> str:
-        """Write the node that looks up rows of packed levels, whose last axis is split into blocks."""
+        """Add a node that looks up rows of packed levels, whose last axis is split into blocks."""
         steps = self._graph.constant(scales, f"{node.input[0]}.scales")
         inputs = [stored, node.input[1], steps]
         return self._graph.add(
@@ -76,12 +76,12 @@ class Int4(Quantiser):
         return {"gather_axis": 0, "quantize_axis": axis, "block_size": self._quantization.block, "bits": 4}
 
     def _even(self, name: str, rows: Array) -> tuple[str, Array]:
-        """`rows` as packed levels of an even number of columns, since two share a byte, and the scales."""
+        """Return `rows` as packed levels, two per byte, padded to an even number of columns, and the scales."""
         levels, scales = round_blocks(rows, self._quantization.block)
         return self._graph.constant(pack(levels[:, : rows.shape[1] + rows.shape[1] % 2]), f"{name}.int4"), scales
 
     def _first_columns(self, width: int) -> list[str]:
-        """What tells a Slice to take so many indices of the last axis."""
+        """Return the inputs of a Slice that takes the first `width` indices of the last axis."""
         return [self._graph.constant(np.array([number]), "slice") for number in (0, width, -1)]
 
     def _store(self, name: str) -> None:

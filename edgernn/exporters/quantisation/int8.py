@@ -1,10 +1,10 @@
-"""int8: products of integers.
+"""int8: integer matrix products.
 
-Each output channel of a matrix has a scale. Activations are quantised to 8 bits too: within a bound where one is known
-beforehand (a state that the contract bounds, the rows of an embedding), else with a scale for each row, so that a
-stream never depends on its neighbours in a batch. Convolutions of a graph that comes with real inputs are computed in
-integers too, within ranges of activations that are measured on these. Other weights are expanded to single precision
-when the graph is loaded.
+Weights have per-channel scales: one for each output. Activations are quantised to 8 bits too: with a static scale if
+their bound is known (a state that the contract bounds, the rows of an embedding), else with dynamic quantisation, one
+scale per row, so that a stream never depends on the other streams of its batch. Convolutions of a graph with
+calibration inputs use static quantisation of calibrated ranges. Other weights are expanded to single precision when the
+graph is loaded.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from edgernn.exporters.quantization import Quantization
 
 __all__ = ["Int8"]
 
-_ZERO = 128  # the unsigned byte that stands for zero
+_ZERO = 128  # the zero point of unsigned bytes
 
 
 @dataclass(frozen=True)
 class _Rounded:
-    """A tensor quantised to bytes with the zero point 128; scales[k] is the scale of element k of its last axis."""
+    """A tensor quantised to unsigned bytes with zero point 128; scales[k] belongs to element k of its last axis."""
 
     tensor: str
     scales: Array
 
 
 class Int8(Quantiser):
-    """Products of integers."""
+    """Replaces products by integer products."""
 
     bits = 8
 
@@ -52,7 +52,7 @@ class Int8(Quantiser):
         self._one = graph.constant(np.array(1, np.float32), "one")
 
     def calibrate(self, model: onnx.ModelProto, examples: Sequence[Mapping[str, Array]]) -> None:
-        """Measure the ranges of activations between convolutions, which are then computed in integers."""
+        """Calibrate the ranges of activations between convolutions, which then use static quantisation."""
         weights = {node.input[1] for node in self._graph.nodes if self._has_constants(node)}
         self._kernels = {name: array for name in weights if (array := self._matrix(name)) is not None}
         self._kernels = {name: array for name, array in self._kernels.items() if array.dtype == "float32"}
@@ -72,7 +72,7 @@ class Int8(Quantiser):
         return self._convolutions is not None and self._has_constants(node) and node.input[1] in self._kernels
 
     def _has_constants(self, node: onnx.NodeProto) -> bool:
-        """Whether `node` is a convolution whose weight and bias are constants."""
+        """Return whether `node` is a convolution whose weight and bias are constants."""
         return node.op_type == "Conv" and all(name in self._graph.constants for name in node.input[1:] if name)
 
     def _convolve(self, node: onnx.NodeProto) -> None:
@@ -86,7 +86,7 @@ class Int8(Quantiser):
         if known is None:
             self._multiply_rows(product)
         else:
-            # The scale of each input is multiplied into its row of the weights.
+            # The scale of each input is folded into its row of the weights.
             self._multiply_bytes(product, known.tensor, product.weight * known.scales[:, None], at=product.output)
             self._note(product.name, product.weight, 8, "each output", "int8")
 
@@ -114,7 +114,7 @@ class Int8(Quantiser):
         return self._graph.add("MatMulIntegerToFloat", inputs, f"{product.output}.levels", domain=CONTRIB, at=at)
 
     def _columns(self, name: str, weight: Array) -> tuple[str, str]:
-        """The weights (inputs, outputs) of a product as levels, and the scales of its outputs."""
+        """Return the weights (inputs, outputs) of a product as levels, and the scales of the outputs."""
         levels, scales = round_channels(weight, steps=self._steps)
         return self._graph.constant(levels, f"{name}.int8"), self._graph.constant(scales.ravel(), f"{name}.scales")
 
@@ -129,7 +129,7 @@ class Int8(Quantiser):
         self._graph.add("DequantizeLinear", [rows.tensor, scales, zeros], "", at=node.output[0], axis=-1)
 
     def _look_up_columns(self, node: onnx.NodeProto) -> None:
-        """Rows of an embedding are columns of the weights that the output multiplies with."""
+        """Look up the rows of an embedding that is tied to the output projection, where they are columns."""
         add, (name, indices), output = self._graph.add, node.input, node.output[0]
         table = self._graph.constants[name]
         levels, scales = self._columns(name, table.T)
@@ -140,7 +140,7 @@ class Int8(Quantiser):
         self._note(name, table, 8, "each row", "fp32")
 
     def _known(self, tensor: str) -> _Rounded | None:
-        """`tensor` quantised to bytes, if its range is known beforehand."""
+        """Return `tensor` quantised to bytes, if its range is known statically."""
         if tensor not in self._rounded:
             self._rounded[tensor] = self._round_known(tensor)
         return self._rounded[tensor]
@@ -180,7 +180,7 @@ class Int8(Quantiser):
         return None
 
     def _moves_whole_rows(self, node: onnx.NodeProto) -> bool:
-        """Whether `node` takes or rearranges its input along the first axis, and the last one stays what it was."""
+        """Return whether `node` selects or rearranges along the first axis only, and preserves the last axis."""
         if self._graph.ranks.get(node.input[0], 0) < 2:
             return False
         if node.op_type == "Gather":
@@ -189,7 +189,7 @@ class Int8(Quantiser):
         return node.op_type in ("Squeeze", "Unsqueeze") and axes is not None and not np.any(axes)
 
     def _bounded(self) -> Iterator[tuple[str, tuple[float, int]]]:
-        """Tensors that the contract bounds: states, and the parts that they are stacked from."""
+        """Yield tensors that the contract bounds: states, and the parts that they are stacked from."""
         for state in self._spec.states:
             size = state.axes[-1] if state.axes else ""
             if state.magnitude is None or state.dtype != "float32" or isinstance(size, str):
@@ -203,7 +203,7 @@ class Int8(Quantiser):
                     names.extend(node.input if node.op_type == "Concat" else node.input[:1])
 
     def _stacks(self, node: onnx.NodeProto, rank: int) -> bool:
-        """Whether `node` stacks a state of `rank` along its first axis, which is not its last."""
+        """Return whether `node` stacks states of `rank` along the first axis, which is not the last."""
         if rank < 2:
             return False
         if node.op_type == "Concat":

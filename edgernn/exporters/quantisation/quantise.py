@@ -1,4 +1,4 @@
-"""Quantised weights of ONNX graphs: one path for every cell, since every cell is made of matrix products."""
+"""Quantise the weights of ONNX graphs, in the same way for every cell, since all cells consist of matrix products."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def quantise(
 ) -> tuple[Weight, ...]:
     """Rewrite `model`, the graph of `spec`, in place. Returns how each of its matrices is stored, and why.
 
-    examples: inputs on which the ranges of activations are measured, without which convolutions are not of integers.
-    Raises ExportError if a matrix is still as it was, without a reason.
+    examples: inputs for calibration; without them, convolutions are not computed in integers.
+    Raises ExportError if a matrix is not quantised, without a reason.
     """
     if quantization.name not in PRECISIONS:
         return ()

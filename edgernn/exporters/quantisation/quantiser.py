@@ -1,7 +1,7 @@
-"""What the lower precisions of ONNX graphs share: which constants are quantised, and which stay and why.
+"""The base class of the quantisers of ONNX graphs: which constants are quantised, and why others are not.
 
-Only the weights of products, of convolutions, of recurrent operators and of look-ups are quantised. Constants that
-anything else takes (a mask that is added, a table of positions) stay as they are, for their values may mean anything.
+Only the weights of products, convolutions, recurrent operators and embeddings are quantised. Constants with other uses
+(an additive mask, a table of positions) are kept, since their values may mean anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_
 
 __all__ = ["Product", "Quantiser", "is_convolution", "matrices"]
 
-_OPERANDS = {  # of which the constants are weights
+_OPERANDS = {  # the inputs whose constants are weights, by operator
     "MatMul": (0, 1),
     "Gemm": (0, 1),
     "Conv": (1,),
@@ -40,7 +40,7 @@ _ARITHMETIC = {"float16": "fp16", "float32": "fp32", "float64": "fp64"}
 
 @dataclass(frozen=True)
 class Product:
-    """output = x @ weight + bias, with weight (inputs, outputs), and the nodes that computed it."""
+    """output = x @ weight + bias, with weight (inputs, outputs), and the nodes that compute it."""
 
     x: str
     name: str
@@ -51,21 +51,21 @@ class Product:
 
 
 def matrices(constants: Mapping[str, Array]) -> dict[str, Array]:
-    """Those of `constants` that are of floating point and have two axes or more."""
+    """Return those of `constants` that are floating-point tensors with at least two axes."""
     return {
         name: array for name, array in constants.items() if array.dtype.name in _ARITHMETIC and is_matrix(array.shape)
     }
 
 
 def is_convolution(node: onnx.NodeProto) -> bool:
-    """Whether `node` is one, in either direction."""
+    """Return whether `node` is a convolution or transposed convolution."""
     return node.op_type in ("Conv", "ConvTranspose")
 
 
 class Quantiser(ABC):
-    """Goes through a graph and replaces the nodes that use constant matrices.
+    """Traverses a graph and replaces the nodes that use constant matrices.
 
-    bits: those of a weight. half: whether they are stored in half precision.
+    bits: of a weight. half: whether weights are stored in half precision.
     """
 
     bits: int
@@ -103,7 +103,7 @@ class Quantiser(ABC):
         return tuple(dict.fromkeys(self._weights))
 
     def _reasons(self) -> Iterator[tuple[str, str]]:
-        """The matrices that stay as they are, each with the reason."""
+        """Yield the matrices that are not quantised, each with the reason."""
         weights = set(self._weights_of_products())
         for name, array in matrices(self._graph.constants).items():
             if self._quantization.keeps(weight_name(name)):
@@ -114,7 +114,7 @@ class Quantiser(ABC):
                 yield name, harmed
 
     def _weights_of_products(self) -> Iterator[str]:
-        """The names that nodes take as weights, and what these are cut out of or arranged from."""
+        """Yield the names of weights, and of the constants that they are slices or rearrangements of."""
         for node in self._graph.all_nodes:
             places = range(len(node.input)) if node.op_type == "Einsum" else _OPERANDS.get(node.op_type, ())
             pending = [node.input[place] for place in places if place < len(node.input)]
@@ -126,7 +126,7 @@ class Quantiser(ABC):
                     pending.extend(maker.input)
 
     def _keep(self, node: onnx.NodeProto) -> None:
-        """Leave `node` as it is, but store its constants in fewer bits."""
+        """Keep `node`, but store its constants in fewer bits."""
         self._graph.keep(node)
         self._store_inputs(node)
 
@@ -135,7 +135,7 @@ class Quantiser(ABC):
             self._store(name)
 
     def _is_rounded_convolution(self, node: onnx.NodeProto) -> bool:
-        """Whether `node` is a convolution that is computed in integers."""
+        """Return whether `node` is a convolution that is computed in integers."""
         return False
 
     def _convolve(self, node: onnx.NodeProto) -> None:
@@ -148,10 +148,10 @@ class Quantiser(ABC):
 
     @abstractmethod
     def _look_up(self, node: onnx.NodeProto) -> None:
-        """Write the nodes that look up rows of an embedding, as `node` did."""
+        """Write the nodes that replace `node`, which looks up rows of an embedding."""
 
     def _store(self, name: str) -> None:
-        """Store a constant at 8 bits, which is expanded when the graph is loaded."""
+        """Store a constant in 8 bits, which are expanded when the graph is loaded."""
         array = self._matrix(name)
         if array is not None:
             self._store_bytes(name, array)
@@ -164,7 +164,7 @@ class Quantiser(ABC):
         self._note(name, array, 8, f"each index of axis {axis}", _ARITHMETIC[array.dtype.name], reason)
 
     def _expand(self, name: str, array: Array, operator: str, inputs: list[str], **attributes: object) -> None:
-        """Let `operator`, which returns single precision, compute the constant `name` in its own precision."""
+        """Compute the constant `name` by `operator`, which returns single precision, and cast it to its own type."""
         if array.dtype == "float32":
             self._graph.expand(name, operator, inputs, **attributes)
             return
@@ -178,14 +178,14 @@ class Quantiser(ABC):
         self._note(name, array, 8 * array.dtype.itemsize, "none", _ARITHMETIC[array.dtype.name], reason)
 
     def _matrix(self, name: str) -> Array | None:
-        """The constant `name`, if it is a weight matrix that is quantised."""
+        """Return the constant `name`, if it is a weight matrix to quantise."""
         array = self._graph.constants.get(name)
         if array is None or name in self._kept or array.dtype.name not in _ARITHMETIC or not is_matrix(array.shape):
             return None
         return array
 
     def _single(self, name: str) -> Array | None:
-        """The constant `name`, if it is a weight matrix in single precision with two axes."""
+        """Return the constant `name`, if it is a weight matrix to quantise in single precision with two axes."""
         array = self._matrix(name)
         return array if array is not None and array.dtype == "float32" and array.ndim == 2 else None
 
@@ -193,7 +193,7 @@ class Quantiser(ABC):
         return node.op_type == "Gather" and attribute(node, "axis", 0) == 0 and self._single(node.input[0]) is not None
 
     def _is_tied(self, name: str) -> bool:
-        """Whether `name` is an embedding whose transpose is the weights of products, and that has no other use."""
+        """Return whether `name` is an embedding whose transpose is the weight of products, without any other use."""
         readers = self._graph.readers.get(name, [])
         lookups = [node for node in readers if self._is_lookup(node) and node.output[0] in self._graph.ranks]
         products = [node for node in readers if name in node.input[1:2] and attribute(node, "transB", 0)]
@@ -201,7 +201,7 @@ class Quantiser(ABC):
         return bool(lookups and products) and len(lookups) + len(products) == len(readers)
 
     def _product(self, node: onnx.NodeProto) -> Product | None:
-        """The product with a constant matrix that `node` computes, with the sum after it, or None."""
+        """Return the product with a constant matrix, and the following sum, that `node` computes, or None."""
         if node.op_type not in ("MatMul", "Gemm"):
             return None
         weight, bias = self._single(node.input[1]), None

@@ -1,4 +1,4 @@
-"""Quantising weights: to 8 bits with a scale for each index of an axis, to 4 bits with a scale for each block."""
+"""Quantise weights: to 8 bits with per-channel scales, to 4 bits with a scale for each block."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from edgernn.contract import Array
 
 __all__ = ["STEPS", "TINY", "harm", "pack", "round_blocks", "round_channels", "round_closest"]
 
-STEPS = 127  # of 8 bits, on either side of zero
-TINY = 1e-30  # the scale of weights that are all zeros
+STEPS = 127  # levels of 8 bits on either side of zero
+TINY = 1e-30  # the scale if all weights are zero
 _LARGEST_HALF = float(np.finfo(np.float16).max)
-_OVERFLOW = 1e18  # of single precision, once it is squared
+_OVERFLOW = 1e18  # squares of larger values would overflow single precision
 _HUGE, _RATIO, _FEW = 1e3, 1e4, 0.01  # see `harm`
-_SHRINKS = np.linspace(0.75, 1.0, 11)  # of a block's range, among which the best is taken
+_SHRINKS = np.linspace(0.75, 1.0, 11)  # candidate factors of a block's range, of which the best is chosen
 
 
 def harm(array: Array, *, half: bool = False) -> str:
-    """Why the values of `array` would not survive in fewer bits, or nothing where they do.
+    """Return why quantisation would destroy the values of `array`, or "" if it would not.
 
-    half: in half precision, whose numbers each have an exponent of their own. Otherwise values share scales, and beside
-    a huge one, such as those that masks are made of, the others become zeros.
+    half: for half precision, in which each value has its own exponent. Otherwise values share scales, and a huge value,
+    as in masks, would turn the others into zeros.
     """
     sizes = np.abs(array[array != 0])
     if not np.all(np.isfinite(array)):
@@ -38,16 +38,16 @@ def harm(array: Array, *, half: bool = False) -> str:
 
 
 def round_closest(array: Array) -> tuple[int, Array, Array]:
-    """The axis whose indices have scales, of all axes the one of the smallest squared error; levels and scales."""
+    """Quantise to int8 along the axis with the smallest squared error; return that axis, the levels and the scales."""
     choices = {axis: round_channels(array, axis) for axis in _axes(array)}
     axis = min(choices, key=lambda axis: float(np.sum(np.square(choices[axis][0] * choices[axis][1] - array))))
     return axis, *choices[axis]
 
 
 def round_channels(array: Array, axis: int = -1, steps: int = STEPS) -> tuple[Array, Array]:
-    """int8 levels within ±`steps`, and for each index of `axis` the scale that its levels are to be multiplied with.
+    """Quantise to int8 levels within ±`steps`, with a scale for each index of `axis`; return levels and scales.
 
-    The scales broadcast: they have one element along every other axis.
+    The scales have size 1 along all other axes, so that they broadcast.
     """
     others = tuple(other for other in range(array.ndim) if other != axis % array.ndim)
     scales = np.maximum(np.abs(array).max(axis=others, keepdims=True) / steps, TINY).astype(np.float32)
@@ -55,10 +55,10 @@ def round_channels(array: Array, axis: int = -1, steps: int = STEPS) -> tuple[Ar
 
 
 def round_blocks(rows: Array, block: int) -> tuple[Array, Array]:
-    """int8 levels of rows (rows, columns) from -8 to 7, and scales (rows, blocks) of so many columns each.
+    """Quantise rows (rows, columns) to levels from -8 to 7, with scales (rows, blocks) for `block` columns each.
 
-    Columns are filled up with zeros to whole blocks. The range of 4 bits is not symmetric, so a block's largest element
-    becomes -8; of several ranges a little smaller the one with the smallest squared error is taken.
+    Columns are padded with zeros to whole blocks. The 4-bit range is asymmetric, so a block's largest element becomes
+    -8; of several slightly smaller ranges the one with the smallest squared error is chosen.
     """
     count, columns = rows.shape
     padded = np.zeros((count, math.ceil(columns / block) * block), np.float32)
@@ -75,7 +75,7 @@ def round_blocks(rows: Array, block: int) -> tuple[Array, Array]:
 
 
 def pack(levels: Array) -> Array:
-    """Two numbers from -8 to 7 in each byte, as 0 to 15, the first in its low half."""
+    """Pack two levels from -8 to 7 into each byte, as 0 to 15, the first one in the low half."""
     numbers = (levels + 8).astype(np.uint8)
     return numbers[..., 0::2] | numbers[..., 1::2] << 4
 
@@ -89,7 +89,7 @@ def _axes(array: Array) -> list[int]:
 
 
 def _drowned(array: Array, axis: int) -> float:
-    """The share of values other than zero in whose channel one is huge, and more than 10,000 times as large."""
+    """Return the fraction of nonzero values that are over 10,000 times smaller than a huge value in their channel."""
     sizes = np.abs(array)
     others = tuple(other for other in range(array.ndim) if other != axis)
     largest = sizes.max(axis=others, keepdims=True)

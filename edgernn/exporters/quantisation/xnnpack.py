@@ -1,8 +1,8 @@
-"""int8 of ExecuTorch graphs, by the quantiser of its XNNPACK backend.
+"""int8 for ExecuTorch, with the quantiser of its XNNPACK backend.
 
-Linear layers, and products that can be written as such, are quantised to 8 bits; their activations are quantised row by
-row while the graph runs. The tables of embeddings are stored in bytes. Convolutions are quantised where there are real
-inputs, on which the ranges of their activations are measured.
+Linear layers, and products that can be written as linear layers, have per-channel scales and dynamically quantised
+activations, with one scale per row. Embeddings are stored in 8 bits. Convolutions use static quantisation if there are
+real inputs for calibration.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ def quantised(
     examples: Sequence[tuple[Tensor, ...]],
     quantization: Quantization,
 ) -> tuple[fx.GraphModule, tuple[Weight, ...]]:
-    """`program` with its matrices in 8 bits, and how each of them is stored.
+    """Return `program` with its matrices quantised to 8 bits, and how each matrix is stored.
 
-    tensors: any inputs. examples: real ones.
+    tensors: arbitrary inputs. examples: real inputs, for calibration.
     """
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
@@ -83,20 +83,20 @@ def _matrices(program: fx.GraphModule) -> dict[str, Tensor]:
 
 
 def _called(names: Mapping[str, str], name: str) -> str:
-    """The name that the network itself gives to the matrix."""
+    """Return the network's own name of a matrix."""
     while name in names:
         name = names[name]
     return weight_name(name)
 
 
 def _takers(program: fx.GraphModule, name: str) -> set[Any]:
-    """The operators that take a constant."""
+    """Return the operators that use a constant."""
     nodes = (node for node in program.graph.nodes if node.op == "get_attr" and node.target == name)
     return {user.target for node in nodes for user in node.users}
 
 
 def _kept(name: str, tensor: Tensor, takers: Collection[Any], quantization: Quantization) -> str:
-    """Why a matrix stays as it is, whatever could be done with it, or nothing."""
+    """Return why a matrix must not be quantised, or ""."""
     if quantization.keeps(name):
         return KEPT
     if not _PRODUCTS.intersection(takers):
@@ -107,14 +107,14 @@ def _kept(name: str, tensor: Tensor, takers: Collection[Any], quantization: Quan
 
 
 def _left(takers: Collection[Any], *, ranges: bool) -> str:
-    """Why a matrix that is taken by these operators is not quantised, in case that it is not."""
+    """Return why a matrix that these operators use is not quantised, if that is so."""
     if not ranges and {*_CONVOLUTIONS}.intersection(takers):
         return _NO_RANGES
     return _NO_TRANSPOSED if {*_TRANSPOSED}.intersection(takers) else _OTHER
 
 
 def _quantizer(kept: Collection[str], *, static: bool) -> Any:
-    """Linear layers with activations that are rounded while the graph runs; with `static`, convolutions too."""
+    """Return a quantiser: dynamic for linear layers and, if `static`, static for convolutions."""
     from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
         XNNPACKQuantizer,
         get_symmetric_quantization_config,
@@ -123,11 +123,11 @@ def _quantizer(kept: Collection[str], *, static: bool) -> Any:
 
     def config(*, dynamic: bool) -> Any:
         usual = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=dynamic)
-        observer = PerChannelMinMaxObserver.with_args(eps=TINY)  # the usual least scale, 2**-12, loses small weights
+        observer = PerChannelMinMaxObserver.with_args(eps=TINY)  # the default of eps, 2**-12, loses small weights
         return replace(usual, weight=replace(usual.weight, observer_or_fake_quant_ctr=observer))
 
     quantizer = XNNPACKQuantizer()
-    quantizer.transform_for_annotation = lambda model: model  # which makes a float of every number that is added
+    quantizer.transform_for_annotation = lambda model: model  # the default turns every added number into a float
     quantizer.set_filter_function(lambda node: not any(each.target in kept for each in node.all_input_nodes))
     quantizer.set_operator_type(_aten.linear.default, config(dynamic=True))
     for convolution in _CONVOLUTIONS if static else ():
@@ -136,7 +136,7 @@ def _quantizer(kept: Collection[str], *, static: bool) -> Any:
 
 
 def _round_lookups(program: fx.GraphModule, names: Mapping[str, str], kept: Collection[str]) -> list[Weight]:
-    """Look up rows of embeddings in tables of bytes, with a scale for each column."""
+    """Replace embeddings by look-ups in tables of bytes, with a scale for each column."""
     weights: dict[str, Weight] = {}
     for node in list(program.graph.nodes):
         found = _lookup(program, node)
@@ -158,7 +158,7 @@ def _round_lookups(program: fx.GraphModule, names: Mapping[str, str], kept: Coll
 
 
 def _lookup(program: fx.GraphModule, node: Any) -> tuple[str, Any] | None:
-    """The table whose rows `node` looks up, and their numbers."""
+    """Return the table and the indices of a look-up `node`, or None for another node."""
     if node.target not in (_aten.embedding.default, _aten.index.Tensor) or node.args[0].op != "get_attr":
         return None
     name, places = str(node.args[0].target), node.args[1]
@@ -175,7 +175,7 @@ def _once(program: fx.GraphModule, name: str, tensor: Tensor) -> fx.Node:
 
 
 def _as_linear(program: fx.GraphModule) -> dict[str, str]:
-    """Write products with constant matrices as linear layers, which the quantiser knows.
+    """Rewrite products with constant matrices as linear layers, which the quantiser supports.
 
     Returns the old name of each new matrix.
     """
@@ -205,7 +205,7 @@ def _as_linear(program: fx.GraphModule) -> dict[str, str]:
 
 
 def _constant_side(program: fx.GraphModule, node: Any) -> int | None:
-    """Which operand of the product `node` is a constant matrix, where the other is none and has two axes or more."""
+    """Return the position of the constant matrix in the product `node`, if the other operand varies and has 2 axes."""
     if node.target not in (_aten.matmul.default, _aten.mm.default):
         return None
     for place in (1, 0):

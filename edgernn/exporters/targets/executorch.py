@@ -1,4 +1,4 @@
-"""The ExecuTorch target: a `.pte` program lowered to XNNPACK, any batch up to 64."""
+"""The ExecuTorch target: a `.pte` program for XNNPACK, for batches of up to 64."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from edgernn.models import Graph
 __all__ = ["EXECUTORCH"]
 
 _LARGEST_AXIS = 1024  # of named axes other than the batch
-_LARGEST_TENSOR = 1 << 28  # elements; of larger ones not even the addresses may be had
+_LARGEST_TENSOR = 1 << 28  # elements; larger address ranges may not be available
 _Axes = tuple[dict[int, Any], ...]
 
 
@@ -47,13 +47,13 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
             return _lower(graph, quantization)
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
-    except Exception as error:  # whatever a module's own code, or the exporter, raises
+    except Exception as error:  # a module's own code, or the exporter, may raise anything
         name = graph.spec.name
         raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(graph, error)}") from error
 
 
 def _cause(graph: Graph, error: Exception) -> str:
-    """What went wrong. Recurrent layers, among others, are written out step by step, which fixes how many there are."""
+    """Return the cause. Recurrent layers and others are unrolled, which fixes the number of steps."""
     found = re.search(r"Constraints violated \((.+?)\)", str(error))
     if found is None:
         return compiled_part(graph.module) or root_cause(error)
@@ -72,23 +72,23 @@ def _lower(graph: Graph, quantization: Quantization) -> Artifact:
 
 
 def _single_bytes(plain: fx.GraphModule, spec: GraphSpec, bytes: int) -> int:
-    """The size of the graph at fp32; where that is surely above `bytes`, no more than that of its constants."""
+    """Return the size of the graph at fp32, or the size of its constants if that exceeds `bytes` already."""
     held = sum(tensor.numel() * tensor.element_size() for tensor in constants(plain).values())
     return held if held > bytes else len(_lowered(plain, spec))
 
 
 def _small(spec: GraphSpec) -> tuple[Tensor, ...]:
-    """Inputs of two streams."""
+    """Return inputs of two streams."""
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     return tuple(map(torch.from_numpy, arrays.values()))
 
 
 def _largest(spec: GraphSpec) -> tuple[Tensor, ...]:
-    """Tensors as large as the program is to take them, of which exporting reads nothing but the sizes.
+    """Return the largest tensors that the program will accept, of which the export reads only the sizes.
 
-    What the lowering concludes from smaller sizes would limit the program to these.
+    ExecuTorch's lowering would limit the program to the sizes of smaller ones.
     """
-    named = {name: _LARGEST_AXIS - 2 * place for place, name in enumerate(axis_sizes(spec))}  # each another size
+    named = {name: _LARGEST_AXIS - 2 * place for place, name in enumerate(axis_sizes(spec))}  # different sizes
     if any(math.prod(shape) > _LARGEST_TENSOR for shape in _feed_shapes(spec, named)):
         named = axis_sizes(spec)
     kinds = (tensor.numpy_dtype for tensor in spec.feeds.values())
@@ -107,7 +107,7 @@ def _exported(module: torch.nn.Module, inputs: tuple[Tensor, ...], shapes: Any) 
 
 
 def _lowered(module: fx.GraphModule, spec: GraphSpec) -> bytes:
-    """The bytes of the program."""
+    """Return the content of the program file."""
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
@@ -118,7 +118,7 @@ def _lowered(module: fx.GraphModule, spec: GraphSpec) -> bytes:
 
 
 def _check_batch(program: ExportedProgram, spec: GraphSpec) -> None:
-    """Some operators lose the batch while they are lowered."""
+    """Raise ExportError if lowering fixed the batch size, as it does for some operators."""
     nodes = {node.name: node for node in program.graph.nodes}
     inputs = (nodes[name] for name in program.graph_signature.user_inputs if isinstance(name, str))
     for node, (name, tensor) in zip(inputs, spec.feeds.items(), strict=True):
@@ -148,7 +148,7 @@ def _inspect(data: bytes) -> GraphReport:
             program = deserialize_pte_binary(data).program
     except ImportError:
         raise MissingExtraError("executorch", "executorch") from None
-    except Exception as error:  # noqa: BLE001 - the library raises bare exceptions on damaged files
+    except Exception as error:  # noqa: BLE001 - ExecuTorch raises bare exceptions for damaged files
         raise EngineError(f"this is not an ExecuTorch file: {str(error)[:200]}") from None
     (plan,) = program.execution_plan
     operators = Counter(operator.name.removeprefix("aten::") for operator in plan.operators)

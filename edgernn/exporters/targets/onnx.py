@@ -1,4 +1,4 @@
-"""The ONNX target: the step graph with explicit states, any batch, and its contract in the file's metadata."""
+"""The ONNX target: the step graph with explicit states and any batch size, with its contract in the file's metadata."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ __all__ = [
 ]
 
 OPSET = 20
-_GUARDED = 2  # torch assumes sizes from here on, and its programs run at smaller ones all the same
-_LARGEST_AXIS = 1 << 20  # of a named axis whose contract says no more
+_GUARDED = 2  # torch assumes sizes of at least 2, but its programs also run at smaller ones
+_LARGEST_AXIS = 1 << 20  # of a named axis for which the contract declares no limit
 IR_VERSION = 10
 CONTRACT_KEY = "edgernn.contract"
 
@@ -68,7 +68,7 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
 
 
 def write_both(graph: Graph, quantization: Quantization) -> tuple[bytes, bytes, tuple[Weight, ...]]:
-    """The graph at fp32 and at the precision of `quantization`, and how the latter stores its matrices."""
+    """Return the graph at fp32 and at the precision of `quantization`, and how the latter stores its matrices."""
     with unrolled_projections():
         model = convert(graph)
     name_folded(model, graph.module)
@@ -80,7 +80,10 @@ def write_both(graph: Graph, quantization: Quantization) -> tuple[bytes, bytes, 
 
 
 def convert(graph: Graph) -> onnx.ModelProto:
-    """The module of a graph as an ONNX model in single precision. Raises ExportError if it cannot be converted."""
+    """Return the module of a graph as an ONNX model in single precision.
+
+    Raises ExportError if it cannot be converted.
+    """
     spec = graph.spec
     arrays = example(spec.feeds, 2, np.random.default_rng(0), axis_sizes(spec))
     tensors = tuple(torch.from_numpy(array) for array in arrays.values())
@@ -105,20 +108,20 @@ def convert(graph: Graph) -> onnx.ModelProto:
             with _exact_rules():
                 program.optimize()
             model = program.model_proto
-            name_signature(model, spec)  # torch's own way of naming fails where an output is an input too
+            name_signature(model, spec)  # torch's own naming fails if an output is also an input
             model = onnx.shape_inference.infer_shapes(model)
             use_kernels(model)
             model = onnx.shape_inference.infer_shapes(model)
     except ExportError:
         raise
-    except Exception as error:  # whatever a module's own code, or the exporter, raises
+    except Exception as error:  # a module's own code, or the exporter, may raise anything
         raise ExportError(f"graph {spec.name} cannot be exported to ONNX: {_cause(graph, error)}") from error
     return model
 
 
 @contextmanager
 def _exact_rules() -> Iterator[None]:
-    """Let onnxscript leave sums and products with constants alone: it takes x + 1e-10 and x * 0.999999 for x."""
+    """Disable onnxscript's rules for sums and products with constants, which replace x + 1e-10 and x * 0.999999."""
     rules = rewriter._DEFAULT_REWRITE_RULES
     rewriter._DEFAULT_REWRITE_RULES = tuple(rule for rule in rules if rule not in {*_no_op.rules})
     try:
@@ -128,14 +131,14 @@ def _exact_rules() -> Iterator[None]:
 
 
 def _check_sizes(graph: Graph, program: torch.export.ExportedProgram) -> None:
-    """Raise ExportError if the program holds for some sizes of a named axis only, and its source for others too."""
+    """Raise ExportError if the program supports fewer sizes of a named axis than its source."""
     spec = graph.spec
     inputs = [node for node in program.graph.nodes if node.op == "placeholder"][-len(spec.input_names) :]
     for (name, tensor), node in zip(spec.feeds.items(), inputs, strict=True):
         for axis, size in zip(tensor.axes, node.meta["val"].shape, strict=True):
             allowed = program.range_constraints.get(getattr(getattr(size, "node", None), "expr", None))
             if not isinstance(axis, str) or axis == BATCH or allowed is None:
-                continue  # the gate drives one stream as well as several
+                continue  # the gate drives both one stream and several
             excluded = [int(allowed.lower) - 1] if allowed.lower > _GUARDED else []
             if allowed.upper < tensor.max_sizes.get(axis, _LARGEST_AXIS):
                 excluded.append(int(allowed.upper) + 1)
@@ -147,7 +150,7 @@ def _check_sizes(graph: Graph, program: torch.export.ExportedProgram) -> None:
 
 
 def _runs(graph: Graph, axis: str, size: int) -> bool:
-    """Whether the module itself takes a size of a named axis."""
+    """Return whether the module itself accepts a size of a named axis."""
     sizes = {**axis_sizes(graph.spec), axis: size}
     feeds = example(graph.spec.feeds, 2, np.random.default_rng(0), sizes)
     try:
@@ -158,7 +161,7 @@ def _runs(graph: Graph, axis: str, size: int) -> bool:
 
 
 def _cause(graph: Graph, error: Exception) -> str:
-    """Why torch could not capture a network, with the names of the contract in place of torch's own."""
+    """Return why torch could not capture a network, with the contract's names instead of torch's."""
     cause, spec = compiled_part(graph.module) or root_cause(error), graph.spec
     if frozen := re.search(r"static shape of (\d+) for dimension inputs\['tensors'\]\[(\d+)\]\.shape\[(\d+)\]", cause):
         size, place, position = map(int, frozen.groups())
@@ -205,17 +208,17 @@ _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.IN
 
 
 def is_quantised(shape: Sequence[int], kind: int) -> bool:
-    """Whether a constant of this shape and ONNX type is a weight matrix in integers."""
+    """Return whether a constant of this shape and ONNX type is an integer weight matrix."""
     return kind in _QUANTISED and len(shape) > 1
 
 
 def operators(model: onnx.ModelProto) -> Counter[str]:
-    """How often each operator occurs in a model."""
+    """Return the count of each operator in a model."""
     return Counter(node.op_type for node in all_nodes(model.graph))
 
 
 def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    """What a graph holds, in the branches and loops in it too."""
+    """Yield the constants of a graph, including those in branches and loop bodies."""
     yield from graph.initializer
     for node in graph.node:
         for entry in node.attribute:
@@ -229,7 +232,7 @@ def _constants(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 
 def _signature(nodes: Iterable[onnx.ValueInfoProto], constants: Sequence[onnx.TensorProto]) -> tuple[str, ...]:
-    """Names, types and axes; old files list their constants among the inputs."""
+    """Return names, types and axes, without constants, which old files list among the inputs."""
     held = {tensor.name for tensor in constants}
     described = []
     for node in nodes:
@@ -242,7 +245,7 @@ def _signature(nodes: Iterable[onnx.ValueInfoProto], constants: Sequence[onnx.Te
 
 
 def stored(tensor: onnx.TensorProto) -> StoredTensor:
-    """What a constant takes in a file."""
+    """Return the size of a constant in the file."""
     kind = onnx.TensorProto.DataType.Name(tensor.data_type).lower()
     elements = math.prod(tensor.dims)
     bits = 4 if kind in ("int4", "uint4") else 8 * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
@@ -270,10 +273,10 @@ def _contract(model: onnx.ModelProto) -> GraphSpec | None:
 
 
 def parse(data: bytes) -> onnx.ModelProto:
-    """The model in an ONNX file. Raises EngineError if it is none."""
+    """Return the model in an ONNX file. Raises EngineError if it is not one."""
     try:
         model = onnx.load_model_from_string(data)
-    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+    except Exception as error:  # noqa: BLE001 - protobuf's exceptions depend on its implementation
         raise EngineError(f"this is not an ONNX file: {error}") from None
     if not model.graph.node:
         raise EngineError("this is not an ONNX file: it has no operators")
@@ -281,9 +284,9 @@ def parse(data: bytes) -> onnx.ModelProto:
 
 
 def _finished(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
-    """The model with the contract's names and shapes at its borders, and without the exporter's notes.
+    """Return the model with the contract's names and shapes, and without the exporter's metadata.
 
-    The notes hold stack traces, and with them paths of the machine that exported.
+    That metadata has stack traces, which disclose paths of the exporting machine.
     """
     graph = model.graph
     graph.name = spec.name

@@ -1,6 +1,6 @@
 """The ORT target: the ONNX graph as a flat buffer, for minimal builds of ONNX Runtime Mobile.
 
-Beside each graph lies the list of operators that a minimal build needs for it.
+Each graph comes with a list of the operators that a minimal build needs.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
                 size = None if quantization.name == "fp32" else _size(single, path)
                 _convert(data, path)
                 _list_operators(path, operators)
-        except Exception as error:  # the library raises bare exceptions
+        except Exception as error:  # onnxruntime raises bare exceptions
             raise ExportError(f"graph {graph.spec.name} cannot be converted to ORT: {first_line(error)}") from error
         files = {f"{graph.spec.name}.required_operators.config": operators.read_bytes()}
         return Artifact(path.read_bytes(), weights, size, files)
@@ -60,7 +60,7 @@ def _list_operators(path: Path, out: Path) -> None:
     from onnxruntime.tools.ort_format_model import create_config_from_models
 
     create_config_from_models([path], out, enable_type_reduction=False)
-    lines = out.read_text(encoding="utf-8").splitlines()  # comments name the folder that they were made in
+    lines = out.read_text(encoding="utf-8").splitlines()  # removes comments, which name a temporary folder
     out.write_text("".join(line + "\n" for line in lines if line and not line.startswith("#")), encoding="utf-8")
 
 
@@ -74,7 +74,7 @@ def _inspect(data: bytes) -> GraphReport:
             onnx.TensorProto(name=_name(t.Name()), data_type=t.DataType(), dims=map(t.Dims, range(t.DimsLength())))
             for t in _each(graph, "Initializers")
         ]
-    except Exception as error:  # noqa: BLE001 - a damaged flat buffer leads anywhere
+    except Exception as error:  # noqa: BLE001 - a damaged flat buffer may raise anything
         raise EngineError(f"this is not an ORT file: {str(error)[:200]}") from None
     indices = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
     weights = [tensor for tensor in constants if tensor.dims and tensor.data_type not in indices]

@@ -1,4 +1,4 @@
-"""The TorchScript target: a lite-interpreter file, as PyTorch Mobile loads it. Legacy.
+"""The TorchScript target: a lite-interpreter file for PyTorch Mobile. Legacy.
 
 int8: weight matrices are stored in 8 bits and expanded to single precision when the file is loaded.
 """
@@ -60,15 +60,15 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
             data = traced._save_to_buffer_for_lite_interpreter()
     except ExportError:
         raise
-    except Exception as error:  # whatever a module's own code raises
+    except Exception as error:  # a module's own code may raise anything
         raise ExportError(f"graph {graph.spec.name} cannot be exported to TorchScript: {root_cause(error)}") from error
     return Artifact(data, (*weights, *_others(graph, traced, weights)), single)
 
 
 class _Typed(nn.Module):
-    """A module whose results have the types of its contract.
+    """A module whose results are cast to the types of its contract.
 
-    Tracing makes a tensor in double precision of each number, and beside a tensor without axes it decides the type.
+    Tracing turns each Python number into a double-precision tensor, whose type wins over that of a tensor without axes.
     """
 
     def __init__(self, module: nn.Module, spec: GraphSpec) -> None:
@@ -77,7 +77,7 @@ class _Typed(nn.Module):
         self._types = [getattr(torch, tensor.dtype) for tensor in spec.results.values()]
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """The results of the module."""
+        """Return the results of the module."""
         results = self.module(*tensors)
         results = results if isinstance(results, tuple) else (results,)
         return tuple(result.to(dtype) for result, dtype in zip(results, self._types, strict=True))
@@ -88,9 +88,9 @@ def _typed(module: nn.Module, spec: GraphSpec) -> nn.Module:
 
 
 def _named_once(module: nn.Module) -> nn.Module:
-    """`module`, or if a part of it has one tensor by two names, which torch does not trace, a copy without the second.
+    """Return `module`; if a part has one tensor under two names, which torch cannot trace, a copy without the second.
 
-    There the tensor stays a plain attribute, which tracing finds to be the first.
+    In the copy the second name is a plain attribute, which tracing identifies with the first.
     """
     if not any(_repeated(part) for part in module.modules()):
         return module
@@ -104,7 +104,7 @@ def _named_once(module: nn.Module) -> nn.Module:
 
 
 def _repeated(part: nn.Module) -> list[str]:
-    """The names of its own parameters and buffers that it has by an earlier name too."""
+    """Return the second names of parameters and buffers that a module has under two names."""
     tensors = [
         *part.named_parameters(recurse=False, remove_duplicate=False),
         *part.named_buffers(recurse=False, remove_duplicate=False),
@@ -114,9 +114,9 @@ def _repeated(part: nn.Module) -> list[str]:
 
 
 def _others(graph: Graph, traced: torch.jit.ScriptModule, weights: Sequence[Weight]) -> Iterator[Weight]:
-    """The matrices in the file that no parameter or buffer is: the module makes them in its forward.
+    """Yield the matrices in the file that are not parameters or buffers, but made by the module's forward.
 
-    Raises ExportError if there is one that was to be in 8 bits.
+    Raises ExportError for one that was to be quantised to 8 bits.
     """
     rounded = {weight.name for weight in weights if weight.bits == 8}
     named = [*graph.module.named_parameters(), *graph.module.named_buffers()]
@@ -139,11 +139,11 @@ def _check_torch() -> None:
 def _rounded(
     module: nn.Module, uses: Collection[str], quantization: Quantization
 ) -> tuple[nn.Module, tuple[Weight, ...]]:
-    """A copy of `module` whose matrices in `uses` are expanded from 8 bits, and how each matrix is stored."""
+    """Return a copy of `module` whose matrices in `uses` are expanded from 8 bits, and how each matrix is stored."""
     module = copy.deepcopy(module)
     weights, shared = [], dict[int, nn.Module]()
     parameters, buffers = module.named_parameters(remove_duplicate=False), module.named_buffers(remove_duplicate=False)
-    matrices = [  # before any is replaced: a shared one is emptied with its first name
+    matrices = [  # before any is replaced, which empties a shared one
         (name, id(tensor), tensor.detach().clone())
         for name, tensor in (*parameters, *buffers)
         if tensor.dtype in _TYPES and is_matrix(tensor.shape)
@@ -168,14 +168,14 @@ def _rounded(
 
 
 def _reason(name: str, tensor: Tensor, uses: Collection[str], quantization: Quantization) -> str:
-    """Why a matrix stays as it is, or nothing."""
+    """Return why a matrix is not quantised, or ""."""
     if quantization.keeps(name):
         return KEPT
     return harm(tensor.numpy()) if name in uses else NO_WEIGHT
 
 
 def _look_weights_up(layer: nn.RNNBase) -> None:
-    """Let a recurrent layer, which holds a list of its weights, look them up by their names whenever it is called."""
+    """Make a recurrent layer look up its weights by name at each call, instead of in its list of weights."""
     del layer.__dict__["_flat_weights"]
     names: Any = type(layer)
     names._flat_weights = property(_weights_by_name, lambda *_: None)
@@ -186,7 +186,7 @@ def _weights_by_name(layer: nn.RNNBase) -> list[Tensor]:
 
 
 class _Stored(nn.Module):
-    """A matrix of which a file holds levels (bytes) and scales."""
+    """A matrix that the file stores as levels (bytes) and scales."""
 
     def __init__(self, levels: Tensor, scales: Tensor) -> None:
         super().__init__()
@@ -194,7 +194,7 @@ class _Stored(nn.Module):
         self.matrix = levels * scales
 
     def forward(self) -> Tensor:
-        """The matrix."""
+        """Return the matrix."""
         return self.matrix
 
     @torch.jit.export
@@ -208,24 +208,24 @@ class _Stored(nn.Module):
 
 
 class _Expanding(nn.Module):
-    """Puts a stored matrix in the place of a parameter."""
+    """Replaces a parameter by a stored matrix."""
 
     def __init__(self, stored: nn.Module) -> None:
         super().__init__()
         self.stored = stored
 
     def forward(self, _: Tensor) -> Tensor:
-        """The matrix; the emptied parameter is not used."""
+        """Return the matrix; the argument, the emptied parameter, is not used."""
         matrix: Tensor = self.stored()
         return matrix
 
     def right_inverse(self, matrix: Tensor) -> Tensor:
-        """An empty tensor in the place of the parameter."""
+        """Return an empty tensor for the parameter."""
         return matrix.new_empty(0)
 
 
 def _constants(traced: torch.jit.ScriptModule) -> Iterator[Tensor]:
-    """Tensors of floating point that a file holds."""
+    """Yield the floating-point tensors in a file."""
     yield from (tensor for tensor in (*traced.parameters(), *traced.buffers()) if tensor.dtype in _TYPES)
     for node in traced.inlined_graph.nodes():
         constant = node.output().toIValue() if node.kind() == "prim::Constant" else None
@@ -253,7 +253,7 @@ def _inspect(data: bytes) -> GraphReport:
 
 
 def _stored_parts(module: torch.jit.ScriptModule) -> list[tuple[str, torch.jit.ScriptModule]]:
-    """The matrices of 8 bits, by the names of the parameters that they replace."""
+    """Return the matrices in 8 bits, by the names of the parameters that they replace."""
     named = ((name.replace("parametrizations.", ""), part) for name, part in module.named_modules())
     return [(name.removesuffix(".0.stored"), part) for name, part in named if hasattr(part, "levels")]
 
