@@ -32,10 +32,10 @@ _COMMANDS: tuple[Callable[..., object], ...] = (export, adopt, verify, run, capt
 
 
 def application() -> typer.Typer:
-    """The command line, with a subcommand of `train` for each task in TASKS."""
+    """Return the command line, with a subcommand of `train` for each task in TASKS."""
     app = typer.Typer(
         name="edgernn",
-        help="Train recurrent networks and export them to devices, with explicit state and checked exports.",
+        help="Train recurrent networks, export them to devices, and check that they still behave the same.",
         add_completion=False,
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
@@ -54,7 +54,7 @@ def main() -> None:
     """The entry point of the `edgernn` script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a character that the terminal lacks is shown as its code
+            stream.reconfigure(errors="backslashreplace")  # shows characters that the terminal lacks as codes
     sys.exit(execute(sys.argv[1:]))
 
 
@@ -90,7 +90,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    """Print what is wrong in one line on standard error, and return the exit status."""
+    """Print an error message in one line on standard error, and return the exit status."""
     if not is_main_process():
         return status
     line = printable(" ".join(message.split()))

@@ -1,4 +1,4 @@
-"""`edgernn adopt`: a bundle from ONNX files that somebody else exported."""
+"""`edgernn adopt`: make a bundle of ONNX files that another program exported."""
 
 from __future__ import annotations
 
@@ -21,58 +21,67 @@ def adopt(
     state: Annotated[
         list[str] | None,
         typer.Option(
-            help="A state, INPUT:OUTPUT: the graph takes it as INPUT and returns its next value as OUTPUT. "
-            "'in_*:out_*' stands for all that fit, with the same text for both stars; INPUT:OUTPUT[FROM:TO] takes a "
-            "part of the last axis of an output that holds several states. It can be repeated.",
-            show_default="by names and data flow, if they are certain",
+            help="A state, INPUT:OUTPUT: the graph reads it from INPUT and returns its next value as OUTPUT. "
+            "The pattern 'in_*:out_*' declares several states; both stars stand for the same text. "
+            "INPUT:OUTPUT[FROM:TO] selects a part of the last axis of an output that packs several states. "
+            "Can be given more than once.",
+            show_default="found by names and data flow, if that is certain",
         ),
     ] = None,
-    no_states: Annotated[bool, typer.Option("--no-states", help="No input is a state.")] = False,
+    no_states: Annotated[
+        bool, typer.Option("--no-states", help="Declare that no input is a state, so that the graph has no memory.")
+    ] = False,
     condition: Annotated[
         list[str] | None,
-        typer.Option(help="An input that is given once, when a stream begins. It can be repeated."),
+        typer.Option(
+            help="An input that is given once, at the beginning of a stream, and then stays the same. "
+            "Can be given more than once."
+        ),
     ] = None,
     constant: Annotated[
         list[str] | None,
-        typer.Option(help="INPUT=VALUE: every element of INPUT always has this value. It can be repeated."),
+        typer.Option(
+            help="INPUT=VALUE: replace INPUT by a constant with this value in every element, such as sr=16000. "
+            "Can be given more than once."
+        ),
     ] = None,
     carry: Annotated[
         list[str] | None,
         typer.Option(
-            help="INPUT:COUNT: keep the last COUNT samples of INPUT, along its last axis, and put them before the next "
-            "ones. It can be repeated."
+            help="INPUT:COUNT: keep the last COUNT samples of INPUT (along its last axis) as a state, and prepend them "
+            "to INPUT at the next step, for models that need overlapping chunks. Can be given more than once."
         ),
     ] = None,
     axes: Annotated[
         list[str] | None,
         typer.Option(
-            help="INPUT=AXIS,AXIS…: the name or the size of each axis of INPUT; batch is the axis that counts streams. "
-            "It can be repeated.",
-            show_default="from the file, and by trial",
+            help="INPUT=AXIS,AXIS…: the name or size of each axis of INPUT; the axis named batch counts streams. "
+            "Can be given more than once.",
+            show_default="from the file and by trial",
         ),
     ] = None,
     example: Annotated[
         Path | None,
         typer.Option(
-            help="A .npz file with an array for each input, by its name, with a leading axis of steps: values to "
-            "test the graphs with, which the golden vectors store.",
+            help="A .npz file of real inputs: an array for each input, under its name, with a leading axis of steps. "
+            "The graphs are tested with these values, and the golden vectors store them.",
             show_default="random inputs",
         ),
     ] = None,
     precision: Annotated[
         str,
         typer.Option(
-            help="How weights are stored: fp32 (as they are), fp16, int8 or int4. Below fp32, the bundle is compared "
-            "with the ONNX files, and refused if its outputs differ too much."
+            help="The precision of the weights: fp32 (unchanged), fp16, int8 or int4. Below fp32, the bundle is "
+            "compared with the ONNX files, and not written if its outputs differ too much."
         ),
     ] = "fp32",
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Make a bundle of ONNX files that another program exported, which the runtime streams like one of edgernn's own.
+    """Make a bundle of ONNX files that another program exported, so that edgernn's runtime can stream it.
 
-    Inputs have the names that the files give them, or GRAPH.INPUT where another file has the same name. Each graph is
-    named after its file; a single graph is named step.
+    The options refer to inputs by their names in the file, or as GRAPH.INPUT if several files have the name. A graph is
+    called like its file, or step if there is only one file.
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """
@@ -113,7 +122,10 @@ def adopt(
 
 
 def _pairs(texts: list[str] | None, sign: str, usage: str, *, empty: bool = False) -> dict[str, str]:
-    """Names and values, parted at the last sign, since names may hold it. empty: whether a value may be so."""
+    """Return names and values, split at the last sign, since names may contain it.
+
+    empty: whether a value may be empty.
+    """
     pairs: dict[str, str] = {}
     for text in texts or []:
         name, found, value = text.rpartition(sign)
@@ -126,12 +138,12 @@ def _pairs(texts: list[str] | None, sign: str, usage: str, *, empty: bool = Fals
 
 
 def _axes(text: str) -> tuple[int | str, ...]:
-    """Names and sizes, parted by commas; none for a tensor of rank 0."""
+    """Return names and sizes, split at commas; none for a tensor of rank 0."""
     parts = [part.strip() for part in text.split(",")] if text.strip() else []
     return tuple(int(part) if part.isdecimal() and len(part) < _DIGITS else part for part in parts)
 
 
-_DIGITS = 12  # a size of more is none
+_DIGITS = 12  # a longer number is not a size
 
 
 def _number(kind: type[Number], text: str, option: str) -> Number:

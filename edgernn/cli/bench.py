@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["bench"]
 
 EAGER = "torch eager"
-_WIDTH = 120  # characters of the table, unless it goes to a terminal
-_NAME = 24  # characters of a bundle's path that are shown: the last ones
+_WIDTH = 120  # width of the table in characters, unless it is printed to a terminal
+_NAME = 24  # number of characters of a bundle's path that are shown, counted from the end
 _CAPTION = (
     "µs: microseconds of a step of one stream; median, 95th and 99th percentile. 1st ms: milliseconds from a prompt of "
     "16 tokens to the first sampled token. tok/s: tokens per second of one stream, sampled with temperature and top-k; "
@@ -40,10 +40,14 @@ def bench(
     bundles: Annotated[list[Path] | None, typer.Argument(help="The bundles to measure.", show_default=False)] = None,
     peers: Annotated[
         Path | None,
-        typer.Option(help="A run to measure too: in torch, and exported to every target and precision."),
+        typer.Option(help="Also measure this run: in PyTorch, and exported to every target and precision."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How many times each model is measured, in turns.")] = 15,
-    out: Annotated[Path | None, typer.Option(help="A chart of the step times to write: a .png or .svg file.")] = None,
+    rounds: Annotated[
+        int, typer.Option(min=1, help="The number of measurements of each model, interleaved with the others.")
+    ] = 15,
+    out: Annotated[
+        Path | None, typer.Option(help="Also draw the step times as a bar chart in this .png or .svg file.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Measure the speed, start-up time and memory of bundles, side by side.
@@ -87,13 +91,16 @@ def bench(
 
 
 def _one_thread() -> None:
-    """Let torch use one thread, as onnxruntime does here, if an engine has imported it."""
+    """Limit torch to one thread, like onnxruntime here, if an engine has imported torch."""
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
 def _export_all(source: Source, folder: Path) -> dict[str, Path]:
-    """Export the run to every target and precision. A target whose extra is missing is left out, and said."""
+    """Export the run to every target and precision, and return the bundles.
+
+    Targets with a missing extra are skipped.
+    """
     from edgernn.errors import MissingExtraError
     from edgernn.exporters import TARGETS, export
 
@@ -111,7 +118,7 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
 
 
 def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
-    """The measurements of one model: a row for each batch size."""
+    """Yield the measurements of one model: a row for each batch size."""
     about = {"name": name, "engine": "eager" if name == EAGER else model.manifest.target}
     start = asdict(starts[name]) if name in starts else {}
     for row in steps.rows:

@@ -1,4 +1,4 @@
-"""Printing: results to standard output, messages to standard error, progress on a terminal only."""
+"""Print results to standard output, messages to standard error, and progress to a terminal."""
 
 from __future__ import annotations
 
@@ -30,9 +30,10 @@ __all__ = [
     "result",
 ]
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON: one object on one line for each result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print each result as a JSON object on one line.")]
 Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace the run or bundle at --out, if edgernn wrote it.")
+    bool,
+    typer.Option("--overwrite", help="Replace an existing run or bundle at --out; other files are never replaced."),
 ]
 
 _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
@@ -40,7 +41,7 @@ _OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensor
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
-    """For imports: a missing optional dependency raises MissingExtraError, which says what to install."""
+    """Within the block, a missing optional dependency raises MissingExtraError, which says what to install."""
     try:
         yield
     except ModuleNotFoundError as error:
@@ -51,33 +52,33 @@ def require_extra(extra: str) -> Iterator[None]:
 
 
 def option(help: str, default: str) -> Any:
-    """An option that is None if it is not given. default: what the help shows as its default."""
+    """Return an option that is None if it is not given. default: the default that the help shows."""
     return typer.Option(help=help, show_default=default)
 
 
 def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    """`options` without those that are None: those that were given."""
+    """Return `options` without those that are None, which were not given."""
     return {name: value for name, value in options.items() if value is not None}
 
 
 def on_terminal() -> bool:
-    """Whether standard error is a terminal, and this process is the one that prints."""
+    """Return whether standard error is a terminal and this is the main process."""
     return sys.stderr.isatty() and is_main_process()
 
 
 def is_main_process() -> bool:
-    """Whether this process is the only one, or the first of those that torchrun started: the one that prints."""
+    """Return whether this process is the only one, or the first of those that torchrun started; only it prints."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def log(text: str) -> None:
-    """Print a message, which is not a result, on standard error; only the main process does."""
+    """Print a message on standard error, from the main process only."""
     if is_main_process():
         print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:
-    """`text` with control characters escaped, so that text from a file cannot control the terminal."""
+    """Return `text` with control characters escaped, so that text from a file cannot control the terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
@@ -88,9 +89,9 @@ def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[float, str], None]]:
-    """A progress bar on standard error, if that is a terminal; nothing otherwise.
+    """Show a progress bar on standard error if that is a terminal.
 
-    It is moved by calls with the fraction that is done, 0 to 1, and a text to show beside it.
+    Yields a function that takes the fraction that is done, from 0 to 1, and a text to show beside the bar.
     """
     if not on_terminal():
         yield lambda done, figures: None

@@ -1,4 +1,4 @@
-"""`edgernn evaluate`: the score of a run or a bundle of any task, measured by the same code."""
+"""`edgernn evaluate`: score a run or a bundle of any task, with the same code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["evaluate_command"]
 
 
 def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
-    """The command that evaluates a run or a bundle of any of `tasks`."""
+    """Return the command that evaluates a run or a bundle of any of `tasks`."""
 
     def evaluate(
         path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="The run or bundle to evaluate.")],
@@ -30,7 +30,7 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         given: Given,
         json: Json = False,
     ) -> None:
-        """Measure a run or a bundle on data that you name. Which options there are depends on the task.
+        """Score a run or a bundle on held-out data: a text file (--text), or images with captions (--data).
 
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
         """
@@ -49,7 +49,7 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
 
 
 def _find(path: Path, tasks: Mapping[str, Task]) -> tuple[Task, Callable[[], Model]]:
-    """The task of a run or a bundle, and what loads it as a model."""
+    """Return the task of a run or a bundle, and a function that loads it as a model."""
     from edgernn.bundle import MANIFEST
 
     if (path / MANIFEST).exists():

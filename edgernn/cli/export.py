@@ -21,22 +21,37 @@ __all__ = ["export", "verify"]
 def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
-    to: Annotated[str, typer.Option(help="Target: onnx, ort, torchscript or executorch.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="Precision of the weights: fp32, fp16, int8 or int4.")] = "fp32",
+    to: Annotated[str, typer.Option(help="The target: onnx, ort, torchscript or executorch.")] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option(help="The precision of the weights: fp32, fp16, int8 or int4."),
+    ] = "fp32",
     keep: Annotated[
         list[str] | None,
-        typer.Option(help="Do not quantise the matrices whose names match this pattern. It can be repeated."),
+        typer.Option(
+            help="Do not quantise weight matrices whose names match this pattern, such as '*projection*'. "
+            "Can be given more than once."
+        ),
     ] = None,
     block: Annotated[
-        int, typer.Option(help="At int4, the number of inputs that share a scale: 16, 32, 64 or 128.")
+        int,
+        typer.Option(
+            help="At int4, the number of weights that share a scale: 16, 32, 64 or 128. Smaller blocks are more "
+            "accurate and take more space."
+        ),
     ] = 32,
     reduce_range: Annotated[
-        bool, typer.Option("--reduce-range", help="At int8, use weights of 7 bits, for x86 processors without VNNI.")
+        bool,
+        typer.Option(
+            "--reduce-range",
+            help="At int8, quantise weights to 7 bits, so that products cannot overflow on x86 processors without "
+            "VNNI.",
+        ),
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Export a run to a bundle, which is written only if it proves to behave like the run.
+    """Export a run to a bundle, which is written only if it behaves like the run within a stated tolerance.
 
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
@@ -60,13 +75,15 @@ def export(
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
-    against: Annotated[Path | None, typer.Option(help="The run that it was exported from, to be driven again.")] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Compare the bundle with this run, from which it was exported.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Check that a bundle still behaves like its source, a run, a module or ONNX files; exit status 1 if it does not.
+    """Check that a bundle still behaves like its source: a run, a module, or ONNX files.
 
-    Without --against, verify replays the golden vectors of the bundle: recorded steps of its source. With it, verify
-    drives the network of a run again, side by side with the bundle.
+    Without --against, the bundle is compared with its golden vectors, which are recorded steps of its source. With
+    --against, the bundle and the run are driven side by side. The exit status is 1 if they differ.
 
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
@@ -98,7 +115,7 @@ def _drive(bundle: Path, run: Path) -> Parity:
 
 
 def describe(parity: Parity) -> str:
-    """Parity for people."""
+    """Return the figures of a parity check in words."""
     limit = parity.tolerance
     text = (
         f"parity over {parity.steps:,} chained steps: outputs within {parity.max_abs_diff_outputs:.1e}, "

@@ -1,4 +1,4 @@
-"""`edgernn inspect`: what is in a bundle or an ONNX file."""
+"""`edgernn inspect`: show the contents of a bundle or an ONNX file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,26 @@ __all__ = ["inspect"]
 
 
 def inspect(
-    what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
-    distance: Annotated[int, typer.Option(help="gradients: how many steps to look back.")] = 64,
-    out: Annotated[Path, typer.Option(help="gradients: the picture to write.")] = Path("gradients.png"),
+    what: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="BUNDLE_OR_ONNX | gradients RUN…",
+            help="A bundle or an ONNX file; or the word gradients and one or more runs.",
+            show_default=False,
+        ),
+    ],
+    distance: Annotated[
+        int, typer.Option(help="With gradients: the largest distance in time to measure, in steps.")
+    ] = 64,
+    out: Annotated[Path, typer.Option(help="With gradients: the picture to write.")] = Path("gradients.png"),
     json: Json = False,
 ) -> None:
-    """Show how a bundle or an ONNX file is driven, and what it is made of.
+    """Show the inputs, outputs and states of a bundle or an ONNX file, and how its weights are stored.
 
     [bold]Example:[/bold] edgernn inspect bundles/shakespeare
 
-    Or measure how the gradient of runs falls or grows with the distance in time, and draw it:
+    With gradients, measure and draw the norm of the gradient of runs by the distance in time (vanishing or exploding
+    gradients):
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
     """
     if what[0] == "gradients":
@@ -56,7 +66,7 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
 
 
 def _describe(values: dict[str, Any]) -> str:
-    """The report for people."""
+    """Return the report in words."""
     lines = [f"{key:<11} {values[key]}" for key in ("task", "target", "precision", "digest") if key in values]
     for graph in (values["contract"] or {"graphs": []})["graphs"]:
         lines.append(f"graph {graph['name']}")
@@ -89,7 +99,7 @@ def _describe(values: dict[str, Any]) -> str:
 
 
 def _stored(weight: dict[str, Any]) -> str:
-    """How a matrix is stored, and why not in fewer bits."""
+    """Describe how a matrix is stored, and why it is not stored in fewer bits."""
     text = f"  {weight['name']} {weight['shape']}: {weight['bits']} bits"
     if weight.get("reason"):
         text += f", since {weight['reason']}"
@@ -97,7 +107,7 @@ def _stored(weight: dict[str, Any]) -> str:
 
 
 def _state_bytes(state: dict[str, Any]) -> str:
-    """What a state takes for one stream, where its axes tell."""
+    """Return the size of a state of one stream, if its axes determine it."""
     sizes = [1 if axis == "batch" else axis for axis in state["axes"]]
     if not all(isinstance(size, int) for size in sizes):
         return "of any size"
@@ -106,7 +116,7 @@ def _state_bytes(state: dict[str, Any]) -> str:
 
 
 def _sums(tensors: list[dict[str, Any]]) -> list[str]:
-    """Elements and bytes by layer, and bytes by type."""
+    """Return the number of elements and bytes of each layer, and the number of bytes of each type."""
     layers: dict[str, list[int]] = {}
     kinds: Counter[str] = Counter()
     for tensor in tensors:
@@ -123,7 +133,7 @@ def _sums(tensors: list[dict[str, Any]]) -> list[str]:
     return [f"by type     {by_type} bytes", "by layer", *rows, "largest"]
 
 
-_SHOWN, _SMALL = 12, 256  # tensors, and the bytes of those that are not worth a line
+_SHOWN, _SMALL = 12, 256  # number of tensors to list, and the size in bytes below which a tensor is not listed
 
 
 def _tensor(tensor: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Loading the bundle that the user names, with the engine of its target."""
+"""Load a bundle with the engine of its target."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["load_bundle", "load_model"]
 
 
 def load_model(path: Path) -> Model:
-    """The model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
+    """Return the model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
     from edgernn.runtime import Model
 
     return Model(*load_bundle(path))
 
 
 def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
-    """The bundle at `path`, and the engine of its target. Raises BundleError for a target that has no engine."""
+    """Return the bundle at `path` and the engine of its target. Raises BundleError for a target without an engine."""
     from edgernn.bundle import Bundle
     from edgernn.errors import BundleError
     from edgernn.runtime.engine import DEVICE_ENGINES

@@ -1,4 +1,4 @@
-"""Options of commands, made from the fields of settings classes."""
+"""Options of commands, generated from the fields of settings classes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = [
     "value_text",
 ]
 
-# Options that have another name now. They are refused, with the new name.
+# Old names of options, which are refused with the new name.
 RENAMED_OPTIONS: Mapping[str, str] = {
     "--lanes": "--batch-size",
     "--images": "--batch-size",
@@ -42,7 +42,7 @@ RENAMED_OPTIONS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Given:
-    """The options that were given on a command line, by the names of their parameters."""
+    """The options that were given on a command line, by parameter name."""
 
     values: Mapping[str, Any]
 
@@ -52,12 +52,15 @@ class Given:
         return [flag_of(name) for name in self.values]
 
     def of(self, *kinds: type[Settings]) -> dict[str, Any]:
-        """The values of options that settings classes `kinds` declare, by the names of their fields."""
+        """Return the values of options that the settings classes `kinds` declare, by field name."""
         declared = declared_options(*kinds)
         return {declared[name].field.name: value for name, value in self.values.items() if name in declared}
 
     def refuse_others(self, *kinds: type[Settings], what: str) -> None:
-        """Raise ConfigError if an option was given that none of `kinds` declares. what: those that they are for."""
+        """Raise ConfigError if an option was given that none of `kinds` declares.
+
+        what: the objects of these options.
+        """
         others = [flag_of(name) for name in self.values if name not in declared_options(*kinds)]
         if others:
             verb = "is not an option" if len(others) == 1 else "are not options"
@@ -70,12 +73,12 @@ def command_from(
     titles: Mapping[type[Settings], str] | None = None,
     shown: Callable[[Declared], str] | None = None,
 ) -> Callable[..., None]:
-    """The command `function`, with the options that settings classes `kinds` declare in place of its parameter `given`.
+    """Return the command `function`, with the options of the settings classes `kinds` instead of its parameter `given`.
 
-    When it is invoked, that parameter is the `Given` of the options that were given, and of no others, so that
-    defaults stay where they are written. Options that several of `kinds` declare become one.
-    titles: what each of `kinds` is for, such as "caption", where not all options are for the same.
-    shown: the default of an option as the help shows it; `default_text` if it is not given.
+    When the command is invoked, `given` holds only the options that were given, so that defaults are written in one
+    place. Options that several of `kinds` declare become one option.
+    titles: the title of each of `kinds`, such as "caption", if options belong to different titles.
+    shown: returns the default of an option for the help; `default_text` if it is None.
     """
     merged = _merged(kinds)
     own = inspect.signature(function, eval_str=True).parameters
@@ -103,11 +106,12 @@ def command_from(
 class DeferredCommand(typer.core.TyperCommand):
     """A command whose callback makes the function that is the command.
 
-    It does so when the command is invoked: the help of the application does not import what declares the options.
+    It does so when the command is invoked, so that the help of the application does not import the declarations of
+    options.
     """
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """The context of the command that the callback makes."""
+        """Return the context of the command that the callback makes."""
         assert self.callback is not None
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
         app.command(self.name)(self.callback())
@@ -115,7 +119,7 @@ class DeferredCommand(typer.core.TyperCommand):
 
 
 def renamed(error: typer.TyperException) -> str | None:
-    """What to say of an option that does not exist, if it is the old name of one that the command has."""
+    """Return the error message for an option that does not exist but is the old name of an option of the command."""
     old = getattr(error, "option_name", "")
     new = RENAMED_OPTIONS.get(old)
     context = getattr(error, "ctx", None)
@@ -125,9 +129,9 @@ def renamed(error: typer.TyperException) -> str | None:
 
 
 def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None = None) -> str:
-    """The options of settings classes as a table in Markdown, for the documentation.
+    """Return the options of settings classes as a Markdown table, for the documentation.
 
-    shown: the default of an option as the table shows it; `default_text` if it is not given.
+    shown: returns the default of an option for the table; `default_text` if it is None.
     """
     declared = declared_options(*kinds).values()
     if not declared:
@@ -142,13 +146,13 @@ def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None
 
 
 def default_text(declared: Declared) -> str:
-    """The default of an option as it is shown; empty if there is nothing to show."""
+    """Return the default of an option for the help; "" if there is none to show."""
     default = declared.field.default
     return declared.option.unset if default is None or default is False or default == () else value_text(default)
 
 
 def value_text(value: Any) -> str:
-    """The value of an option as it is shown: "on" or "off", numbers without needless zeros, a list with commas."""
+    """Return the value of an option for the help: "on" or "off", short numbers, and lists with commas."""
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, tuple):
@@ -157,13 +161,13 @@ def value_text(value: Any) -> str:
 
 
 def help_text(declared: Declared) -> str:
-    """The help of an option, with its choices."""
+    """Return the help of an option, with its choices."""
     choices = declared.option.choices
     return declared.option.help + (f" One of: {', '.join(choices)}." if choices else "")
 
 
 def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:
-    """The options of `kinds` by parameter name, each with all its declarations."""
+    """Return the options of `kinds` by parameter name, each with all its declarations."""
     merged: dict[str, list[Declared]] = {}
     for kind in dict.fromkeys(kinds):
         for name, declared in declared_options(kind).items():
@@ -176,7 +180,7 @@ def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:
 def _parameter(
     name: str, all_declared: list[Declared], titles: Mapping[type[Settings], str], shown: Callable[[Declared], str]
 ) -> inspect.Parameter:
-    """The parameter of a command that typer makes an option from. Its default is None: not given."""
+    """Return the command's parameter that typer turns into an option. Its default is None: not given."""
     declared = all_declared[0]
     kind: Any = GenericAlias(list, get_args(declared.type)[:1]) if declared.several else declared.type
     default = _defaults(all_declared, titles, shown)
@@ -193,7 +197,7 @@ def _parameter(
 def _defaults(
     all_declared: list[Declared], titles: Mapping[type[Settings], str], shown: Callable[[Declared], str]
 ) -> str:
-    """The default; where declarations differ, the others follow with their titles: "400; caption: 20"."""
+    """Return the default; if declarations differ, the others follow with their titles: "400; caption: 20"."""
     first = shown(all_declared[0])
     others = [
         f"{titles.get(each.settings, each.settings.__name__)}: {shown(each)}"
@@ -204,7 +208,7 @@ def _defaults(
 
 
 def _panel(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -> str | None:
-    """The heading in the help of options that are for one title only; None for the others."""
+    """Return the heading in the help for an option that belongs to one title only; None for others."""
     if len(set(titles.values())) < 2 or len(all_declared) > 1:
         return None
     title = titles.get(all_declared[0].settings)

@@ -13,11 +13,11 @@ __all__ = ["plot"]
 
 
 def plot(
-    runs: Annotated[list[Path], typer.Argument(help="One run or several.")],
-    out: Annotated[Path, typer.Option(help="The picture to write: .png or .svg.")] = Path("curves.png"),
+    runs: Annotated[list[Path], typer.Argument(help="The runs to draw; all of the same task.")],
+    out: Annotated[Path, typer.Option(help="The picture to write: a .png or .svg file.")] = Path("curves.png"),
     json: Json = False,
 ) -> None:
-    """Draw the learning curves of runs into one picture.
+    """Draw the learning curves of runs in one picture: the held-out metric by optimizer steps.
 
     [bold]Example:[/bold] edgernn plot runs/small runs/large --out curves.png
     """

@@ -32,7 +32,7 @@ def run() -> Callable[..., None]:
 
 
 def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeline[Any]]]") -> Callable[..., None]:
-    """The command `name` for bundles of the tasks that have `pipelines`, with the options of all of them."""
+    """Return the command `name` for bundles of the tasks that have `pipelines`, with the options of all of them."""
     kinds = list(pipelines.values())
     metavar, what = kinds[0].inputs
     if len(kinds) > 1:
@@ -66,7 +66,7 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
 
 
 def _files(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """Files as they are named, and the files in directories that have one of `suffixes`."""
+    """Return files as they are named, and the files in directories that have one of `suffixes`."""
     found: list[Path] = []
     for path in inputs:
         inside = [path]
@@ -163,7 +163,7 @@ def _run_one(
 def _drive(
     pipeline: "Pipeline[Any]", inputs: "Mapping[str, Array]", options: "Settings", show: Callable[[str], None]
 ) -> "tuple[Result, bool]":
-    """The result, and whether Ctrl-C ended it early."""
+    """Return the result, and whether Ctrl-C ended it early."""
     interrupted: list[bool] = []
 
     def shown(text: str) -> bool:

@@ -1,4 +1,4 @@
-"""What it costs to start a bundle in a new process."""
+"""Measure the start of a bundle in a new process."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ print(json.dumps([load_s, peak_memory()]), flush=True)
 
 @dataclass(frozen=True)
 class Start:
-    """What it costs to start a bundle in a new process.
+    """The time and memory that a bundle takes to start in a new process.
 
-    first_step_s: seconds from the start of the process to the end of the first step. load_s: those of loading the
-    bundle. memory_mib: peak resident memory.
+    first_step_s: seconds from the start of the process to the end of the first step. load_s: seconds to load the
+    bundle. memory_mib: peak resident memory in MiB.
     """
 
     first_step_s: float
@@ -41,7 +41,7 @@ class Start:
 
 
 def measure_start(bundle: Path) -> Start:
-    """Load `bundle` in a new process and take a step. Raises EngineError if that process fails."""
+    """Load `bundle` in a new process and take one step. Raises EngineError if that process fails."""
     begun = time.perf_counter()
     command = [sys.executable, "-c", _CHILD, str(bundle)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -54,9 +54,9 @@ def measure_start(bundle: Path) -> Start:
 
 
 def peak_memory() -> float:
-    """The peak resident memory of this process, in MiB.
+    """Return the peak resident memory of this process, in MiB.
 
-    Linux keeps it for the program itself; `getrusage` would include what the parent had when it started the program.
+    Linux records it for the program itself; `getrusage` would include the memory of the parent process at the start.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -64,4 +64,4 @@ def peak_memory() -> float:
         return int(line.split()[1]) / 1024
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # bytes on a Mac
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)  # macOS reports bytes

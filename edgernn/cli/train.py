@@ -1,4 +1,4 @@
-"""`edgernn train TASK`: one subcommand for each task, its options made from the task's settings."""
+"""`edgernn train TASK`: one subcommand for each task, with options generated from the task's settings."""
 
 from __future__ import annotations
 
@@ -24,29 +24,31 @@ if TYPE_CHECKING:
 
 __all__ = ["fit", "shown_default", "train_app", "train_command"]
 
-Out = Annotated[Path | None, typer.Option(help="The run directory to write.")]
+Out = Annotated[Path | None, typer.Option(help="The run directory to write, which keeps checkpoints and weights.")]
 Resume = Annotated[
     Path | None,
     typer.Option(
-        help="Continue the run in this directory, with its own settings; a finished one goes on to a later --steps, "
-        "--passes or --minutes."
+        help="Continue the interrupted run in this directory, with its own settings. To train a finished run further, "
+        "add a later limit: --steps, --passes or --minutes."
     ),
 ]
 From = Annotated[
     Path | None,
     typer.Option(
-        "--from", help="Start from the best weights of the run in this directory, with its network and vocabulary."
+        "--from",
+        help="Fine-tune: start a new run from the best weights of the run in this directory, with its network and "
+        "vocabulary.",
     ),
 ]
-Board = Annotated[Path | None, typer.Option(help="The directory to write TensorBoard event files to.")]
+Board = Annotated[Path | None, typer.Option(help="Write TensorBoard event files to this directory.")]
 
 
 def train_command(task: Task) -> Callable[..., None]:
-    """The command that trains `task`."""
+    """Return the command that trains `task`."""
     name, help_ = task.sources
     default = " ".join(task.default_sources) or False
     sources_type = Annotated[list[str] | None, typer.Argument(metavar=name, help=help_, show_default=default)]
-    preset_help = f"The settings to start from. One of: {', '.join(task.presets)}."
+    preset_help = f"A set of defaults, which other options override. One of: {', '.join(task.presets)}."
     preset_default = (
         f"by {name}" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
     )
@@ -68,7 +70,7 @@ def train_command(task: Task) -> Callable[..., None]:
             import edgernn.training
         if tensorboard is not None:
             with require_extra("tensorboard"):
-                import edgernn.training.board  # noqa: F401 - to learn whether it can be imported
+                import edgernn.training.board  # noqa: F401 - checks that it can be imported
             _check_board(tensorboard, out or resume)  # before anything is written
         if resume is not None:
             plain = {name: sources, "--out": out, "--from": from_, "--preset": preset, "--overwrite": overwrite}
@@ -91,9 +93,9 @@ def train_command(task: Task) -> Callable[..., None]:
 
 
 def train_app(tasks: Iterable[Task]) -> typer.Typer:
-    """The command `train`, with a subcommand for each of `tasks`."""
-    app = typer.Typer(help="Train a network; there is a subcommand for each task.")
-    app.callback()(lambda: None)  # without it, a single subcommand would become the command itself
+    """Return the command `train`, with a subcommand for each of `tasks`."""
+    app = typer.Typer(help="Train a network. Each task has its own subcommand.")
+    app.callback()(lambda: None)  # without a callback, a single subcommand would become the command itself
     for task in tasks:
         app.command(task.name)(train_command(task))
     return app
@@ -135,7 +137,7 @@ def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], N
 
 
 def shown_default(task: Task, declared: Declared) -> str:
-    """The default as help shows it: that of the first preset, and those of others where they differ."""
+    """Return the default for the help: that of the first preset, and those of other presets if they differ."""
     defaults = {name: _text(declared, value) for name, value in task.presets_of(declared).items()}
     first, *others = defaults.items()
     return "; ".join([first[1], *(f"{name}: {text}" for name, text in others if text != first[1])])
@@ -153,7 +155,7 @@ def _refuse_beside_resume(names: list[str]) -> None:
 
 
 def _check_board(directory: Path, run: Path | None) -> None:
-    """Raise ConfigError unless event files can be written at `directory`, which is not inside the run."""
+    """Raise ConfigError unless event files can be written to `directory`, which must be outside the run."""
     if run is not None and directory.resolve().is_relative_to(run.resolve()):
         raise ConfigError(f"--tensorboard {directory} is inside the run: choose another directory")
     try:
@@ -169,11 +171,11 @@ def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
 
 
 def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
-    """Train to the end with a progress bar: the score of the best weights.
+    """Train to the end with a progress bar, and return the score of the best weights.
 
-    board: where the figures are logged as well.
+    board: also logs the figures.
 
-    Ctrl-C ends training after the step that is under way and writes a checkpoint; a second one ends it at once.
+    The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once.
     """
     from edgernn.training import Evaluated
 
@@ -207,7 +209,7 @@ def _show(event: Evaluated) -> None:
 
 
 def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C: keep what was learned and say by which command it continues."""
+    """After Ctrl-C: write a checkpoint, and print the command that continues the training."""
     trainer.save()
     processes = trainer.group.count
     program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
@@ -217,7 +219,7 @@ def _end_early(trainer: Trainer) -> NoReturn:
 
 
 def _report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
-    """Print what a training came to."""
+    """Print the result of a training."""
     values = {
         "run": str(trainer.run.path),
         "parameters": trainer.parameters,

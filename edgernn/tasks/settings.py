@@ -26,7 +26,7 @@ class TrainingSettings(Settings):
     """Training settings that all tasks share. Training ends at the first limit that it reaches."""
 
     steps: int | None = option(
-        None, "End training after this number of optimizer steps. Of several limits, the first one counts.", low=1
+        None, "End training after this number of optimizer steps; training ends at the first limit.", low=1
     )
     passes: float | None = option(
         None, "End training after this number of passes (epochs) over the training data.", above=0

@@ -370,7 +370,7 @@ def test_ranges_of_activations_are_measured_on_examples(tmp_path):
     examples = [{"image": np.random.default_rng(n).normal(size=(1, 3, 8, 8)).astype(np.float32)} for n in range(8)]
     export_module(Look(), spec, out=tmp_path / "b", precision="int8", examples=examples, steps=4)
     (weight,) = Bundle.load(tmp_path / "b").manifest.weights["look"]
-    assert (weight["bits"], weight["arithmetic"]) == (8, "int8, within measured ranges")
+    assert (weight["bits"], weight["arithmetic"]) == (8, "int8, static quantisation")
 
 
 @pytest.mark.parametrize("target", ["onnx", "executorch"])

@@ -175,7 +175,7 @@ def test_convolutions_of_executorch_are_quantised_where_there_are_examples(tmp_p
     assert exported.report == ("2 of 2 matrices are stored in 8 bits",)
     assert exported.bytes < 0.5 * 4 * sum(parameter.numel() for parameter in made.module.parameters())
     bits = {weight.name: (weight.bits, weight.arithmetic) for weight in exported.weights["step"]}
-    assert bits["conv.weight"] == (8, "int8, within measured ranges")
+    assert bits["conv.weight"] == (8, "int8, static quantisation")
     assert 0 < exported.parity.rms_diff_outputs < 0.05
 
 

@@ -41,7 +41,8 @@ class Int4(Quantiser):
             block_size=block,
             accuracy_level=4,
         )
-        self._note(product.name, product.weight, 4, f"{block} inputs of each output", "int8, rounded block by block")
+        arithmetic = "int8, dynamic quantisation per block"
+        self._note(product.name, product.weight, 4, f"{block} inputs of each output", arithmetic)
 
     def _blocks(self, name: str, rows: Array) -> tuple[str, Array]:
         """Return `rows` as packed levels (rows, blocks, bytes), and the scales (rows, blocks)."""

@@ -79,7 +79,7 @@ class Int8(Quantiser):
         assert self._convolutions is not None
         weight = self._kernels[node.input[1]]
         self._convolutions.convolve(node, weight)
-        self._note(node.input[1], weight, 8, "each output", "int8, within measured ranges")
+        self._note(node.input[1], weight, 8, "each output", "int8, static quantisation")
 
     def _multiply(self, product: Product) -> None:
         known = None if product.name in self._tied else self._known(product.x)
@@ -106,7 +106,7 @@ class Int8(Quantiser):
         else:
             unbiased = add("Mul", [product_of_levels, step], f"{output}.product")
             add("Add", [unbiased, *self._biases(product)], "", at=output)
-        self._note(product.name, product.weight, 8, "each output", "int8, rounded row by row")
+        self._note(product.name, product.weight, 8, "each output", "int8, dynamic quantisation per row")
 
     def _multiply_bytes(self, product: Product, rounded: str, weight: Array, at: str = "") -> str:
         stored, steps = self._columns(product.name, weight)

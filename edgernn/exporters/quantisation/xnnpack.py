@@ -28,11 +28,11 @@ _PRODUCTS = {
     *(_aten.linear.default, _aten.matmul.default, _aten.mm.default, _aten.bmm.default, _aten.einsum.default),
     *(_aten.bilinear.default, _aten.embedding.default, _aten.index.Tensor, *_CONVOLUTIONS, *_TRANSPOSED),
 }
-_ROWS = ("each output", "int8, rounded row by row")
-_RANGES = ("each output", "int8, within measured ranges")
+_ROWS = ("each output", "int8, dynamic quantisation per row")
+_RANGES = ("each output", "int8, static quantisation")
 _TABLE = ("each column", "fp32")
 _NOT_SINGLE = "its elements are {}, and XNNPACK quantises float32 only: call .float() and declare float32"
-_NO_RANGES = "convolutions are quantised with examples only, on which their activations are measured"
+_NO_RANGES = "convolutions are quantised only with examples, which calibrate their activations"
 _NO_TRANSPOSED = "transposed convolutions are not quantised for XNNPACK"
 _OTHER = "only linear layers, convolutions and tables are quantised for XNNPACK"
 

@@ -30,7 +30,7 @@ class LanguageOptions(TextFormat):
     max_tokens: int = option(400, "The maximum number of tokens to generate.", low=1)
     temperature: float = option(
         0.8,
-        "The sampling temperature: lower values give likelier text, higher values more varied text; 0 is greedy.",
+        "The sampling temperature: 0 is greedy, higher values give more varied text.",
         low=0,
         high=1e6,
     )
@@ -53,10 +53,10 @@ class LanguageOptions(TextFormat):
         above=0,
         high=1e6,
     )
-    stop: tuple[str, ...] = option((), "End the text before this string. Can be given more than once.")
+    stop: tuple[str, ...] = option((), "A stop string: the text ends before it. Can be given more than once.")
     seed: int | None = option(
         None,
-        "Seed of the random number generator; the same seed gives the same text.",
+        "The seed of the random number generator; the same seed gives the same text.",
         low=0,
         below=2**64,
         unset="random",

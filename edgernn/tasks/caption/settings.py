@@ -66,7 +66,7 @@ class CaptionConfig(Settings):
     largest_side: int = option(
         1024, "The largest side of an image that the bundle accepts, in pixels.", low=1, high=_LARGEST_SIDE
     )
-    attention: str = option("soft", "The decoder's attention over the cells of the image.", choices=ATTENTIONS)
+    attention: str = option("soft", "The decoder's attention over the parts of the image.", choices=ATTENTIONS)
     heads: int = option(8, "The number of attention heads, which must divide the hidden size.", low=1, high=_LARGEST)
     cell: str = option("lstm", "The recurrent cell.", choices=CELLS)
     embedding: int = option(256, "The size of the word embeddings and of the image vector.", low=1, high=_LARGEST)
@@ -125,7 +125,7 @@ class CaptionTraining(TrainingSettings):
     )
     unfreeze_layers: int | None = option(
         None,
-        "Fine-tune this number of last layers of a pretrained encoder after --freeze; frozen layers are cached.",
+        "After --freeze, fine-tune only this number of last layers of the encoder; the output of the others is cached.",
         low=1,
         high=_LARGEST,
         unset="4 with --encoder-weights, else all",
@@ -147,7 +147,7 @@ class CaptionTraining(TrainingSettings):
     )
     average: float = redefault(TrainingSettings, "average", 0.999)
     reward_average: float = option(
-        0.99, "Decay of the moving average of the weights during self-critical training.", low=0, below=1
+        0.99, "The decay of the moving average of the weights during self-critical training.", low=0, below=1
     )
     beam: int = option(3, "The beam width of evaluations during training; 1 is greedy.", low=1, high=_LARGEST)
     passes: float | None = redefault(TrainingSettings, "passes", 18.0)
