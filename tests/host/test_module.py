@@ -1,4 +1,4 @@
-"""Modules that are not ours, through the same gate."""
+"""Modules that users write, exported through the same gate as those of edgernn."""
 
 from dataclasses import replace
 from typing import NamedTuple
