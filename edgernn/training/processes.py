@@ -35,8 +35,8 @@ class ProcessGroup:
         if device.type == "mps":
             raise ConfigError("several processes cannot train on mps: choose --device cpu")
         if not distributed.is_initialized():
-            # The functions of this module have the group of the moment of their import as their default. If they were
-            # imported after the group was made, which optimizers do, they would keep it alive until Python ends.
+            # The functions of torch.distributed.nn bind the default group at import. If imported after the group
+            # is created, which optimizers do, they would keep it alive until Python exits.
             import torch.distributed.nn  # noqa: F401
 
             try:
