@@ -46,11 +46,17 @@ class Result(ABC):
 
 
 class Conversation(NamedTuple):
-    """A stream for a user to talk with in turns. max_tokens, stop: how each of its answers ends."""
+    """A stream for a user to talk with in turns.
+
+    max_tokens, stop: how each of its answers ends. unknown: what becomes of characters that the vocabulary lacks, as in
+    `Stream.prefill`. echo: whether what was typed is shown before each answer.
+    """
 
     stream: Stream
     max_tokens: int
-    stop: tuple[str, ...]
+    stop: tuple[str, ...] = ()
+    unknown: str = "refuse"
+    echo: bool = True
 
 
 class Pipeline(ABC, Generic[Options]):
@@ -59,7 +65,9 @@ class Pipeline(ABC, Generic[Options]):
     task: the task of the bundles. inputs: metavariable of a command's arguments, and what they are, such as "image
     files". suffixes: of the files that are taken from a directory, in lower case.
     options: a settings class whose fields are options of the command. example: the arguments of a command that works.
-    input_key: the key of an input's name in JSON. standard_input: whether standard input is read if no file is named.
+    input_key: the key of an input's name in JSON.
+    takes_text: whether the argument of a command is one text, which `read_typed` reads, in place of names of files;
+    without an argument, the text comes from standard input.
     """
 
     task: ClassVar[str]
@@ -68,7 +76,7 @@ class Pipeline(ABC, Generic[Options]):
     options: ClassVar[type[Settings]]
     example: ClassVar[str]
     input_key: ClassVar[str] = "input"
-    standard_input: ClassVar[bool] = False
+    takes_text: ClassVar[bool] = False
 
     def __init__(self, model: Model) -> None:
         """Raises StreamError, in subclasses, for a model whose contract is not of this task."""
@@ -93,13 +101,9 @@ class Pipeline(ABC, Generic[Options]):
         Raises ConfigError for options that do not fit the model, SamplingError for outputs that are not numbers.
         """
 
-    def suffixes_for(self, options: Options) -> Sequence[str]:
-        """The suffixes of the files that are taken from a directory, for tasks whose options say what they are."""
-        return self.suffixes
-
-    def inputs_from(self, options: Options) -> Mapping[str, Array] | None:
-        """The inputs that `options` say themselves, such as a prompt; None if they do not. Raises as `read`."""
-        return None
+    def read_typed(self, text: str, options: Options) -> Mapping[str, Array]:
+        """As `read_as`, for a text that is an argument of a command. Only tasks that take a text have it."""
+        raise NotImplementedError
 
     def check(self, options: Options, sources: Sequence[Path]) -> None:
         """Raise ConfigError for options that do not suit the files that will be read, before any is."""

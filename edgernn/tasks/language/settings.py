@@ -113,7 +113,7 @@ class LanguageTraining(TrainingSettings):
 class LanguageEvaluation(TextFormat):
     """What a language model is evaluated on."""
 
-    text: str = option("", "A text file to evaluate on, read as one stream.")
+    text: str = option("", "A text file to evaluate on, read as one stream; - is standard input.")
 
 
 PRESETS = {
