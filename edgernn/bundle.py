@@ -77,6 +77,14 @@ class Manifest:
             raise FormatError("the graphs that have files are not those of the contract")
 
     @property
+    def title(self) -> str:
+        """Task, target, precision and the beginning of the digest, as in "language onnx fp32 4d5363ea"."""
+        return f"{self.task} {self.target} {self.precision} {self.digest[:8]}"
+
+    def __repr__(self) -> str:
+        return f"<Manifest {self.title}: {self.contract!r}>"
+
+    @property
     def needed(self) -> set[str]:
         """The names of the files without which the bundle cannot run."""
         states = [spec for graph in self.contract.graphs for spec in graph.states]
@@ -124,6 +132,11 @@ class Bundle:
         if missing := sorted(manifest.needed - files.keys()):
             raise BundleError(f"{root}: {MANIFEST} does not list {', '.join(missing)}")
         return cls(manifest, files)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Bundle {self.manifest.title}: {len(self.files):,} files, {sum(map(len, self.files.values())):,} bytes>"
+        )
 
     def graph(self, name: str) -> bytes:
         """Return the content of the file of graph `name`."""

@@ -116,6 +116,13 @@ class Sampler:
         """The number of last tokens that the sampler needs to know."""
         return self.repetition_window
 
+    def __repr__(self) -> str:
+        """The settings that differ from the defaults, as Python code."""
+        values = {name: getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")}
+        changed = {name: value for name, value in values.items() if value != getattr(Sampler, name)}
+        changed |= {"bias": dict(self.bias)} if self.bias else {}
+        return f"Sampler({', '.join(f'{name}={value!r}' for name, value in changed.items())})"
+
     def __hash__(self) -> int:
         return hash((*(getattr(self, name) for name in (*_REAL, *_WHOLE, "seed")), frozenset(self.bias.items())))
 

@@ -11,18 +11,32 @@ import numpy.typing as npt
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
-from edgernn.errors import TokenizerError, UnknownTokenError
+from edgernn.errors import ConfigError, TokenizerError, UnknownTokenError
 
-__all__ = ["END", "PIECE", "START", "UNKNOWN", "Ids", "TextDecoder", "Tokenizer", "named", "pieces", "whole_pieces"]
+__all__ = [
+    "END",
+    "PIECE",
+    "START",
+    "UNKNOWN",
+    "UNKNOWN_CHOICES",
+    "Ids",
+    "TextDecoder",
+    "Tokenizer",
+    "named",
+    "pieces",
+    "whole_pieces",
+]
 
 Ids = npt.NDArray[np.int64]
 
 UNKNOWN = "<unk>"
 START = "<start>"  # precedes the first token of a text, in vocabularies that have it
 END = "<end>"
-PIECE = 1 << 16  # characters; the library allocates about 400 bytes per character while it encodes
+UNKNOWN_CHOICES = ("refuse", "skip", "replace")  # what becomes of the parts of a text that the vocabulary lacks
+PIECE = 1 << 16  # the library holds about 400 bytes per character while it encodes
 _WINDOW = 1 << 10
 _CUT = re.compile(r"(?<=\S)(?= \S)|(?<=\n)(?=\S)")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # half of a character, which UTF-8 cannot write
 _MAX_NAMED = 8
 
 
@@ -73,20 +87,33 @@ class Tokenizer:
         """Return the number of tokens, including the unknown one."""
         return self._size
 
-    def encode(self, text: str, *, strict: bool = True) -> Ids:
+    def __repr__(self) -> str:
+        kind = type(self._backend.model).__name__
+        special = [token for token in (UNKNOWN, START, END) if self._backend.token_to_id(token) is not None]
+        return f"<Tokenizer {kind}: {self._size:,} tokens{', with ' + ' '.join(special) if special else ''}>"
+
+    def encode(self, text: str, *, unknown: str = "refuse") -> Ids:
         """Return the token ids (tokens,) of `text`.
 
-        Raises UnknownTokenError, naming the characters that the vocabulary lacks; if `strict` is False, the unknown
-        token replaces them instead.
+        unknown: what becomes of the parts of the text that the vocabulary lacks. "refuse" raises UnknownTokenError,
+        which names them; "skip" leaves them out; "replace" puts the unknown token in their place. A vocabulary of bytes
+        lacks nothing. Raises ConfigError for another value of `unknown`.
         """
-        if surrogates := [c for c in dict.fromkeys(text) if "\ud800" <= c <= "\udfff"]:
-            raise UnknownTokenError(f"{named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
+        if unknown not in UNKNOWN_CHOICES:
+            raise ConfigError(f"unknown is one of {', '.join(UNKNOWN_CHOICES)}, not {str(unknown)[:40]!r}")
+        if surrogates := list(dict.fromkeys(_SURROGATE.findall(text))):
+            if unknown == "refuse":
+                raise UnknownTokenError(f"{named(surrogates)} cannot be written in UTF-8, so no vocabulary has it")
+            text = _SURROGATE.sub("" if unknown == "skip" else "\ufffd", text)
         with _ours("the tokenizer cannot write this text"):
             parts = [np.asarray(self._ids(piece), dtype=np.int64) for piece in pieces(text)]
         ids = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-        if strict and self.unknown_id is not None and np.any(ids == self.unknown_id):
+        if self.unknown_id is None or unknown == "replace":
+            return ids
+        known = np.not_equal(ids, self.unknown_id)
+        if unknown == "refuse" and not known.all():
             raise UnknownTokenError(f"the vocabulary has no {named(self.unknown_in(text))}")
-        return ids
+        return ids[known]
 
     def unknown_in(self, text: str) -> list[str]:
         """Return the distinct parts of `text` that the vocabulary lacks, in order."""

@@ -18,13 +18,13 @@ class Example:
 
     write: writes the data into a folder and returns the sources, as `edgernn train` takes them. settings: of a training
     that takes a second. evaluation: by the sources, what `edgernn evaluate` is given. item: writes a file that the
-    task's pipeline reads, or returns None where the options hold the input. options: of the pipeline.
+    task's pipeline reads, or returns the text that it takes. options: of the pipeline.
     """
 
     write: Callable[[Path], list[str]]
     settings: Mapping[str, Any]
     evaluation: Callable[[list[str]], Mapping[str, Any]]
-    item: Callable[[Path], Path | None]
+    item: Callable[[Path], Path | str]
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -53,8 +53,8 @@ EXAMPLES: dict[str, Example] = {
             "autocast": "off",
         },
         lambda sources: {"text": sources[0]},
-        lambda folder: None,
-        {"prompt": "the ", "max_tokens": 12, "seed": 3},
+        lambda folder: "the ",
+        {"max_tokens": 12, "seed": 3},
     ),
     "caption": Example(
         lambda folder: [str(write_gallery(folder))],

@@ -6,40 +6,49 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
+from edgernn.cli.cache import cache
 from edgernn.cli.caption import caption
-from edgernn.cli.console import is_main_process, printable
+from edgernn.cli.console import discard, log
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
-from edgernn.cli.options import DeferredCommand, renamed
+from edgernn.cli.options import DeferredCommand, command_from, renamed
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
+from edgernn.cli.version import show_version
 from edgernn.errors import CheckFailedError, EdgeRNNError
+from edgernn.execution import Execution
 from edgernn.tasks import TASKS
 
 __all__ = ["app", "application", "execute", "main"]
 
 _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
-_COMMANDS: tuple[Callable[..., object], ...] = (export, adopt, verify, run, caption, inspect, bench, plot, demo)
+_COMMANDS: tuple[Callable[..., object], ...] = (
+    *(export, adopt, command_from(verify, Execution), run, caption, inspect),
+    *(command_from(bench, Execution), plot, cache, demo),
+)
 
 
 def application() -> typer.Typer:
     """Return the command line, with a subcommand of `train` for each task in TASKS."""
     app = typer.Typer(
         name="edgernn",
-        help="Train recurrent networks, export them to devices, and check that they still behave the same.",
-        add_completion=False,
+        help="Train recurrent networks and export them to devices, with explicit state and checked exports.",
+        context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,
     )
+    app.callback()(_application_options)
     app.add_typer(train_app(TASKS.values()), name="train")
     app.command()(evaluate_command(TASKS))
     for command in _COMMANDS:
@@ -47,15 +56,38 @@ def application() -> typer.Typer:
     return app
 
 
+def _application_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            "-V",
+            callback=show_version,
+            is_eager=True,
+            help="Show the versions of edgernn, Python and the libraries that it runs on, and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Options of the application itself."""
+
+
 app = application()
 
 
 def main() -> None:
     """The entry point of the `edgernn` script."""
+    _open_missing()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # shows characters that the terminal lacks as codes
     sys.exit(execute(sys.argv[1:]))
+
+
+def _open_missing() -> None:
+    """Put the null device in place of standard streams that are closed: whoever closed one wants to hear nothing."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - for the whole process
 
 
 def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
@@ -74,7 +106,7 @@ def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except SystemExit:  # typer raises it for a closed pipe: the reader of the output has stopped reading
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        discard(1)
         return 0
     if status == _INTERRUPTED:
         return _fail("interrupted", _INTERRUPTED)
@@ -90,9 +122,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    """Print an error message in one line on standard error, and return the exit status."""
-    if not is_main_process():
-        return status
-    line = printable(" ".join(message.split()))
-    print(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}", file=sys.stderr)
+    """Print what is wrong in one line on standard error, and return the exit status."""
+    line = " ".join(message.split())
+    log(f"edgernn: {line if len(line) <= _LONGEST else line[:_LONGEST] + ' …'}")
     return status

@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, log, require_extra, result
+from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
 from edgernn.errors import ConfigError
 
 __all__ = ["adopt"]
@@ -87,7 +87,7 @@ def adopt(
     """
     from edgernn.contract import contract_to_json
 
-    with require_extra("export"):
+    with starting("export"):
         from edgernn.exporters.adoption import AdoptSpec
         from edgernn.exporters.adoption import adopt as write
 
@@ -103,7 +103,8 @@ def adopt(
         axes={name: _axes(text) for name, text in _pairs(axes, "=", "--axes INPUT=AXIS,AXIS…", empty=True).items()},
         example=example,
     )
-    adoption = write(files, adopt_spec, out, precision=precision, overwrite=overwrite)
+    with waiting("adopting"):
+        adoption = write(files, adopt_spec, out, precision=precision, overwrite=overwrite)
     log(f"states: {', '.join(f'{given} <- {made}' for given, made in adoption.states.items()) or 'none'}")
     for graph, names in adoption.renamed.items():
         log(f"renamed in {graph}: {', '.join(f'{own} is now {name}' for name, own in names.items())}")

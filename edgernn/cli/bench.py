@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, log, require_extra, result
+from edgernn.cli.console import Json, log, require_extra, result, starting, waiting
 from edgernn.cli.load import load_model
+from edgernn.cli.options import Given
 from edgernn.errors import ConfigError
+from edgernn.execution import Execution
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,11 +34,12 @@ _CAPTION = (
     "µs: microseconds of a step of one stream; median, 95th and 99th percentile. 1st ms: milliseconds from a prompt of "
     "16 tokens to the first sampled token. tok/s: tokens per second of one stream, sampled with temperature and top-k; "
     "×4, ×16, ×64: of that many streams in a batch. start, MiB: seconds that a new process takes to the end of its "
-    "first step, and its peak memory. All on one thread."
+    "first step, and its peak memory. All on "
 )
 
 
 def bench(
+    *,
     bundles: Annotated[list[Path] | None, typer.Argument(help="The bundles to measure.", show_default=False)] = None,
     peers: Annotated[
         Path | None,
@@ -48,6 +51,9 @@ def bench(
     out: Annotated[
         Path | None, typer.Option(help="Also draw the step times as a bar chart in this .png or .svg file.")
     ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How many times each model is measured, in turns.")] = 15,
+    out: Annotated[Path | None, typer.Option(help="A chart of the step times to write: a .png or .svg file.")] = None,
+    given: Given,
     json: Json = False,
 ) -> None:
     """Measure the speed, start-up time and memory of bundles, side by side.
@@ -63,23 +69,27 @@ def bench(
         with require_extra("plot"):
             from edgernn.training.curves import check_picture
         check_picture(out)
+    execution = Execution(**given.of(Execution))
+    threads = execution.threads or 1
     with tempfile.TemporaryDirectory() as folder:
         paths = {str(bundle): bundle for bundle in bundles or ()}
-        models = {name: load_model(path) for name, path in paths.items()}
+        models = {name: load_model(path, execution) for name, path in paths.items()}
         if peers is not None:
-            with require_extra("export"):
+            with starting("export"):
                 from edgernn.engines.eager import eager_model
                 from edgernn.training import Run
             source = Run.load(peers).source()
+            models |= {EAGER: eager_model(source, execution)}
             exported = _export_all(source, Path(folder))
             paths |= exported
-            models |= {EAGER: eager_model(source)}
-            models |= {name: load_model(path) for name, path in exported.items()}
-        _one_thread()
-        steps = measure(models, rounds=rounds)
-        starts = {name: measure_start(path) for name, path in paths.items()}
+            models |= {name: load_model(path, execution) for name, path in exported.items()}
+        _set_threads(threads)
+        with waiting("measuring"):
+            steps = measure(models, rounds=rounds)
+            starts = {name: measure_start(path, execution) for name, path in paths.items()}
+    of_threads = "one thread" if threads == 1 else f"{threads:,} threads"
     if out is not None:
-        _draw(steps, out)
+        _draw(steps, of_threads, out)
     if json:
         result(
             {"rows": [row for name in models for row in _rows(name, models[name], steps[name], starts)]},
@@ -87,13 +97,13 @@ def bench(
             as_json=True,
         )
     else:
-        _print(_table(steps, starts))
+        _print(_table(steps, starts, of_threads))
 
 
-def _one_thread() -> None:
-    """Limit torch to one thread, like onnxruntime here, if an engine has imported torch."""
+def _set_threads(threads: int) -> None:
+    """Let torch use as many threads as onnxruntime does here, if an engine has imported it."""
     if "torch" in sys.modules:
-        sys.modules["torch"].set_num_threads(1)
+        sys.modules["torch"].set_num_threads(threads)
 
 
 def _export_all(source: Source, folder: Path) -> dict[str, Path]:
@@ -104,16 +114,21 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     from edgernn.errors import MissingExtraError
     from edgernn.exporters import TARGETS, export
 
-    exported = {}
-    for target in TARGETS.values():
-        for precision in target.precisions:
-            path = folder / f"{target.name}-{precision}"
-            try:
-                export(source, path, target=target.name, precision=precision, steps=64)
-            except MissingExtraError as error:
-                log(f"{target.name} is left out: {error}")
-                break
-            exported[f"{target.name} {precision}"] = path
+    exported: dict[str, Path] = {}
+    missing: list[str] = []
+    with waiting("exporting") as wait:
+        for target in TARGETS.values():
+            for precision in target.precisions:
+                wait.figures = f"{target.name} {precision}"
+                path = folder / f"{target.name}-{precision}"
+                try:
+                    export(source, path, target=target.name, precision=precision, steps=64)
+                except MissingExtraError as error:
+                    missing.append(f"{target.name} is left out: {error}")
+                    break
+                exported[f"{target.name} {precision}"] = path
+    for line in missing:
+        log(line)
     return exported
 
 
@@ -126,7 +141,7 @@ def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) ->
         yield {**about, "precision": model.manifest.precision, **figures}
 
 
-def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:
+def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start], of_threads: str) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
@@ -134,8 +149,9 @@ def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start]) -> Table:
     many = [f"×{size}" if size > 1 else "tok/s" for size in sizes]
     titles = ["µs", "p95", "p99", "1st ms", *many, "start", "MiB"]
     columns = [Column("", no_wrap=True), *(Column(title, justify="right") for title in titles)]
+    caption = f"{_CAPTION}{of_threads}."
     table = Table(
-        *columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=_CAPTION, caption_justify="left"
+        *columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left"
     )
     for name, each in steps.items():
         start = starts.get(name)
@@ -154,7 +170,9 @@ def _print(table: Table) -> None:
     Console(width=None if sys.stdout.isatty() else _WIDTH).print(table)
 
 
-def _draw(steps: Mapping[str, Steps], out: Path) -> None:
+def _draw(steps: Mapping[str, Steps], of_threads: str, out: Path) -> None:
     from edgernn.training.curves import plot_bars
 
-    plot_bars({name: each.one.median_us for name, each in steps.items()}, "µs per step of one stream, one thread", out)
+    plot_bars(
+        {name: each.one.median_us for name, each in steps.items()}, f"µs per step of one stream, {of_threads}", out
+    )

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from edgernn.errors import MissingExtraError
 __all__ = [
     "Json",
     "Overwrite",
+    "Waiting",
+    "discard",
     "drop_none",
     "is_main_process",
     "log",
@@ -28,6 +31,8 @@ __all__ = [
     "progress",
     "require_extra",
     "result",
+    "starting",
+    "waiting",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print each result as a JSON object on one line.")]
@@ -74,7 +79,15 @@ def is_main_process() -> bool:
 def log(text: str) -> None:
     """Print a message on standard error, from the main process only."""
     if is_main_process():
-        print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+        try:
+            print("\n".join(map(printable, text.split("\n"))), file=sys.stderr, flush=True)
+        except BrokenPipeError:
+            discard(2)
+
+
+def discard(descriptor: int) -> None:
+    """Put the null device in place of an output that nobody reads any more: 1 for standard output, 2 for errors."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
 
 
 def printable(text: str) -> str:
@@ -111,6 +124,52 @@ def progress(title: str) -> Iterator[Callable[[float, str], None]]:
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=redirected) as display:
         task = display.add_task(title, total=1.0, figures="")
         yield lambda done, figures: display.update(task, completed=done, figures=figures)
+
+
+class Waiting:
+    """A line on standard error that shows what a command is busy with, for how long, and `figures`, if they are set."""
+
+    def __init__(self, title: str) -> None:
+        self.figures = ""
+        self._title, self._ended = title, threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True) if on_terminal() else None
+        if self._thread is not None:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Remove the line, for good."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _show(self) -> None:
+        begun = time.monotonic()
+        while not self._ended.wait(_EVERY):
+            seconds = time.monotonic() - begun
+            print(f"{_CLEAR}{self._title} … {seconds:.0f} s  {self.figures}", end="", file=sys.stderr, flush=True)
+        if time.monotonic() - begun >= _EVERY:
+            print(_CLEAR, end="", file=sys.stderr, flush=True)
+
+
+_EVERY = 1.0  # seconds: nothing is shown of what takes less
+_CLEAR = "\r\x1b[2K"
+
+
+@contextmanager
+def waiting(title: str) -> Iterator[Waiting]:
+    """Show that a command is alive while the block takes its time, if standard error is a terminal."""
+    wait = Waiting(title)
+    try:
+        yield wait
+    finally:
+        wait.stop()
+
+
+@contextmanager
+def starting(extra: str) -> Iterator[None]:
+    """For imports that take seconds: as `require_extra`, and shown as `waiting` shows it."""
+    with require_extra(extra), waiting("starting"):
+        yield
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def demo(
         "tokens_per_second": rate,
     }
     result(values, f"\n{tokens:,} tokens, {rate:,.0f} tokens/s", as_json=json)
-    log(f'Try: edgernn run {shlex.quote(str(exported[0].path))} --prompt "class "')
+    log(f'Try: edgernn run {shlex.quote(str(exported[0].path))} "class "')
 
 
 def _stream(bundle: Path, tokens: int, *, aloud: bool) -> tuple[str, float]:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, log, progress, require_extra, result
+from edgernn.cli.console import Json, log, progress, require_extra, result, starting
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError
+from edgernn.execution import Execution
 from edgernn.settings import declared_options
 from edgernn.tasks.task import Task
 
@@ -34,9 +35,9 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
 
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
         """
-        task, load = _find(path, tasks)
+        task, load = _find(path, tasks, Execution(**given.of(Execution)))
         own = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
-        given.refuse_others(task.evaluation, what=f"the task {task.name}, which has {own}")
+        given.refuse_others(task.evaluation, Execution, what=f"the task {task.name}, which has {own}")
         settings = task.evaluation(**given.of(task.evaluation))
         with require_extra(task.extra), progress("evaluating") as show:
             score, notes = task.evaluate(load(), settings, show)
@@ -45,24 +46,24 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         result(score.to_json(), str(score), as_json=json)
 
     titles = {task.evaluation: name for name, task in tasks.items()}
-    return command_from(evaluate, *(task.evaluation for task in tasks.values()), titles=titles)
+    return command_from(evaluate, *(task.evaluation for task in tasks.values()), Execution, titles=titles)
 
 
-def _find(path: Path, tasks: Mapping[str, Task]) -> tuple[Task, Callable[[], Model]]:
-    """Return the task of a run or a bundle, and a function that loads it as a model."""
+def _find(path: Path, tasks: Mapping[str, Task], execution: Execution) -> tuple[Task, Callable[[], Model]]:
+    """The task of a run or a bundle, and what loads it as a model."""
     from edgernn.bundle import MANIFEST
 
     if (path / MANIFEST).exists():
-        model = load_model(path)
+        model = load_model(path, execution)
         task = tasks.get(model.manifest.task)
         if task is None:
             raise ConfigError(f"{path} is a bundle of {model.manifest.task}, and evaluate knows {', '.join(tasks)}")
         return task, lambda: model
-    with require_extra("train"):
+    with starting("train"):
         import torch
 
         from edgernn.engines.eager import eager_model
         from edgernn.training import Run
     run = Run.load(path)
     torch.set_num_threads(1)  # single steps are too small to share between threads
-    return run.task, lambda: eager_model(run.source())
+    return run.task, lambda: eager_model(run.source(), execution)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, log, require_extra, result
+from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
 from edgernn.cli.load import load_bundle
+from edgernn.cli.options import Given
 from edgernn.errors import CheckFailedError, ExportWarning, ParityError
+from edgernn.execution import Execution
 
 if TYPE_CHECKING:
     from edgernn.runtime.parity import Parity
@@ -55,7 +57,7 @@ def export(
 
     [bold]Example:[/bold] edgernn export runs/shakespeare --to onnx --out bundles/shakespeare
     """
-    with require_extra("export"):
+    with starting("export"):
         from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
         from edgernn.training import Run
@@ -64,7 +66,7 @@ def export(
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), waiting("exporting"):
         warnings.simplefilter("ignore", ExportWarning)  # they are printed below
         exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
     for text in exported.warnings:
@@ -74,10 +76,10 @@ def export(
 
 
 def verify(
+    *,
     bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
-    against: Annotated[
-        Path | None, typer.Option(help="Compare the bundle with this run, from which it was exported.")
-    ] = None,
+    against: Annotated[Path | None, typer.Option(help="The run that it was exported from, to be driven again.")] = None,
+    given: Given,
     json: Json = False,
 ) -> None:
     """Check that a bundle still behaves like its source: a run, a module, or ONNX files.
@@ -87,8 +89,9 @@ def verify(
 
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
+    execution = Execution(**given.of(Execution))
     try:
-        parity = _replay(bundle) if against is None else _drive(bundle, against)
+        parity = _replay(bundle, execution) if against is None else _drive(bundle, against, execution)
     except CheckFailedError as error:
         if json:
             measured = error.measured if isinstance(error, ParityError) else None
@@ -99,19 +102,21 @@ def verify(
     result(values, f"{bundle} agrees with {source} within the tolerance: {describe(parity)}", as_json=json)
 
 
-def _replay(bundle: Path) -> Parity:
+def _replay(bundle: Path, execution: Execution) -> Parity:
     from edgernn.runtime.golden import verify as check
 
     loaded, engine = load_bundle(bundle)
-    return check(loaded, engine)
+    with waiting("verifying"):
+        return check(loaded, engine, execution)
 
 
-def _drive(bundle: Path, run: Path) -> Parity:
-    with require_extra("export"):
+def _drive(bundle: Path, run: Path, execution: Execution) -> Parity:
+    with starting("export"):
         from edgernn.exporters import verify as check
         from edgernn.training import Run
 
-    return check(bundle, Run.load(run).source())
+    with waiting("verifying"):
+        return check(bundle, Run.load(run).source(), execution=execution)
 
 
 def describe(parity: Parity) -> str:

@@ -9,25 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, require_extra, result
+from edgernn.cli.console import Json, option, result, starting, waiting
 from edgernn.errors import ConfigError
 
 __all__ = ["inspect"]
 
 
 def inspect(
-    what: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="BUNDLE_OR_ONNX | gradients RUN…",
-            help="A bundle or an ONNX file; or the word gradients and one or more runs.",
-            show_default=False,
-        ),
-    ],
-    distance: Annotated[
-        int, typer.Option(help="With gradients: the largest distance in time to measure, in steps.")
-    ] = 64,
-    out: Annotated[Path, typer.Option(help="With gradients: the picture to write.")] = Path("gradients.png"),
+    what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
+    distance: Annotated[int | None, option("gradients: how many steps to look back.", default="64")] = None,
+    out: Annotated[Path | None, option("gradients: the picture to write.", default="gradients.png")] = None,
     json: Json = False,
 ) -> None:
     """Show the inputs, outputs and states of a bundle or an ONNX file, and how its weights are stored.
@@ -39,12 +30,16 @@ def inspect(
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
     """
     if what[0] == "gradients":
-        _gradients([Path(run) for run in what[1:]], distance, out, as_json=json)
+        picture = Path("gradients.png") if out is None else out
+        _gradients([Path(run) for run in what[1:]], 64 if distance is None else distance, picture, as_json=json)
         return
+    for flag, value in (("--distance", distance), ("--out", out)):
+        if value is not None:
+            raise ConfigError(f"{flag} is an option for edgernn inspect gradients: leave it out")
     if len(what) > 1:
         raise ConfigError(f"inspect looks at one bundle or file, not at {len(what)}")
     path = Path(what[0])
-    with require_extra("export"):
+    with starting("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 
     values = inspect_bundle(path) if path.is_dir() else inspect_onnx(path)
@@ -54,12 +49,13 @@ def inspect(
 def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
     if not runs:
         raise ConfigError("inspect gradients needs a RUN")
-    with require_extra("plot"):
+    with starting("plot"):
         from edgernn.training.curves import check_picture, labels
         from edgernn.training.gradients import plot_gradients, run_gradient_norms
 
     check_picture(out)
-    norms = {str(run): run_gradient_norms(run, distance) for run in runs}
+    with waiting("measuring"):
+        norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
     lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)

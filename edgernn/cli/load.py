@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgernn.cli.console import require_extra
+from edgernn.cli.console import starting
+from edgernn.execution import DEFAULT, Execution
 
 if TYPE_CHECKING:
     from edgernn.bundle import Bundle
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["load_bundle", "load_model"]
 
 
-def load_model(path: Path) -> Model:
-    """Return the model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
+def load_model(path: Path, execution: Execution = DEFAULT) -> Model:
+    """The model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
     from edgernn.runtime import Model
 
-    return Model(*load_bundle(path))
+    return Model(*load_bundle(path), execution)
 
 
 def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
@@ -31,7 +32,7 @@ def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
     target = bundle.manifest.target
     if target in DEVICE_ENGINES:
         return bundle, DEVICE_ENGINES[target]
-    with require_extra("train"):
+    with starting("train"):
         from edgernn.engines import ENGINES
     if target not in ENGINES:
         raise BundleError(f"{path} is for {target}, and this version of edgernn has engines for {', '.join(ENGINES)}")

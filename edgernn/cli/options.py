@@ -28,7 +28,7 @@ __all__ = [
     "value_text",
 ]
 
-# Old names of options, which are refused with the new name.
+# Options that have another name now, or became an argument. They are refused, with the new name.
 RENAMED_OPTIONS: Mapping[str, str] = {
     "--lanes": "--batch-size",
     "--images": "--batch-size",
@@ -37,6 +37,7 @@ RENAMED_OPTIONS: Mapping[str, str] = {
     "--thaw": "--unfreeze-layers",
     "--reward": "--reward-fraction",
     "--encoder-rate": "--encoder-lr-scale",
+    "--prompt": "INPUT",
 }
 
 
@@ -123,9 +124,15 @@ def renamed(error: typer.TyperException) -> str | None:
     old = getattr(error, "option_name", "")
     new = RENAMED_OPTIONS.get(old)
     context = getattr(error, "ctx", None)
-    if new is None or context is None or not any(new in parameter.opts for parameter in context.command.params):
+    if new is None or context is None:
         return None
-    return f"{old} is now {new}"
+    if not any(new in (*parameter.opts, parameter.metavar) for parameter in context.command.params):
+        return None
+    return (
+        f"{old} is now {new}"
+        if new.startswith("-")
+        else f"{old} is now the argument {new}: type the text without {old}"
+    )
 
 
 def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None = None) -> str:

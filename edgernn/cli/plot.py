@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgernn.cli.console import Json, require_extra, result
+from edgernn.cli.console import Json, result, starting
 
 __all__ = ["plot"]
 
@@ -21,7 +21,7 @@ def plot(
 
     [bold]Example:[/bold] edgernn plot runs/small runs/large --out curves.png
     """
-    with require_extra("plot"):
+    with starting("plot"):
         from edgernn.training.curves import plot_curves
 
     plot_curves(runs, out)

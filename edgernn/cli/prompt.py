@@ -2,47 +2,52 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgernn.cli.console import on_interrupt
 from edgernn.errors import ConfigError, EdgeRNNError
 from edgernn.media.text import as_read
 
 if TYPE_CHECKING:
-    from edgernn.runtime import Stream
+    from edgernn.runtime.pipelines import Conversation
 
 __all__ = ["Prompt"]
 
-_HELP = """  text                the model reads what you type, and continues it
+_HELP = """  TEXT                read TEXT, and continue it
   (an empty line)     continue
+  //TEXT              read /TEXT, a text that begins with a slash
   /temperature 0.8    set the sampling temperature; 0 always takes the most likely token
+  /top-k 40           sample from the 40 most likely tokens only; 0 samples from all
+  /seed 7             set the seed of the random number generator
+  /max-tokens 400     set the maximum number of tokens of an answer
   /reset              go back to the initial state
   /save FILE          write the state to a file
   /load FILE          continue from the state in a file
   /help               show this list
-  /quit               end; so does Ctrl-D, and Ctrl-C stops an answer"""
+  /quit               end; so does Ctrl-D, and Ctrl-C stops an answer
+  Without a value, /temperature, /top-k, /seed and /max-tokens show the present one. A file name with spaces can be
+  put in quotation marks."""
 
 
 class Prompt:
-    """Reads lines from the terminal and lets one stream answer each of them.
+    """Reads lines from the terminal and lets the stream of a conversation answer each of them."""
 
-    max_tokens, stop: how each answer ends.
-    """
-
-    def __init__(self, stream: Stream, max_tokens: int, stop: tuple[str, ...]) -> None:
-        self._stream, self._max_tokens, self._stop = stream, max_tokens, stop
-        self._commands: dict[str, Callable[..., None]] = {
-            "temperature": self._temperature,
-            "reset": self._reset,
-            "save": self._save,
-            "load": self._load,
-            "help": self._help,
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._stream, self._max_tokens = conversation.stream, conversation.max_tokens
+        self._settings: dict[str, Callable[[str | None], None]] = {
+            "temperature": partial(self._sampler, "temperature", float),
+            "top-k": partial(self._sampler, "top_k", int),
+            "seed": partial(self._sampler, "seed", int),
+            "max-tokens": self._length,
         }
+        self._files: dict[str, Callable[[Path], None]] = {"save": self._save, "load": self._load}
+        self._actions: dict[str, Callable[[], None]] = {"reset": self._reset, "help": self._help}
 
     def run(self) -> None:
         """Read and answer until the end of the input, or /quit."""
@@ -68,56 +73,94 @@ class Prompt:
             try:
                 self._answer(line)
             except (EdgeRNNError, OSError) as error:
+                self._stream.restore(before)
                 print(f"  {error}")
             except KeyboardInterrupt:  # the second one, or one while a long text is read
                 self._stream.restore(before)
                 print("\n  (stopped; the state is what it was before this line)")
 
     def _answer(self, line: str) -> None:
-        if line.startswith("/"):
+        if line.startswith("/") and not line.startswith("//"):
             self._command(line)
             return
-        line = as_read(line, "what you typed")
-        self._stream.prefill(line)
-        if self._stream.logits is None:
+        stream, stop = self._stream, self._conversation.stop
+        text = as_read(line.removeprefix("/") if line.startswith("//") else line, "what you typed")
+        stream.prefill(text, unknown=self._conversation.unknown)
+        if stream.logits is None:
             raise ConfigError("there is no text to continue yet: type a beginning")
         stopped: list[bool] = []
-        print(line, end="", flush=True)
+        if self._conversation.echo:
+            print(text, end="", flush=True)
         with on_interrupt(lambda: stopped.append(True)):
-            for text in self._stream.decode(self._max_tokens, self._stop):
-                print(text, end="", flush=True)
+            for piece in stream.decode(self._max_tokens, stop):
+                print(piece, end="", flush=True)
                 if stopped:
                     break
         print("\n", flush=True)
 
     def _command(self, line: str) -> None:
-        try:
-            name, *arguments = shlex.split(line[1:])
-        except ValueError:
-            name, arguments = line[1:], []
-        if name not in self._commands or len(arguments) != (name in ("temperature", "save", "load")):
-            raise ConfigError(f"{line.strip()[:40]} is not a command; the commands are\n{_HELP}")
-        self._commands[name](*arguments)
+        name, _, rest = line[1:].strip().partition(" ")
+        value = rest.strip()
+        if name in self._settings:
+            self._settings[name](value or None)
+        elif name in self._files:
+            if not value:
+                raise ConfigError(f"/{name} needs the name of a file")
+            self._files[name](_path(value))
+        elif name in self._actions and not value:
+            self._actions[name]()
+        elif name in self._actions:
+            raise ConfigError(f"/{name} takes no value")
+        else:
+            raise ConfigError(
+                f"/{name[:40]} is not a command; a text that begins with a slash is typed as /{line[:40]}, "
+                f"and the commands are\n{_HELP}"
+            )
 
-    def _temperature(self, value: str) -> None:
-        try:
-            temperature = float(value)
-        except ValueError:
-            raise ConfigError(f"{value[:40]} is not a number") from None
-        self._stream.sampler = replace(self._stream.sampler, temperature=temperature)
-        print(f"  the temperature is {temperature:g}")
+    def _sampler(self, setting: str, kind: type[int] | type[float], value: str | None) -> None:
+        if value is not None:
+            changes: dict[str, Any] = {setting: _number(kind, value)}
+            self._stream.sampler = replace(self._stream.sampler, **changes)
+        present = getattr(self._stream.sampler, setting)
+        shown = "random" if present is None else f"{present:g}" if kind is float else f"{present}"
+        print(f"  {setting.replace('_', '-')}: {shown}")
+
+    def _length(self, value: str | None) -> None:
+        if value is not None:
+            length = _number(int, value)
+            if length < 1:
+                raise ConfigError(f"{value[:40]} is not a whole number of at least 1")
+            self._max_tokens = int(length)
+        print(f"  max-tokens: {self._max_tokens}")
+
+    def _help(self) -> None:
+        print(_HELP)
 
     def _reset(self) -> None:
         self._stream.reset()
         print("  back at the initial state")
 
-    def _save(self, file: str) -> None:
-        self._stream.save(Path(file))
+    def _save(self, file: Path) -> None:
+        self._stream.save(file)
         print(f"  the state is written to {file}")
 
-    def _load(self, file: str) -> None:
-        self._stream.load(Path(file))
+    def _load(self, file: Path) -> None:
+        self._stream.load(file)
         print(f"  continuing from the state in {file}")
 
-    def _help(self) -> None:
-        print(_HELP)
+
+def _number(kind: type[int] | type[float], text: str) -> float:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ConfigError(f"{text[:40]} is not a {'whole ' if kind is int else ''}number") from None
+
+
+def _path(name: str) -> Path:
+    """The file that was typed, which may have a pair of quotation marks around it, or begin with ~ for the home."""
+    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"":
+        name = name[1:-1]
+    path = Path(name)
+    with suppress(RuntimeError):  # of a user who has no home
+        path = path.expanduser()
+    return path

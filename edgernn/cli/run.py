@@ -4,15 +4,17 @@
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, log, on_interrupt, on_terminal, progress, result
+from edgernn.cli.console import Json, log, on_interrupt, on_terminal, progress, result, waiting
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError, EdgeRNNError, MissingExtraError
+from edgernn.execution import Execution
 
 if TYPE_CHECKING:
     from edgernn.contract import Array
@@ -34,41 +36,57 @@ def run() -> Callable[..., None]:
 def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeline[Any]]]") -> Callable[..., None]:
     """Return the command `name` for bundles of the tasks that have `pipelines`, with the options of all of them."""
     kinds = list(pipelines.values())
-    metavar, what = kinds[0].inputs
-    if len(kinds) > 1:
-        metavar, what = "INPUT", "; ".join(f"{each.inputs[1]} ({each.task})" for each in kinds)
-    about_inputs = f"Files, or directories of them: {what}."
-    arguments = typer.Argument(metavar=metavar, help=about_inputs, show_default=False)
+    metavar = kinds[0].inputs[0] if len(kinds) == 1 else "INPUT"
+    arguments = typer.Argument(metavar=metavar, help=_about_inputs(kinds), show_default=False)
 
     def command(
         bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="The bundle to run.", show_default=False)],
         given: Given,
-        inputs: Annotated[list[Path] | None, arguments] = None,
+        inputs: Annotated[list[str] | None, arguments] = None,
         json: Json = False,
     ) -> None:
         from edgernn.runtime.pipelines import pipeline_for
 
-        model = load_model(bundle)
-        pipeline = pipeline_for(model)
+        execution = Execution(**given.of(Execution))
+        pipeline = pipeline_for(load_model(bundle, execution))
         if pipeline.task not in pipelines:
             raise ConfigError(f"{bundle} is a {pipeline.task} bundle: use edgernn run")
-        given.refuse_others(pipeline.options, what=f"{pipeline.task} bundles")
+        given.refuse_others(pipeline.options, Execution, what=f"{pipeline.task} bundles")
         options = pipeline.options(**given.of(pipeline.options))
-        if inputs:
-            _run_files(pipeline, _files(inputs, pipeline.suffixes_for(options)), options, as_json=json)
+        if pipeline.takes_text:
+            _run_text(f"edgernn {name} {bundle}", pipeline, inputs or [], options, as_json=json)
+        elif inputs:
+            _run_files(pipeline, _files(inputs, pipeline.suffixes), options, as_json=json)
         else:
-            pipeline.check(options, ())
-            _run_without_files(f"edgernn {name} {bundle}", pipeline, options, as_json=json)
+            needed, what = pipeline.inputs
+            raise ConfigError(f"a {pipeline.task} bundle runs on {what}: edgernn {name} {bundle} {needed}")
 
     examples = "\n\n".join(f"[bold]Example:[/bold] edgernn {name} {each.example}" for each in kinds)
     command.__doc__ = f"{about}\n\n{examples}"
-    return command_from(command, *(each.options for each in kinds), titles={each.options: each.task for each in kinds})
+    titles = {each.options: each.task for each in kinds}
+    return command_from(command, *(each.options for each in kinds), Execution, titles=titles)
 
 
-def _files(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
-    """Return files as they are named, and the files in directories that have one of `suffixes`."""
+def _about_inputs(kinds: "Sequence[type[Pipeline[Any]]]") -> str:
+    """What the help says of INPUT: a sentence for each task, which names the task where there are several."""
+    sentences = []
+    for each in kinds:
+        what = each.inputs[1]
+        also = "without it, or for -, standard input is read" if each.takes_text else "- is standard input"
+        sentence = f"{what if each.takes_text else f'{what}, or directories of them'}; {also}."
+        sentences.append(
+            f"For the task {each.task}: {sentence}" if len(kinds) > 1 else sentence[0].upper() + sentence[1:]
+        )
+    return " ".join(sentences)
+
+
+def _files(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
+    """Files as they are named, and the files in directories that have one of `suffixes`."""
     found: list[Path] = []
-    for path in inputs:
+    for name in inputs:
+        if not name:
+            raise ConfigError("the name of a file is empty")
+        path = Path(name)
         inside = [path]
         if path.is_dir():
             inside = sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes)
@@ -81,13 +99,13 @@ def _files(inputs: Sequence[Path], suffixes: Sequence[str]) -> list[Path]:
 def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Settings", *, as_json: bool) -> None:
     pipeline.check(options, paths)
     if len(paths) == 1:
-        _run_one(pipeline, pipeline.read_as(paths[0], options), options, _named(pipeline, paths[0]), as_json=as_json)
+        _run_one(pipeline, _read(pipeline, paths[0], options), options, _named(pipeline, paths[0]), as_json=as_json)
         return
     damaged = 0
     with progress("running") as show:
         for number, path in enumerate(paths, start=1):
             try:
-                found, interrupted = _drive(pipeline, pipeline.read_as(path, options), options, lambda text: None)
+                found, interrupted = _drive(pipeline, _read(pipeline, path, options), options, lambda text: None)
             except MissingExtraError:
                 raise
             except EdgeRNNError as error:
@@ -105,24 +123,54 @@ def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Setti
         raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed")
 
 
-def _run_without_files(command: str, pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:
-    """Run on what the options say, in turns with the user, or on standard input. command: as it was typed."""
-    inputs = pipeline.inputs_from(options)
-    if inputs is None:
-        terminal = sys.stdin is not None and sys.stdin.isatty()
-        talk = pipeline.conversation(options) if terminal and not as_json else None
-        if talk is not None:
-            from edgernn.cli.prompt import Prompt
+def _read(pipeline: "Pipeline[Any]", path: Path, options: "Settings") -> "Mapping[str, Array]":
+    return pipeline.read_as(_standard_input() if str(path) == _STANDARD_INPUT else path, options)
 
-            Prompt(*talk).run()
-            return
-        if not pipeline.standard_input:
-            metavar, what = pipeline.inputs
-            raise ConfigError(f"a {pipeline.task} bundle runs on {what}: {command} {metavar}")
-        # A line break, which any text can follow, where nobody types.
-        piped = None if terminal or sys.stdin is None else sys.stdin.buffer.read()
-        inputs = pipeline.read(b"\n") if piped is None else pipeline.read_as(piped, options)
-    _run_one(pipeline, inputs, options, {}, as_json=as_json)
+
+def _run_text(
+    command: str, pipeline: "Pipeline[Any]", inputs: Sequence[str], options: "Settings", *, as_json: bool
+) -> None:
+    """Run on the text that is given, or on standard input, or in turns with the user. command: as it was typed."""
+    if len(inputs) > 1:
+        raise ConfigError(f"{command} takes one text, not {len(inputs)}: put all of it in one pair of quotation marks")
+    terminal = sys.stdin.isatty()
+    if not inputs and terminal:
+        talk = None if as_json else pipeline.conversation(options)
+        if talk is None:
+            raise ConfigError(f'there is no text to run on: {command} "TEXT"')
+        from edgernn.cli.prompt import Prompt
+
+        Prompt(talk).run()
+        return
+    if inputs and inputs[0] != _STANDARD_INPUT:
+        _remark_file(command, inputs[0])
+        read = pipeline.read_typed(inputs[0], options)
+    else:
+        read = pipeline.read_as(_standard_input(), options)
+    _run_one(pipeline, read, options, {}, as_json=as_json)
+
+
+def _remark_file(command: str, text: str) -> None:
+    """Say so if the text is the name of a file: whoever names one may mean what is in it."""
+    with suppress(OSError, ValueError):
+        if Path(text).is_file():
+            log(f"note: {text} is taken as the text itself; to run on the file of that name: {command} < {text}")
+
+
+def _standard_input() -> bytes:
+    """All of standard input."""
+    if sys.stdin.isatty():
+        return sys.stdin.buffer.read()
+    with waiting("reading standard input") as wait:
+        blocks: list[bytes] = []
+        while block := sys.stdin.buffer.read(_BLOCK):
+            blocks.append(block)
+            wait.figures = f"{sum(map(len, blocks)) / 1e6:,.1f} MB"
+    return b"".join(blocks)
+
+
+_BLOCK = 1 << 20  # bytes
+_STANDARD_INPUT = "-"
 
 
 def _run_one(
@@ -138,11 +186,13 @@ def _run_one(
 
     def show(text: str) -> None:
         if not as_json:
+            wait.stop()
             pieces.append(text)
             print(text, end="", flush=True)
 
     try:
-        found, interrupted = _drive(pipeline, inputs, options, show)
+        with waiting("reading the input") as wait:
+            found, interrupted = _drive(pipeline, inputs, options, show)
     except (EdgeRNNError, KeyboardInterrupt):
         if pieces:
             print(flush=True)  # the message begins on a line of its own

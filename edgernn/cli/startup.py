@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgernn.errors import EngineError
+from edgernn.execution import DEFAULT, Execution
 
 __all__ = ["Start", "measure_start", "peak_memory"]
 
@@ -17,8 +18,10 @@ _CHILD = """
 import json, sys, time
 from pathlib import Path
 from edgernn.cli.load import load_model
+from edgernn.execution import Execution
+execution = Execution.from_json(json.loads(sys.argv[2]))
 loading = time.perf_counter()
-model = load_model(Path(sys.argv[1]))
+model = load_model(Path(sys.argv[1]), execution)
 load_s = time.perf_counter() - loading
 from edgernn.cli.startup import peak_memory
 from edgernn.runtime.benchmark import stepper
@@ -40,10 +43,10 @@ class Start:
     memory_mib: float
 
 
-def measure_start(bundle: Path) -> Start:
-    """Load `bundle` in a new process and take one step. Raises EngineError if that process fails."""
+def measure_start(bundle: Path, execution: Execution = DEFAULT) -> Start:
+    """Load `bundle` in a new process and take a step. Raises EngineError if that process fails."""
     begun = time.perf_counter()
-    command = [sys.executable, "-c", _CHILD, str(bundle)]
+    command = [sys.executable, "-c", _CHILD, str(bundle), json.dumps(execution.to_json())]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - begun
     if done.returncode:

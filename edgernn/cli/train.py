@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
+from edgernn.cli.console import (
+    Json,
+    Overwrite,
+    log,
+    on_interrupt,
+    on_terminal,
+    progress,
+    require_extra,
+    result,
+    starting,
+)
 from edgernn.cli.options import Given, command_from, default_text, value_text
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, flag_of
@@ -66,7 +76,7 @@ def train_command(task: Task) -> Callable[..., None]:
         overwrite: Overwrite = False,
         json: Json = False,
     ) -> None:
-        with require_extra(task.extra):
+        with starting(task.extra):
             import edgernn.training
         if tensorboard is not None:
             with require_extra("tensorboard"):

@@ -315,6 +315,9 @@ class Contract:
                 if isinstance(source, FromGraph):
                     self._check_source(graph, spec, source)
 
+    def __repr__(self) -> str:
+        return f"<Contract {'; '.join(map(_signature, self.graphs))}>"
+
     def __getitem__(self, name: str) -> GraphSpec:
         """Return the graph called `name`. Raises ContractError if there is none."""
         for graph in self.graphs:
@@ -332,6 +335,14 @@ class Contract:
                 f"{spec.name} of graph {graph.name} is {spec.dtype}{list(spec.axes)}, but "
                 f"{source.graph}.{source.output} is {made.dtype}{list(made.axes)}"
             )
+
+
+def _signature(graph: GraphSpec) -> str:
+    """A graph in short, such as "step(token) -> logits, states h, c"."""
+    given = ", ".join(tensor.name for tensor in (*graph.inputs, *graph.conditions))
+    made = ", ".join(tensor.name for tensor in graph.outputs)
+    states = ", ".join(state.name for state in graph.states)
+    return f"{graph.name}({given}) -> {made}" + (f", states {states}" if states else "")
 
 
 def check_name(name: Any, what: str) -> None:

@@ -207,7 +207,7 @@ def _encode(
             first = first or tokenizer.first_chars(piece)
             chars += len(piece)
             update(piece.encode())
-            ids = tokenizer.encode(piece, strict=False)
+            ids = tokenizer.encode(piece, unknown="replace")
             if unknown is not None:
                 unknown.count(piece, ids)
             write(ids)

@@ -13,8 +13,9 @@ from pathlib import Path
 from edgernn.atomic import replace_file
 from edgernn.errors import CorpusError
 
-__all__ = ["TEXTS", "PublicText", "cache_directory", "cached_text"]
+__all__ = ["IMAGES", "TEXTS", "PublicText", "cache_directory", "cached_text"]
 
+IMAGES = "images"  # the directory in the cache for what frozen layers make of images
 _SECONDS = 60
 _LIMIT = 1 << 30  # bytes
 

@@ -9,7 +9,8 @@ from torch import nn
 
 from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import Array, Contract, GraphSpec
-from edgernn.engines.tensors import call
+from edgernn.engines.tensors import call, set_threads
+from edgernn.execution import DEFAULT, Execution
 from edgernn.models import Source, weights_digest
 from edgernn.runtime import Model
 
@@ -30,8 +31,8 @@ class EagerEngine:
         return call(self._module, self._spec, feeds)
 
 
-def eager_model(source: Source) -> Model:
-    """Return the network, on the CPU, as a model that is driven like its bundle; `evaluate RUN` measures it.
+def eager_model(source: Source, execution: Execution = DEFAULT) -> Model:
+    """The network itself, on the CPU, driven as a bundle of it is: what `evaluate RUN` measures.
 
     Its graphs are the modules that would be exported. Raises BundleError or TokenizerError if contract and assets do
     not fit each other.
@@ -43,7 +44,8 @@ def eager_model(source: Source) -> Model:
     class Eager(EagerEngine):
         target: ClassVar[str] = _TARGET
 
-        def __init__(self, graph: bytes, spec: GraphSpec) -> None:
+        def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+            set_threads(execution, "torch")
             super().__init__(modules[spec.name], spec)
 
     manifest = Manifest(
@@ -57,4 +59,4 @@ def eager_model(source: Source) -> Model:
         parity={},
     )
     initial = {name: data for graph in graphs for name, data in graph.files().items()}
-    return Model(Bundle(manifest, {**dict.fromkeys(modules, b""), **initial, **source.assets}), Eager)
+    return Model(Bundle(manifest, {**dict.fromkeys(modules, b""), **initial, **source.assets}), Eager, execution)

@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 import torch
 
 from edgernn.contract import Array, GraphSpec
-from edgernn.engines.tensors import call
+from edgernn.engines.tensors import call, refuse_providers
 from edgernn.errors import EngineError, MissingExtraError, first_line
+from edgernn.execution import DEFAULT, Execution
 
 __all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "silent"]
 
@@ -25,12 +26,15 @@ class ExecuTorchEngine:
 
     target: ClassVar[str] = "executorch"
 
-    def __init__(self, graph: bytes, spec: GraphSpec) -> None:
+    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+        refuse_providers(execution, "ExecuTorch")
         with silent():
             try:
                 from executorch.runtime import Runtime
             except ImportError:
                 raise MissingExtraError("executorch", "executorch") from None
+            if execution.threads is not None:
+                _set_threads(execution.threads)
             try:
                 self._program = Runtime.get().load_program(graph)
                 self._method = self._program.load_method("forward")
@@ -59,6 +63,15 @@ class ExecuTorchEngine:
     def _execute(self, *tensors: torch.Tensor) -> tuple[Any, ...]:
         # Copies, since the next call overwrites the memory of the outputs.
         return tuple(t.clone() for t in self._method.execute([tensor.contiguous() for tensor in tensors]))
+
+
+def _set_threads(threads: int) -> None:
+    """Let ExecuTorch use so many threads, in the whole process. Raises EngineError if this version cannot."""
+    try:
+        from executorch.extension.pybindings.portable_lib import _unsafe_reset_threadpool
+    except ImportError:
+        raise EngineError("this version of ExecuTorch does not let Python set threads: leave out --threads") from None
+    _unsafe_reset_threadpool(threads)
 
 
 @contextmanager

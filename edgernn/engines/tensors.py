@@ -9,8 +9,25 @@ import torch
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import EngineError, few, first_line
+from edgernn.execution import Execution
 
-__all__ = ["call"]
+__all__ = ["call", "refuse_providers", "set_threads"]
+
+
+def set_threads(execution: Execution, engine: str) -> None:
+    """Let torch use as many threads as `execution` says, in the whole process.
+
+    Raises EngineError if it names providers, which belong to onnxruntime. engine: what runs the graph.
+    """
+    refuse_providers(execution, engine)
+    if execution.threads is not None:
+        torch.set_num_threads(execution.threads)
+
+
+def refuse_providers(execution: Execution, engine: str) -> None:
+    """Raise EngineError if `execution` names providers, which belong to onnxruntime. engine: what runs the graph."""
+    if execution.providers:
+        raise EngineError(f"providers belong to onnxruntime, and {engine} runs this graph: leave out --provider")
 
 
 @torch.no_grad()

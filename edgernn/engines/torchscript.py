@@ -10,8 +10,9 @@ from typing import ClassVar
 import torch
 
 from edgernn.contract import Array, GraphSpec
-from edgernn.engines.tensors import call
+from edgernn.engines.tensors import call, set_threads
 from edgernn.errors import EngineError, first_line
+from edgernn.execution import DEFAULT, Execution
 
 __all__ = ["TorchScriptEngine"]
 
@@ -21,7 +22,8 @@ class TorchScriptEngine:
 
     target: ClassVar[str] = "torchscript"
 
-    def __init__(self, graph: bytes, spec: GraphSpec) -> None:
+    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+        set_threads(execution, "torch")
         try:
             from torch.jit.mobile import _load_for_lite_interpreter
         except ImportError:

@@ -27,6 +27,7 @@ from edgernn.errors import (
     TokenizerError,
     few,
 )
+from edgernn.execution import DEFAULT, Execution
 from edgernn.exporters.capture.parametrizations import settled
 from edgernn.exporters.checks import check_graphs, unconfirmed, warn
 from edgernn.exporters.gate.prove import STEPS, prove
@@ -71,6 +72,9 @@ class Exported:
         """Sentences about the lower precision: the matrices that were not quantised, and a missing gain in size."""
         lines = summary(self.precision, self.weights), larger(self.precision, self.bytes, self.single_bytes)
         return tuple(line for line in lines if line)
+
+    def __repr__(self) -> str:
+        return f"<Exported {self.path}: {self.target} {self.precision}, {self.bytes:,} bytes, {self.seconds:.1f} s>"
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as `export --json` prints them."""
@@ -200,11 +204,12 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
     )
 
 
-def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
-    """Check that a bundle matches `source`: contract, assets, and `steps` chained steps of every graph.
+def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution: Execution = DEFAULT) -> Parity:
+    """Check again that the bundle is `source`: contract and assets, and `steps` chained steps of every graph.
 
-    Raises CheckFailedError if the bundle was made from another source, ParityError if it differs, BundleError if it is
-    damaged.
+    execution: how the engine of the bundle executes its graphs.
+    Raises CheckFailedError if it was made from something else, ParityError if it differs, BundleError if it is damaged,
+    EngineError if the engine cannot execute it as `execution` says.
     """
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
@@ -225,7 +230,7 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
         if assets.get(name) != source.assets.get(name):
             raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
     with _quietly():
-        engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
+        engines = {graph.spec.name: _engine(loaded, graph.spec, execution) for graph in graphs}
         return prove(
             graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
         ).parity
@@ -271,11 +276,11 @@ def _check_loads(source: Source) -> None:
         raise ExportError(f"a bundle of this network could not be loaded: {error}") from error
 
 
-def _engine(loaded: Bundle, spec: GraphSpec) -> Engine:
+def _engine(loaded: Bundle, spec: GraphSpec, execution: Execution) -> Engine:
     target, data = loaded.manifest.target, loaded.graph(spec.name)
     if TARGETS[target].inspect(data).contract not in (None, spec):
         raise CheckFailedError(f"the contract in the file of graph {spec.name} is another than the bundle's")
-    return ENGINES[target](data, spec)
+    return ENGINES[target](data, spec, execution)
 
 
 @contextmanager

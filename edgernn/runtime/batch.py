@@ -72,10 +72,20 @@ class Batch:
         """Return the number of streams in the batch."""
         return len(self._slots)
 
+    def __repr__(self) -> str:
+        count = len(self)
+        return f"<Batch of {count:,} stream{'' if count == 1 else 's'} of {self.model.title}: graph {self._graph}>"
+
     def join(
-        self, stream: Stream, prompt: str = "", max_tokens: int | None = None, stop: str | Sequence[str] = ()
+        self,
+        stream: Stream,
+        prompt: str = "",
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] = (),
+        *,
+        unknown: str = "refuse",
     ) -> Slot:
-        """Add a stream, which reads `prompt` and then decodes, as with `Stream.decode`.
+        """Take a stream in; it reads `prompt` as `Stream.prefill` does, and then decodes as `Stream.decode` does.
 
         Raises StreamError for a stream of another model or graph, a stream in use, a stream without logits if `prompt`
         is empty, or one whose conditions have other shapes than those in the batch; UnknownTokenError for a prompt with
@@ -84,7 +94,7 @@ class Batch:
         if stream.model is not self.model or stream.spec is not self._spec:
             raise StreamError("the stream is of another model, or another graph, than the batch")
         criteria = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
-        ids = self._tokenizer.encode(prompt).tolist()
+        ids = self._tokenizer.encode(prompt, unknown=unknown).tolist()
         if criteria.reason is not None:
             raise StreamError("max_tokens is 0: a stream joins a batch to decode at least one token")
         if not ids and stream.logits is None:

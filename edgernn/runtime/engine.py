@@ -9,6 +9,7 @@ import onnxruntime
 
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError, few, first_line
+from edgernn.execution import DEFAULT, Execution
 
 __all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"]
 
@@ -28,12 +29,16 @@ class BundleEngine(Engine, Protocol):
 
     target: ClassVar[str]
 
-    def __init__(self, graph: bytes, spec: GraphSpec) -> None:
-        """Load a graph from the content of its file. Raises EngineError if it is damaged or does not fit `spec`."""
+    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+        """Load the content of a graph file.
+
+        Raises EngineError if it is damaged or does not fit `spec`, or if the engine cannot execute it as `execution`
+        says.
+        """
 
 
 class OnnxEngine:
-    """A graph in onnxruntime on the CPU, configured for streaming: one thread, no spinning, denormals flushed to zero.
+    """A graph in onnxruntime, set up for streaming: one thread of the CPU by default, no spinning, denormals flushed.
 
     onnxruntime flushes denormals in the thread that creates the first session of the process. In that thread numbers
     below 1.2e-38 are zero from then on, in numpy too.
@@ -41,12 +46,15 @@ class OnnxEngine:
 
     target: ClassVar[str] = "onnx"
 
-    def __init__(self, graph: bytes, spec: GraphSpec) -> None:
+    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+        providers = _providers(execution)
         try:
-            self.session = onnxruntime.InferenceSession(graph, _streaming_options(), ["CPUExecutionProvider"])
+            self.session = onnxruntime.InferenceSession(graph, _streaming_options(execution.threads or 1), providers)
             inputs, outputs = map(_nodes, (self.session.get_inputs(), self.session.get_outputs()))
         except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions for damaged files
             raise EngineError(f"graph {spec.name} cannot be loaded: {first_line(error)}") from None
+        if missing := [name for name in providers if name not in self.session.get_providers()]:
+            raise EngineError(f"onnxruntime cannot start its provider {_short(missing[0])}: is its library installed?")
         _check_signature(spec, "input", inputs, spec.feeds)
         _check_signature(spec, "output", outputs, spec.results)
         self._name = spec.name
@@ -70,9 +78,24 @@ class OrtEngine(OnnxEngine):
 DEVICE_ENGINES: dict[str, type[BundleEngine]] = {engine.target: engine for engine in (OnnxEngine, OrtEngine)}
 
 
-def _streaming_options() -> onnxruntime.SessionOptions:
+def _providers(execution: Execution) -> list[str]:
+    """The providers that `execution` names, as onnxruntime calls them, and the CPU. Raises EngineError for others."""
+    available = {_short(name).lower(): name for name in onnxruntime.get_available_providers()}
+    names = [_short(name) for name in (*execution.providers, "CPU")]
+    if unknown := [name for name in names if name.lower() not in available]:
+        known = ", ".join(map(_short, available.values()))
+        raise EngineError(f"this onnxruntime has no provider {unknown[0][:40]!r}; it has {known}")
+    return list(dict.fromkeys(available[name.lower()] for name in names))
+
+
+def _short(provider: str) -> str:
+    """The name of a provider without the ending that they all have."""
+    return provider.removesuffix("ExecutionProvider")
+
+
+def _streaming_options(threads: int) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.set_denormal_as_zero", "1")

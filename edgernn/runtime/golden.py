@@ -19,6 +19,7 @@ from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, Array, FeedCheck, FromFile, GraphSpec, check_tensor
 from edgernn.errors import BundleError, ConfigError, ContractError, FormatError
+from edgernn.execution import DEFAULT, Execution
 from edgernn.runtime.engine import BundleEngine, Engine
 from edgernn.runtime.parity import TOLERANCES, Comparison, Parity, Step, Tolerance, pairs, worst
 
@@ -74,8 +75,8 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     return comparison.result()
 
 
-def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
-    """Check the graphs of `bundle` against its golden vectors, with the engine of its target.
+def verify(bundle: Bundle, engine: type[BundleEngine], execution: Execution = DEFAULT) -> Parity:
+    """Check the graphs of `bundle` against its golden vectors; only its engine is needed.
 
     Raises ParityError beyond the tolerance, BundleError if golden vectors are missing or damaged.
     """
@@ -88,7 +89,7 @@ def verify(bundle: Bundle, engine: type[BundleEngine]) -> Parity:
         return worst(
             [
                 replay(
-                    engine(bundle.graph(spec.name), spec),
+                    engine(bundle.graph(spec.name), spec, execution),
                     spec,
                     manifest.golden.get(spec.name),
                     bundle.files,

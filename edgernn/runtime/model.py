@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
 from edgernn.bundle import Bundle
 from edgernn.contract import Array
+from edgernn.execution import Execution
 from edgernn.runtime.engine import BundleEngine
 from edgernn.runtime.program import NOTHING, STEP, Program
 from edgernn.runtime.stream import Stream
@@ -20,12 +21,23 @@ class Model(Program):
     """The graphs of one bundle, ready to run. Immutable; threads and streams can share it."""
 
     @classmethod
-    def load(cls, path: str | Path, engine: type[BundleEngine] | None = None) -> Self:
-        """Load the bundle at `path`. Raises BundleError or EngineError, which say what is wrong with it.
+    def load(
+        cls,
+        path: str | Path,
+        engine: type[BundleEngine] | None = None,
+        *,
+        threads: int | None = None,
+        providers: Sequence[str] = (),
+    ) -> Self:
+        """Load the bundle at `path`.
 
-        engine: by default, the device's engine for the bundle's target.
+        threads: the number of threads that compute one step; None for one thread in onnxruntime.
+        providers: execution providers of onnxruntime by name, such as "CUDA" or "CoreMLExecutionProvider", the
+        preferred one first; the CPU takes what they leave.
+        Raises BundleError or EngineError, which say what is wrong with the bundle; EngineError for a provider that this
+        onnxruntime lacks, or for threads or providers that an engine cannot set; ConfigError for impossible threads.
         """
-        return cls(Bundle.load(path), engine)
+        return cls(Bundle.load(path), engine, Execution(threads=threads, providers=tuple(providers)))
 
     def stream(
         self,
@@ -34,8 +46,8 @@ class Model(Program):
         inputs: Mapping[str, Array] = NOTHING,
         graph: str = STEP,
     ) -> Stream:
-        """Return a new stream of `graph` at its initial state.
+        """A new stream of `graph` at its initial state; `inputs` as in `begin`.
 
-        sampler: by default, `Sampler()`. inputs: as in `begin`.
+        sampler: how tokens are drawn; `Sampler()` unless it is given. Raises StreamError if it is not a Sampler.
         """
         return Stream(self, Sampler() if sampler is None else sampler, inputs, graph)

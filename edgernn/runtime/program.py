@@ -24,6 +24,7 @@ from edgernn.contract import (
     with_kinds,
 )
 from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.execution import DEFAULT, Execution
 from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.golden import first_given
@@ -54,11 +55,13 @@ class Program:
     of the bundle's classes, in order, or None for a task without classes.
     """
 
-    def __init__(self, bundle: Bundle, engine: type[BundleEngine] | None = None) -> None:
-        """Load the graphs of `bundle` in `engine`, or by default in the device's engine for its target.
+    def __init__(
+        self, bundle: Bundle, engine: type[BundleEngine] | None = None, execution: Execution = DEFAULT
+    ) -> None:
+        """Load the graphs of `bundle` in `engine`, or in the device's engine for its target.
 
-        Raises BundleError if the bundle's target is not the engine's, or if its graphs do not fit its tokenizer or
-        labels; EngineError if a graph fails to load.
+        Raises BundleError if its target is not the engine's, or its graphs do not fit its tokenizer; EngineError if a
+        graph fails to load, or the engine cannot execute it as `execution` says.
         """
         manifest = bundle.manifest
         engine = engine or DEVICE_ENGINES.get(manifest.target, OnnxEngine)
@@ -74,7 +77,7 @@ class Program:
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,
-                engine(bundle.graph(spec.name), spec),
+                engine(bundle.graph(spec.name), spec, execution),
                 FeedCheck(spec),
                 TextTensors(spec, self.tokenizer, manifest.task),
             )
@@ -87,6 +90,15 @@ class Program:
             for state in states
             if isinstance(state.initial, FromFile)
         }
+
+    @property
+    def title(self) -> str:
+        """Task, target, precision and the beginning of the digest, as in "language onnx fp32 4d5363ea"."""
+        return self.manifest.title
+
+    def __repr__(self) -> str:
+        text = "" if self.tokenizer is None else f", a vocabulary of {len(self.tokenizer):,}"
+        return f"<{type(self).__name__} {self.title}: {self.contract!r}{text}>"
 
     def recorded(self, graph: str) -> dict[str, Array]:
         """Return inputs and conditions in the first golden step of `graph`, by name; empty without golden vectors."""
@@ -102,8 +114,13 @@ class Program:
     ) -> tuple[dict[str, Array], State]:
         """Run one step of `graph` for a batch of streams of any size; returns (outputs, next state), each by name.
 
-        The function is pure: it changes no argument and keeps nothing. Raises ContractError for tensors that do not
-        fit.
+        The first state and the conditions come from `begin`; each step returns the state of the next one:
+
+            conditions, state = model.begin()
+            for token in tokens:
+                outputs, state = model.step({"token": np.array([token])}, state, conditions=conditions)
+
+        Pure: the arguments are not changed and nothing is kept. Raises ContractError for tensors that do not fit.
         """
         loaded = self._graph(graph)
         spec = loaded.spec
@@ -128,7 +145,7 @@ class Program:
     def begin(
         self, inputs: Mapping[str, Array] = NOTHING, *, graph: str = STEP, batch: int = 1
     ) -> tuple[dict[str, Array], State]:
-        """Return (conditions, initial state) of streams of `graph`.
+        """Conditions and initial state of a stream of `graph`, which the first `step` is called with.
 
         inputs: the inputs of the graphs that compute conditions or initial states (an image, for example), and the
         conditions that the caller provides. batch: the number of streams, if `inputs` do not determine it.

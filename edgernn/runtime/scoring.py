@@ -63,7 +63,7 @@ def _predicted(model: Model, text: str | Iterable[str]) -> Iterator[tuple[str, P
     tokenizer, token, _ = tensors.require_tokenizer(), tensors.require_token(), tensors.require_next_token()
     stream = model.stream()
     for piece in whole_pieces([text] if isinstance(text, str) else text):
-        ids = tokenizer.encode(piece, strict=False)
+        ids = tokenizer.encode(piece, unknown="replace")
         known = np.full(len(ids), np.nan)
         inputs = ids.astype(token.numpy_dtype)
         for index in range(len(ids)):

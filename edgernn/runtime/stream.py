@@ -59,10 +59,14 @@ class Stream:
         self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph)
-        self._sampling = SamplingState(model.tokenizer, sampler)
+        self._sampling = SamplingState(model.tokenizer, _checked(sampler))
         self._turn = _Turn()
         self._token = self._token_feed()
         self.reset()
+
+    def __repr__(self) -> str:
+        after = f"{self.steps:,} step{'' if self.steps == 1 else 's'}"
+        return f"<Stream of {self.model.title}: graph {self._graph}, {after}, {self.sampler!r}>"
 
     @property
     def state(self) -> State:
@@ -98,6 +102,7 @@ class Stream:
 
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
+        _checked(sampler)
         with self._turn:
             self._sampling = self._sampling.with_sampler(sampler)
 
@@ -113,14 +118,17 @@ class Stream:
             self._sampling.consume(None if token is None else int(inputs[token.name][0]))
             return {name: array.copy() for name, array in outputs.items()}
 
-    def prefill(self, prompt: str | Ids) -> None:
-        """Read a whole prompt, given as text or as token ids (tokens,). If the prompt is refused, nothing is changed.
+    def prefill(self, prompt: str | Ids, *, unknown: str = "refuse") -> None:
+        """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
 
-        Raises UnknownTokenError for characters outside the vocabulary, ContractError for ids outside it, StreamError
-        for a graph that does not read one token at each step.
+        unknown: "refuse", "skip" or "replace": what becomes of characters of a text that are outside the vocabulary, as
+        `Tokenizer.encode` describes it.
+        Raises UnknownTokenError for such characters if they are refused, ContractError for ids outside the vocabulary,
+        StreamError for a graph that does not read one token at each step.
         """
         self._text.require_token()
-        ids = self._text.require_tokenizer().encode(prompt) if isinstance(prompt, str) else np.asarray(prompt)
+        tokenizer = self._text.require_tokenizer()
+        ids = tokenizer.encode(prompt, unknown=unknown) if isinstance(prompt, str) else np.asarray(prompt)
         self._check_ids(ids)
         with self._turn:
             self._sampling.interrupt()
@@ -149,10 +157,19 @@ class Stream:
             await asyncio.sleep(0)
 
     def complete(
-        self, prompt: str, max_tokens: int | None = None, stop: str | Sequence[str] = (), *, echo: bool = False
+        self,
+        prompt: str,
+        max_tokens: int | None = None,
+        stop: str | Sequence[str] = (),
+        *,
+        echo: bool = False,
+        unknown: str = "refuse",
     ) -> str:
-        """Read `prompt` and decode to the end. Returns the text, preceded by the prompt if `echo` is set."""
-        self.prefill(prompt)
+        """Consume `prompt` and decode to the end. Returns the text, after the prompt itself if `echo` is set.
+
+        unknown: as in `prefill`.
+        """
+        self.prefill(prompt, unknown=unknown)
         return (prompt if echo else "") + "".join(self.decode(max_tokens, stop))
 
     def reset(self) -> None:
@@ -337,6 +354,15 @@ class _Turn:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def _checked(sampler: Sampler) -> Sampler:
+    """The sampler. Raises StreamError for anything else, such as a temperature."""
+    if isinstance(sampler, Sampler):
+        return sampler
+    raise StreamError(
+        f"a stream takes a Sampler and not {str(sampler)[:40]!r}: write, for example, Sampler(temperature=0.8)"
+    )
 
 
 def _read_only(arrays: Mapping[str, Array]) -> dict[str, Array]:

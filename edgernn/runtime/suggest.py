@@ -30,12 +30,13 @@ class Suggestion:
     probability: float
 
 
-def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> list[Suggestion]:
-    """Return the `k` most likely continuations of `prefix`, best first.
+def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word", unknown: str = "refuse") -> list[Suggestion]:
+    """The `k` likeliest next words after `prefix`, or ends of the word that it is in, or next tokens; the best first.
 
-    unit: "word" for next words, or the rest of the word that `prefix` ends in; "token" for next tokens.
-    A word ends before the first character that is not a letter, digit, apostrophe or underscore; words of more than 32
-    tokens are omitted. Tokens that together form one character count as one token.
+    A word ends before the first character that is no letter, digit, apostrophe or underscore; one that has not ended
+    after 32 tokens is left out. Tokens that are parts of one character count as one.
+    unknown: what becomes of characters of the prefix that are outside the vocabulary, as in `Stream.prefill`; a
+    keyboard gives "skip".
     Raises ConfigError for another unit or a `k` below 1, StreamError for an empty prefix or a model that predicts no
     next token, UnknownTokenError as `Stream.prefill` does.
     """
@@ -43,9 +44,10 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word") -> lis
         raise ConfigError(f"suggestions are at least one {' or '.join(UNITS)}, not {k} of {unit!r}")
     model.text_of(STEP).require_next_token()
     stream = model.stream()
-    stream.prefill(prefix)
+    stream.prefill(prefix, unknown=unknown)
     if stream.logits is None:
-        raise StreamError("the prefix is empty: suggestions follow at least one token")
+        why = "has no character of the vocabulary" if prefix else "is empty"
+        raise StreamError(f"the prefix {why}: suggestions follow at least one token")
     return _likeliest(stream, k, _first_word if unit == "word" else _whole)
 
 

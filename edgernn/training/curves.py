@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from edgernn.errors import ConfigError, RunError
 from edgernn.training.run import Run
@@ -13,6 +14,8 @@ from edgernn.training.run import Run
 __all__ = ["FORMATS", "check_picture", "labels", "plot_bars", "plot_curves"]
 
 FORMATS = (".png", ".svg")
+_LONGEST = 40  # characters of a name in a picture
+_RATIO = 10  # between the lengths of runs: above it, the axis of steps is logarithmic
 
 
 def check_picture(out: Path) -> None:
@@ -29,13 +32,14 @@ def labels(runs: Sequence[Path]) -> list[str]:
     length = 1
     while len({path.parts[-length:] for path in paths}) < len(set(paths)):
         length += 1
-    names = ("/".join(path.parts[-length:]).replace("$", r"\$") for path in paths)
-    return [f"run {name}" if name.startswith("_") else name for name in names]  # matplotlib hides labels like _x
+    names = (_shown("/".join(path.parts[-length:])) for path in paths)
+    return [f"run {name}" if name.startswith("_") else name for name in names]  # which matplotlib would leave out
 
 
 def plot_curves(runs: Sequence[Path], out: Path) -> None:
     """Draw the task's metric of each run over the optimizer steps, with the training figure as a thin line.
 
+    The axis of steps is logarithmic if one run is more than ten times as long as another one.
     Raises RunError for a run without evaluations, and ConfigError for runs of several tasks, whose metrics cannot share
     an axis, or for an unsuitable file name.
     """
@@ -47,10 +51,10 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     thin, thin_label = axes.twinx() if task.higher_is_better else axes, "thin: training"
-    for run, name in zip(loaded, labels(runs), strict=True):
-        lines = run.metrics()
-        if not lines:
-            raise RunError(f"{run.path} has no evaluations yet")
+    evaluations = [run.metrics() for run in loaded]
+    if empty := [run.path for run, lines in zip(loaded, evaluations, strict=True) if not lines]:
+        raise RunError(f"{empty[0]} has no evaluations yet")
+    for lines, name in zip(evaluations, labels(runs), strict=True):
         values = [line[task.metric] for line in lines]
         best = max(values) if task.higher_is_better else min(values)
         (drawn,) = axes.plot([line["step"] for line in lines], values, marker=".", label=f"{name}: best {best:.4f}")
@@ -59,7 +63,12 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
         if trained and points:
             thin.plot(*zip(*points, strict=True), color=drawn.get_color(), linewidth=0.7, alpha=0.6)
             thin_label = f"thin: {_words(trained)}"
-    axes.set_xlabel("optimizer steps")
+    longest = [lines[-1]["step"] for lines in evaluations]
+    if max(longest) > _RATIO * min(longest):
+        axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.set_xlabel("optimizer steps" + (", logarithmic" if axes.get_xscale() == "log" else ""))
+    axes.set_title(f"Learning curves of the task {task.name}")
     metric = f"{_words(task.metric)}, held out"
     axes.set_ylabel(metric if thin is not axes else f"{metric} ({thin_label})")
     if thin is not axes:
@@ -70,7 +79,13 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
 
 
 def _words(figure: str) -> str:
-    return figure.replace("_", " ")
+    """The name of a figure as a picture shows it: "nats per char", "training loss"."""
+    return figure.replace("train_", "training ", 1).replace("_", " ")
+
+
+def _shown(name: str) -> str:
+    """A name as a picture shows it: the end of a long one, and no sign that matplotlib would read as mathematics."""
+    return (name if len(name) <= _LONGEST else f"…{name[1 - _LONGEST :]}").replace("$", r"\$")
 
 
 def plot_bars(values: Mapping[str, float], title: str, out: Path) -> None:
@@ -78,8 +93,9 @@ def plot_bars(values: Mapping[str, float], title: str, out: Path) -> None:
     check_picture(out)
     figure = Figure(figsize=(8, 1 + 0.4 * len(values)), layout="constrained")
     axes = figure.subplots()
-    names = [name.replace("$", r"\$") for name in values]
-    bars = axes.barh(names, list(values.values()))
+    places = range(len(values))
+    bars = axes.barh(places, list(values.values()))
+    axes.set_yticks(places, [_shown(name) for name in values])
     axes.bar_label(bars, fmt="%.0f", padding=3)
     axes.invert_yaxis()
     axes.set_xlabel(title)

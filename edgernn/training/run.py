@@ -84,6 +84,9 @@ class Run:
     origin: Mapping[str, Any] = field(default_factory=dict)
     extensions: tuple[Extension, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<Run {self.path}: {self.task.name}>"
+
     @classmethod
     @contextmanager
     def create(cls, path: Path, *, overwrite: bool) -> Iterator[Path]:

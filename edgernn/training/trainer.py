@@ -65,6 +65,9 @@ class Trainer:
         self.optimizer = self._new_optimizer()
         torch.manual_seed(self.settings.seed + self.group.rank)  # processes have equal weights but different dropout
 
+    def __repr__(self) -> str:
+        return f"<Trainer of {self.run.path}: {self.task.name}, {self.step:,} steps, {self.parameters:,} parameters>"
+
     @classmethod
     def begin(
         cls,

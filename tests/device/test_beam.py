@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny import TinyLanguage
 
-from edgernn.errors import ConfigError, StreamError
+from edgernn.errors import ConfigError, StreamError, UnknownTokenError
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.suggest import Suggestion
 from edgernn.tokenizer import Tokenizer
@@ -148,3 +148,11 @@ def test_impossible_suggestions_are_named(model):
             suggest(model, "ab", **settings)
     with pytest.raises(StreamError, match="the prefix is empty"):
         suggest(model, "")
+
+
+def test_a_keyboard_does_not_fail_on_an_emoji(model):
+    with pytest.raises(UnknownTokenError):
+        suggest(model, "ab\U0001f600")
+    assert suggest(model, "ab\U0001f600", unknown="skip") == suggest(model, "ab")
+    with pytest.raises(StreamError, match="the prefix has no character of the vocabulary"):
+        suggest(model, "\U0001f600", unknown="skip")

@@ -136,7 +136,7 @@ def test_the_command_describes_one_or_many(call, captioner, captions, images, tm
     answer = json.loads(out)
     assert (status, answer["image"], answer["caption"]) == (0, str(red), said)
     assert answer["candidates"][0]["text"] == said
-    status, out, _ = call("caption", captioner, red, "--beam", 3, "--max-tokens", 6)
+    status, out, _ = call("caption", captioner, red, "--beam", 3, "--candidates", 3, "--max-tokens", 6)
     expected = caption_image(captions, read_image(red), 3, 6).candidates
     assert [line[9:] for line in out.splitlines()] == [each.text for each in expected]
     status, out, _ = call("caption", captioner, images, "--json")
@@ -154,14 +154,15 @@ def test_the_pipeline_does_what_the_functions_do(captions, images, tmp_path):
     path = images / "red.png"
     inputs = pipeline.read(path.read_bytes())
     np.testing.assert_array_equal(inputs["image"], open_image(captions, path))
-    found = pipeline(inputs, CaptionOptions(beam=3, max_tokens=6, attention=tmp_path / "a.png"))
+    found = pipeline(inputs, CaptionOptions(beam=3, candidates=3, max_tokens=6, attention=tmp_path / "a.png"))
     assert found == caption_image(captions, inputs["image"], 3, 6)
     assert read_image(tmp_path / "a.png").shape[1] > 30
     assert [*found.to_json()] == ["caption", "text", "tokens", "candidates"]
     assert str(found).count("\n") == 2
-    assert found.summary == found.text
+    one = pipeline(inputs, CaptionOptions(beam=3, max_tokens=6))
+    assert (one.text, str(one), one.candidates) == (found.text, found.text, found.candidates[:1])
     assert not pipeline(inputs, CaptionOptions(), lambda text: False).text.count(" ")  # it ended after a word
-    with pytest.raises(ConfigError, match="--beam 0 is not a whole number of at least 1 and at most 1,000"):
+    with pytest.raises(ConfigError, match="--beam 0 is not a whole number of at least 1 and at most 100"):
         CaptionOptions(beam=0)
 
 
@@ -171,14 +172,14 @@ def test_the_pipeline_refuses_models_of_other_tasks(model):
 
 
 def test_run_and_caption_are_the_same_for_captions(call, captioner, images):
-    for options in ([], ["--beam", 2], ["--json"]):
+    for options in ([], ["--beam", 2, "--candidates", 2], ["--json"]):
         assert call("run", captioner, images, *options) == call("caption", captioner, images, *options)
 
 
 def test_a_bundle_is_refused_by_commands_and_options_for_another_task(call, captioner, bundle, images, tmp_path):
     (tmp_path / "text").write_text("a")
     for arguments, words in (
-        (["run", captioner, "--prompt", "a"], "--prompt is not an option for caption bundles"),
+        (["run", captioner, "a", "--unknown", "skip"], "--unknown is not an option for caption bundles"),
         (["run", captioner, "--seed", 1, "--echo"], "--seed, --echo are not options for caption bundles"),
         (["run", bundle, "--beam", 2], "--beam is not an option for language bundles"),
         (["run", captioner], f"a caption bundle runs on image files: edgernn run {captioner} IMAGE"),
@@ -226,7 +227,10 @@ def test_images_that_cannot_be_read_do_not_stop_the_others(call, captioner, imag
         ([images / "red.png", "--attention", tmp_path / "a.txt"], "the name must end in .bmp"),
         ([images / "red.png", "--attention", images / "red.png"], "red.png is the input itself"),
         ([images / "red.png", "--attention", tmp_path / "no" / "a.png"], "cannot be written"),
-        ([images / "red.png", "--beam", 0], "--beam 0 is not a whole number of at least 1 and at most 1,000"),
+        ([images / "red.png", "--candidates", 3], "--candidates 3 needs a beam of that width: give --beam 3 as well"),
+        ([images / "red.png", "--beam", 100000], "--beam 100000 is not a whole number of at least 1 and at most 100"),
+        ([""], "the name of a file is empty"),
+        ([images / "red.png", "--beam", 0], "--beam 0 is not a whole number of at least 1 and at most 100"),
     ):
         status, out, err = call("caption", captioner, *arguments)
         assert (status, out) == (2, ""), words

@@ -4,9 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import CONDITIONED_START, CONDITIONED_WEIGHT, TinyLanguage, write_conditioned
 
+from edgernn.bundle import Bundle
 from edgernn.contract import State
-from edgernn.errors import BundleError, ContractError, EngineError
-from edgernn.runtime import Model, OnnxEngine
+from edgernn.errors import BundleError, ConfigError, ContractError, EngineError, StreamError
+from edgernn.runtime import Batch, Model, OnnxEngine, Sampler
 
 
 @given(st.integers(0, 3), st.integers(1, 5), st.integers(1, 30))
@@ -125,3 +126,52 @@ def test_a_damaged_graph_is_named(tiny):
         OnnxEngine(tiny.onnx()[:100], tiny.contract["step"])
     with pytest.raises(EngineError, match="graph step cannot be loaded"):
         OnnxEngine(b"", tiny.contract["step"])
+
+
+def test_threads_and_providers_change_no_output(tiny, bundle, model):
+    inputs, state = {"token": tiny.tokenizer.encode("a")}, model.begin()[1]
+    expected = model.step(inputs, state)[0]["logits"]
+    other = Model.load(bundle, threads=2, providers=["cpu", "CPUExecutionProvider"])
+    np.testing.assert_allclose(other.step(inputs, state)[0]["logits"], expected, rtol=1e-5)
+
+
+def test_impossible_threads_and_providers_are_named(bundle):
+    for settings, error, words in (
+        ({"providers": ["Abacus"]}, EngineError, "this onnxruntime has no provider 'Abacus'; it has .*CPU"),
+        ({"threads": 0}, ConfigError, "threads 0 is not a whole number of at least 1 and at most 1,024"),
+        ({"threads": 1.5}, ConfigError, "threads 1.5 is not a whole number"),
+        ({"threads": 10**6}, ConfigError, "threads 1000000 is not"),
+    ):
+        with pytest.raises(error, match=words):
+            Model.load(bundle, **settings)
+
+
+def test_what_a_person_prints_is_one_line(model, bundle):
+    stream = model.stream(Sampler(0.8, seed=3))
+    stream.prefill("ab")
+    title = model.title
+    assert title.startswith("language onnx fp32 ")
+    assert repr(model.contract) == "<Contract step(token) -> logits, states h, c>"
+    assert repr(model) == f"<Model {title}: {model.contract!r}, a vocabulary of {len(model.tokenizer)}>"
+    assert repr(stream) == f"<Stream of {title}: graph step, 2 steps, Sampler(temperature=0.8, seed=3)>"
+    batch = Batch(model)
+    batch.join(stream, max_tokens=1)
+    assert repr(batch) == f"<Batch of 1 stream of {title}: graph step>"
+    loaded = Bundle.load(bundle)
+    total = sum(map(len, loaded.files.values()))
+    assert repr(loaded) == f"<Bundle {title}: {len(loaded.files)} files, {total:,} bytes>"
+    assert repr(loaded.manifest) == f"<Manifest {title}: {model.contract!r}>"
+    assert repr(Sampler()) == "Sampler()"
+    assert repr(Sampler(0, 5, bias={1: 2.0})) == "Sampler(temperature=0.0, top_k=5, bias={1: 2.0})"
+
+
+def test_a_stream_takes_a_sampler(model):
+    stream = model.stream()
+    for wrong in (0.8, "greedy", 40):
+        with pytest.raises(
+            StreamError, match=f"a stream takes a Sampler and not '{wrong}': write, for example, Sampler"
+        ):
+            model.stream(wrong)
+        with pytest.raises(StreamError, match="a stream takes a Sampler"):
+            stream.sampler = wrong
+    assert stream.sampler == Sampler()

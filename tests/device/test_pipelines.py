@@ -192,9 +192,10 @@ def test_the_pipeline_continues_a_prompt(language, model, tmp_path):
         assert found.to_json() == {"text": expected, "tokens": 20, "ended": "length"}
         assert str(found) == shown.getvalue() == f"abc\nd{expected}"
         assert found.note.startswith("20 tokens, ")
-    inputs = language.inputs_from(LanguageOptions(prompt="abc\nd"))
+        silent = language(language.read(source), replace(options, echo=False))
+        assert (str(silent), silent.to_json()) == (expected, found.to_json())
+    inputs = language.read_typed("abc\nd", options)
     np.testing.assert_array_equal(inputs["token"], language.read(b"abc\nd")["token"])
-    assert language.inputs_from(options) is None
     ended = language(inputs, options, lambda text: len(text) > 1)  # the prompt is shown first
     assert (ended.tokens, ended.ended) == (1, None)
 
@@ -214,7 +215,7 @@ def test_prompts_that_cannot_be_read_are_named(language, tmp_path):
             language.read(source)
     for prompt in ("", "\ud800", "x"):
         with pytest.raises((ConfigError, CorpusError, UnknownTokenError)):
-            language.inputs_from(LanguageOptions(prompt=prompt))
+            language.read_typed(prompt, LanguageOptions())
 
 
 def test_a_prompt_is_read_as_training_reads_texts(language, tmp_path):
@@ -229,55 +230,41 @@ def test_a_prompt_is_read_as_training_reads_texts(language, tmp_path):
     ):
         found = language.read_as(source, LanguageOptions(**format))["token"]
         np.testing.assert_array_equal(found, expected)
-    found = language.inputs_from(LanguageOptions(prompt="\ufeffabc\r\nd"))["token"]
+    found = language.read_typed("\ufeffabc\r\nd", LanguageOptions())["token"]
     np.testing.assert_array_equal(found, expected)
     with pytest.raises(CorpusError, match="the prompt is not UTF-8: byte 3 is 0xe9"):
-        language.inputs_from(LanguageOptions(prompt="abc\udce9"))
+        language.read_typed("abc\udce9", LanguageOptions())
     for options, words in (
         (
-            LanguageOptions(prompt="a", encoding="cp1252"),
-            "--encoding says how files and standard input are read, and --prompt is neither: leave it out",
+            LanguageOptions(encoding="cp1252"),
+            "--encoding says how files and standard input are read, and a prompt on the command line is neither: leave",
         ),
-        (LanguageOptions(prompt="a", encoding="cp1252", field="x"), "--encoding and --field say how .* leave them out"),
+        (LanguageOptions(encoding="cp1252", field="x"), "--encoding and --field say how .* leave them out"),
     ):
         with pytest.raises(ConfigError, match=words):
-            language.check(options, ())
+            language.read_typed("a", options)
     with pytest.raises(ConfigError, match=r"--field says how files .* are read, and what is typed is neither"):
         language.conversation(LanguageOptions(field="x"))
 
 
-def test_the_command_continues_files(call, bundle, model, tmp_path):
-    texts = []
-    for name, prompt in (("a.txt", "abc"), ("b.txt", "dd\n")):
-        (tmp_path / name).write_text(prompt)
-        texts.append(model.stream(Sampler(0.8, 40, 1)).complete(prompt, 9))
-    (tmp_path / "c.md").write_text("not read")
-    (tmp_path / "d.jsonl").write_text('{"by": "abc"}\n')
-    options = ["--max-tokens", 9, "--seed", 1]
-    assert call("run", bundle, tmp_path / "a.txt", *options) == (0, f"{texts[0]}\n", "")
-    status, out, _ = call("run", bundle, tmp_path, *options, "--json")
-    answers = [json.loads(line) for line in out.splitlines()]
-    assert answers == [
-        {"input": str(tmp_path / name), "text": text, "tokens": 9, "ended": "length"}
-        for name, text in zip(("a.txt", "b.txt"), texts, strict=True)
-    ]
-    status, out, _ = call("run", bundle, tmp_path, *options)
-    shown = [
-        f"{tmp_path / name}:{chr(10) if chr(10) in text else ' '}{text}\n"
-        for name, text in zip(("a.txt", "b.txt"), texts, strict=True)
-    ]
-    assert out == "".join(shown)
-    status, out, err = call("run", bundle, tmp_path / "a.txt", "--prompt", "a")
-    assert (status, out) == (2, "")
-    assert "--prompt cannot be combined with text files" in err
-    of_field = call("run", bundle, tmp_path, "--field", "by", *options, "--json")  # of the directory's JSON lines
-    assert of_field == call("run", bundle, tmp_path / "d.jsonl", "--field", "by", *options, "--json")
-    assert json.loads(of_field[1])["text"] == texts[0]
+def test_what_the_vocabulary_lacks_is_refused_skipped_or_replaced(language, model):
+    options = {unknown: LanguageOptions(unknown=unknown) for unknown in ("refuse", "skip", "replace")}
+    known = language.read(b"abd")["token"].tolist()
+    for read in (language.read_typed, lambda text, options: language.read_as(text.encode(), options)):
+        assert read("ab\U0001f600d", options["skip"])["token"].tolist() == known
+        replaced = [*known[:2], model.tokenizer.unknown_id, *known[2:]]
+        assert read("ab\U0001f600d", options["replace"])["token"].tolist() == replaced
+        with pytest.raises(UnknownTokenError, match=r"U\+1F600\); --unknown skip leaves out what the vocabulary lacks"):
+            read("ab\U0001f600d", options["refuse"])
+        with pytest.raises(ConfigError, match="the prompt has no character of the vocabulary"):
+            read("\U0001f600", options["skip"])
 
 
 def test_json_never_has_the_prompt(call, bundle):
-    options = ["--prompt", "abc", "--max-tokens", 5, "--seed", 1, "--json"]
-    assert call("run", bundle, *options) == call("run", bundle, *options, "--echo")
+    options = ["abc", "--max-tokens", 5, "--seed", 1]
+    said = json.loads(call("run", bundle, *options, "--json")[1])["text"]
+    assert call("run", bundle, *options, "--json") == call("run", bundle, *options, "--json", "--no-echo")
+    assert call("run", bundle, *options)[1] == f"abc{said}\n"
 
 
 def test_pipelines_do_not_import_the_command_line():

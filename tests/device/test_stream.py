@@ -343,7 +343,7 @@ def test_logits_that_are_not_numbers_are_named(tmp_path):
 
 @given(st.text(ALPHABET + "é", min_size=2, max_size=30))
 def test_the_score_is_the_oracles(model, tiny, content):
-    ids = tiny.tokenizer.encode(content, strict=False)
+    ids = tiny.tokenizer.encode(content, unknown="replace")
     h = c = np.zeros((1, tiny.hidden), np.float32)
     nats = 0.0
     for token, target in pairwise(ids):

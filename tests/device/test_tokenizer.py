@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.errors import TokenizerError, UnknownTokenError
+from edgernn.errors import ConfigError, TokenizerError, UnknownTokenError
 from edgernn.tokenizer import PIECE, Tokenizer
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
@@ -42,7 +42,7 @@ def test_unknown_characters_are_named():
         tokenizer.encode("aé\nb")
     with pytest.raises(UnknownTokenError, match="and 2 more"):
         tokenizer.encode("0123456789")
-    assert tokenizer.encode("aéb", strict=False).tolist() == [1, 0, 2]
+    assert tokenizer.encode("aéb", unknown="replace").tolist() == [1, 0, 2]
 
 
 def test_long_texts_are_encoded_in_pieces():
@@ -87,3 +87,15 @@ def test_whatever_the_library_raises_is_an_error_of_ours():
 def test_a_lone_surrogate_is_an_unknown_character():
     with pytest.raises(UnknownTokenError, match=r"'\\udce9' \(U\+DCE9\)"):
         Tokenizer.characters("ab").encode("a\udce9")
+
+
+def test_unknown_characters_are_refused_skipped_or_replaced():
+    tokenizer = Tokenizer.characters("ab")
+    for text in ("a\U0001f600b", "a\ud83db", "aéb"):  # of the second, half of a character, a keyboard may know no more
+        with pytest.raises(UnknownTokenError):
+            tokenizer.encode(text)
+        assert tokenizer.encode(text, unknown="skip").tolist() == [1, 2]
+        assert tokenizer.encode(text, unknown="replace").tolist() == [1, 0, 2]
+    with pytest.raises(ConfigError, match="unknown is one of refuse, skip, replace, not 'drop'"):
+        tokenizer.encode("a", unknown="drop")
+    assert repr(tokenizer) == "<Tokenizer WordLevel: 3 tokens, with <unk>>"

@@ -27,6 +27,7 @@ DEVICE_MODULES = [
     "bundle",
     "errors",
     "examples",
+    "execution",
     "records",
     "sampling",
     "score",
@@ -179,9 +180,9 @@ def test_help_and_run_need_no_torch(bundle):
     for arguments in (["--help"], ["train", "language", "--help"], ["run", "--help"], ["caption", "--help"]):
         command = [sys.executable, "-c", block + code, *arguments]
         assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 0
-    command = [sys.executable, "-c", block + code, "run", str(bundle), "--prompt", "abc", "--max-tokens", "9"]
+    command = [sys.executable, "-c", block + code, "run", str(bundle), "abc", "--max-tokens", "9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, len(done.stdout)) == (0, 10), done.stderr
+    assert (done.returncode, len(done.stdout)) == (0, 13), done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["train", "language", "stdlib", "--out", "r"], ["inspect", "b"]])

@@ -448,7 +448,7 @@ def test_what_exports_compare_by_is_what_the_encoder_sees(gallery):
     assert resized.keys() == CAPTIONS.keys()
     tokens, targets = held_out.steps["token"], held_out.targets["logits"]
     for row, image in enumerate(learner.features.images[DEV]):
-        ids = learner.tokenizer.encode(image.captions[0], strict=False).tolist()
+        ids = learner.tokenizer.encode(image.captions[0], unknown="replace").tolist()
         assert tokens[row, : len(ids) + 1].tolist() == [learner.tokenizer.start_id, *ids]
         wanted = [each if each != learner.tokenizer.unknown_id else -100 for each in [*ids, learner.tokenizer.end_id]]
         assert targets[row, : len(ids) + 1].tolist() == wanted

@@ -9,16 +9,19 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+import edgernn
 from edgernn.cli import app, execute
 from edgernn.cli.options import value_text
 from edgernn.cli.prompt import Prompt
 from edgernn.exporters import TARGETS
 from edgernn.runtime import Model, Sampler, Stream
+from edgernn.runtime.pipelines import Conversation
 from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
 from edgernn.training import Run
@@ -26,7 +29,7 @@ from edgernn.training import Run
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--bptt", "16", "--batch-size", "2", "--steps", "12"]
 COMMANDS = [
     *("train language", "train caption", "evaluate", "export", "adopt", "verify"),
-    *("run", "caption", "inspect", "bench", "plot", "demo"),
+    *("run", "caption", "inspect", "bench", "plot", "cache", "demo"),
 ]
 
 
@@ -106,12 +109,12 @@ def test_the_whole_way(call, corpus, tmp_path):
     for score in scores[1:]:
         assert score["nats_per_char"] == pytest.approx(scores[0]["nats_per_char"], rel=1e-5)
 
-    options = ["--prompt", "the ", "--max-tokens", 30, "--seed", 1]
+    options = ["the ", "--max-tokens", 30, "--seed", 1]
     texts = [as_json(call("run", path, *options, "--json")) for path in (bundle, legacy)]
     assert texts[0] == texts[1]
     assert (len(texts[0]["text"]), texts[0]["tokens"]) == (30, 30)
-    assert call("run", bundle, *options)[1] == texts[0]["text"] + "\n"
-    assert call("run", bundle, *options, "--echo")[1] == "the " + texts[0]["text"] + "\n"
+    assert call("run", bundle, *options)[1] == "the " + texts[0]["text"] + "\n"
+    assert call("run", bundle, *options, "--no-echo")[1] == texts[0]["text"] + "\n"
 
     report = as_json(call("inspect", bundle, "--json"))
     keys = {"contract", "parameters", "bytes", "operators", "opset", "ir_version", "quantised"}
@@ -217,7 +220,7 @@ def test_a_terminal_gets_a_prompt(bundle, tmp_path):
         "/dance\n",
         "é\n",
     )
-    for text in (f"the {answers[0]}", answers[1], f"a{again}", later, "temperature is 0", "back at the initial state"):
+    for text in (f"the {answers[0]}", answers[1], f"a{again}", later, "temperature: 0\n", "back at the initial state"):
         assert text in shown
     assert (tmp_path / "kept").read_bytes() == (tmp_path / "expected").read_bytes()
     for words in (
@@ -234,7 +237,7 @@ def test_a_terminal_gets_a_prompt(bundle, tmp_path):
 def talk(bundle, monkeypatch):
     """A prompt whose lines are given, each a text, or what input() raises; returns its stream."""
 
-    def run(*lines, max_tokens=9):
+    def run(*lines, max_tokens=9, unknown="refuse"):
         given = iter((*lines, EOFError()))
 
         def answer(_):
@@ -245,7 +248,7 @@ def talk(bundle, monkeypatch):
 
         monkeypatch.setattr("builtins.input", answer)
         stream = Model.load(bundle).stream(Sampler(0.8, 40, 1))
-        Prompt(stream, max_tokens, ()).run()
+        Prompt(Conversation(stream, max_tokens, unknown=unknown)).run()
         return stream
 
     return run
@@ -259,6 +262,32 @@ def test_what_is_typed_is_read_as_training_reads(talk, bundle, capsys):
     assert "what you typed is not UTF-8: byte 4 is 0xe9" in shown
     stream = Model.load(bundle).stream(Sampler(0.8, 40, 1))
     assert f"the {stream.complete('the ', 9)}" in shown
+
+
+def test_the_prompt_shows_and_sets_what_it_says(talk, bundle, capsys, tmp_path):
+    file = tmp_path / "a b.bin"
+    stream = talk(
+        *("the ", "/temperature", "/temperature 0.5", "/top-k 3", "/top-k", "/top-k 1.5", "/seed 7", "/seed x"),
+        *("/seed 99999999999999999999", "/max-tokens 2", "/max-tokens 0", "/max-tokens", f'/save "{file}"', "/reset"),
+        *(f"/load {file}", "//slash", "/dance now", "/save", "/reset now", "/top-k"),
+    )
+    shown = capsys.readouterr().out
+    for words in (
+        *("  temperature: 0.8\n", "  temperature: 0.5\n", "  top-k: 3\n  top-k: 3\n", "1.5 is not a whole number"),
+        *("  seed: 7\n", "x is not a whole number", "seed 99999999999999999999 is outside 0..2**64-1"),
+        *("  max-tokens: 2\n", "0 is not a whole number of at least 1", f"the state is written to {file}\n"),
+        *(f"continuing from the state in {file}\n", "the vocabulary has no '/'", "/save needs the name of a file"),
+        *("/dance is not a command; a text that begins with a slash is typed as //dance now", "/reset takes no value"),
+    ):
+        assert words in shown
+    assert shown.endswith("  top-k: 3\n\n")
+    assert stream.sampler == Sampler(0.5, 3, 7)
+    assert Model.load(bundle).stream().snapshot() != file.read_bytes() == stream.snapshot()
+
+
+def test_what_the_vocabulary_lacks_can_be_left_out_of_what_is_typed(talk, bundle, capsys):
+    talk("thé €e ", unknown="skip")
+    assert "thé €e " + Model.load(bundle).stream(Sampler(0.8, 40, 1)).complete("th e ", 9) in capsys.readouterr().out
 
 
 def test_ctrl_c_stops_the_answer_and_not_the_program(talk, bundle, capsys, monkeypatch):
@@ -286,8 +315,8 @@ def test_ctrl_c_stops_the_answer_and_not_the_program(talk, bundle, capsys, monke
 def test_ctrl_c_while_a_text_is_read_undoes_it(talk, bundle, capsys, monkeypatch):
     prefill = Stream.prefill
 
-    def interrupted(stream, prompt):
-        prefill(stream, prompt)
+    def interrupted(stream, prompt, **settings):
+        prefill(stream, prompt, **settings)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Stream, "prefill", interrupted)
@@ -300,7 +329,7 @@ def test_run_has_every_setting_of_the_sampler(call, bundle):
     options = ["--temperature", 0.9, "--top-k", 9, "--top-p", 0.8, "--min-p", 0.01, "--repetition-penalty", 1.3]
     sampler = Sampler(0.9, 9, 4, top_p=0.8, min_p=0.01, repetition_penalty=1.3)
     expected = Model.load(bundle).stream(sampler).complete("the ", 40)
-    command = ["run", bundle, "--prompt", "the ", "--max-tokens", 40, "--seed", 4, *options]
+    command = ["run", bundle, "the ", "--max-tokens", 40, "--seed", 4, *options]
     assert as_json(call(*command, "--json")) == {"text": expected, "tokens": 40, "ended": "length"}
     stopped = as_json(call(*command, "--stop", expected[7:9], "--json"))
     assert stopped["text"] == expected[: expected.find(expected[7:9])]
@@ -333,11 +362,11 @@ def test_bench_measures_side_by_side(call, bundle, run_directory, tmp_path):
 def test_a_prompt_comes_from_standard_input(bundle):
     command = [sys.executable, "-m", "edgernn", "run", bundle, "--max-tokens", "9", "--seed", "1"]
     done = subprocess.run(command, input="the ", capture_output=True, text=True, timeout=120, check=True)
-    assert (len(done.stdout), done.stderr) == (10, "")
+    assert (done.stdout[:4], len(done.stdout), done.stderr) == ("the ", 14, "")
     done = subprocess.run(command, input="", capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        'edgernn: the prompt is empty: give it with --prompt "TEXT", in a file or on standard input\n'
+        'edgernn: the prompt is empty: give a text, as in edgernn run BUNDLE "Once", or standard input\n'
     )
 
 
@@ -353,7 +382,7 @@ def test_a_prompt_comes_from_standard_input(bundle):
 )
 def test_standard_input_is_read_as_training_reads(call, bundle, monkeypatch, data, format):
     options = ["--max-tokens", 9, "--seed", 1]
-    expected = call("run", bundle, "--prompt", "the quick\nfox", *options)
+    expected = call("run", bundle, "the quick\nfox", *options)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
     assert call("run", bundle, *options, *format) == expected
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
@@ -407,8 +436,8 @@ def failures(run, bundle, corpus, folder):
         [*train, "stdlib", *out, "--field", "text"],
         "--field says how files and standard input are read, and stdl",
     )
-    yield ["run", bundle, "--prompt", "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"
-    yield ["run", bundle, "--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
+    yield ["run", bundle, "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"
+    yield ["run", bundle, "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
     yield [*train, corpus, *out, "--from", run, "--hidden", 9], "--hidden is that of the run"
     yield (
         [*train, corpus, *out, "--from", run, "--preset", "tiny"],
@@ -462,15 +491,25 @@ def failures(run, bundle, corpus, folder):
     yield ["verify", folder, "--against", run], "is not a bundle: it has no bundle.json"
     yield ["evaluate", bundle, "--text", folder / "none.txt"], "none.txt: cannot be read"
     yield ["evaluate", folder, "--text", corpus], "is not a run"
-    yield ["run", folder, "--prompt", "a"], "is not a bundle"
-    yield ["run", bundle, "--prompt", "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"
-    yield ["run", bundle, "--prompt", "a", "--temperature", -1], "--temperature -1.0 is not a number of at least 0"
-    yield ["run", bundle, "--prompt", "a", "--top-k", -1], "--top-k -1 is not a whole number of at least 0"
-    yield ["run", bundle, "--prompt", "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"
-    yield ["run", bundle, "--prompt", "a", "--max-tokens", 0], "--max-tokens 0 is not a whole number of at least 1"
-    yield ["run", bundle, "--prompt", "a", "--seed", 2**64], "is not a whole number of at least 0 and below 2^64"
-    yield ["run", bundle, "--prompt", ""], 'the prompt is empty: give it with --prompt "TEXT"'
-    yield ["run", bundle, "ROMEO:"], 'ROMEO:: there is no such file; a prompt is given with --prompt "TEXT"'
+    yield ["run", folder, "a"], "is not a bundle"
+    yield ["run", bundle, "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC); --unknown skip leaves"
+    yield ["run", bundle, "a", "--temperature", -1], "--temperature -1.0 is not a number of at least 0"
+    yield ["run", bundle, "a", "--top-k", -1], "--top-k -1 is not a whole number of at least 0"
+    yield ["run", bundle, "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"
+    yield ["run", bundle, "a", "--max-tokens", 0], "--max-tokens 0 is not a whole number of at least 1"
+    yield ["run", bundle, "a", "--seed", 2**64], "is not a whole number of at least 0 and below 2^64"
+    yield ["run", bundle, ""], 'the prompt is empty: give a text, as in edgernn run BUNDLE "Once", or standard input'
+    yield ["run", bundle, "the", "fox"], "takes one text, not 2: put all of it in one pair of quotation marks"
+    yield ["run", bundle, "--prompt", "a"], "--prompt is now the argument INPUT: type the text without --prompt"
+    yield ["run", bundle, "é", "--unknown", "skip"], "the prompt has no character of the vocabulary"
+    yield ["run", bundle, "a", "--unknown", "drop"], "--unknown drop is not one of refuse, skip, replace"
+    yield ["run", bundle, "a", "--threads", 0], "--threads 0 is not a whole number of at least 1 and at most 1,024"
+    yield ["run", bundle, "a", "--provider", "abacus"], "this onnxruntime has no provider 'abacus'; it has "
+    yield ["verify", bundle, "--provider", "abacus"], "has no provider 'abacus'"
+    yield ["bench", bundle, "--provider", "abacus"], "has no provider 'abacus'"
+    yield ["evaluate", bundle, "--text", corpus, "--provider", "abacus"], "has no provider 'abacus'"
+    yield ["evaluate", run, "--text", corpus, "--provider", "CPU"], "providers belong to onnxruntime, and torch runs"
+    yield ["inspect", bundle, "--distance", 9], "--distance is an option for edgernn inspect gradients: leave it out"
     yield ["run", bundle, "--beam", 3], "--beam is not an option for language bundles"
     yield ["inspect", folder / "none.onnx"], "cannot be read"
     yield ["inspect", folder / "short.txt"], "is not an ONNX file"
@@ -504,7 +543,7 @@ def test_a_damaged_bundle_is_one_line(call, bundle, tmp_path):
         data = bytearray((copy / name).read_bytes())
         data[len(data) // 2] ^= 0xFF
         (copy / name).write_bytes(data)
-        status, out, err = call("run", copy, "--prompt", "a")
+        status, out, err = call("run", copy, "a")
         assert (status, out, err.count("\n")) == (2, "", 1)
         assert name in err
 
@@ -538,9 +577,88 @@ def test_unknown_characters_in_a_text_to_evaluate_are_counted(call, bundle, tmp_
 
 
 def test_whoever_stops_listening_causes_no_traceback(bundle):
-    command = f"set -o pipefail; {sys.executable} -m edgernn run {bundle} --prompt a --max-tokens 5000 | head -c 5"
+    command = f"set -o pipefail; {sys.executable} -m edgernn run {bundle} a --max-tokens 5000 | head -c 5"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, len(done.stdout), done.stderr) == (0, 5, "")
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "0<&-", "0<&- 2>&-", "1>&- 2>&-"])
+def test_closed_streams_are_no_error(bundle, closed):
+    command = f"{sys.executable} -m edgernn run {bundle} a --max-tokens 5 --seed 1 {closed}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, len(done.stdout), done.stderr) == (0, 0 if "1>" in closed else 7, "")
+
+
+def test_a_message_that_nobody_reads_keeps_the_exit_status(tmp_path):
+    command = f"{sys.executable} -m edgernn run {tmp_path / 'none'} a 2>&1 | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+def test_a_prompt_that_names_a_file_is_the_text_itself(call, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "fox").write_text("the ")
+    options = ["--max-tokens", 9, "--seed", 1]
+    status, out, err = call("run", bundle, "fox", *options)
+    assert (status, out[:3]) == (0, "fox")
+    assert err == (
+        f"note: fox is taken as the text itself; to run on the file of that name: edgernn run {bundle} < fox\n"
+    )
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"the ")))
+    assert call("run", bundle, "-", *options) == call("run", bundle, "the ", *options)
+
+
+def test_unknown_characters_of_a_prompt_are_skipped_or_replaced(call, bundle):
+    options = ["--max-tokens", 9, "--seed", 1]
+    skipped = call("run", bundle, "thé €e ", "--unknown", "skip", *options)
+    assert skipped == call("run", bundle, "th e ", *options)
+    assert call("run", bundle, "thé", "--unknown", "replace", *options)[1].startswith("th<unk>")
+
+
+def test_threads_change_no_text(call, bundle):
+    options = ["the ", "--max-tokens", 20, "--seed", 1]
+    assert call("run", bundle, *options, "--threads", 2, "--provider", "cpu") == call("run", bundle, *options)
+
+
+def test_versions_and_short_help(call):
+    status, out, _ = call("--version")
+    assert status == 0
+    assert out.startswith(f"edgernn {edgernn.__version__}, python 3.")
+    assert f"onnxruntime {version('onnxruntime')}" in out
+    for command in ([], ["run"], ["train", "language"]):
+        assert call(*command, "-h") == call(*command, "--help")
+
+
+def test_the_shell_completes_commands_and_options():
+    for typed, completed in (("edgernn ca", "caption\ncache"), ("edgernn run --temp", "--temperature")):
+        words = {"COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" ")), "_EDGERNN_COMPLETE": "complete_bash"}
+        command = [sys.executable, "-m", "edgernn"]
+        done = subprocess.run(command, env=os.environ | words, capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout.strip() == completed
+
+
+def test_the_cache_is_shown_and_emptied(call, tmp_path, monkeypatch):
+    root = tmp_path / "cache"
+    monkeypatch.setenv("EDGERNN_CACHE", str(root))
+    assert call("cache") == (0, f"{root} holds nothing of edgernn\n", "")
+    digest = "0123456789ab" + "c" * 52
+    sizes = {
+        ".tinyshakespeare.txt.a1_b2": ("interrupted", 1),
+        f"images/.{digest}.x8": ("interrupted", 2),
+        f"images/{digest}": ("features", 3),
+        "tinyshakespeare.txt": ("text", 4),
+    }
+    for name, (_, size) in sizes.items():
+        path = root / name / "array.npy" if "images" in name else root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    (root / "notes.txt").write_text("mine")
+    values = as_json(call("cache", "--json"))
+    assert (values["cache"], values["bytes"], values["emptied"]) == (str(root), 10, False)
+    assert {str(Path(e["path"]).relative_to(root)): (e["kind"], e["bytes"]) for e in values["entries"]} == sizes
+    assert "   3 bytes  images/0123456789ab… " in call("cache")[1]
+    assert call("cache", "--empty") == (0, f"{root}: removed 10 bytes\n", "")
+    assert [path.name for path in root.iterdir()] == ["notes.txt"]
 
 
 def test_every_command_is_tested_here():

@@ -207,7 +207,7 @@ from edgernn.runtime.pipelines import pipeline_for
 pipeline = pipeline_for(Model.load(sys.argv[1]))
 options = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(sys.argv[3]).items()}
 options = pipeline.options(**options)
-inputs = pipeline.read(sys.argv[2]) if sys.argv[2] else pipeline.inputs_from(options)
+inputs = pipeline.read_typed(sys.argv[2], options) if pipeline.takes_text else pipeline.read(sys.argv[2])
 print(json.dumps(pipeline(inputs, options).to_json()))
 """
 
@@ -224,8 +224,7 @@ sys.meta_path.insert(0, Wall())
 @pytest.mark.parametrize("task", TASKS)
 def test_the_pipeline_runs_without_torch(task, bundles, tmp_path):
     bundle, example = bundles(task, "onnx", "fp32"), EXAMPLES[task]
-    item = example.item(tmp_path)
-    arguments = [bundle, "" if item is None else item, json.dumps(dict(example.options))]
+    arguments = [bundle, example.item(tmp_path), json.dumps(dict(example.options))]
     results = []
     for code in (PIPELINE, BLOCK + PIPELINE):
         command = [sys.executable, "-c", code, *map(str, arguments)]

@@ -201,6 +201,7 @@ def test_an_old_option_is_refused_with_its_new_name():
         (["--lanes", "3"], "--lanes is now --batch-size"),
         (["--chunk=3"], "--chunk is now --bptt"),
         (["--thaw", "3"], None),  # this command has nothing like it
+        (["--prompt", "3"], None),
         (["--nothing", "3"], None),
         (["--bptt"], None),
     ):
@@ -212,7 +213,7 @@ def test_an_old_option_is_refused_with_its_new_name():
 # By the beginning of a module's path: the commands that print its messages. Each list has to have the option in one of
 # its commands; a module that is not listed has its messages printed by any command.
 PRINTED_BY = {
-    **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "evaluate", "inspect", "plot")},
+    **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "cache", "evaluate", "inspect", "plot")},
     "cli/demo.py": [["demo", "run"]],  # which it says to try
     "cli/export.py": [["export", "verify"]],
     "exporters/adoption/": [["adopt"]],
@@ -236,7 +237,7 @@ def test_every_option_that_a_message_names_exists_on_the_command_that_prints_it(
         if name == "cli/options.py":
             continue  # it holds the table of new names, which is tested by what commands do with it
         groups = next((groups for prefix, groups in PRINTED_BY.items() if name.startswith(prefix)), [list(options)])
-        known = [{"--help"}.union(*(options[command] for command in group)) for group in groups]
+        known = [{"--help", "--version"}.union(*(options[command] for command in group)) for group in groups]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w-])", node.value))

@@ -7,9 +7,9 @@ from edgernn.errors import StreamError
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import CaptionPipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
-from edgernn.runtime.pipelines.pipeline import Pipeline, Result
+from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
 
-__all__ = ["PIPELINES", "Pipeline", "Result", "pipeline_for"]
+__all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 
 # If several pipelines declare an option, the help shows the text of the first.
 PIPELINES: Mapping[str, type[Pipeline[Any]]] = {

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
-from edgernn.errors import StreamError
+from edgernn.errors import ConfigError, StreamError
 from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image
 from edgernn.runtime import Model, Sampler, Stream, beam_search
 from edgernn.runtime.beam import Candidate
@@ -36,13 +36,13 @@ LENGTH_PENALTY = 0.7
 
 @dataclass(frozen=True)
 class Caption(Result):
-    """The best caption of an image, and all captions that were found, best first."""
+    """The best caption of an image, and the candidates that were asked for, the best first."""
 
     text: str
     candidates: tuple[Candidate, ...]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the best caption, its number of tokens, and every candidate with its score."""
+        """The best caption, its number of tokens, and each candidate with its score."""
         candidates = [
             {"text": each.text, "score": each.score, "log_probability": each.log_probability}
             for each in self.candidates
@@ -56,17 +56,15 @@ class Caption(Result):
             return self.text
         return "\n".join(f"{each.score:7.3f}  {each.text}" for each in self.candidates)
 
-    @property
-    def summary(self) -> str:
-        """The best caption."""
-        return self.text
-
 
 @dataclass(frozen=True, kw_only=True)
 class CaptionOptions(Settings):
     """How captions are decoded."""
 
-    beam: int = option(1, "The beam width; 1 is greedy decoding.", low=1, high=1000)
+    beam: int = option(1, "The beam width; 1 is greedy decoding.", low=1, high=100)
+    candidates: int = option(
+        1, "The number of captions to print, the best first; above 1 each has its score. At most the beam width.", low=1
+    )
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
     attention: Path | None = option(
         None, "Write a picture that shows the attention over the image for each word of the caption."
@@ -80,7 +78,7 @@ class CaptionPipeline(Pipeline[CaptionOptions]):
     inputs = ("IMAGE", "image files")
     suffixes = SUFFIXES
     options = CaptionOptions
-    example = "bundles/photos holiday.jpg --beam 5"
+    example = "bundles/scenes pictures/000.png --beam 5"
     input_key = "image"
 
     def __init__(self, model: Model) -> None:
@@ -96,7 +94,10 @@ class CaptionPipeline(Pipeline[CaptionOptions]):
         return {self._image.name: open_image(self.model, source)}
 
     def check(self, options: CaptionOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError unless the attention can be drawn for the images that will be read."""
+        """Raise ConfigError for more candidates than the beam has, or an image of attention that cannot be written."""
+        if options.candidates > options.beam:
+            wanted = options.candidates
+            raise ConfigError(f"--candidates {wanted} needs a beam of that width: give --beam {wanted} as well")
         if options.attention is not None:
             check_output("--attention", options.attention, sources, SUFFIXES)
 
@@ -108,7 +109,7 @@ class CaptionPipeline(Pipeline[CaptionOptions]):
             words = found.text.split()
             maps = attention_maps(self.model, image, found.candidates[0].tokens[: len(words)])
             draw_attention(image, words, maps, options.attention)
-        return found
+        return Caption(found.text, found.candidates[: options.candidates])
 
 
 def open_image(model: Model, source: str | Path | bytes) -> Array:

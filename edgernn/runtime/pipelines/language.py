@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgernn.contract import Array
-from edgernn.errors import ConfigError, StreamError
-from edgernn.media.text import PLAIN, TextFormat, as_read, read_text
+from edgernn.errors import ConfigError, StreamError, UnknownTokenError
+from edgernn.media.text import TextFormat, as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
 from edgernn.settings import option
+from edgernn.tokenizer import UNKNOWN_CHOICES
 
 __all__ = ["LanguageOptions", "LanguagePipeline", "LanguageResult"]
 
@@ -22,11 +23,6 @@ __all__ = ["LanguageOptions", "LanguagePipeline", "LanguageResult"]
 class LanguageOptions(TextFormat):
     """How a prompt is read, and how it is continued."""
 
-    prompt: str | None = option(
-        None,
-        "The text to continue.",
-        unset="the files, or standard input; on a terminal, what you type, in turns",
-    )
     max_tokens: int = option(400, "The maximum number of tokens to generate.", low=1)
     temperature: float = option(
         0.8,
@@ -61,7 +57,13 @@ class LanguageOptions(TextFormat):
         below=2**64,
         unset="random",
     )
-    echo: bool = option(False, "Print the prompt before the text.")
+    unknown: str = option(
+        "refuse",
+        "What becomes of the characters or words of a prompt that the vocabulary lacks: refuse the prompt, skip them, "
+        "or replace each with the unknown token.",
+        choices=UNKNOWN_CHOICES,
+    )
+    echo: bool = option(True, "Print the prompt before the text.")
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,14 @@ class LanguageResult(Result):
 
 
 class LanguagePipeline(Pipeline[LanguageOptions]):
-    """Continues prompts. Each input is a text, which is used as a prompt."""
+    """Continues a prompt."""
 
     task = "language"
-    inputs = ("TEXT", "text files, each of them a prompt")
-    suffixes = (".txt",)
+    inputs = ("PROMPT", "the text to continue")
+    suffixes = ()
     options = LanguageOptions
-    example = 'bundles/shakespeare --prompt "ROMEO:" --max-tokens 200'
-    standard_input = True
+    example = 'bundles/shakespeare "ROMEO:" --max-tokens 200'
+    takes_text = True
 
     def __init__(self, model: Model) -> None:
         """Raise StreamError for a model that needs other inputs than text, or does not predict text."""
@@ -120,28 +122,16 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         Texts are normalised as for training.
         Raises CorpusError for a file that is not text, UnknownTokenError for characters outside the vocabulary.
         """
-        return self._read(source, PLAIN)
+        return self._read(source, LanguageOptions())
 
     def read_as(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
-        """Read a prompt as `read` does, with the encoding or the JSON field that the options set."""
+        """As `read`, with the encoding, the field and the treatment of unknown characters that `options` say."""
         return self._read(source, options)
 
-    def inputs_from(self, options: LanguageOptions) -> Mapping[str, Array] | None:
-        """Return the prompt that is given as an option, or None."""
-        return None if options.prompt is None else self._encode(as_read(options.prompt, "the prompt"))
-
-    def check(self, options: LanguageOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError for a prompt option together with files, or a file name that is a prompt."""
-        if sources and options.prompt is not None:
-            raise ConfigError("--prompt cannot be combined with text files: give one or the other")
-        if options.prompt is not None:
-            options.refuse_for("--prompt")
-        if len(sources) == 1 and not sources[0].exists():
-            raise ConfigError(f'{sources[0]}: there is no such file; a prompt is given with --prompt "TEXT"')
-
-    def suffixes_for(self, options: LanguageOptions) -> Sequence[str]:
-        """Return the suffixes of JSON lines files if the options name a field, else those of text files."""
-        return self.suffixes if options.field is None else (".jsonl",)
+    def read_typed(self, text: str, options: LanguageOptions) -> Mapping[str, Array]:
+        """The prompt `text`. Raises ConfigError for options that say how files are read; otherwise as `read`."""
+        options.refuse_for("a prompt on the command line")
+        return self._encode(as_read(text, "the prompt"), options.unknown)
 
     def conversation(self, options: LanguageOptions) -> Conversation:
         """Return a stream that continues what the user types.
@@ -149,7 +139,7 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         Raises ConfigError for options that apply to files only.
         """
         options.refuse_for("what is typed")
-        return Conversation(self._stream(options), options.max_tokens, options.stop)
+        return Conversation(self._stream(options), options.max_tokens, options.stop, options.unknown, options.echo)
 
     def __call__(self, inputs: Mapping[str, Array], options: LanguageOptions, show: Show = ignore) -> LanguageResult:
         """Continue the prompt. Raises ConfigError for settings that the sampler refuses."""
@@ -179,15 +169,20 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         )
         return self.model.stream(sampler, graph=self._graph)
 
-    def _read(self, source: str | Path | bytes, format: TextFormat) -> Mapping[str, Array]:
+    def _read(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
         if source == b"":
-            return self._encode("")
+            return self._encode("", options.unknown)
         if isinstance(source, bytes):
-            return self._encode(read_text(source, "the prompt", format))
-        return self._encode(read_text(Path(source), format=format))
+            return self._encode(read_text(source, "the prompt", options), options.unknown)
+        return self._encode(read_text(Path(source), format=options), options.unknown)
 
-    def _encode(self, prompt: str) -> Mapping[str, Array]:
-        ids = self._tokenizer.encode(prompt)
+    def _encode(self, prompt: str, unknown: str) -> Mapping[str, Array]:
+        try:
+            ids = self._tokenizer.encode(prompt, unknown=unknown)
+        except UnknownTokenError as error:
+            raise UnknownTokenError(f"{error}; --unknown skip leaves out what the vocabulary lacks") from None
+        if not prompt:
+            raise ConfigError('the prompt is empty: give a text, as in edgernn run BUNDLE "Once", or standard input')
         if not len(ids):
-            raise ConfigError('the prompt is empty: give it with --prompt "TEXT", in a file or on standard input')
+            raise ConfigError("the prompt has no character of the vocabulary, so nothing of it is left to continue")
         return {self._token: ids}

@@ -46,20 +46,28 @@ class Result(ABC):
 
 
 class Conversation(NamedTuple):
-    """A stream with which the user takes turns. max_tokens, stop: when each of its answers ends."""
+    """A stream for a user to talk with in turns.
+
+    max_tokens, stop: how each of its answers ends. unknown: what becomes of characters that the vocabulary lacks, as in
+    `Stream.prefill`. echo: whether what was typed is shown before each answer.
+    """
 
     stream: Stream
     max_tokens: int
-    stop: tuple[str, ...]
+    stop: tuple[str, ...] = ()
+    unknown: str = "refuse"
+    echo: bool = True
 
 
 class Pipeline(ABC, Generic[Options]):
     """The device side of one task: reads files, drives a stream to its end, and returns the result.
 
-    task: the task of the bundles. inputs: the metavariable of a command's arguments and their description, such as
-    "image files". suffixes: the suffixes, in lower case, of the files that are read from a directory.
-    options: a settings class whose fields are options of the command. example: the arguments of a working command.
-    input_key: the key of an input's name in JSON. standard_input: whether standard input is read if no file is named.
+    task: the task of the bundles. inputs: metavariable of a command's arguments, and what they are, such as "image
+    files". suffixes: of the files that are taken from a directory, in lower case.
+    options: a settings class whose fields are options of the command. example: the arguments of a command that works.
+    input_key: the key of an input's name in JSON.
+    takes_text: whether the argument of a command is one text, which `read_typed` reads, in place of names of files;
+    without an argument, the text comes from standard input.
     """
 
     task: ClassVar[str]
@@ -68,7 +76,7 @@ class Pipeline(ABC, Generic[Options]):
     options: ClassVar[type[Settings]]
     example: ClassVar[str]
     input_key: ClassVar[str] = "input"
-    standard_input: ClassVar[bool] = False
+    takes_text: ClassVar[bool] = False
 
     def __init__(self, model: Model) -> None:
         """Raise StreamError, in subclasses, for a model whose contract does not fit the task."""
@@ -93,13 +101,9 @@ class Pipeline(ABC, Generic[Options]):
         Raises ConfigError for options that do not fit the model, SamplingError for outputs that are not numbers.
         """
 
-    def suffixes_for(self, options: Options) -> Sequence[str]:
-        """Return the suffixes of files to read from a directory; overridden by tasks whose options affect them."""
-        return self.suffixes
-
-    def inputs_from(self, options: Options) -> Mapping[str, Array] | None:
-        """Return the inputs that `options` provide, such as a prompt, or None. Raises what `read` raises."""
-        return None
+    def read_typed(self, text: str, options: Options) -> Mapping[str, Array]:
+        """As `read_as`, for a text that is an argument of a command. Only tasks that take a text have it."""
+        raise NotImplementedError
 
     def check(self, options: Options, sources: Sequence[Path]) -> None:
         """Raise ConfigError for options that do not fit the files in `sources`, before any file is read."""

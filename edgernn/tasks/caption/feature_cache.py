@@ -20,7 +20,7 @@ from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import Array
 from edgernn.data.captions import CaptionedImage
-from edgernn.data.downloads import cache_directory
+from edgernn.data.downloads import IMAGES, cache_directory
 from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
 from edgernn.tasks.score import Progress
@@ -141,7 +141,7 @@ def _cached(kind: _Layout, encoder: ImageEncoder, images: Sequence[CaptionedImag
     digest = hashlib.sha256(kind.name.encode())
     for image in images:
         digest.update(os.fsencode(image.key) + b"\n")
-    path = cache_directory() / "images" / digest.hexdigest()
+    path = cache_directory() / IMAGES / digest.hexdigest()
     cache = _load(path)
     if cache is None:
         try:

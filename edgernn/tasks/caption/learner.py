@@ -87,7 +87,7 @@ class CaptionLearner(Learner):
         )
         self.notes = left_out(dataset.missing, self.features.damaged, dataset.empty_captions)
         self._ids = [
-            [self.tokenizer.encode(caption, strict=False)[:MAX_TOKENS].tolist() for caption in image.captions]
+            [self.tokenizer.encode(caption, unknown="replace")[:MAX_TOKENS].tolist() for caption in image.captions]
             for image in self.features.images[TRAIN]
         ]
         self.steps_per_pass = math.ceil(len(self._ids) / training.batch_size)
@@ -120,7 +120,7 @@ class CaptionLearner(Learner):
         tokenizer = Tokenizer.from_json(origin.assets[TOKENIZER].decode())
         unknown = UnknownTokens(tokenizer)
         for caption in (caption for image in dataset[TRAIN] for caption in image.captions):
-            unknown.count(caption, tokenizer.encode(caption, strict=False))
+            unknown.count(caption, tokenizer.encode(caption, unknown="replace"))
         return replace(_prepared(source, chosen, dataset, tokenizer), notes=unknown.notes(origin.name))
 
     @classmethod
@@ -358,7 +358,7 @@ def _stated_by(metadata: Mapping[str, str], path: str, model: CaptionConfig) -> 
 def _held_out(dataset: CaptionDataset, model: CaptionConfig, tokenizer: Tokenizer) -> HeldOut:
     """Return a few resized images of "dev" with a caption each, and resized images of "train" for calibration."""
     images = {split: _first_images(dataset, split, model) for split in (TRAIN, DEV)}
-    captions = [tokenizer.encode(each.captions[0], strict=False)[:MAX_TOKENS].tolist() for each, _ in images[DEV]]
+    captions = [tokenizer.encode(each.captions[0], unknown="replace")[:MAX_TOKENS].tolist() for each, _ in images[DEV]]
     tokens, targets = pad_captions(captions, tokenizer)
     return HeldOut(
         {"token": tokens},

@@ -149,7 +149,7 @@ class CaptionTraining(TrainingSettings):
     reward_average: float = option(
         0.99, "The decay of the moving average of the weights during self-critical training.", low=0, below=1
     )
-    beam: int = option(3, "The beam width of evaluations during training; 1 is greedy.", low=1, high=_LARGEST)
+    beam: int = option(3, "The beam width of evaluations during training.", low=1, high=100)
     passes: float | None = redefault(TrainingSettings, "passes", 18.0)
     minutes: float | None = redefault(TrainingSettings, "minutes", 18.0)
     warmup: float = redefault(TrainingSettings, "warmup", 0.05)
@@ -176,7 +176,7 @@ class CaptionTraining(TrainingSettings):
 class CaptionEvaluation(EvaluationSettings):
     """The data on which a captioner is evaluated, and how captions are decoded."""
 
-    beam: int = option(1, "The beam width with which captions are decoded; 1 is greedy.", low=1, high=1000)
+    beam: int = option(1, "The beam width; 1 is greedy decoding.", low=1, high=100)
 
 
 PRESETS = {

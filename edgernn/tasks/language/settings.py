@@ -134,7 +134,7 @@ class LanguageTraining(TrainingSettings):
 class LanguageEvaluation(TextFormat):
     """The text on which a language model is evaluated."""
 
-    text: str = option("", "The text file to evaluate on; it is read as one stream.")
+    text: str = option("", "A text file to evaluate on, read as one stream; - is standard input.")
 
 
 PRESETS = {

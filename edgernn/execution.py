@@ -1,0 +1,33 @@
+"""How an engine executes the graphs of a bundle: on how many threads, and on which of onnxruntime's providers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgernn.settings import Settings, option
+
+__all__ = ["DEFAULT", "Execution"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution(Settings):
+    """How an engine executes graphs. An engine refuses what it cannot do with an EngineError.
+
+    threads: None for one thread in onnxruntime, and for what torch and ExecuTorch are set to. These two have one number
+    of threads for the whole process, which loading a bundle with `threads` changes.
+    providers: execution providers of onnxruntime, the preferred one first; its CPU provider takes what they leave.
+    """
+
+    threads: int | None = option(
+        None, "The number of threads that compute one step.", low=1, high=1024, unset="1 for onnx and ort"
+    )
+    providers: tuple[str, ...] = option(
+        (),
+        "An execution provider of onnxruntime, such as CUDA or CoreML; the CPU takes what it leaves. Can be given more "
+        "than once, the preferred one first.",
+        flag="provider",
+        unset="CPU",
+    )
+
+
+DEFAULT = Execution()
