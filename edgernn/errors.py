@@ -8,7 +8,8 @@ EdgeRNNError
 │   └── UnknownTokenError    a text has characters that the vocabulary lacks
 ├── CorpusError              a corpus is missing, empty, not text, or too short
 ├── ImageError               a file is no image, or is cut
-├── OutputExistsError        the place to write to is taken
+├── OutputError              a directory cannot be written: the disk is full, say
+│   └── OutputExistsError    the place to write to is taken
 ├── RunError                 a run directory is missing, damaged or of another version
 ├── TrainingError            training cannot go on (a loss that is not a number, say)
 ├── BundleError              a bundle is missing, damaged, of another version or for another engine
@@ -65,7 +66,11 @@ class ImageError(EdgeRNNError):
     """A file is no image, or is cut."""
 
 
-class OutputExistsError(EdgeRNNError):
+class OutputError(EdgeRNNError):
+    """A directory cannot be written."""
+
+
+class OutputExistsError(OutputError):
     """The place to write to is taken."""
 
 

@@ -11,6 +11,7 @@ import typer
 
 from edgernn.cli.console import Json, require_extra, result
 from edgernn.errors import ConfigError
+from edgernn.paths import Kind, identify, refusal
 
 __all__ = ["inspect"]
 
@@ -32,18 +33,20 @@ def inspect(
         _gradients([Path(run) for run in what[1:]], distance, out, as_json=json)
         return
     if len(what) > 1:
-        raise ConfigError(f"inspect looks at one bundle or file, not at {len(what)}")
+        raise ConfigError(f"edgernn inspect shows one bundle or ONNX file at a time, and {len(what)} are named")
     path = Path(what[0])
+    if (found := identify(path)).kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
+        raise ConfigError(refusal(path, Kind.BUNDLE, Kind.ONNX))
     with require_extra("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 
-    values = inspect_bundle(path) if path.is_dir() else inspect_onnx(path)
+    values = inspect_bundle(path) if found.kind is Kind.BUNDLE else inspect_onnx(path)
     result(values, _describe(values), as_json=json)
 
 
 def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
     if not runs:
-        raise ConfigError("inspect gradients needs a RUN")
+        raise ConfigError("edgernn inspect gradients needs a RUN")
     with require_extra("plot"):
         from edgernn.training.curves import check_picture, labels
         from edgernn.training.gradients import plot_gradients, run_gradient_norms

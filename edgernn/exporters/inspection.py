@@ -42,15 +42,13 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
 
 def inspect_onnx(path: Path) -> dict[str, Any]:
     """The report on a lone ONNX file, with the weights in files beside it. Raises EngineError if it is none."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    size = len(data) + external_bytes(path)
+    beside = external_bytes(path)
+    data = path.read_bytes()
+    size = len(data) + beside
     try:
         report = ONNX.inspect(data)
     except (ValueError, LookupError) as error:  # a node with fewer inputs than its operator has, for instance
-        raise EngineError(f"{path}: this is not an ONNX file: {error}") from None
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one: {error}") from None
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 

@@ -101,9 +101,7 @@ class Trainer:
                     prepared = prepare(sources, chosen, directory / DATA, progress)
                     notes = prepared.notes
                     run = Run(directory, task, prepared, {} if start is None else start.record)
-                    run.begin()
-                    if start is not None:
-                        run.write(START, start.origin.network.state_dict(), start.record)
+                    run.begin(None if start is None else start.origin.network.state_dict())
                     open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
         trainer = cls.resume(out, progress)
         trainer.notes = [*notes, *trainer.notes]

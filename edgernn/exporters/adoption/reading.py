@@ -16,6 +16,7 @@ from edgernn.errors import ConfigError, EngineError, ExportError, first_line
 from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name
 from edgernn.exporters.adoption.names import contract_name, name_axes, name_tensors
 from edgernn.exporters.capture.rewrite import subgraphs
+from edgernn.paths import Kind, identify, refusal
 from edgernn.runtime.program import STEP
 
 __all__ = ["check_types", "external_bytes", "open_graphs", "read_model"]
@@ -93,20 +94,22 @@ def _open(name: str, path: Path) -> OpenGraph:
 
 def _parse(path: Path) -> onnx.ModelProto:
     """The model in a file, as it stands. Raises EngineError if there is none."""
+    if identify(path).kind not in (Kind.ONNX, Kind.FILE):
+        raise EngineError(refusal(path, Kind.ONNX))
     try:
         model: onnx.ModelProto = onnx.load_model_from_string(path.read_bytes())
         texts = set(_texts(model.graph))
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
     except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
-        raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one: {first_line(error)}") from None
     if not all(isinstance(text, str) for text in texts):
-        raise EngineError(f"{path}: this is not an ONNX file: it has names that are not UTF-8")
+        raise EngineError(f"{path} is not an ONNX file: it has names that are not UTF-8")
     for tensor in all_tensors(model):
         if tensor.data_type not in _STORED:
-            raise EngineError(f"{path}: this is not an ONNX file: {tensor.name[:100]!r} has no element type of ONNX")
+            raise EngineError(f"{path} is not an ONNX file: {tensor.name[:100]!r} has no element type of ONNX")
     if not (model.graph.node or model.graph.output):
-        raise EngineError(f"{path}: this is not an ONNX file: it has no operators")
+        raise EngineError(f"{path} is not an ONNX file: it has no operators")
     return model
 
 
