@@ -28,6 +28,30 @@ The library raises; only the command line prints and exits, with status 1 for a 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+# The extra that brings each optional module, as pyproject.toml has it.
+EXTRAS: Mapping[str, str] = {
+    "torch": "train",
+    "safetensors": "train",
+    "PIL": "image",
+    "sacrebleu": "caption",
+    "torchvision": "torchvision",
+    "onnx": "export",
+    "onnxscript": "export",
+    "matplotlib": "plot",
+    "tensorboard": "tensorboard",
+    "executorch": "executorch",
+    "torchao": "executorch",
+}
+# The extras that an extra brings, itself included.
+_INCLUDED: Mapping[str, tuple[str, ...]] = {
+    "caption": ("caption", "train", "image"),
+    "torchvision": ("torchvision", "caption", "train", "image"),
+    "export": ("export", "train"),
+    "plot": ("plot", "train"),
+    "tensorboard": ("tensorboard", "train"),
+    "executorch": ("executorch", "export", "train"),
+}
+_PACKAGES: Mapping[str, str] = {"PIL": "Pillow"}  # where a package is called differently from its module
 _LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
 
 
@@ -126,7 +150,14 @@ class MissingExtraError(EdgeRNNError):
     """An optional dependency is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed; type: pip install 'edgernn[{extra}]'")
+        """module: what cannot be imported. extra: that of what was asked for; it gives way to one that has `module`."""
+        module = module.partition(".")[0]
+        own = EXTRAS.get(module, extra)
+        extra = extra if own in _INCLUDED.get(extra, (extra,)) else own
+        super().__init__(
+            f"{_PACKAGES.get(module, module)} is not installed: install the extra {extra!r} in edgernn's checkout, "
+            f"with pip install '.[{extra}]' (see docs/install.md)"
+        )
 
 
 def few(names: Iterable[str]) -> str:

@@ -148,6 +148,14 @@ class Declared(NamedTuple):
         bounds = self.option.bounds.replace("at least", "of at least", 1)
         return f"{noun} {bounds}".strip()
 
+    def parse(self, text: str) -> int | float:
+        """The number that `text` writes, within the bounds or not. Raises ConfigError for what is no number."""
+        try:
+            number: int | float = self.type(text)
+        except (ValueError, OverflowError):
+            raise ConfigError(f"{self.flag} {_quoted(text)} is not {self.accepted}") from None
+        return number
+
     def check(self, value: Any) -> None:
         """Raise ConfigError unless the option accepts `value`."""
         kinds = (tuple,) if self.several else _TYPES[self.type][0]
@@ -194,7 +202,7 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 
 
 def _quoted(value: Any) -> str:
-    text = str(value)
+    text = f"{value:.15g}" if isinstance(value, float) else str(value)
     return text if len(text) <= _QUOTED else f"{text[:_QUOTED]}…"
 
 

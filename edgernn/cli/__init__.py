@@ -17,7 +17,7 @@ from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
-from edgernn.cli.options import DeferredCommand, renamed
+from edgernn.cli.options import Command, DeferredCommand, renamed
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
@@ -41,9 +41,9 @@ def application() -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.add_typer(train_app(TASKS.values()), name="train")
-    app.command()(evaluate_command(TASKS))
+    app.command(cls=Command)(evaluate_command(TASKS))
     for command in _COMMANDS:
-        app.command(cls=DeferredCommand if command in (run, caption) else None)(command)
+        app.command(cls=DeferredCommand if command in (run, caption) else Command)(command)
     return app
 
 

@@ -13,6 +13,7 @@ import typer
 
 from edgernn.cli.console import Json, log, require_extra, result
 from edgernn.cli.load import load_model
+from edgernn.cli.options import number
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def bench(
         Path | None,
         typer.Option(help="A run to measure too: in torch, and exported to every target and precision."),
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How many times each model is measured, in turns.")] = 15,
+    rounds: Annotated[
+        int, typer.Option(parser=number("rounds", low=1), help="How many times each model is measured.")
+    ] = 15,
     out: Annotated[Path | None, typer.Option(help="A chart of the step times to write: a .png or .svg file.")] = None,
     json: Json = False,
 ) -> None:

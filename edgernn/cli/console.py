@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgernn.errors import MissingExtraError
+from edgernn.errors import EXTRAS, MissingExtraError
 
 __all__ = [
     "Json",
@@ -35,8 +35,6 @@ Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace the run or bundle at --out, if edgernn wrote it.")
 ]
 
-_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
-
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
@@ -45,7 +43,7 @@ def require_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing not in _OPTIONAL:
+        if missing not in EXTRAS:
             raise
         raise MissingExtraError(missing, extra) from None
 

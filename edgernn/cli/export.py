@@ -10,6 +10,7 @@ import typer
 
 from edgernn.cli.console import Json, Overwrite, log, require_extra, result
 from edgernn.cli.load import load_bundle
+from edgernn.cli.options import number
 from edgernn.errors import CheckFailedError, ExportWarning, ParityError
 
 if TYPE_CHECKING:
@@ -28,7 +29,11 @@ def export(
         typer.Option(help="Do not quantise the matrices whose names match this pattern. It can be repeated."),
     ] = None,
     block: Annotated[
-        int, typer.Option(help="At int4, the number of inputs that share a scale: 16, 32, 64 or 128.")
+        int,
+        typer.Option(
+            parser=number("block"),
+            help="At int4, the number of inputs that share a scale: 16, 32, 64 or 128.",
+        ),
     ] = 32,
     reduce_range: Annotated[
         bool, typer.Option("--reduce-range", help="At int8, use weights of 7 bits, for x86 processors without VNNI.")

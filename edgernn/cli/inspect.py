@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edgernn.cli.console import Json, require_extra, result
+from edgernn.cli.options import number
 from edgernn.errors import ConfigError
 from edgernn.paths import Kind, identify, refusal
 
@@ -18,7 +19,9 @@ __all__ = ["inspect"]
 
 def inspect(
     what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
-    distance: Annotated[int, typer.Option(help="gradients: how many steps to look back.")] = 64,
+    distance: Annotated[
+        int, typer.Option(parser=number("distance", low=1), help="gradients: how many steps to look back.")
+    ] = 64,
     out: Annotated[Path, typer.Option(help="gradients: the picture to write.")] = Path("gradients.png"),
     json: Json = False,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
-from edgernn.cli.options import Given, command_from, default_text, value_text
+from edgernn.cli.options import Command, Given, command_from, default_text, value_text
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, flag_of
 from edgernn.tasks.settings import LIMITS
@@ -95,7 +95,7 @@ def train_app(tasks: Iterable[Task]) -> typer.Typer:
     app = typer.Typer(help="Train a network; there is a subcommand for each task.")
     app.callback()(lambda: None)  # without it, a single subcommand would become the command itself
     for task in tasks:
-        app.command(task.name)(train_command(task))
+        app.command(task.name, cls=Command)(train_command(task))
     return app
 
 

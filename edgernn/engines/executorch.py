@@ -29,8 +29,8 @@ class ExecuTorchEngine:
         with silent():
             try:
                 from executorch.runtime import Runtime
-            except ImportError:
-                raise MissingExtraError("executorch", "executorch") from None
+            except ImportError as error:
+                raise MissingExtraError(error.name or "executorch", "executorch") from None
             try:
                 self._program = Runtime.get().load_program(graph)
                 self._method = self._program.load_method("forward")

@@ -212,22 +212,33 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
     for difference, same in (
-        ("from other weights", manifest.digest == weights_digest(source.network, contract)),
-        ("from another contract", manifest.contract == contract),
+        ("with other weights", manifest.digest == weights_digest(source.network, contract)),
+        ("with another contract", manifest.contract == contract),
         ("for another task", manifest.task == source.network.task),
-        ("from other initial states", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
+        ("with other initial states", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
     ):
         if not same:
-            raise CheckFailedError(f"{bundle} was exported {difference}; export it again")
+            raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
     assets = {name: data for name, data in loaded.files.items() if _may_be_asset(name, contract)}
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
-            raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
+            raise CheckFailedError(f"{bundle} was exported with another {name}{_origins(manifest, source)}")
     with _quietly():
         engines = {graph.spec.name: _engine(loaded, graph.spec) for graph in graphs}
         return prove(
             graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
         ).parity
+
+
+def _origins(manifest: Manifest, source: Source) -> str:
+    """Of which run a bundle was made and which it was compared with, as the end of a message, and what to do."""
+    made, given = (about.get("run") for about in (manifest.provenance, source.provenance))
+    if made and given and made != given:
+        return f" than {given} has: it was made from the run {str(made)[:_NAMED]}: verify it against that one"
+    return " than this source has: name the one that it was made from, or export it again"
+
+
+_NAMED = 100  # characters of a name that comes from a manifest
 
 
 def _set_tolerance(manifest: Manifest) -> dict[str, float]:

@@ -47,8 +47,8 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
     size = len(data) + beside
     try:
         report = ONNX.inspect(data)
-    except (ValueError, LookupError) as error:  # a node with fewer inputs than its operator has, for instance
-        raise EngineError(f"{path} is not an ONNX file, or a damaged one: {error}") from None
+    except (ValueError, LookupError):  # a node with fewer inputs than its operator has, for instance
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one") from None
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 

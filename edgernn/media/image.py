@@ -45,7 +45,7 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise MissingExtraError("Pillow", "image") from None
+        raise MissingExtraError("PIL", "image") from None
     name = "the image" if isinstance(source, bytes) else str(source)
     try:
         if not isinstance(source, bytes) and Path(source).exists() and not Path(source).is_file():

@@ -106,7 +106,7 @@ def test_a_manifest_that_is_not_json_is_named(copy, data):
 def test_a_directory_without_a_manifest_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match=r"is an empty directory, and not a bundle"):
         Bundle.load(tmp_path)
-    with pytest.raises(BundleError, match="there is no .*nowhere"):
+    with pytest.raises(BundleError, match=r"there is no .*nowhere"):
         Bundle.load(tmp_path / "nowhere")
 
 

@@ -199,5 +199,6 @@ main()
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert "is not installed; type: pip install 'edgernn[" in done.stderr
+    assert "is not installed: install the extra" in done.stderr
+    assert "with pip install '.[" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -394,7 +394,7 @@ def failures(run, bundle, corpus, folder):
     yield ["train"], "Missing command"
     yield ["frobnicate"], "No such command 'frobnicate'"
     yield ["run"], "(see edgernn run --help)"
-    yield ["run", bundle, "--max-tokens", "many"], "'--max-tokens': Input should be a valid integer"
+    yield ["run", bundle, "--max-tokens", "many"], "--max-tokens many is not a whole number of at least 1"
     yield [*train], "needs CORPUS and --out RUN, or --resume RUN"
     yield [*train, folder / "none.txt", *out], "none.txt: cannot be read: No such file"
     yield [*train, folder / "empty.txt", *out], "empty.txt is empty"
@@ -476,7 +476,7 @@ def failures(run, bundle, corpus, folder):
     yield ["inspect", folder / "short.txt"], "is not an ONNX file"
     yield ["plot", run, "--out", folder / "curves.txt"], "a picture's name ends in .png or .svg"
     yield ["inspect", "gradients"], "inspect gradients needs a RUN"
-    yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is below 1"
+    yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is not a whole number of at least 1"
     yield (
         ["inspect", "gradients", run, "--distance", 9999],
         "the held-out sequences have 1024 steps at most",
@@ -514,7 +514,7 @@ def test_a_failed_check_is_status_1(call, bundle, corpus, tmp_path):
     assert call("train", "language", corpus, "--out", other, *SMALL, "--seed", 9)[0] == 0
     status, out, err = call("verify", bundle, "--against", other)
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "was exported from other weights" in err
+    assert "was exported with other weights" in err
     status, out, _ = call("verify", bundle, "--against", other, "--json")
     answer = json.loads(out)
     assert (status, answer["passed"], answer["parity"]) == (1, False, None)

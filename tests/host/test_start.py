@@ -124,7 +124,7 @@ def test_a_run_may_replace_the_one_that_it_started_from(trained, cats, tmp_path)
 def test_what_is_no_start_is_refused(trained, cats, corpus, small, tmp_path):
     with pytest.raises(ConfigError, match="is a run of language, and cannot start one of caption"):
         Trainer.begin(TASKS["caption"], ["scenes"], tmp_path / "new", start_from=trained)
-    with pytest.raises(RunError, match="there is no .*none"):
+    with pytest.raises(RunError, match=r"there is no .*none"):
         start(tmp_path / "none", cats, tmp_path / "new")
     Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "young", **small)
     with pytest.raises(

@@ -907,7 +907,7 @@ def test_a_damaged_run_is_named(damaged):
         Run.load(damaged)
     with pytest.raises(RunError, match=r"is not a run: it has no config\.json"):
         Run.load(damaged.parent)
-    with pytest.raises(RunError, match="there is no .*nowhere"):
+    with pytest.raises(RunError, match=r"there is no .*nowhere"):
         Run.load(damaged / "nowhere")
 
 

@@ -101,8 +101,8 @@ def _parse(path: Path) -> onnx.ModelProto:
         texts = set(_texts(model.graph))
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - protobuf's own exceptions, by implementation
-        raise EngineError(f"{path} is not an ONNX file, or a damaged one: {first_line(error)}") from None
+    except Exception:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one") from None
     if not all(isinstance(text, str) for text in texts):
         raise EngineError(f"{path} is not an ONNX file: it has names that are not UTF-8")
     for tensor in all_tensors(model):
