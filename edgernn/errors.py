@@ -166,6 +166,11 @@ def few(names: Iterable[str]) -> str:
     return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
 
 
+def counted(count: int, noun: str, several: str = "") -> str:
+    """A number and its noun, which agree: 1 step, 1,000 steps. several: the plural, where it is not noun and s."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
+
+
 def first_line(error: Exception) -> str:
     """What a library's exception says, without its stack of causes: a line, and the next after a colon."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]

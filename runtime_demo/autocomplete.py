@@ -6,6 +6,7 @@ Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not impo
 """
 
 import argparse
+import os
 import sys
 
 from edgernn.errors import EdgeRNNError
@@ -27,5 +28,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

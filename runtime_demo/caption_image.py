@@ -6,6 +6,7 @@ Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); 
 """
 
 import argparse
+import os
 import sys
 
 from edgernn.errors import EdgeRNNError, ImageError
@@ -46,3 +47,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

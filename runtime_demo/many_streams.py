@@ -7,6 +7,7 @@ tokenizers (pip install edgernn); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -44,5 +45,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

@@ -11,18 +11,25 @@ import typer
 
 from edgernn.cli.console import Json, require_extra, result
 from edgernn.cli.options import number
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, counted
 from edgernn.paths import Kind, identify, refusal
 
 __all__ = ["inspect"]
+
+DISTANCE = 64  # steps
 
 
 def inspect(
     what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
     distance: Annotated[
-        int, typer.Option(parser=number("distance", low=1), help="gradients: how many steps to look back.")
-    ] = 64,
-    out: Annotated[Path, typer.Option(help="gradients: the picture to write.")] = Path("gradients.png"),
+        int | None,
+        typer.Option(
+            parser=number("distance", low=1), help="gradients: how many steps to look back.", show_default=str(DISTANCE)
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="gradients: the picture to write.", show_default="gradients.png")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show how a bundle or an ONNX file is driven, and what it is made of.
@@ -33,8 +40,11 @@ def inspect(
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
     """
     if what[0] == "gradients":
-        _gradients([Path(run) for run in what[1:]], distance, out, as_json=json)
+        _gradients([Path(run) for run in what[1:]], distance or DISTANCE, out or Path("gradients.png"), as_json=json)
         return
+    for flag, value in (("--distance", distance), ("--out", out)):
+        if value is not None:
+            raise ConfigError(f"{flag} goes with edgernn inspect gradients: leave it out")
     if len(what) > 1:
         raise ConfigError(f"edgernn inspect shows one bundle or ONNX file at a time, and {len(what)} are named")
     path = Path(what[0])
@@ -57,7 +67,9 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     check_picture(out)
     norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
-    lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
+    lines = [
+        f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(distance, 'step')} back" for run, v in norms.items()
+    ]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 
 

@@ -51,7 +51,7 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
         model = load_model(bundle)
         pipeline = pipeline_for(model)
         if pipeline.task not in pipelines:
-            raise ConfigError(f"{bundle} is a {pipeline.task} bundle: use edgernn run")
+            raise ConfigError(f"{bundle} is a bundle of the task {pipeline.task}: drive it with edgernn run")
         given.refuse_others(pipeline.options, what=f"{pipeline.task} bundles")
         options = pipeline.options(**given.of(pipeline.options))
         if inputs:

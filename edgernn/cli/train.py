@@ -12,7 +12,7 @@ import typer
 
 from edgernn.cli.console import Json, Overwrite, log, on_interrupt, on_terminal, progress, require_extra, result
 from edgernn.cli.options import Command, Given, command_from, default_text, value_text
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, counted
 from edgernn.settings import Declared, flag_of
 from edgernn.tasks.settings import LIMITS
 from edgernn.tasks.task import Task
@@ -225,5 +225,5 @@ def _report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
         "seconds": round(trainer.seconds, 3),
         "best": score.to_json(),
     }
-    cost = f"{trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s"
+    cost = f"{trainer.parameters:,} parameters, {counted(trainer.step, 'step')}, {trainer.seconds:.0f} s"
     result(values, f"{trainer.run.path}: {score}; {cost}", as_json=as_json)

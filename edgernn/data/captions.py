@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from edgernn import records
 from edgernn.contract import Array
 from edgernn.data.words import words
-from edgernn.errors import CorpusError, FormatError
+from edgernn.errors import CorpusError, FormatError, counted
 from edgernn.media.image import LARGEST_SIDE, read_image
 
 __all__ = ["DEV", "TEST", "TRAIN", "CaptionDataset", "CaptionedImage", "ImageFile", "read_captions"]
@@ -86,7 +86,7 @@ class CaptionDataset:
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
             there = ", ".join(name for name, images in self.splits.items() if images)
-            lost = f"; {len(self.missing):,} images that have captions have no file" if self.missing else ""
+            lost = f"; of {counted(len(self.missing), 'image')} with captions there is no file" if self.missing else ""
             raise CorpusError(f"there is no split {split!r}; the data set has {there or 'no images'}{lost}")
         return self.splits[split]
 
@@ -97,7 +97,7 @@ def read_captions(path: Path) -> CaptionDataset:
     Raises CorpusError if `path` is none of these, or has no images.
     """
     if not path.exists():
-        raise CorpusError(f"{path}: there is no such file or directory")
+        raise CorpusError(f"there is no {path}")
     try:
         builder = _Builder(path if path.is_dir() else path.parent)
         for name, split, caption in _find_reader(path)(path):

@@ -22,7 +22,7 @@ from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
 from edgernn.data.unknown import UnknownTokens
-from edgernn.errors import CorpusError, FormatError, few
+from edgernn.errors import CorpusError, FormatError, counted, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
@@ -99,7 +99,7 @@ class CorpusRecord:
         """The token file at `path`. Raises CorpusError if it is missing or has not `expected` tokens."""
         tokens = TokenFile(path, vocabulary)
         if len(tokens) != expected:
-            raise CorpusError(f"{path} has {len(tokens)} tokens, not {expected}: it was cut or changed")
+            raise CorpusError(f"{path} has {counted(len(tokens), 'token')}, not {expected:,}: it was cut or changed")
         return tokens
 
     @classmethod
@@ -138,7 +138,7 @@ def open_corpus(
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
         if length - cut < 2 or cut < 2:
-            raise CorpusError(f"{name}: {length} characters are too few to hold out {held_out} of them")
+            raise CorpusError(f"{name} has {counted(length, 'character')}, too few to hold out {held_out} of them")
         yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length), reader.notes())
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, counted
 from edgernn.tokenizer import Ids
 
 __all__ = ["TokenArray", "TokenFile"]
@@ -28,7 +28,7 @@ class TokenFile:
         try:
             size = path.stat().st_size
             if not size or size % self._dtype.itemsize:
-                raise CorpusError(f"{path} has {size} bytes, which are no tokens: train again")
+                raise CorpusError(f"{path} has {counted(size, 'byte')}, which is no number of tokens: train again")
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:

@@ -27,7 +27,7 @@ def learn_tokenizer(kind: str, pieces: Iterable[str], vocabulary: int | None = N
     Raises ConfigError for a kind that does not exist or a size that it cannot have.
     """
     if kind not in TOKENIZERS:
-        raise ConfigError(f"--tokenizer {kind}: there is {', '.join(TOKENIZERS)}")
+        raise ConfigError(f"--tokenizer {kind} is not one of {', '.join(TOKENIZERS)}")
     if vocabulary is not None and kind not in ("words", "bpe"):
         raise ConfigError(f"--vocabulary goes with --tokenizer words or bpe; {kind} have a size of their own")
     if vocabulary is not None and vocabulary > _LARGEST:

@@ -310,13 +310,13 @@ def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact
 
 def _target(name: str, quantization: Quantization) -> Target:
     if name not in TARGETS:
-        raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
+        raise ConfigError(f"--to {name} is not one of {', '.join(TARGETS)}")
     target = TARGETS[name]
     if quantization.name not in target.precisions:
-        raise ConfigError(f"--precision {quantization.name}: {name} has {', '.join(target.precisions)}")
+        raise ConfigError(f"--precision {quantization.name} is not one that {name} has: {', '.join(target.precisions)}")
     for option in quantization.changed:
         if option not in target.options:
-            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice")
+            raise ConfigError(f"--{option.replace('_', '-')} is no option of --to {name}: leave it out")
     return target
 
 

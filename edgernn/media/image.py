@@ -63,10 +63,10 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
     except Image.DecompressionBombError:
         raise ImageError(f"{name} has more than {_MOST_PIXELS:,} pixels: shrink it first") from None
     except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file") from None
+        raise ImageError(f"there is no {name}") from None
     except Exception as error:  # noqa: BLE001 - a damaged file makes Pillow raise anything
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{name} cannot be read as an image: {reason}") from None
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        raise ImageError(f"{name} cannot be read as an image{reason}") from None
 
 
 def _shrunk(image: Image, largest_side: int) -> Image:

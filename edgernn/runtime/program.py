@@ -156,8 +156,15 @@ class Program:
             return self._graphs[self.contract[name].name]  # which raises, naming the graphs that there are
 
     def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        needed = (spec.name for spec in self.contract[graph].inputs)
-        outputs, _ = self.step({name: inputs[name] for name in needed if name in inputs}, graph=graph)
+        needed = self.contract[graph].inputs
+        for tensor in needed:
+            if tensor.name not in inputs:
+                advice = ", or describe image files with edgernn caption" if tensor.kind == "image" else ""
+                raise ContractError(
+                    f"a stream of this model begins with {tensor.name!r}: give it with inputs={{{tensor.name!r}: …}}"
+                    f"{advice}"
+                )
+        outputs, _ = self.step({tensor.name: inputs[tensor.name] for tensor in needed}, graph=graph)
         return outputs
 
     def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:

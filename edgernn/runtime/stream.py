@@ -234,7 +234,10 @@ class Stream:
             data = Path(path).read_bytes()
         except OSError as error:
             raise SnapshotError(f"{path}: cannot be read: {error.strerror}") from None
-        self.restore(data, any_precision=any_precision)
+        try:
+            self.restore(data, any_precision=any_precision)
+        except SnapshotError as error:
+            raise SnapshotError(f"{path}: {error}") from None
 
     def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[SampledToken]:
         self._text.require_token()

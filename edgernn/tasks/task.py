@@ -107,7 +107,7 @@ class Task:
 
     def _preset(self, name: str) -> Preset:
         if name not in self.presets:
-            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+            raise ConfigError(f"--preset {name} is not one of {', '.join(self.presets)}")
         return self.presets[name]
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError
+from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError, counted
 from edgernn.models import Network
 from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
@@ -174,7 +174,7 @@ class Trainer:
     @property
     def trained(self) -> str:
         """How long the training was, in words."""
-        return f"{self.step:,} steps, which are {_plain(self.passes)} passes, in {_plain(self.seconds / 60)} minutes"
+        return f"{counted(self.step, 'step')} ({_plain(self.passes)} passes) in {_plain(self.seconds / 60)} minutes"
 
     @property
     def further(self) -> str:
@@ -404,7 +404,9 @@ class Trainer:
             tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
         for name in generators:
             if (processes := tensors[name].shape[:1].numel()) != self.group.count:
-                raise RunError(f"{path} was written by {processes} processes: continue with as many")
+                raise RunError(
+                    f"{path} was written by {counted(processes, 'process', 'processes')}: continue with as many"
+                )
         check_tensors(tensors, expected, path)
         rank = self.group.rank
         try:

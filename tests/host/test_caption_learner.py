@@ -428,7 +428,7 @@ def test_other_captions_are_no_way_to_go_on(data, tmp_path):
     with pytest.raises(CorpusError, match="it has 10 and 2, or other captions: train again"):
         Trainer.resume(tmp_path / "run")
     data.unlink()
-    with pytest.raises(CorpusError, match=r"all\.csv: there is no such file or directory"):
+    with pytest.raises(CorpusError, match=r"there is no .*all\.csv"):
         Trainer.resume(tmp_path / "run")
 
 
@@ -732,8 +732,11 @@ def test_commands_that_cannot_train_say_why(call, data, tmp_path):
             [data, "--out", tmp_path / "a", "--encoder", "resnet", "--encoder-weights", tmp_path / "empty.pth"],
             "--encoder resnet is not one of mobilenet_v2, small",
         ),
-        ([data, "--out", tmp_path / "a", "--encoder-weights", tmp_path / "empty.pth"], "empty.pth cannot be read"),
-        ([tmp_path / "none", "--out", tmp_path / "a"], "there is no such file or directory"),
+        (
+            [data, "--out", tmp_path / "a", "--encoder-weights", tmp_path / "empty.pth"],
+            "empty.pth is damaged",
+        ),
+        ([tmp_path / "none", "--out", tmp_path / "a"], "there is no "),
     ):
         status, printed, said = call("train", "caption", *arguments)
         assert (status, printed) == (2, ""), words

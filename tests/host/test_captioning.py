@@ -611,7 +611,7 @@ def test_an_encoder_has_a_size_of_its_own_unless_one_is_given():
     [
         ({"batch_size": 0}, "--batch-size 0 is not a whole number of at least 1"),
         ({"passes": None, "minutes": None}, "training needs an end"),
-        ({"reward_fraction": 2.0}, "--reward-fraction 2.0 is not a number of at least 0 and at most 1"),
+        ({"reward_fraction": 2.0}, "--reward-fraction 2 is not a number of at least 0 and at most 1"),
         ({"learning_rate": 0.0}, "--learning-rate 0.0"),
         ({"reward_rate": 0.0}, "--reward-rate 0.0"),
         ({"smoothing": 1.0}, "--smoothing 1.0"),

@@ -445,11 +445,11 @@ def failures(run, bundle, corpus, folder):
     yield [*train, "--resume", run, "--hidden", 3, "--seed", 4], "leave out --hidden, --seed"
     yield [*train, corpus, *out, "--tensorboard", folder / "file"], "--tensorboard"
     yield [*train, corpus, *out, "--tensorboard", folder / "new" / "board"], "is inside the run"
-    yield [*train, corpus, *out, "--held-out", "0.99999"], "characters are too few to hold out 0.99999 of them"
+    yield [*train, corpus, *out, "--held-out", "0.99999"], "characters, too few to hold out 0.99999 of them"
     yield [*train, corpus, *out, "--tokenizer", "words", "--vocabulary", 10**23], "--vocabulary 1000"
     yield [*train, corpus, *out, "--steps", 10**13], "is not a whole number of at least 1"
-    yield [*train, corpus, *out, "--dropout", 1], "--dropout 1.0 is not a number of at least 0 and below 1"
-    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge: choose from small, tiny, medium"
+    yield [*train, corpus, *out, "--dropout", 1], "--dropout 1 is not a number of at least 0 and below 1"
+    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge is not one of small, tiny, medium"
     yield [*train, "--resume", run, "--preset", "tiny"], "leave out --preset"
     yield [*train, "--resume", folder], "is not a run: it has no config.json"
     yield [*train, "--resume", run, "--batch-size", 3], "leave out --batch-size"
@@ -457,14 +457,14 @@ def failures(run, bundle, corpus, folder):
     yield ["train", "caption", "--resume", run], "is a run of language: edgernn train language --resume"
     yield ["export", folder, *out], "is not a run: it has no config.json"
     yield ["export", run, "--out", bundle], "bundle exists"
-    yield ["export", run, *out, "--to", "abacus"], "--to abacus: there is onnx, ort, torchscript, executorch"
-    yield ["export", run, *out, "--precision", "int3"], "--precision int3: onnx has fp32"
+    yield ["export", run, *out, "--to", "abacus"], "--to abacus is not one of onnx, ort, torchscript, executorch"
+    yield ["export", run, *out, "--precision", "int3"], "--precision int3 is not one that onnx has: fp32"
     yield ["verify", folder, "--against", run], "is not a bundle: it has no bundle.json"
     yield ["evaluate", bundle, "--text", folder / "none.txt"], "none.txt: cannot be read"
     yield ["evaluate", folder, "--text", corpus], "is not a run"
     yield ["run", folder, "--prompt", "a"], "is not a bundle"
     yield ["run", bundle, "--prompt", "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"
-    yield ["run", bundle, "--prompt", "a", "--temperature", -1], "--temperature -1.0 is not a number of at least 0"
+    yield ["run", bundle, "--prompt", "a", "--temperature", -1], "--temperature -1 is not a number of at least 0"
     yield ["run", bundle, "--prompt", "a", "--top-k", -1], "--top-k -1 is not a whole number of at least 0"
     yield ["run", bundle, "--prompt", "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"
     yield ["run", bundle, "--prompt", "a", "--max-tokens", 0], "--max-tokens 0 is not a whole number of at least 1"
@@ -479,7 +479,7 @@ def failures(run, bundle, corpus, folder):
     yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is not a whole number of at least 1"
     yield (
         ["inspect", "gradients", run, "--distance", 9999],
-        "the held-out sequences have 1024 steps at most",
+        "the longest held-out sequence has 1,024 steps",
     )
     yield ["inspect", "gradients", run, "--out", folder / "g.txt"], "a picture's name ends in .png or .svg"
     yield ["inspect", bundle, bundle], "one bundle or file, not at 2"

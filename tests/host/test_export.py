@@ -188,9 +188,9 @@ def test_a_damaged_torchscript_graph_is_named(bundles):
 
 
 def test_an_unknown_target_or_precision_is_named(source, tmp_path):
-    with pytest.raises(ConfigError, match="--to tflite: there is onnx, ort, torchscript, executorch"):
+    with pytest.raises(ConfigError, match="--to tflite is not one of onnx, ort, torchscript, executorch"):
         export(source, tmp_path / "b", target="tflite")
-    with pytest.raises(ConfigError, match="--precision int3: onnx has fp32"):
+    with pytest.raises(ConfigError, match="--precision int3 is not one that onnx has: fp32"):
         export(source, tmp_path / "b", precision="int3")
     assert not (tmp_path / "b").exists()
 

@@ -238,7 +238,7 @@ def test_presets_change_the_defaults_and_options_change_presets(task):
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_what_cannot_be_chosen_is_named(task):
-    with pytest.raises(ConfigError, match=f"--preset huge: choose from {', '.join(task.presets)}"):
+    with pytest.raises(ConfigError, match=f"--preset huge is not one of {', '.join(task.presets)}"):
         task.choose(["x"], "huge")
     with pytest.raises(ConfigError, match=f"there is no setting 'speed' of {task.name}"):
         task.choose(["x"], speed=1)

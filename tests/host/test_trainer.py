@@ -694,7 +694,7 @@ def test_a_start_that_fails_leaves_the_old_run(trained, corpus, tmp_path, small)
     huge = {**small, "hidden": 1_000_000, "layers": 9}
     with pytest.raises(ConfigError, match="the model cannot be built"):
         begin(corpus, trained, **huge, overwrite=True)
-    with pytest.raises(ConfigError, match="--preset huge: choose from small, tiny, medium"):
+    with pytest.raises(ConfigError, match="--preset huge is not one of small, tiny, medium"):
         begin(corpus, trained, **small, preset="huge", overwrite=True)
     assert contents(trained) == before
     assert set(trained.parent.iterdir()) == around

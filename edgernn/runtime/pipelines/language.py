@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgernn.contract import Array
-from edgernn.errors import ConfigError, StreamError
+from edgernn.errors import ConfigError, StreamError, counted
 from edgernn.media.text import PLAIN, TextFormat, as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
@@ -74,7 +74,7 @@ class LanguageResult(Result):
     @property
     def note(self) -> str:
         """The speed."""
-        return f"{self.tokens:,} tokens, {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s"
+        return f"{counted(self.tokens, 'token')}, {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s"
 
 
 class LanguagePipeline(Pipeline[LanguageOptions]):
@@ -105,11 +105,11 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
 
         Raises CorpusError for a file that is not text, UnknownTokenError for characters outside the vocabulary.
         """
-        return self._read(source, PLAIN)
+        return self._read(source, PLAIN, "the prompt")
 
     def read_as(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
-        """As `read`, in the encoding that the options name, or from a field of JSON lines."""
-        return self._read(source, options)
+        """As `read`, in the encoding that the options name, or from a field of JSON lines; bytes are standard input."""
+        return self._read(source, options, "standard input")
 
     def inputs_from(self, options: LanguageOptions) -> Mapping[str, Array] | None:
         """The prompt, if it is given as an option."""
@@ -161,11 +161,11 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         )
         return self.model.stream(sampler, graph=self._graph)
 
-    def _read(self, source: str | Path | bytes, format: TextFormat) -> Mapping[str, Array]:
+    def _read(self, source: str | Path | bytes, format: TextFormat, name: str) -> Mapping[str, Array]:
         if source == b"":
             return self._encode("")
         if isinstance(source, bytes):
-            return self._encode(read_text(source, "the prompt", format))
+            return self._encode(read_text(source, name, format))
         return self._encode(read_text(Path(source), format=format))
 
     def _encode(self, prompt: str) -> Mapping[str, Array]:
