@@ -183,7 +183,7 @@ def test_a_bundle_is_refused_by_commands_and_options_for_another_task(call, capt
         (["run", bundle, "--beam", 2], "--beam is not an option for language bundles"),
         (["run", captioner], f"a caption bundle runs on image files: edgernn run {captioner} IMAGE"),
         (["caption", captioner], f"a caption bundle runs on image files: edgernn caption {captioner} IMAGE"),
-        (["caption", bundle, images], f"{bundle} is a language bundle: use edgernn run"),
+        (["caption", bundle, images], f"{bundle} is a bundle of the task language: drive it with edgernn run"),
         (
             ["evaluate", captioner, "--text", tmp_path / "text"],
             "--text is not an option for the task caption, which has --data",
