@@ -107,14 +107,7 @@ def number(name: str, kind: type[int] | type[float] = int, **bounds: Any) -> Cal
 
     It raises ConfigError, naming the option, for anything else than a number within the bounds.
     """
-    declared = Declared(Settings, field(), Option("", name, **bounds), kind, optional=False)
-
-    def parse(text: str) -> int | float:
-        value = declared.parse(text)
-        declared.check(value)
-        return value
-
-    return parse
+    return Declared(Settings, field(), Option("", name, **bounds), kind, optional=False).parse
 
 
 class Command(typer.core.TyperCommand):
@@ -214,9 +207,10 @@ def _parameter(
     kind: Any = GenericAlias(list, get_args(declared.type)[:1]) if declared.several else declared.type
     default = _defaults(all_declared, titles, shown)
     text = help_text(declared).replace("[", r"\[")
+    same = len({each.accepted for each in all_declared}) == 1
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
-        parser=declared.parse if declared.type in (int, float) else None,
+        parser=declared.parse if same and declared.type in (int, float) else None,
         help=text + (rf" [dim]\[default: {default}][/dim]" if default else ""),
         rich_help_panel=_panel(all_declared, titles),
     )

@@ -102,7 +102,7 @@ def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Setti
                     raise KeyboardInterrupt
             show(number / len(paths), f"{number:,} of {len(paths):,}")
     if damaged:
-        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed")
+        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed: the lines above say why")
 
 
 def _run_without_files(command: str, pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:

@@ -114,7 +114,7 @@ def _begin(
 
     sources = sources or list(task.default_sources)
     if not sources or out is None:
-        raise ConfigError(f"train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
+        raise ConfigError(f"edgernn train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
     settings = given.of(*task.settings)
     return Trainer.begin(
         task, sources, out, preset=preset, start_from=start_from, overwrite=overwrite, progress=show, **settings
@@ -126,7 +126,7 @@ def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], N
 
     run = Run.load(path)
     if run.task.name != task.name:
-        raise ConfigError(f"{path} is a run of {run.task.name}: edgernn {run.resume}")
+        raise ConfigError(f"{path} is a run of the task {run.task.name}: continue it with edgernn {run.resume}")
     trainer = Trainer.resume(path, show, **given.of(task.training))
     if trainer.finished:
         log(f"{path} is finished: it was trained for {trainer.trained}")

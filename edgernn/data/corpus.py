@@ -158,12 +158,12 @@ class _Reader:
             return [_stdlib]
         if source == STDIN:
             if sys.stdin is None:
-                raise CorpusError("there is no standard input")
+                raise CorpusError("standard input is closed: name a file, or pipe a text into the command")
             return [self._spooled(sys.stdin.buffer, _STDIN_NAME)]
         if source in TEXTS:
             return [partial(read_pieces, cached_text(source))]
         if not source:
-            raise CorpusError("the name of a corpus is empty")
+            raise CorpusError("the name of a corpus is empty: name a file, a directory or - for standard input")
         path = Path(source)
         if path.is_dir():
             return [self.file(each) for each in _matching(path, self._glob)]

@@ -46,7 +46,9 @@ class TokenFile:
         while count:
             part = np.frombuffer(self._map, self._dtype, min(count, self._length - start), start * self._dtype.itemsize)
             if part.max() >= self._vocabulary:
-                raise CorpusError(f"{self._path} holds {part.max()}, which is no token: train again")
+                raise CorpusError(
+                    f"{self._path} is damaged: it holds {part.max()}, which is outside the vocabulary: train again"
+                )
             parts.append(part.astype(np.int64))
             count, start = count - len(part), 0
             del part  # it keeps the map from letting go

@@ -28,7 +28,9 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     if manifest.target not in TARGETS:
-        raise BundleError(f"{path} is for {manifest.target}, which this edgernn cannot look into")
+        raise BundleError(
+            f"{path} is for {manifest.target}, which this edgernn cannot inspect: it knows {', '.join(TARGETS)}"
+        )
     graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
     about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
     reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]

@@ -75,10 +75,14 @@ class EncoderConfig:
             if value not in tuple(choices):
                 raise ConfigError(f"--{option} {str(value)[:40]} is not one of {', '.join(choices)}")
         if self.name != MOBILENET and self.padding != PADDINGS[0]:
-            raise ConfigError(f"--encoder-padding {self.padding}: {self.name} has {PADDINGS[0]}")
+            raise ConfigError(
+                f"--encoder-padding {self.padding} is not possible: --encoder {self.name} has {PADDINGS[0]}"
+            )
         stride = ENCODERS[self.name].stride
         if type(self.size) is not int or not stride <= self.size <= _LARGEST_SIDE or self.size % stride:
-            raise ConfigError(f"--image-size {str(self.size)[:40]}: {self.name} takes multiples of {stride}")
+            raise ConfigError(
+                f"--image-size {str(self.size)[:40]} is not a multiple of {stride}, as {self.name} needs, up to {_LARGEST_SIDE:,}"
+            )
         if type(self.largest_side) is not int or not 1 <= self.largest_side <= _LARGEST_SIDE:
             raise ConfigError(f"--largest-side {str(self.largest_side)[:40]} is not from 1 to {_LARGEST_SIDE}")
 

@@ -170,7 +170,7 @@ class Program:
     def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:
         for name in given:
             if name not in inputs:
-                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}")
+                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}: give it with inputs")
         known = {*given, *(tensor.name for source in sources for tensor in self.contract[source].inputs)}
         if unknown := sorted(inputs.keys() - known):
             raise ContractError(f"a stream of {spec.name} does not take {', '.join(map(repr, unknown))}")

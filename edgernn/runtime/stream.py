@@ -199,7 +199,9 @@ class Stream:
         saved = Snapshot.from_bytes(data)
         manifest = self.model.manifest
         if (saved.digest, saved.graph) != (manifest.digest, self._graph):
-            raise SnapshotError("the snapshot was taken from another model")
+            raise SnapshotError(
+                "the snapshot was taken from a model of another run: load a bundle of the run that it was taken from"
+            )
         if saved.precision != manifest.precision and not any_precision:
             raise SnapshotError(
                 f"the snapshot was taken at {saved.precision} and the model is {manifest.precision}; "
@@ -284,7 +286,7 @@ class Stream:
 
     def _check_ids(self, ids: Ids) -> None:
         if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
-            raise ContractError(f"token ids are whole numbers (tokens,), not {ids.dtype} {ids.shape}")
+            raise ContractError(f"token ids must be an array of whole numbers (tokens,), not {ids.dtype} {ids.shape}")
         size = len(self._text.require_tokenizer())
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")

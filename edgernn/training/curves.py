@@ -43,14 +43,16 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
     loaded = [Run.load(path) for path in runs]
     task = loaded[0].task
     if other := next((run for run in loaded if run.task.name != task.name), None):
-        raise ConfigError(f"{other.path} is a run of {other.task.name}, and {loaded[0].path} of {task.name}")
+        raise ConfigError(
+            f"{other.path} is a run of the task {other.task.name}, and {loaded[0].path} of {task.name}: plot them apart"
+        )
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     thin, thin_label = axes.twinx() if task.higher_is_better else axes, "thin: training"
     for run, name in zip(loaded, labels(runs), strict=True):
         lines = run.metrics()
         if not lines:
-            raise RunError(f"{run.path} has no evaluations yet")
+            raise RunError(f"{run.path} has no evaluations yet: continue it with edgernn {run.resume}")
         values = [line[task.metric] for line in lines]
         best = max(values) if task.higher_is_better else min(values)
         (drawn,) = axes.plot([line["step"] for line in lines], values, marker=".", label=f"{name}: best {best:.4f}")

@@ -41,7 +41,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     """
     held_out = source.held_out
     if distance < 1:
-        raise ConfigError(f"--distance {distance} is below 1")
+        raise ConfigError(f"--distance {distance} is not a whole number of at least 1")
     source.network.double()
     graphs = {graph.spec.name: graph for graph in source.network.graphs()}
     step = next((graph for graph in graphs.values() if graph.spec.states), None)

@@ -86,7 +86,7 @@ class Trainer:
         written and nothing replaced.
         """
         if not sources:
-            raise ConfigError(f"{task.name} needs a {task.sources[0]} to train on")
+            raise ConfigError(f"edgernn train {task.name} needs a {task.sources[0]} to train on")
         if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
         start = None if start_from is None else Start.open(task, start_from)
@@ -282,8 +282,8 @@ class Trainer:
             return  # the command that made it go on, once more
         if not self.finished:
             raise ConfigError(
-                f"{given}: {self.run.path} has not come to its end; only a finished run goes on beyond it: "
-                f"first edgernn {self.run.resume}"
+                f"{given}: {self.run.path} has not come to its end, and only a finished run takes a later one: "
+                f"finish it first with edgernn {self.run.resume}"
             )
         if later.progress(self.step, self.seconds, self.learner.steps_per_pass) >= 1:
             raise ConfigError(f"{given} is not beyond what {self.run.path} was trained for: {self.trained}")
@@ -382,7 +382,9 @@ class Trainer:
     def _start(self) -> None:
         """Begin with the weights of the run that this one starts from, if it does."""
         if self.run.extensions:
-            raise RunError(f"{self.run.path / CHECKPOINT} is missing, from which the training went on: train again")
+            raise RunError(
+                f"{self.run.path / CHECKPOINT} is missing, and the training went on from it beyond its end: train again"
+            )
         if not self.run.origin:
             return
         tensors, _ = self.run.read(START)

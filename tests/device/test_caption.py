@@ -216,7 +216,7 @@ def test_images_that_cannot_be_read_do_not_stop_the_others(call, captioner, imag
     status, out, err = call("caption", captioner, tmp_path / "bad.png", images / "red.png")
     assert (status, out.count("\n")) == (2, 1)
     assert "bad.png cannot be read as an image" in err
-    assert "1 of 2 inputs failed" in err
+    assert "1 of 2 inputs failed: the lines above say why" in err
     (tmp_path / "empty").mkdir()
     for arguments, words in (
         ([tmp_path / "bad.png"], "bad.png cannot be read"),

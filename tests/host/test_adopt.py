@@ -216,7 +216,7 @@ def test_a_file_of_one_shape_is_a_question_with_both_answers(tmp_path, call):
     assert call("adopt", path, "--state", "x:y", "--out", tmp_path / "c")[0] == 0
     assert [tensor.name for tensor in Model.load(tmp_path / "c").contract["step"].inputs] == []
     status, _, err = call("adopt", path, "--state", "x:y", "--no-states", "--out", tmp_path / "d")
-    assert (status, err) == (2, "edgernn: --state and --no-states exclude each other\n")
+    assert (status, err) == (2, "edgernn: --state and --no-states exclude each other: leave one of them out\n")
 
 
 PARTS = "--state 'state:packed[0:4]' --state 'state:packed[4:8]' --state 'state:packed[5:9]'"
@@ -322,7 +322,7 @@ def test_states_are_cut_out_of_an_output_in_which_they_are_packed(tmp_path):
     ):
         assert words in refusal(tmp_path / "c", path, AdoptSpec(states=[state]))
     twice = AdoptSpec(states=["h:packed[2:4]", "c:packed[3:5]"])
-    assert "an output feeds one state, and h takes it" in refusal(tmp_path / "c", path, twice)
+    assert "the output already feeds the state h" in refusal(tmp_path / "c", path, twice)
 
 
 def test_states_that_do_nothing_are_flagged(tmp_path):
@@ -465,7 +465,7 @@ def test_scalars_are_inputs_conditions_states_and_outputs(tmp_path):
     [
         (AdoptSpec(["z:y"]), r"--state z: there is no such input; there is gain, h_in, x"),
         (AdoptSpec(["h_in:z"]), "--state h_in:z: there is no output z of step; there is h_out, y"),
-        (AdoptSpec(["h_in"]), "'h_in' is not --state INPUT:OUTPUT"),
+        (AdoptSpec(["h_in"]), "--state 'h_in' is not of the form INPUT:OUTPUT"),
         (AdoptSpec(["h_in:h_out", "h_in:y"]), "--state names h_in twice"),
         (AdoptSpec(["gain:h_out"]), "--state gain:h_out: gain float[] goes in, but h_out float["),
         (AdoptSpec(["h_in:h_out"], conditions=("z",)), "--condition z: there is no such input"),
@@ -491,14 +491,14 @@ def test_wishes_that_cannot_be_fulfilled_are_named(summer, tmp_path, spec, words
         (["--constant", "gain=1", "--condition", "gain"], "gain is in --condition and in --constant"),
         (["--state", "h_in:h_out", "--carry", "h_in:2"], "h_in is in --state and in --carry"),
         (["--constant", "gain=1", "--constant", "gain=2"], "--constant names gain twice"),
-        (["--constant", "gain"], "'gain' is not --constant INPUT=VALUE"),
-        (["--carry", "x:2.7"], "--carry: '2.7' is not a whole number"),
-        (["--carry", "x:nan"], "--carry: 'nan' is not a whole number"),
+        (["--constant", "gain"], "--constant 'gain' is not of the form INPUT=VALUE"),
+        (["--carry", "x:2.7"], "--carry '2.7' is not a whole number"),
+        (["--carry", "x:nan"], "--carry 'nan' is not a whole number"),
         (["--carry", "x:1000000000000"], "--carry x:1000000000000 needs an input"),
-        (["--axes", "x=batch,batch"], "--axes x=batch,batch: a tensor has one batch axis"),
+        (["--axes", "x=batch,batch"], "--axes x=batch,batch names batch twice"),
         (["--axes", "x=batch,0"], "--axes x=batch,0: a size is at least 1"),
         (["--axes", "x=batch,a b"], "--axes x=batch,a b: 'a b' is no name for an axis of x"),
-        (["--axes", "x"], "'x' is not --axes INPUT=AXIS,AXIS…"),
+        (["--axes", "x"], "--axes 'x' is not of the form INPUT=AXIS,AXIS…"),
     ],
 )
 def test_wishes_that_contradict_each_other_are_named(summer, tmp_path, call, options, words):

@@ -72,7 +72,7 @@ def _break(path):
 
 
 NEW = "--out new"
-RUN = "run bundles/tiny --prompt a"
+RUN = "run bundles/tiny"
 TRAIN = f"train language fox.txt {NEW}"
 ROWS = [
     # Usage
@@ -101,7 +101,7 @@ ROWS = [
     (f"export runs/fox/weights.safetensors {NEW}", "and not a run: name the run that it belongs to, runs/fox"),
     ("run text.onnx", "text.onnx is an ONNX file, and not a bundle: make a bundle of it with edgernn adopt text.onnx"),
     ("run bundles", "bundles is not a bundle: it has no bundle.json; it holds adopted, captioner"),
-    ("evaluate runs --text fox.txt", "it holds damaged, fox, notes: name one of them"),
+    ("evaluate runs --text fox.txt", "it holds fox, notes: name one of them"),
     ("run nope", "there is no nope"),
     ("evaluate nope --text fox.txt", "there is no nope"),
     (f"export nope {NEW}", "there is no nope"),
@@ -118,20 +118,26 @@ ROWS = [
     ("inspect lone.pte", "lone.pte is an ExecuTorch (.pte) file, and not a bundle or an ONNX file"),
     ("inspect text.onnx", "text.onnx is not an ONNX file, or a damaged one"),
     (f"adopt short.txt {NEW}", "short.txt is not an ONNX file, or a damaged one"),
-    ('run "" --prompt a', "BUNDLE is empty: name a file or a directory"),
+    ('run ""', "BUNDLE is empty: name a file or a directory"),
     # Damage
-    ("run bundles/cut --prompt a", "bundles/cut: step.onnx was changed: its SHA-256"),
-    ("run bundles/changed --prompt a", "bundles/changed: tokenizer.json was changed: its SHA-256"),
-    ("run bundles/junk --prompt a", "bundles/junk: bundle.json"),
-    ("run bundles/far --prompt a", "bundles/far is for tflite, and this version of edgernn has engines for onnx"),
+    ("run bundles/cut", "bundles/cut: step.onnx was changed: its SHA-256"),
+    ("run bundles/changed", "bundles/changed: tokenizer.json was changed: its SHA-256"),
+    ("run bundles/junk", "bundles/junk: bundle.json"),
+    ("run bundles/far", "bundles/far is for tflite, and this version of edgernn has engines for onnx"),
     (f"export runs/damaged {NEW}", "runs/damaged: config.json is not JSON"),
-    ("verify bundles/tiny", "the bundle has no golden vectors: verify it against what it was exported from"),
+    (
+        "verify bundles/tiny",
+        "the bundle has no golden vectors: verify it with --against and the run that it was exported from",
+    ),
     # Outputs
     ('export runs/fox --out ""', "--out is empty: name a file or a directory"),
     ('train language fox.txt --out ""', "--out is empty: name a file or a directory"),
     ("train language fox.txt --out runs/fox", "runs/fox exists; choose another name, or replace it with --overwrite"),
     ("export runs/fox --out bundles/tiny", "bundles/tiny exists; choose another name, or replace it with --overwrite"),
-    ("export runs/fox --out runs/notes --overwrite", "runs/notes is a run, which a bundle does not replace: choose anot"),
+    (
+        "export runs/fox --out runs/notes --overwrite",
+        "runs/notes is a run, which a bundle does not replace: choose anot",
+    ),
     (
         "train language fox.txt --out bundles/tiny --overwrite",
         "bundles/tiny is a bundle, made from the run young, which a run does not replace: choose another name",
@@ -157,6 +163,7 @@ ROWS = [
     (f"train language latin.txt {NEW}", "latin.txt is not UTF-8: byte 0 is 0xe9"),
     (f"train language latin.txt {NEW} --encoding ascii", "latin.txt is not ascii: byte 0 is 0xe9; its encoding"),
     (f"train language short.txt {NEW} --held-out 0.2", "has 14 tokens, and one sequence takes 129"),
+    (f"train language 'a\0b' {NEW}", "is no file"),
     (f"train language '' {NEW}", "the name of a corpus is empty"),
     (f"train language other {NEW} --glob '*.py'", "other has no files that match *.py; it has *.md"),
     (f"train language other {NEW} --glob '/x*'", "--glob /x*: "),
@@ -169,7 +176,12 @@ ROWS = [
     ("evaluate bundles/tiny --text none.txt", "none.txt: cannot be read"),
     ("evaluate bundles/tiny", "name a file with --text"),
     ("evaluate bundles/adopted --text fox.txt", "bundles/adopted is a bundle of the task adopted; edgernn evaluate"),
-    (f"{RUN} --encoding utf-16", "--encoding says how files and standard input are"),
+    (f"train language other {NEW} --glob '*.md' --held-out letter.txt", "letter.txt"),
+    ("inspect bundles/tiny bundles/tiny", "edgernn inspect shows one bundle or ONNX file at a time, and 2 are named"),
+    ("inspect gradients", "edgernn inspect gradients needs a RUN"),
+    (f"{TRAIN} --tokenizer bpe --vocabulary 9", "bpe starts from the 256 bytes"),
+    (f"{TRAIN} --from runs/fox --tokenizer bytes", "--tokenizer cannot differ from that of the run"),
+    ("train language --resume runs/fox --batch-size 3", "leave out --batch-size"),
     # Numbers and choices, by the option as it is typed, and its bounds
     (f"{RUN} --seed 10^23", "--seed 10^23 is not a whole number of at least 0 and below 2^64"),
     (f"{RUN} --seed {BIG}", f"--seed {BIG} is not a whole number of at least 0 and below 2^64"),
@@ -197,7 +209,7 @@ ROWS = [
     (f"export runs/fox {NEW} --precision int3", "--precision int3 is not one that onnx has: fp32"),
     (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),
     (f"export runs/fox {NEW} --precision int4 --block 7", "--block 7 is not one of 16, 32, 64, 128"),
-    (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry: 'many' is not a whole number"),
+    (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry 'many' is not a whole number"),
     # Options that a command would ignore
     (f"export runs/fox {NEW} --block 64", "--block belongs to --precision int4, and not to fp32: leave it out"),
     (f"export runs/fox {NEW} --reduce-range", "--reduce-range belongs to --precision int8, and not to fp32"),
@@ -207,8 +219,8 @@ ROWS = [
     (f"adopt bundles/tiny/step.onnx {NEW} --state a:b --no-states", "--state and --no-states exclude each other"),
     (f"{RUN} --beam 3", "--beam is not an option for language bundles"),
     (f"{TRAIN} --vocabulary 9", "--vocabulary goes with --tokenizer words or bpe"),
-    (f"{TRAIN} --from runs/fox --hidden 9", "--hidden is that of the run runs/fox"),
-    (f"{TRAIN} --from runs/fox --preset tiny", "--preset tiny sets --hidden, which is that of the run"),
+    (f"{TRAIN} --from runs/fox --hidden 9", "--hidden cannot differ from that of the run runs/fox"),
+    (f"{TRAIN} --from runs/fox --preset tiny", "--preset tiny sets --hidden, which cannot differ from that of the run"),
     ("train language --resume runs/fox --hidden 3 --seed 4", "leave out --hidden, --seed"),
     ("train language --resume runs/fox --overwrite", "leave out --overwrite"),
     ("train language --resume runs/fox --preset tiny", "leave out --preset"),
@@ -220,12 +232,18 @@ ROWS = [
     ("caption bundles/captioner none.png", "there is no none.png"),
     ("caption bundles/captioner fox.txt", "fox.txt cannot be read as an image"),
     ("caption bundles/captioner cut.png", "cut.png cannot be read as an image"),
-    (f"train caption scenes {NEW} --from runs/fox", "is a run of language, and cannot start one of caption"),
-    ("train caption --resume runs/fox", "is a run of language: edgernn train language --resume runs/fox"),
+    (
+        f"train caption scenes {NEW} --from runs/fox",
+        "is a run of the task language, and cannot start one of the task caption",
+    ),
+    (
+        "train caption --resume runs/fox",
+        "is a run of the task language: continue it with edgernn train language --resume runs/fox",
+    ),
     (
         f"train caption scenes {NEW} --encoder mobilenet_v2 --encoder-weights pickle.pth",
-        "--encoder-weights pickle.pth is no file of tensors alone, and nothing else is loaded from it: save the network's "
-        "state_dict() as a .safetensors file",
+        "--encoder-weights pickle.pth is no file of tensors alone, and nothing else is loaded from it: save the "
+        "network's state_dict() as a .safetensors file",
     ),
 ]
 

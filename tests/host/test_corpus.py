@@ -178,7 +178,7 @@ def test_a_token_file_is_a_ring(tmp_path):
     with pytest.raises(CorpusError, match="has 3 bytes, which is no number of tokens: train again"):
         TokenFile(tmp_path / "t", 257)
     (tmp_path / "t").write_bytes(b"\xff\xff")
-    with pytest.raises(CorpusError, match="holds 65535, which is no token: train again"):
+    with pytest.raises(CorpusError, match="holds 65535, which is outside the vocabulary: train again"):
         TokenFile(tmp_path / "t", 257).read(0, 1)
 
 

@@ -502,7 +502,7 @@ def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_pat
     path = rewritten(bundles["onnx"], tmp_path / "b", target="abacus")
     with pytest.raises(ConfigError, match="no engine here for abacus"):
         verify(path, source)
-    with pytest.raises(BundleError, match="which this edgernn cannot look into"):
+    with pytest.raises(BundleError, match="which this edgernn cannot inspect"):
         inspect_bundle(path)
 
 

@@ -167,7 +167,7 @@ def test_an_end_that_is_no_later_one_is_refused(finished, limits):
 def test_only_a_finished_run_goes_on_beyond_its_end(corpus, small, tmp_path):
     fit(Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "run", **small), 30)
     with pytest.raises(
-        ConfigError, match=r"--steps 90: .* has not come to its end; .* first edgernn train language --res"
+        ConfigError, match=r"--steps 90: .* has not come to its end, .* first with edgernn train language --res"
     ):
         Trainer.resume(tmp_path / "run", steps=90)
     assert Trainer.resume(tmp_path / "run", steps=60).step == 20  # the end that it has
@@ -211,5 +211,5 @@ def test_an_extension_that_lies_is_named(finished, change, words):
 def test_a_run_that_went_on_needs_its_checkpoint(extended, tmp_path):
     path = shutil.copytree(extended[0], tmp_path / "run")
     (path / CHECKPOINT).unlink()
-    with pytest.raises(RunError, match=r"checkpoint\.safetensors is missing, from which the training went on"):
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors is missing, and the training went on from it"):
         Trainer.resume(path)

@@ -635,7 +635,7 @@ def test_autocast_trains_in_bfloat16_and_keeps_float32(corpus, small, tmp_path):
 def test_a_device_that_is_not_there_is_named(corpus, small, tmp_path, device):
     if getattr(torch, device).is_available():
         pytest.skip(f"there is {device} here")
-    with pytest.raises(ConfigError, match=f"--device {device}: there is none here"):
+    with pytest.raises(ConfigError, match=f"--device {device} is not available on this machine"):
         begin(corpus, tmp_path / "run", **small, device=device)
     assert not (tmp_path / "run").exists()
 
@@ -663,7 +663,9 @@ def test_bfloat16_is_used_where_it_is_fast_or_asked_for(monkeypatch):
         if able:
             assert find_autocast("bf16", cpu)
     for device in (cpu, torch.device("mps")):
-        with pytest.raises(ConfigError, match=f"--autocast bf16: the {device.type} here has no bfloat16"):
+        with pytest.raises(
+            ConfigError, match=f"--autocast bf16 is not possible: the {device.type} device has no bfloat16"
+        ):
             find_autocast("bf16", device)
 
 

@@ -242,7 +242,7 @@ class _Adopted:
             check_lengths(trial, axes.sizes)
             notes += [*axes.notes, *state_notes(trial, axes.sizes, axes.free)]
         except MisfitError as error:
-            raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
+            raise ExportError(f"graph {graph.name} runs with some inputs and fails with others: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
         return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes)

@@ -97,7 +97,7 @@ def check_example(path: Path, graphs: Sequence[OpenGraph]) -> None:
     known = {name: None for graph in graphs for name in map(graph.own, graph.inputs)}
     for key in _read(path):
         if all(_named(key, graph) is None for graph in graphs):
-            raise ConfigError(f"{path}: there is no input {key}; there is {few(sorted(known))}")
+            raise ConfigError(f"{path}: the graphs have no input {key}; they have {few(sorted(known))}")
 
 
 def read_example(path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str]) -> Example:

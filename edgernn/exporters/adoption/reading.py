@@ -35,7 +35,7 @@ def open_graphs(files: Sequence[Path]) -> list[OpenGraph]:
     names = [STEP] if len(files) == 1 else [contract_name(file.stem, _LONGEST_GRAPH_NAME) for file in files]
     for name, file in zip(names, files, strict=True):
         if names.count(name) > 1:
-            raise ConfigError(f"{file}: another file has the name {name} too: their graphs could not be told apart")
+            raise ConfigError(f"{file}: another file gives its graph the name {name} too: rename one of the files")
     return [_open(name, file) for name, file in zip(names, files, strict=True)]
 
 
