@@ -108,7 +108,7 @@ def export(
     Issues an ExportWarning for what trials suggest and cannot prove.
     """
     if steps < 1:
-        raise ConfigError(f"steps {steps}: the gate takes at least one")
+        raise ConfigError(f"steps {steps} is below 1: the parity gate takes at least one step")
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     plan = _Plan(source, _target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm))
     with _quietly():
@@ -208,7 +208,7 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS) -> Parity:
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
     if manifest.target not in ENGINES or manifest.precision not in TOLERANCES:
-        raise ConfigError(f"{bundle}: no engine here for {manifest.target} at {manifest.precision}")
+        raise ConfigError(f"{bundle} is for {manifest.target} at {manifest.precision}, which this edgernn does not run")
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
     for difference, same in (

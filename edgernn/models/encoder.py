@@ -81,7 +81,8 @@ class EncoderConfig:
         stride = ENCODERS[self.name].stride
         if type(self.size) is not int or not stride <= self.size <= _LARGEST_SIDE or self.size % stride:
             raise ConfigError(
-                f"--image-size {str(self.size)[:40]} is not a multiple of {stride}, as {self.name} needs, up to {_LARGEST_SIDE:,}"
+                f"--image-size {str(self.size)[:40]} is not a multiple of {stride}, as {self.name} needs, "
+                f"of at most {_LARGEST_SIDE:,}"
             )
         if type(self.largest_side) is not int or not 1 <= self.largest_side <= _LARGEST_SIDE:
             raise ConfigError(f"--largest-side {str(self.largest_side)[:40]} is not from 1 to {_LARGEST_SIDE}")

@@ -500,7 +500,7 @@ def test_what_could_not_be_loaded_is_not_written(tmp_path):
 
 def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):
     path = rewritten(bundles["onnx"], tmp_path / "b", target="abacus")
-    with pytest.raises(ConfigError, match="no engine here for abacus"):
+    with pytest.raises(ConfigError, match="is for abacus at fp32, which this edgernn does not run"):
         verify(path, source)
     with pytest.raises(BundleError, match="which this edgernn cannot inspect"):
         inspect_bundle(path)

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import errno
 import gc
 import json
 import math
@@ -328,6 +329,24 @@ def test_a_full_disk_leaves_the_last_checkpoint(corpus, small, tmp_path):
     assert {**contents(path), METRICS: b""} == {**before, METRICS: b""}
     fit(Trainer.resume(path))
     assert len(Run.load(path).metrics()) == 3
+
+
+def test_a_disk_that_is_full_before_the_first_checkpoint_is_named_so(corpus, small, tmp_path, monkeypatch):
+    """The message says that there is no checkpoint yet, and the command in it begins the training."""
+    path = tmp_path / "run"
+
+    def full(place, data):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgernn.training.run.replace_file", full)
+        with pytest.raises(TrainingError) as caught:
+            begin(corpus, path, **small)
+    assert str(caught.value) == (
+        f"{path / CHECKPOINT} cannot be written: No space left on device; training stands at its beginning: "
+        f"make room, then continue with edgernn train language --resume {path}"
+    )
+    assert Trainer.resume(path).step == 0
 
 
 def test_what_a_crash_left_half_written_is_removed(damaged):

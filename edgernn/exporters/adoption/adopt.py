@@ -261,7 +261,7 @@ def _tried(
         trial, axes = _found(graph, pairs, Draws(graph.inputs, bounds, example, positive=True), said)
         if wrong := nan_outputs(trial, axes.sizes):
             raise ExportError(
-                f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs "
+                f"graph {graph.name}: {few(map(graph.own, wrong))} is nan at the first step; give real inputs "
                 f"with --example"
             )
     return trial, axes
