@@ -2,7 +2,7 @@
 
     python runtime_demo/caption_image.py bundles/photos holiday.jpg
 
-Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); torch is not imported.
+Needs numpy, onnxruntime, tokenizers and Pillow (see docs/install.md); torch is not imported.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     python runtime_demo/many_streams.py bundles/demo --streams 200
 
 Streams join and leave a batch at any step; each writes the text that it would write alone. Needs numpy, onnxruntime and
-tokenizers (pip install edgernn); torch is not imported.
+tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse

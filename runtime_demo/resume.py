@@ -3,7 +3,7 @@
     python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes some text and saves the state
     python runtime_demo/resume.py bundles/demo snapshot.bin            continues exactly; can be repeated
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
+Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
     python runtime_demo/stream_text.py bundles/demo "def "
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
+Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     python runtime_demo/voice_activity.py bundles/silero speech.wav
 
-The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (pip install edgernn); torch is not imported.
+The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (see docs/install.md); torch is not imported.
 """
 
 import argparse

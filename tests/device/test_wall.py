@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import manifest, onnx_bytes
+from tiny import manifest, onnx_bytes, write_captioner
 
 import edgernn
 from edgernn.bundle import new_bundle
