@@ -24,6 +24,7 @@ from edgernn.data.tokens import TokenFile
 from edgernn.data.unknown import UnknownTokens
 from edgernn.errors import CorpusError, FormatError, counted, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
+from edgernn.paths import Kind, identify
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
 __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
@@ -222,7 +223,9 @@ def _matching(folder: Path, glob: str) -> list[Path]:
     if not found:
         suffixes = sorted({f"*{each.suffix}" for each in folder.rglob("*") if each.suffix and each.is_file()})
         has = f"; it has {few(suffixes)}" if suffixes else ""
-        raise CorpusError(f"{folder} has no files that match {glob}{has}: choose others with --glob")
+        found_there = identify(folder)
+        kind = f"is {found_there.noun}, and " if found_there.kind in (Kind.RUN, Kind.BUNDLE) else ""
+        raise CorpusError(f"{folder} {kind}has no files that match {glob}{has}: choose others with --glob")
     return found
 
 

@@ -166,6 +166,7 @@ ROWS = [
     (f"train language 'a\0b' {NEW}", "is no file"),
     (f"train language '' {NEW}", "the name of a corpus is empty"),
     (f"train language other {NEW} --glob '*.py'", "other has no files that match *.py; it has *.md"),
+    (f"train language bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and has no files that"),
     (f"train language other {NEW} --glob '/x*'", "--glob /x*: "),
     (f"{TRAIN} --glob '*.md'", "--glob chooses files of a directory, and no corpus is one"),
     (f"{TRAIN} --encoding rot13", "--encoding 'rot13' is no encoding of texts"),
