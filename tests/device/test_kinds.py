@@ -278,5 +278,5 @@ def test_an_old_language_model_without_tokenizer_only_steps(tmp_path):
     expected = stream.step({"token": np.array([4])})["logits"]
     stream.restore(saved)
     np.testing.assert_array_equal(stream.step({"token": np.array([4])})["logits"], expected)
-    with pytest.raises(StreamError, match="has no text"):
+    with pytest.raises(StreamError, match="has no tokenizer and so reads no text"):
         next(stream.decode(1))
