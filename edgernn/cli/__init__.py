@@ -21,7 +21,7 @@ from edgernn.cli.options import Command, DeferredCommand, renamed
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
-from edgernn.errors import CheckFailedError, EdgeRNNError
+from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
 from edgernn.tasks import TASKS
 
 __all__ = ["app", "application", "execute", "main"]
@@ -71,6 +71,11 @@ def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(_usage(error), 2)
+    except ModuleNotFoundError as error:  # of a module that is imported only when it is used
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        return _fail(str(MissingExtraError(module, EXTRAS[module])), 2)
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except SystemExit:  # typer raises it for a closed pipe: the reader of the output has stopped reading

@@ -10,7 +10,7 @@ import pytest
 import typer
 from commands import command_options
 
-from edgernn.cli import app
+from edgernn.cli import app, execute
 from edgernn.cli.options import RENAMED_OPTIONS
 from edgernn.errors import EXTRAS, MissingExtraError, counted
 
@@ -97,6 +97,16 @@ def test_a_missing_extra_is_named_with_what_installs_it(module, wanted, package,
     assert text.startswith(f"{package} is not installed: install the extra '{extra}' in edgernn's checkout, ")
     assert f"pip install '.[{extra}]'" in text
     assert "docs/install.md" in text
+
+
+def test_a_module_that_is_missing_only_when_it_is_used_is_named_too(capsys):
+    def missing():
+        raise ModuleNotFoundError("No module named 'sacrebleu'", name="sacrebleu")
+
+    application = typer.Typer()
+    application.command()(missing)
+    assert execute([], application) == 2
+    assert "edgernn: sacrebleu is not installed: install the extra 'caption'" in capsys.readouterr().err
 
 
 def test_a_number_and_its_noun_agree():
