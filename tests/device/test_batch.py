@@ -79,7 +79,7 @@ def test_what_cannot_join_is_named(model, bundle, conditioned):
     assert batch.leave(slot) is stream
     with pytest.raises(StreamError, match="is not in this batch"):
         batch.leave(slot)
-    with pytest.raises(StreamError, match="has no text"):
+    with pytest.raises(StreamError, match="has no tokenizer and so reads no text"):
         Batch(Model.load(conditioned))
     assert batch.step() == []
 

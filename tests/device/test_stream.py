@@ -326,7 +326,7 @@ def test_decoding_needs_a_prompt(model):
 def test_a_model_without_text_only_steps(conditioned):
     model = Model.load(conditioned)
     stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": np.ones((1, 1), np.float32)})
-    with pytest.raises(StreamError, match="the bundle's task, sum, has no text"):
+    with pytest.raises(StreamError, match="the bundle, of the task sum, has no tokenizer"):
         stream.prefill("a")
     with pytest.raises(StreamError, match="has no tokenizer and so reads no text: call step"):
         score(model, "ab")

@@ -488,8 +488,8 @@ def test_wishes_that_cannot_be_fulfilled_are_named(summer, tmp_path, spec, words
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--constant", "gain=1", "--condition", "gain"], "gain is in --condition and in --constant"),
-        (["--state", "h_in:h_out", "--carry", "h_in:2"], "h_in is in --state and in --carry"),
+        (["--constant", "gain=1", "--condition", "gain"], "gain is named by both --condition and --constant"),
+        (["--state", "h_in:h_out", "--carry", "h_in:2"], "h_in is named by both --state and --carry"),
         (["--constant", "gain=1", "--constant", "gain=2"], "--constant names gain twice"),
         (["--constant", "gain"], "--constant 'gain' is not of the form INPUT=VALUE"),
         (["--carry", "x:2.7"], "--carry '2.7' is not a whole number"),
@@ -524,7 +524,7 @@ def test_graphs_with_equal_names_inside_have_their_own_states(summer, tmp_path):
     twin = tmp_path / "twin" / "one.onnx"
     twin.parent.mkdir()
     twin.write_bytes(one.read_bytes())
-    with pytest.raises(ConfigError, match="another file has the name one too"):
+    with pytest.raises(ConfigError, match="another file gives its graph the name one too"):
         adopt([one, twin], AdoptSpec(), tmp_path / "d")
 
 
