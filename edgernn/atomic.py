@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edgernn.errors import OutputExistsError
+from edgernn.errors import EdgeRNNError, OutputError, OutputExistsError, few
+from edgernn.paths import Kind, identify
 
-__all__ = ["Owns", "check_free", "new_directory", "replace_file"]
+__all__ = ["Strangers", "check_free", "new_directory", "replace_file"]
 
-Owns = Callable[[Path], bool]  # returns whether edgernn wrote a directory and everything in it
+Strangers = Callable[[Path], Sequence[str]]  # the files in a directory that edgernn did not write there
 
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -36,50 +39,81 @@ def replace_file(path: Path, data: bytes) -> None:
         raise
 
 
-def check_free(path: Path, *, overwrite: bool, owns: Owns) -> None:
-    """Raise OutputExistsError unless a directory may be written at `path`.
+def check_free(path: Path, *, overwrite: bool, kind: Kind, strangers: Strangers) -> None:
+    """Raise OutputExistsError unless a directory of a kind may be written at `path`, OutputError where none can be.
 
-    An existing directory may be replaced only if `overwrite` is set and it is empty or `owns` confirms that edgernn
-    wrote everything in it. So `--overwrite` can delete neither a home directory nor notes that the user kept beside a
-    run.
+    An existing one may be replaced only if `overwrite` is set and it is empty, or of the same kind and all edgernn's
+    own: nobody loses a home directory, or notes kept beside a run, to an option.
     """
     if not os.path.lexists(path):
+        above = next((parent for parent in path.parents if parent.exists()), path.parent)
+        if above.is_file():
+            raise OutputError(f"{path} cannot be written: {above} is a file")
         return
-    if not path.is_dir() or path.is_symlink():
+    if path.is_symlink():
+        raise OutputExistsError(f"{path} is a symbolic link to {path.readlink()}; choose another name")
+    if not path.is_dir():
         raise OutputExistsError(f"{path} exists and is not a directory; choose another name")
+    found = identify(path)
+    if found.kind in (Kind.RUN, Kind.BUNDLE) and found.kind is not kind:
+        raise OutputExistsError(f"{path} is {found.noun}, which {kind.value} does not replace: choose another name")
     if not overwrite:
         raise OutputExistsError(f"{path} exists; choose another name, or replace it with --overwrite")
-    if any(path.iterdir()) and not owns(path):
-        raise OutputExistsError(f"{path} holds files that edgernn did not write there, so it is not replaced")
+    if others := strangers(path):
+        raise OutputExistsError(
+            f"{path} holds files that edgernn did not write there: {few(others)}; it is not replaced: "
+            "choose another name"
+        )
 
 
 @contextmanager
-def new_directory(path: Path, *, overwrite: bool, owns: Owns) -> Iterator[Path]:
-    """Yield a temporary directory that is moved to `path` when the block ends without an exception.
+def new_directory(path: Path, *, overwrite: bool, kind: Kind, strangers: Strangers) -> Iterator[Path]:
+    """A temporary directory that becomes `path` when the block ends without an exception.
 
-    After an exception it is removed, and an existing directory at `path` stays unchanged. Raises OutputExistsError as
-    `check_free` does.
+    Otherwise it is removed and whatever stood at `path` is untouched. Raises OutputExistsError as `check_free` does,
+    and OutputError where nothing can be written. Errors of the block that name the temporary directory name `path`.
     """
-    check_free(path, overwrite=overwrite, owns=owns)
-    path = Path(os.path.abspath(path))
-    missing = [parent for parent in path.parents if not parent.exists()]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    check_free(path, overwrite=overwrite, kind=kind, strangers=strangers)
+    typed, path = path, Path(os.path.abspath(path))
+    with _naming(typed):
+        missing = [parent for parent in path.parents if not parent.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        for file in temporary.rglob("*"):
-            _sync(file)
-        if overwrite and path.exists():
-            _swap(temporary, path)
-        else:
-            _move(temporary, path)
-        _sync(path.parent)
+        with _naming(typed, temporary):
+            yield temporary
+        with _naming(typed):
+            temporary.chmod(0o777 & ~_umask())
+            for file in temporary.rglob("*"):
+                _sync(file)
+            if overwrite and path.exists():
+                _swap(temporary, path)
+            else:
+                _move(temporary, path)
+            _sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         for parent in missing:  # innermost first; a directory that is no longer empty stays
             with suppress(OSError):
                 parent.rmdir()
+
+
+@contextmanager
+def _naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Raise OutputError, naming `path`, where the block cannot write.
+
+    temporary: where the block writes; without it, every OSError is one of writing.
+    """
+    try:
+        yield
+    except OSError as error:
+        if temporary and error.errno not in _NO_ROOM and not str(error.filename or "").startswith(str(temporary)):
+            raise
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except EdgeRNNError as error:
+        if temporary is not None:
+            error.args = (str(error).replace(str(temporary), str(path)),)
+        raise
 
 
 def _move(new: Path, path: Path) -> None:

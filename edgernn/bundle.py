@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import BATCH, Contract, FromFile, StateSpec, contract_from_json, contract_to_json
 from edgernn.errors import BundleError, ContractError, FormatError
+from edgernn.paths import MANIFEST, Kind, refusal
 from edgernn.tokenizer import Tokenizer
 
 __all__ = [
@@ -37,7 +38,6 @@ __all__ = [
 ]
 
 FORMAT = 1
-MANIFEST = "bundle.json"
 TOKENIZER = "tokenizer.json"
 LABELS = "labels.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; real manifests are far smaller
@@ -211,7 +211,7 @@ def new_bundle(path: str | Path, *, overwrite: bool = False) -> Iterator[BundleW
     Raises OutputExistsError where `path` exists (see `atomic.new_directory`), and BundleError if `finish` was not
     called.
     """
-    with new_directory(Path(path), overwrite=overwrite, owns=_owns) as directory:
+    with new_directory(Path(path), overwrite=overwrite, kind=Kind.BUNDLE, strangers=_strangers) as directory:
         writer = BundleWriter(directory)
         yield writer
         if not (directory / MANIFEST).is_file():
@@ -232,23 +232,21 @@ class BundleWriter:
         (self.directory / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _owns(directory: Path) -> bool:
-    """Return whether every file in `directory` belongs to the bundle there, whatever its state or version."""
-    try:
+def _strangers(directory: Path) -> list[str]:
+    """The files in `directory` that do not belong to the bundle there, in whatever state or version that is."""
+    known: set[str] = set()
+    with suppress(BundleError, FormatError, KeyError, OSError):
         manifest = records.mapping(records.parse(_read_manifest(directory), MANIFEST), MANIFEST)
-        files = records.mapping(manifest["files"], "files")
-    except (BundleError, FormatError, KeyError, OSError):
-        return False
-    found = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
-    return "contract" in manifest and found <= {MANIFEST, *files}
+        known = {MANIFEST, *records.mapping(manifest["files"], "files")} if "contract" in manifest else known
+    files = [path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()]
+    found = {path.relative_to(directory).as_posix() for path in files}
+    return sorted(found - known)
 
 
 def _read_manifest(root: Path) -> bytes:
     path = root / MANIFEST
-    if not root.exists():
-        raise BundleError(f"{root} does not exist")
     if not path.is_file():
-        raise BundleError(f"{root} is not a bundle: it has no {MANIFEST}")
+        raise BundleError(refusal(root, Kind.BUNDLE))
     if path.stat().st_size > _MANIFEST_LIMIT:
         raise BundleError(f"{root}: {MANIFEST} is larger than {_MANIFEST_LIMIT} bytes")
     return path.read_bytes()

@@ -8,7 +8,8 @@ EdgeRNNError
 │   └── UnknownTokenError    a text has characters that the vocabulary lacks
 ├── CorpusError              training data is missing, empty, unreadable, or too small
 ├── ImageError               a file is not an image, or is truncated
-├── OutputExistsError        the output path exists already
+├── OutputError              a directory cannot be written (for example, because the disk is full)
+│   └── OutputExistsError    the output path exists already
 ├── RunError                 a run directory is missing, damaged or of another version
 ├── TrainingError            training cannot continue (for example, the loss is not a number)
 ├── BundleError              a bundle is missing, damaged, of another version or for another engine
@@ -28,7 +29,31 @@ others.
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-_LONGEST = 1000  # characters of a message, which may quote a hostile file
+# The extra that brings each optional module, as pyproject.toml has it.
+EXTRAS: Mapping[str, str] = {
+    "torch": "train",
+    "safetensors": "train",
+    "PIL": "image",
+    "sacrebleu": "caption",
+    "torchvision": "torchvision",
+    "onnx": "export",
+    "onnxscript": "export",
+    "matplotlib": "plot",
+    "tensorboard": "tensorboard",
+    "executorch": "executorch",
+    "torchao": "executorch",
+}
+# The extras that an extra brings, itself included.
+_INCLUDED: Mapping[str, tuple[str, ...]] = {
+    "caption": ("caption", "train", "image"),
+    "torchvision": ("torchvision", "caption", "train", "image"),
+    "export": ("export", "train"),
+    "plot": ("plot", "train"),
+    "tensorboard": ("tensorboard", "train"),
+    "executorch": ("executorch", "export", "train"),
+}
+_PACKAGES: Mapping[str, str] = {"PIL": "Pillow"}  # where a package is called differently from its module
+_LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
 
 
 class EdgeRNNError(Exception):
@@ -66,7 +91,11 @@ class ImageError(EdgeRNNError):
     """A file is not an image, or is truncated."""
 
 
-class OutputExistsError(EdgeRNNError):
+class OutputError(EdgeRNNError):
+    """A directory cannot be written."""
+
+
+class OutputExistsError(OutputError):
     """The output path exists already."""
 
 
@@ -122,13 +151,25 @@ class MissingExtraError(EdgeRNNError):
     """An optional dependency is not installed."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f"{module} is not installed; type: pip install 'edgernn[{extra}]'")
+        """module: what cannot be imported. extra: that of what was asked for; it gives way to one that has `module`."""
+        module = module.partition(".")[0]
+        own = EXTRAS.get(module, extra)
+        extra = extra if own in _INCLUDED.get(extra, (extra,)) else own
+        super().__init__(
+            f"{_PACKAGES.get(module, module)} is not installed: install the extra {extra!r} in edgernn's checkout, "
+            f"with pip install '.[{extra}]' (see docs/install.md)"
+        )
 
 
 def few(names: Iterable[str]) -> str:
     """Return the first of `names` and the number of the others, since a damaged file may have thousands."""
     listed = list(names)
     return ", ".join(listed[:8]) + (f" and {len(listed) - 8} more" if len(listed) > 8 else "")
+
+
+def counted(count: int, noun: str, several: str = "") -> str:
+    """A number and its noun, which agree: 1 step, 1,000 steps. several: the plural, where it is not noun and s."""
+    return f"{count:,} {noun if count == 1 else several or noun + 's'}"
 
 
 def first_line(error: Exception) -> str:

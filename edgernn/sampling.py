@@ -83,7 +83,7 @@ class Sampler:
             biases = {operator.index(token): float(value) for token, value in self.bias.items()}
             object.__setattr__(self, "bias", MappingProxyType(biases))
         except (TypeError, ValueError, OverflowError, AttributeError) as error:
-            raise ConfigError(f"temperature, top_k and the other settings of a sampler are numbers: {error}") from None
+            raise ConfigError(f"a setting of the sampler is not a number: {error}") from None
         self._check()
         if self.bias:
             ids, values = np.array([*self.bias], np.int64), np.array([*self.bias.values()])
@@ -109,7 +109,9 @@ class Sampler:
             raise ConfigError(f"seed {self.seed} is outside 0..2**64-1")
         for token, value in self.bias.items():
             if token < 0 or not (abs(value) <= _LARGEST_BIAS or value == -math.inf):
-                raise ConfigError(f"a bias of {value} for token {token}: it is -inf or within 1e6, of tokens from 0 on")
+                raise ConfigError(
+                    f"the bias {value} for token {token} is neither -inf nor within 1e6, or the token is below 0"
+                )
 
     @property
     def history(self) -> int:
@@ -264,7 +266,7 @@ def _penalised(weights: Array, penalty: Any) -> Array:
 
 def _check_biased(ids: Array, vocabulary: int) -> None:
     if ids.max() >= vocabulary:
-        raise SamplingError(f"a bias for token {ids.max()}: the vocabulary has {vocabulary}")
+        raise SamplingError(f"a bias is given for token {ids.max()}, and the vocabulary ends at {vocabulary - 1}")
 
 
 def _least_of_top_p(weights: Array, top_p: Any) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from edgernn.errors import CheckFailedError
+from edgernn.errors import CheckFailedError, counted
 
 __all__ = ["Score"]
 
@@ -51,7 +51,7 @@ class Score:
         """Return the figures in words."""
         return (
             f"{self.nats_per_char:.4f} nats per character ({self.bits_per_char:.3f} bits), "
-            f"perplexity {self.perplexity:.2f} per token, over {self.chars:,} characters"
+            f"perplexity {self.perplexity:.2f} per token, over {counted(self.chars, 'character')}"
         )
 
     def to_json(self) -> dict[str, float | int]:

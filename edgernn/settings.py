@@ -151,16 +151,26 @@ class Declared(NamedTuple):
         bounds = self.option.bounds.replace("at least", "of at least", 1)
         return f"{noun} {bounds}".strip()
 
-    def check(self, value: Any) -> None:
-        """Raise ConfigError unless the option accepts `value`."""
+    def parse(self, text: str) -> int | float:
+        """The number that `text` writes. Raises ConfigError, quoting the text, unless the option accepts it."""
+        try:
+            number: int | float = self.type(text)
+        except (ValueError, OverflowError):
+            raise ConfigError(f"{self.flag} {_quoted(text)} is not {self.accepted}") from None
+        self.check(number, typed=text)
+        return number
+
+    def check(self, value: Any, typed: str | None = None) -> None:
+        """Raise ConfigError unless the option accepts `value`. typed: how it is quoted; as Python writes it if None."""
+        quoted = _quoted(value if typed is None else typed)
         kinds = (tuple,) if self.several else _TYPES[self.type][0]
         if not isinstance(value, kinds) or (isinstance(value, bool) and self.type is not bool):
-            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}")
+            raise ConfigError(f"{self.flag} {quoted} is not {self.accepted}")
         if not self.option.accepts(value):
             unbounded = not (self.option.choices or self.option.has_upper_bound)
             too_large = unbounded and isinstance(value, int | float) and value > _LARGEST
             limit = f"{' and' if self.option.bounds else ' of'} at most 10^12" if too_large else ""
-            raise ConfigError(f"{self.flag} {_quoted(value)} is not {self.accepted}{limit}")
+            raise ConfigError(f"{self.flag} {quoted} is not {self.accepted}{limit}")
 
 
 def flag_of(name: str) -> str:

@@ -51,10 +51,12 @@ class Tokenizer:
     def __init__(self, backend: tokenizers.Tokenizer) -> None:
         """Wrap a tokenizer of the library. Raises TokenizerError for one that truncates or pads texts, or skips ids."""
         if backend.truncation is not None or backend.padding is not None:
-            raise TokenizerError("the tokenizer cuts or pads its texts")
+            raise TokenizerError(
+                "the tokenizer truncates or pads texts: remove truncation and padding from tokenizer.json"
+            )
         vocabulary = backend.get_vocab()
         if sorted(vocabulary.values()) != list(range(len(vocabulary))):
-            raise TokenizerError(f"the tokenizer's ids are not 0..{len(vocabulary) - 1}")
+            raise TokenizerError(f"the tokenizer's ids are not all the numbers from 0 to {len(vocabulary) - 1}")
         self._backend = backend
         self._size = len(vocabulary)
         self.unknown_id: int | None = vocabulary.get(UNKNOWN)

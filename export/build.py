@@ -55,13 +55,13 @@ class Recipe:
         if wrong := sorted((_REQUIRED - values.keys()) | (values.keys() - _REQUIRED - _OPTIONAL)):
             raise ConfigError(f"{path}: {', '.join(wrong)} missing or unknown")
         if not isinstance(values.get("settings", {}), dict) or not isinstance(values["sources"], list):
-            raise ConfigError(f"{path}: sources is a list, and [settings] a table")
+            raise ConfigError(f"{path}: sources must be a list, and [settings] a table")
         if not isinstance(values["bundles"], list) or any(
             not isinstance(bundle, dict) or bundle.keys() != {"target", "precision"} for bundle in values["bundles"]
         ):
             raise ConfigError(f"{path}: each of its bundles needs a target and a precision, and nothing else")
         if values["task"] not in TASKS:
-            raise ConfigError(f"{path}: there is no task {values['task']!r}")
+            raise ConfigError(f"{path}: the task {values['task']!r} is not one of {', '.join(TASKS)}")
         settings = values.get("settings", {})
         return cls(path.stem, values["task"], values["sources"], values.get("preset"), settings, values["bundles"])
 

@@ -2,10 +2,11 @@
 
     python runtime_demo/autocomplete.py bundles/demo "import o"
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
+Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 
 from edgernn.errors import EdgeRNNError
@@ -27,5 +28,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

@@ -2,10 +2,11 @@
 
     python runtime_demo/caption_image.py bundles/photos holiday.jpg
 
-Needs numpy, onnxruntime, tokenizers and Pillow (pip install 'edgernn[image]'); torch is not imported.
+Needs numpy, onnxruntime, tokenizers and Pillow (see docs/install.md); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 
 from edgernn.errors import EdgeRNNError, ImageError
@@ -46,3 +47,7 @@ if __name__ == "__main__":
         sys.exit(main())
     except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

@@ -3,10 +3,11 @@
     python runtime_demo/many_streams.py bundles/demo --streams 200
 
 Streams join and leave a batch at any step; each writes the text that it would write alone. Needs numpy, onnxruntime and
-tokenizers (pip install edgernn); torch is not imported.
+tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 import time
 
@@ -44,5 +45,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

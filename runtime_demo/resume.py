@@ -3,10 +3,11 @@
     python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes some text and saves the state
     python runtime_demo/resume.py bundles/demo snapshot.bin            continues exactly; can be repeated
 
-Needs numpy, onnxruntime and tokenizers (pip install edgernn); torch is not imported.
+Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 
 from edgernn.errors import EdgeRNNError
@@ -36,5 +37,9 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

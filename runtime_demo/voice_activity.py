@@ -3,10 +3,11 @@
     edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     python runtime_demo/voice_activity.py bundles/silero speech.wav
 
-The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (pip install edgernn); torch is not imported.
+The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (see docs/install.md); torch is not imported.
 """
 
 import argparse
+import os
 import sys
 import time
 import wave
@@ -40,10 +41,15 @@ def main() -> None:
 
 
 def read(path: str) -> np.ndarray:
-    with wave.open(path) as file:
-        if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
-            sys.exit(f"{path} is not 16 kHz, mono, 16 bits")
-        return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+    try:
+        with wave.open(path) as file:
+            if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
+                sys.exit(f"{path} is not 16 kHz, mono, 16 bits: convert it first")
+            return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
+    except (wave.Error, EOFError):
+        sys.exit(f"{path} is not a WAV file: convert it to one of 16 kHz, mono, 16 bits")
+    except OSError as error:
+        sys.exit(f"{path} cannot be read: {error.strerror}")
 
 
 def meter(seconds: float, level: float, probability: float) -> None:
@@ -57,5 +63,9 @@ def meter(seconds: float, level: float, probability: float) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (EdgeRNNError, OSError) as error:
+    except EdgeRNNError as error:
         sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:  # whoever read the output has stopped
+        os._exit(0)

@@ -20,12 +20,12 @@ from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
-from edgernn.cli.options import DeferredCommand, command_from, renamed
+from edgernn.cli.options import Command, DeferredCommand, command_from, renamed
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
-from edgernn.errors import CheckFailedError, EdgeRNNError
+from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
 from edgernn.execution import Execution
 from edgernn.tasks import TASKS
 
@@ -50,9 +50,9 @@ def application() -> typer.Typer:
     )
     app.callback()(_application_options)
     app.add_typer(train_app(TASKS.values()), name="train")
-    app.command()(evaluate_command(TASKS))
+    app.command(cls=Command)(evaluate_command(TASKS))
     for command in _COMMANDS:
-        app.command(cls=DeferredCommand if command in (run, caption) else None)(command)
+        app.command(cls=DeferredCommand if command in (run, caption) else Command)(command)
     return app
 
 
@@ -103,6 +103,11 @@ def execute(arguments: Sequence[str], app: typer.Typer = app) -> int:
         return _fail(str(error), 2)
     except typer.TyperException as error:
         return _fail(_usage(error), 2)
+    except ModuleNotFoundError as error:  # of a module that is imported only when it is used
+        module = (error.name or "").partition(".")[0]
+        if module not in EXTRAS:
+            raise
+        return _fail(str(MissingExtraError(module, EXTRAS[module])), 2)
     except OSError as error:
         return _fail(f"{error.filename or 'the system'}: {error.strerror or error}", 2)
     except SystemExit:  # typer raises it for a closed pipe: the reader of the output has stopped reading

@@ -92,7 +92,7 @@ def adopt(
         from edgernn.exporters.adoption import adopt as write
 
     if state and no_states:
-        raise ConfigError("--state and --no-states exclude each other")
+        raise ConfigError("--state and --no-states exclude each other: leave one of them out")
     constants = _pairs(constant, "=", "--constant INPUT=VALUE")
     carries = _pairs(carry, ":", "--carry INPUT:COUNT")
     adopt_spec = AdoptSpec(
@@ -131,7 +131,7 @@ def _pairs(texts: list[str] | None, sign: str, usage: str, *, empty: bool = Fals
     for text in texts or []:
         name, found, value = text.rpartition(sign)
         if not (name and found and (value or empty)):
-            raise ConfigError(f"{text!r} is not {usage}")
+            raise ConfigError(f"{usage.split()[0]} {text!r} is not of the form {usage.split()[1]}")
         if name in pairs:
             raise ConfigError(f"{usage.split()[0]} names {name} twice")
         pairs[name] = value
@@ -151,4 +151,4 @@ def _number(kind: type[Number], text: str, option: str) -> Number:
     try:
         return kind(text)
     except ValueError:
-        raise ConfigError(f"{option}: {text[:40]!r} is not a {'whole ' if kind is int else ''}number") from None
+        raise ConfigError(f"{option} {text[:40]!r} is not a {'whole ' if kind is int else ''}number") from None

@@ -13,7 +13,7 @@ import typer
 
 from edgernn.cli.console import Json, log, require_extra, result, starting, waiting
 from edgernn.cli.load import load_model
-from edgernn.cli.options import Given
+from edgernn.cli.options import Given, number
 from edgernn.errors import ConfigError
 from edgernn.execution import Execution
 
@@ -46,13 +46,15 @@ def bench(
         typer.Option(help="Also measure this run: in PyTorch, and exported to every target and precision."),
     ] = None,
     rounds: Annotated[
-        int, typer.Option(min=1, help="The number of measurements of each model, interleaved with the others.")
+        int,
+        typer.Option(
+            parser=number("rounds", low=1),
+            help="The number of measurements of each model, interleaved with the others.",
+        ),
     ] = 15,
     out: Annotated[
         Path | None, typer.Option(help="Also draw the step times as a bar chart in this .png or .svg file.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="How many times each model is measured, in turns.")] = 15,
-    out: Annotated[Path | None, typer.Option(help="A chart of the step times to write: a .png or .svg file.")] = None,
     given: Given,
     json: Json = False,
 ) -> None:

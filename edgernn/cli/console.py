@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
-from edgernn.errors import MissingExtraError
+from edgernn.errors import EXTRAS, MissingExtraError
 
 __all__ = [
     "Json",
@@ -41,8 +41,6 @@ Overwrite = Annotated[
     typer.Option("--overwrite", help="Replace an existing run or bundle at --out; other files are never replaced."),
 ]
 
-_OPTIONAL = {"torch", "safetensors", "onnx", "onnxscript", "matplotlib", "tensorboard", "sacrebleu", "PIL"}
-
 
 @contextmanager
 def require_extra(extra: str) -> Iterator[None]:
@@ -51,7 +49,7 @@ def require_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         missing = (error.name or "").split(".")[0]
-        if missing not in _OPTIONAL:
+        if missing not in EXTRAS:
             raise
         raise MissingExtraError(missing, extra) from None
 

@@ -12,6 +12,7 @@ import typer
 from edgernn.cli.console import Json, log, require_extra, result
 from edgernn.cli.export import describe
 from edgernn.cli.load import load_model
+from edgernn.cli.options import number
 from edgernn.cli.train import fit
 from edgernn.tasks.language.task import LANGUAGE
 
@@ -34,8 +35,8 @@ _TARGETS = ("onnx", "torchscript")
 
 
 def demo(
-    minutes: Annotated[float, typer.Option(min=0.01, help="Minutes to train.")] = 1.0,
-    tokens: Annotated[int, typer.Option(min=1, help="Number of tokens to generate.")] = 600,
+    minutes: Annotated[float, typer.Option(parser=number("minutes", float, low=0.01), help="Minutes to train.")] = 1.0,
+    tokens: Annotated[int, typer.Option(parser=number("tokens", low=1), help="Number of tokens to generate.")] = 600,
     folder: Annotated[Path, typer.Option(help="Where runs/demo and bundles/demo* go; they are replaced.")] = Path(),
     json: Json = False,
 ) -> None:

@@ -13,6 +13,7 @@ from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError
 from edgernn.execution import Execution
+from edgernn.paths import CONFIG, Kind, identify, refusal
 from edgernn.settings import declared_options
 from edgernn.tasks.task import Task
 
@@ -51,13 +52,16 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
 
 def _find(path: Path, tasks: Mapping[str, Task], execution: Execution) -> tuple[Task, Callable[[], Model]]:
     """The task of a run or a bundle, and what loads it as a model."""
-    from edgernn.bundle import MANIFEST
-
-    if (path / MANIFEST).exists():
+    found = identify(path)
+    if found.kind not in (Kind.RUN, Kind.BUNDLE) and not (path / CONFIG).is_file():
+        raise ConfigError(refusal(path, Kind.RUN, Kind.BUNDLE))
+    if found.kind is Kind.BUNDLE:
         model = load_model(path, execution)
         task = tasks.get(model.manifest.task)
         if task is None:
-            raise ConfigError(f"{path} is a bundle of {model.manifest.task}, and evaluate knows {', '.join(tasks)}")
+            raise ConfigError(
+                f"{path} is a bundle of the task {model.manifest.task}; edgernn evaluate measures {', '.join(tasks)}"
+            )
         return task, lambda: model
     with starting("train"):
         import torch

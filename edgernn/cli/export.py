@@ -10,7 +10,7 @@ import typer
 
 from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
 from edgernn.cli.load import load_bundle
-from edgernn.cli.options import Given
+from edgernn.cli.options import Given, number
 from edgernn.errors import CheckFailedError, ExportWarning, ParityError
 from edgernn.execution import Execution
 
@@ -38,8 +38,9 @@ def export(
     block: Annotated[
         int,
         typer.Option(
+            parser=number("block"),
             help="At int4, the number of weights that share a scale: 16, 32, 64 or 128. Smaller blocks are more "
-            "accurate and take more space."
+            "accurate and take more space.",
         ),
     ] = 32,
     reduce_range: Annotated[

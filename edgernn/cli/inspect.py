@@ -9,16 +9,27 @@ from typing import Annotated, Any
 
 import typer
 
-from edgernn.cli.console import Json, option, result, starting, waiting
-from edgernn.errors import ConfigError
+from edgernn.cli.console import Json, result, starting, waiting
+from edgernn.cli.options import number
+from edgernn.errors import ConfigError, counted
+from edgernn.paths import Kind, identify, refusal
 
 __all__ = ["inspect"]
+
+DISTANCE = 64  # steps
 
 
 def inspect(
     what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
-    distance: Annotated[int | None, option("gradients: how many steps to look back.", default="64")] = None,
-    out: Annotated[Path | None, option("gradients: the picture to write.", default="gradients.png")] = None,
+    distance: Annotated[
+        int | None,
+        typer.Option(
+            parser=number("distance", low=1), help="gradients: how many steps to look back.", show_default=str(DISTANCE)
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="gradients: the picture to write.", show_default="gradients.png")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show the inputs, outputs and states of a bundle or an ONNX file, and how its weights are stored.
@@ -30,25 +41,26 @@ def inspect(
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
     """
     if what[0] == "gradients":
-        picture = Path("gradients.png") if out is None else out
-        _gradients([Path(run) for run in what[1:]], 64 if distance is None else distance, picture, as_json=json)
+        _gradients([Path(run) for run in what[1:]], distance or DISTANCE, out or Path("gradients.png"), as_json=json)
         return
     for flag, value in (("--distance", distance), ("--out", out)):
         if value is not None:
-            raise ConfigError(f"{flag} is an option for edgernn inspect gradients: leave it out")
+            raise ConfigError(f"{flag} goes with edgernn inspect gradients: leave it out")
     if len(what) > 1:
-        raise ConfigError(f"inspect looks at one bundle or file, not at {len(what)}")
+        raise ConfigError(f"edgernn inspect shows one bundle or ONNX file at a time, and {len(what)} are named")
     path = Path(what[0])
+    if (found := identify(path)).kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
+        raise ConfigError(refusal(path, Kind.BUNDLE, Kind.ONNX))
     with starting("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
 
-    values = inspect_bundle(path) if path.is_dir() else inspect_onnx(path)
+    values = inspect_bundle(path) if found.kind is Kind.BUNDLE else inspect_onnx(path)
     result(values, _describe(values), as_json=json)
 
 
 def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
     if not runs:
-        raise ConfigError("inspect gradients needs a RUN")
+        raise ConfigError("edgernn inspect gradients needs a RUN")
     with starting("plot"):
         from edgernn.training.curves import check_picture, labels
         from edgernn.training.gradients import plot_gradients, run_gradient_norms
@@ -57,7 +69,9 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     with waiting("measuring"):
         norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
-    lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {distance} steps back" for run, v in norms.items()]
+    lines = [
+        f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(distance, 'step')} back" for run, v in norms.items()
+    ]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import GenericAlias
 from typing import Annotated, Any, get_args, get_type_hints
@@ -14,15 +14,17 @@ import typer.core
 import typer.main
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Declared, Settings, declared_options, flag_of
+from edgernn.settings import Declared, Option, Settings, declared_options, flag_of
 
 __all__ = [
     "RENAMED_OPTIONS",
+    "Command",
     "DeferredCommand",
     "Given",
     "command_from",
     "default_text",
     "help_text",
+    "number",
     "option_table",
     "renamed",
     "value_text",
@@ -104,7 +106,31 @@ def command_from(
     return command
 
 
-class DeferredCommand(typer.core.TyperCommand):
+def number(name: str, kind: type[int] | type[float] = int, **bounds: Any) -> Callable[[str], Any]:
+    """What reads the number of an option that no settings class declares. bounds: as in `settings.Option`.
+
+    It raises ConfigError, naming the option, for anything else than a number within the bounds.
+    """
+    return Declared(Settings, field(), Option("", name, **bounds), kind, optional=False).parse
+
+
+class Command(typer.core.TyperCommand):
+    """A command that refuses an empty path, which Python takes for the current directory."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The arguments that are left. Raises ConfigError for an empty path."""
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        parameters: list[Any] = list(self.params)
+        for parameter in parameters:
+            kind = parameter.type_descriptor.annotation
+            value = given.get(parameter.name)
+            if Path in (kind, *get_args(kind)) and "" in (value if isinstance(value, list | tuple) else [value]):
+                name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.metavar
+                raise ConfigError(f"{name or parameter.name.upper()} is empty: name a file or a directory")
+        return super().parse_args(ctx, args)
+
+
+class DeferredCommand(Command):
     """A command whose callback makes the function that is the command.
 
     It does so when the command is invoked, so that the help of the application does not import the declarations of
@@ -115,7 +141,7 @@ class DeferredCommand(typer.core.TyperCommand):
         """Return the context of the command that the callback makes."""
         assert self.callback is not None
         app = typer.Typer(add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False)
-        app.command(self.name)(self.callback())
+        app.command(self.name, cls=Command)(self.callback())
         return typer.main.get_command(app).make_context(info_name, args, parent, **extra)
 
 
@@ -192,8 +218,10 @@ def _parameter(
     kind: Any = GenericAlias(list, get_args(declared.type)[:1]) if declared.several else declared.type
     default = _defaults(all_declared, titles, shown)
     text = help_text(declared).replace("[", r"\[")
+    same = len({each.accepted for each in all_declared}) == 1
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
+        parser=declared.parse if same and declared.type in (int, float) else None,
         help=text + (rf" [dim]\[default: {default}][/dim]" if default else ""),
         rich_help_panel=_panel(all_declared, titles),
     )

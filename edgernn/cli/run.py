@@ -50,7 +50,7 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
         execution = Execution(**given.of(Execution))
         pipeline = pipeline_for(load_model(bundle, execution))
         if pipeline.task not in pipelines:
-            raise ConfigError(f"{bundle} is a {pipeline.task} bundle: use edgernn run")
+            raise ConfigError(f"{bundle} is a bundle of the task {pipeline.task}: drive it with edgernn run")
         given.refuse_others(pipeline.options, Execution, what=f"{pipeline.task} bundles")
         options = pipeline.options(**given.of(pipeline.options))
         if pipeline.takes_text:
@@ -120,7 +120,7 @@ def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Setti
                     raise KeyboardInterrupt
             show(number / len(paths), f"{number:,} of {len(paths):,}")
     if damaged:
-        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed")
+        raise EdgeRNNError(f"{damaged:,} of {len(paths):,} inputs failed: the lines above say why")
 
 
 def _read(pipeline: "Pipeline[Any]", path: Path, options: "Settings") -> "Mapping[str, Array]":

@@ -21,8 +21,8 @@ from edgernn.cli.console import (
     result,
     starting,
 )
-from edgernn.cli.options import Given, command_from, default_text, value_text
-from edgernn.errors import ConfigError
+from edgernn.cli.options import Command, Given, command_from, default_text, value_text
+from edgernn.errors import ConfigError, counted
 from edgernn.settings import Declared, flag_of
 from edgernn.tasks.settings import LIMITS
 from edgernn.tasks.task import Task
@@ -107,7 +107,7 @@ def train_app(tasks: Iterable[Task]) -> typer.Typer:
     app = typer.Typer(help="Train a network. Each task has its own subcommand.")
     app.callback()(lambda: None)  # without a callback, a single subcommand would become the command itself
     for task in tasks:
-        app.command(task.name)(train_command(task))
+        app.command(task.name, cls=Command)(train_command(task))
     return app
 
 
@@ -126,7 +126,7 @@ def _begin(
 
     sources = sources or list(task.default_sources)
     if not sources or out is None:
-        raise ConfigError(f"train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
+        raise ConfigError(f"edgernn train {task.name} needs {task.sources[0]} and --out RUN, or --resume RUN")
     settings = given.of(*task.settings)
     return Trainer.begin(
         task, sources, out, preset=preset, start_from=start_from, overwrite=overwrite, progress=show, **settings
@@ -138,7 +138,7 @@ def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], N
 
     run = Run.load(path)
     if run.task.name != task.name:
-        raise ConfigError(f"{path} is a run of {run.task.name}: edgernn {run.resume}")
+        raise ConfigError(f"{path} is a run of the task {run.task.name}: continue it with edgernn {run.resume}")
     trainer = Trainer.resume(path, show, **given.of(task.training))
     if trainer.finished:
         log(f"{path} is finished: it was trained for {trainer.trained}")
@@ -237,5 +237,5 @@ def _report(trainer: Trainer, score: Score, *, as_json: bool) -> None:
         "seconds": round(trainer.seconds, 3),
         "best": score.to_json(),
     }
-    cost = f"{trainer.parameters:,} parameters, {trainer.step:,} steps, {trainer.seconds:.0f} s"
+    cost = f"{trainer.parameters:,} parameters, {counted(trainer.step, 'step')}, {trainer.seconds:.0f} s"
     result(values, f"{trainer.run.path}: {score}; {cost}", as_json=as_json)

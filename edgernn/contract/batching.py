@@ -37,14 +37,14 @@ class State(Mapping[str, Array]):
 def stack(specs: Sequence[TensorSpec], parts: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """Join the tensors of several streams along their batch axes: the inverse of `unstack`."""
     if not parts:
-        raise ContractError("nothing to stack")
+        raise ContractError("there are no streams to stack")
     return {spec.name: np.concatenate([part[spec.name] for part in parts], _batch_axis(spec)) for spec in specs}
 
 
 def unstack(specs: Sequence[TensorSpec], whole: Mapping[str, Array]) -> list[dict[str, Array]]:
     """Split stacked tensors into one mapping per stream, each with a batch of one."""
     if not specs:
-        raise ContractError("nothing to unstack: the graph has no such tensors")
+        raise ContractError("the graph has no such tensors, so there is nothing to unstack")
     sizes: dict[str, int] = {}
     for spec in specs:
         _batch_axis(spec)

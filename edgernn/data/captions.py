@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from edgernn import records
 from edgernn.contract import Array
 from edgernn.data.words import words
-from edgernn.errors import CorpusError, FormatError
+from edgernn.errors import CorpusError, FormatError, counted
 from edgernn.media.image import LARGEST_SIDE, read_image
 
 __all__ = ["DEV", "TEST", "TRAIN", "CaptionDataset", "CaptionedImage", "ImageFile", "read_captions"]
@@ -86,7 +86,7 @@ class CaptionDataset:
         split = _SPLITS.get(split, split)
         if not self.splits.get(split):
             there = ", ".join(name for name, images in self.splits.items() if images)
-            lost = f"; {len(self.missing):,} images that have captions have no file" if self.missing else ""
+            lost = f"; of {counted(len(self.missing), 'image')} with captions there is no file" if self.missing else ""
             raise CorpusError(f"there is no split {split!r}; the data set has {there or 'no images'}{lost}")
         return self.splits[split]
 
@@ -97,7 +97,7 @@ def read_captions(path: Path) -> CaptionDataset:
     Raises CorpusError if `path` is none of these, or has no images.
     """
     if not path.exists():
-        raise CorpusError(f"{path}: there is no such file or directory")
+        raise CorpusError(f"there is no {path}")
     try:
         builder = _Builder(path if path.is_dir() else path.parent)
         for name, split, caption in _find_reader(path)(path):
@@ -119,7 +119,7 @@ def _find_reader(path: Path) -> Callable[[Path], _Described]:
         return _json
     if path.suffix in (".csv", ".tsv", ".txt"):
         return _csv
-    raise CorpusError(f"{path} is no data set of captions: a directory with {_FLICKR}, a .json or a .csv file is one")
+    raise CorpusError(f"{path} is not a data set of captions: name a directory with {_FLICKR}, or a .json or .csv file")
 
 
 def _flickr(path: Path) -> _Described:
@@ -153,7 +153,7 @@ def _json(path: Path) -> _Described:
         annotation = records.mapping(each, "an annotation")
         image = str(annotation.get("image_id"))
         if image not in names:
-            raise FormatError(f"an annotation is of the image {image[:40]}, which is not there")
+            raise FormatError(f"an annotation belongs to the image {image[:40]}, which the file does not list")
         yield names[image], None, records.text(annotation.get("caption"), "caption")
 
 
@@ -176,7 +176,7 @@ def _csv(path: Path) -> _Described:
         image = next((columns[name] for name in _IMAGE_COLUMNS if name in columns), None)
         caption = next((columns[name] for name in _CAPTION_COLUMNS if name in columns), None)
         if image is None or caption is None:
-            raise FormatError("its first line names no column image and no column caption")
+            raise FormatError("its first line does not name the columns image and caption")
         split = columns.get("split")
         for row in rows:
             if None in row:

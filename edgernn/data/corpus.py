@@ -22,8 +22,9 @@ from edgernn import records
 from edgernn.data.downloads import TEXTS, cached_text
 from edgernn.data.tokens import TokenFile
 from edgernn.data.unknown import UnknownTokens
-from edgernn.errors import CorpusError, FormatError, few
+from edgernn.errors import CorpusError, FormatError, counted, few
 from edgernn.media.text import PLAIN, TextFormat, read_pieces, read_text, remarks
+from edgernn.paths import Kind, identify
 from edgernn.tokenizer import Tokenizer, whole_pieces
 
 __all__ = ["STDIN", "STDLIB", "Corpus", "CorpusRecord", "open_corpus"]
@@ -99,7 +100,7 @@ class CorpusRecord:
         """Return the token file at `path`. Raises CorpusError if it is missing or does not have `expected` tokens."""
         tokens = TokenFile(path, vocabulary)
         if len(tokens) != expected:
-            raise CorpusError(f"{path} has {len(tokens)} tokens, not {expected}: it was cut or changed")
+            raise CorpusError(f"{path} has {counted(len(tokens), 'token')}, not {expected:,}: it was cut or changed")
         return tokens
 
     @classmethod
@@ -138,7 +139,7 @@ def open_corpus(
         length = sum(map(len, whole()))
         cut = int(length * (1 - fraction))
         if length - cut < 2 or cut < 2:
-            raise CorpusError(f"{name}: {length} characters are too few to hold out {held_out} of them")
+            raise CorpusError(f"{name} has {counted(length, 'character')}, too few to hold out {held_out} of them")
         yield Corpus(name, lambda: _span(whole(), 0, cut), lambda: _span(whole(), cut, length), reader.notes())
 
 
@@ -158,12 +159,12 @@ class _Reader:
             return [_stdlib]
         if source == STDIN:
             if sys.stdin is None:
-                raise CorpusError("there is no standard input")
+                raise CorpusError("standard input is closed: name a file, or pipe a text into the command")
             return [self._spooled(sys.stdin.buffer, _STDIN_NAME)]
         if source in TEXTS:
             return [partial(read_pieces, cached_text(source))]
         if not source:
-            raise CorpusError("the name of a corpus is empty")
+            raise CorpusError("the name of a corpus is empty: name a file, a directory or - for standard input")
         path = Path(source)
         if path.is_dir():
             return [self.file(each) for each in _matching(path, self._glob)]
@@ -222,7 +223,9 @@ def _matching(folder: Path, glob: str) -> list[Path]:
     if not found:
         suffixes = sorted({f"*{each.suffix}" for each in folder.rglob("*") if each.suffix and each.is_file()})
         has = f"; it has {few(suffixes)}" if suffixes else ""
-        raise CorpusError(f"{folder} has no files that match {glob}{has}: choose others with --glob")
+        found_there = identify(folder)
+        kind = f"is {found_there.noun}, and " if found_there.kind in (Kind.RUN, Kind.BUNDLE) else ""
+        raise CorpusError(f"{folder} {kind}has no files that match {glob}{has}: choose others with --glob")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, counted
 from edgernn.tokenizer import Ids
 
 __all__ = ["TokenArray", "TokenFile"]
@@ -28,7 +28,7 @@ class TokenFile:
         try:
             size = path.stat().st_size
             if not size or size % self._dtype.itemsize:
-                raise CorpusError(f"{path} has {size} bytes, which are no tokens: train again")
+                raise CorpusError(f"{path} has {counted(size, 'byte')}, which is no number of tokens: train again")
             with path.open("rb") as file:
                 self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except OSError as error:
@@ -46,7 +46,9 @@ class TokenFile:
         while count:
             part = np.frombuffer(self._map, self._dtype, min(count, self._length - start), start * self._dtype.itemsize)
             if part.max() >= self._vocabulary:
-                raise CorpusError(f"{self._path} holds {part.max()}, which is no token: train again")
+                raise CorpusError(
+                    f"{self._path} is damaged: it holds {part.max()}, which is outside the vocabulary: train again"
+                )
             parts.append(part.astype(np.int64))
             count, start = count - len(part), 0
             del part  # it would keep the memory map open

@@ -34,7 +34,7 @@ class UnknownTokens:
         if not self._unknown:
             return []
         if self._unknown == self._tokens:
-            raise CorpusError(f"the vocabulary of {name} has none of the text: train without --from")
+            raise CorpusError(f"the vocabulary of {name} has no character or word of the text: train without --from")
         part = self._unknown / self._tokens
         lacks = f"the vocabulary of {name} has no {named(list(self._found))}"
         count = (

@@ -28,9 +28,11 @@ def learn_tokenizer(kind: str, pieces: Iterable[str], vocabulary: int | None = N
     Raises ConfigError for a kind that does not exist or a size that the kind cannot have.
     """
     if kind not in TOKENIZERS:
-        raise ConfigError(f"--tokenizer {kind}: there is {', '.join(TOKENIZERS)}")
+        raise ConfigError(f"--tokenizer {kind} is not one of {', '.join(TOKENIZERS)}")
     if vocabulary is not None and kind not in ("words", "bpe"):
-        raise ConfigError(f"--vocabulary goes with --tokenizer words or bpe; {kind} have a size of their own")
+        raise ConfigError(
+            f"--vocabulary goes with --tokenizer words or bpe: --tokenizer {kind} takes its size from the text"
+        )
     if vocabulary is not None and vocabulary > _LARGEST:
         raise ConfigError(f"--vocabulary {str(vocabulary)[:40]} is above {_LARGEST:,}")
     return TOKENIZERS[kind](pieces, vocabulary)
@@ -55,7 +57,7 @@ def _words(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
     """Return a tokenizer of the most frequent words; all others become the unknown token."""
     size = _WORDS if vocabulary is None else vocabulary
     if size < 2:
-        raise ConfigError(f"--vocabulary {size}: words need at least 2")
+        raise ConfigError(f"--vocabulary {size} is below 2, the least that --tokenizer words takes")
     learned = tokenizers.Tokenizer(models.WordLevel(unk_token=UNKNOWN))
     learned.pre_tokenizer = pre_tokenizers.Split(Regex(_WORD), "isolated")
     trainer = trainers.WordLevelTrainer(vocab_size=size, special_tokens=[UNKNOWN], show_progress=False)
@@ -71,7 +73,7 @@ def _pairs(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
     """Return a byte-pair encoding (Sennrich et al. 2016) over the bytes of UTF-8: it can encode every text."""
     size = _PAIRS if vocabulary is None else vocabulary
     if size < _BYTES:
-        raise ConfigError(f"--vocabulary {size}: bpe starts from the {_BYTES} bytes")
+        raise ConfigError(f"--vocabulary {size} is below {_BYTES}: --tokenizer bpe starts from the {_BYTES} bytes")
     backend = tokenizers.Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()

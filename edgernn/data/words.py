@@ -24,7 +24,7 @@ def learn_words(captions: Iterable[str], least: int) -> Tokenizer:
     counts = Counter(word for caption in captions for word in words(caption))
     known = sorted(word for word, count in counts.items() if count >= least)
     if not known:
-        raise ConfigError(f"--min-count {least}: no word of the captions occurs so often")
+        raise ConfigError(f"--min-count {least} is too high: no word of the captions occurs so often")
     vocabulary = {word: place for place, word in enumerate((UNKNOWN, START, END, *known))}
     backend = tokenizers.Tokenizer(models.WordLevel(vocabulary, unk_token=UNKNOWN))
     backend.normalizer = _NORMALIZER

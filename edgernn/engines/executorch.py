@@ -31,8 +31,8 @@ class ExecuTorchEngine:
         with silent():
             try:
                 from executorch.runtime import Runtime
-            except ImportError:
-                raise MissingExtraError("executorch", "executorch") from None
+            except ImportError as error:
+                raise MissingExtraError(error.name or "executorch", "executorch") from None
             if execution.threads is not None:
                 _set_threads(execution.threads)
             try:

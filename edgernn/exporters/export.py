@@ -112,7 +112,7 @@ def export(
     Issues an ExportWarning for problems that trials suggest but cannot prove.
     """
     if steps < 1:
-        raise ConfigError(f"steps {steps}: the gate takes at least one")
+        raise ConfigError(f"steps {steps} is below 1: the parity gate takes at least one step")
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     plan = _Plan(source, _target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm))
     with _quietly():
@@ -214,26 +214,37 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     loaded = Bundle.load(bundle)
     manifest = loaded.manifest
     if manifest.target not in ENGINES or manifest.precision not in TOLERANCES:
-        raise ConfigError(f"{bundle}: no engine here for {manifest.target} at {manifest.precision}")
+        raise ConfigError(f"{bundle} is for {manifest.target} at {manifest.precision}, which this edgernn does not run")
     graphs = source.network.graphs()
     contract = Contract(tuple(graph.spec for graph in graphs))
     for difference, same in (
-        ("from other weights", manifest.digest == weights_digest(source.network, contract)),
-        ("from another contract", manifest.contract == contract),
+        ("with other weights", manifest.digest == weights_digest(source.network, contract)),
+        ("with another contract", manifest.contract == contract),
         ("for another task", manifest.task == source.network.task),
-        ("from other initial states", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
+        ("with other initial states", all(graph.files().items() <= loaded.files.items() for graph in graphs)),
     ):
         if not same:
-            raise CheckFailedError(f"{bundle} was exported {difference}; export it again")
+            raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
     assets = {name: data for name, data in loaded.files.items() if _may_be_asset(name, contract)}
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
-            raise CheckFailedError(f"{bundle} was exported with another {name}; export it again")
+            raise CheckFailedError(f"{bundle} was exported with another {name}{_origins(manifest, source)}")
     with _quietly():
         engines = {graph.spec.name: _engine(loaded, graph.spec, execution) for graph in graphs}
         return prove(
             graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
         ).parity
+
+
+def _origins(manifest: Manifest, source: Source) -> str:
+    """Of which run a bundle was made and which it was compared with, as the end of a message, and what to do."""
+    made, given = (about.get("run") for about in (manifest.provenance, source.provenance))
+    if made and given and made != given:
+        return f" than {given} has: it was made from the run {str(made)[:_NAMED]}: verify it against that one"
+    return " than this source has: name the one that it was made from, or export it again"
+
+
+_NAMED = 100  # characters of a name that comes from a manifest
 
 
 def _set_tolerance(manifest: Manifest) -> dict[str, float]:
@@ -305,13 +316,13 @@ def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact
 
 def _target(name: str, quantization: Quantization) -> Target:
     if name not in TARGETS:
-        raise ConfigError(f"--to {name}: there is {', '.join(TARGETS)}")
+        raise ConfigError(f"--to {name} is not one of {', '.join(TARGETS)}")
     target = TARGETS[name]
     if quantization.name not in target.precisions:
-        raise ConfigError(f"--precision {quantization.name}: {name} has {', '.join(target.precisions)}")
+        raise ConfigError(f"--precision {quantization.name} is not one that {name} has: {', '.join(target.precisions)}")
     for option in quantization.changed:
         if option not in target.options:
-            raise ConfigError(f"--{option.replace('_', '-')}: {name} has no such choice")
+            raise ConfigError(f"--{option.replace('_', '-')} is no option of --to {name}: leave it out")
     return target
 
 

@@ -28,7 +28,9 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     if manifest.target not in TARGETS:
-        raise BundleError(f"{path} is for {manifest.target}, which this edgernn cannot look into")
+        raise BundleError(
+            f"{path} is for {manifest.target}, which this edgernn cannot inspect: it knows {', '.join(TARGETS)}"
+        )
     graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
     about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
     reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]
@@ -41,19 +43,14 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
 
 
 def inspect_onnx(path: Path) -> dict[str, Any]:
-    """Return the report on a single ONNX file and its external weights.
-
-    Raises EngineError if it is not an ONNX file.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    size = len(data) + external_bytes(path)
+    """The report on a lone ONNX file, with the weights in files beside it. Raises EngineError if it is none."""
+    beside = external_bytes(path)
+    data = path.read_bytes()
+    size = len(data) + beside
     try:
         report = ONNX.inspect(data)
-    except (ValueError, LookupError) as error:  # for example, a node with too few inputs
-        raise EngineError(f"{path}: this is not an ONNX file: {error}") from None
+    except (ValueError, LookupError):  # a node with fewer inputs than its operator has, for instance
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one") from None
     return _together([report], None if report.contract is None else Contract((report.contract,)), size)
 
 

@@ -55,7 +55,7 @@ def export_module(
     if isinstance(module, nn.Module):
         module = {contract.graphs[0].name: module}
     if not all(isinstance(each, nn.Module) for each in module.values()):
-        raise ConfigError("a graph is made of an nn.Module: wrap a function in one")
+        raise ConfigError("a graph needs an nn.Module: wrap a function in one")
     names = {graph.name for graph in contract.graphs}
     if strangers := sorted(set(module) ^ names):
         raise ConfigError(f"{strangers[0]} is {'a graph without a module' if strangers[0] in names else 'no graph'}")

@@ -31,12 +31,13 @@ class Quantization:
 
     def __post_init__(self) -> None:
         if self.block not in BLOCKS:
-            raise ConfigError(f"--block {self.block}: there is {', '.join(map(str, BLOCKS))}")
+            raise ConfigError(f"--block {self.block} is not one of {', '.join(map(str, BLOCKS))}")
         if "keep" in self.changed and self.name == "fp32":
-            raise ConfigError("--keep leaves matrices in single precision, and at --precision fp32 all are")
+            raise ConfigError("--keep leaves matrices at fp32, as --precision fp32 leaves all of them: leave it out")
         for option in _OF.keys() & self.changed:
             if self.name != _OF[option]:
-                raise ConfigError(f"--{option.replace('_', '-')} is of {_OF[option]}, and --precision is {self.name}")
+                flag = f"--{option.replace('_', '-')}"
+                raise ConfigError(f"{flag} belongs to --precision {_OF[option]}, and not to {self.name}: leave it out")
 
     @property
     def changed(self) -> tuple[str, ...]:

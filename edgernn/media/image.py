@@ -46,7 +46,7 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
     try:
         from PIL import Image, ImageOps
     except ImportError:
-        raise MissingExtraError("Pillow", "image") from None
+        raise MissingExtraError("PIL", "image") from None
     name = "the image" if isinstance(source, bytes) else str(source)
     try:
         if not isinstance(source, bytes) and Path(source).exists() and not Path(source).is_file():
@@ -64,10 +64,10 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
     except Image.DecompressionBombError:
         raise ImageError(f"{name} has more than {_MOST_PIXELS:,} pixels: shrink it first") from None
     except FileNotFoundError:
-        raise ImageError(f"{name}: there is no such file") from None
-    except Exception as error:  # noqa: BLE001 - Pillow raises any exception for a damaged file
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"{name} cannot be read as an image: {reason}") from None
+        raise ImageError(f"there is no {name}") from None
+    except Exception as error:  # noqa: BLE001 - a damaged file makes Pillow raise anything
+        reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
+        raise ImageError(f"{name} cannot be read as an image{reason}") from None
 
 
 def _shrunk(image: Image, largest_side: int) -> Image:

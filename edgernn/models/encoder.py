@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -72,12 +73,17 @@ class EncoderConfig:
             ("encoder-scaling", self.scaling, SCALINGS),
         ):
             if value not in tuple(choices):
-                raise ConfigError(f"--{option} {str(value)[:40]}: there is {', '.join(choices)}")
+                raise ConfigError(f"--{option} {str(value)[:40]} is not one of {', '.join(choices)}")
         if self.name != MOBILENET and self.padding != PADDINGS[0]:
-            raise ConfigError(f"--encoder-padding {self.padding}: {self.name} has {PADDINGS[0]}")
+            raise ConfigError(
+                f"--encoder-padding {self.padding} is not possible: --encoder {self.name} has {PADDINGS[0]}"
+            )
         stride = ENCODERS[self.name].stride
         if type(self.size) is not int or not stride <= self.size <= _LARGEST_SIDE or self.size % stride:
-            raise ConfigError(f"--image-size {str(self.size)[:40]}: {self.name} takes multiples of {stride}")
+            raise ConfigError(
+                f"--image-size {str(self.size)[:40]} is not a multiple of {stride}, as {self.name} needs, "
+                f"of at most {_LARGEST_SIDE:,}"
+            )
         if type(self.largest_side) is not int or not 1 <= self.largest_side <= _LARGEST_SIDE:
             raise ConfigError(f"--largest-side {str(self.largest_side)[:40]} is not from 1 to {_LARGEST_SIDE}")
 
@@ -190,7 +196,7 @@ def load_weights(path: Path, name: str) -> tuple[dict[str, Tensor], dict[str, st
     Raises ConfigError, naming the tensor, if they do not fit that encoder.
     """
     if name not in ENCODERS:
-        raise ConfigError(f"--encoder {name[:40]}: there is {', '.join(ENCODERS)}")
+        raise ConfigError(f"--encoder {name[:40]} is not one of {', '.join(ENCODERS)}")
     tensors, metadata = _read(path)
     # Copies, contiguous: files may hold views of each other, or channels-last tensors, which safetensors cannot save.
     tensors = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
@@ -218,12 +224,18 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, file.metadata() or {}  # noqa: SIM118 - no mapping
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
-        raise ConfigError(f"--encoder-weights {path}: {error.strerror or error}") from None
-    except Exception as error:  # noqa: BLE001 - torch raises any exception for a damaged file
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"--encoder-weights {path} cannot be read: {reason[:200]}") from None
+        raise ConfigError(f"--encoder-weights {path} cannot be read: {error.strerror or error}") from None
+    except pickle.UnpicklingError:  # torch's own text explains how to load what is not safe
+        raise ConfigError(
+            f"--encoder-weights {path} is no file of tensors alone, and nothing else is loaded from it: save the "
+            "network's state_dict() as a .safetensors file"
+        ) from None
+    except Exception:  # noqa: BLE001 - a damaged file makes torch raise anything
+        raise ConfigError(
+            f"--encoder-weights {path} is damaged, or is neither a .safetensors file nor one that torch.save wrote"
+        ) from None
     if not isinstance(tensors, dict) or not all(isinstance(each, Tensor) for each in tensors.values()):
-        raise ConfigError(f"--encoder-weights {path} is no state dict: a mapping of names to tensors")
+        raise ConfigError(f"--encoder-weights {path} is no mapping of names to tensors: save a state_dict()")
     return tensors, {}
 
 

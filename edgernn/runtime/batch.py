@@ -57,7 +57,9 @@ class Batch:
         self._graph = graph
         self._spec = model.contract[graph]
         if not self._spec.batched:
-            raise StreamError(f"the graph {graph} takes one stream at a time")
+            raise StreamError(
+                f"graph {graph} has no batch axis, so it takes one stream at a time: step each stream by itself"
+            )
         text = model.text_of(graph)
         self._tokenizer = text.require_tokenizer()
         self._token, self._next_token = text.require_token(), text.require_next_token()
@@ -92,13 +94,15 @@ class Batch:
         characters outside the vocabulary.
         """
         if stream.model is not self.model or stream.spec is not self._spec:
-            raise StreamError("the stream is of another model, or another graph, than the batch")
+            raise StreamError(
+                "the stream belongs to another model or graph than the batch: begin it with the batch's model"
+            )
         criteria = StopCriteria(max_tokens, stop, self._tokenizer.end_id)
         ids = self._tokenizer.encode(prompt, unknown=unknown).tolist()
         if criteria.reason is not None:
             raise StreamError("max_tokens is 0: a stream joins a batch to decode at least one token")
         if not ids and stream.logits is None:
-            raise StreamError("there are no logits yet: the stream has read no prompt, and is given none")
+            raise StreamError("the stream has read no prompt yet: give join a prompt")
         detached = stream.detach()
         try:
             self._add_slot(detached)

@@ -50,7 +50,7 @@ def beam_search(
     if stream.logits is None:
         raise StreamError("there are no logits yet: prefill a prompt first")
     if not stream.spec.batched:
-        raise StreamError(f"the graph {stream.spec.name} takes one stream at a time, and a beam is several")
+        raise StreamError(f"graph {stream.spec.name} has no batch axis, which a beam needs: decode without a beam")
     beam = _Beam(stream, width, max_tokens, length_penalty)
     while beam.live and not beam.settled:
         beam.step()

@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec
+from edgernn.errors import ConfigError
 from edgernn.examples import axis_sizes, example
 from edgernn.runtime.batch import Batch
 from edgernn.runtime.model import STEP, Model
@@ -58,7 +59,12 @@ class Steps:
 def measure(
     models: Mapping[str, Model], *, rounds: int = 15, steps: int = 100, batches: Sequence[int] = BATCHES
 ) -> dict[str, Steps]:
-    """Time all models, interleaved: `rounds` rounds of about `steps` steps for each batch size."""
+    """Time every model in turns: `rounds` rounds of about `steps` steps for each size of batch.
+
+    Raises ConfigError for less than one round.
+    """
+    if rounds < 1:
+        raise ConfigError(f"rounds {rounds} is not a whole number of at least 1")
     steppers = {name: _steppers(model, batches) for name, model in models.items()}
     texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
     firsts: dict[str, list[float]] = {name: [] for name in models}

@@ -39,7 +39,7 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     steps = records.integer(about["steps"], "steps")
     chosen = [records.integer(number, "a chosen step") for number in records.items(about["chosen"], "chosen")]
     if not chosen or chosen != sorted(set(chosen)) or chosen[0] < 1 or chosen[-1] != steps:
-        raise FormatError(f"the golden vectors of {spec.name} choose impossible steps")
+        raise FormatError(f"the golden vectors of {spec.name} are damaged: they name impossible steps")
     tolerance = _tolerance(about.get("tolerance"), precision)
 
     def read(kind: str, name: str) -> Array:
@@ -53,7 +53,9 @@ def replay(artifact: Engine, spec: GraphSpec, about: Any, files: Mapping[str, by
     outputs = {tensor.name: read("outputs", tensor.name) for tensor in spec.outputs}
     last = {state.input: read("states", state.name) for state in spec.states}
     if any(len(array) != steps for array in inputs.values()) or any(len(a) != len(chosen) for a in outputs.values()):
-        raise FormatError(f"the golden vectors of {spec.name} are not of {steps} steps, {len(chosen)} of them chosen")
+        raise FormatError(
+            f"the golden vectors of {spec.name} are damaged: they do not hold {len(chosen)} of {steps} steps"
+        )
 
     rows = {number: row for row, number in enumerate(chosen)}
 
@@ -82,9 +84,13 @@ def verify(bundle: Bundle, engine: type[BundleEngine], execution: Execution = DE
     """
     manifest = bundle.manifest
     if manifest.precision not in TOLERANCES:
-        raise BundleError(f"no tolerance is known for {manifest.precision}")
+        raise BundleError(
+            f"this edgernn knows no precision {manifest.precision}: verify the bundle with the one that exported it"
+        )
     if not manifest.golden:
-        raise BundleError("the bundle has no golden vectors: verify it against what it was exported from")
+        raise BundleError(
+            "the bundle has no golden vectors: verify it with --against and the run that it was exported from"
+        )
     try:
         return worst(
             [

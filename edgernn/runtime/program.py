@@ -175,14 +175,21 @@ class Program:
             return self._graphs[self.contract[name].name]  # raises an error that names the existing graphs
 
     def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        needed = (spec.name for spec in self.contract[graph].inputs)
-        outputs, _ = self.step({name: inputs[name] for name in needed if name in inputs}, graph=graph)
+        needed = self.contract[graph].inputs
+        for tensor in needed:
+            if tensor.name not in inputs:
+                advice = ", or describe image files with edgernn caption" if tensor.kind == "image" else ""
+                raise ContractError(
+                    f"a stream of this model begins with {tensor.name!r}: give it with inputs={{{tensor.name!r}: …}}"
+                    f"{advice}"
+                )
+        outputs, _ = self.step({tensor.name: inputs[tensor.name] for tensor in needed}, graph=graph)
         return outputs
 
     def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:
         for name in given:
             if name not in inputs:
-                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}")
+                raise ContractError(f"a stream of {spec.name} needs the condition {name!r}: give it with inputs")
         known = {*given, *(tensor.name for source in sources for tensor in self.contract[source].inputs)}
         if unknown := sorted(inputs.keys() - known):
             raise ContractError(f"a stream of {spec.name} does not take {', '.join(map(repr, unknown))}")

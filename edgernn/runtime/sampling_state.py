@@ -36,7 +36,9 @@ class SamplingState:
         steps: int = 0,
     ) -> None:
         if tokenizer is not None and any(token >= len(tokenizer) for token in sampler.bias):
-            raise ConfigError(f"a bias for token {max(sampler.bias)}: the vocabulary has {len(tokenizer)}")
+            raise ConfigError(
+                f"a bias is given for token {max(sampler.bias)}, and the vocabulary ends at {len(tokenizer) - 1}"
+            )
         self._tokenizer = tokenizer
         self.sampler = sampler
         seed = sampler.seed if seed is None else seed

@@ -22,7 +22,9 @@ class StopCriteria:
             self._stops = (stop,) if isinstance(stop, str) else tuple(stop)
             self._left = None if max_tokens is None else operator.index(max_tokens)
         except TypeError as error:
-            raise ConfigError(f"max_tokens is a whole number, and stop a text or several: {error}") from None
+            raise ConfigError(
+                f"max_tokens must be a whole number, and stop a text or a list of texts: {error}"
+            ) from None
         if not all(isinstance(each, str) and each for each in self._stops):
             raise ConfigError("a stop string is empty: it would stop before the first character")
         if self._left is not None and self._left < 0:

@@ -223,7 +223,9 @@ class Stream:
         saved = Snapshot.from_bytes(data)
         manifest = self.model.manifest
         if (saved.digest, saved.graph) != (manifest.digest, self._graph):
-            raise SnapshotError("the snapshot was taken from another model")
+            raise SnapshotError(
+                "the snapshot was taken from a model of another run: load a bundle of the run that it was taken from"
+            )
         if saved.precision != manifest.precision and not any_precision:
             raise SnapshotError(
                 f"the snapshot was taken at {saved.precision} and the model is {manifest.precision}; "
@@ -258,7 +260,10 @@ class Stream:
             data = Path(path).read_bytes()
         except OSError as error:
             raise SnapshotError(f"{path}: cannot be read: {error.strerror}") from None
-        self.restore(data, any_precision=any_precision)
+        try:
+            self.restore(data, any_precision=any_precision)
+        except SnapshotError as error:
+            raise SnapshotError(f"{path}: {error}") from None
 
     def _decode(self, max_tokens: int | None, stop: str | Sequence[str], *, scored: bool) -> Iterator[SampledToken]:
         self._text.require_token()
@@ -305,7 +310,7 @@ class Stream:
 
     def _check_ids(self, ids: Ids) -> None:
         if ids.ndim != 1 or not (np.issubdtype(ids.dtype, np.integer) or ids.size == 0):
-            raise ContractError(f"token ids are whole numbers (tokens,), not {ids.dtype} {ids.shape}")
+            raise ContractError(f"token ids must be an array of whole numbers (tokens,), not {ids.dtype} {ids.shape}")
         size = len(self._text.require_tokenizer())
         if outside := [int(token) for token in ids if not 0 <= token < size]:
             raise ContractError(f"token {outside[0]} is outside the vocabulary, 0..{size - 1}")

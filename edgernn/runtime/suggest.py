@@ -41,7 +41,9 @@ def suggest(model: Model, prefix: str, k: int = 3, *, unit: str = "word", unknow
     next token, UnknownTokenError as `Stream.prefill` does.
     """
     if unit not in UNITS or not isinstance(k, int) or k < 1:
-        raise ConfigError(f"suggestions are at least one {' or '.join(UNITS)}, not {k} of {unit!r}")
+        raise ConfigError(
+            f"the number of suggestions, {k}, is below 1, or the unit {unit!r} is not one of {', '.join(UNITS)}"
+        )
     model.text_of(STEP).require_next_token()
     stream = model.stream()
     stream.prefill(prefix, unknown=unknown)

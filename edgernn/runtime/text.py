@@ -35,21 +35,23 @@ class TextTensors:
     def require_tokenizer(self) -> Tokenizer:
         """Return the tokenizer. Raises StreamError for a bundle without text."""
         if self.tokenizer is None:
-            raise StreamError(f"the bundle's task, {self._task}, has no text: call step")
+            raise StreamError(f"the bundle, of the task {self._task}, has no tokenizer and so reads no text: call step")
         return self.tokenizer
 
     def require_token(self) -> TensorSpec:
         """Return the input that reads token ids. Raises StreamError for a graph without one, or with further inputs."""
         self.require_tokenizer()
         if self.token is None:
-            raise StreamError(f"the graph {self._spec.name} reads no tokens: call step")
+            raise StreamError(f"graph {self._spec.name} reads no token ids: call step with its own inputs")
         if not self.reads:
-            raise StreamError(f"the graph {self._spec.name} reads more than a token at each step: call step")
+            raise StreamError(
+                f"graph {self._spec.name} reads more than a token at each step: call step with all of its inputs"
+            )
         return self.token
 
     def require_next_token(self) -> TensorSpec:
         """Return the output that scores the next token. Raises StreamError for a graph without one."""
         self.require_tokenizer()
         if self.next_token is None:
-            raise StreamError(f"the graph {self._spec.name} predicts no next token: call step")
+            raise StreamError(f"graph {self._spec.name} predicts no next token, so it cannot decode: call step")
         return self.next_token

@@ -69,7 +69,7 @@ class TrainingSettings(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if all(getattr(self, limit) is None for limit in LIMITS):
-            raise ConfigError("training needs an end: --steps, --passes or --minutes")
+            raise ConfigError("training needs a limit: give --steps, --passes or --minutes")
 
     def but(self, **changes: Any) -> Self:
         """Return a copy of these settings with `changes`; limits among them replace all present limits.

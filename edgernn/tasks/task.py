@@ -76,7 +76,7 @@ class Task:
         chosen = self._preset(self.preset_for(sources) if preset is None else preset)
         known = {declared.field.name: declared.settings for declared in declared_options(*self.settings).values()}
         if unknown := sorted(options.keys() - known.keys()):
-            raise ConfigError(f"there is no setting {unknown[0]!r} of {self.name}")
+            raise ConfigError(f"there is no setting {unknown[0]!r} of the task {self.name}")
         own = {kind: {n: v for n, v in options.items() if known[n] is kind} for kind in self.settings}
         return Chosen(
             self.data(**{**chosen.data, **own[self.data]}),
@@ -99,7 +99,9 @@ class Task:
         for option, value in {**named.data, **named.model, **options}.items():
             if option in fixed and getattr(parts[option], option) != value:
                 said = fixed[option] if option in options else f"--preset {preset} sets {fixed[option]}, which"
-                raise ConfigError(f"{said} is that of the run {name}, from which training starts: leave it out")
+                raise ConfigError(
+                    f"{said} cannot differ from that of the run {name}, from which training starts: leave it out"
+                )
         free = {option: value for option, value in options.items() if option not in fixed}
         chosen = self.choose(sources, preset, **free)
         data = {each: getattr(chosen.data, each) for each in self.tunable if parts[each] is origin.data}
@@ -108,7 +110,7 @@ class Task:
 
     def _preset(self, name: str) -> Preset:
         if name not in self.presets:
-            raise ConfigError(f"--preset {name}: choose from {', '.join(self.presets)}")
+            raise ConfigError(f"--preset {name} is not one of {', '.join(self.presets)}")
         return self.presets[name]
 
     def presets_of(self, declared: Declared) -> dict[str, Any]:

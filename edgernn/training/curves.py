@@ -47,13 +47,15 @@ def plot_curves(runs: Sequence[Path], out: Path) -> None:
     loaded = [Run.load(path) for path in runs]
     task = loaded[0].task
     if other := next((run for run in loaded if run.task.name != task.name), None):
-        raise ConfigError(f"{other.path} is a run of {other.task.name}, and {loaded[0].path} of {task.name}")
+        raise ConfigError(
+            f"{other.path} is a run of the task {other.task.name}, and {loaded[0].path} of {task.name}: plot them apart"
+        )
     figure = Figure(figsize=(8, 5), layout="constrained")
     axes = figure.subplots()
     thin, thin_label = axes.twinx() if task.higher_is_better else axes, "thin: training"
     evaluations = [run.metrics() for run in loaded]
-    if empty := [run.path for run, lines in zip(loaded, evaluations, strict=True) if not lines]:
-        raise RunError(f"{empty[0]} has no evaluations yet")
+    if empty := next((run for run, lines in zip(loaded, evaluations, strict=True) if not lines), None):
+        raise RunError(f"{empty.path} has no evaluations yet: continue it with edgernn {empty.resume}")
     for lines, name in zip(evaluations, labels(runs), strict=True):
         values = [line[task.metric] for line in lines]
         best = max(values) if task.higher_is_better else min(values)

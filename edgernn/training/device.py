@@ -25,7 +25,7 @@ def find_device(name: str) -> torch.device:
             raise ConfigError(f"process {index + 1} on this machine has no GPU of its own: start {count} or fewer")
         return torch.device("cuda", index)
     if not there[name]:
-        raise ConfigError(f"--device {name}: there is none here; try --device auto")
+        raise ConfigError(f"--device {name} is not available on this machine: try --device auto")
     return torch.device(name)
 
 
@@ -43,7 +43,7 @@ def find_autocast(name: str, device: torch.device) -> bool:
         able = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
         fast = able and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     if name == "bf16" and not able:
-        raise ConfigError(f"--autocast bf16: the {device.type} here has no bfloat16; leave it out")
+        raise ConfigError(f"--autocast bf16 is not possible: the {device.type} device has no bfloat16: leave it out")
     return able if name == "bf16" else fast
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromGraph, GraphSpec
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, counted
 from edgernn.models import Graph
 from edgernn.models.source import HeldOut, Source
 from edgernn.training.run import Run
@@ -45,7 +45,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     """
     held_out = source.held_out
     if distance < 1:
-        raise ConfigError(f"--distance {distance} is below 1")
+        raise ConfigError(f"--distance {distance} is not a whole number of at least 1")
     source.network.double()
     graphs = {graph.spec.name: graph for graph in source.network.graphs()}
     step = next((graph for graph in graphs.values() if graph.spec.states), None)
@@ -89,7 +89,8 @@ def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
     if enough := np.flatnonzero(ends >= distance + _WARM_UP - 1).tolist():
         rows, ends = rows[enough], ends[enough]
     if not len(rows):
-        raise ConfigError(f"--distance {distance}: the held-out sequences have {there.shape[1]} steps at most")
+        longest = counted(there.shape[1], "step")
+        raise ConfigError(f"--distance {distance} is too far: the longest held-out sequence has {longest}")
     chosen = np.linspace(0, len(rows) - 1, min(_WINDOWS, len(rows))).astype(int)
     return rows[chosen], ends[chosen]
 

@@ -131,7 +131,7 @@ class ProcessGroup:
             tensor = torch.tensor([float(failed)], device=self.device)
             distributed.broadcast(tensor, 0)
             if tensor.item() and not self.is_main:
-                raise RunError("the main process could not begin")
+                raise RunError("the main process failed before training began: its message says why")
 
     def wait(self) -> None:
         """Wait until every process has reached this call."""

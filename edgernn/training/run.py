@@ -14,11 +14,12 @@ metrics.jsonl            one line for each evaluation
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import shlex
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from edgernn.atomic import check_free, new_directory, replace_file
 from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, TrainingError, first_line
 from edgernn.models import Network
 from edgernn.models.source import HeldOut, Source
+from edgernn.paths import CONFIG, Kind, refusal
 from edgernn.tasks import TASKS
 from edgernn.tasks.learner import Learner, Placement, Prepared
 from edgernn.tasks.score import Progress
@@ -55,7 +57,6 @@ __all__ = [
 ]
 
 FORMAT = 2
-CONFIG = "config.json"
 ASSETS = "assets"
 DATA = "data"
 HELD_OUT = "held-out.safetensors"
@@ -95,7 +96,7 @@ class Run:
         Raises OutputExistsError if `path` exists and cannot be replaced, and ConfigError for an impossible name.
         """
         cls.check_free(path, overwrite=overwrite)
-        with new_directory(path, overwrite=overwrite, owns=_owns) as directory:
+        with new_directory(path, overwrite=overwrite, kind=Kind.RUN, strangers=_strangers) as directory:
             (directory / DATA).mkdir()
             yield directory
 
@@ -106,10 +107,13 @@ class Run:
             str(path).encode()
         except UnicodeEncodeError:
             raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
-        check_free(path, overwrite=overwrite, owns=_owns)
+        check_free(path, overwrite=overwrite, kind=Kind.RUN, strangers=_strangers)
 
-    def begin(self) -> None:
-        """Write the first files of a run, beside those that the task wrote into `data/`."""
+    def begin(self, start: Mapping[str, Tensor] | None = None) -> None:
+        """Write the first files, beside those that the task wrote into `data/`.
+
+        start: the weights that training starts from, in a run that starts from another one.
+        """
         prepared = self.prepared
         (self.path / ASSETS).mkdir()
         for name, content in prepared.assets.items():
@@ -128,6 +132,8 @@ class Run:
         }
         (self.path / CONFIG).write_bytes(_config_bytes(config))
         (self.path / METRICS).touch()
+        if start is not None:
+            (self.path / START).write_bytes(_tensor_bytes(start, self.origin))
 
     @classmethod
     def load(cls, path: str | Path) -> Run:
@@ -183,8 +189,12 @@ class Run:
         return network.eval()
 
     def source(self) -> Source:
-        """Return what exporters need of the run. Raises RunError as `network` does."""
-        provenance: dict[str, Any] = {"settings": self.prepared.chosen.to_json(), "data": dict(self.prepared.record)}
+        """What an exporter sees of the run. Raises RunError as `network` does."""
+        provenance: dict[str, Any] = {
+            "run": self.path.resolve().name,
+            "settings": self.prepared.chosen.to_json(),
+            "data": dict(self.prepared.record),
+        }
         if self.origin:
             provenance["origin"] = dict(self.origin)
         if self.extensions:
@@ -197,8 +207,7 @@ class Run:
 
         The file is replaced, not rewritten, because a resumed optimizer still maps the old one into memory.
         """
-        each = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-        self._replace(name, safetensors.torch.save(each, metadata={_METADATA: json.dumps(metadata)}))
+        self._replace(name, _tensor_bytes(tensors, metadata))
 
     def read(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Return tensors and metadata of a safetensors file of the run. Raises RunError if it is missing or damaged."""
@@ -243,9 +252,12 @@ class Run:
         try:
             replace_file(self.path / name, data)
         except OSError as error:
+            begun = (self.path / CHECKPOINT).exists()
+            kept = "the last good checkpoint is kept" if begun else "training stands at its beginning"
+            remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
             raise TrainingError(
-                f"{self.path / name} cannot be written: {error.strerror}; the last good checkpoint is kept: "
-                f"make room, then: edgernn {self.resume}"
+                f"{self.path / name} cannot be written: {error.strerror}; {kept}: "
+                f"{remedy}, then continue with edgernn {self.resume}"
             ) from None
 
 
@@ -284,10 +296,8 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise RunError(f"{path} does not exist")
     if not (path / CONFIG).is_file():
-        raise RunError(f"{path} is not a run: it has no {CONFIG}")
+        raise RunError(refusal(path, Kind.RUN))
     config = records.mapping(records.parse((path / CONFIG).read_bytes(), CONFIG), CONFIG)
     version = config.get("format")
     if type(version) is not int or version != FORMAT:
@@ -301,6 +311,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         if not name or Path(name).name != name:
             raise FormatError(f"{name[:40]!r} is no name of an asset")
     return config
+
+
+def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
+    each = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+    return safetensors.torch.save(each, metadata={_METADATA: json.dumps(metadata)})
 
 
 def _config_bytes(config: Mapping[str, Any]) -> bytes:
@@ -345,22 +360,23 @@ def _without_folders(value: Any) -> Any:
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
-def _owns(directory: Path) -> bool:
-    """Return whether every file in `directory` belongs to the run there, whatever its state or format."""
-    try:
-        config = records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG)
-        if config.get("format") == 1:
-            known = _FILES | _FORMAT_1_FILES
-            return "training" in config and all(
-                each.name in known or _is_leftover(each, known) for each in directory.iterdir()
-            )
-        inside = {f"{ASSETS}/{name}" for name in records.mapping(config["assets"], "assets")}
-        inside |= {f"{DATA}/{records.text(name, 'a file')}" for name in records.items(config["files"], "files")}
-    except (OSError, FormatError, KeyError):
-        return False
+def _strangers(directory: Path) -> list[str]:
+    """The files in `directory` that do not belong to the run there, in whatever state or format it is."""
+    known: set[str] = set()
+    with suppress(OSError, FormatError, KeyError):
+        known = _own_files(records.mapping(records.parse((directory / CONFIG).read_bytes(), CONFIG), CONFIG))
     files = [path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()]
-    found = {path.relative_to(directory).as_posix() for path in files if not _is_leftover(path)}
-    return "settings" in config and found <= _FILES | inside
+    found = {path.relative_to(directory).as_posix() for path in files if not _is_leftover(path, known)}
+    return sorted(found - known)
+
+
+def _own_files(config: Mapping[str, Any]) -> set[str]:
+    """The files that a run of this configuration may have. Raises FormatError or KeyError where it is no run's."""
+    if config.get("format") == 1:
+        return {*_FILES, *_FORMAT_1_FILES} if "training" in config else set()
+    inside = {f"{ASSETS}/{name}" for name in records.mapping(config["assets"], "assets")}
+    inside |= {f"{DATA}/{records.text(name, 'a file')}" for name in records.items(config["files"], "files")}
+    return {*_FILES, *inside} if "settings" in config else set()
 
 
 def _is_leftover(path: Path, names: Set[str] = _FILES) -> bool:

@@ -35,7 +35,9 @@ class Start:
         """Read the run at `path`. Raises ConfigError for a run of another task, RunError for a damaged one."""
         run = Run.load(path)
         if run.task.name != task.name:
-            raise ConfigError(f"--from {path} is a run of {run.task.name}, and cannot start one of {task.name}")
+            raise ConfigError(
+                f"--from {path} is a run of the task {run.task.name}, and cannot start one of the task {task.name}"
+            )
         network = run.network()
         _, about = run.read(WEIGHTS)
         digest = hashlib.sha256((path / WEIGHTS).read_bytes()).hexdigest()
@@ -55,7 +57,9 @@ class Start:
         prepared = task.learner().prepare_from(sources, chosen, folder, progress, self.origin)
         for name in sorted(prepared.assets.keys() | self.origin.assets.keys()):
             if prepared.assets.get(name) != self.origin.assets.get(name):
-                raise ConfigError(f"--from {self.run.path} does not fit the data, which has another {name}")
+                raise ConfigError(
+                    f"--from {self.run.path} does not fit the data, whose {name} differs: train without --from"
+                )
         network = build_network(task, prepared)
         check_tensors(self.origin.network.state_dict(), network.state_dict(), self.run.path / WEIGHTS)
         return prepared

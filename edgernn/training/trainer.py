@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError
+from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError, counted
 from edgernn.models import Network
 from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
@@ -89,7 +89,7 @@ class Trainer:
         ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing is written or replaced.
         """
         if not sources:
-            raise ConfigError(f"{task.name} needs a {task.sources[0]} to train on")
+            raise ConfigError(f"edgernn train {task.name} needs a {task.sources[0]} to train on")
         if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
         start = None if start_from is None else Start.open(task, start_from)
@@ -104,9 +104,7 @@ class Trainer:
                     prepared = prepare(sources, chosen, directory / DATA, progress)
                     notes = prepared.notes
                     run = Run(directory, task, prepared, {} if start is None else start.record)
-                    run.begin()
-                    if start is not None:
-                        run.write(START, start.origin.network.state_dict(), start.record)
+                    run.begin(None if start is None else start.origin.network.state_dict())
                     open_learner(run, _placement(prepared.chosen.training, group), progress)  # may raise
         trainer = cls.resume(out, progress)
         trainer.notes = [*notes, *trainer.notes]
@@ -178,8 +176,8 @@ class Trainer:
 
     @property
     def trained(self) -> str:
-        """The duration of the training so far, in words."""
-        return f"{self.step:,} steps, which are {_plain(self.passes)} passes, in {_plain(self.seconds / 60)} minutes"
+        """How long the training was, in words."""
+        return f"{counted(self.step, 'step')} ({_plain(self.passes)} passes) in {_plain(self.seconds / 60)} minutes"
 
     @property
     def further(self) -> str:
@@ -287,8 +285,8 @@ class Trainer:
             return  # the command that extended the training was repeated
         if not self.finished:
             raise ConfigError(
-                f"{given}: {self.run.path} has not come to its end; only a finished run goes on beyond it: "
-                f"first edgernn {self.run.resume}"
+                f"{given}: {self.run.path} has not come to its end, and only a finished run takes a later one: "
+                f"finish it first with edgernn {self.run.resume}"
             )
         if later.progress(self.step, self.seconds, self.learner.steps_per_pass) >= 1:
             raise ConfigError(f"{given} is not beyond what {self.run.path} was trained for: {self.trained}")
@@ -387,7 +385,9 @@ class Trainer:
     def _start(self) -> None:
         """Load the initial weights, if the run starts from another one."""
         if self.run.extensions:
-            raise RunError(f"{self.run.path / CHECKPOINT} is missing, from which the training went on: train again")
+            raise RunError(
+                f"{self.run.path / CHECKPOINT} is missing, and the training went on from it beyond its end: train again"
+            )
         if not self.run.origin:
             return
         tensors, _ = self.run.read(START)
@@ -409,7 +409,9 @@ class Trainer:
             tensors = {name: t for name, t in tensors.items() if not name.startswith("generator.")} | generators
         for name in generators:
             if (processes := tensors[name].shape[:1].numel()) != self.group.count:
-                raise RunError(f"{path} was written by {processes} processes: continue with as many")
+                raise RunError(
+                    f"{path} was written by {counted(processes, 'process', 'processes')}: continue with as many"
+                )
         check_tensors(tensors, expected, path)
         rank = self.group.rank
         try:

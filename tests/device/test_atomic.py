@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -5,15 +6,20 @@ import pytest
 
 from edgernn import atomic
 from edgernn.atomic import new_directory, replace_file
-from edgernn.errors import OutputExistsError
+from edgernn.errors import OutputError, OutputExistsError, TrainingError
+from edgernn.paths import Kind
 
 
-def owns(directory: Path) -> bool:
-    return listing(directory) == ["mark"]
+def strangers(directory: Path) -> list[str]:
+    return [name for name in listing(directory) if name != "mark"]
+
+
+def new(path: Path, *, overwrite: bool = False):
+    return new_directory(path, overwrite=overwrite, kind=Kind.DIRECTORY, strangers=strangers)
 
 
 def write(path: Path, text: str, **options: bool) -> None:
-    with new_directory(path, overwrite=options.get("overwrite", False), owns=owns) as directory:
+    with new(path, overwrite=options.get("overwrite", False)) as directory:
         (directory / "mark").write_text(text)
         if options.get("fail"):
             raise ValueError("on purpose")
@@ -50,7 +56,7 @@ def test_an_existing_directory_is_kept_unless_told(tmp_path):
 def test_a_foreign_directory_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "letter").write_text("dear")
-    with pytest.raises(OutputExistsError, match="home holds files that edgernn did not write"):
+    with pytest.raises(OutputExistsError, match="home holds files that edgernn did not write there: letter"):
         write(tmp_path / "home", "two", overwrite=True)
     (tmp_path / "file").write_text("dear")
     with pytest.raises(OutputExistsError, match="file exists and is not a directory"):
@@ -58,6 +64,28 @@ def test_a_foreign_directory_is_never_replaced(tmp_path):
     (tmp_path / "empty").mkdir()
     write(tmp_path / "empty", "two", overwrite=True)
     assert (tmp_path / "home" / "letter").read_text() == "dear"
+
+
+def test_a_link_is_never_replaced(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    with pytest.raises(OutputExistsError, match=r"link is a symbolic link to .*there; choose another name"):
+        write(tmp_path / "link", "two", overwrite=True)
+
+
+def test_what_cannot_be_written_is_called_as_it_was_typed(tmp_path, monkeypatch):
+    """Neither the temporary directory nor an absolute path is in the message."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OutputError, match=r"^new/b cannot be written: No space left on device$"), new(Path("new/b")):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(TrainingError, match=r"^new/b/mark is damaged$"), new(Path("new/b")) as directory:
+        raise TrainingError(f"{directory / 'mark'} is damaged")
+    with pytest.raises(FileNotFoundError), new(Path("new/b")):
+        Path("elsewhere").read_bytes()
+    Path("notes").write_text("")
+    with pytest.raises(OutputError, match=r"^notes/b cannot be written: notes is a file$"):
+        write(Path("notes/b"), "one")
+    assert listing(tmp_path) == ["notes"]
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -96,7 +124,7 @@ def test_without_an_exchange_the_swap_takes_two_steps(tmp_path, monkeypatch):
 
 
 def test_a_directory_that_appears_meanwhile_is_left_alone(tmp_path):
-    slow = new_directory(tmp_path / "b", overwrite=False, owns=owns)
+    slow = new(tmp_path / "b")
     (slow.__enter__() / "mark").write_text("slow")
     write(tmp_path / "b", "fast")
     with pytest.raises(OutputExistsError, match="appeared meanwhile"):

@@ -63,13 +63,13 @@ def test_a_stream_that_leaves_goes_on_alone(model):
 
 def test_what_cannot_join_is_named(model, bundle, conditioned):
     batch, stream = Batch(model), model.stream()
-    with pytest.raises(StreamError, match="there are no logits yet"):
+    with pytest.raises(StreamError, match="the stream has read no prompt yet: give join a prompt"):
         batch.join(stream)
     with pytest.raises(UnknownTokenError):
         batch.join(stream, "é")
     with pytest.raises(StreamError, match="max_tokens is 0"):
         batch.join(stream, "a", 0)
-    with pytest.raises(StreamError, match="of another model"):
+    with pytest.raises(StreamError, match="belongs to another model or graph"):
         batch.join(Model.load(bundle).stream(), "a")
     assert len(batch) == 0
     slot = batch.join(stream, "a")
@@ -79,7 +79,7 @@ def test_what_cannot_join_is_named(model, bundle, conditioned):
     assert batch.leave(slot) is stream
     with pytest.raises(StreamError, match="is not in this batch"):
         batch.leave(slot)
-    with pytest.raises(StreamError, match="has no text"):
+    with pytest.raises(StreamError, match="has no tokenizer and so reads no text"):
         Batch(Model.load(conditioned))
     assert batch.step() == []
 

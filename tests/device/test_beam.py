@@ -144,7 +144,7 @@ def test_words_are_suggested_with_their_probability(tmp_path):
 
 def test_impossible_suggestions_are_named(model):
     for settings in ({"k": 0}, {"unit": "page"}):
-        with pytest.raises(ConfigError, match="suggestions are at least one word or token"):
+        with pytest.raises(ConfigError, match=r"the number of suggestions, .*, is below 1, or the unit"):
             suggest(model, "ab", **settings)
     with pytest.raises(StreamError, match="the prefix is empty"):
         suggest(model, "")

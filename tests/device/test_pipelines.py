@@ -141,7 +141,7 @@ def test_a_file_that_cannot_be_read_does_not_stop_the_others(call, classifier, f
     status, out, err = call("run", classifier, path.parent)
     assert (status, out.count("\n")) == (2, 1)
     assert "a.npy cannot be read" in err
-    assert err.endswith("edgernn: 1 of 2 inputs failed\n")
+    assert err.endswith("edgernn: 1 of 2 inputs failed: the lines above say why\n")
     status, out, err = call("run", classifier, path.with_name("a.npy"))
     assert (status, out, err.count("\n")) == (2, "", 1)
 

@@ -137,12 +137,12 @@ def test_top_k_of_a_large_vocabulary_is_that_of_a_small_one(k, seed, levels, siz
 
 
 def test_a_bias_outside_the_vocabulary_is_named():
-    with pytest.raises(SamplingError, match="a bias for token 7: the vocabulary has 3"):
+    with pytest.raises(SamplingError, match="a bias is given for token 7, and the vocabulary ends at 2"):
         Sampler(bias={7: 1.0})(np.zeros(3, np.float32), Generator(0))
 
 
 def test_a_bias_outside_the_vocabulary_is_named_among_several():
-    with pytest.raises(SamplingError, match="a bias for token 7: the vocabulary has 3"):
+    with pytest.raises(SamplingError, match="a bias is given for token 7, and the vocabulary ends at 2"):
         BatchSampler([Sampler(), Sampler(bias={7: 1.0})])(np.zeros((2, 3), np.float32), [Generator(0)] * 2, [(), ()])
 
 
@@ -182,9 +182,9 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
         ({"temperature": float("nan")}, "temperature nan"),
         ({"temperature": float("inf")}, "temperature inf"),
         ({"temperature": 1e-9}, "temperature 1e-09"),
-        ({"temperature": "hot"}, "settings of a sampler are numbers"),
-        ({"temperature": 10**400}, "settings of a sampler are numbers"),
-        ({"top_k": 1.5}, "settings of a sampler are numbers"),
+        ({"temperature": "hot"}, "a setting of the sampler is not a number"),
+        ({"temperature": 10**400}, "a setting of the sampler is not a number"),
+        ({"top_k": 1.5}, "a setting of the sampler is not a number"),
         ({"top_k": -1}, "top_k -1"),
         ({"seed": -1}, "seed -1"),
         ({"top_p": 0}, r"top_p 0\.0 is not above 0"),
@@ -194,10 +194,10 @@ def test_logits_that_are_not_numbers_are_named(logits, temperature):
         ({"repetition_penalty": 0}, r"repetition_penalty 0\.0 is not a number above 0"),
         ({"repetition_window": -1}, "repetition_window -1"),
         ({"top_k": 2**53}, "top_k 9007199254740992"),
-        ({"bias": {-1: 0.0}}, "a bias of 0.0 for token -1"),
-        ({"bias": {1: float("inf")}}, "a bias of inf for token 1"),
-        ({"bias": {"a": 1.0}}, "settings of a sampler are numbers"),
-        ({"bias": 3}, "settings of a sampler are numbers"),
+        ({"bias": {-1: 0.0}}, "the bias 0.0 for token -1"),
+        ({"bias": {1: float("inf")}}, "the bias inf for token 1"),
+        ({"bias": {"a": 1.0}}, "a setting of the sampler is not a number"),
+        ({"bias": 3}, "a setting of the sampler is not a number"),
         ({"seed": 2**64}, "seed 18446744073709551616"),
     ],
 )

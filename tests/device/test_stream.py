@@ -306,7 +306,7 @@ def test_a_refused_prompt_changes_nothing(model):
         stream.prefill("abé")
     with pytest.raises(ContractError, match=r"token 77 is outside the vocabulary, 0\.\.10"):
         stream.prefill(np.array([1, 77]))
-    with pytest.raises(ContractError, match=r"token ids are whole numbers"):
+    with pytest.raises(ContractError, match=r"token ids must be an array of whole numbers"):
         stream.prefill(np.array([0.5]))
     assert stream.snapshot() == before
 
@@ -326,9 +326,9 @@ def test_decoding_needs_a_prompt(model):
 def test_a_model_without_text_only_steps(conditioned):
     model = Model.load(conditioned)
     stream = model.stream(inputs={"image": np.ones((1, 3), np.float32), "gain": np.ones((1, 1), np.float32)})
-    with pytest.raises(StreamError, match="the bundle's task, sum, has no text"):
+    with pytest.raises(StreamError, match="the bundle, of the task sum, has no tokenizer"):
         stream.prefill("a")
-    with pytest.raises(StreamError, match="has no text: call step"):
+    with pytest.raises(StreamError, match="has no tokenizer and so reads no text: call step"):
         score(model, "ab")
 
 
@@ -378,7 +378,7 @@ def test_a_snapshot_of_other_weights_or_precision_is_refused(model, tmp_path):
     saved = stream.snapshot()
     tiny = TinyLanguage.random()
     other = Model.load(tiny.write(tmp_path / "other", digest="0" * 64)).stream()
-    with pytest.raises(SnapshotError, match="taken from another model"):
+    with pytest.raises(SnapshotError, match="taken from a model of another run"):
         other.restore(saved)
     lower = Model.load(tiny.write(tmp_path / "lower", precision="int8")).stream()
     before = lower.snapshot()
@@ -406,7 +406,7 @@ def test_a_damaged_snapshot_is_refused(model, data):
 
 
 def test_a_bias_of_a_token_that_the_vocabulary_lacks_is_named(model):
-    with pytest.raises(ConfigError, match="a bias for token 11: the vocabulary has 11"):
+    with pytest.raises(ConfigError, match="a bias is given for token 11, and the vocabulary ends at 10"):
         model.stream(Sampler(bias={11: 1.0}))
 
 

@@ -59,13 +59,13 @@ def test_a_damaged_tokenizer_is_named(text):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda t: t["model"]["vocab"].update(b=77), r"ids are not 0\.\.2"),
-        (lambda t: t["model"]["vocab"].pop("<unk>"), r"ids are not 0\.\.1"),
+        (lambda t: t["model"]["vocab"].update(b=77), r"ids are not all the numbers from 0 to 2"),
+        (lambda t: t["model"]["vocab"].pop("<unk>"), r"ids are not all the numbers from 0 to 1"),
         (
             lambda t: t.update(
                 truncation={"max_length": 2, "stride": 5, "strategy": "LongestFirst", "direction": "Right"}
             ),
-            "cuts or pads",
+            "truncates or pads",
         ),
     ],
 )

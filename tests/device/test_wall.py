@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import manifest, onnx_bytes
+from tiny import manifest, onnx_bytes, write_captioner
 
 import edgernn
 from edgernn.bundle import new_bundle
@@ -174,6 +174,36 @@ def test_the_demo_of_a_voice_detector(tmp_path):
     assert "0.1 s of sound, mean probability 0.25000" in printed
 
 
+@pytest.mark.parametrize(
+    ("demo", "arguments", "words"),
+    [
+        ("voice_activity", ["BUNDLE", "noise.wav"], "noise.wav is not a WAV file: convert it to one of 16 kHz"),
+        ("voice_activity", ["BUNDLE", "none.wav"], "none.wav cannot be read: No such file or directory"),
+        ("stream_text", ["none", "abc"], "there is no none"),
+        ("stream_text", ["captioner", "abc"], "or describe image files with edgernn caption"),
+        ("caption_image", ["BUNDLE", "noise.wav"], "it does not describe images: drive it with edgernn run"),
+        ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
+        ("latency", ["BUNDLE", "--rounds", "0"], "rounds 0 is not a whole number of at least 1"),
+    ],
+)
+def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, words):
+    (tmp_path / "noise.wav").write_bytes(b"noise")
+    write_captioner(tmp_path / "captioner")
+    path = next(path for path in DEMOS if path.stem == demo)
+    given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
+    command = [sys.executable, path, *given]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert words in done.stderr
+
+
+def test_a_demo_whose_reader_stops_is_silent(bundle):
+    path = next(path for path in DEMOS if path.stem == "stream_text")
+    command = f"{sys.executable} {path} {bundle} abc --tokens 5000 | head -c 5"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    assert (len(done.stdout), done.stderr) == (5, "")
+
+
 def test_help_and_run_need_no_torch(bundle):
     block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
@@ -200,5 +230,6 @@ main()
     command = [sys.executable, "-c", code, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 2
-    assert "is not installed; type: pip install 'edgernn[" in done.stderr
+    assert "is not installed: install the extra" in done.stderr
+    assert "with pip install '.[" in done.stderr
     assert done.stderr.count("\n") == 1

@@ -146,7 +146,7 @@ def test_examples_of_several_graphs_are_told_apart_by_their_names(tmp_path):
     bundle = Bundle.load(tmp_path / "b")
     np.testing.assert_array_equal(from_npy(bundle.files["golden/two/inputs.x.npy"], "x"), arrays["two.x"])
     np.savez(tmp_path / "e.npz", **arrays, z=np.zeros(4))
-    with pytest.raises(ConfigError, match="there is no input z; there is x"):
+    with pytest.raises(ConfigError, match="the graphs have no input z; they have x"):
         adopt(files, spec, tmp_path / "c")
 
 
@@ -481,7 +481,7 @@ def test_values_that_cannot_be_guessed_come_from_examples(tmp_path):
     ("arrays", "words"),
     [
         ({"x": np.zeros((3, 1, 2), np.float32)}, "has no array for the input u:0"),
-        ({"x": np.zeros((3, 1, 2), np.float32), "z": np.zeros(3)}, "there is no input z; there is h, u:0, x"),
+        ({"x": np.zeros((3, 1, 2), np.float32), "z": np.zeros(3)}, "the graphs have no input z; they have h, u:0, x"),
         ({"x": np.zeros((3, 1, 2)), "u:0": np.zeros((3, 1), np.float32)}, "x holds float64; the graph takes float32"),
         (
             {"x": np.zeros((1, 2), np.float32)},

@@ -383,7 +383,7 @@ def test_a_captioner_starts_from_the_encoder_that_another_one_trained(data, tmp_
     assert all(torch.equal(tensor, kept[name]) for name, tensor in after.items())  # it was frozen for good
     assert not torch.equal(new.network.decoder.bias, old.network.decoder.bias)
     for option, value in (("encoder_weights", "w"), ("min_count", 3), ("hidden", 9)):
-        with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} is that of the run"):
+        with pytest.raises(ConfigError, match=f"--{option.replace('_', '-')} cannot differ from that of the run"):
             Trainer.begin(CAPTION, [str(data)], tmp_path / "x", start_from=old.run.path, **{**few, option: value})
 
 
@@ -395,7 +395,7 @@ def test_words_that_another_captioner_lacks_are_counted(gallery, data, tmp_path)
     (note,) = new.notes
     assert "has no 'zebra': 1 of " in note
     data.write_text("image,caption\n" + "".join(f"{number}.png,Zebra!\n" for number in range(12)))
-    with pytest.raises(CorpusError, match="has none of the text: train without --from"):
+    with pytest.raises(CorpusError, match="has no character or word of the text: train without --from"):
         Trainer.begin(CAPTION, [str(data)], tmp_path / "x", start_from=trainer.run.path, **few)
 
 
@@ -428,7 +428,7 @@ def test_other_captions_are_no_way_to_go_on(data, tmp_path):
     with pytest.raises(CorpusError, match="it has 10 and 2, or other captions: train again"):
         Trainer.resume(tmp_path / "run")
     data.unlink()
-    with pytest.raises(CorpusError, match=r"all\.csv: there is no such file or directory"):
+    with pytest.raises(CorpusError, match=r"there is no .*all\.csv"):
         Trainer.resume(tmp_path / "run")
 
 
@@ -585,7 +585,7 @@ def test_a_run_without_its_encoder_weights_is_named(data, tmp_path):
     ("change", "words"),
     [
         (lambda c: c["settings"]["model"].update(encoder="resnet"), "--encoder resnet is not one of"),
-        (lambda c: c["settings"]["model"].update(heads=3), "--heads 3 does not divide --hidden 16"),
+        (lambda c: c["settings"]["model"].update(heads=3), "--hidden 16 is not a multiple of --heads 3"),
         (lambda c: c["settings"]["training"].update(beam=0), "--beam 0"),
         (lambda c: c["data"].update(train=-1), "images: -1"),
         (lambda c: c["data"].update(source=3), "'3' is not a string"),
@@ -732,8 +732,11 @@ def test_commands_that_cannot_train_say_why(call, data, tmp_path):
             [data, "--out", tmp_path / "a", "--encoder", "resnet", "--encoder-weights", tmp_path / "empty.pth"],
             "--encoder resnet is not one of mobilenet_v2, small",
         ),
-        ([data, "--out", tmp_path / "a", "--encoder-weights", tmp_path / "empty.pth"], "empty.pth cannot be read"),
-        ([tmp_path / "none", "--out", tmp_path / "a"], "there is no such file or directory"),
+        (
+            [data, "--out", tmp_path / "a", "--encoder-weights", tmp_path / "empty.pth"],
+            "empty.pth is damaged",
+        ),
+        ([tmp_path / "none", "--out", tmp_path / "a"], "there is no "),
     ):
         status, printed, said = call("train", "caption", *arguments)
         assert (status, printed) == (2, ""), words

@@ -187,7 +187,7 @@ def test_weights_of_torchvision_are_those_that_it_gives(monkeypatch):
     with pytest.raises(ConfigError, match=r"torchvision cannot be downloaded.*no route"):
         load_weights(Path("torchvision"), "mobilenet_v2")
     give(None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'edgernn\[torchvision\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[torchvision\]'"):
         load_weights(Path("torchvision"), "mobilenet_v2")
 
 
@@ -286,8 +286,8 @@ def test_what_is_missing_empty_or_damaged_is_told(flickr):
         ("a.json", "{", "is not JSON"),
         ("a.json", '{"images": 1}', "images: not a list"),
         ("a.json", '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}', "is of the image 1"),
-        ("a.csv", "x,y\n1,2\n", "names no column image"),
-        ("a.png", "", "is no data set of captions"),
+        ("a.csv", "x,y\n1,2\n", "does not name the columns image and caption"),
+        ("a.png", "", "is not a data set of captions"),
         ("b.csv", "image,caption\n../../etc/passwd,a\n", "has no images"),
     ],
 )
@@ -553,9 +553,9 @@ def test_what_is_left_out_is_told():
     [
         ({"name": "resnet"}, "--encoder resnet"),
         ({"padding": "odd"}, "--encoder-padding odd"),
-        ({"padding": "tensorflow"}, "--encoder-padding tensorflow: small has symmetric"),
+        ({"padding": "tensorflow"}, "--encoder-padding tensorflow is not possible: --encoder small has symmetric"),
         ({"scaling": "none"}, "--encoder-scaling none"),
-        ({"size": 33}, "--image-size 33: small takes multiples of 16"),
+        ({"size": 33}, "--image-size 33 is not a multiple of 16"),
         ({"largest_side": 0}, "--largest-side 0"),
     ],
 )
@@ -573,7 +573,7 @@ def test_impossible_encoders_are_named(settings, words_):
         ({"image_size": 5000}, "--image-size 5000 is not a whole number of at least 1 and at most 4,096"),
         ({"largest_side": 0}, "--largest-side 0"),
         ({"attention": "hard"}, "--attention hard is not one of soft, none"),
-        ({"heads": 3}, "--heads 3 does not divide --hidden 512"),
+        ({"heads": 3}, "--hidden 512 is not a multiple of --heads 3"),
         ({"hidden": 0}, "--hidden 0"),
         ({"cell": "lstn"}, "--cell lstn"),
         ({"layers": 0}, "--layers 0"),
@@ -590,8 +590,11 @@ def test_impossible_shapes_are_named(settings, words_):
 @pytest.mark.parametrize(
     ("settings", "words_"),
     [
-        ({"image_size": 33}, "--image-size 33: small takes multiples of 16"),
-        ({"encoder_padding": "tensorflow"}, "--encoder-padding tensorflow: small has symmetric"),
+        ({"image_size": 33}, "--image-size 33 is not a multiple of 16"),
+        (
+            {"encoder_padding": "tensorflow"},
+            "--encoder-padding tensorflow is not possible: --encoder small has symmetric",
+        ),
         ({"vocabulary": 0}, "a captioner needs the size of its vocabulary"),
     ],
 )
@@ -610,7 +613,7 @@ def test_an_encoder_has_a_size_of_its_own_unless_one_is_given():
     ("settings", "words_"),
     [
         ({"batch_size": 0}, "--batch-size 0 is not a whole number of at least 1"),
-        ({"passes": None, "minutes": None}, "training needs an end"),
+        ({"passes": None, "minutes": None}, "training needs a limit"),
         ({"reward_fraction": 2.0}, "--reward-fraction 2.0 is not a number of at least 0 and at most 1"),
         ({"learning_rate": 0.0}, "--learning-rate 0.0"),
         ({"reward_rate": 0.0}, "--reward-rate 0.0"),

@@ -388,7 +388,7 @@ def test_standard_input_is_read_as_training_reads(call, bundle, monkeypatch, dat
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9")))
     status, _, err = call("run", bundle, *options)
     assert status == 2
-    assert err.startswith("edgernn: the prompt is not UTF-8: byte 3 is 0xe9; its encoding is likely cp1252, since")
+    assert err.startswith("edgernn: standard input is not UTF-8: byte 3 is 0xe9; its encoding is likely cp1252, since")
 
 
 def test_a_text_is_evaluated_in_its_encoding(call, bundle, corpus, tmp_path):
@@ -410,131 +410,20 @@ def test_a_text_is_evaluated_in_its_encoding(call, bundle, corpus, tmp_path):
     assert json.loads(found)["tokens"] == len(text.rstrip("\n")) - 1
 
 
-def failures(run, bundle, corpus, folder):
-    """Command lines that fail, and the words that must say why."""
-    (folder / "empty.txt").write_bytes(b"")
-    (folder / "binary.txt").write_bytes(b"a\0b" * 100)
-    (folder / "latin.txt").write_bytes("é".encode("latin-1") * 100)
-    (folder / "short.txt").write_text("abcdefghijklmnopqr")
-    (folder / "file").write_text("x")
-    out = ["--out", folder / "new"]
-    train = ["train", "language"]
-    yield [], "Missing command"
-    yield ["train"], "Missing command"
-    yield ["frobnicate"], "No such command 'frobnicate'"
-    yield ["run"], "(see edgernn run --help)"
-    yield ["run", bundle, "--max-tokens", "many"], "'--max-tokens': Input should be a valid integer"
-    yield [*train], "needs CORPUS and --out RUN, or --resume RUN"
-    yield [*train, folder / "none.txt", *out], "none.txt: cannot be read: No such file"
-    yield [*train, folder / "empty.txt", *out], "empty.txt is empty"
-    yield [*train, folder / "binary.txt", *out], "binary.txt is not text: it has a zero byte at offset 1"
-    yield [*train, folder / "latin.txt", *out], "latin.txt is not UTF-8: byte 0 is 0xe9"
-    yield [*train, folder / "latin.txt", *out, "--encoding", "ascii"], "latin.txt is not ascii: byte 0 is 0xe9; its enc"
-    yield [*train, corpus, *out, "--encoding", "rot13"], "--encoding 'rot13' is no encoding of texts"
-    yield [*train, corpus, *out, "--field", "text"], "line 1, is no JSON object: --field reads JSON lines; leave it out"
-    yield (
-        [*train, "stdlib", *out, "--field", "text"],
-        "--field says how files and standard input are read, and stdl",
-    )
-    yield ["run", bundle, "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"
-    yield ["run", bundle, "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"
-    yield [*train, corpus, *out, "--from", run, "--hidden", 9], "--hidden is that of the run"
-    yield (
-        [*train, corpus, *out, "--from", run, "--preset", "tiny"],
-        "--preset tiny sets --hidden, which is that of the r",
-    )
-    yield [*train, corpus, *out, "--from", run, "--tokenizer", "bytes"], "--tokenizer is that of the run"
-    yield [*train, corpus, *out, "--from", folder], "is not a run: it has no config.json"
-    yield ["train", "caption", "scenes", *out, "--from", run], "is a run of language, and cannot start one of caption"
-    yield [*train, "--resume", run, "--from", run], "leave out --from"
-    yield [*train, "--resume", run, "--steps", 3], "--steps 3 is not beyond what"
-    yield [*train, folder / "short.txt", *out, "--held-out", "0.2"], "14 tokens, and one sequence takes 129"
-    yield [*train, corpus, "--out", run], "run exists; choose another name, or replace it with --overwrite"
-    yield [*train, corpus, "--out", folder / "file", "--overwrite"], "file exists and is not a directory"
-    yield [*train, corpus, "--out", corpus.parent, "--overwrite"], "holds files that edgernn did not write there"
-    yield [*train, corpus, *out, "--steps", "9" * 400], "--steps 999"
-    yield (
-        [*train, corpus, *out, "--hidden", 10**7],
-        "is not a whole number of at least 1 and at most 1,000,000",
-    )
-    yield [*train, corpus, *out, "--held-out", ""], "cannot be read"
-    yield [*train, "a\0b", *out], "is no file"
-    yield [*train, folder, *out, "--glob", "*.py"], "has no files that match *.py"
-    yield [*train, "--resume", run, "--overwrite"], "leave out --overwrite"
-    yield (
-        [*train, corpus, *out, "--tokenizer", "runes"],
-        "--tokenizer runes is not one of characters, bytes",
-    )
-    yield [*train, corpus, *out, "--vocabulary", 9], "--vocabulary goes with --tokenizer words or bpe"
-    yield [*train, corpus, *out, "--tokenizer", "bpe", "--vocabulary", 9], "bpe starts from the 256 bytes"
-    yield [*train, corpus, *out, "--cell", "lstn"], "--cell lstn is not one of lstm, gru, elman, elman-relu"
-    yield [*train, "", *out], "the name of a corpus is empty"
-    yield [*train, corpus, *out, "--glob", "*.md"], "--glob chooses files of a directory, and no corpus is one"
-    yield [*train, folder, *out, "--glob", "/x*"], "--glob /x*: "
-    yield [*train, "--resume", run, "--hidden", 3, "--seed", 4], "leave out --hidden, --seed"
-    yield [*train, corpus, *out, "--tensorboard", folder / "file"], "--tensorboard"
-    yield [*train, corpus, *out, "--tensorboard", folder / "new" / "board"], "is inside the run"
-    yield [*train, corpus, *out, "--held-out", "0.99999"], "characters are too few to hold out 0.99999 of them"
-    yield [*train, corpus, *out, "--tokenizer", "words", "--vocabulary", 10**23], "--vocabulary 1000"
-    yield [*train, corpus, *out, "--steps", 10**13], "is not a whole number of at least 1"
-    yield [*train, corpus, *out, "--dropout", 1], "--dropout 1.0 is not a number of at least 0 and below 1"
-    yield [*train, corpus, *out, "--preset", "huge"], "--preset huge: choose from small, tiny, medium"
-    yield [*train, "--resume", run, "--preset", "tiny"], "leave out --preset"
-    yield [*train, "--resume", folder], "is not a run: it has no config.json"
-    yield [*train, "--resume", run, "--batch-size", 3], "leave out --batch-size"
-    yield [*train, "--resume", run, "--lanes", 3], "--lanes is now --batch-size"
-    yield ["train", "caption", "--resume", run], "is a run of language: edgernn train language --resume"
-    yield ["export", folder, *out], "is not a run: it has no config.json"
-    yield ["export", run, "--out", bundle], "bundle exists"
-    yield ["export", run, *out, "--to", "abacus"], "--to abacus: there is onnx, ort, torchscript, executorch"
-    yield ["export", run, *out, "--precision", "int3"], "--precision int3: onnx has fp32"
-    yield ["verify", folder, "--against", run], "is not a bundle: it has no bundle.json"
-    yield ["evaluate", bundle, "--text", folder / "none.txt"], "none.txt: cannot be read"
-    yield ["evaluate", folder, "--text", corpus], "is not a run"
-    yield ["run", folder, "a"], "is not a bundle"
-    yield ["run", bundle, "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC); --unknown skip leaves"
-    yield ["run", bundle, "a", "--temperature", -1], "--temperature -1.0 is not a number of at least 0"
-    yield ["run", bundle, "a", "--top-k", -1], "--top-k -1 is not a whole number of at least 0"
-    yield ["run", bundle, "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"
-    yield ["run", bundle, "a", "--max-tokens", 0], "--max-tokens 0 is not a whole number of at least 1"
-    yield ["run", bundle, "a", "--seed", 2**64], "is not a whole number of at least 0 and below 2^64"
-    yield ["run", bundle, ""], 'the prompt is empty: give a text, as in edgernn run BUNDLE "Once", or standard input'
-    yield ["run", bundle, "the", "fox"], "takes one text, not 2: put all of it in one pair of quotation marks"
-    yield ["run", bundle, "--prompt", "a"], "--prompt is now the argument INPUT: type the text without --prompt"
-    yield ["run", bundle, "é", "--unknown", "skip"], "the prompt has no character of the vocabulary"
-    yield ["run", bundle, "a", "--unknown", "drop"], "--unknown drop is not one of refuse, skip, replace"
-    yield ["run", bundle, "a", "--threads", 0], "--threads 0 is not a whole number of at least 1 and at most 1,024"
-    yield ["run", bundle, "a", "--provider", "abacus"], "this onnxruntime has no provider 'abacus'; it has "
-    yield ["verify", bundle, "--provider", "abacus"], "has no provider 'abacus'"
-    yield ["bench", bundle, "--provider", "abacus"], "has no provider 'abacus'"
-    yield ["evaluate", bundle, "--text", corpus, "--provider", "abacus"], "has no provider 'abacus'"
-    yield ["evaluate", run, "--text", corpus, "--provider", "CPU"], "providers belong to onnxruntime, and torch runs"
-    yield ["inspect", bundle, "--distance", 9], "--distance is an option for edgernn inspect gradients: leave it out"
-    yield ["run", bundle, "--beam", 3], "--beam is not an option for language bundles"
-    yield ["inspect", folder / "none.onnx"], "cannot be read"
-    yield ["inspect", folder / "short.txt"], "is not an ONNX file"
-    yield ["plot", run, "--out", folder / "curves.txt"], "a picture's name ends in .png or .svg"
-    yield ["inspect", "gradients"], "inspect gradients needs a RUN"
-    yield ["inspect", "gradients", run, "--distance", 0], "--distance 0 is below 1"
-    yield (
-        ["inspect", "gradients", run, "--distance", 9999],
-        "the held-out sequences have 1024 steps at most",
-    )
-    yield ["inspect", "gradients", run, "--out", folder / "g.txt"], "a picture's name ends in .png or .svg"
-    yield ["inspect", bundle, bundle], "one bundle or file, not at 2"
-    yield ["plot", folder], "is not a run"
-    yield ["demo", "--minutes", 0], "--minutes"
-
-
-def test_wrong_usage_and_bad_input_are_one_line_and_status_2(call, run_directory, bundle, corpus, tmp_path):
-    for arguments, words in failures(run_directory, bundle, corpus, tmp_path):
-        status, out, err = call(*arguments)
-        assert status == 2, arguments
-        assert out == "", arguments
+def test_a_prompt_that_cannot_be_continued_is_one_line_and_status_2(call, bundle):
+    """Bad inputs of other kinds are in test_bad_inputs.py."""
+    for arguments, words in (
+        (["--prompt", "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"),
+        (["--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"),
+        (["--prompt", "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"),
+        (["--prompt", "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"),
+        (["--prompt", ""], 'the prompt is empty: give it with --prompt "TEXT"'),
+        (["ROMEO:"], 'ROMEO:: there is no such file; a prompt is given with --prompt "TEXT"'),
+    ):
+        status, out, err = call("run", bundle, *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1), arguments
         assert err.startswith("edgernn: "), arguments
-        assert err.count("\n") == 1, arguments
         assert words in err, (arguments, err)
-    assert not (tmp_path / "new").exists()
 
 
 def test_a_damaged_bundle_is_one_line(call, bundle, tmp_path):
@@ -553,7 +442,7 @@ def test_a_failed_check_is_status_1(call, bundle, corpus, tmp_path):
     assert call("train", "language", corpus, "--out", other, *SMALL, "--seed", 9)[0] == 0
     status, out, err = call("verify", bundle, "--against", other)
     assert (status, out, err.count("\n")) == (1, "", 1)
-    assert "was exported from other weights" in err
+    assert "was exported with other weights" in err
     status, out, _ = call("verify", bundle, "--against", other, "--json")
     answer = json.loads(out)
     assert (status, answer["passed"], answer["parity"]) == (1, False, None)

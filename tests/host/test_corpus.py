@@ -57,7 +57,7 @@ def test_several_sources_are_one_text(tmp_path, monkeypatch):
         (b"ab\xc3", "is not UTF-8: byte 2 is 0xc3"),
         (b"x" * 300_000 + b"\xff", "is not UTF-8: byte 300000 is 0xff"),
         (b"x" * 300_000 + b"\0", "a zero byte at offset 300000"),
-        (b"abc", "3 characters are too few"),
+        (b"abc", "3 characters, too few"),
     ],
 )
 def test_what_is_no_corpus_is_named(tmp_path, content, words):
@@ -175,10 +175,10 @@ def test_a_token_file_is_a_ring(tmp_path):
             expected = np.take(ids, np.arange(start, start + count), mode="wrap")
             np.testing.assert_array_equal(tokens.read(start, count), expected)
     (tmp_path / "t").write_bytes(b"abc")
-    with pytest.raises(CorpusError, match="has 3 bytes, which are no tokens: train again"):
+    with pytest.raises(CorpusError, match="has 3 bytes, which is no number of tokens: train again"):
         TokenFile(tmp_path / "t", 257)
     (tmp_path / "t").write_bytes(b"\xff\xff")
-    with pytest.raises(CorpusError, match="holds 65535, which is no token: train again"):
+    with pytest.raises(CorpusError, match="holds 65535, which is outside the vocabulary: train again"):
         TokenFile(tmp_path / "t", 257).read(0, 1)
 
 

@@ -175,7 +175,7 @@ def test_what_is_no_onnx_file_is_named(tmp_path, bundles):
         path.write_bytes(content)
         with pytest.raises(EngineError, match="not an ONNX file"):
             inspect_onnx(path)
-    with pytest.raises(EngineError, match="cannot be read"):
+    with pytest.raises(EngineError, match="there is no"):
         inspect_onnx(tmp_path / "none.onnx")
 
 
@@ -188,9 +188,9 @@ def test_a_damaged_torchscript_graph_is_named(bundles):
 
 
 def test_an_unknown_target_or_precision_is_named(source, tmp_path):
-    with pytest.raises(ConfigError, match="--to tflite: there is onnx, ort, torchscript, executorch"):
+    with pytest.raises(ConfigError, match="--to tflite is not one of onnx, ort, torchscript, executorch"):
         export(source, tmp_path / "b", target="tflite")
-    with pytest.raises(ConfigError, match="--precision int3: onnx has fp32"):
+    with pytest.raises(ConfigError, match="--precision int3 is not one that onnx has: fp32"):
         export(source, tmp_path / "b", precision="int3")
     assert not (tmp_path / "b").exists()
 
@@ -244,7 +244,7 @@ def test_verification_finds_another_initial_state(tmp_path):
             (writer.directory / name).parent.mkdir(parents=True, exist_ok=True)
             (writer.directory / name).write_bytes(data)
         writer.finish(loaded.manifest)
-    with pytest.raises(CheckFailedError, match="from other initial states"):
+    with pytest.raises(CheckFailedError, match="with other initial states"):
         verify(tmp_path / "c", source)
 
 
@@ -380,7 +380,7 @@ def test_verification_finds_other_weights(bundles, trained, tmp_path):
     source = Run.load(trained).source()
     with torch.no_grad():
         source.network.output.bias[0] += 1e-3
-    with pytest.raises(CheckFailedError, match="was exported from other weights"):
+    with pytest.raises(CheckFailedError, match="was exported with other weights"):
         verify(bundles["onnx"].path, source)
 
 
@@ -417,7 +417,7 @@ def test_verification_finds_a_lying_manifest(bundles, source, tmp_path):
     lower["inputs"][0]["bound"] = 3
     for number, graph in enumerate((swapped, lower)):
         path = rewritten(bundles["onnx"], tmp_path / str(number), contract=Contract((graph_from_json(graph),)))
-        with pytest.raises(CheckFailedError, match="from another contract"):
+        with pytest.raises(CheckFailedError, match="with another contract"):
             verify(path, source)
     with pytest.raises(CheckFailedError, match="for another task"):
         verify(rewritten(bundles["onnx"], tmp_path / "task", task="dance"), source)
@@ -464,7 +464,7 @@ def test_assets_travel_and_are_checked_byte_for_byte(with_assets, tmp_path):
         ("read.me", {"labels.json": b'["a"]'}),
         ("tokenizer.json", {**source.assets, **ASSETS}),
     ):
-        with pytest.raises(CheckFailedError, match=f"was exported with another {name}; export it again"):
+        with pytest.raises(CheckFailedError, match=f"was exported with another {name} than"):
             verify(exported.path, replace(source, assets=assets), steps=4)
 
 
@@ -500,9 +500,9 @@ def test_what_could_not_be_loaded_is_not_written(tmp_path):
 
 def test_verification_of_a_bundle_for_an_unknown_target(bundles, source, tmp_path):
     path = rewritten(bundles["onnx"], tmp_path / "b", target="abacus")
-    with pytest.raises(ConfigError, match="no engine here for abacus"):
+    with pytest.raises(ConfigError, match="is for abacus at fp32, which this edgernn does not run"):
         verify(path, source)
-    with pytest.raises(BundleError, match="which this edgernn cannot look into"):
+    with pytest.raises(BundleError, match="which this edgernn cannot inspect"):
         inspect_bundle(path)
 
 

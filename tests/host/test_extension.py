@@ -147,7 +147,7 @@ def test_large_numbers_are_written_out(finished):
     with pytest.raises(ConfigError, match=r"--steps 2000000 --minutes 0\.0001 is not beyond"):
         Trainer.resume(finished, minutes=1e-4, steps=2_000_000)
     trainer.step, trainer.seconds = 1_000_000, 1e6
-    assert trainer.trained == "1,000,000 steps, which are 27,027 passes, in 16,667 minutes"
+    assert trainer.trained == "1,000,000 steps (27,027 passes) in 16,667 minutes"
     assert trainer.further.endswith("--passes N, where N is above 27,027")
 
 
@@ -159,9 +159,7 @@ def test_an_end_that_is_no_later_one_is_refused(finished, limits):
     if limits == {"steps": 60}:
         assert Trainer.resume(finished, **limits).finished  # the end that it has
     else:
-        with pytest.raises(
-            ConfigError, match=r"is not beyond what .* was trained for: 60 steps, which are 1\.622 passes"
-        ):
+        with pytest.raises(ConfigError, match=r"is not beyond what .* was trained for: 60 steps \(1\.622 passes\)"):
             Trainer.resume(finished, **limits)
     assert {path.name: path.read_bytes() for path in finished.iterdir() if path.is_file()} == before
 
@@ -169,7 +167,7 @@ def test_an_end_that_is_no_later_one_is_refused(finished, limits):
 def test_only_a_finished_run_goes_on_beyond_its_end(corpus, small, tmp_path):
     fit(Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "run", **small), 30)
     with pytest.raises(
-        ConfigError, match=r"--steps 90: .* has not come to its end; .* first edgernn train language --res"
+        ConfigError, match=r"--steps 90: .* has not come to its end, .* first with edgernn train language --res"
     ):
         Trainer.resume(tmp_path / "run", steps=90)
     assert Trainer.resume(tmp_path / "run", steps=60).step == 20  # the end that it has
@@ -180,7 +178,7 @@ def test_resuming_a_finished_run_says_so(call, finished):
     assert status == 0
     assert json.loads(out)["steps"] == 60
     said, how = err.splitlines()
-    assert said.startswith(f"{finished} is finished: it was trained for 60 steps, which are 1.622 passes, in ")
+    assert said.startswith(f"{finished} is finished: it was trained for 60 steps (1.622 passes) in ")
     command = f"edgernn train language --resume {finished} --passes N"
     assert how == f"to train it further: {command}, where N is above 1.622"
     status, out, err = call("train", "language", "--resume", finished, "--passes", 2, "--json")
@@ -213,5 +211,5 @@ def test_an_extension_that_lies_is_named(finished, change, words):
 def test_a_run_that_went_on_needs_its_checkpoint(extended, tmp_path):
     path = shutil.copytree(extended[0], tmp_path / "run")
     (path / CHECKPOINT).unlink()
-    with pytest.raises(RunError, match=r"checkpoint\.safetensors is missing, from which the training went on"):
+    with pytest.raises(RunError, match=r"checkpoint\.safetensors is missing, and the training went on from it"):
         Trainer.resume(path)

@@ -459,7 +459,7 @@ def test_held_out_numbers_that_are_none_are_not_blamed_on_the_artifact():
     frames = np.zeros((3, 4, 2), np.float32)
     frames[1, 2] = np.nan
     graphs = Smooth(shape=(BATCH, 2)).graphs()
-    with pytest.raises(ExportError, match="the held-out x contains what is not finite"):
+    with pytest.raises(ExportError, match="the held-out x contains nan or infinite values"):
         prove(graphs, spies(graphs), HeldOut({"x": frames}), "fp32", 4)
 
 

@@ -90,7 +90,7 @@ def test_another_number_of_processes_cannot_go_on(together, task):
 @pytest.mark.slow
 def test_a_start_that_fails_ends_both_processes_and_leaves_nothing(together):
     folder, found = together
-    other = ["RunError", "the main process could not begin"]
+    other = ["RunError", "the main process failed before training began: its message says why"]
     split = "a batch of 5 cannot be split evenly between 2 processes: choose another --batch-size"
     for task in TASK_NAMES:
         assert [each[f"{task} odd"] for each in found] == [["ConfigError", split], other]

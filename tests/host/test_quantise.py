@@ -151,7 +151,7 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     with pytest.raises(ConfigError, match=words):
         export(source, tmp_path / "b", precision=Quantization("int8", keep=("outptu*",)), steps=4)
     for target in ("torchscript", "executorch"):
-        with pytest.raises(ConfigError, match=f"--reduce-range: {target} has no such choice"):
+        with pytest.raises(ConfigError, match=f"--reduce-range is no option of --to {target}"):
             export(source, tmp_path / "b", target=target, precision=Quantization("int8", reduce_range=True))
     assert list(tmp_path.iterdir()) == []
 
@@ -160,9 +160,9 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     ("settings", "words"),
     [
         ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices in single precision"),
-        ({"name": "int8", "block": 64}, "--block is of int4, and --precision is int8"),
-        ({"name": "int4", "reduce_range": True}, "--reduce-range is of int8, and --precision is int4"),
-        ({"name": "int4", "block": 48}, "--block 48: there is 16, 32, 64, 128"),
+        ({"name": "int8", "block": 64}, "--block belongs to --precision int4, and not to int8"),
+        ({"name": "int4", "reduce_range": True}, "--reduce-range belongs to --precision int8, and not to int4"),
+        ({"name": "int4", "block": 48}, "--block 48 is not one of 16, 32, 64, 128"),
     ],
 )
 def test_impossible_options_are_named(settings, words):

@@ -73,7 +73,7 @@ def test_tensors_are_taken_like_arrays():
         ([{**x(1), "z": 1}], "there is no input 'z'; there is x"),
         ([{"x": np.zeros((1, 2))}], "step 0: x has dtype float64; the contract says float32"),
         ([{"x": np.zeros((1, 3), np.float32)}], r"step 0: x has shape \(1, 3\)"),
-        ([x(1), {"x": np.full((1, 2), np.nan, np.float32)}], "step 1: x holds what is not a number"),
+        ([x(1), {"x": np.full((1, 2), np.nan, np.float32)}], "step 1: x holds nan"),
         (lambda step: 1 / 0, "step 0: ZeroDivisionError: division by zero"),
         (lambda step: [][step], "the function gives no step 0"),
         (lambda step: x(1) if step < 2 else {}, "step 2 lacks the input x"),

@@ -238,9 +238,9 @@ def test_presets_change_the_defaults_and_options_change_presets(task):
 
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS.keys())
 def test_what_cannot_be_chosen_is_named(task):
-    with pytest.raises(ConfigError, match=f"--preset huge: choose from {', '.join(task.presets)}"):
+    with pytest.raises(ConfigError, match=f"--preset huge is not one of {', '.join(task.presets)}"):
         task.choose(["x"], "huge")
-    with pytest.raises(ConfigError, match=f"there is no setting 'speed' of {task.name}"):
+    with pytest.raises(ConfigError, match=f"there is no setting 'speed' of the task {task.name}"):
         task.choose(["x"], speed=1)
     with (
         pytest.raises(ConfigError, match="there is no setting 'vocabulary'")
@@ -248,7 +248,7 @@ def test_what_cannot_be_chosen_is_named(task):
         else (pytest.raises(ConfigError, match="--vocabulary 0"))
     ):
         task.choose(["x"], vocabulary=0)  # that of the model is decided by the data
-    with pytest.raises(ConfigError, match="training needs an end: --steps, --passes or --minutes"):
+    with pytest.raises(ConfigError, match="training needs a limit: give --steps, --passes or --minutes"):
         task.choose(["x"], passes=None)
     with pytest.raises(ConfigError, match="--cell lstn is not one of lstm, gru, elman, elman-relu"):
         task.choose(["x"], cell="lstn")
@@ -326,7 +326,7 @@ def test_choices_are_what_there_is(choices, table):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"passes": None}, "training needs an end"),
+        ({"passes": None}, "training needs a limit"),
         ({"steps": 1.5}, r"--steps 1\.5 is not a whole number"),
         ({"steps": 10**400}, "--steps 1000"),
         ({"speed": 1}, "there is no setting 'speed'"),

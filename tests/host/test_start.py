@@ -83,7 +83,9 @@ def test_what_the_vocabulary_lacks_is_counted(trained, tmp_path):
     assert note.endswith("90 of 2,970 tokens of the training text (3.03%) become the unknown token")
     assert Trainer.resume(tmp_path / "few").notes == []  # it is said once
     (tmp_path / "t.txt").write_text("жизнь" * 100)
-    with pytest.raises(CorpusError, match=r"the vocabulary of .* has none of the text: train without --from"):
+    with pytest.raises(
+        CorpusError, match=r"the vocabulary of .* has no character or word of the text: train without --from"
+    ):
         start(trained, tmp_path / "t.txt", tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
@@ -91,13 +93,13 @@ def test_what_the_vocabulary_lacks_is_counted(trained, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"hidden": 32}, "^--hidden is that of the run"),
-        ({"cell": "gru"}, "^--cell is that of the run"),
-        ({"layers": 1}, "^--layers is that of the run"),
-        ({"tied": True}, "^--tied is that of the run"),
-        ({"tokenizer": "bpe"}, "^--tokenizer is that of the run"),
-        ({"vocabulary": 500}, "^--vocabulary is that of the run"),
-        ({"preset": "medium"}, "^--preset medium sets --hidden, which is that of the run"),
+        ({"hidden": 32}, "^--hidden cannot differ from that of the run"),
+        ({"cell": "gru"}, "^--cell cannot differ from that of the run"),
+        ({"layers": 1}, "^--layers cannot differ from that of the run"),
+        ({"tied": True}, "^--tied cannot differ from that of the run"),
+        ({"tokenizer": "bpe"}, "^--tokenizer cannot differ from that of the run"),
+        ({"vocabulary": 500}, "^--vocabulary cannot differ from that of the run"),
+        ({"preset": "medium"}, "^--preset medium sets --hidden, which cannot differ from that of the run"),
     ],
 )
 def test_what_would_change_the_network_is_refused(trained, cats, tmp_path, settings, words):
@@ -122,9 +124,9 @@ def test_a_run_may_replace_the_one_that_it_started_from(trained, cats, tmp_path)
 
 
 def test_what_is_no_start_is_refused(trained, cats, corpus, small, tmp_path):
-    with pytest.raises(ConfigError, match="is a run of language, and cannot start one of caption"):
+    with pytest.raises(ConfigError, match="is a run of the task language, and cannot start one of the task caption"):
         Trainer.begin(TASKS["caption"], ["scenes"], tmp_path / "new", start_from=trained)
-    with pytest.raises(RunError, match="none does not exist"):
+    with pytest.raises(RunError, match=r"there is no .*none"):
         start(tmp_path / "none", cats, tmp_path / "new")
     Trainer.begin(LANGUAGE, [str(corpus)], tmp_path / "young", **small)
     with pytest.raises(

@@ -74,7 +74,7 @@ def test_options_presets_and_errors_of_a_third_task_come_from_its_settings(execu
     for options, words in (
         (["--hidden", "0"], "--hidden 0 is not a whole number of at least 1"),
         (["--cell", "abacus"], "--cell abacus is not one of lstm, gru"),
-        (["--preset", "huge"], "--preset huge: choose from usual, large"),
+        (["--preset", "huge"], "--preset huge is not one of usual, large"),
         (["--bptt", "3"], "No such option: --bptt"),
     ):
         status, _, said = execute("train", "toy", data, "--out", tmp_path / "run", *options)

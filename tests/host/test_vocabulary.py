@@ -95,8 +95,8 @@ def test_impossible_vocabularies_are_named():
     for kind, size, words in (
         ("runes", None, "--tokenizer runes: there is characters, bytes, words, bpe"),
         ("characters", 9, "--vocabulary goes with --tokenizer words or bpe"),
-        ("words", 1, "words need at least 2"),
-        ("bpe", 255, "bpe starts from the 256 bytes"),
+        ("words", 1, "is below 2, the least that --tokenizer words takes"),
+        ("bpe", 255, "--tokenizer bpe starts from the 256 bytes"),
     ):
         with pytest.raises(ConfigError, match=words):
             learn_tokenizer(kind, ["abc"], size)

@@ -90,7 +90,7 @@ def adopt(
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     if quantization.name not in ONNX.precisions:
-        raise ConfigError(f"--precision {quantization.name}: there is {', '.join(ONNX.precisions)}")
+        raise ConfigError(f"--precision {quantization.name} is not one of {', '.join(ONNX.precisions)}")
     with new_bundle(out, overwrite=overwrite) as writer:
         adopted = _adopted(files, adopt_spec)
         contract = Contract(tuple(each.spec for each in adopted))
@@ -243,7 +243,7 @@ class _Adopted:
             check_lengths(trial, axes.sizes)
             notes += [*axes.notes, *state_notes(trial, axes.sizes, axes.free)]
         except MisfitError as error:
-            raise ExportError(f"graph {graph.name} runs at times only: {error}") from None
+            raise ExportError(f"graph {graph.name} runs with some inputs and fails with others: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
         return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes)
@@ -262,7 +262,7 @@ def _tried(
         trial, axes = _found(graph, pairs, Draws(graph.inputs, bounds, example, positive=True), said)
         if wrong := nan_outputs(trial, axes.sizes):
             raise ExportError(
-                f"graph {graph.name}: {few(map(graph.own, wrong))} is not a number at the first step; give real inputs "
+                f"graph {graph.name}: {few(map(graph.own, wrong))} is nan at the first step; give real inputs "
                 f"with --example"
             )
     return trial, axes

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.errors import ConfigError, few
+from edgernn.errors import ConfigError, counted, few
 from edgernn.exporters.adoption.graph import OpenGraph, Port
 
 __all__ = ["Draws", "Example", "check_example", "read_example"]
@@ -99,7 +99,7 @@ def check_example(path: Path, graphs: Sequence[OpenGraph]) -> None:
     known = {name: None for graph in graphs for name in map(graph.own, graph.inputs)}
     for key in _read(path):
         if all(_named(key, graph) is None for graph in graphs):
-            raise ConfigError(f"{path}: there is no input {key}; there is {few(sorted(known))}")
+            raise ConfigError(f"{path}: the graphs have no input {key}; they have {few(sorted(known))}")
 
 
 def read_example(path: Path, graph: OpenGraph, states: frozenset[str], conditions: Sequence[str]) -> Example:
@@ -165,7 +165,7 @@ def _check_sizes(path: Path, graph: OpenGraph, arrays: Mapping[str, Array]) -> N
     steps: int | None = None
     for name, array in arrays.items():
         if steps is not None and len(array) != steps:
-            raise ConfigError(f"{path}: {graph.own(name)} has {len(array)} steps, others have {steps}")
+            raise ConfigError(f"{path}: {graph.own(name)} has {counted(len(array), 'step')}, others have {steps}")
         steps = len(array)
         for axis, size in zip(graph.inputs[name].axes or (), array.shape[1:], strict=False):
             if isinstance(axis, str) and sizes.setdefault(axis, size) != size:

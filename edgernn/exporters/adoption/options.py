@@ -43,7 +43,7 @@ class AdoptSpec:
         for kind, names in kinds.items():
             for name in names:
                 if name in seen:
-                    raise ConfigError(f"{name} is in --{seen[name]} and in --{kind}: an input is one thing")
+                    raise ConfigError(f"{name} is named by both --{seen[name]} and --{kind}: leave one of them out")
                 seen[name] = kind
         for name, axes in self.axes.items():
             _check_axes(name, axes)
@@ -113,13 +113,15 @@ class Wishes:
             kinds = {"condition": self.conditions, "constant": self.constants, "carry": self.carries}
             for kind, names in kinds.items():
                 if pair.given in names:
-                    raise ConfigError(f"{given} is in --state and in --{kind}: an input is one thing")
+                    raise ConfigError(f"{given} is named by both --state and --{kind}: leave one of them out")
             for other in self.states:
                 if pair.given == other.given:
                     raise ConfigError(f"--state names {given} twice")
                 if pair.made == other.made and _overlap(pair.part, other.part):
                     taken = graph.own(other.given)
-                    raise ConfigError(f"--state {given}:{made}: an output feeds one state, and {taken} takes it")
+                    raise ConfigError(
+                        f"--state {given}:{made}: the output already feeds the state {taken}, and it can feed only one"
+                    )
             self.states.append(pair)
 
 
@@ -149,7 +151,7 @@ def _check_axes(name: str, axes: Sequence[Axis]) -> None:
             except ContractError as error:
                 raise ConfigError(f"{option}: {error}") from None
     if list(axes).count(BATCH) > 1:
-        raise ConfigError(f"{option}: a tensor has one batch axis")
+        raise ConfigError(f"{option} names batch twice: only one axis counts the streams")
 
 
 def _check_inputs(spec: AdoptSpec, graphs: Sequence[OpenGraph]) -> None:
@@ -221,6 +223,6 @@ def _unknown_state(text: str, graphs: Sequence[OpenGraph]) -> ConfigError:
                 output = cut[1] if (cut := _CUT.fullmatch(made)) else made
                 return ConfigError(f"--state {text}: there is no output {output} of {graph.name}; there is {known}")
     if ":" not in text.strip(":"):
-        return ConfigError(f"{text!r} is not --state INPUT:OUTPUT")
+        return ConfigError(f"--state {text!r} is not of the form INPUT:OUTPUT")
     given = text.partition(":")[0]
     return ConfigError(f"--state {given}: there is no such input; there is {_known_inputs(graphs)}")

@@ -16,6 +16,7 @@ from edgernn.errors import ConfigError, EngineError, ExportError, first_line
 from edgernn.exporters.adoption.graph import OpenGraph, all_tensors, free_name
 from edgernn.exporters.adoption.names import contract_name, name_axes, name_tensors
 from edgernn.exporters.capture.rewrite import subgraphs
+from edgernn.paths import Kind, identify, refusal
 from edgernn.runtime.program import STEP
 
 __all__ = ["check_types", "external_bytes", "open_graphs", "read_model"]
@@ -34,7 +35,7 @@ def open_graphs(files: Sequence[Path]) -> list[OpenGraph]:
     names = [STEP] if len(files) == 1 else [contract_name(file.stem, _LONGEST_GRAPH_NAME) for file in files]
     for name, file in zip(names, files, strict=True):
         if names.count(name) > 1:
-            raise ConfigError(f"{file}: another file has the name {name} too: their graphs could not be told apart")
+            raise ConfigError(f"{file}: another file gives its graph the name {name} too: rename one of the files")
     return [_open(name, file) for name, file in zip(names, files, strict=True)]
 
 
@@ -92,21 +93,23 @@ def _open(name: str, path: Path) -> OpenGraph:
 
 
 def _parse(path: Path) -> onnx.ModelProto:
-    """Return the model in a file, as it is stored. Raises EngineError if there is none."""
+    """The model in a file, as it stands. Raises EngineError if there is none."""
+    if identify(path).kind not in (Kind.ONNX, Kind.FILE):
+        raise EngineError(refusal(path, Kind.ONNX))
     try:
         model: onnx.ModelProto = onnx.load_model_from_string(path.read_bytes())
         texts = set(_texts(model.graph))
     except OSError as error:
         raise EngineError(f"{path}: cannot be read: {error.strerror}") from None
-    except Exception as error:  # noqa: BLE001 - protobuf's exceptions depend on its implementation
-        raise EngineError(f"{path}: this is not an ONNX file: {first_line(error)}") from None
+    except Exception:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise EngineError(f"{path} is not an ONNX file, or a damaged one") from None
     if not all(isinstance(text, str) for text in texts):
-        raise EngineError(f"{path}: this is not an ONNX file: it has names that are not UTF-8")
+        raise EngineError(f"{path} is not an ONNX file: it has names that are not UTF-8")
     for tensor in all_tensors(model):
         if tensor.data_type not in _STORED:
-            raise EngineError(f"{path}: this is not an ONNX file: {tensor.name[:100]!r} has no element type of ONNX")
+            raise EngineError(f"{path} is not an ONNX file: {tensor.name[:100]!r} has no element type of ONNX")
     if not (model.graph.node or model.graph.output):
-        raise EngineError(f"{path}: this is not an ONNX file: it has no operators")
+        raise EngineError(f"{path} is not an ONNX file: it has no operators")
     return model
 
 

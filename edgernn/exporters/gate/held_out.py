@@ -51,7 +51,7 @@ def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
         if array.dtype != tensor.numpy_dtype:
             raise ExportError(f"the held-out {tensor.name} is {array.dtype}; the contract says {tensor.dtype}")
         if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ExportError(f"the held-out {tensor.name} contains what is not finite")
+            raise ExportError(f"the held-out {tensor.name} contains nan or infinite values")
     for name, targets in held_out.targets.items():
         axes = [axis for axis in spec.output(name).axes if axis != BATCH]
         classes = axes[-1] if axes else 1

@@ -182,7 +182,7 @@ def _array(tensor: TensorSpec, value: Any, number: int, sizes: dict[str, int] | 
     except ContractError as error:
         raise ConfigError(f"examples: step {number}: {error}") from None
     if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ConfigError(f"examples: step {number}: {tensor.name} holds what is not a number")
+        raise ConfigError(f"examples: step {number}: {tensor.name} holds nan")
     return np.asarray(array, order="C")
 
 

@@ -45,9 +45,9 @@ def _write(graph: Graph, quantization: Quantization) -> Artifact:
     try:
         with suppress_output(), silent(), isolated():
             return _lower(graph, quantization)
-    except ImportError:
-        raise MissingExtraError("executorch", "executorch") from None
-    except Exception as error:  # a module's own code, or the exporter, may raise anything
+    except ImportError as error:
+        raise MissingExtraError(error.name or "executorch", "executorch") from None
+    except Exception as error:  # whatever a module's own code, or the exporter, raises
         name = graph.spec.name
         raise ExportError(f"graph {name} cannot be exported to ExecuTorch: {_cause(graph, error)}") from error
 
@@ -146,10 +146,10 @@ def _inspect(data: bytes) -> GraphReport:
             from executorch.exir._serialize._program import deserialize_pte_binary
 
             program = deserialize_pte_binary(data).program
-    except ImportError:
-        raise MissingExtraError("executorch", "executorch") from None
-    except Exception as error:  # noqa: BLE001 - ExecuTorch raises bare exceptions for damaged files
-        raise EngineError(f"this is not an ExecuTorch file: {str(error)[:200]}") from None
+    except ImportError as error:
+        raise MissingExtraError(error.name or "executorch", "executorch") from None
+    except Exception:  # noqa: BLE001 - the library raises bare exceptions on damaged files
+        raise EngineError("this is not an ExecuTorch file, or a damaged one") from None
     (plan,) = program.execution_plan
     operators = Counter(operator.name.removeprefix("aten::") for operator in plan.operators)
     operators.update(delegate.id for delegate in plan.delegates)

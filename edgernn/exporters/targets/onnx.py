@@ -276,8 +276,8 @@ def parse(data: bytes) -> onnx.ModelProto:
     """Return the model in an ONNX file. Raises EngineError if it is not one."""
     try:
         model = onnx.load_model_from_string(data)
-    except Exception as error:  # noqa: BLE001 - protobuf's exceptions depend on its implementation
-        raise EngineError(f"this is not an ONNX file: {error}") from None
+    except Exception:  # noqa: BLE001 - protobuf's own exceptions, by implementation
+        raise EngineError("this is not an ONNX file, or a damaged one") from None
     if not model.graph.node:
         raise EngineError("this is not an ONNX file: it has no operators")
     return model

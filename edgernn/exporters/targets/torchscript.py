@@ -18,7 +18,7 @@ from torch.nn.utils import parametrize
 
 from edgernn.contract import GraphSpec
 from edgernn.engines import TorchScriptEngine
-from edgernn.errors import EngineError, ExportError, first_line
+from edgernn.errors import EngineError, ExportError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters.capture.tracing import trace
 from edgernn.exporters.capture.uses import weights_of_products
@@ -237,8 +237,8 @@ def _inspect(data: bytes) -> GraphReport:
     try:
         with suppress_output():
             module = torch.jit.load(io.BytesIO(data), map_location="cpu")
-    except RuntimeError as error:
-        raise EngineError(f"this is not a TorchScript file: {first_line(error)}") from None
+    except RuntimeError:
+        raise EngineError("this is not a TorchScript file, or a damaged one") from None
     nodes = module.inlined_graph.nodes()
     operators = Counter(node.kind().removeprefix("aten::") for node in nodes if node.kind().startswith("aten::"))
     rounded = [part.levels for _, part in _stored_parts(module)]

@@ -191,7 +191,9 @@ def _parts(model: Model) -> _Parts:
     text = text_graph(model)
     start_id = None if model.tokenizer is None else model.tokenizer.start_id
     if not images or text is None or start_id is None:
-        raise StreamError(f"the bundle's task is {model.manifest.task}: it does not describe images")
+        raise StreamError(
+            f"the bundle's task is {model.manifest.task}, and it does not describe images: drive it with edgernn run"
+        )
     return _Parts(images[0], text, start_id)
 
 

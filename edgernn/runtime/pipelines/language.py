@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from edgernn.contract import Array
-from edgernn.errors import ConfigError, StreamError, UnknownTokenError
+from edgernn.errors import ConfigError, StreamError, UnknownTokenError, counted
 from edgernn.media.text import TextFormat, as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
@@ -90,7 +90,7 @@ class LanguageResult(Result):
     @property
     def note(self) -> str:
         """The speed."""
-        return f"{self.tokens:,} tokens, {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s"
+        return f"{counted(self.tokens, 'token')}, {self.tokens / max(self.seconds, 1e-9):,.0f} tokens/s"
 
 
 class LanguagePipeline(Pipeline[LanguageOptions]):
@@ -122,11 +122,14 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         Texts are normalised as for training.
         Raises CorpusError for a file that is not text, UnknownTokenError for characters outside the vocabulary.
         """
-        return self._read(source, LanguageOptions())
+        return self._read(source, LanguageOptions(), "the prompt")
 
     def read_as(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
-        """As `read`, with the encoding, the field and the treatment of unknown characters that `options` say."""
-        return self._read(source, options)
+        """As `read`, with the encoding, the field and the treatment of unknown characters that `options` set.
+
+        Bytes are standard input.
+        """
+        return self._read(source, options, "standard input")
 
     def read_typed(self, text: str, options: LanguageOptions) -> Mapping[str, Array]:
         """The prompt `text`. Raises ConfigError for options that say how files are read; otherwise as `read`."""
@@ -169,11 +172,11 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         )
         return self.model.stream(sampler, graph=self._graph)
 
-    def _read(self, source: str | Path | bytes, options: LanguageOptions) -> Mapping[str, Array]:
+    def _read(self, source: str | Path | bytes, options: LanguageOptions, name: str) -> Mapping[str, Array]:
         if source == b"":
             return self._encode("", options.unknown)
         if isinstance(source, bytes):
-            return self._encode(read_text(source, "the prompt", options), options.unknown)
+            return self._encode(read_text(source, name, options), options.unknown)
         return self._encode(read_text(Path(source), format=options), options.unknown)
 
     def _encode(self, prompt: str, unknown: str) -> Mapping[str, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from edgernn import records
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, read_captions
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, counted
 from edgernn.runtime.pipelines.caption import MAX_TOKENS
 from edgernn.tasks.caption.scenes import draw_scenes
 from edgernn.tasks.caption.settings import SCENES
@@ -62,8 +62,8 @@ class DataRecord:
         there = DataRecord.of(self.source, dataset)
         if there != self:
             raise CorpusError(
-                f"{self.source} is not what the run began with, {self.train:,} images to learn from and {self.dev:,} "
-                f"to evaluate on: it has {there.train:,} and {there.dev:,}, or other captions: train again"
+                f"{self.source} is not what the run began with, {counted(self.train, 'image')} to learn from and "
+                f"{self.dev:,} to evaluate on: it has {there.train:,} and {there.dev:,}, or other captions: train again"
             )
 
 

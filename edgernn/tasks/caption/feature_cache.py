@@ -21,8 +21,9 @@ from edgernn.atomic import new_directory
 from edgernn.contract import Array
 from edgernn.data.captions import CaptionedImage
 from edgernn.data.downloads import IMAGES, cache_directory
-from edgernn.errors import CorpusError, FormatError, ImageError, TrainingError
+from edgernn.errors import CorpusError, FormatError, ImageError, OutputError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
+from edgernn.paths import Kind
 from edgernn.tasks.score import Progress
 
 __all__ = ["FeatureCache", "augment", "cache_features"]
@@ -145,12 +146,12 @@ def _cached(kind: _Layout, encoder: ImageEncoder, images: Sequence[CaptionedImag
     cache = _load(path)
     if cache is None:
         try:
-            with new_directory(path, overwrite=True, owns=_owns) as directory:
+            with new_directory(path, overwrite=True, kind=Kind.DIRECTORY, strangers=_strangers) as directory:
                 _fill(directory, kind, encoder, images, progress)
-        except OSError as error:
+        except OutputError as error:
             raise TrainingError(
-                f"the cache {path.parent} cannot be written: {error.strerror}: make room for "
-                f"{len(images) * kind.bytes >> 20:,} MB, or name another directory by EDGERNN_CACHE"
+                f"{error}: the cache of the images takes {len(images) * kind.bytes >> 20:,} MB: make room for it, or "
+                "name another directory with the environment variable EDGERNN_CACHE"
             ) from None
         cache = _load(path)
     if cache is None or not cache.kept:
@@ -211,5 +212,5 @@ def _load(path: Path) -> FeatureCache | None:
         return None
 
 
-def _owns(path: Path) -> bool:
-    return {file.name for file in path.iterdir()} <= {_ARRAY, _KEPT}
+def _strangers(path: Path) -> list[str]:
+    return sorted({file.name for file in path.iterdir()} - {_ARRAY, _KEPT})

@@ -121,7 +121,7 @@ class Scene:
         try:
             from PIL import Image, ImageDraw
         except ImportError:
-            raise MissingExtraError("Pillow", "image") from None
+            raise MissingExtraError("PIL", "image") from None
         canvas = Image.new("RGB", (SIDE * _FINE, SIDE * _FINE), (self.ground,) * 3)
         pen = ImageDraw.Draw(canvas)
         for thing in self.things:

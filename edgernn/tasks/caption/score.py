@@ -12,7 +12,7 @@ import sacrebleu
 
 from edgernn.data.captions import CaptionedImage
 from edgernn.data.words import words
-from edgernn.errors import ConfigError, CorpusError, ImageError
+from edgernn.errors import ConfigError, CorpusError, ImageError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image, largest_side
 from edgernn.tasks.caption.data import left_out, open_dataset
@@ -58,7 +58,7 @@ class CaptionScore:
         """Return the figures in words."""
         bleu = " ".join(f"{value:.1f}" for value in (self.bleu1, self.bleu2, self.bleu3, self.bleu4))
         true = "" if self.true is None else f"{100 * self.true:.1f} % true, "
-        return f"{true}CIDEr-D {self.cider_d:.3f}, BLEU-1 to 4 {bleu} on {self.images:,} images"
+        return f"{true}CIDEr-D {self.cider_d:.3f}, BLEU-1 to 4 {bleu} on {counted(self.images, 'image')}"
 
 
 def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> Evaluation:

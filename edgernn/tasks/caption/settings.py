@@ -84,7 +84,7 @@ class CaptionConfig(Settings):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.attention == "soft" and self.hidden % self.heads:
-            raise ConfigError(f"--heads {self.heads} does not divide --hidden {self.hidden}")
+            raise ConfigError(f"--hidden {self.hidden} is not a multiple of --heads {self.heads}")
         if type(self.vocabulary) is not int or not 0 <= self.vocabulary <= _LARGEST:
             raise ConfigError(f"a vocabulary of {str(self.vocabulary)[:40]} words is not possible")
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from edgernn.errors import CorpusError
+from edgernn.errors import CorpusError, counted
 from edgernn.tokenizer import Ids
 
 __all__ = ["TokenBatch", "TokenBatches", "Tokens"]
@@ -48,7 +48,7 @@ class TokenBatches:
         """Raise CorpusError for a text that is too short for one sequence; a short text gets smaller batches."""
         if len(tokens) < bptt + 1:
             raise CorpusError(
-                f"the training text has {len(tokens)} tokens, and one sequence takes {bptt + 1}: "
+                f"the training text has {counted(len(tokens), 'token')}, and one sequence takes {bptt + 1}: "
                 "give more text or a smaller --bptt"
             )
         self.batch_size = min(batch_size, (len(tokens) - 1) // bptt)

@@ -81,9 +81,13 @@ class LanguageConfig(Settings):
         if self.input == "one-hot" and self.embedding is not None:
             raise ConfigError("--input one-hot has no --embedding: leave one of them out")
         if self.input == "one-hot" and self.tied:
-            raise ConfigError("--tied needs the weights of an embedding, and --input one-hot has none")
+            raise ConfigError(
+                "--tied needs the weights of an embedding, and --input one-hot has none: leave one of them out"
+            )
         if self.residual and self.layers == 1:
-            raise ConfigError("--residual adds up layers from the second on, and --layers is 1")
+            raise ConfigError(
+                "--residual adds the input of a layer from the second on: leave it out, or give --layers 2 or more"
+            )
         if type(self.vocabulary) is not int or not 0 <= self.vocabulary <= _LARGEST:
             raise ConfigError(f"a vocabulary of {str(self.vocabulary)[:40]} tokens is not possible")
 

@@ -1,0 +1,318 @@
+"""Bad inputs: what the command line and the library say of each. One line that names the culprit and the remedy."""
+
+import io
+import json
+import pickle
+import shlex
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from gallery import write_image
+from tiny import TinyLanguage, write_captioner, write_namesake
+
+from edgernn.errors import ConfigError, EdgeRNNError, SnapshotError
+from edgernn.runtime import Model
+from edgernn.runtime.benchmark import measure
+
+BIG = 10**23
+
+
+@pytest.fixture(scope="module")
+def workplace(trained, corpus, tmp_path_factory):
+    """A folder with a run, bundles, and files that are broken in all ways."""
+    folder = tmp_path_factory.mktemp("bad")
+    shutil.copytree(trained, folder / "runs" / "fox")
+    shutil.copy(corpus, folder / "fox.txt")
+    language = TinyLanguage.random()
+    language.write(folder / "bundles" / "tiny", provenance={"run": "young"})
+    language.write(folder / "bundles" / "far", target="tflite")
+    write_captioner(folder / "bundles" / "captioner")
+    write_namesake(folder / "bundles" / "adopted")
+    for name, file in (("cut", "step.onnx"), ("changed", "tokenizer.json"), ("junk", "bundle.json")):
+        _break(language.write(folder / "bundles" / name) / file)
+    shutil.copytree(trained, folder / "runs" / "notes")
+    (folder / "runs" / "notes" / "diary.txt").write_text("dear diary")
+    shutil.copytree(trained, folder / "runs" / "damaged")
+    (folder / "runs" / "damaged" / "config.json").write_text('{"task": "language"')
+    (folder / "empty").mkdir()
+    (folder / "other").mkdir()
+    (folder / "other" / "letter.md").write_text("dear reader")
+    (folder / "dangling").symlink_to("nowhere")
+    (folder / "link").symlink_to("empty")
+    for name, content in FILES.items():
+        (folder / name).write_bytes(content)
+    torch.save({"weight": object()}, folder / "pickle.pth")
+    (folder / "pickle.npz").write_bytes(pickle.dumps({"a": 1}))
+    write_image(folder / "noise.png")
+    return folder
+
+
+FILES = {
+    "empty.txt": b"",
+    "empty.onnx": b"",
+    "text.onnx": b"this is not a model",
+    "lone.ort": b"\0\0\0\0ORTM and more",
+    "lone.pte": b"\0\0\0\0ET12 and more",
+    "binary.txt": b"a\0b" * 100,
+    "latin.txt": "é".encode("latin-1") * 100,
+    "short.txt": b"abcdefghijklmnopqr",
+    "cut.png": b"\x89PNG\r\n\x1a\n",
+    "lines.jsonl": b'{"text": "a"}\nnot json\n',
+    "state.bin": b"no snapshot",
+}
+
+
+def _break(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+
+
+NEW = "--out new"
+RUN = "run bundles/tiny"
+TRAIN = f"train language fox.txt {NEW}"
+ROWS = [
+    # Usage
+    ("", "Missing command"),
+    ("train", "Missing command"),
+    ("frobnicate", "No such command 'frobnicate'"),
+    ("run", "(see edgernn run --help)"),
+    ("export runs/fox", "Missing option '--out' (see edgernn export --help)"),
+    ("run bundles/tiny --nope", "No such option: --nope"),
+    ("train language --lanes 3 --resume runs/fox", "--lanes is now --batch-size"),
+    # A path that leads to something else of edgernn's, or to nothing
+    ("run runs/fox", "runs/fox is a run, and not a bundle: export it with edgernn export runs/fox --out BUNDLE"),
+    ("bench runs/fox", "runs/fox is a run, and not a bundle: export it"),
+    ("caption runs/fox noise.png", "runs/fox is a run, and not a bundle: export it"),
+    ("verify runs/fox", "runs/fox is a run, and not a bundle: export it"),
+    ("inspect runs/fox", "runs/fox is a run, and not a bundle or an ONNX file: export it"),
+    (f"adopt runs/fox {NEW}", "runs/fox is a run, and not an ONNX file"),
+    (f"export bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and not a run: name the run"),
+    ("verify bundles/tiny --against bundles/far", "bundles/far is a bundle, and not a run: name the run"),
+    ("plot bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run: name the run"),
+    ("inspect gradients bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
+    ("train language --resume bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
+    (f"{TRAIN} --from bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
+    (f"adopt bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and not an ONNX file"),
+    ("run bundles/tiny/step.onnx", "and not a bundle: name the bundle that it belongs to, bundles/tiny"),
+    (f"export runs/fox/weights.safetensors {NEW}", "and not a run: name the run that it belongs to, runs/fox"),
+    ("run text.onnx", "text.onnx is an ONNX file, and not a bundle: make a bundle of it with edgernn adopt text.onnx"),
+    ("run bundles", "bundles is not a bundle: it has no bundle.json; it holds adopted, captioner"),
+    ("evaluate runs --text fox.txt", "it holds fox, notes: name one of them"),
+    ("run nope", "there is no nope"),
+    ("evaluate nope --text fox.txt", "there is no nope"),
+    (f"export nope {NEW}", "there is no nope"),
+    ("inspect nope.onnx", "there is no nope.onnx"),
+    (f"adopt nope.onnx {NEW}", "there is no nope.onnx"),
+    ("run dangling", "dangling is a symbolic link to nowhere, which does not exist"),
+    (f"export dangling {NEW}", "dangling is a symbolic link to nowhere, which does not exist"),
+    ("run empty", "empty is an empty directory, and not a bundle"),
+    ("plot other", "other is not a run: it has no config.json"),
+    (f"{TRAIN} --from other", "other is not a run: it has no config.json"),
+    ("evaluate other --text fox.txt", "other is not a run or a bundle: it has no config.json and no bundle.json"),
+    ("inspect empty.onnx", "empty.onnx is an empty file, and not a bundle or an ONNX file"),
+    ("inspect lone.ort", "lone.ort is an ONNX Runtime (.ort) file, and not a bundle or an ONNX file"),
+    ("inspect lone.pte", "lone.pte is an ExecuTorch (.pte) file, and not a bundle or an ONNX file"),
+    ("inspect text.onnx", "text.onnx is not an ONNX file, or a damaged one"),
+    (f"adopt short.txt {NEW}", "short.txt is not an ONNX file, or a damaged one"),
+    ('run ""', "BUNDLE is empty: name a file or a directory"),
+    # Damage
+    ("run bundles/cut", "bundles/cut: step.onnx was changed: its SHA-256"),
+    ("run bundles/changed", "bundles/changed: tokenizer.json was changed: its SHA-256"),
+    ("run bundles/junk", "bundles/junk: bundle.json"),
+    ("run bundles/far", "bundles/far is for tflite, and this version of edgernn has engines for onnx"),
+    (f"export runs/damaged {NEW}", "runs/damaged: config.json is not JSON"),
+    (
+        "verify bundles/tiny",
+        "the bundle has no golden vectors: verify it with --against and the run that it was exported from",
+    ),
+    # Outputs
+    ('export runs/fox --out ""', "--out is empty: name a file or a directory"),
+    ('train language fox.txt --out ""', "--out is empty: name a file or a directory"),
+    ("train language fox.txt --out runs/fox", "runs/fox exists; choose another name, or replace it with --overwrite"),
+    ("export runs/fox --out bundles/tiny", "bundles/tiny exists; choose another name, or replace it with --overwrite"),
+    (
+        "export runs/fox --out runs/notes --overwrite",
+        "runs/notes is a run, which a bundle does not replace: choose anot",
+    ),
+    (
+        "train language fox.txt --out bundles/tiny --overwrite",
+        "bundles/tiny is a bundle, made from the run young, which a run does not replace: choose another name",
+    ),
+    (
+        "train language fox.txt --out runs/notes --overwrite",
+        "runs/notes holds files that edgernn did not write there: diary.txt; it is not replaced",
+    ),
+    ("train language fox.txt --out other --overwrite", "other holds files that edgernn did not write there: letter.md"),
+    ("train language fox.txt --out fox.txt --overwrite", "fox.txt exists and is not a directory"),
+    ("train language fox.txt --out fox.txt/run", "fox.txt/run cannot be written: fox.txt is a file"),
+    ("train language fox.txt --out link --overwrite", "link is a symbolic link to empty; choose another name"),
+    (f"{TRAIN} --tensorboard fox.txt", "--tensorboard fox.txt: File exists"),
+    (f"{TRAIN} --tensorboard new/board", "--tensorboard new/board is inside the run"),
+    ("plot runs/fox --out curves.txt", "--out curves.txt: a picture's name ends in .png or .svg"),
+    ("plot runs/fox --out nowhere/a.png", "--out nowhere/a.png: there is no directory nowhere"),
+    ("inspect gradients runs/fox --out g.txt", "--out g.txt: a picture's name ends in .png or .svg"),
+    # Texts
+    ("train language", "train language needs CORPUS and --out RUN, or --resume RUN"),
+    (f"train language none.txt {NEW}", "none.txt: cannot be read: No such file"),
+    (f"train language empty.txt {NEW}", "empty.txt is empty"),
+    (f"train language binary.txt {NEW}", "binary.txt is not text: it has a zero byte at offset 1"),
+    (f"train language latin.txt {NEW}", "latin.txt is not UTF-8: byte 0 is 0xe9"),
+    (f"train language latin.txt {NEW} --encoding ascii", "latin.txt is not ascii: byte 0 is 0xe9; its encoding"),
+    (f"train language short.txt {NEW} --held-out 0.2", "has 14 tokens, and one sequence takes 129"),
+    (f"train language 'a\0b' {NEW}", "is no file"),
+    (f"train language '' {NEW}", "the name of a corpus is empty"),
+    (f"train language other {NEW} --glob '*.py'", "other has no files that match *.py; it has *.md"),
+    (f"train language bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and has no files that"),
+    (f"train language other {NEW} --glob '/x*'", "--glob /x*: "),
+    (f"{TRAIN} --glob '*.md'", "--glob chooses files of a directory, and no corpus is one"),
+    (f"{TRAIN} --encoding rot13", "--encoding 'rot13' is no encoding of texts"),
+    (f"{TRAIN} --field text", "line 1, is no JSON object: --field reads JSON lines; leave it out"),
+    (f"train language stdlib {NEW} --field text", "--field says how files and standard input are read, and stdl"),
+    (f"{TRAIN} --held-out ''", "cannot be read"),
+    (f"{TRAIN} --held-out 0.99999", "characters, too few to hold out 0.99999 of them"),
+    ("evaluate bundles/tiny --text none.txt", "none.txt: cannot be read"),
+    ("evaluate bundles/tiny", "name a file with --text"),
+    ("evaluate bundles/adopted --text fox.txt", "bundles/adopted is a bundle of the task adopted; edgernn evaluate"),
+    (f"train language other {NEW} --glob '*.md' --held-out letter.txt", "letter.txt"),
+    ("inspect bundles/tiny bundles/tiny", "edgernn inspect shows one bundle or ONNX file at a time, and 2 are named"),
+    ("inspect gradients", "edgernn inspect gradients needs a RUN"),
+    (f"{TRAIN} --tokenizer bpe --vocabulary 9", "bpe starts from the 256 bytes"),
+    (f"{TRAIN} --from runs/fox --tokenizer bytes", "--tokenizer cannot differ from that of the run"),
+    ("train language --resume runs/fox --batch-size 3", "leave out --batch-size"),
+    # Numbers and choices, by the option as it is typed, and its bounds
+    (f"{RUN} --seed 10^23", "--seed 10^23 is not a whole number of at least 0 and below 2^64"),
+    (f"{RUN} --seed {BIG}", f"--seed {BIG} is not a whole number of at least 0 and below 2^64"),
+    (f"{RUN} --seed -1", "--seed -1 is not a whole number of at least 0 and below 2^64"),
+    (f"{RUN} --top-k -1", "--top-k -1 is not a whole number of at least 0 and at most 2,147,483,648"),
+    (f"{RUN} --max-tokens many", "--max-tokens many is not a whole number of at least 1"),
+    (f"{RUN} --max-tokens 0", "--max-tokens 0 is not a whole number of at least 1"),
+    (f"{RUN} --temperature -1", "--temperature -1 is not a number of at least 0"),
+    (f"{RUN} --temperature hot", "--temperature hot is not a number of at least 0"),
+    (f"{TRAIN} --layers 1.5", "--layers 1.5 is not a whole number of at least 1"),
+    (f"{TRAIN} --hidden {10**7}", "is not a whole number of at least 1 and at most 1,000,000"),
+    (f"{TRAIN} --steps {10**13}", "is not a whole number of at least 1 and at most 10^12"),
+    (f"{TRAIN} --steps {'9' * 5000}", "--steps 9999999999999999999999999999999999999999… is not a whole number"),
+    (f"{TRAIN} --dropout 1", "--dropout 1 is not a number of at least 0 and below 1"),
+    (f"{TRAIN} --learning-rate nan", "--learning-rate nan is not a number above 0"),
+    (f"{TRAIN} --preset huge", "--preset huge is not one of small, tiny, medium"),
+    (f"{TRAIN} --cell lstn", "--cell lstn is not one of lstm, gru, elman, elman-relu"),
+    (f"{TRAIN} --tokenizer runes", "--tokenizer runes is not one of characters, bytes"),
+    (f"{TRAIN} --tokenizer words --vocabulary {BIG}", "--vocabulary 1000"),
+    ("bench bundles/tiny --rounds 0", "--rounds 0 is not a whole number of at least 1"),
+    ("demo --minutes 0", "--minutes 0 is not a number of at least 0.01"),
+    ("inspect gradients runs/fox --distance 0", "--distance 0 is not a whole number of at least 1"),
+    ("inspect gradients runs/fox --distance 9999", "--distance 9999 is too far: the longest held-out sequence has"),
+    (f"export runs/fox {NEW} --to abacus", "--to abacus is not one of onnx, ort, torchscript, executorch"),
+    (f"export runs/fox {NEW} --precision int3", "--precision int3 is not one that onnx has: fp32"),
+    (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),
+    (f"export runs/fox {NEW} --precision int4 --block 7", "--block 7 is not one of 16, 32, 64, 128"),
+    (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry 'many' is not a whole number"),
+    # Options that a command would ignore
+    (f"export runs/fox {NEW} --block 64", "--block belongs to --precision int4, and not to fp32: leave it out"),
+    (f"export runs/fox {NEW} --reduce-range", "--reduce-range belongs to --precision int8, and not to fp32"),
+    (f"export runs/fox {NEW} --keep 'a*'", "--keep leaves matrices at fp32, as --precision fp32 leaves all of them"),
+    ("inspect bundles/tiny --distance 3", "--distance goes with edgernn inspect gradients: leave it out"),
+    ("inspect bundles/tiny --out a.png", "--out goes with edgernn inspect gradients: leave it out"),
+    (f"adopt bundles/tiny/step.onnx {NEW} --state a:b --no-states", "--state and --no-states exclude each other"),
+    (f"{RUN} --beam 3", "--beam is not an option for language bundles"),
+    (f"{TRAIN} --vocabulary 9", "--vocabulary goes with --tokenizer words or bpe"),
+    (f"{TRAIN} --from runs/fox --hidden 9", "--hidden cannot differ from that of the run runs/fox"),
+    (f"{TRAIN} --from runs/fox --preset tiny", "--preset tiny sets --hidden, which cannot differ from that of the run"),
+    ("train language --resume runs/fox --hidden 3 --seed 4", "leave out --hidden, --seed"),
+    ("train language --resume runs/fox --overwrite", "leave out --overwrite"),
+    ("train language --resume runs/fox --preset tiny", "leave out --preset"),
+    ("train language --resume runs/fox --from runs/fox", "leave out --from"),
+    ("train language --resume runs/fox --steps 3", "--steps 3 is not beyond what runs/fox was trained for: 60 steps"),
+    # Another task
+    ("caption bundles/tiny noise.png", "bundles/tiny is a bundle of the task language: drive it with edgernn run"),
+    ("run bundles/captioner", "a caption bundle runs on image files"),
+    ("caption bundles/captioner none.png", "there is no none.png"),
+    ("caption bundles/captioner fox.txt", "fox.txt cannot be read as an image"),
+    ("caption bundles/captioner cut.png", "cut.png cannot be read as an image"),
+    (
+        f"train caption scenes {NEW} --from runs/fox",
+        "is a run of the task language, and cannot start one of the task caption",
+    ),
+    (
+        "train caption --resume runs/fox",
+        "is a run of the task language: continue it with edgernn train language --resume runs/fox",
+    ),
+    (
+        f"train caption scenes {NEW} --encoder mobilenet_v2 --encoder-weights pickle.pth",
+        "--encoder-weights pickle.pth is no file of tensors alone, and nothing else is loaded from it: save the "
+        "network's state_dict() as a .safetensors file",
+    ),
+]
+
+
+@pytest.mark.parametrize(("command", "words"), ROWS, ids=[f"{row[0][:60]}" for row in ROWS])
+def test_bad_input_is_one_line_and_status_2(workplace, monkeypatch, call, command, words):
+    monkeypatch.chdir(workplace)
+    monkeypatch.setenv("COLUMNS", "80")
+    before = sorted(workplace.rglob("*"))
+    status, out, err = call(*shlex.split(command))
+    assert (status, out) == (2, ""), err
+    assert err.startswith("edgernn: ")
+    assert err.count("\n") == 1
+    assert words in err
+    for foreign in ("Traceback", "Error:", "Errno", "weights_only", "pydantic", str(workplace)):
+        assert foreign not in err
+    assert sorted(workplace.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", "the prompt is empty"),
+        (b"caf\xe9", "standard input is not UTF-8: byte 3 is 0xe9"),
+        (b"ab\xff\xfe\x00\x01", "standard input is not text: it has a zero byte at offset 4"),
+        ("é".encode(), "the vocabulary has no 'é' (U+00E9)"),
+    ],
+)
+def test_standard_input_that_cannot_be_read_is_named(workplace, monkeypatch, call, data, words):
+    monkeypatch.chdir(workplace)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
+    status, out, err = call("run", "bundles/tiny")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
+
+
+def test_a_bundle_of_another_run_says_of_which_run_it_is(workplace, monkeypatch, call):
+    monkeypatch.chdir(workplace)
+    status, out, err = call("verify", "bundles/tiny", "--against", "runs/fox")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert "bundles/tiny was exported with other weights than fox has" in err
+    assert "it was made from the run young: verify it against that one" in err
+    status, out, _ = call("verify", "bundles/tiny", "--against", "runs/fox", "--json")
+    assert (status, json.loads(out)["passed"]) == (1, False)
+
+
+def captioner(workplace):
+    return Model.load(workplace / "bundles" / "captioner")
+
+
+def tiny(workplace):
+    return Model.load(workplace / "bundles" / "tiny")
+
+
+CALLS = [
+    (lambda at: Model.load(at / "runs" / "fox"), EdgeRNNError, "is a run, and not a bundle: export it with"),
+    (lambda at: captioner(at).stream(), EdgeRNNError, "a stream of this model begins with 'image': give it with"),
+    (lambda at: captioner(at).stream(), EdgeRNNError, "or describe image files with edgernn caption"),
+    (lambda at: tiny(at).stream().load(at / "state.bin"), SnapshotError, "state.bin: these bytes are not a snapshot"),
+    (lambda at: tiny(at).stream().load(at / "none.bin"), SnapshotError, "none.bin: cannot be read: No such file"),
+    (lambda at: measure({"tiny": tiny(at)}, rounds=0), ConfigError, "rounds 0 is not a whole number of at least 1"),
+    (lambda at: tiny(at).begin(batch=0), EdgeRNNError, "a batch of 0 streams cannot begin"),
+    (lambda at: tiny(at).step({"token": np.zeros(1, np.int64)}), EdgeRNNError, "the state 'h' is missing"),
+]
+
+
+@pytest.mark.parametrize(("misuse", "kind", "words"), CALLS, ids=[words for *_, words in CALLS])
+def test_misuse_of_the_library_is_a_named_error(workplace, misuse, kind, words):
+    with pytest.raises(kind) as caught:
+        misuse(workplace)
+    assert words in str(caught.value)

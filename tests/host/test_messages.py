@@ -1,0 +1,115 @@
+"""What messages, help texts and docstrings say of the command line is true of it, and of the extras of the package."""
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from commands import command_options
+
+from edgernn.cli import app, execute
+from edgernn.cli.options import RENAMED_OPTIONS
+from edgernn.errors import EXTRAS, MissingExtraError, counted
+
+ROOT = Path(__file__).parents[2]
+FOLDERS = ("edgernn", "runtime_demo", "export", "benchmarks")
+VERBS = {"can", "cannot", "did", "does", "in", "on", "that", "wrote"}  # what prose says after edgernn, besides "reads"
+OTHERS = {"--help", "--logdir", "--nproc-per-node"}  # options of every command, and of other programs
+OPTIONS = command_options(typer.main.get_command(app))
+OPTIONS["train"] = set().union(*(options for name, options in OPTIONS.items() if name.startswith("train ")))
+FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+
+
+def texts(tree: ast.AST) -> Iterator[str]:
+    """Every string in a source, with {} where a value is put in."""
+    inner = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inner:
+            yield node.value
+
+
+def named(text: str) -> Iterator[tuple[str, str]]:
+    """Each command that a text names, and what follows it in the same sentence."""
+    for found in re.finditer(r"(?<![\w/.'-])edgernn ([a-z]+)((?: [a-z]+)?)([^;,`]*)", text):
+        word, second, rest = found.groups()
+        name = word + second if word + second in OPTIONS else word
+        yield name, rest if name != word else second + rest
+
+
+def own_options(tree: ast.AST) -> set[str]:
+    """The options that a script declares with argparse."""
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    declared = [call for call in calls if isinstance(call.func, ast.Attribute) and call.func.attr == "add_argument"]
+    return {each.value for call in declared for each in call.args if isinstance(each, ast.Constant)}
+
+
+def options_in(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w{-])", text))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_commands_and_options_that_a_text_names_exist(path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    known = {option for options in OPTIONS.values() for option in options} | own_options(tree) | OTHERS
+    known |= RENAMED_OPTIONS.keys() if path.name == "options.py" else set()
+    for text in texts(tree):
+        assert options_in(text) <= known, text
+        for name, rest in named(text):
+            assert name in OPTIONS or name in VERBS or name.endswith("s"), text
+            if name in OPTIONS:
+                assert options_in(rest) <= OPTIONS[name] | OTHERS, text
+
+
+def test_what_is_wrong_is_found():
+    """The test above would fail for such texts."""
+    assert list(named("export it with edgernn exprot RUN --out B")) == [("exprot", " RUN --out B")]
+    assert list(named("see edgernn train language --stepps 3; or")) == [("train language", " --stepps 3")]
+    assert options_in("leave out --stepps, or --no-echo") == {"--stepps", "--no-echo"}
+
+
+def test_extras_are_those_of_the_package():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    modules = {"Pillow": "PIL"}
+    for module, extra in EXTRAS.items():
+        packages = {re.split(r"[>=\[]", each)[0] for each in project[extra]}
+        assert module in {modules.get(name, name) for name in packages}
+
+
+@pytest.mark.parametrize(
+    ("module", "wanted", "package", "extra"),
+    [
+        ("torch", "export", "torch", "export"),
+        ("onnxscript.rewriter", "export", "onnxscript", "export"),
+        ("torchao", "executorch", "torchao", "executorch"),
+        ("onnx", "train", "onnx", "export"),
+        ("PIL.Image", "image", "Pillow", "image"),
+        ("matplotlib", "plot", "matplotlib", "plot"),
+        ("tensorboard", "tensorboard", "tensorboard", "tensorboard"),
+        ("torch", "caption", "torch", "caption"),
+    ],
+)
+def test_a_missing_extra_is_named_with_what_installs_it(module, wanted, package, extra):
+    text = str(MissingExtraError(module, wanted))
+    assert text.startswith(f"{package} is not installed: install the extra '{extra}' in edgernn's checkout, ")
+    assert f"pip install '.[{extra}]'" in text
+    assert "docs/install.md" in text
+
+
+def test_a_module_that_is_missing_only_when_it_is_used_is_named_too(capsys):
+    def missing():
+        raise ModuleNotFoundError("No module named 'sacrebleu'", name="sacrebleu")
+
+    application = typer.Typer()
+    application.command()(missing)
+    assert execute([], application) == 2
+    assert "edgernn: sacrebleu is not installed: install the extra 'caption'" in capsys.readouterr().err
+
+
+def test_a_number_and_its_noun_agree():
+    assert [counted(count, "step") for count in (0, 1, 1000)] == ["0 steps", "1 step", "1,000 steps"]
+    assert counted(2, "process", "processes") == "2 processes"
