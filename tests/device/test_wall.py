@@ -173,6 +173,15 @@ def test_the_demo_of_a_voice_detector(tmp_path):
     assert "0.1 s of sound, mean probability 0.25000" in printed
 
 
+def test_the_demo_of_a_voice_detector_refuses_a_file_that_is_no_sound(tmp_path):
+    (tmp_path / "sound.wav").write_text("not a sound")
+    path = next(path for path in DEMOS if path.stem == "voice_activity")
+    done = run_behind_the_wall(
+        f"import runpy; runpy.run_path({str(path)!r}, run_name='__main__')", "bundle", str(tmp_path / "sound.wav")
+    )
+    assert (done.returncode, done.stderr) == (1, f"{tmp_path / 'sound.wav'} is not a WAV file\n")
+
+
 def test_help_and_run_need_no_torch(bundle):
     block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
