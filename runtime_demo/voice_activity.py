@@ -43,10 +43,12 @@ def read(path: str) -> np.ndarray:
     try:
         with wave.open(path) as file:
             if (file.getframerate(), file.getnchannels(), file.getsampwidth()) != (RATE, 1, 2):
-                sys.exit(f"{path} is not at 16 kHz, with one channel of 16 bits: convert it first")
+                sys.exit(f"{path} is not 16 kHz, mono, 16 bits: convert it first")
             return np.frombuffer(file.readframes(file.getnframes()), "<i2").astype(np.float32) / 32768
     except (wave.Error, EOFError):
-        sys.exit(f"{path} is not a WAV file")
+        sys.exit(f"{path} is not a WAV file: convert it to one of 16 kHz, mono, 16 bits")
+    except OSError as error:
+        sys.exit(f"{path} cannot be read: {error.strerror}")
 
 
 def meter(seconds: float, level: float, probability: float) -> None:
