@@ -12,6 +12,8 @@ from pages import READ, ROOT, blocks
 
 from edgernn.cli import app
 from edgernn.cli.options import RENAMED_OPTIONS
+from edgernn.errors import BundleError
+from edgernn.runtime import Model
 
 PAGES = [*READ, "CONTRIBUTING.md", "CHANGELOG.md", "export/CONTRACT.md"]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
@@ -102,10 +104,14 @@ def texts_of(source):
             yield node.value
 
 
-def test_every_message_of_the_page_on_trouble_shooting_is_one_of_the_code():
+def test_every_message_of_the_page_on_trouble_shooting_is_one_of_the_code(tmp_path):
     headings = re.findall(r"^### `(.*)`$", TEXT["docs/troubleshooting.md"], re.M)
     texts = [text for path in (ROOT / "edgernn").rglob("*.py") for text in texts_of(path.read_text(encoding="utf-8"))]
     foreign = {"edgernn: command not found", "Package 'edgernn' requires a different Python…"}  # of the shell, of pip
+    (tmp_path / "a file").touch()
+    with pytest.raises(BundleError) as refused:  # a message that is put together from parts
+        Model.load(tmp_path)
+    texts.append(str(refused.value))
     assert len(headings) > 20
     for heading in {*headings} - foreign:
         pattern = re.compile(".*".join(re.escape(part.strip()) for part in heading.split("…")), re.S)
