@@ -211,4 +211,3 @@ def test_what_is_not_run_is_what_cannot_be_run_here():
         "docs/min-char-rnn.md": ["text"],
         "docs/quantisation.md": ["text"],
     }
-

@@ -51,19 +51,20 @@ def test_every_command_in_a_code_block_is_one_that_the_command_line_accepts(page
 
 @pytest.fixture(scope="module")
 def options():
-    return command_options(typer.main.get_command(app))
+    command = typer.main.get_command(app)
+    return command_options(command) | {"": {option for parameter in command.params for option in parameter.opts}}
 
 
 @pytest.mark.parametrize("page", READ)
 def test_every_option_that_a_page_names_exists(page, options):
-    text = re.sub(r"^```.*?^```", "", TEXT[page], flags=re.M | re.S)
+    text = re.sub(r"^ *```.*?^ *```$", "", TEXT[page], flags=re.M | re.S)
     for span in re.findall(r"`([^`]+)`", text):
         words = span.split()
         flags = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", span)) - OTHER_OPTIONS
         if not flags or words[0] in ("python", "pip", "torchrun"):
             continue
         name = " ".join(words[1 : 3 if words[1:2] == ["train"] else 2]) if words[0] == "edgernn" else ""
-        known = [options[name]] if name in options else options.values()
+        known = [options[name]] if name and name in options else options.values()
         assert flags <= {"--help"}.union(*known), span
         assert not flags & RENAMED_OPTIONS.keys(), span
 
@@ -87,7 +88,9 @@ def test_links_lead_somewhere(page):
 
 
 def test_every_page_is_linked_from_the_readme():
-    assert {page for page in READ if page.startswith("docs/")} - {"docs/contract.md"} <= set(re.findall(r"\]\(([^)#]+)", TEXT["README.md"]))
+    assert {page for page in READ if page.startswith("docs/")} - {"docs/contract.md"} <= set(
+        re.findall(r"\]\(([^)#]+)", TEXT["README.md"])
+    )
 
 
 @pytest.mark.parametrize("page", READ)
