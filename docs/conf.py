@@ -13,11 +13,10 @@ LINK_TO_REPOSITORY = re.compile(r"\[([^]]+)]\(\.\./(?!docs/)[^)]*\)")  # of a fi
 project = "edgernn"
 copyright = "the authors of edgernn"
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
-exclude_patterns = ["site"]
 myst_heading_anchors = 4
 highlight_language = "none"
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_type_aliases = {"Array": "Array"}
 add_module_names = False
 
 html_theme = "furo"
@@ -37,7 +36,7 @@ def read_page(app: Sphinx, page: str, text: list[str]) -> None:
 def read_docstring(app: Sphinx, what: str, name: str, thing: object, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text: what is indented is shown as it stands, and nothing else is markup."""
     paragraphs = cleandoc("\n".join(lines)).split("\n\n")
-    lines[:] = "\n\n".join(map(_as_rst, paragraphs)).splitlines() + [""]
+    lines[:] = [*"\n\n".join(map(_as_rst, paragraphs)).splitlines(), ""]
 
 
 def _as_rst(paragraph: str) -> str:

@@ -3,7 +3,6 @@
 Sizes are replaced where they would take minutes, and `SHOWN_ONLY` lists what is not run.
 """
 
-import re
 import runpy
 import shlex
 import shutil
@@ -13,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
-from graphs import F, I64, save
+from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 
 from edgernn.cli import execute
