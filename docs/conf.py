@@ -16,7 +16,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc"]
 myst_heading_anchors = 4
 highlight_language = "none"
 autodoc_member_order = "bysource"
-autodoc_type_aliases = {"Array": "Array"}
 add_module_names = False
 
 html_theme = "furo"
