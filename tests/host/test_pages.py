@@ -143,7 +143,10 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/quantisation.md": {"runs/shakespeare": "runs/shakespeare"},
     "docs/runtime.md": {"bundles/demo": "bundles/demo"},
     "docs/training.md": {"runs/NAME": "runs/shakespeare"},
-    "README.md": {"bundles/demo": "bundles/demo"},
+    "README.md": {
+        **{f"bundles/{name}": "bundles/demo" for name in ("demo", "demo-fp32")},
+        "bundles/scenes": "bundles/photos",
+    },
 }
 
 
@@ -181,6 +184,8 @@ def test_every_block_of_a_page_runs_as_written(page, place, desk, capsys):
         shutil.rmtree(place / kind)
     for name, given in GIVEN.get(page, {}).items():
         shutil.copytree(desk / given, place / name)
+    if page == "README.md":
+        write_image(place / "bundles" / "scene.png")
     names = {}
     for block in filter(is_run, blocks(page)):
         if block.language == "python":
