@@ -16,7 +16,8 @@ from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 
 from edgernn.cli import execute
-from edgernn.exporters import export
+from edgernn.exporters import export, verify
+from edgernn.runtime import Model
 from edgernn.runtime.parity import TOLERANCES
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
@@ -127,6 +128,8 @@ def place(desk, tmp_path, monkeypatch):
     shutil.copytree(desk, folder, symlinks=True)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("EDGERNN_CACHE", str(desk / "cache"))
+    for function in (export, verify):
+        monkeypatch.setitem(function.__kwdefaults__, "steps", 32)
     for precision in ("int8", "int4"):  # networks that have hardly learned are rounded further
         monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
     monkeypatch.setattr(scenes, "_COUNT", {split: min(count, 64) for split, count in scenes._COUNT.items()})
@@ -177,6 +180,46 @@ def _settings(words):
     return [word for option in options for word in option]
 
 
+def _check_readme(names):
+    assert "".join(names["stream"].decode(20)) == "".join(names["twin"].decode(20))
+    assert names["outputs"]["logits"].shape == (1, len(names["model"].tokenizer))
+
+
+def _check_min_char_rnn(names):
+    assert len(names["ids"]) == 201
+    assert names["exported"].parity.max_abs_diff_outputs < 1e-4
+
+
+def _check_captioning(names):
+    assert names["maps"].shape[0] == len(names["found"].candidates[0].tokens)
+    np.testing.assert_allclose(names["maps"].sum(axis=(1, 2)), 1, rtol=1e-5)
+
+
+def _check_export(names):
+    assert Model.load("bundles/shakespeare-int4").manifest.precision == "int4"
+    stream = Model.load("bundles/denoiser").stream()
+    assert stream.step({"frame": np.ones((1, 6), np.float32)})["clean"].shape == (1, 6)
+
+
+def _check_runtime(names):
+    np.testing.assert_allclose(names["outputs"]["logits"], names["logits"])
+    assert [len(slot.text) for slot in names["slots"]] == [50] * 64
+
+
+def _check_training(names):
+    assert names["source"].network.config.hidden == 24
+
+
+CHECKS = {  # what the names that a page's Python defines must be
+    "README.md": _check_readme,
+    "docs/captioning.md": _check_captioning,
+    "docs/export.md": _check_export,
+    "docs/min-char-rnn.md": _check_min_char_rnn,
+    "docs/runtime.md": _check_runtime,
+    "docs/training.md": _check_training,
+}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in READ if any(map(is_run, blocks(page)))])
 def test_every_block_of_a_page_runs_as_written(page, place, desk, capsys):
@@ -194,6 +237,7 @@ def test_every_block_of_a_page_runs_as_written(page, place, desk, capsys):
         for line in block.commands:
             if not line.startswith(tuple(SHOWN_ONLY)):
                 _run(_smaller(line), place)
+    CHECKS.get(page, lambda names: None)(names)
 
 
 def test_what_is_shown_and_not_run_is_listed():
