@@ -11,7 +11,7 @@ help: ## what can be made
 
 $(VENV)/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,plot,tensorboard,executorch,caption,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,plot,tensorboard,executorch,caption,docs,dev]'
 	@touch $@
 
 install: $(VENV)/installed ## create .venv with everything, at pinned versions
@@ -35,22 +35,25 @@ $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell fi
 test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch
 	cd tests && ../$(DEVICE)/bin/python -m pytest device
 
-check: install ## format, lint, types, import contracts and tests
+check: install ## format, lint, types, import contracts, documentation and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python docs/write_options.py --check
+	$(MAKE) docs
 	$(MAKE) test test-matrix test-device
 
 format: install ## rewrite the code in its one format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-docs: install ## write the tables of options in the documentation
+docs: install ## write the tables of options and build the site in site/
 	$(BIN)/python docs/write_options.py
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
 
 bench: install ## step and training speed against bare baselines
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## remove what was built
-	rm -rf $(VENV) $(DEVICE) dist build
+	rm -rf $(VENV) $(DEVICE) dist build site

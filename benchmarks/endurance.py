@@ -1,4 +1,4 @@
-"""Resident memory of a process that decodes a million tokens from a bundle, as numbers and as a picture.
+"""Resident memory of a process that decodes a million tokens from a bundle, printed and plotted.
 
 python benchmarks/endurance.py bundles/demo --out docs/endurance.png
 """
@@ -27,12 +27,12 @@ for begun in range(0, int(sys.argv[2]), int(sys.argv[3])):
 
 
 def main() -> None:
-    """Print the memory now and then, and draw it."""
+    """Print the memory at about ten points, and plot all of them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--tokens", type=int, default=1_000_000)
-    parser.add_argument("--every", type=int, default=10_000)
-    parser.add_argument("--out", type=Path, default=Path("endurance.png"))
+    parser.add_argument("bundle", type=Path, help="the bundle of a language model")
+    parser.add_argument("--tokens", type=int, default=1_000_000, help="the number of tokens to decode")
+    parser.add_argument("--every", type=int, default=10_000, help="tokens between two measurements")
+    parser.add_argument("--out", type=Path, default=Path("endurance.png"), help="the plot to write")
     arguments = parser.parse_args()
     began = time.perf_counter()
     points = measure(arguments.bundle, arguments.tokens, arguments.every)
@@ -43,14 +43,14 @@ def main() -> None:
 
 
 def measure(bundle: Path, tokens: int, every: int) -> list[tuple[int, float]]:
-    """Tokens so far, and MiB of memory, of a process of its own that holds nothing else."""
+    """The number of tokens decoded so far and the resident memory in MiB, measured in a separate process."""
     command = [sys.executable, "-c", DECODE, str(bundle), str(tokens), str(every)]
     lines = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()
     return [(int(steps), float(resident)) for steps, resident in map(str.split, lines)]
 
 
 def draw(points: list[tuple[int, float]], out: Path) -> None:
-    """Memory over tokens, from zero up, since a scale that begins higher makes a mountain of any step."""
+    """Plot memory over tokens. The axis starts at zero, so that small steps do not look large."""
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
     axes.plot([steps / 1e6 for steps, _ in points], [resident for _, resident in points])

@@ -1,8 +1,8 @@
-"""Every target at every precision for one run or several: size, loss on the held-out text, parity and time of a step.
+"""Size, held-out loss, parity and step time of runs of language models, on every target at every precision.
 
 python benchmarks/exports.py runs/lstm runs/gru runs/elman
 
-Prints a table in Markdown. Times are medians of single steps at batch 1 on one thread, taken in turns.
+Prints a Markdown table. Step times are medians at batch size 1 on one thread; the artifacts are measured in turns.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ ROUNDS, STEPS = 15, 100
 
 @dataclass(frozen=True)
 class Row:
-    """One artifact, or the network itself."""
+    """One artifact, or the source network in eager torch."""
 
     name: str
     engine: Engine
@@ -42,9 +42,9 @@ class Row:
 
 
 def main() -> None:
-    """Print a table for each run."""
+    """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("runs", type=Path, nargs="+", help="runs of the task language")
     torch.set_num_threads(1)
     print("| run | artifact | bytes | of fp32 ONNX | loss | change | outputs within | µs a step |")
     print("|---|---|---|---|---|---|---|---|")
@@ -71,7 +71,7 @@ def show(run: Path, folder: Path) -> None:
 
 
 def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:
-    """Every target at every precision."""
+    """Export to every target at every precision."""
     for name, target in TARGETS.items():
         for precision in target.precisions:
             exported = export(source, folder / f"{name}-{precision}", target=name, precision=precision)
@@ -80,7 +80,7 @@ def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:
 
 
 def held_out(run: Path) -> HeldOut:
-    """All the held-out tokens of a run, as sequences of one length."""
+    """All held-out tokens of a run, as sequences of equal length."""
     tokens = held_out_tokens(Run.load(run).prepared, run / DATA)
     length = (len(tokens) - 1) // SEQUENCES
     ids = np.stack([tokens.read(number * length, length + 1) for number in range(SEQUENCES)])
@@ -88,7 +88,7 @@ def held_out(run: Path) -> HeldOut:
 
 
 def medians(rows: list[Row], graph: Graph) -> list[float]:
-    """Median microseconds of a step of each row."""
+    """The median step time of each row, in microseconds."""
     feeds = example(graph.spec.feeds, 1, np.random.default_rng(0))
     times: list[list[float]] = [[] for _ in rows]
     for _ in range(ROUNDS):

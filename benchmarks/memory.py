@@ -1,4 +1,4 @@
-"""Peak memory of training against the length of the text: reading, encoding, and 1,000 steps all over it.
+"""Peak memory of training for texts of different length: reading, encoding, and 1,000 steps.
 
 python benchmarks/memory.py --megabytes 1 10 100 1000
 """
@@ -20,10 +20,12 @@ TRAINING = ["--steps", "1000", "--batch-size", "64", "--held-out", "0.001", "--e
 
 
 def main() -> None:
-    """Print a line for each length."""
+    """Print a line for each length of text."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 100])
-    parser.add_argument("--text", type=Path, default=Path(__file__), help="What the text repeats.")
+    parser.add_argument("--megabytes", type=int, nargs="+", default=[1, 10, 100], help="lengths of texts")
+    parser.add_argument(
+        "--text", type=Path, default=Path(__file__), help="a file whose text is repeated up to each length"
+    )
     arguments = parser.parse_args()
     for megabytes in arguments.megabytes:
         with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +44,7 @@ def repeat(text: bytes, size: int, out: Path) -> None:
 
 
 def peak_of_training(text: Path, run: Path) -> float:
-    """The largest resident memory, in MiB, of a process that trains a small model on `text`."""
+    """The peak resident memory, in MiB, of a process that trains a small model on `text`."""
     command = [sys.executable, "-m", "edgernn", "train", "language", str(text), "--out", str(run), *MODEL, *TRAINING]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)

@@ -1,7 +1,7 @@
-"""Where edgernn stands beside the bare calls beneath it, as ratios from interleaved repeats of one run.
+"""The speed of edgernn relative to bare calls of onnxruntime and torch, measured in turns within one process.
 
-python benchmarks/speed.py             all figures
-python benchmarks/speed.py --only runtime | captions | train
+python benchmarks/speed.py             measure everything
+python benchmarks/speed.py --only X    X: runtime, captions or train
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ WORDS = 12
 
 
 def main() -> None:
-    """Print what was asked for."""
+    """Run the measurements and print them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=["runtime", "captions", "train"])
+    parser.add_argument("--only", choices=["runtime", "captions", "train"], help="run one of the measurements")
     only = parser.parse_args().only
     with tempfile.TemporaryDirectory() as folder:
         for name, measure in (("runtime", runtime), ("captions", captions), ("train", train)):
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def runtime(folder: Path) -> None:
-    """Model.step and Stream.decode against the bare onnxruntime call, torch eager beside them, and many streams."""
+    """Measure Model.step, Stream.decode, a bare onnxruntime call and eager torch, and batches of streams."""
     for vocabulary, embedding, hidden in ((65, EMBEDDING, HIDDEN), (10_000, 256, 512)):
         source = untrained(vocabulary, embedding, hidden)
         print(f"vocabulary {vocabulary}, embedding {embedding}, hidden {hidden}, layers {LAYERS}, one thread")
@@ -63,7 +63,7 @@ def runtime(folder: Path) -> None:
 
 
 def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
-    """A language model as it begins; what it says costs as much as what it will say."""
+    """A language model with random weights: its speed does not depend on their values."""
     torch.manual_seed(0)
     characters = [chr(33 + code) for code in range(vocabulary - 1)]
     config = LanguageConfig(vocabulary, embedding=embedding, hidden=hidden, layers=LAYERS)
@@ -71,7 +71,7 @@ def untrained(vocabulary: int, embedding: int, hidden: int) -> Source:
 
 
 def one_stream(source: Source, bundle: Path, precision: str) -> None:
-    """The costs around the bare call."""
+    """Measure one stream: the bare call, Model.step, Stream.decode and eager torch."""
     model = Model.load(bundle)
     session = bare_session(bundle / "step.onnx")
     names = [output.name for output in session.get_outputs()]
@@ -97,7 +97,7 @@ def one_stream(source: Source, bundle: Path, precision: str) -> None:
 
     @torch.no_grad()
     def eager(count: int) -> None:
-        """What anybody would write: the module, softmax and multinomial."""
+        """The usual decoding loop in torch: the module, top-k, softmax and multinomial."""
         network = source.network
         carried = tuple(torch.from_numpy(each) for each in (h, c))
         drawn = torch.from_numpy(token)
@@ -118,7 +118,7 @@ def one_stream(source: Source, bundle: Path, precision: str) -> None:
 
 
 def bare_session(path: Path) -> onnxruntime.InferenceSession:
-    """A graph in onnxruntime alone, with the settings that suit streams."""
+    """An onnxruntime session for a graph, with the settings of edgernn's own engine."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -127,7 +127,7 @@ def bare_session(path: Path) -> onnxruntime.InferenceSession:
 
 
 def many_streams(model: Model) -> None:
-    """Tokens per second of 64 streams in a batch beside one stream."""
+    """Measure 64 streams in a batch, and one stream."""
     stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=0))
     stream.prefill("A")
 
@@ -156,11 +156,11 @@ def many_streams(model: Model) -> None:
 
 
 def captions(folder: Path) -> None:
-    """A photograph of 224 pixels to a greedy caption, against the bare onnxruntime calls for the same words."""
+    """Measure a greedy caption of an image of 224 x 224 pixels, and the bare onnxruntime calls for as many words."""
     torch.manual_seed(0)
     tokenizer = learn_words([" ".join(f"word{number}" for number in range(2500))], 1)
     network = Captioner(CaptionConfig(len(tokenizer))).eval()
-    network.decoder.bias.data[tokenizer.end_id] = -100.0  # it would end at once, or never
+    network.decoder.bias.data[tokenizer.end_id] = -100.0  # so that no caption ends early
     for precision in ("fp32", "int8"):
         source = Source(network, {TOKENIZER: tokenizer.to_json().encode()}, held_out=noise())
         path = export(source, folder / precision, precision=precision, steps=8).path
@@ -169,14 +169,14 @@ def captions(folder: Path) -> None:
 
 
 def noise() -> HeldOut:
-    """Images by which the ranges of activations are measured, and words."""
+    """Random images, on which activation ranges are calibrated, and captions."""
     images = [{"image": image[None]} for image in np.random.default_rng(1).integers(0, 256, (8, 224, 224, 3), np.uint8)]
     tokens = np.tile(np.arange(3, 3 + WORDS), (len(images), 1))
     return HeldOut({"token": tokens}, {"logits": tokens}, images, calibration=images)
 
 
 def one_caption(bundle: Path) -> tuple[float, float]:
-    """Seconds of a caption, and of the bare calls that it takes."""
+    """The seconds that a caption takes, and the seconds that the bare onnxruntime calls for it take."""
     image = np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8)
     model = Model.load(bundle)
     looks, speaks = (bare_session(bundle / f"{name}.onnx") for name in ("encode", "step"))
@@ -199,7 +199,7 @@ def one_caption(bundle: Path) -> tuple[float, float]:
 
 
 class Bare(nn.Module):
-    """The loop that anybody would write: nn.Embedding, nn.LSTM, nn.Linear."""
+    """The usual training loop in torch: nn.Embedding, nn.LSTM and nn.Linear."""
 
     def __init__(self, vocabulary: int) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class Bare(nn.Module):
         self.state = (torch.zeros(LAYERS, BATCH_SIZE, HIDDEN), torch.zeros(LAYERS, BATCH_SIZE, HIDDEN))
 
     def learn(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
-        """One step of the optimizer on tokens (time, batch)."""
+        """One optimizer step on tokens (time, batch)."""
         x, state = self.lstm(self.dropout(self.embedding(inputs)), self.state)
         logits = self.output(self.dropout(x))
         loss = nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten())
@@ -224,13 +224,13 @@ class Bare(nn.Module):
 
 
 def train(folder: Path) -> None:
-    """Characters per second of the training loop against a bare nn.LSTM loop at the same sizes."""
+    """Measure the training loop, and a bare nn.LSTM loop of the same sizes."""
     text = folder / "text.txt"
     random = np.random.default_rng(0)
     text.write_text("".join(random.choice(ALPHABET, 1_000_000)))
     model: dict[str, Any] = {"embedding": EMBEDDING, "hidden": HIDDEN, "layers": LAYERS, "dropout": 0.3}
     training: dict[str, Any] = {"batch_size": BATCH_SIZE, "bptt": BPTT, "steps": 10_000, "evaluations": 1}
-    same: dict[str, Any] = {"optimizer": "adamw", "autocast": "off"}  # as the bare loop
+    same: dict[str, Any] = {"optimizer": "adamw", "autocast": "off"}  # like the bare loop
     events = Trainer.begin(LANGUAGE, [str(text)], folder / "run", **model, **training, **same).fit()
     next(events)
     bare = Bare(len(ALPHABET) + 1)
@@ -252,7 +252,7 @@ def train(folder: Path) -> None:
 
 
 def interleaved(tasks: Mapping[str, Callable[[int], None]], repeats: int, count: int) -> dict[str, float]:
-    """Median seconds of one iteration of each task; the tasks take turns, so that noise falls on all alike."""
+    """The median seconds of one iteration of each task. The tasks take turns, so that noise affects all alike."""
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for task in tasks.values():
         task(max(1, count // 10))

@@ -1,9 +1,9 @@
-"""Build and verify the artifacts that this repository ships: one for each bundle of each recipe.
+"""Train the models of the recipes in `export/recipes/`, and export and verify their bundles.
 
-    python export/build.py                       every recipe, into build/
-    python export/build.py python-chars --out X  one of them, into X/
+    python export/build.py                       build all recipes into build/
+    python export/build.py python-chars --out X  build one recipe into X/
 
-A recipe or bundle that fails does not hide the others; the exit status is 1 if any failed.
+If a recipe or a bundle fails, the others are still built. The exit status is 1 if any failed.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _OPTIONAL = {"preset", "settings"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one model is trained, and the bundles that it is shipped as.
+    """How one model is trained, and the bundles that it is exported to.
 
-    sources, preset, settings: as `Trainer.begin` takes them.
+    sources, preset, settings: arguments of `Trainer.begin`. bundles: a target and a precision for each bundle.
     """
 
     name: str
@@ -47,26 +47,26 @@ class Recipe:
 
     @classmethod
     def read(cls, path: Path) -> Recipe:
-        """Read a recipe. Raises ConfigError for one that does not say what to build."""
+        """Read a recipe. Raises ConfigError if the file is not a valid recipe."""
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ConfigError(f"{path}: {error}") from None
         if wrong := sorted((_REQUIRED - values.keys()) | (values.keys() - _REQUIRED - _OPTIONAL)):
-            raise ConfigError(f"{path}: {', '.join(wrong)} missing or unknown")
+            raise ConfigError(f"{path}: missing or unknown keys: {', '.join(wrong)}")
         if not isinstance(values.get("settings", {}), dict) or not isinstance(values["sources"], list):
             raise ConfigError(f"{path}: sources must be a list, and [settings] a table")
         if not isinstance(values["bundles"], list) or any(
             not isinstance(bundle, dict) or bundle.keys() != {"target", "precision"} for bundle in values["bundles"]
         ):
-            raise ConfigError(f"{path}: each of its bundles needs a target and a precision, and nothing else")
+            raise ConfigError(f"{path}: each of [[bundles]] must have a target and a precision, and nothing else")
         if values["task"] not in TASKS:
             raise ConfigError(f"{path}: the task {values['task']!r} is not one of {', '.join(TASKS)}")
         settings = values.get("settings", {})
         return cls(path.stem, values["task"], values["sources"], values.get("preset"), settings, values["bundles"])
 
     def build(self, out: Path) -> Iterator[Row]:
-        """Train the model, then export and verify each bundle; one that fails does not hide the others."""
+        """Train the model, then export and verify each bundle. A failure is a row, and the next bundle follows."""
         task, path = TASKS[self.task], out / "runs" / self.name
         trainer = Trainer.begin(task, self.sources, path, preset=self.preset, overwrite=True, **self.settings)
         say(f"{self.name}: training {trainer.parameters:,} parameters -> {path}")
@@ -88,14 +88,14 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one bundle: what was exported, or why it was not."""
+    """The outcome for one bundle: the export, or the reason of the failure."""
 
     name: str
     exported: Exported | None = None
     failure: str = ""
 
     def cells(self) -> tuple[str, ...]:
-        """As the summary shows it."""
+        """The cells of its row in the summary."""
         if self.exported is None:
             return (self.name, "FAILED", "", "", "", "")
         parity = self.exported.parity
@@ -106,10 +106,14 @@ class Row:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Build what was asked for: 0 when all of it was built and verified, 1 otherwise."""
-    parser = argparse.ArgumentParser(description="Build and verify the artifacts that this repository ships.")
-    parser.add_argument("recipes", nargs="*", help="names, or paths of .toml files; all of export/recipes by default")
-    parser.add_argument("--out", type=Path, default=Path("build"), help="where runs/ and bundles/ go")
+    """Build the recipes that `arguments` name. Returns 0 if all bundles were built and verified, and 1 otherwise."""
+    parser = argparse.ArgumentParser(description="Train the models of recipes, and export and verify their bundles.")
+    parser.add_argument(
+        "recipes", nargs="*", help="names of recipes, or paths of .toml files; default: all of export/recipes"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("build"), help="the directory in which runs/ and bundles/ are written"
+    )
     options = parser.parse_args(arguments)
     paths = [_path(name) for name in options.recipes] or sorted(RECIPES.glob("*.toml"))
     rows: list[Row] = []
@@ -123,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def show(rows: list[Row]) -> None:
-    """Print the summary, and the reason of each failure."""
+    """Print the summary table, and the reason of each failure."""
     table = Table(Column("bundle", no_wrap=True), "", "bytes", "within", "loss", "seconds", box=SIMPLE_HEAD)
     for column in table.columns[2:]:
         column.justify = "right"

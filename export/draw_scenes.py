@@ -1,4 +1,4 @@
-"""Write drawn scenes as pictures, to try a captioner on.
+"""Write drawn scenes as PNG files, on which a captioner can be tried, and their captions as captions.csv.
 
 python export/draw_scenes.py scenes/ --split novel --count 12
 """
@@ -15,12 +15,12 @@ from edgernn.tasks.caption.scenes import draw_scenes
 
 
 def main() -> None:
-    """Write the first scenes of a split, and their captions beside them."""
+    """Write the first scenes of a split, and their captions."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path)
+    parser.add_argument("out", type=Path, help="the directory to write to")
     scenes = draw_scenes()
-    parser.add_argument("--split", default=TEST, choices=list(scenes.splits))
-    parser.add_argument("--count", type=int, default=12)
+    parser.add_argument("--split", default=TEST, choices=list(scenes.splits), help="the split")
+    parser.add_argument("--count", type=int, default=12, help="the number of scenes")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     lines = []

@@ -1,8 +1,8 @@
-"""Write `golden/`: small bundles, draws and whole streams against which a runtime in any language can test itself.
+"""Write `golden/`: small bundles, sampled tokens and streams, as a conformance test for runtimes in any language.
 
     python export/golden.py
 
-`CONTRACT.md` says how to read them.
+`CONTRACT.md` specifies the files.
 """
 
 from __future__ import annotations
@@ -67,36 +67,36 @@ LOOKER = Contract(
 
 
 class Look(nn.Module):
-    """What conditions a stream, made once from an image."""
+    """Computes a condition and an initial state from an image, once for each stream."""
 
     def __init__(self) -> None:
         super().__init__()
         self.features, self.start = nn.Linear(4, 3), nn.Linear(4, 5)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
-        """Features (batch, 3) and the first h (batch, 5) from image (batch, 4)."""
+        """Features (batch, 3) and the initial h (batch, 5) from image (batch, 4)."""
         return self.features(image), torch.tanh(self.start(image))
 
 
 class Step(nn.Module):
-    """A recurrent step under conditions."""
+    """A recurrent step with conditions."""
 
     def __init__(self) -> None:
         super().__init__()
         self.inward, self.outward = nn.Linear(2 + 3 + 5, 5), nn.Linear(5, 2)
 
     def forward(self, x: Tensor, features: Tensor, gain: Tensor, h: Tensor, p: Tensor) -> tuple[Tensor, ...]:
-        """Y (batch, 2) and the next h and p, each (batch, 5)."""
+        """The output y (batch, 2) and the next h and p, each (batch, 5)."""
         h = torch.tanh(self.inward(torch.cat([x * gain, features, h], dim=1)) + p)
         return self.outward(h), h, 0.5 * p + 0.1 * h
 
 
 def main() -> None:
-    """Write everything."""
+    """Write all files of `golden/`."""
     torch.manual_seed(0)
     model = LanguageModel(LanguageConfig(len(ALPHABET) + 1, embedding=8, hidden=32, layers=1, initial="learned")).eval()
     with torch.no_grad():
-        model.output.weight *= 12  # some letters are likelier than others
+        model.output.weight *= 12  # so that some letters are more likely than others
     source = Source(model, {TOKENIZER: Tokenizer.characters(ALPHABET).to_json().encode()})
     bundles = {precision: GOLDEN / f"characters-{precision}" for precision in ("fp32", "int8", "int4")}
     for precision, path in bundles.items():
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def draws() -> Iterator[dict[str, Any]]:
-    """Logits, samplers, and the tokens that they draw."""
+    """For each sampler, logits and the tokens that the sampler draws from them."""
     random = np.random.default_rng(0)
     rows = [random.normal(0, 2, 40), np.array([1.0, 3.0, 3.0, 2.0])]
     for logits in rows:
@@ -126,7 +126,7 @@ def draws() -> Iterator[dict[str, Any]]:
 
 
 def texts(bundle: Path) -> Iterator[dict[str, Any]]:
-    """Prompts and how a bundle goes on from them."""
+    """For each sampler, a prompt and the text with which the bundle continues it."""
     model = Model.load(bundle)
     for sampler in SAMPLERS:
         stream = model.stream(sampler)
@@ -140,7 +140,7 @@ def texts(bundle: Path) -> Iterator[dict[str, Any]]:
 
 
 def kept(bundle: Path) -> dict[str, Any]:
-    """A stream in the middle of a text, and how it goes on."""
+    """A snapshot in the middle of a text, and the text with which the stream continues."""
     stream = Model.load(bundle).stream(SAMPLERS[6])
     stream.complete("the quick brown fox", 7)
     stream.save(GOLDEN / "characters.snapshot")
@@ -148,7 +148,7 @@ def kept(bundle: Path) -> dict[str, Any]:
 
 
 def looked() -> dict[str, Any]:
-    """A stream whose conditions and first state another graph makes."""
+    """A stream whose condition and initial state are outputs of another graph."""
     random = np.random.default_rng(0)
     begin = {"image": random.normal(size=(1, 4)).astype(np.float32), "gain": np.full((1, 1), 0.7, np.float32)}
     steps = [{"x": random.normal(size=(1, 2)).astype(np.float32)} for _ in range(6)]
@@ -168,12 +168,12 @@ def plain(arrays: dict[str, Any]) -> dict[str, Any]:
 
 
 def seeded(sampler: Sampler) -> dict[str, Any]:
-    """A sampler for JSON; the seed is a string, since not every reader keeps 64 bits."""
+    """The settings of a sampler for JSON. The seed is a string, because some JSON readers do not keep 64 bits."""
     return {**settings(sampler), "seed": str(sampler.seed)}
 
 
 def write(name: str, value: list[dict[str, Any]]) -> None:
-    """Write a list, one object to a line."""
+    """Write a JSON list with one object on each line."""
     lines = ",\n".join(json.dumps(each) for each in value)
     (GOLDEN / name).write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
     python runtime_demo/autocomplete.py bundles/demo "import o"
 
-Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
+Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from edgernn.runtime import Model, suggest
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Suggest continuations of a text.")
-    parser.add_argument("bundle")
-    parser.add_argument("text")
-    parser.add_argument("--count", type=int, default=3)
+    parser = argparse.ArgumentParser(description="Suggest the most likely next words of a text.")
+    parser.add_argument("bundle", help="the bundle of a language model")
+    parser.add_argument("text", help="the text so far; it may end within a word")
+    parser.add_argument("--count", type=int, default=3, help="the number of suggestions")
     options = parser.parse_args()
 
     model = Model.load(options.bundle)

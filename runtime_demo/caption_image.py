@@ -2,7 +2,7 @@
 
     python runtime_demo/caption_image.py bundles/photos holiday.jpg
 
-Needs numpy, onnxruntime, tokenizers and Pillow (see docs/install.md); torch is not imported.
+Needs edgernn with the extra `image`, which installs Pillow, and no torch.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from edgernn.runtime.pipelines.caption import caption_image, open_image, start_c
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Describe images.")
-    parser.add_argument("bundle")
-    parser.add_argument("images", nargs="+")
-    parser.add_argument("--beam", type=int, default=1)
+    parser.add_argument("bundle", help="the bundle of a captioner")
+    parser.add_argument("images", nargs="+", help="image files")
+    parser.add_argument("--beam", type=int, default=1, help="the beam width; 1 is greedy decoding")
     options = parser.parse_args()
 
     model = Model.load(options.bundle)
@@ -33,7 +33,7 @@ def main() -> int:
         if len(options.images) > 1:
             print(f"{path}:")
         if options.beam == 1:
-            for text in start_caption(model, image).decode(max_tokens=20):  # word by word, as they are decided
+            for text in start_caption(model, image).decode(max_tokens=20):  # word by word
                 print(text, end="", flush=True)
             print()
         else:

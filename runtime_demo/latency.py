@@ -2,7 +2,7 @@
 
     python runtime_demo/latency.py bundles/demo bundles/demo-int8
 
-Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
+Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -15,9 +15,9 @@ from edgernn.runtime.benchmark import measure
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time single steps and decoding.")
-    parser.add_argument("bundles", nargs="+")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = argparse.ArgumentParser(description="Measure the time of a step and the decoding rate.")
+    parser.add_argument("bundles", nargs="+", help="bundles, which are measured in turns")
+    parser.add_argument("--rounds", type=int, default=15, help="the number of measurements of each bundle")
     options = parser.parse_args()
 
     models = {bundle: Model.load(bundle) for bundle in options.bundles}

@@ -2,8 +2,8 @@
 
     python runtime_demo/many_streams.py bundles/demo --streams 200
 
-Streams join and leave a batch at any step; each writes the text that it would write alone. Needs numpy, onnxruntime and
-tokenizers (see docs/install.md); torch is not imported.
+Streams join and leave a batch at any step. Each stream decodes the text that it would decode alone.
+Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -16,12 +16,12 @@ from edgernn.runtime import Batch, Model, Sampler
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Decode many streams together.")
-    parser.add_argument("bundle")
-    parser.add_argument("--streams", type=int, default=200)
-    parser.add_argument("--at-once", type=int, default=64)
-    parser.add_argument("--tokens", type=int, default=60)
-    parser.add_argument("--prompt", default="def ")
+    parser = argparse.ArgumentParser(description="Decode many streams in a batch.")
+    parser.add_argument("bundle", help="the bundle of a language model")
+    parser.add_argument("--streams", type=int, default=200, help="the number of streams in all")
+    parser.add_argument("--at-once", type=int, default=64, help="the largest number of streams in the batch")
+    parser.add_argument("--tokens", type=int, default=60, help="the number of tokens of each stream")
+    parser.add_argument("--prompt", default="def ", help="the text that every stream continues")
     options = parser.parse_args()
 
     model = Model.load(options.bundle)
@@ -30,7 +30,7 @@ def main() -> None:
     done = []
     begun = time.perf_counter()
     while waiting or len(batch):
-        while waiting and len(batch) < max(1, options.at_once):  # a stream that has ended leaves room for another
+        while waiting and len(batch) < max(1, options.at_once):  # fill the places of streams that have ended
             stream = model.stream(Sampler(temperature=0.8, top_k=40, seed=waiting.pop(0)))
             done.append(batch.join(stream, options.prompt, max_tokens=options.tokens))
         batch.step()

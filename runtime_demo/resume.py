@@ -1,9 +1,9 @@
 """How do I stop in the middle of a text and continue later, in another process?
 
-    python runtime_demo/resume.py bundles/demo snapshot.bin "def "     writes some text and saves the state
-    python runtime_demo/resume.py bundles/demo snapshot.bin            continues exactly; can be repeated
+    python runtime_demo/resume.py bundles/demo snapshot.bin "def "     write some text and save a snapshot
+    python runtime_demo/resume.py bundles/demo snapshot.bin            continue the text exactly, any number of times
 
-Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
+Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -16,15 +16,15 @@ from edgernn.runtime import Model, Sampler
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Continue a text from where it stopped.")
-    parser.add_argument("bundle")
-    parser.add_argument("snapshot", help="the file that holds the state")
+    parser.add_argument("bundle", help="the bundle of a language model")
+    parser.add_argument("snapshot", help="the file of the snapshot")
     parser.add_argument("prompt", nargs="?", help="start a new text with this prompt")
-    parser.add_argument("--tokens", type=int, default=80)
+    parser.add_argument("--tokens", type=int, default=80, help="the number of tokens to decode")
     options = parser.parse_args()
 
     stream = Model.load(options.bundle).stream(Sampler(temperature=0.8, top_k=40))
     if options.prompt is None:
-        stream.load(options.snapshot)  # state, random generator, half-decoded characters, sampler
+        stream.load(options.snapshot)  # the state, the random generator and the sampler
     else:
         stream.prefill(options.prompt)
         print(options.prompt, end="")

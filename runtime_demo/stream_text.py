@@ -2,7 +2,7 @@
 
     python runtime_demo/stream_text.py bundles/demo "def "
 
-Needs numpy, onnxruntime and tokenizers (see docs/install.md); torch is not imported.
+Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -15,14 +15,14 @@ from edgernn.runtime import Model, Sampler
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Stream text from a bundle.")
-    parser.add_argument("bundle")
-    parser.add_argument("prompt")
-    parser.add_argument("--tokens", type=int, default=300)
-    parser.add_argument("--temperature", type=float, default=0.8)
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("bundle", help="the bundle of a language model")
+    parser.add_argument("prompt", help="the text to continue")
+    parser.add_argument("--tokens", type=int, default=300, help="the number of tokens to decode")
+    parser.add_argument("--temperature", type=float, default=0.8, help="the sampling temperature; 0 is greedy")
+    parser.add_argument("--seed", type=int, default=None, help="equal seeds give equal texts")
     options = parser.parse_args()
 
-    model = Model.load(options.bundle)  # weights: load once, share between threads
+    model = Model.load(options.bundle)  # the weights: load them once, share them between threads
     stream = model.stream(Sampler(temperature=options.temperature, top_k=40, seed=options.seed))  # owns one state
     stream.prefill(options.prompt)
     print(options.prompt, end="", flush=True)

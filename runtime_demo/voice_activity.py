@@ -1,9 +1,9 @@
-"""How do I stream a model from another project: voice activity in a sound file, in real time?
+"""How do I stream a voice activity detector that another project trained, over a sound file in real time?
 
     edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     python runtime_demo/voice_activity.py bundles/silero speech.wav
 
-The file is 16 kHz, mono, 16 bits. Needs numpy and onnxruntime (see docs/install.md); torch is not imported.
+The sound file is a WAV file at 16 kHz, with one channel of 16 bits. Needs edgernn without extras, and no torch.
 """
 
 import argparse
@@ -22,8 +22,8 @@ RATE, SAMPLES, WIDTH = 16_000, 512, 40
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Show where there is speech in a sound file.")
-    parser.add_argument("bundle")
-    parser.add_argument("wav")
+    parser.add_argument("bundle", help="the adopted bundle")
+    parser.add_argument("wav", help="the WAV file")
     parser.add_argument("--fast", action="store_true", help="run as fast as possible instead of in real time")
     options = parser.parse_args()
 

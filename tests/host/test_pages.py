@@ -1,0 +1,261 @@
+"""Every command and code block of the README and the pages in `docs/` runs as it is written, in a copy of a checkout.
+
+Sizes are replaced where they would take minutes, and `SHOWN_ONLY` lists what is not run.
+"""
+
+import runpy
+import shlex
+import shutil
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from gallery import FEW, SMALL, write_gallery, write_image
+from graphs import I64, F, save
+from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
+
+from edgernn.cli import execute
+from edgernn.exporters import export, verify
+from edgernn.runtime import Model
+from edgernn.runtime.parity import TOLERANCES
+from edgernn.tasks import TASKS
+from edgernn.tasks.caption import scenes
+from edgernn.training import Run, Trainer
+
+# Lines that start with one of these are not run: they install packages, or several processes.
+SHOWN_ONLY = {
+    "make demo": "installs packages; tests/host/test_demo.py runs the demo",
+    "make install": "installs packages, as the machine of these tests did",
+    "make wheel": "builds the package, as `make test-device` does",
+    ". .venv/bin/activate": "the tests run in an environment",
+    "torchrun": "starts processes; tests/host/test_processes.py trains with two",
+}
+# What takes minutes, or is downloaded, and what is run in its place.
+SMALLER = {
+    '"steps": 2000': '"steps": 60, "batch_size": 4',  # docs/min-char-rnn.md
+    "hidden=96, steps=200": "hidden=24, steps=20, bptt=16, batch_size=4",  # docs/training.md
+    "--resume runs/NAME --passes 40": "--resume runs/NAME --passes 2",
+    "tinyshakespeare": "shakespeare.txt",
+    "--encoder-weights mobilenet_v2.safetensors": "--encoder small",  # weights of 14 MB
+}
+LANGUAGE = {
+    "embedding": 8,
+    "hidden": 24,
+    "layers": 2,
+    "batch_size": 4,
+    "bptt": 16,
+    "steps": 60,
+    "evaluations": 3,
+    "learning_rate": 0.02,
+    "autocast": "off",
+}
+OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
+TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A directory like a checkout, with the files, runs and bundles that pages take as given."""
+    folder = tmp_path_factory.mktemp("desk")
+    for name in ("export", "runtime_demo", "benchmarks", "docs", "Makefile"):
+        (folder / name).symlink_to(ROOT / name)
+    for name in ("shakespeare", "held-out", "letters", "input"):
+        (folder / f"{name}.txt").write_text(TEXT)
+    write_image(folder / "holiday.jpg")
+    _write_flickr(folder / "flickr8k")
+    write_gallery(folder).rename(folder / "photos.csv")
+    for path in (folder / "images").iterdir():
+        path.rename(folder / path.name)
+    _write_detector(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGERNN_CACHE", str(folder / "cache"))
+        for task, source, name, settings in (
+            ("language", "shakespeare.txt", "shakespeare", LANGUAGE),
+            ("caption", "photos.csv", "photos", SMALL | FEW),
+        ):
+            trainer = Trainer.begin(TASKS[task], [str(folder / source)], folder / "runs" / name, **settings)
+            for _ in trainer.fit():
+                pass
+            bundle = "demo" if task == "language" else name
+            export(Run.load(folder / "runs" / name).source(), folder / "bundles" / bundle, steps=8)
+    return folder
+
+
+def _write_flickr(folder):
+    write_gallery(folder)
+    lines = (folder / "all.csv").read_text().splitlines()[1:]
+    captions = [line.split(",", 1) for line in lines]
+    (folder / "Flickr8k.token.txt").write_text(
+        "".join(f"{name}#{number % 2}\t{caption}\n" for number, (name, caption) in enumerate(captions))
+    )
+    names = list(dict.fromkeys(name for name, _ in captions))
+    for split, chosen in (("train", names[:8]), ("dev", names[8:10]), ("test", names[10:])):
+        (folder / f"Flickr_8k.{split}Images.txt").write_text("\n".join(chosen) + "\n")
+
+
+def _write_detector(folder):
+    """A file with the inputs and outputs of the Silero voice detector, and samples for it."""
+    random = np.random.default_rng(0)
+    weights = {
+        "weight": random.normal(0, 0.05, (576, 8)).astype(np.float32),
+        "back": random.normal(0, 0.3, (8, 8)).astype(np.float32),
+        "out": random.normal(0, 0.5, (8, 1)).astype(np.float32),
+    }
+    save(
+        folder / "silero_vad.onnx",
+        {"input": (F, ["batch", 576]), "state": (F, ["batch", 8]), "sr": (I64, [])},
+        {"output": (F, ["batch", 1]), "stateN": (F, ["batch", 8])},
+        [
+            ("MatMul", ["input", "weight"], ["a"]),
+            ("MatMul", ["state", "back"], ["b"]),
+            ("Cast", ["sr"], ["rate"], {"to": F}),
+            ("Mul", ["rate", "none"], ["nothing"]),
+            ("Sum", ["a", "b", "nothing"], ["c"]),
+            ("Tanh", ["c"], ["stateN"]),
+            ("MatMul", ["stateN", "out"], ["d"]),
+            ("Sigmoid", ["d"], ["output"]),
+        ],
+        weights | {"none": np.zeros((), np.float32)},
+    )
+    np.savez(folder / "speech.npz", input=random.normal(0, 1, (40, 1, 512)).astype(np.float32))
+
+
+@pytest.fixture
+def place(desk, tmp_path, monkeypatch):
+    """A fresh copy of the desk for a page, as the working directory."""
+    folder = tmp_path / "checkout"
+    shutil.copytree(desk, folder, symlinks=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("EDGERNN_CACHE", str(desk / "cache"))
+    for function in (export, verify):
+        monkeypatch.setitem(function.__kwdefaults__, "steps", 32)
+    for precision in ("int8", "int4"):  # networks that have hardly learned are rounded further
+        monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
+    monkeypatch.setattr(scenes, "_COUNT", {split: min(count, 64) for split, count in scenes._COUNT.items()})
+    return folder
+
+
+GIVEN = {  # runs and bundles that a page takes as given, by the name of the desk's
+    "docs/adopt.md": {},
+    "docs/benchmarks.md": {},
+    "docs/captioning.md": {},
+    "docs/devices.md": {"runs/shakespeare": "runs/shakespeare"},
+    "docs/export.md": {"runs/shakespeare": "runs/shakespeare"},
+    "docs/gradients.md": {f"runs/{cell}": "runs/shakespeare" for cell in ("elman-relu", "gru", "lstm")},
+    "docs/quantisation.md": {"runs/shakespeare": "runs/shakespeare"},
+    "docs/runtime.md": {"bundles/demo": "bundles/demo"},
+    "docs/training.md": {"runs/NAME": "runs/shakespeare"},
+    "README.md": {
+        **{f"bundles/{name}": "bundles/demo" for name in ("demo", "demo-fp32")},
+        "bundles/scenes": "bundles/photos",
+    },
+}
+
+
+def _smaller(text):
+    for size, other in SMALLER.items():
+        text = text.replace(size, other)
+    return text
+
+
+def _run(line, place):
+    words = shlex.split(line)
+    if words[0] == "python":
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", words[1:])
+            runpy.run_path(str(place / words[1]), run_name="__main__")
+        return
+    assert words[0] == "edgernn", line
+    assert execute(words[1:] + _settings(words)) == 0, line
+
+
+def _settings(words):
+    """Options that make a training short; those of the network are left out where another run gives them."""
+    if words[1] != "train" or "--resume" in words:
+        return []
+    settings = LANGUAGE if words[2] == "language" else SMALL | FEW
+    given = OF_THE_NETWORK if "--from" in words else ()
+    options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items() if name not in given]
+    return [word for option in options for word in option]
+
+
+def _check_readme(names):
+    assert "".join(names["stream"].decode(20)) == "".join(names["twin"].decode(20))
+    assert names["outputs"]["logits"].shape == (1, len(names["model"].tokenizer))
+
+
+def _check_min_char_rnn(names):
+    assert len(names["ids"]) == 201
+    assert names["exported"].parity.max_abs_diff_outputs < 1e-4
+
+
+def _check_captioning(names):
+    assert names["maps"].shape[0] == len(names["found"].candidates[0].tokens)
+    np.testing.assert_allclose(names["maps"].sum(axis=(1, 2)), 1, rtol=1e-5)
+
+
+def _check_export(names):
+    assert Model.load("bundles/shakespeare-int4").manifest.precision == "int4"
+    stream = Model.load("bundles/denoiser").stream()
+    assert stream.step({"frame": np.ones((1, 6), np.float32)})["clean"].shape == (1, 6)
+
+
+def _check_runtime(names):
+    np.testing.assert_allclose(names["outputs"]["logits"], names["logits"])
+    assert [len(slot.text) for slot in names["slots"]] == [50] * 64
+
+
+def _check_training(names):
+    assert names["source"].network.config.hidden == 24
+
+
+CHECKS = {  # what the names that a page's Python defines must be
+    "README.md": _check_readme,
+    "docs/captioning.md": _check_captioning,
+    "docs/export.md": _check_export,
+    "docs/min-char-rnn.md": _check_min_char_rnn,
+    "docs/runtime.md": _check_runtime,
+    "docs/training.md": _check_training,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in READ if any(map(is_run, blocks(page)))])
+def test_every_block_of_a_page_runs_as_written(page, place, desk, capsys):
+    for kind in ("runs", "bundles"):
+        shutil.rmtree(place / kind)
+    for name, given in GIVEN.get(page, {}).items():
+        shutil.copytree(desk / given, place / name)
+    if page == "README.md":
+        write_image(place / "bundles" / "scene.png")
+    names = {}
+    for block in filter(is_run, blocks(page)):
+        if block.language == "python":
+            exec(compile(_smaller(block.text), page, "exec"), names)
+            continue
+        for line in block.commands:
+            if not line.startswith(tuple(SHOWN_ONLY)):
+                _run(_smaller(line), place)
+    CHECKS.get(page, lambda names: None)(names)
+
+
+def test_what_is_shown_and_not_run_is_listed():
+    languages = {block.language for page in READ for block in blocks(page)}
+    assert languages - {"", "python"} <= SHOWN | OF_THE_SITE
+    lines = [line for page in READ for block in blocks(page) if block.language == "" for line in block.commands]
+    assert {line.split()[0] for line in lines} <= {"edgernn", "python", "make", "torchrun", "."}
+    for start in SHOWN_ONLY:
+        assert any(line.startswith(start) for line in lines), start
+    text = "".join(block.text for page in READ for block in blocks(page) if is_run(block))
+    assert [size for size in SMALLER if size not in text] == []
+
+
+def test_what_is_not_run_is_what_cannot_be_run_here():
+    shown = {page: [b.language for b in blocks(page) if b.language in SHOWN] for page in READ}
+    assert {page: languages for page, languages in shown.items() if languages} == {
+        "docs/devices.md": ["console", "kotlin", "kotlin", "swift", "console"],
+        "docs/install.md": ["console"] * 3,
+        "docs/min-char-rnn.md": ["text"],
+        "docs/quantisation.md": ["text"],
+    }
