@@ -72,7 +72,7 @@ def walk(screen: Screen, folder: Path, minutes: float, tokens: int) -> dict[str,
         _command("train", "language", "--resume", str(learned.run.path), "--minutes", _twice(learned.seconds)),
     ]
     screen.close(f"All of it took {seconds:.0f} s. Now try:", commands)
-    outcomes = {
+    outcomes: dict[str, steps.Outcome] = {
         "learn": learned,
         "export": proven,
         "stream": streamed,

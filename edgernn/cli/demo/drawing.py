@@ -43,7 +43,8 @@ def lit(image: Array, weights: Array) -> Array:
     """`image` (height, width, 3), bright where the `weights` of the attention (rows, columns) are large."""
     height, width = (size // grid for size, grid in zip(image.shape, weights.shape, strict=False))
     light = np.kron(weights / weights.max(), np.ones((height, width)))
-    return np.uint8(image * (_DARK + (1 - _DARK) * light[..., None]))
+    lighted: Array = image * (_DARK + (1 - _DARK) * light[..., None])
+    return lighted.astype(np.uint8)
 
 
 def sparkline(values: Sequence[float], width: int = 32) -> str:

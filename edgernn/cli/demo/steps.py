@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -25,11 +25,23 @@ if TYPE_CHECKING:
     from edgernn.exporters import Exported
     from edgernn.models import Network
     from edgernn.runtime.suggest import Suggestion
-    from edgernn.score import Score
     from edgernn.tasks.caption.scenes import Scene
+    from edgernn.tasks.score import Score
     from edgernn.training import Run
 
-__all__ = ["PROMPT", "SCENES", "copy_bundle", "describe", "export", "learn", "resume", "scene", "stream", "suggest"]
+__all__ = [
+    "PROMPT",
+    "SCENES",
+    "Outcome",
+    "copy_bundle",
+    "describe",
+    "export",
+    "learn",
+    "resume",
+    "scene",
+    "stream",
+    "suggest",
+]
 
 SCENES = Path(__file__).parent / "scenes"
 """The bundle that describes drawn scenes."""
@@ -42,6 +54,7 @@ _SETTINGS: dict[str, Any] = {
     "batch_size": 16,
     "bptt": 64,
     "evaluations": 3,
+    "held_out": "0.02",
 }
 PROMPT = "    def read(self, "
 _LINES, _SAMPLE = 4, 240  # lines of a sample that are shown, and the characters that are drawn for them
@@ -52,6 +65,19 @@ _SHOWN = 60  # characters of each of two continuations
 _PICTURE, _TILE = 24, 12  # characters across
 _WORDS_ACROSS = 4
 _LITTLE = frozenset({"a", "an", "and", "are", "at", "in", "is", "of", "on", "the", "there", "to"})
+
+
+class Outcome(Protocol):
+    """What a step came to. summary: in a sentence, as the screen shows it."""
+
+    @property
+    def summary(self) -> str:
+        """In a sentence."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """As `demo --json` prints it."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,9 +94,10 @@ class Learned:
     @property
     def summary(self) -> str:
         """In a sentence."""
+        score = self.score.to_json()
         return (
-            f"after {self.seconds:.0f} s, {self.score.nats_per_char:.3f} nats per character on "
-            f"{self.score.chars:,} characters that were held out"
+            f"after {self.seconds:.0f} s, {score['nats_per_char']:.3f} nats per character on "
+            f"{score['chars']:,} characters that were held out"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -106,7 +133,7 @@ def learn(screen: Screen, folder: Path, minutes: float) -> Learned:
     samples["after"] = _sample(trainer.run.network(), trainer.run)
     _show_sample(screen, "after", samples["after"])
     screen.detail(f"loss in nats: {losses[0]:.2f} {sparkline(losses)} {losses[-1]:.2f}")
-    best = min(scores, key=lambda score: score.nats_per_char)
+    best = min(scores, key=lambda score: score.figures["nats_per_char"])
     learned = Learned(trainer.run, trainer.parameters, trainer.step, trainer.seconds, best, samples)
     screen.result(learned.summary)
     return learned
