@@ -3,7 +3,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := .venv-device
-PIP = $(BIN)/python -m pip install -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+PIP = $(BIN)/python -m pip install --no-compile -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # What is wrong with $(PYTHON), or nothing.
 OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is %d.%d.%d" % sys.version_info[:3])
