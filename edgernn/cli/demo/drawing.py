@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.style import Style
 from rich.text import Text
 
@@ -23,7 +24,8 @@ _DARK = 0.12  # brightness where there is no attention
 class Picture:
     """An image (height, width, 3) of bytes, drawn `side` characters wide and half as many lines high.
 
-    Each character shows two pixels, one above the other. Where there are no colours, it shows how bright they are.
+    Each character shows two pixels, one above the other. Where there are no colours, it shows how bright they are,
+    from the darkest of the image to the brightest.
     """
 
     image: Array
@@ -35,8 +37,14 @@ class Picture:
 
         small = Image.fromarray(self.image).resize((self.side, self.side), Image.Resampling.BOX)
         pixels = np.asarray(small)
-        for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
-            yield _shades(upper, lower, options) if console.color_system is None else _colours(upper, lower)
+        if console.color_system is None:
+            yield from _shaded(pixels, _ASCII_SHADES if options.ascii_only else _SHADES)
+        else:
+            yield from (_coloured(upper, lower) for upper, lower in zip(pixels[::2], pixels[1::2], strict=True))
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        """How many characters wide it is."""
+        return Measurement(self.side, self.side)
 
 
 def lit(image: Array, weights: Array) -> Array:
@@ -54,7 +62,7 @@ def sparkline(values: Sequence[float], width: int = 32) -> str:
     return "".join(_BARS[round(height * (len(_BARS) - 1))] for height in heights)
 
 
-def _colours(upper: Array, lower: Array) -> Text:
+def _coloured(upper: Array, lower: Array) -> Text:
     line = Text(no_wrap=True)
     for above, below in zip(upper, lower, strict=True):
         line.append("▀", Style(color=_colour(above), bgcolor=_colour(below)))
@@ -65,7 +73,9 @@ def _colour(pixel: Array) -> str:
     return "#{:02x}{:02x}{:02x}".format(*pixel.tolist())
 
 
-def _shades(upper: Array, lower: Array, options: ConsoleOptions) -> Text:
-    shades = _ASCII_SHADES if options.ascii_only else _SHADES
-    levels = (upper.mean(axis=1) + lower.mean(axis=1)) / (2 * 256)
-    return Text("".join(shades[int(level * len(shades))] for level in levels), no_wrap=True)
+def _shaded(pixels: Array, shades: str) -> Iterator[Text]:
+    """Lines of shades, from the darkest of `pixels` to the brightest."""
+    grey = pixels.mean(axis=2).reshape(len(pixels) // 2, 2, -1).mean(axis=1)
+    levels = (grey - grey.min()) / max(float(np.ptp(grey)), 1e-9)
+    for line in levels:
+        yield Text("".join(shades[round(level * (len(shades) - 1))] for level in line), no_wrap=True)
