@@ -148,14 +148,14 @@ def _sample(network: Network, run: Run) -> str:
 
     model = eager_model(Source(network.eval(), run.prepared.assets, {}, run.prepared.held_out))
     text = model.stream(Sampler(_TEMPERATURE, seed=0)).complete(PROMPT, _SAMPLE, echo=True)
-    return "\n".join(text.split("\n")[:_LINES])
+    return "\n".join([line for line in text.split("\n") if line.strip()][:_LINES])
 
 
 def _show_sample(screen: Screen, when: str, sample: str) -> None:
     shown = Table.grid(padding=(0, 2))
-    shown.add_column(style="bold", min_width=8)
-    shown.add_column(no_wrap=True)
-    shown.add_row(when, Text("\n".join(map(printable, sample.split("\n")))))
+    shown.add_column(style="bold", min_width=8, no_wrap=True)
+    shown.add_column()
+    shown.add_row(when, Text("\n".join(map(printable, sample.split("\n"))), no_wrap=True, overflow="ellipsis"))
     screen.detail(shown)
 
 
