@@ -57,9 +57,9 @@ _SETTINGS: dict[str, Any] = {
     "held_out": "0.02",
     "optimizer": "adamw",  # Muon multiplies in bfloat16, which is slow on processors without it
 }
-PROMPT = "    def read(self, "
+PROMPT = "def read(self, "
 _LINES, _SAMPLE = 4, 240  # lines of a sample that are shown, and the characters that are drawn for them
-_TEMPERATURE = 0.5
+_TEMPERATURE, _TOP_K = 0.7, 20  # colder, it may write spaces alone
 _HALF_TYPED = ("import o", "for i in ra", "        return self.", "        raise ValueE", "    def __in")
 _BEFORE, _AFTER = 80, 200  # characters before and after a snapshot
 _SHOWN = 60  # characters of each of two continuations
@@ -147,7 +147,7 @@ def _sample(network: Network, run: Run) -> str:
     from edgernn.runtime import Sampler
 
     model = eager_model(Source(network.eval(), run.prepared.assets, {}, run.prepared.held_out))
-    text = model.stream(Sampler(_TEMPERATURE, seed=0)).complete(PROMPT, _SAMPLE, echo=True)
+    text = model.stream(Sampler(_TEMPERATURE, _TOP_K, seed=0)).complete(PROMPT, _SAMPLE, echo=True)
     return "\n".join([line for line in text.split("\n") if line.strip()][:_LINES])
 
 
@@ -237,7 +237,7 @@ def stream(screen: Screen, bundle: Path, tokens: int) -> Streamed:
     from edgernn.runtime import Sampler
 
     screen.heading("The int8 bundle streams text, with onnxruntime on one thread and no PyTorch")
-    running = load_model(bundle).stream(Sampler(_TEMPERATURE, seed=0))
+    running = load_model(bundle).stream(Sampler(_TEMPERATURE, _TOP_K, seed=0))
     running.prefill(PROMPT)
     screen.write(PROMPT)
     pieces, seconds, before = [PROMPT], 0.0, time.perf_counter()
@@ -329,8 +329,8 @@ def resume(screen: Screen, bundle: Path, run: Run) -> Resumed:
     from edgernn.runtime import Sampler
 
     screen.heading("A snapshot taken in onnxruntime is resumed in another engine, PyTorch")
-    here = load_model(bundle).stream(Sampler(_TEMPERATURE, seed=1))
-    here.complete(PROMPT, _BEFORE)
+    here = load_model(bundle).stream(Sampler(_TEMPERATURE, _TOP_K, seed=0))
+    here.complete("class ", _BEFORE)
     snapshot = here.snapshot()
     there = eager_model(run.source()).stream()
     there.restore(snapshot)
