@@ -26,7 +26,7 @@ from pathlib import Path
 from edgernn.cli.demo.command import walk
 from edgernn.cli.demo.screen import Screen
 sys.argv[0] = str(Path(sys.executable).with_name("edgernn"))
-values = walk(Screen(), Path(), 0.02, 60)
+values = walk(Screen(), Path(), 0.1, 60)
 print(json.dumps(values), file=sys.stderr)
 """
 

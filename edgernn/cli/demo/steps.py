@@ -123,14 +123,14 @@ def learn(screen: Screen, folder: Path, minutes: float) -> Learned:
     scores: list[Score] = []
     with screen.busy("training") as show:
         for event in trainer.fit():
+            if event.progress >= 0.5 and "half-way" not in samples:
+                samples["half-way"] = _sample(trainer.average, trainer.run)
+                _show_sample(screen, "half-way", samples["half-way"])
             if isinstance(event, Evaluated):
                 scores.append(event.score)
                 continue
             losses.append(event.figures["nats"])
             show(event.progress, f"loss {losses[-1]:.2f} · {event.rate:,.0f} characters/s")
-            if event.progress >= 0.5 and "half-way" not in samples:
-                samples["half-way"] = _sample(trainer.average, trainer.run)
-                _show_sample(screen, "half-way", samples["half-way"])
     samples["after"] = _sample(trainer.run.network(), trainer.run)
     _show_sample(screen, "after", samples["after"])
     screen.detail(f"loss in nats: {losses[0]:.2f} {sparkline(losses)} {losses[-1]:.2f}")
