@@ -1,23 +1,52 @@
 PYTHON ?= python3
+TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := .venv-device
+PIP = $(BIN)/python -m pip install --no-compile -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+
+# What is wrong with $(PYTHON), or nothing.
+OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is %d.%d.%d" % sys.version_info[:3])
+WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-matrix test-device check format docs bench clean
+.PHONY: help install demo picture test test-matrix test-device check format docs bench wheel clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[export,plot,tensorboard,executorch,caption,docs,dev]'
+# An installation that was interrupted leaves the file `unfinished`; the next one begins anew.
+$(BIN)/pip: $(wildcard $(VENV)/unfinished)
+	$(if $(WRONG_PYTHON),$(error edgernn needs Python 3.11 or later; $(WRONG_PYTHON): make $(MAKECMDGOALS) PYTHON=python3.12))
+	@echo 'Creating $(VENV) with $(PYTHON)'
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(VENV)/installed-demo: pyproject.toml constraints.txt $(BIN)/pip
+	@echo 'Installing edgernn with what the demo needs into $(VENV)'
+	@touch $(VENV)/unfinished
+	@$(PIP) -e '.[demo]'
+	@rm $(VENV)/unfinished
 	@touch $@
+
+$(VENV)/installed: pyproject.toml constraints.txt $(BIN)/pip
+	@echo 'Installing edgernn with all extras and the tools of its developers into $(VENV)'
+	@touch $(VENV)/unfinished
+	@$(PIP) -e '.[demo,plot,tensorboard,executorch,caption,docs,dev]'
+	@rm $(VENV)/unfinished
+	@touch $@ $(VENV)/installed-demo
 
 install: $(VENV)/installed ## create .venv with everything, at pinned versions
 
-demo: install ## train, export, prove and stream a small model
+demo: $(VENV)/installed-demo ## install what the demo needs, and run it
 	@$(BIN)/edgernn demo
+
+picture: $(VENV)/installed-demo ## run the demo, and draw it as docs/demo.svg
+	@$(BIN)/edgernn demo --picture docs/demo.svg
+
+wheel: $(BIN)/pip ## build the wheel into dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	@ls -s -h dist/*.whl
 
 test: install ## the tests, the fast ones first
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix'

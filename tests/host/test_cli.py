@@ -553,30 +553,3 @@ def test_the_cache_is_shown_and_emptied(call, tmp_path, monkeypatch):
 def test_every_command_is_tested_here():
     registered = {command.callback.__name__ for command in app.registered_commands}
     assert registered == {name.split()[-1] for name in COMMANDS} - {"language"}
-
-
-@pytest.mark.slow
-def test_the_demo(tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "edgernn",
-        "demo",
-        "--minutes",
-        "0.05",
-        "--tokens",
-        "50",
-        "--folder",
-        str(tmp_path),
-    ]
-    done = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=300, check=True)
-    values = json.loads(done.stdout)
-    assert values["text"].startswith("def ")
-    assert len(values["text"]) == 54
-    assert values["tokens_per_second"] > 0
-    assert [each["target"] for each in values["exported"]] == ["onnx", "torchscript"]
-    assert Path(values["exported"][0]["bundle"]) == tmp_path / "bundles" / "demo"
-    assert f"edgernn run {tmp_path / 'bundles' / 'demo'}" in done.stderr
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)  # and again, over itself
-    assert "def " in done.stdout
-    assert "tokens/s" in done.stdout

@@ -214,7 +214,7 @@ def test_an_old_option_is_refused_with_its_new_name():
 # its commands; a module that is not listed has its messages printed by any command.
 PRINTED_BY = {
     **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "cache", "evaluate", "inspect", "plot")},
-    "cli/demo.py": [["demo", "run"]],  # which it says to try
+    "cli/demo/": [["demo", "run", "train language"]],  # which it says to try
     "cli/export.py": [["export", "verify"]],
     "exporters/adoption/": [["adopt"]],
     "exporters/": [["export"]],
