@@ -43,14 +43,6 @@ def export(
             "accurate and take more space.",
         ),
     ] = 32,
-    reduce_range: Annotated[
-        bool,
-        typer.Option(
-            "--reduce-range",
-            help="At int8, quantise weights to 7 bits, so that products cannot overflow on x86 processors without "
-            "VNNI.",
-        ),
-    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -63,7 +55,7 @@ def export(
         from edgernn.exporters import export as write
         from edgernn.training import Run
 
-    quantization = Quantization(precision, tuple(keep or ()), block, reduce_range)
+    quantization = Quantization(precision, tuple(keep or ()), block)
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)

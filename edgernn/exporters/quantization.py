@@ -10,7 +10,7 @@ from edgernn.errors import ConfigError
 __all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
-_OF = {"block": "int4", "reduce_range": "int8"}  # the precision to which an option belongs
+_OF = {"block": "int4"}  # the precision to which an option belongs
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,7 @@ class Quantization:
     """How weight matrices are stored.
 
     name: fp32, fp16, int8 or int4. keep: patterns, as for file names, of matrices that stay in single precision. block:
-    at int4, the number of inputs that share a scale. reduce_range: at int8, use 7 of the 8 bits of weights, because x86
-    processors without VNNI add two products in 16 bits, which may overflow.
+    at int4, the number of inputs that share a scale.
 
     Raises ConfigError for an option that does not belong to the precision.
     """
@@ -27,7 +26,6 @@ class Quantization:
     name: str = "fp32"
     keep: tuple[str, ...] = ()
     block: int = 32
-    reduce_range: bool = False
 
     def __post_init__(self) -> None:
         if self.block not in BLOCKS:

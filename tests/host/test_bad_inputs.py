@@ -213,7 +213,6 @@ ROWS = [
     (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry 'many' is not a whole number"),
     # Options that a command would ignore
     (f"export runs/fox {NEW} --block 64", "--block belongs to --precision int4, and not to fp32: leave it out"),
-    (f"export runs/fox {NEW} --reduce-range", "--reduce-range belongs to --precision int8, and not to fp32"),
     (f"export runs/fox {NEW} --keep 'a*'", "--keep leaves matrices at fp32, as --precision fp32 leaves all of them"),
     ("inspect bundles/tiny --distance 3", "--distance goes with edgernn inspect gradients: leave it out"),
     ("inspect bundles/tiny --out a.png", "--out goes with edgernn inspect gradients: leave it out"),

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 from conversions import convert_once
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle
@@ -150,9 +151,6 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     words = r"--keep outptu\* matches none of the matrices: .*output.weight"
     with pytest.raises(ConfigError, match=words):
         export(source, tmp_path / "b", precision=Quantization("int8", keep=("outptu*",)), steps=4)
-    for target in ("torchscript", "executorch"):
-        with pytest.raises(ConfigError, match=f"--reduce-range is no option of --to {target}"):
-            export(source, tmp_path / "b", target=target, precision=Quantization("int8", reduce_range=True))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -161,7 +159,6 @@ def test_what_cannot_be_kept_is_named(tmp_path):
     [
         ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices in single precision"),
         ({"name": "int8", "block": 64}, "--block belongs to --precision int4, and not to int8"),
-        ({"name": "int4", "reduce_range": True}, "--reduce-range belongs to --precision int8, and not to int4"),
         ({"name": "int4", "block": 48}, "--block 48 is not one of 16, 32, 64, 128"),
     ],
 )
@@ -170,16 +167,31 @@ def test_impossible_options_are_named(settings, words):
         Quantization(**settings)
 
 
-def test_a_reduced_range_cannot_overflow_16_bits():
+def test_products_of_bytes_are_exact_on_every_processor():
+    """Signed weights would overflow in 16 bits on x86 processors without VNNI, where all inputs are large."""
     (graph,) = network().graphs()
-    model = onnx.load_model_from_string(ONNX.write(graph, Quantization("int8", reduce_range=True)).data)
+    model = onnx.load_model_from_string(ONNX.write(graph, Quantization("int8")).data)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-    right = [stored[node.input[1]] for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
-    assert len(right) == 3
-    for levels in right:
-        assert levels.dtype == np.int8
-        assert np.abs(levels.astype(int)).max() == 63
-        assert 255 * 2 * np.abs(levels.astype(int)).max() < 1 << 15
+    products = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
+    assert len(products) == 3
+    for node in products:
+        levels = stored[node.input[1]]
+        assert (levels.dtype, stored[node.input[5]]) == (np.uint8, 128)
+        rows = np.random.default_rng(0).choice(np.array([0, 255], np.uint8), (8, len(levels)))
+        expected = (rows.astype(int) - 128) @ (levels.astype(int) - 128) * stored[node.input[3]]
+        np.testing.assert_allclose(product_of(node, rows, stored), expected.astype(np.float32), rtol=1e-6)
+
+
+def product_of(node, rows, stored):
+    """What onnxruntime computes for `node`, without its bias, from unsigned bytes (batch, inputs)."""
+    names = [*node.input[:6]]
+    constants = [numpy_helper.from_array(stored[name], name) for name in dict.fromkeys(names[1:])]
+    alone = helper.make_node(node.op_type, names, ["y"], domain=node.domain)
+    x = helper.make_tensor_value_info(names[0], onnx.TensorProto.UINT8, rows.shape)
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid(node.domain, 1)]
+    model = helper.make_model(helper.make_graph([alone], "g", [x], [y], constants), opset_imports=opsets, ir_version=9)
+    return onnxruntime.InferenceSession(model.SerializeToString()).run(None, {names[0]: rows})[0]
 
 
 def test_larger_blocks_are_smaller_files():
@@ -217,12 +229,13 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
         next(array for name, array in stored.items() if name.endswith(end))
         for end in ("embedding.weight.int8", "layers.0.weight.int8", "layers.0.weight.scales")
     )
-    assert (table.dtype, levels.dtype) == (np.uint8, np.int8)
+    assert (table.dtype, levels.dtype) == (np.uint8, np.uint8)
     h, c = (np.random.default_rng(n).uniform(-1, 1, (1, 3, 24)).astype(np.float32) for n in (0, 1))
     token = np.array([1, 5, 9])
     x = np.concatenate([table[token].astype(int), np.rint(h[0] * 127) + 128], axis=1)
     bias = model.stack.layers[0].bias.detach().numpy()
-    gates = ((x.astype(int) - 128) @ levels.astype(int)) * scales + bias
+    levels = levels.astype(int) - 128
+    gates = ((x.astype(int) - 128) @ levels) * scales + bias
     i, f, g, o = np.split(gates, 4, axis=1)
     expected = 1 / (1 + np.exp(-f)) * c[0] + 1 / (1 + np.exp(-i)) * np.tanh(g)
     engine = OnnxEngine(data, graph.spec)

@@ -14,11 +14,14 @@ from onnx import helper
 from edgernn.contract import Array
 from edgernn.exporters.capture.rewrite import Rewriter, attribute
 from edgernn.exporters.quantisation.calibration import Range
-from edgernn.exporters.quantisation.rounding import TINY, round_channels
+from edgernn.exporters.quantisation.rounding import STEPS, TINY, round_channels
 
 __all__ = ["Convolutions", "between_convolutions"]
 
 _BYTE = 255
+# Weights use 7 of their 8 bits, because x86 processors without VNNI add two products of an activation and a weight in
+# 16 bits: 2 * 255 * 63 fits, 2 * 255 * 127 overflows.
+_STEPS = STEPS // 2
 _SPATIAL = 2  # the first spatial axis, after batch and channels
 
 
@@ -43,8 +46,8 @@ def between_convolutions(graph: Rewriter, rounded: Mapping[str, Array]) -> Itera
 class Convolutions:
     """Writes the nodes of a graph, and quantises the activations that have `ranges` to 8 bits."""
 
-    def __init__(self, graph: Rewriter, ranges: Mapping[str, Range], steps: int) -> None:
-        self._graph, self._ranges, self._steps = graph, ranges, steps
+    def __init__(self, graph: Rewriter, ranges: Mapping[str, Range]) -> None:
+        self._graph, self._ranges = graph, ranges
         self._rounded: dict[str, str] = {}
 
     def keep(self, node: onnx.NodeProto) -> None:
@@ -62,7 +65,7 @@ class Convolutions:
         """Write the convolution `node` with quantised weight and bias."""
         x, pads = _before_pad(self._graph, node.input[0])
         given, scale = self._round(x)
-        levels, scales = round_channels(weight, 0, self._steps)
+        levels, scales = round_channels(weight, 0, _STEPS)
         name, scales = node.input[1], scales.ravel()
         stored = self._graph.constant(levels, f"{name}.int8")
         steps = self._graph.constant(scales, f"{name}.scales")

@@ -25,7 +25,9 @@ from edgernn.exporters.quantization import Quantization
 
 __all__ = ["Int8"]
 
-_ZERO = 128  # the zero point of unsigned bytes
+# The unsigned byte that stands for zero. Activations and matrices are unsigned, because onnxruntime multiplies unsigned
+# by signed bytes with instructions that overflow on x86 processors without VNNI.
+_ZERO = 128
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,6 @@ class Int8(Quantiser):
         self._rounded: dict[str, _Rounded | None] = {}
         self._kernels: dict[str, Array] = {}
         self._convolutions: Convolutions | None = None
-        self._steps = STEPS // 2 if quantization.reduce_range else STEPS
         self._zero = graph.constant(np.array(_ZERO, np.uint8), "zero")
         self._one = graph.constant(np.array(1, np.float32), "one")
 
@@ -59,7 +60,7 @@ class Int8(Quantiser):
         if not self._kernels:
             return
         names = list(between_convolutions(self._graph, self._kernels))
-        self._convolutions = Convolutions(self._graph, measure_ranges(model, names, examples), self._steps)
+        self._convolutions = Convolutions(self._graph, measure_ranges(model, names, examples))
 
     def _keep(self, node: onnx.NodeProto) -> None:
         if self._convolutions is None:
@@ -110,13 +111,15 @@ class Int8(Quantiser):
 
     def _multiply_bytes(self, product: Product, rounded: str, weight: Array, at: str = "") -> str:
         stored, steps = self._columns(product.name, weight)
-        inputs = [rounded, stored, self._one, steps, self._zero, "", *self._biases(product)]
+        inputs = [rounded, stored, self._one, steps, self._zero, self._zero, *self._biases(product)]
         return self._graph.add("MatMulIntegerToFloat", inputs, f"{product.output}.levels", domain=CONTRIB, at=at)
 
     def _columns(self, name: str, weight: Array) -> tuple[str, str]:
         """Return the weights (inputs, outputs) of a product as levels, and the scales of the outputs."""
-        levels, scales = round_channels(weight, steps=self._steps)
-        return self._graph.constant(levels, f"{name}.int8"), self._graph.constant(scales.ravel(), f"{name}.scales")
+        levels, scales = round_channels(weight)
+        return self._graph.constant(_unsigned(levels), f"{name}.int8"), self._graph.constant(
+            scales.ravel(), f"{name}.scales"
+        )
 
     def _look_up(self, node: onnx.NodeProto) -> None:
         if node.input[0] in self._tied:
@@ -135,6 +138,7 @@ class Int8(Quantiser):
         levels, scales = self._columns(name, table.T)
         columns = add("Gather", [levels, indices], f"{output}.levels", axis=1)
         columns = add("Cast", [columns], f"{output}.levels", to=onnx.TensorProto.FLOAT)
+        columns = add("Sub", [columns, self._scalar(_ZERO)], f"{output}.levels")
         columns = add("Mul", [columns, add("Gather", [scales, indices], f"{output}.scales")], f"{output}.columns")
         add("Transpose", [columns], "", at=output, perm=[*range(1, self._graph.ranks[output]), 0])
         self._note(name, table, 8, "each row", "fp32")
@@ -153,7 +157,7 @@ class Int8(Quantiser):
                 return None
             table = self._graph.constants[node.input[0]]
             levels, scales = round_channels(table)
-            stored = self._graph.constant((levels.astype(np.int16) + _ZERO).astype(np.uint8), f"{node.input[0]}.int8")
+            stored = self._graph.constant(_unsigned(levels), f"{node.input[0]}.int8")
             self._note(node.input[0], table, 8, "each column", "int8")
             return _Rounded(add("Gather", [stored, node.input[1]], f"{tensor}.rounded", axis=0), scales.ravel())
         if tensor in self._bounds:
@@ -213,3 +217,8 @@ class Int8(Quantiser):
 
     def _scalar(self, value: float) -> str:
         return self._graph.constant(np.array(value, np.float32), "constant")
+
+
+def _unsigned(levels: Array) -> Array:
+    """Return signed levels as unsigned bytes with the zero point 128."""
+    return (levels.astype(np.int16) + _ZERO).astype(np.uint8)

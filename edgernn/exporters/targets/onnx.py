@@ -200,7 +200,7 @@ ONNX = Target(
     OnnxEngine,
     _inspect,
     precisions=("fp32", *PRECISIONS),
-    options=("keep", "block", "reduce_range"),
+    options=("keep", "block"),
 )
 
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
