@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgernn.training.muon import Muon
+
 __all__ = ["Optimizer"]
 
 
@@ -28,7 +30,7 @@ class Optimizer:
                 by_kind[kind].append(own)
         self._parts: list[torch.optim.Optimizer] = []
         if by_kind["muon"]:
-            self._parts.append(torch.optim.Muon(by_kind["muon"], lr=learning_rate, adjust_lr_fn="match_rms_adamw"))
+            self._parts.append(Muon(by_kind["muon"], lr=learning_rate))
         if by_kind["adamw"]:
             self._parts.append(torch.optim.AdamW(by_kind["adamw"], lr=learning_rate, fused=True))
 
@@ -75,6 +77,6 @@ def _parameters(part: torch.optim.Optimizer) -> list[nn.Parameter]:
 def _zeros(part: torch.optim.Optimizer, parameter: nn.Parameter) -> dict[str, Tensor]:
     """Return the moments of a parameter before the first step."""
     zeros = torch.zeros_like(parameter, requires_grad=False)
-    if isinstance(part, torch.optim.Muon):
+    if isinstance(part, Muon):
         return {"momentum_buffer": zeros}
     return {"step": torch.zeros((), device=parameter.device), "exp_avg": zeros, "exp_avg_sq": zeros.clone()}
