@@ -197,7 +197,7 @@ def test_a_state_dict_that_is_code_is_not_run(tmp_path):
             return (print, ("run",))
 
     torch.save({"x": Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="is no file of tensors alone"):
         load_weights(tmp_path / "evil.pth", "mobilenet_v2")
 
 
@@ -285,7 +285,7 @@ def test_what_is_missing_empty_or_damaged_is_told(flickr):
     [
         ("a.json", "{", "is not JSON"),
         ("a.json", '{"images": 1}', "images: not a list"),
-        ("a.json", '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}', "is of the image 1"),
+        ("a.json", '{"images": [], "annotations": [{"image_id": 1, "caption": "a"}]}', "belongs to the image 1"),
         ("a.csv", "x,y\n1,2\n", "does not name the columns image and caption"),
         ("a.png", "", "is not a data set of captions"),
         ("b.csv", "image,caption\n../../etc/passwd,a\n", "has no images"),

@@ -413,12 +413,12 @@ def test_a_text_is_evaluated_in_its_encoding(call, bundle, corpus, tmp_path):
 def test_a_prompt_that_cannot_be_continued_is_one_line_and_status_2(call, bundle):
     """Bad inputs of other kinds are in test_bad_inputs.py."""
     for arguments, words in (
-        (["--prompt", "a", "--encoding", "utf-16"], "--encoding says how files and standard input are"),
-        (["--prompt", "ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"),
-        (["--prompt", "é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"),
-        (["--prompt", "a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"),
-        (["--prompt", ""], 'the prompt is empty: give it with --prompt "TEXT"'),
-        (["ROMEO:"], 'ROMEO:: there is no such file; a prompt is given with --prompt "TEXT"'),
+        (["a", "--encoding", "utf-16"], "--encoding says how files and standard input are"),
+        (["ab\udce9"], "the prompt is not UTF-8: byte 2 is 0xe9"),
+        (["é€"], "the vocabulary has no 'é' (U+00E9), '€' (U+20AC)"),
+        (["a", "--temperature", 0.0001], "temperature 0.0001 is neither 0"),
+        ([""], "the prompt is empty: give a text, as in edgernn run BUNDLE"),
+        (["--prompt", "a"], "--prompt is now the argument INPUT: type the text without --prompt"),
     ):
         status, out, err = call("run", bundle, *arguments)
         assert (status, out, err.count("\n")) == (2, "", 1), arguments

@@ -92,7 +92,7 @@ def test_an_exchanged_graph_is_found(bundles, tmp_path):
         ({}, {"step": {"steps": 256, "chosen": [256], "tolerance": 1}}, "a tolerance is not an object"),
         ({}, {"step": {"steps": 256, "chosen": [0, 256]}}, "impossible steps"),
         ({}, {"step": {"steps": 256, "chosen": [256, 1]}}, "impossible steps"),
-        ({}, {"step": {"steps": 9, "chosen": [9]}}, "are not of 9 steps"),
+        ({}, {"step": {"steps": 9, "chosen": [9]}}, "do not hold 1 of 9 steps"),
         ({}, {"step": None}, "is not an object"),
         ({"inputs.token": None}, None, "inputs.token.npy is missing"),
         ({"inputs.token": b"\x93NUMPY"}, None, "is not a .npy file"),

@@ -311,7 +311,7 @@ def test_matrices_in_unusual_places_are_quantised(tmp_path, target, make):
 def test_a_step_of_the_gate_is_the_least(tmp_path):
     with pytest.raises(ConfigError, match="steps 0"):
         export_module(tied(), plain(), out=tmp_path / "b", steps=0)
-    with pytest.raises(ConfigError, match=r"made of an nn\.Module"):
+    with pytest.raises(ConfigError, match=r"needs an nn\.Module"):
         export_module({"step": lambda x, h: (x, h)}, plain(), out=tmp_path / "b")
 
 

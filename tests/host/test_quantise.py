@@ -85,7 +85,10 @@ def test_every_matrix_of_every_model_is_rounded_and_no_stream_sees_another(tmp_p
     for row in range(5):
         alone = engine.run(rows(together, spec.feeds, row))
         for name, array in zip(spec.output_names, alone, strict=True):
-            np.testing.assert_array_equal(array, np.take(results[name], [row], axis=spec.results[name].batch_axis))
+            same = np.take(results[name], [row], axis=spec.results[name].batch_axis)
+            # At int4, onnxruntime sums one row in another order than several rows on some processors.
+            tolerance = 1e-5 if precision == "int4" else 0
+            np.testing.assert_allclose(array, same, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("embedding", [24, 32])
@@ -101,7 +104,7 @@ def test_tied_weights_are_stored_once_and_rows_are_what_the_output_multiplies_wi
     if precision != "int8":
         return
     (scales,) = (numpy_helper.to_array(t) for t in graph.initializer if "embedding.weight.scales" in t.name)
-    expected = numpy_helper.to_array(levels[0]).T * scales[:, None]
+    expected = (numpy_helper.to_array(levels[0]).T.astype(int) - 128) * scales[:, None]
     np.testing.assert_allclose(expected, model.embedding.weight.detach(), atol=scales.max() / 2 + 1e-6)
 
 
@@ -157,7 +160,7 @@ def test_what_cannot_be_kept_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices in single precision"),
+        ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices at fp32"),
         ({"name": "int8", "block": 64}, "--block belongs to --precision int4, and not to int8"),
         ({"name": "int4", "block": 48}, "--block 48 is not one of 16, 32, 64, 128"),
     ],

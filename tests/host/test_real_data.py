@@ -28,6 +28,6 @@ def test_shakespeare_trains_exports_and_speaks(real_data, tmp_path, capsys):
     scores = [call("evaluate", tmp_path / name, "--text", text) for name in ("run", "bundle")]
     assert scores[0]["unknown"] == 0
     assert scores[1]["nats_per_char"] == pytest.approx(scores[0]["nats_per_char"], abs=1e-5)
-    said = call("run", tmp_path / "bundle", "--prompt", "ROMEO:\n", "--max-tokens", 300, "--seed", 0)
+    said = call("run", tmp_path / "bundle", "ROMEO:\n", "--max-tokens", 300, "--seed", 0)
     assert len(said["text"]) == 300
     assert said["text"].count(" ") > 20

@@ -343,7 +343,7 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_is_named_so(corpus, sma
         with pytest.raises(TrainingError) as caught:
             begin(corpus, path, **small)
     assert str(caught.value) == (
-        f"{path / CHECKPOINT} cannot be written: No space left on device; training stands at its beginning: "
+        f"{path / HELD_OUT} cannot be written: No space left on device; training stands at its beginning: "
         f"make room, then continue with edgernn train language --resume {path}"
     )
     assert Trainer.resume(path).step == 0
@@ -802,13 +802,13 @@ def test_a_run_without_its_tokens_is_named(damaged):
     with pytest.raises(CorpusError, match=r"run/data/train.tokens has 0 bytes"):
         Trainer.resume(damaged)
     (damaged / DATA / TRAIN).write_bytes(b"\0" * 7)
-    with pytest.raises(CorpusError, match=r"run/data/train.tokens has 7 tokens, not 2430: it was cut or changed"):
+    with pytest.raises(CorpusError, match=r"run/data/train.tokens has 7 tokens, not 2,430: it was cut or changed"):
         Trainer.resume(damaged)
     (damaged / DATA / TRAIN).unlink()
     with pytest.raises(CorpusError, match=r"run/data/train.tokens cannot be read"):
         Trainer.resume(damaged)
     shutil.copy(damaged / DATA / HELD_OUT_TOKENS, damaged / DATA / TRAIN)
-    with pytest.raises(CorpusError, match=r"run/data/train.tokens has 270 tokens, not 2430: it was cut or changed"):
+    with pytest.raises(CorpusError, match=r"run/data/train.tokens has 270 tokens, not 2,430: it was cut or changed"):
         Trainer.resume(damaged)
 
 

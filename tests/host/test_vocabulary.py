@@ -93,7 +93,7 @@ def test_words_keep_the_most_frequent():
 
 def test_impossible_vocabularies_are_named():
     for kind, size, words in (
-        ("runes", None, "--tokenizer runes: there is characters, bytes, words, bpe"),
+        ("runes", None, "--tokenizer runes is not one of characters, bytes, words, bpe"),
         ("characters", 9, "--vocabulary goes with --tokenizer words or bpe"),
         ("words", 1, "is below 2, the least that --tokenizer words takes"),
         ("bpe", 255, "--tokenizer bpe starts from the 256 bytes"),

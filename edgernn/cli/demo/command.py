@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgernn.cli.console import Json, result
+from edgernn.cli.options import number
 from edgernn.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,9 +26,14 @@ _MINUTES, _FAST_MINUTES = 1.0, 1 / 6
 
 
 def demo(
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="Minutes to train.", show_default="1")] = None,
-    fast: Annotated[bool, typer.Option("--fast", help="Train for ten seconds.")] = False,
-    tokens: Annotated[int, typer.Option(min=1, help="Number of characters to stream.")] = 300,
+    minutes: Annotated[
+        float | None,
+        typer.Option(parser=number("minutes", float, low=0.01), help="The minutes of training.", show_default="1"),
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="Train for ten seconds only.")] = False,
+    tokens: Annotated[
+        int, typer.Option(parser=number("tokens", low=1), help="The number of characters to stream.")
+    ] = 300,
     folder: Annotated[Path, typer.Option(help="Where runs/demo and bundles/ are written; they are replaced.")] = Path(),
     picture: Annotated[Path | None, typer.Option(help="Write what the demo shows to this file, as SVG.")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print only one line for the result of each step.")] = False,
@@ -67,7 +73,7 @@ def walk(screen: Screen, folder: Path, minutes: float, tokens: int) -> dict[str,
     described = steps.describe(screen, folder)
     seconds = time.perf_counter() - begun
     commands = [
-        _command("run", str(proven.int8.path), "--prompt", "class "),
+        _command("run", str(proven.int8.path), "class "),
         _command("caption", str(described.bundle), str(described.picture)),
         _command("train", "language", "--resume", str(learned.run.path), "--minutes", _twice(learned.seconds)),
     ]
