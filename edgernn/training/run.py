@@ -252,6 +252,8 @@ class Run:
         try:
             replace_file(self.path / name, data)
         except OSError as error:
+            if not (self.path / CONFIG).exists():  # the directory is temporary, and is removed
+                raise
             begun = (self.path / CHECKPOINT).exists()
             kept = "the last good checkpoint is kept" if begun else "training stands at its beginning"
             remedy = "make room" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"

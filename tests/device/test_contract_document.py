@@ -58,7 +58,7 @@ def test_a_runtime_from_the_document_reproduces_the_vectors(name):
 def test_the_runtime_reproduces_the_vectors(name):
     bundle = Bundle.load(GOLDEN / name)
     parity = verify(bundle, OnnxEngine)
-    assert parity.steps == min(record["steps"] for record in bundle.manifest.golden.values())
+    assert parity.steps in {record["steps"] for record in bundle.manifest.golden.values()}
     assert parity.max_abs_diff_outputs > 0 or name == "characters-fp32"
 
 

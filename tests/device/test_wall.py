@@ -216,9 +216,7 @@ def test_help_and_run_need_no_torch(bundle):
     assert (done.returncode, len(done.stdout)) == (0, 13), done.stderr
 
 
-@pytest.mark.parametrize(
-    "arguments", [["train", "language", "stdlib", "--out", "r"], ["adopt", "a.onnx", "--out", "b"]]
-)
+@pytest.mark.parametrize("arguments", [["train", "language", "stdlib", "--out", "r"], ["adopt", "a.onnx", "--out=b"]])
 def test_a_missing_extra_is_the_line_to_type(tmp_path, arguments):
     code = """
 import sys

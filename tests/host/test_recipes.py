@@ -81,7 +81,7 @@ def test_one_bundle_that_fails_does_not_hide_the_others(build, recipe, tmp_path,
 
 def test_an_impossible_recipe_is_named(build, recipe, tmp_path):
     for changes, words in (
-        ({"task": "dance"}, "the task 'dance' is not one of"),
+        ({"task": "dance"}, "'dance' is not one"),
         ({"speed": 3}, "missing or unknown keys: speed"),
     ):
         with pytest.raises(ConfigError, match=words):

@@ -20,6 +20,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from edgernn.atomic import replace_file
 from edgernn.errors import ConfigError, CorpusError, OutputExistsError, RunError, TrainingError
 from edgernn.tasks import TASKS
 from edgernn.tasks.language.learner import HELD_OUT as HELD_OUT_TOKENS
@@ -336,14 +337,16 @@ def test_a_disk_that_is_full_before_the_first_checkpoint_is_named_so(corpus, sma
     path = tmp_path / "run"
 
     def full(place, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        if place.name == CHECKPOINT:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace_file(place, data)
 
     with monkeypatch.context() as patch:
         patch.setattr("edgernn.training.run.replace_file", full)
         with pytest.raises(TrainingError) as caught:
             begin(corpus, path, **small)
     assert str(caught.value) == (
-        f"{path / HELD_OUT} cannot be written: No space left on device; training stands at its beginning: "
+        f"{path / CHECKPOINT} cannot be written: No space left on device; training stands at its beginning: "
         f"make room, then continue with edgernn train language --resume {path}"
     )
     assert Trainer.resume(path).step == 0
