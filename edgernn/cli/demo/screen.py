@@ -39,7 +39,9 @@ class Screen:
         self._consoles = [output]
         if record:
             paper = io.StringIO()
-            recorder = Console(file=paper, record=True, force_terminal=True, color_system="truecolor", width=_WIDTH)
+            recorder = Console(
+                file=paper, highlight=False, record=True, force_terminal=True, color_system="truecolor", width=_WIDTH
+            )
             self._consoles.append(recorder)
         self._bar: Progress | None = None
         self._steps = 0
