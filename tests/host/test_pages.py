@@ -26,6 +26,7 @@ from edgernn.training import Run, Trainer
 # Lines that start with one of these are not run: they install packages, or several processes.
 SHOWN_ONLY = {
     "make demo": "installs packages; tests/host/test_demo.py runs the demo",
+    "make test": "runs the tests, of which this is one",
     "make install": "installs packages, as the machine of these tests did",
     "make wheel": "builds the package, as `make test-device` does",
     ". .venv/bin/activate": "the tests run in an environment",
