@@ -12,7 +12,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does
 .DEFAULT_GOAL := help
 .PHONY: help install demo picture test test-matrix test-device check format docs bench wheel clean
 
-help: ## what can be made
+help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # An installation that was interrupted leaves the file `unfinished`; the next one begins anew.
@@ -81,7 +81,7 @@ docs: install ## write the tables of options and build the site in site/
 	$(BIN)/python docs/write_options.py
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going docs site
 
-bench: install ## step and training speed against bare baselines
+bench: install ## measure the speed of steps and training relative to bare onnxruntime and torch
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## remove what was built
