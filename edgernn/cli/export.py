@@ -117,7 +117,8 @@ def describe(parity: Parity) -> str:
     limit = parity.tolerance
     text = (
         f"parity over {parity.steps:,} chained steps: outputs within {parity.max_abs_diff_outputs:.1e}, "
-        f"state within {parity.max_abs_diff_state:.1e} ({100 * parity.max_share:.2g} % of the tolerance)"
+        f"state within {parity.max_abs_diff_state:.1e} "
+        f"(the worst element uses {100 * parity.max_share:.2g} % of its tolerance)"
     )
     if parity.compared:
         text += f", {parity.mismatches:,} of {parity.compared:,} whole numbers differ"

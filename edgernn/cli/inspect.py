@@ -151,7 +151,8 @@ def _tensor(tensor: dict[str, Any]) -> str:
     if "bound" in tensor:
         bound = f" {'within ±' if tensor['dtype'].startswith('float') else 'below '}{tensor['bound']:g}"
     if "low" in tensor:
-        bound = f" from {tensor['low']:g}" + (f" to below {tensor['bound']:g}" if "bound" in tensor else "")
+        to = "to" if tensor["dtype"].startswith("float") else "to below"
+        bound = f" from {tensor['low']:g}" + (f" {to} {tensor['bound']:g}" if "bound" in tensor else "")
     rate = f" at {tensor['rate']:,} Hz" if "rate" in tensor else ""
     kind = f", {tensor['kind']}{rate}" if "kind" in tensor else ""
     return f"{tensor['name']}: {tensor['dtype']}[{', '.join(map(str, tensor['axes']))}]{bound}{kind}"

@@ -99,7 +99,7 @@ def export(
     precision: str | Quantization = "fp32",
     steps: int = STEPS,
     overwrite: bool = False,
-    examples: Examples = (),
+    examples: Examples | None = None,
     tolerance: Mapping[str, float] | None = None,
     confirm: Collection[str] = (),
 ) -> Exported:
@@ -129,7 +129,7 @@ class _Plan:
     target: Target
     quantization: Quantization
     steps: int
-    examples: Examples
+    examples: Examples | None
     tolerance: Mapping[str, float]
     confirm: tuple[str, ...]
 
@@ -142,7 +142,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         contract = Contract(tuple(graph.spec for graph in graphs))
         _check_kinds(contract, source.network.task)
         _check_assets(source.assets, contract)
-        real = RealInputs(plan.examples, contract) if plan.examples else None
+        real = None if plan.examples is None else RealInputs(plan.examples, contract)
         found = unconfirmed(check_graphs(graphs, real), plan.confirm)
         graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)

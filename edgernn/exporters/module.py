@@ -28,7 +28,7 @@ def export_module(
     precision: str | Quantization = "fp32",
     initial: Mapping[str, Tensor] | None = None,
     assets: Mapping[str, bytes] | None = None,
-    examples: Examples = (),
+    examples: Examples | None = None,
     tolerance: Mapping[str, float] | None = None,
     confirm: Collection[str] = (),
     task: str = "module",

@@ -1,5 +1,7 @@
 """Examples: what the gate, the checks and the golden vectors make of the inputs that a caller gives."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -318,3 +320,33 @@ def test_actions_that_differ_at_a_lower_precision_are_counted_and_recorded(tmp_p
         export_module(Policy(), POLICY, out=tmp_path / "c", precision="int4", tolerance={"mismatches": 1e-4})
     with pytest.raises(ConfigError, match="there is no tolerance 'largest'"):
         export_module(Policy(), POLICY, out=tmp_path / "c", tolerance={"largest": 1})
+
+
+@pytest.mark.parametrize(
+    ("limits", "value", "words"),
+    [
+        ({"bound": 1.0}, 1.5, "step 2: x holds 1.5, which is outside its limits in the contract: -1 to 1"),
+        ({"low": 0.0, "bound": 2.0}, -0.5, "holds -0.5, which is outside its limits in the contract: 0 to 2"),
+        ({"low": 0.0}, -0.25, "holds -0.25, which is outside its limits in the contract: 0 to no greatest"),
+    ],
+)
+def test_examples_outside_the_limits_of_a_real_input_are_refused(tmp_path, limits, value, words):
+    class Sum(nn.Module):
+        def forward(self, x, h):
+            return (h, x + h)
+
+    spec = GraphSpec(
+        "step",
+        inputs=(TensorSpec("x", "float32", (BATCH, 2), **limits),),
+        outputs=(TensorSpec("y", "float32", (BATCH, 2)),),
+        states=(StateSpec("h", "float32", (BATCH, 2)),),
+    )
+    steps = [{"x": np.full((1, 2), each, np.float32)} for each in (0.5, 1.0, value)]
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        export_module(Sum(), spec, out=tmp_path / "b", examples=steps, steps=8)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_array_is_no_examples(tmp_path):
+    with pytest.raises(ConfigError, match="examples are a sequence of mappings by input name"):
+        export_module(Policy(), POLICY, out=tmp_path / "b", examples=np.zeros((4, 2)), steps=8)

@@ -181,9 +181,22 @@ def _array(tensor: TensorSpec, value: Any, number: int, sizes: dict[str, int] | 
         check_tensor(tensor, array, {} if sizes is None else sizes)
     except ContractError as error:
         raise ConfigError(f"examples: step {number}: {error}") from None
-    if array.dtype.kind == "f" and np.isnan(array).any():
-        raise ConfigError(f"examples: step {number}: {tensor.name} holds nan")
+    if array.dtype.kind == "f":
+        _check_values(tensor, array, number)
     return np.asarray(array, order="C")
+
+
+def _check_values(tensor: TensorSpec, array: Array, number: int) -> None:
+    """Raise ConfigError for floating-point values that are NaN or outside the limits."""
+    if np.isnan(array).any():
+        raise ConfigError(f"examples: step {number}: {tensor.name} holds nan")
+    low, high = tensor.limits
+    outside = array[(array < (-np.inf if low is None else low)) | (array > (np.inf if high is None else high))]
+    if outside.size:
+        raise ConfigError(
+            f"examples: step {number}: {tensor.name} holds {outside.flat[0]:g}, which is outside its limits in the "
+            f"contract: {'no least' if low is None else f'{low:g}'} to {'no greatest' if high is None else f'{high:g}'}"
+        )
 
 
 def _row(tensor: TensorSpec, array: Array, row: int) -> Array:
