@@ -204,6 +204,7 @@ def _check_export(names):
 
 def _check_runtime(names):
     np.testing.assert_allclose(names["outputs"]["logits"], names["logits"])
+    assert names["rows"]["logits"].shape == (4, *names["logits"].shape[1:])
     assert [len(slot.text) for slot in names["slots"]] == [50] * 64
 
 
