@@ -3,6 +3,7 @@
 Sizes are replaced where they would take minutes, and `SHOWN_ONLY` lists what is not run.
 """
 
+import json
 import runpy
 import shlex
 import shutil
@@ -17,7 +18,7 @@ from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 
 from edgernn.cli import execute
 from edgernn.exporters import export, verify
-from edgernn.runtime import Model
+from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
@@ -141,7 +142,7 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/adopt.md": {},
     "docs/benchmarks.md": {},
     "docs/captioning.md": {},
-    "docs/devices.md": {"runs/shakespeare": "runs/shakespeare"},
+    "docs/devices.md": {"runs/demo": "runs/shakespeare"},
     "docs/export.md": {"runs/shakespeare": "runs/shakespeare"},
     "docs/gradients.md": {f"runs/{cell}": "runs/shakespeare" for cell in ("elman-relu", "gru", "lstm")},
     "docs/quantisation.md": {"runs/shakespeare": "runs/shakespeare"},
@@ -196,6 +197,23 @@ def _check_captioning(names):
     np.testing.assert_allclose(names["maps"].sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
+def _check_devices(names):
+    """The loop without edgernn writes the texts of edgernn and of the conformance test."""
+    stream = Model.load("bundles/phone").stream(Sampler(temperature=0.8, top_k=40, seed=0))
+    assert names["text"] == stream.complete("def ", 200)
+    others = {"top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "bias": []}  # what the loop leaves out
+    golden = ROOT / "export" / "golden"
+    cases = json.loads((golden / "texts.json").read_text(encoding="utf-8"))
+    cases = [case for case in cases if others.items() <= case["sampler"].items()]
+    assert {(case["sampler"]["temperature"], case["sampler"]["top_k"]) for case in cases} > {(0.0, 0), (0.7, 5)}
+    for case in cases:
+        seed, temperature, top_k = (case["sampler"][name] for name in ("seed", "temperature", "top_k"))
+        found = names["generate"](
+            golden / case["bundle"], case["prompt"], int(seed), temperature, top_k, len(case["text"])
+        )
+        assert found == case["text"]
+
+
 def _check_export(names):
     assert Model.load("bundles/shakespeare-int4").manifest.precision == "int4"
     stream = Model.load("bundles/denoiser").stream()
@@ -215,6 +233,7 @@ def _check_training(names):
 CHECKS = {  # what the names that a page's Python defines must be
     "README.md": _check_readme,
     "docs/captioning.md": _check_captioning,
+    "docs/devices.md": _check_devices,
     "docs/export.md": _check_export,
     "docs/min-char-rnn.md": _check_min_char_rnn,
     "docs/runtime.md": _check_runtime,
