@@ -1,6 +1,6 @@
 """How fast is a bundle on this device?
 
-    python runtime_demo/latency.py bundles/demo bundles/demo-int8
+    python runtime_demo/latency.py bundles/demo bundles/demo-fp32
 
 Needs edgernn without extras, and no torch.
 """

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Prompt"]
 
-_HELP = """  TEXT                read TEXT, and continue it
+_HELP = """  TEXT                read TEXT after all text so far, and continue it
   (an empty line)     continue
   //TEXT              read /TEXT, a text that begins with a slash
   /temperature 0.8    set the sampling temperature; 0 always takes the most likely token
   /top-k 40           sample from the 40 most likely tokens only; 0 samples from all
   /seed 7             set the seed of the random number generator
   /max-tokens 400     set the maximum number of tokens of an answer
-  /reset              go back to the initial state
+  /reset              forget all text so far and start anew
   /save FILE          write the state to a file
   /load FILE          continue from the state in a file
   /help               show this list

@@ -70,7 +70,7 @@ class OnnxEngine:
 
 
 class OrtEngine(OnnxEngine):
-    """A graph in the ORT format, which minimal builds of ONNX Runtime Mobile and the full build both read."""
+    """A graph in the ORT format, which minimal builds of ONNX Runtime and the full build both read."""
 
     target: ClassVar[str] = "ort"
 

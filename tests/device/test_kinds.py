@@ -124,7 +124,7 @@ def test_names_stand_for_kinds_in_old_bundles(tiny, captioner):
     assert kinds_of(both, "encode") == {"image": "image"}
     assert Model.load(captioner).contract == both
     assert Model.load(captioner).manifest.contract == old
-    golden = Model.load(GOLDEN / "characters-int8")
+    golden = Model.load(GOLDEN / "characters-int4")
     assert kinds_of(golden.contract) == {"token": "token", "logits": "next-token"}
     assert kinds_of(golden.manifest.contract) == {}
 

@@ -1,4 +1,4 @@
-"""The ORT target: the ONNX graph as a flat buffer, for minimal builds of ONNX Runtime Mobile.
+"""The ORT target: the ONNX graph as a flat buffer, for minimal builds of ONNX Runtime.
 
 Each graph comes with a list of the operators that a minimal build needs.
 """

@@ -59,7 +59,7 @@ class LanguageOptions(TextFormat):
     )
     unknown: str = option(
         "refuse",
-        "What becomes of the characters or words of a prompt that the vocabulary lacks: refuse the prompt, skip them, "
+        "What to do with characters or words of the prompt that are not in the vocabulary: refuse the prompt, skip them, "
         "or replace each with the unknown token.",
         choices=UNKNOWN_CHOICES,
     )
