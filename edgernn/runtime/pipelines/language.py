@@ -59,8 +59,8 @@ class LanguageOptions(TextFormat):
     )
     unknown: str = option(
         "refuse",
-        "What to do with characters or words of the prompt that are not in the vocabulary: refuse the prompt, skip them, "
-        "or replace each with the unknown token.",
+        "What to do with characters or words of the prompt that are not in the vocabulary: refuse the prompt, skip "
+        "them, or replace each with the unknown token.",
         choices=UNKNOWN_CHOICES,
     )
     echo: bool = option(True, "Print the prompt before the text.")
