@@ -49,7 +49,9 @@ class LanguageOptions(TextFormat):
         above=0,
         high=1e6,
     )
-    stop: tuple[str, ...] = option((), "A stop string: the text ends before it. Can be given more than once.")
+    stop: tuple[str, ...] = option(
+        (), "A stop string: the text ends before it. Can be given more than once. A line break is $'\\n' in bash."
+    )
     seed: int | None = option(
         None,
         "The seed of the random number generator; the same seed gives the same text.",
