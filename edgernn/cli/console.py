@@ -21,12 +21,10 @@ __all__ = [
     "Overwrite",
     "Waiting",
     "discard",
-    "drop_none",
     "is_main_process",
     "log",
     "on_interrupt",
     "on_terminal",
-    "option",
     "printable",
     "progress",
     "require_extra",
@@ -52,16 +50,6 @@ def require_extra(extra: str) -> Iterator[None]:
         if missing not in EXTRAS:
             raise
         raise MissingExtraError(missing, extra) from None
-
-
-def option(help: str, default: str) -> Any:
-    """Return an option that is None if it is not given. default: the default that the help shows."""
-    return typer.Option(help=help, show_default=default)
-
-
-def drop_none(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `options` without those that are None, which were not given."""
-    return {name: value for name, value in options.items() if value is not None}
 
 
 def on_terminal() -> bool:

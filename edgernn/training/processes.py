@@ -37,7 +37,7 @@ class ProcessGroup:
         if not distributed.is_initialized():
             # The functions of torch.distributed.nn bind the default group at import. If imported after the group
             # is created, which optimizers do, they would keep it alive until Python exits.
-            import torch.distributed.nn  # noqa: F401
+            import torch.distributed.nn  # noqa: F401 - imported early, as the comment above says
 
             try:
                 backend = "nccl" if device.type == "cuda" else "gloo"

@@ -1,8 +1,7 @@
 """A run: the directory of one training, of any task. It can be resumed exactly and contains no pickle.
 
 config.json              format, task, settings, the record of its data, and digests of its assets; also the later
-limits
-                         with which training continued, and the run that it started from, if any
+                         limits with which training continued, and the run that it started from, if any
 assets/                  files that bundles include too: tokenizer.json, labels.json
 data/                    what the task needs of its data to resume, such as encoded texts
 held-out.safetensors     sequences that are not used in training, for the parity gate

@@ -55,7 +55,7 @@ _SETTINGS: dict[str, Any] = {
     "bptt": 64,
     "evaluations": 3,
     "held_out": "0.02",
-    "optimizer": "adamw",  # Muon multiplies in bfloat16, which is slow on processors without it
+    "optimizer": "adamw",  # a step of Muon takes longer, and training takes only a minute
 }
 PROMPT = "def read(self, "
 _LINES, _SAMPLE = 4, 240  # lines of a sample that are shown, and the characters that are drawn for them
