@@ -32,7 +32,7 @@ $(VENV)/installed-demo: pyproject.toml constraints.txt $(BIN)/pip
 $(VENV)/installed: pyproject.toml constraints.txt $(BIN)/pip
 	@echo 'Installing edgernn with all extras and the tools of its developers into $(VENV)'
 	@touch $(VENV)/unfinished
-	@$(PIP) -e '.[demo,plot,tensorboard,executorch,caption,docs,dev]'
+	@$(PIP) -e '.[demo,audio,plot,tensorboard,executorch,caption,docs,dev]'
 	@rm $(VENV)/unfinished
 	@touch $@ $(VENV)/installed-demo
 
@@ -58,7 +58,7 @@ test-matrix: install ## every task and every kind of matrix on every target at e
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')
 	rm -rf $(DEVICE) && $(PYTHON) -m venv $(DEVICE)
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir $(DEVICE)/wheel .
-	$(DEVICE)/bin/python -m pip install --quiet -c constraints.txt $(DEVICE)/wheel/*.whl pytest hypothesis onnx pillow
+	$(DEVICE)/bin/python -m pip install --quiet -c constraints.txt $(DEVICE)/wheel/*.whl pytest hypothesis onnx pillow soxr
 	@touch $@
 
 test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch

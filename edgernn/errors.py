@@ -8,6 +8,7 @@ EdgeRNNError
 │   └── UnknownTokenError    a text has characters that the vocabulary lacks
 ├── CorpusError              training data is missing, empty, unreadable, or too small
 ├── ImageError               a file is not an image, or is truncated
+├── AudioError               a file is not a recording that can be read, or sound cannot be recorded
 ├── OutputError              a directory cannot be written (for example, because the disk is full)
 │   └── OutputExistsError    the output path exists already
 ├── RunError                 a run directory is missing, damaged or of another version
@@ -34,6 +35,7 @@ EXTRAS: Mapping[str, str] = {
     "torch": "train",
     "safetensors": "train",
     "PIL": "image",
+    "soxr": "audio",
     "sacrebleu": "caption",
     "torchvision": "torchvision",
     "onnx": "export",
@@ -89,6 +91,10 @@ class CorpusError(EdgeRNNError):
 
 class ImageError(EdgeRNNError):
     """A file is not an image, or is truncated."""
+
+
+class AudioError(EdgeRNNError):
+    """A file is not a recording that can be read, or sound cannot be recorded."""
 
 
 class OutputError(EdgeRNNError):

@@ -1,1 +1,1 @@
-"""Data handling that tasks share: texts, tokens, vocabularies, captions, downloads."""
+"""Data handling that tasks share: texts, tokens, vocabularies, captions, labelled sequences, downloads."""

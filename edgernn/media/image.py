@@ -18,7 +18,7 @@ from edgernn.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image"]
+__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image", "shrunk"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -58,7 +58,7 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
                     raise Image.DecompressionBombError
                 image.draft("RGB", (2 * largest_side, 2 * largest_side))  # JPEG files are scaled down during decoding
                 image.load()
-                return np.array(ImageOps.exif_transpose(_shrunk(image, largest_side)))
+                return np.array(ImageOps.exif_transpose(shrunk(image, largest_side)))
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -70,8 +70,8 @@ def read_image(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) -> 
         raise ImageError(f"{name} cannot be read as an image{reason}") from None
 
 
-def _shrunk(image: Image, largest_side: int) -> Image:
-    """Return `image` as RGB with no side above `largest_side`; converted in bands, to save memory."""
+def shrunk(image: Image, largest_side: int) -> Image:
+    """Return a Pillow image as RGB with no side above `largest_side`; converted in bands, to save memory."""
     from PIL import ExifTags, Image
 
     longest = max(image.size)
