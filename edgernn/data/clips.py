@@ -2,8 +2,8 @@
 
 Coloured shapes, or handwritten digits, drift over a noisy background. In each clip, one event happens to one of them:
 
-enters     it comes in through the border: the frames in which a part of it is visible, but not all of it
-leaves     it goes out through the border: the frames in which a part of it, but not all of it, is outside
+enters     it comes in through the border: the frames in which between 4 % and 96 % of its area are visible
+leaves     it goes out through the border: likewise
 bounces    it hits the border and turns back: `MOMENT` frames from the first one after the contact
 collides   it hits another one, and the two exchange their velocities: likewise
 changes    its shape (or the digit) or its colour changes from one frame to the next: likewise
@@ -52,7 +52,7 @@ FRAME_CLASSES = ("nothing", *CLIP_CLASSES)
 
 _SPLITS = (TRAIN, DEV, TEST)
 _COLOURS = np.array(
-    [(225, 45, 45), (50, 185, 70), (60, 100, 235), (245, 215, 45), (180, 70, 205), (245, 245, 245)], np.float32
+    [(225, 45, 45), (50, 185, 70), (70, 120, 255), (245, 215, 45), (180, 70, 205), (245, 245, 245)], np.float32
 )
 _SHAPES = ("circle", "square", "triangle", "cross", "ring")
 _SMALLEST, _LARGEST = 6, 8  # widths of shapes, in pixels
@@ -65,6 +65,7 @@ _SLOWEST, _FASTEST = 1.0, 2.0  # speeds through the border or towards it, in pix
 _CLOSING = 0.7, 1.6  # speeds of two things towards each other
 _DRIFT = 0.5  # the largest speed along other directions
 _MOST_OTHERS = 2  # things without an event
+_SOME, _ALMOST_ALL = 0.04, 0.96  # of the area of a thing: less, or more, cannot be told from nothing, or from all
 _MARGIN = 1.5  # smallest distance from the border and from other things, in pixels
 _TRIES = 20
 
@@ -104,15 +105,17 @@ class Thing:
         """The centre in every frame: (frames, 2)."""
         return np.asarray(self.at + _offsets(self.velocities, self.moment))
 
-    @property
-    def outside(self) -> Array:
-        """Return how many pixels it reaches over the border, at the farthest side, in every frame; below 0: inside."""
-        return np.asarray((np.abs(self.path - SIDE / 2) + self.half - SIDE / 2).max(axis=1))
+    @cached_property
+    def opacity(self) -> Array:
+        """How much of the background it covers: float32 (frames, SIDE, SIDE), from 0 to 1."""
+        cut = int(np.ceil(self.moment))
+        return np.concatenate([_placed(self.masks[0], self.path[:cut]), _placed(self.masks[1], self.path[cut:])])
 
     @property
     def visible(self) -> Array:
-        """Return whether any part of it is within the picture, in every frame."""
-        return np.asarray((np.abs(self.path - SIDE / 2) < SIDE / 2 + self.half).all(axis=1))
+        """The part of its area that is within the picture, in every frame, from 0 to 1: (frames,)."""
+        areas = [float(mask.sum()) for mask in self.masks]
+        return self.opacity.sum(axis=(1, 2)) / np.where(np.arange(FRAMES) < self.moment, *areas)
 
     def clear_of(self, other: Thing, gap: float = _MARGIN) -> bool:
         """Return whether the boxes around the two are at least `gap` pixels apart in every frame."""
@@ -121,11 +124,8 @@ class Thing:
 
     def paint(self, canvas: Array) -> None:
         """Draw over `canvas`, float32 (frames, SIDE, SIDE, 3)."""
-        cut = int(np.ceil(self.moment))
-        for mask, colour, part in zip(self.masks, self.colours, (slice(cut), slice(cut, None)), strict=True):
-            rows, columns = (_weights(self.path[part, axis], mask.shape[axis]) for axis in (0, 1))
-            opacity = rows @ mask @ columns.transpose(0, 2, 1)
-            canvas[part] += opacity[..., None] * (colour - canvas[part])
+        colour = np.where(np.arange(FRAMES)[:, None] < self.moment, *self.colours)
+        canvas += self.opacity[..., None] * (colour[:, None, None] - canvas)
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class MovingScene:
         """The labels, in FRAME_CLASSES: int64 (frames,)."""
         frames, thing = np.arange(FRAMES), self.things[0]
         if CLIP_CLASSES[self.label] in ("enters", "leaves"):
-            happening = thing.visible & (thing.outside > 0)
+            happening = (thing.visible > _SOME) & (thing.visible < _ALMOST_ALL)
         else:
             happening = (frames >= self.start) & (frames < self.start + MOMENT)
         return np.where(happening, 1 + self.label, BACKGROUND)
@@ -151,8 +151,9 @@ class MovingScene:
         canvas = np.repeat(_background(random)[None], FRAMES, axis=0)
         for thing in self.things:
             thing.paint(canvas)
-        canvas += random.uniform(2, 7) * random.standard_normal(canvas.shape, np.float32)
-        return np.clip(canvas, 0, 255).astype(np.uint8)
+        most = int(random.integers(4, 13))
+        canvas += random.integers(-most, most, canvas.shape, np.int8, endpoint=True)
+        return np.clip(canvas, 0, 255, out=canvas).astype(np.uint8)
 
 
 def draw_clip(seed: int, index: int, split: str = TRAIN, digits: Path | None = None) -> Clip:
@@ -337,7 +338,7 @@ class Handwriting:
 
 def _shrunk(image: Array) -> Array:
     reduce = _reduction()
-    opacity = np.minimum(reduce @ (image / np.float32(255)) @ reduce.T * 1.4, 1)
+    opacity = np.minimum(reduce @ (image / np.float32(255)) @ reduce.T * 1.6, 1)
     inked = opacity > _INK
     rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
     if not len(rows):  # a blank image
@@ -364,6 +365,12 @@ def _masks(digits: Path | None, split: str) -> Masks:
     return Handwriting(train if split == TRAIN else held_out)
 
 
+def _placed(mask: Array, path: Array) -> Array:
+    """Return opacities (frames, SIDE, SIDE) of a thing whose centre is at `path` (frames, 2)."""
+    rows, columns = (_weights(path[:, axis], mask.shape[axis]) for axis in (0, 1))
+    return np.asarray(rows @ mask @ columns.transpose(0, 2, 1))
+
+
 def _weights(centres: Array, size: int) -> Array:
     """Return how `size` pixels around each centre are spread over SIDE pixels: float32 (centres, SIDE, size)."""
     places = centres[:, None] + np.arange(size) - (size - 1) / 2
@@ -375,7 +382,7 @@ def _background(random: Random) -> Array:
     """Return a dark background with smooth differences in brightness and colour: float32 (SIDE, SIDE, 3)."""
     coarse = random.uniform(20, 80) + random.normal(0, 10, (_COARSE, _COARSE, 1)) + random.normal(0, 5, (1, 1, 3))
     spread = _spread()
-    smooth = np.einsum("yi,ijc,xj->yxc", spread, coarse, spread)
+    smooth = (spread @ coarse.transpose(2, 0, 1) @ spread.T).transpose(1, 2, 0)
     return np.asarray(smooth + random.normal(0, 3, (SIDE, SIDE, 1)), np.float32)
 
 
