@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
-import math
+import io
 import re
 import zlib
 from array import array
@@ -33,8 +33,10 @@ _DOCUMENTS = ("readme", "license", "licence", "copying", "copyright", "notice", 
 _DEPTH = 5  # folders below each other: a part, a class, a clip, and what surrounds them
 _MOST_FILES = 1_000_000
 _MOST_BYTES = 4 << 30  # of memory that all sequences take
+_OBJECT = 400  # bytes of memory that a sequence takes beside its values
 _MOST_TEXT = 1 << 29  # bytes of a text
 _MOST_HEADER = 1 << 16  # bytes
+_LARGEST = float(np.finfo(np.float32).max)
 _MOST_SHARE = 2  # times the fraction to hold out: groups that would exceed it are held out only if no others can be
 
 _LABELLED = {
@@ -76,7 +78,7 @@ class SequenceDataset:
 
     def counts(self) -> Array:
         """Return the number of examples of each class, int64 (classes,)."""
-        return np.bincount([each.label for each in self.examples], minlength=len(self.classes))
+        return np.bincount(np.array([each.label for each in self.examples], np.int64), minlength=len(self.classes))
 
 
 def ignore_progress(done: float, figures: str) -> None:
@@ -144,6 +146,8 @@ def hold_out(dataset: SequenceDataset, fraction: float, seed: int) -> tuple[Sequ
     random, notes = np.random.default_rng(seed), list(dataset.notes)
     known = len({each.group for each in dataset.examples}) > 1
     chosen = _whole_groups(dataset, fraction, random) if known else set()
+    if known and chosen and len(chosen) < fraction * len(dataset.examples):
+        notes.append(f"whole groups held out: {counted(len(chosen), 'example')}, since more would lose a class")
     if not chosen:
         if known:
             notes.append("no group can be held out without losing a class, so examples of all groups are held out")
@@ -253,12 +257,11 @@ class _Found:
 
     def add(self, sequence: _Sequence) -> None:
         """Add a sequence. Raises CorpusError for one that is empty, has no class, or exceeds the memory."""
-        size = len(sequence.value)
-        if not size:
+        if not len(sequence.value):
             raise CorpusError(f"{sequence.name} is an empty sequence: remove it")
         if not sequence.label:
             raise CorpusError(f"{sequence.name} has no label")
-        self._bytes += size if isinstance(sequence.value, str) else sequence.value.nbytes
+        self._bytes += _OBJECT + (len(sequence.value) if isinstance(sequence.value, str) else sequence.value.nbytes)
         if self._bytes > _MOST_BYTES:
             raise CorpusError(f"the sequences up to {sequence.name} take more than {_MOST_BYTES >> 30} GiB of memory")
         self.sequences.append(sequence)
@@ -274,23 +277,25 @@ def _find(path: Path, kind: str | None) -> _Source:
         raise CorpusError(f"{kind} is not a kind of sequences: choose {', '.join(KINDS)}")
     if not path.exists():
         raise CorpusError(f"there is no {path}")
+    if not path.is_dir() and not path.is_file():
+        raise CorpusError(f"{path} is neither a file nor a directory")
     root = path if path.is_dir() else path.parent
     try:
         listed = sorted(_walk(path, _DEPTH)) if path.is_dir() else [path]
     except OSError as error:
         raise CorpusError(f"{path} cannot be read: {error.strerror or error}") from None
     for format, kinds in _FORMATS.items():
-        if kind is None or kind in kinds:
-            members = [each for each in listed if _format(each) == format]
-            assigned = _assign(members, root) if path.is_dir() else {}
-            files = {
-                name: _files(format, each, kind) for name, each in (assigned or {"": _within(members, root)}).items()
-            }
-            files = {name: each for name, each in files.items() if each}
-            if files:
-                read = {file.path for each in files.values() for file in each}
-                ignored = [each for each in listed if each not in read and each.parent not in read]
-                return _Source(path, format, files, [each.relative_to(root).as_posix() for each in ignored])
+        members = [each for each in listed if _format(each) == format] if kind is None or kind in kinds else []
+        if format == "csv":
+            members = [each for each in members if _csv_kind(each) in ((TEXT, NUMBERS) if kind is None else (kind,))]
+        files = (_assign(members, root) if path.is_dir() else {}) or {"": _within(members, root)}
+        if format == "video":
+            files = {name: _clips(each) for name, each in files.items()}
+        files = {name: each for name, each in files.items() if each}
+        if files:
+            read = {file.path for each in files.values() for file in each}
+            ignored = [each for each in listed if each not in read and each.parent not in read]
+            return _Source(path, format, files, [each.relative_to(root).as_posix() for each in ignored])
     has = sorted({each.suffix for each in listed if each.suffix})
     lacking = f" of the kind {kind}" if kind else ""
     raise CorpusError(
@@ -310,7 +315,8 @@ def _walk(folder: Path, depth: int) -> Iterator[Path]:
             count += 1
             if count > _MOST_FILES:
                 raise CorpusError(f"{folder} has more than {_MOST_FILES:,} files: name the directory of the data")
-            yield file
+            if file.is_file() or not file.exists():  # a broken link is an error of its reader, a pipe is no data
+                yield file
 
 
 def _format(path: Path) -> str:
@@ -331,24 +337,20 @@ def _within(files: Iterable[Path], root: Path) -> list[_File]:
 
 
 def _assign(files: Sequence[Path], root: Path) -> dict[str, list[_File]]:
-    """Return the files of each part; {} unless every file is in one."""
+    """Return the files of each part; {} if the files are not in parts but, for example, in folders of classes."""
     assigned: dict[str, list[_File]] = {}
     for each in files:
         top, *inner = each.relative_to(root).parts
         match = _PART.match(top)
-        if not match or (not inner and _format(each) not in ("npz", "csv")):
-            return {}
-        name = (TRAIN, DEV, TEST)[(match.lastindex or 1) - 1]
-        assigned.setdefault(name, []).append(_File(each, PurePath(*(inner or [top]))))
-    return assigned
+        if match and (inner or _format(each) in ("npz", "csv")):
+            name = (TRAIN, DEV, TEST)[(match.lastindex or 1) - 1]
+            assigned.setdefault(name, []).append(_File(each, PurePath(*(inner or [top]))))
+    everything = sum(map(len, assigned.values())) == len(files)
+    return assigned if everything or (TRAIN in assigned and len(assigned) > 1) else {}
 
 
-def _files(format: str, files: Sequence[_File], kind: str | None) -> list[_File]:
-    """Return those files, or folders of frames, that can be read as sequences."""
-    if format == "csv":
-        return [each for each in files if _csv_kind(each.path) in ((TEXT, NUMBERS) if kind is None else (kind,))]
-    if format != "video":
-        return list(files)
+def _clips(files: Sequence[_File]) -> list[_File]:
+    """Return the GIFs in folders, and the folders of frames in folders."""
     clips = [each for each in files if each.path.suffix.lower() == ".gif" and len(each.place.parts) > 1]
     pictures = [each for each in files if each.path.suffix.lower() != ".gif" and len(each.place.parts) > 2]
     folders = {each.path.parent: _File(each.path.parent, each.place.parent) for each in pictures}
@@ -360,9 +362,13 @@ def _resample(found: _Found, rate: int | None) -> int:
     rates = Counter(each.rate for each in found.sequences)
     wanted = rate or max(rates, key=lambda each: (rates[each], each))
     others = [each for each in found.sequences if each.rate != wanted]
+    if sum(2 * len(each.value) * wanted / each.rate for each in found.sequences) > _MOST_BYTES:
+        raise CorpusError(f"at {wanted} samples per second the recordings take over {_MOST_BYTES >> 30} GiB of memory")
     for each in others:
         assert isinstance(each.value, np.ndarray)
         each.value = resample(each.value, each.rate, wanted)
+        if not len(each.value):
+            raise CorpusError(f"{each.name} has no samples at {wanted} samples per second: remove it")
     if others:
         found.notes.append(
             f"{counted(len(others), 'recording')} at {few(str(each) for each in sorted(rates) if each != wanted)} "
@@ -432,7 +438,9 @@ def _labelled(arrays: Mapping[str, Array], path: Path) -> tuple[Array, list[int]
             f"{path}: sequence {wrong} has the label {labels[wrong]}, and there are {len(classes)} classes"
         )
     names, owners = ([str(each) for each in several.tolist()] for several in (classes, groups))
-    return values.astype(np.float32), ends.tolist(), labels.tolist(), names, owners
+    with np.errstate(over="ignore"):  # what is too large becomes infinite, which is refused
+        values = values.astype(np.float32)
+    return values, ends.tolist(), labels.tolist(), names, owners
 
 
 def _read_wav(files: Sequence[_File], progress: Progress) -> _Found:
@@ -459,8 +467,8 @@ def _read_video(files: Sequence[_File], progress: Progress) -> _Found:
 def _read_txt(files: Sequence[_File], progress: Progress) -> _Found:
     found = _Found(TEXT)
     for file in _reading(files, progress):
-        label = file.path.name.partition(".")[0]
-        for number, line in enumerate(_text(file.path).split("\n"), start=1):
+        label = file.label if len(file.place.parts) > 1 else Path(file.path.name.removesuffix(".gz")).stem
+        for number, line in enumerate(io.StringIO(_text(file.path)), start=1):
             if line.strip():
                 found.add(_Sequence(f"line {number} of {file.path.name}", line.strip(), label))
     return found
@@ -492,7 +500,7 @@ class _Table:
     def __init__(self, path: Path) -> None:
         """places: the index of each column, by its name in lower case."""
         self.path = path
-        self._reader = csv.reader(_text(path).splitlines(keepends=True), strict=True)
+        self._reader = csv.reader(io.StringIO(_text(path)), strict=True)
         header = [name.strip().lower() for name in next(self._reader, [])]
         self.places = {name: place for place, name in enumerate(header)}
         if len(self.places) < len(header):
@@ -555,10 +563,10 @@ def _numbers(table: _Table, values: array[float], channels: Sequence[int], head:
 
 def _finite(text: str) -> float:
     try:
-        value = float(np.float32(text))
+        value = float(text)
     except ValueError:
         raise ValueError(f"{text[:40]!r} is not a number") from None
-    if not math.isfinite(value):
+    if not abs(value) <= _LARGEST:
         raise ValueError(f"{text[:40]} is not a finite number of 32 bits")
     return value
 
