@@ -108,7 +108,10 @@ def read_sequences(
     """
     source = _find(path, kind)
     files = source.part(split)
-    found = _READERS[source.format](files, progress)
+    try:
+        found = _READERS[source.format](files, progress)
+    except (AudioError, ImageError, FormatError) as error:
+        raise CorpusError(str(error)) from None
     if source.ignored:
         found.notes.append(f"{few(source.ignored)}: ignored, since the data are in {source.noun}")
     if not found.sequences:
@@ -602,12 +605,9 @@ def _text(path: Path) -> str:
 
 
 def _reading(files: Sequence[_File], progress: Progress) -> Iterator[_File]:
-    """Yield each file; an error of its reader becomes a CorpusError."""
+    """Yield each file, and report when it was read."""
     for done, file in enumerate(files, start=1):
-        try:
-            yield file
-        except (AudioError, ImageError, FormatError) as error:
-            raise CorpusError(str(error)) from None
+        yield file
         progress(done / len(files), f"{done:,} of {counted(len(files), 'file')}")
 
 
