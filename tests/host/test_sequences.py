@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edgernn.data.packed import PackedRecord, PackedSequences
-from edgernn.data.sequences import Example, SequenceDataset, hold_out, parts, read_sequences
+from edgernn.data.sequences import (
+    Example,
+    PackedRecord,
+    PackedSequences,
+    SequenceDataset,
+    hold_out,
+    parts,
+    read_sequences,
+)
 from edgernn.errors import CorpusError, FormatError, MissingExtraError
 
 SAMPLES = np.arange(-50, 50, dtype=np.int16)
@@ -447,13 +454,14 @@ def test_progress_counts_files(tmp_path):
 def test_more_than_the_memory_is_refused(tmp_path, monkeypatch):
     for name in ("a_1", "a_2", "b_1", "b_2"):
         record(tmp_path / f"{name}.wav", np.zeros(1000, np.int16))
-    monkeypatch.setattr("edgernn.data.sequences._MOST_BYTES", 6000)
+    monkeypatch.setattr("edgernn.data.sequences.found.MOST_BYTES", 6000)
     with pytest.raises(CorpusError, match=r"the sequences up to .*b_1.wav take more than"):
         read_sequences(tmp_path)
-    monkeypatch.setattr("edgernn.data.sequences._MOST_BYTES", 12000)
+    monkeypatch.setattr("edgernn.data.sequences.found.MOST_BYTES", 1 << 30)
+    monkeypatch.setattr("edgernn.data.sequences.dataset.MOST_BYTES", 12000)
     with pytest.raises(CorpusError, match="at 48000 samples per second the recordings take over"):
         read_sequences(tmp_path, rate=48000)
-    monkeypatch.setattr("edgernn.data.sequences._MOST_TEXT", 100)
+    monkeypatch.setattr("edgernn.data.sequences.tables._MOST_TEXT", 100)
     path = tmp_path / "a.csv.gz"
     with gzip.open(path, "wt", encoding="utf-8") as file:
         file.write("text,label\n" + "a,b\n" * 100)
