@@ -150,11 +150,14 @@ def test_a_text_file_is_a_class_and_a_line_an_example(tmp_path):
     with gzip.open(tmp_path / "Greek.txt.gz", "wt", encoding="utf-8") as file:
         file.write("Ιωάννου\n")
     write(tmp_path / "readme.txt", "about")
+    write(tmp_path / "LICENSE_2.txt", "free")
+    write(tmp_path / "Noticeable.txt", "yes")
     found = read_sequences(tmp_path)
-    assert (found.kind, found.classes, found.rate) == ("text", ("Greek", "Irish", "v1.5"), None)
+    assert (found.kind, found.classes, found.rate) == ("text", ("Greek", "Irish", "Noticeable", "v1.5"), None)
     irish = [(each, "Irish") for each in ("Ó Briain", "Kelly", "Kelly")]
-    assert named(found) == [("Ιωάννου", "Greek"), *irish, ("a\u2028b", "v1.5")]
+    assert named(found) == [("Ιωάννου", "Greek"), *irish, ("yes", "Noticeable"), ("a\u2028b", "v1.5")]
     assert found.examples[2].name == "line 3 of Irish.txt"
+    assert found.notes == ("LICENSE_2.txt, readme.txt: ignored, since the data are in txt files",)
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
@@ -316,7 +319,7 @@ def test_csv_files_have_the_same_channels_and_one_kind(tmp_path):
     with pytest.raises(CorpusError, match=r"b.csv has the channels y, and other files have x, y"):
         read_sequences(tmp_path)
     write(tmp_path / "b.csv", "text,label\none,a\ntwo,a\nthree,b\n")
-    with pytest.raises(CorpusError, match=r"b.csv has texts and a.csv has numbers: choose with --kind"):
+    with pytest.raises(CorpusError, match=r"b.csv has texts and a.csv has numbers: name one, or choose a kind"):
         read_sequences(tmp_path)
     assert [each.value for each in read_sequences(tmp_path, "text").examples] == ["one", "two", "three"]
     assert len(read_sequences(tmp_path, "numbers").examples) == 3
@@ -385,7 +388,14 @@ def test_data_without_sequences_is_refused(tmp_path):
         read_sequences(tmp_path)
 
 
-@pytest.mark.parametrize("names", [("train.npz", "val.npz", "test.npz"), ("training-1.npz", "DEV/x.npz", "test/x.npz")])
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.npz", "val.npz", "test.npz"),
+        ("training-1.npz", "DEV/x.npz", "test/x.npz"),
+        ("trainset.npz", "valid.npz", "TestData.npz"),
+    ],
+)
 def test_parts_are_read_by_their_names(tmp_path, names):
     pack(tmp_path / names[0])
     pack(tmp_path / names[1], labels=np.int16([0, 0, 1]))

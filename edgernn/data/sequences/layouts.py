@@ -26,8 +26,8 @@ _FORMATS: Mapping[str, Sequence[str]] = {
     "txt": (TEXT,),
 }
 _NOUNS = {"npz": "npz files", "wav": "WAV files", "video": "clips", "csv": "CSV files", "txt": "txt files"}
-_PART = re.compile(r"(?:(train)(?:ing)?|(val|valid|validation|dev)|(test)(?:ing)?)(?![a-z])", re.IGNORECASE)
-_DOCUMENTS = ("readme", "license", "licence", "copying", "copyright", "notice", "authors", "changelog", "changes")
+_PART = re.compile(r"(?i:(?:(train)(?:ing)?|(val|valid|validation|dev)|(test)(?:ing)?)(?:set|data)?)(?![a-z])")
+_DOCUMENT = re.compile(r"(?i:readme|licen[cs]e|copying|copyright|notice|authors|changelog|changes)(?![a-z])")
 _DEPTH = 5  # folders below each other: a part, a class, a clip, and what surrounds them
 _MOST_FILES = 1_000_000
 _MOST_HEADER = 1 << 16  # bytes
@@ -137,7 +137,7 @@ def _format(path: Path) -> str:
         return suffix[1:] if suffix in (".csv", ".txt") else ""
     if suffix in (".gif", *PICTURES):
         return "video"
-    if suffix == ".txt" and path.stem.lower().startswith(_DOCUMENTS):
+    if suffix == ".txt" and _DOCUMENT.match(path.stem):
         return ""
     return {".npz": "npz", ".wav": "wav", ".wave": "wav", ".csv": "csv", ".txt": "txt"}.get(suffix, "")
 

@@ -105,7 +105,7 @@ def _read_txt(files: Sequence[File], progress: Progress) -> Found:
 def _read_csv(files: Sequence[File], progress: Progress) -> Found:
     kinds = {csv_kind(file.path): file.path.name for file in files}
     if len(kinds) > 1:
-        raise CorpusError(f"{kinds[TEXT]} has texts and {kinds[NUMBERS]} has numbers: choose with --kind")
+        raise CorpusError(f"{kinds[TEXT]} has texts and {kinds[NUMBERS]} has numbers: name one, or choose a kind")
     found = Found(next(iter(kinds)))
     read = text_rows if found.kind == TEXT else number_rows
     columns: list[str] | None = None
