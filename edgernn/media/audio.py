@@ -173,7 +173,7 @@ def _chunks(data: bytes, name: str) -> tuple[_Layout, memoryview]:
             if layout is None:
                 raise AudioError(f"{name} has samples before their format: it is damaged")
             left = len(data) - at
-            if length >= max(left, _STREAMED) or (length == 0 and declared + 8 < len(data)):
+            if length >= max(left, _STREAMED) or (length == 0 and declared + 8 != len(data)):
                 length = left
             if length > left:
                 raise AudioError(f"{name} is cut off: it has {left:,} of {length:,} bytes of samples")

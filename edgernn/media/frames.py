@@ -27,7 +27,8 @@ def read_frames(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) ->
 
     source: a GIF file or its bytes, or a directory of pictures of one size, in the order of the last number in each of
     their names. Its other files are ignored. The frames of a GIF come as they are seen, each drawn over those before
-    it; its delays are ignored. Frames with a side above `largest_side` pixels are scaled down to it.
+    it; one that is shown for several times the shortest delay counts as often, because writers of GIFs join equal
+    frames. Frames with a side above `largest_side` pixels are scaled down to it.
     Raises ImageError for anything else, and for more than 300 million pixels in all frames.
     """
     if not isinstance(source, bytes) and Path(source).is_dir():
@@ -73,22 +74,29 @@ def _gif(source: str | Path | bytes, name: str, largest_side: int) -> Array:
             with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=("GIF",)) as image:
                 count = int(getattr(image, "n_frames", 1))
                 _check_pixels(name, count, *image.size)
-                frames = None
+                frames, delays = [], []
                 for index in range(count):
                     image.seek(index)
-                    frame = np.array(shrunk(image, largest_side))
-                    if frames is None:
-                        frames = np.empty((count, *frame.shape), np.uint8)
-                    frames[index] = frame
+                    frames.append(np.array(shrunk(image, largest_side)))
+                    delays.append(float(image.info.get("duration", 0)))
+                shown = _shown(delays)
+                _check_pixels(name, sum(shown), frames[0].shape[1], frames[0].shape[0])
+                return np.repeat(np.stack(frames), shown, axis=0)
     except ImageError:
         raise
+    except Image.DecompressionBombError:
+        raise ImageError(f"{name} has more than {_MOST_PIXELS:,} pixels: cut or shrink it first") from None
     except FileNotFoundError:
         raise ImageError(f"there is no {name}") from None
     except Exception as error:  # noqa: BLE001 - a damaged file makes Pillow raise anything
         reason = f": {error.strerror}" if isinstance(error, OSError) and error.strerror else ""
         raise ImageError(f"{name} cannot be read as a GIF{reason}") from None
-    assert frames is not None
-    return frames
+
+
+def _shown(delays: list[float]) -> list[int]:
+    """Return how many times the shortest delay each frame is shown."""
+    shortest = min((each for each in delays if each > 0), default=1.0)
+    return [max(1, round(each / shortest)) for each in delays]
 
 
 def _check_pixels(name: str, frames: int, width: int, height: int) -> None:
