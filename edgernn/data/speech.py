@@ -1,0 +1,107 @@
+"""Continuous speech with a label for every hop, strung together from recordings of single words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.errors import CorpusError
+from edgernn.media.events import BACKGROUND
+
+__all__ = ["SILENCE", "Recording", "Speech", "coloured_noise", "spoken", "string_together"]
+
+SILENCE = "silence"  # the class of hops in which nothing is spoken; its index is 0
+_QUIETER = 30  # dB: hops that are quieter than the loudest one by more are near-silence
+_PAUSES = 0.1, 0.8  # seconds
+_GAINS = -6.0, 6.0  # dB, from the common level
+_NOISE = 10.0, 40.0  # dB: how much louder the speech is than the noise
+_COLOURS = 0.0, 2.0  # the power of the noise falls with this power of the frequency: 0 is white, 1 pink, 2 brown
+_LEVEL = 2000.0  # the common level of speech: its root mean square, of 32,767
+_PEAK = 32_767
+
+
+class Recording(NamedTuple):
+    """samples: int16 (samples,). label: the index of the class that is spoken."""
+
+    samples: Array
+    label: int
+
+
+class Speech(NamedTuple):
+    """samples: int16 (hops * hop,). labels: int64 (hops,): 0 for silence, 1 + the label of the recording for speech."""
+
+    samples: Array
+    labels: Array
+
+
+def spoken(samples: Array, hop: int) -> slice:
+    """Return the part of a recording, in samples, without near-silence at the start and at the end.
+
+    It is a whole number of hops, except that it may end with the last sample. It is empty for digital silence.
+    samples: int16 (samples,). hop: the number of samples over which the energy is measured.
+    """
+    hops = -(-len(samples) // hop)
+    padded = np.zeros(hops * hop)
+    padded[: len(samples)] = samples
+    energies = np.square(padded.reshape(hops, hop)).sum(axis=1)
+    loud = np.flatnonzero(energies > energies.max(initial=0) * 10 ** (-_QUIETER / 10))
+    return slice(int(loud[0]) * hop, min(int(loud[-1] + 1) * hop, len(samples))) if len(loud) else slice(0, 0)
+
+
+def coloured_noise(random: np.random.Generator, count: int, colour: float) -> Array:
+    """Return noise of power 1 (mean square): float64 (count,).
+
+    colour: the power spectral density is proportional to frequency to the power of -colour.
+    """
+    spectrum = np.fft.rfft(random.standard_normal(count))
+    bins = np.maximum(np.arange(len(spectrum)), 1)
+    noise = np.fft.irfft(spectrum * bins ** (-colour / 2), count)
+    return np.asarray(noise / max(np.sqrt(np.mean(np.square(noise))), np.finfo(np.float64).tiny))
+
+
+def string_together(
+    recordings: Sequence[Recording], random: np.random.Generator, seconds: float, rate: int, hop: int | None = None
+) -> Speech:
+    """String random recordings together, with pauses of 0.1 to 0.8 seconds before, between and after them, and noise.
+
+    Near-silence at both ends of a recording is cut off. Each recording gets a random gain of up to 6 dB from a common
+    level. The noise, which is also heard in the pauses, has a random colour from white to brown and is 10 to 40 dB
+    quieter than the speech on average. A hop has the label of the recording to which most of its samples belong. The
+    last recording is cut off where the time is over.
+
+    rate: samples per second. hop: the number of samples for each label, by default 10 ms.
+    Raises CorpusError if nothing is heard in any of the recordings.
+    """
+    hop = hop or round(rate / 100)
+    hops = max(1, round(seconds * rate / hop))
+    audio, speaker = np.zeros(hops * hop), np.full(hops * hop, BACKGROUND, np.int64)
+    at = _pause(random, rate)
+    while at < len(audio):
+        recording = _drawn(recordings, random, hop)
+        word = recording.samples[: len(audio) - at]
+        audio[at : at + len(word)], speaker[at : at + len(word)] = word, 1 + recording.label
+        at += len(word) + _pause(random, rate)
+    heard = speaker != BACKGROUND
+    power = np.square(audio[heard]).mean() if heard.any() else _LEVEL**2
+    noise = coloured_noise(random, len(audio), random.uniform(*_COLOURS))
+    audio += noise * np.sqrt(power) * 10 ** (-random.uniform(*_NOISE) / 20)
+    audio *= min(1, _PEAK / np.abs(audio).max())
+    return Speech(np.rint(audio).astype(np.int16), np.sort(speaker.reshape(hops, hop), axis=1)[:, hop // 2])
+
+
+def _drawn(recordings: Sequence[Recording], random: np.random.Generator, hop: int) -> Recording:
+    """Return the spoken part of a random recording, at a random level: float64 (samples,)."""
+    for index in random.permutation(len(recordings)):
+        samples, label = recordings[index]
+        part = samples[spoken(samples, hop)].astype(np.float64)
+        if len(part):
+            gain = _LEVEL / np.sqrt(np.square(part).mean()) * 10 ** (random.uniform(*_GAINS) / 20)
+            return Recording(part * gain, label)
+    raise CorpusError("nothing is heard in any of the recordings: all of their samples are 0")
+
+
+def _pause(random: np.random.Generator, rate: int) -> int:
+    return round(random.uniform(*_PAUSES) * rate)
