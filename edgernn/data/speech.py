@@ -14,12 +14,12 @@ from edgernn.media.events import BACKGROUND
 __all__ = ["SILENCE", "Recording", "Speech", "coloured_noise", "spoken", "string_together"]
 
 SILENCE = "silence"  # the class of hops in which nothing is spoken; its index is 0
-_QUIETER = 30  # dB: hops that are quieter than the loudest one by more are near-silence
+_QUIETER = 35  # dB: hops that are quieter than the loudest one by more are near-silence
 _PAUSES = 0.1, 0.8  # seconds
-_GAINS = -6.0, 6.0  # dB, from the common level
+_LEVELS = -42.0, -16.0  # dB from full scale: the root mean square of speech, which is drawn once for all recordings
+_GAINS = -6.0, 6.0  # dB, from that level
 _NOISE = 10.0, 40.0  # dB: how much louder the speech is than the noise
 _COLOURS = 0.0, 2.0  # the power of the noise falls with this power of the frequency: 0 is white, 1 pink, 2 brown
-_LEVEL = 2000.0  # the common level of speech: its root mean square, of 32,767
 _PEAK = 32_767
 
 
@@ -67,10 +67,11 @@ def string_together(
 ) -> Speech:
     """String random recordings together, with pauses of 0.1 to 0.8 seconds before, between and after them, and noise.
 
-    Near-silence at both ends of a recording is cut off. Each recording gets a random gain of up to 6 dB from a common
-    level. The noise, which is also heard in the pauses, has a random colour from white to brown and is 10 to 40 dB
-    quieter than the speech on average. A hop has the label of the recording to which most of its samples belong. The
-    last recording is cut off where the time is over.
+    Near-silence at both ends of a recording is cut off, and the cuts are faded. All recordings
+    are brought to a random common level (root mean square) from -42 to -16 dB of full scale, and each gets a random
+    gain of up to 6 dB from there. The noise, which is also heard in the pauses, has a random colour from white to
+    brown and is 10 to 40 dB quieter than the speech on average. A hop has the label of the recording to which most of
+    its samples belong. The last recording is cut off where the time is over.
 
     rate: samples per second. hop: the number of samples for each label, by default 10 ms.
     Raises CorpusError if nothing is heard in any of the recordings.
@@ -78,29 +79,40 @@ def string_together(
     hop = hop or round(rate / 100)
     hops = max(1, round(seconds * rate / hop))
     audio, speaker = np.zeros(hops * hop), np.full(hops * hop, BACKGROUND, np.int64)
+    level = _PEAK * _factor(random.uniform(*_LEVELS))
     at = _pause(random, rate)
     while at < len(audio):
-        recording = _drawn(recordings, random, hop)
+        recording = _drawn(recordings, random, hop, level)
         word = recording.samples[: len(audio) - at]
         audio[at : at + len(word)], speaker[at : at + len(word)] = word, 1 + recording.label
         at += len(word) + _pause(random, rate)
     heard = speaker != BACKGROUND
-    power = np.square(audio[heard]).mean() if heard.any() else _LEVEL**2
+    power = np.square(audio[heard]).mean() if heard.any() else level**2
     noise = coloured_noise(random, len(audio), random.uniform(*_COLOURS))
-    audio += noise * np.sqrt(power) * 10 ** (-random.uniform(*_NOISE) / 20)
+    audio += noise * np.sqrt(power) * _factor(-random.uniform(*_NOISE))
     audio *= min(1, _PEAK / np.abs(audio).max())
     return Speech(np.rint(audio).astype(np.int16), np.sort(speaker.reshape(hops, hop), axis=1)[:, hop // 2])
 
 
-def _drawn(recordings: Sequence[Recording], random: np.random.Generator, hop: int) -> Recording:
-    """Return the spoken part of a random recording, at a random level: float64 (samples,)."""
+def _drawn(recordings: Sequence[Recording], random: np.random.Generator, hop: int, level: float) -> Recording:
+    """Return the spoken part of a random recording, at a random gain from `level`: float64 (samples,)."""
     for index in random.permutation(len(recordings)):
         samples, label = recordings[index]
         part = samples[spoken(samples, hop)].astype(np.float64)
         if len(part):
-            gain = _LEVEL / np.sqrt(np.square(part).mean()) * 10 ** (random.uniform(*_GAINS) / 20)
-            return Recording(part * gain, label)
+            gain = level / np.sqrt(np.square(part).mean()) * _factor(random.uniform(*_GAINS))
+            return Recording(part * gain * _fades(len(part), hop), label)
     raise CorpusError("nothing is heard in any of the recordings: all of their samples are 0")
+
+
+def _factor(decibels: float) -> float:
+    return float(10 ** (decibels / 20))
+
+
+def _fades(count: int, hop: int) -> Array:
+    """Return factors (count,) that rise and fall over half a hop at the ends, so that no cut is heard as a click."""
+    steps = np.arange(1, count + 1)
+    return np.asarray(np.minimum(1, np.minimum(steps, steps[::-1]) * 2 / hop))
 
 
 def _pause(random: np.random.Generator, rate: int) -> int:
