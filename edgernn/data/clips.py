@@ -64,10 +64,10 @@ _EARLIEST, _LATEST = 7, 13  # the first frame of an event; as late as every even
 _SLOWEST, _FASTEST = 1.0, 2.0  # speeds through the border or towards it, in pixels per frame
 _CLOSING = 0.7, 1.6  # speeds of two things towards each other
 _DRIFT = 0.5  # the largest speed along other directions
-_MOST_OTHERS = 2  # things without an event
+_MOST_THINGS = 3
 _SOME, _ALMOST_ALL = 0.04, 0.96  # of the area of a thing: less, or more, cannot be told from nothing, or from all
 _MARGIN = 1.5  # smallest distance from the border and from other things, in pixels
-_TRIES = 20
+_TRIES = 20  # to place things without an event
 
 Random = np.random.Generator
 DrawMasks = Callable[[Random, int], list[Array]]  # draws the opacities of things of different kinds
@@ -194,7 +194,7 @@ def draw_scene(random: Random, masks: DrawMasks) -> MovingScene:
     """Return a random scene, whose class is each with the same probability. masks: draws the opacities of things."""
     label, start = int(random.integers(len(CLIP_CLASSES))), int(random.integers(_EARLIEST, _LATEST + 1))
     things = _EVENTS[CLIP_CLASSES[label]](random, masks, start - 0.5)
-    wanted = len(things) + int(random.integers(_MOST_OTHERS + 1)) - (len(things) > 1)
+    wanted = int(random.integers(1, _MOST_THINGS + 1))
     for _ in range(_TRIES):
         if len(things) >= wanted:
             break
@@ -241,8 +241,8 @@ def _collides(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     part = random.uniform(0.3, 0.7)  # of the first one in the closing speed
     way = max(part * moment, (1 - part) * rest) + max((1 - part) * moment, part * rest)
     room = SIDE - 2 * (halves[0][axis] + halves[1][axis] + _MARGIN)
-    slowest, fastest = _CLOSING
-    closing = side * random.uniform(slowest, min(fastest, room / way))
+    slowest, fastest = np.minimum(_CLOSING, room / way)
+    closing = side * random.uniform(slowest, fastest)
     velocities = np.repeat(random.uniform(-_DRIFT, _DRIFT, (2, 1, 2)) / 2, 2, axis=1)
     velocities[0, :, axis] = closing * part, closing * (part - 1)
     velocities[1, :, axis] = velocities[0, ::-1, axis]

@@ -191,6 +191,12 @@ def test_digits_of_training_and_of_the_other_splits_are_different_images(digits)
     assert np.array_equal(clips[1].frames, draw_clip(0, 0, DEV, digits).frames)
 
 
+def test_digits_that_fill_their_images_are_drawn_too(digits):
+    (digits / IMAGES).write_bytes(gzip.compress(idx(np.full((COUNT, 28, 28), 255))))
+    labels = {draw_clip(0, index, digits=digits).label for index in range(60)}
+    assert labels == set(range(len(CLIP_CLASSES)))
+
+
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
