@@ -20,6 +20,7 @@ _LEVELS = -42.0, -16.0  # dB from full scale: the root mean square of speech, wh
 _GAINS = -6.0, 6.0  # dB, from that level
 _NOISE = 10.0, 40.0  # dB: how much louder the speech is than the noise
 _COLOURS = 0.0, 2.0  # the power of the noise falls with this power of the frequency: 0 is white, 1 pink, 2 brown
+_LOWEST = 50.0  # Hz: below, the noise does not become louder
 _PEAK = 32_767
 
 
@@ -51,15 +52,16 @@ def spoken(samples: Array, hop: int) -> slice:
     return slice(int(loud[0]) * hop, min(int(loud[-1] + 1) * hop, len(samples))) if len(loud) else slice(0, 0)
 
 
-def coloured_noise(random: np.random.Generator, count: int, colour: float) -> Array:
+def coloured_noise(random: np.random.Generator, count: int, colour: float, rate: int) -> Array:
     """Return noise of power 1 (mean square): float64 (count,).
 
-    colour: the power spectral density is proportional to frequency to the power of -colour.
+    colour: the power spectral density is proportional to frequency to the power of -colour, and constant below 50 Hz,
+    so that the noise can be heard. rate: samples per second.
     """
     spectrum = np.fft.rfft(random.standard_normal(count))
-    bins = np.maximum(np.arange(len(spectrum)), 1)
-    noise = np.fft.irfft(spectrum * bins ** (-colour / 2), count)
-    return np.asarray(noise / max(np.sqrt(np.mean(np.square(noise))), np.finfo(np.float64).tiny))
+    frequencies = np.maximum(np.fft.rfftfreq(count, 1 / rate), _LOWEST)
+    noise = np.fft.irfft(spectrum * frequencies ** (-colour / 2), count)
+    return np.asarray(noise / np.sqrt(np.mean(np.square(noise))))
 
 
 def string_together(
@@ -67,11 +69,11 @@ def string_together(
 ) -> Speech:
     """String random recordings together, with pauses of 0.1 to 0.8 seconds before, between and after them, and noise.
 
-    Near-silence at both ends of a recording is cut off, and the cuts are faded. All recordings
-    are brought to a random common level (root mean square) from -42 to -16 dB of full scale, and each gets a random
-    gain of up to 6 dB from there. The noise, which is also heard in the pauses, has a random colour from white to
-    brown and is 10 to 40 dB quieter than the speech on average. A hop has the label of the recording to which most of
-    its samples belong. The last recording is cut off where the time is over.
+    Near-silence at both ends of a recording is cut off, and the cuts are faded. All recordings are brought to a random
+    common level (root mean square) from -42 to -16 dB of full scale, and each gets a random gain of up to 6 dB from
+    there. The noise, which is also heard in the pauses, has a random colour from white to brown and is 10 to 40 dB
+    quieter than the speech on average. A hop has the label of the recording to which most of its samples belong. The
+    last recording is cut off where the time is over.
 
     rate: samples per second. hop: the number of samples for each label, by default 10 ms.
     Raises CorpusError if nothing is heard in any of the recordings.
@@ -88,7 +90,7 @@ def string_together(
         at += len(word) + _pause(random, rate)
     heard = speaker != BACKGROUND
     power = np.square(audio[heard]).mean() if heard.any() else level**2
-    noise = coloured_noise(random, len(audio), random.uniform(*_COLOURS))
+    noise = coloured_noise(random, len(audio), random.uniform(*_COLOURS), rate)
     audio += noise * np.sqrt(power) * _factor(-random.uniform(*_NOISE))
     audio *= min(1, _PEAK / np.abs(audio).max())
     return Speech(np.rint(audio).astype(np.int16), np.sort(speaker.reshape(hops, hop), axis=1)[:, hop // 2])
