@@ -57,20 +57,20 @@ _COLOURS = np.array(
 _SHAPES = ("circle", "square", "triangle", "cross", "ring")
 _SMALLEST, _LARGEST = 6, 8  # widths of shapes, in pixels
 _DIGIT = 0.4  # the size of a digit, as a part of the handwriting's
-_INK = 0.25  # the opacity from which a pixel belongs to a digit
+_INK = 0.25  # the opacity from which a pixel belongs to a digit, as a part of the highest
 _FINE = 8  # a shape is drawn this many times finer and averaged, for anti-aliasing
 _COARSE = 4  # the brightness of the background is drawn at random at this many places along each side
 _EARLIEST, _LATEST = 7, 13  # the first frame of an event; as late as every event still ends within the clip
 _SLOWEST, _FASTEST = 1.0, 2.0  # speeds through the border or towards it, in pixels per frame
 _CLOSING = 0.7, 1.6  # speeds of two things towards each other
 _DRIFT = 0.5  # the largest speed along other directions
-_MOST_OTHERS = 2  # things without an event
+_MOST_THINGS = 3
 _SOME, _ALMOST_ALL = 0.04, 0.96  # of the area of a thing: less, or more, cannot be told from nothing, or from all
 _MARGIN = 1.5  # smallest distance from the border and from other things, in pixels
-_TRIES = 20
+_TRIES = 20  # to place things without an event
 
 Random = np.random.Generator
-Masks = Callable[[Random, int], list[Array]]  # draws the opacities of things of different kinds
+DrawMasks = Callable[[Random, int], list[Array]]  # draws the opacities of things of different kinds
 
 
 class Clip(NamedTuple):
@@ -115,7 +115,7 @@ class Thing:
     def visible(self) -> Array:
         """The part of its area that is within the picture, in every frame, from 0 to 1: (frames,)."""
         areas = [float(mask.sum()) for mask in self.masks]
-        return self.opacity.sum(axis=(1, 2)) / np.where(np.arange(FRAMES) < self.moment, *areas)
+        return np.asarray(self.opacity.sum(axis=(1, 2)) / np.where(np.arange(FRAMES) < self.moment, *areas))
 
     def clear_of(self, other: Thing, gap: float = _MARGIN) -> bool:
         """Return whether the boxes around the two are at least `gap` pixels apart in every frame."""
@@ -124,8 +124,8 @@ class Thing:
 
     def paint(self, canvas: Array) -> None:
         """Draw over `canvas`, float32 (frames, SIDE, SIDE, 3)."""
-        colour = np.where(np.arange(FRAMES)[:, None] < self.moment, *self.colours)
-        canvas += self.opacity[..., None] * (colour[:, None, None] - canvas)
+        first = np.arange(FRAMES)[:, None, None, None] < self.moment
+        canvas += self.opacity[..., None] * (np.where(first, *self.colours) - canvas)
 
 
 @dataclass(frozen=True)
@@ -190,11 +190,11 @@ class DrawnClips:
         return (self[index] for index in range(self.count))
 
 
-def draw_scene(random: Random, masks: Masks) -> MovingScene:
+def draw_scene(random: Random, masks: DrawMasks) -> MovingScene:
     """Return a random scene, whose class is each with the same probability. masks: draws the opacities of things."""
     label, start = int(random.integers(len(CLIP_CLASSES))), int(random.integers(_EARLIEST, _LATEST + 1))
     things = _EVENTS[CLIP_CLASSES[label]](random, masks, start - 0.5)
-    wanted = len(things) + int(random.integers(_MOST_OTHERS + 1)) - (len(things) > 1)
+    wanted = int(random.integers(1, _MOST_THINGS + 1))
     for _ in range(_TRIES):
         if len(things) >= wanted:
             break
@@ -204,22 +204,22 @@ def draw_scene(random: Random, masks: Masks) -> MovingScene:
     return MovingScene(label, start, tuple(things))
 
 
-def _enters(random: Random, masks: Masks, moment: float) -> list[Thing]:
+def _enters(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     return [_at_border(random, masks, moment, before=-1, after=-1)]
 
 
-def _bounces(random: Random, masks: Masks, moment: float) -> list[Thing]:
+def _bounces(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     return [_at_border(random, masks, moment, before=1, after=-1)]
 
 
-def _leaves(random: Random, masks: Masks, moment: float) -> list[Thing]:
+def _leaves(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     return [_at_border(random, masks, moment, before=1, after=1)]
 
 
-def _at_border(random: Random, masks: Masks, moment: float, before: int, after: int) -> Thing:
+def _at_border(random: Random, masks: DrawMasks, moment: float, before: int, after: int) -> Thing:
     """Return a thing that touches the border at the moment. before, after: 1 for outwards, -1 for inwards."""
-    both = tuple(masks(random, 1) * 2)
-    half, axis, side = _half(both), int(random.integers(2)), int(random.choice((-1, 1)))
+    look = _look(random, masks)
+    half, axis, side = _half(look), int(random.integers(2)), int(random.choice((-1, 1)))
     across = SIDE - 2 * half[axis] - _MARGIN  # the way from border to border
     limits = [_FASTEST]
     if before > 0:
@@ -230,19 +230,19 @@ def _at_border(random: Random, masks: Masks, moment: float, before: int, after: 
     at = random.uniform(*_room(half, velocities, moment))
     at[axis] = SIDE / 2 + side * (SIDE / 2 - before * half[axis])
     velocities[:, axis] = side * random.uniform(_SLOWEST, min(limits)) * np.array((before, after))
-    return Thing(both, _colours(random, 1)[[0, 0]], at, velocities, moment)
+    return Thing(look, _colours(random, 1)[[0, 0]], at, velocities, moment)
 
 
-def _collides(random: Random, masks: Masks, moment: float) -> list[Thing]:
+def _collides(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     """Return two things that touch at the moment and exchange their velocities along the axis of the contact."""
-    looks = [tuple(masks(random, 1) * 2) for _ in range(2)]
+    looks = [_look(random, masks) for _ in range(2)]
     halves = [_half(each) for each in looks]
     axis, side, rest = int(random.integers(2)), int(random.choice((-1, 1))), FRAMES - 1 - moment
     part = random.uniform(0.3, 0.7)  # of the first one in the closing speed
     way = max(part * moment, (1 - part) * rest) + max((1 - part) * moment, part * rest)
     room = SIDE - 2 * (halves[0][axis] + halves[1][axis] + _MARGIN)
-    slowest, fastest = _CLOSING
-    closing = side * random.uniform(slowest, min(fastest, room / way))
+    slowest, fastest = np.minimum(_CLOSING, room / way)
+    closing = side * random.uniform(slowest, fastest)
     velocities = np.repeat(random.uniform(-_DRIFT, _DRIFT, (2, 1, 2)) / 2, 2, axis=1)
     velocities[0, :, axis] = closing * part, closing * (part - 1)
     velocities[1, :, axis] = velocities[0, ::-1, axis]
@@ -251,31 +251,27 @@ def _collides(random: Random, masks: Masks, moment: float) -> list[Thing]:
     (low, high), (other_low, other_high) = map(_room, halves, velocities, (moment, moment))
     low, high = np.maximum(low, other_low - apart), np.minimum(high, other_high - apart)
     at = random.uniform(low, np.maximum(low, high))  # at the highest speed, the two are equal but for rounding
-    return [
-        Thing(look, colour[[0, 0]], place, velocity, moment)
-        for look, colour, place, velocity in zip(
-            looks, _colours(random, 2)[:, None], (at, at + apart), velocities, strict=True
-        )
-    ]
+    colours, places = _colours(random, 2), (at, at + apart)
+    return [Thing(looks[i], colours[[i, i]], places[i], velocities[i], moment) for i in range(2)]
 
 
-def _changes(random: Random, masks: Masks, moment: float) -> list[Thing]:
+def _changes(random: Random, masks: DrawMasks, moment: float) -> list[Thing]:
     if random.random() < 0.5:
         return [_drifting(random, masks, moment, colours=2)]
     return [_drifting(random, masks, moment, kinds=2)]
 
 
-_EVENTS: dict[str, Callable[[Random, Masks, float], list[Thing]]] = dict(
+_EVENTS: dict[str, Callable[[Random, DrawMasks, float], list[Thing]]] = dict(
     zip(CLIP_CLASSES, (_enters, _bounces, _collides, _leaves, _changes), strict=True)
 )
 
 
-def _drifting(random: Random, masks: Masks, moment: float, kinds: int = 1, colours: int = 1) -> Thing:
+def _drifting(random: Random, masks: DrawMasks, moment: float, kinds: int = 1, colours: int = 1) -> Thing:
     """Return a thing that moves straight on within the picture. kinds, colours: 2 if they change at the moment."""
-    first, last = (masks(random, kinds) * 2)[:2]
+    look = _look(random, masks, kinds)
     velocities = np.repeat(random.uniform(-_DRIFT, _DRIFT, (1, 2)), 2, axis=0)
-    at = random.uniform(*_room(_half((first, last)), velocities, moment))
-    return Thing((first, last), np.resize(_colours(random, colours), (2, 3)), at, velocities, moment)
+    at = random.uniform(*_room(_half(look), velocities, moment))
+    return Thing(look, _colours(random, colours)[[0, -1]], at, velocities, moment)
 
 
 def _room(half: Array, velocities: Array, moment: float) -> tuple[Array, Array]:
@@ -288,7 +284,13 @@ def _room(half: Array, velocities: Array, moment: float) -> tuple[Array, Array]:
 def _offsets(velocities: Array, moment: float) -> Array:
     """Return the way from the place at the moment, in every frame: (frames, 2)."""
     times = np.arange(FRAMES)[:, None] - moment
-    return np.where(times < 0, velocities[0], velocities[1]) * times
+    return np.asarray(np.where(times < 0, *velocities) * times)
+
+
+def _look(random: Random, masks: DrawMasks, kinds: int = 1) -> tuple[Array, Array]:
+    """Return the opacities before and after the moment, which differ if there are two kinds."""
+    drawn = masks(random, kinds)
+    return drawn[0], drawn[-1]
 
 
 def _half(masks: tuple[Array, Array]) -> Array:
@@ -318,7 +320,7 @@ def _shape(kind: str, size: int) -> Array:
         "cross": np.minimum(np.abs(x), np.abs(y)) <= 0.35,
         "ring": (radius <= 1) & (radius >= 0.3),
     }[kind]
-    return inside.reshape(size, _FINE, size, _FINE).mean(axis=(1, 3), dtype=np.float32)
+    return np.asarray(inside.reshape(size, _FINE, size, _FINE).mean(axis=(1, 3), dtype=np.float32))
 
 
 @dataclass(frozen=True)
@@ -337,12 +339,11 @@ class Handwriting:
 
 
 def _shrunk(image: Array) -> Array:
+    """Return the opacities of a digit that is not blank, scaled down and cut out."""
     reduce = _reduction()
     opacity = np.minimum(reduce @ (image / np.float32(255)) @ reduce.T * 1.6, 1)
-    inked = opacity > _INK
+    inked = opacity > _INK * opacity.max()
     rows, columns = (np.flatnonzero(inked.any(axis=axis)) for axis in (1, 0))
-    if not len(rows):  # a blank image
-        return opacity
     return opacity[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
@@ -353,11 +354,11 @@ def _reduction() -> Array:
     edges = np.linspace(0, DIGITS_SIDE, small + 1)
     pixel = np.arange(DIGITS_SIDE)
     overlap = np.minimum(edges[1:, None], pixel + 1) - np.maximum(edges[:-1, None], pixel)
-    return (np.maximum(overlap, 0) * small / DIGITS_SIDE).astype(np.float32)
+    return np.asarray(np.maximum(overlap, 0) * small / DIGITS_SIDE, np.float32)
 
 
 @cache
-def _masks(digits: Path | None, split: str) -> Masks:
+def _masks(digits: Path | None, split: str) -> DrawMasks:
     """Return what draws the things of a split."""
     if digits is None:
         return draw_shapes
@@ -375,7 +376,7 @@ def _weights(centres: Array, size: int) -> Array:
     """Return how `size` pixels around each centre are spread over SIDE pixels: float32 (centres, SIDE, size)."""
     places = centres[:, None] + np.arange(size) - (size - 1) / 2
     distances = np.abs(np.arange(SIDE)[:, None] + 0.5 - places[:, None])
-    return np.maximum(0, 1 - distances).astype(np.float32)
+    return np.asarray(np.maximum(0, 1 - distances), np.float32)
 
 
 def _background(random: Random) -> Array:
@@ -390,4 +391,4 @@ def _background(random: Random) -> Array:
 def _spread() -> Array:
     """Return the weights of linear interpolation from _COARSE values to SIDE pixels: (SIDE, _COARSE)."""
     places = np.linspace(0, _COARSE - 1, SIDE)[:, None]
-    return np.maximum(0, 1 - np.abs(places - np.arange(_COARSE)))
+    return np.asarray(np.maximum(0, 1 - np.abs(places - np.arange(_COARSE))))

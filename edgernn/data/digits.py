@@ -39,8 +39,8 @@ class Digits(NamedTuple):
 def read_digits(folder: Path) -> Digits:
     """Read `train-images-idx3-ubyte.gz` and `train-labels-idx1-ubyte.gz`.
 
-    Raises CorpusError if a file is missing, damaged or of another format, if the files do not belong together, or if
-    one of the parts lacks a second kind of digit.
+    Raises CorpusError if a file is missing, damaged or of another format, if the files do not belong together, if an
+    image is blank, or if one of the parts lacks a second kind of digit.
     """
     images = _read_idx(folder / _IMAGES, (DIGITS_SIDE, DIGITS_SIDE))
     labels = _read_idx(folder / _LABELS, ())
@@ -48,6 +48,8 @@ def read_digits(folder: Path) -> Digits:
         raise CorpusError(f"{folder / _IMAGES} has {len(images):,} images, but {_LABELS} has {len(labels):,} labels")
     if labels.max(initial=0) >= _CLASSES:
         raise CorpusError(f"{folder / _LABELS} has the label {labels.max()}, which is no digit")
+    if not (inked := images.any(axis=(1, 2))).all():
+        raise CorpusError(f"{folder / _IMAGES}: image {int(inked.argmin())} is blank")
     digits = Digits(images, labels)
     if any(len(np.unique(part.labels)) < 2 for part in digits.parts()):
         raise CorpusError(f"{folder} has too few digits: at least two kinds are needed, also among the last twelfth")
