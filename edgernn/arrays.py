@@ -6,6 +6,7 @@ import io
 import math
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -28,16 +29,18 @@ def to_npy(array: npt.NDArray[Any]) -> bytes:
     return file.getvalue()
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of numbers and texts in an `.npz` file, by name.
+def read_npz(path: Path, names: Collection[str]) -> dict[str, npt.NDArray[Any]]:
+    """Return those arrays of an `.npz` file that are called `names`, as far as it has them, by name.
 
-    Raises FormatError for a file that is damaged, holds anything else, or takes more than 4 GiB of memory.
+    Raises FormatError for a damaged file, for arrays of anything but numbers or texts, and for more than 4 GiB of them.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if sum(each.file_size for each in archive.infolist()) > _MOST_BYTES:
+            members = {each.filename.removesuffix(".npy"): each for each in archive.infolist()}
+            members = {name: members[name] for name in names if name in members}
+            if sum(each.file_size for each in members.values()) > _MOST_BYTES:
                 raise FormatError(f"{path} takes more than {_MOST_BYTES >> 30} GiB of memory: divide it")
-            files = {name.removesuffix(".npy"): archive.read(name) for name in archive.namelist()}
+            files = {name: archive.read(each) for name, each in members.items()}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
         raise FormatError(f"{path} is not an .npz file: {str(error)[:200]}") from None
     except OSError as error:
@@ -64,9 +67,16 @@ def _array(data: bytes, name: str, kinds: str, *, fortran: bool = False) -> npt.
     except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError, OverflowError) as error:
         raise FormatError(f"{name} is not a .npy file: {str(error)[:200]}") from None
     start = file.tell()
+    if dtype.kind == "O":
+        raise FormatError(f"{name} holds Python objects: save an array of numbers or texts, for example with dtype=str")
     if dtype.kind not in kinds or (transposed and not fortran) or any(size < 0 for size in shape):
         raise FormatError(f"{name} holds no plain tensor")
     if math.prod(shape) * dtype.itemsize != len(data) - start:
         raise FormatError(f"{name} has {len(data) - start} bytes of elements, which are not {dtype}{list(shape)}")
-    elements = np.frombuffer(data, dtype, offset=start)
-    return (elements.reshape(shape[::-1]).T if transposed else elements.reshape(shape)).copy()
+    try:
+        elements = np.frombuffer(data, dtype, offset=start)
+        if dtype.kind == "U":
+            elements.tobytes().decode("utf-32-be" if dtype.str.startswith(">") else "utf-32-le")  # raises ValueError
+        return (elements.reshape(shape[::-1]).T if transposed else elements.reshape(shape)).copy()
+    except (ValueError, OverflowError):  # no character, elements of no bytes, or an axis longer than memory
+        raise FormatError(f"{name} holds no plain tensor") from None

@@ -71,6 +71,7 @@ def is_clipped(samples: Array) -> bool:
 class Resampler:
     """Changes the rate of sound as it arrives. The samples do not depend on where the sound is cut.
 
+    They come in blocks, up to 0.2 seconds after the sound that they are made of.
     Uses soxr (the extra `audio`) unless both rates are equal; then samples pass unchanged.
     """
 

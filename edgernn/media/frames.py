@@ -18,7 +18,7 @@ from edgernn.media.image import LARGEST_SIDE, SUFFIXES, read_image, shrunk
 __all__ = ["PICTURES", "read_frames"]
 
 PICTURES = tuple(suffix for suffix in SUFFIXES if suffix != ".gif")
-_MOST_PIXELS = 300_000_000  # of all frames: a file of a few bytes can declare any number
+_MOST_PIXELS = 100_000_000  # of all frames: a file of a few bytes can declare any number
 _NUMBER = re.compile(r"\d+(?=\D*$)")
 
 
@@ -29,7 +29,7 @@ def read_frames(source: str | Path | bytes, largest_side: int = LARGEST_SIDE) ->
     their names. Its other files are ignored. The frames of a GIF come as they are seen, each drawn over those before
     it; one that is shown for several times the shortest delay counts as often, because writers of GIFs join equal
     frames. Frames with a side above `largest_side` pixels are scaled down to it.
-    Raises ImageError for anything else, and for more than 300 million pixels in all frames.
+    Raises ImageError for anything else, and for more than 100 million pixels in all frames.
     """
     if not isinstance(source, bytes) and Path(source).is_dir():
         return _pictures(Path(source), largest_side)

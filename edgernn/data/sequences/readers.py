@@ -21,11 +21,13 @@ __all__ = ["READERS", "Progress"]
 
 Progress = Callable[[float, str], None]  # the fraction that is done, and what is done
 
+_ARRAYS = ("values", "ends", "labels", "classes", "subjects", "groups")  # the last two are optional
+
 
 def _read_npz(files: Sequence[File], progress: Progress) -> Found:
     found, channels = Found(NUMBERS), None
     for file in each_file(files, progress):
-        arrays = read_npz(file.path)
+        arrays = read_npz(file.path, _ARRAYS)
         values, ends, labels, classes, groups = _labelled(arrays, file.path)
         if channels not in (None, values.shape[1]):
             raise CorpusError(f"{file.path} has {counted(values.shape[1], 'channel')}, and other files have {channels}")
@@ -42,17 +44,16 @@ def _read_npz(files: Sequence[File], progress: Progress) -> Found:
 
 def _labelled(arrays: Mapping[str, Array], path: Path) -> tuple[Array, list[int], list[int], list[str], list[str]]:
     """Return float32 (rows, channels), ends, labels, classes and groups. Raises CorpusError if they do not fit."""
-    if lacking := [name for name in ("values", "ends", "labels", "classes") if name not in arrays]:
+    if lacking := [name for name in _ARRAYS[:4] if name not in arrays]:
         raise CorpusError(f"{path} has no {few(lacking)}: it needs values (rows, channels), ends, labels and classes")
-    values, ends, labels, classes = (arrays[name] for name in ("values", "ends", "labels", "classes"))
+    values, ends, labels, classes = (arrays[name] for name in _ARRAYS[:4])
     count = len(np.atleast_1d(ends))
     groups = arrays.get("subjects", arrays.get("groups", np.full(count, "")))
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.dtype.kind == "U" or not values.size:
         raise CorpusError(f"{path}: values are {values.dtype}{list(values.shape)}, not numbers (rows, channels)")
-    if any(each.shape != (count,) or each.dtype.kind not in "iu" for each in (ends, labels)) or groups.shape != (
-        count,
-    ):
+    whole = all(each.dtype.kind in "iu" for each in (ends, labels))
+    if not whole or any(each.shape != (count,) for each in (ends, labels, groups)):
         raise CorpusError(f"{path}: ends, labels and subjects are not one whole number or name for each sequence")
     if not count or ends[0] < 1 or (np.diff(ends.astype(np.int64)) < 1).any() or ends[-1] != len(values):
         raise CorpusError(f"{path}: ends do not rise to {len(values):,}, the number of rows")
