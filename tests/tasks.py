@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import wave as wave_module
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from gallery import write_gallery, write_image
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
@@ -36,6 +39,32 @@ def _write_text(folder: Path) -> list[str]:
 def _write_image(folder: Path) -> Path:
     write_image(folder / "image.png", seed=7)
     return folder / "image.png"
+
+
+RATE = 8000  # samples per second
+
+
+def write_tone(path: Path, hertz: float, seconds: float = 0.15, seed: int = 0) -> Path:
+    """A WAV file of a tone with a little noise: 8 kHz, 16 bits, one channel."""
+    time = np.arange(int(seconds * RATE)) / RATE
+    wave = 8000 * np.sin(2 * np.pi * hertz * time) + np.random.default_rng(seed).normal(0, 200, len(time))
+    with closing(wave_module.open(str(path), "wb")) as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes(wave.astype("<i2").tobytes())
+    return path
+
+
+def _write_tones(folder: Path) -> list[str]:
+    for place in range(12):
+        write_tone(folder / f"low_{place}.wav", 300 + 10 * place, 0.1 + 0.01 * place, place)
+        write_tone(folder / f"high_{place}.wav", 1500 + 30 * place, 0.1 + 0.01 * place, 100 + place)
+    return [str(folder)]
+
+
+def _write_tone(folder: Path) -> Path:
+    return write_tone(folder / "unheard.wav", 400, 0.13, 7)
 
 
 EXAMPLES: dict[str, Example] = {
@@ -76,5 +105,22 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0], "split": "dev"},
         _write_image,
         {"beam": 2, "max_tokens": 6},
+    ),
+    "classify": Example(
+        _write_tones,
+        {
+            "features": 12,
+            "hidden": 12,
+            "layers": 1,
+            "dropout": 0.1,
+            "batch_size": 4,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0]},
+        _write_tone,
+        {"threshold": 0.1},
     ),
 }

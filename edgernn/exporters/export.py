@@ -311,7 +311,7 @@ def _quietly() -> Iterator[None]:
 
 
 def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact:
-    return target.write(replace(graph, module=settled(graph.module)), quantization)
+    return target.write(replace(graph, module=settled(graph.module)), quantization.exempting(graph.exact))
 
 
 def _target(name: str, quantization: Quantization) -> Target:

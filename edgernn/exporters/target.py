@@ -21,7 +21,6 @@ from edgernn.models import Graph
 from edgernn.runtime import BundleEngine
 
 __all__ = [
-    "KEPT",
     "NO_WEIGHT",
     "Artifact",
     "GraphReport",
@@ -38,7 +37,6 @@ __all__ = [
 ]
 
 
-KEPT = "--keep names it"
 NO_WEIGHT = "no product takes it as its weights"
 
 

@@ -25,6 +25,7 @@ class Graph:
     tensors: the initial states that `spec` reads from files of the bundle, by file name.
     examples: real inputs, with which the ranges of activations are calibrated.
     convolutions: whether the graph has convolutions; None to find out by calling it.
+    exact: names of matrices of `module` that stay in single precision at every precision.
     """
 
     spec: GraphSpec
@@ -33,6 +34,7 @@ class Graph:
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
     examples: Sequence[Mapping[str, Array]] = ()
     convolutions: bool | None = None
+    exact: Sequence[str] = ()
 
     def files(self) -> dict[str, bytes]:
         """Return `tensors` as the `.npy` files of a bundle."""

@@ -1,6 +1,7 @@
 """Tasks, one subpackage for each. Importing this package does not import torch."""
 
 from edgernn.tasks.caption.task import CAPTION
+from edgernn.tasks.classify.task import CLASSIFY
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.task import Task
 
@@ -9,4 +10,5 @@ __all__ = ["TASKS"]
 TASKS: dict[str, Task] = {
     "language": LANGUAGE,
     "caption": CAPTION,
+    "classify": CLASSIFY,
 }

@@ -7,7 +7,7 @@ held_out    the split into training and held-out examples
 packed      sequences as a run stores them
 """
 
-from edgernn.data.sequences.dataset import Example, SequenceDataset, parts, read_sequences
+from edgernn.data.sequences.dataset import Example, SequenceDataset, kind_of, parts, read_sequences
 from edgernn.data.sequences.held_out import hold_out
 from edgernn.data.sequences.layouts import KINDS, NUMBERS, SOUND, TEXT, VIDEO
 from edgernn.data.sequences.packed import PackedRecord, PackedSequences
@@ -23,6 +23,7 @@ __all__ = [
     "PackedSequences",
     "SequenceDataset",
     "hold_out",
+    "kind_of",
     "parts",
     "read_sequences",
 ]

@@ -17,7 +17,7 @@ from edgernn.data.sequences.readers import READERS, Progress
 from edgernn.errors import AudioError, CorpusError, FormatError, ImageError, counted, few
 from edgernn.media.audio import resample
 
-__all__ = ["Example", "SequenceDataset", "parts", "read_sequences"]
+__all__ = ["Example", "SequenceDataset", "kind_of", "parts", "read_sequences"]
 
 _LABELLED = {
     SOUND: "put the recordings of each class in a folder, or name them CLASS_NAME.wav",
@@ -115,6 +115,14 @@ def parts(path: Path, kind: str | None = None) -> tuple[str, ...]:
     that all data are in such. Raises CorpusError as `read_sequences` does.
     """
     return tuple(name for name in (TRAIN, DEV, TEST) if name in find_files(path, kind).parts)
+
+
+def kind_of(path: Path) -> str | None:
+    """Return the kind of the data at `path`, as `read_sequences` finds it; None if there is none."""
+    try:
+        return find_files(path, None).kind
+    except CorpusError:
+        return None
 
 
 def _resample(found: Found, rate: int | None) -> int:

@@ -64,6 +64,12 @@ class Source:
         return _NOUNS[self.format]
 
     @property
+    def kind(self) -> str:
+        """The kind of the sequences."""
+        kinds = _FORMATS[self.format]
+        return kinds[0] if len(kinds) == 1 else csv_kind(next(iter(self.files.values()))[0].path)
+
+    @property
     def parts(self) -> Sequence[str]:
         """The names of the parts; none if the files are in no parts."""
         return [name for name in self.files if name]

@@ -17,7 +17,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.exporters.capture.rewrite import Rewriter, attribute
 from edgernn.exporters.quantisation.rounding import harm, round_closest
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_name
+from edgernn.exporters.target import NO_WEIGHT, Weight, is_matrix, weight_name
 
 __all__ = ["Product", "Quantiser", "is_convolution", "matrices"]
 
@@ -106,8 +106,8 @@ class Quantiser(ABC):
         """Yield the matrices that are not quantised, each with the reason."""
         weights = set(self._weights_of_products())
         for name, array in matrices(self._graph.constants).items():
-            if self._quantization.keeps(weight_name(name)):
-                yield name, KEPT
+            if kept := self._quantization.reason_to_keep(weight_name(name)):
+                yield name, kept
             elif name not in weights:
                 yield name, NO_WEIGHT
             elif harmed := harm(array, half=self.half):

@@ -17,7 +17,7 @@ from torch import Tensor, fx
 from edgernn.exporters.capture.fx import constant, constants, fold, forget_unused, place_constant
 from edgernn.exporters.quantisation.rounding import TINY, harm, round_channels
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import KEPT, NO_WEIGHT, Weight, is_matrix, weight_name
+from edgernn.exporters.target import NO_WEIGHT, Weight, is_matrix, weight_name
 
 __all__ = ["quantised"]
 
@@ -97,8 +97,8 @@ def _takers(program: fx.GraphModule, name: str) -> set[Any]:
 
 def _kept(name: str, tensor: Tensor, takers: Collection[Any], quantization: Quantization) -> str:
     """Return why a matrix must not be quantised, or ""."""
-    if quantization.keeps(name):
-        return KEPT
+    if kept := quantization.reason_to_keep(name):
+        return kept
     if not _PRODUCTS.intersection(takers):
         return NO_WEIGHT
     if tensor.dtype != torch.float32:

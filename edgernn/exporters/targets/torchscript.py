@@ -25,7 +25,6 @@ from edgernn.exporters.capture.uses import weights_of_products
 from edgernn.exporters.quantisation.rounding import harm, round_closest
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import (
-    KEPT,
     NO_WEIGHT,
     Artifact,
     GraphReport,
@@ -169,8 +168,8 @@ def _rounded(
 
 def _reason(name: str, tensor: Tensor, uses: Collection[str], quantization: Quantization) -> str:
     """Return why a matrix is not quantised, or ""."""
-    if quantization.keeps(name):
-        return KEPT
+    if kept := quantization.reason_to_keep(name):
+        return kept
     return harm(tensor.numpy()) if name in uses else NO_WEIGHT
 
 

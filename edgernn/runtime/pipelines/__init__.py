@@ -6,6 +6,7 @@ from typing import Any
 from edgernn.errors import StreamError
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import CaptionPipeline
+from edgernn.runtime.pipelines.classify import ClassifyPipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
 
@@ -15,6 +16,7 @@ __all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "language": LanguagePipeline,
     "caption": CaptionPipeline,
+    "classify": ClassifyPipeline,
 }
 
 

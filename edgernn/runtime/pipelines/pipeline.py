@@ -76,7 +76,7 @@ class Pipeline(ABC, Generic[Options]):
     options: ClassVar[type[Settings]]
     example: ClassVar[str]
     input_key: ClassVar[str] = "input"
-    takes_text: ClassVar[bool] = False
+    takes_text: bool = False
 
     def __init__(self, model: Model) -> None:
         """Raise StreamError, in subclasses, for a model whose contract does not fit the task."""

@@ -1,0 +1,170 @@
+"""Files as inputs of networks that label sequences: sound, text, rows of numbers, and clips."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from edgernn.contract import BATCH, Array
+from edgernn.errors import CorpusError, StreamError
+from edgernn.media.audio import mono, read_wav, resample
+from edgernn.media.frames import read_frames
+from edgernn.media.steps import number_steps, sound_steps
+from edgernn.runtime import Model
+
+__all__ = ["SOUND", "TEXT", "SequenceInput"]
+
+SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
+_KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}
+_AXES = {SOUND: 2, TEXT: 1, NUMBERS: 3, VIDEO: 4}  # of one step, with the batch
+_SUFFIXES = {SOUND: (".wav",), TEXT: (".txt",), NUMBERS: (".csv", ".npy"), VIDEO: (".gif",)}
+_WHAT = {
+    SOUND: "sound files (WAV)",
+    TEXT: "a text",
+    NUMBERS: "rows of numbers (CSV or .npy)",
+    VIDEO: "clips (GIF, or directories of numbered pictures)",
+}
+
+
+class SequenceInput:
+    """The one input of a model's graph `step`, and how a file becomes its values, one after the other.
+
+    kind: "sound", "text", "numbers" or "video". name: of the input. rate: steps per second of sound, else None.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model whose step takes no such input."""
+        inputs = next((graph.inputs for graph in model.contract.graphs if graph.name == "step"), ())
+        spec = inputs[0] if len(inputs) == 1 else None
+        kind = None if spec is None else _KINDS.get(spec.kind)
+        if spec is None or kind is None or len(spec.axes) != _AXES[kind] or spec.axes[0] != BATCH:
+            raise StreamError(
+                f"the bundle's task is {model.manifest.task}, but its step does not read one sequence of sound, text, "
+                "numbers or pictures: drive it step by step, with Model.stream and Stream.step"
+            )
+        if kind == TEXT and model.tokenizer is None:
+            raise StreamError("the bundle reads text and has no tokenizer")
+        self.kind, self.name, self._spec, self._tokenizer = kind, spec.name, spec, model.tokenizer
+
+    @property
+    def rate(self) -> float | None:
+        """Steps per second of sound, or None."""
+        return None if self._spec.rate is None else self._spec.rate / self._hop
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Samples per second of sound, or None."""
+        return self._spec.rate
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """The suffixes of files that can be read."""
+        return _SUFFIXES[self.kind]
+
+    @property
+    def what(self) -> str:
+        """What the model reads, in words."""
+        return _WHAT[self.kind]
+
+    def read(self, source: str | Path | bytes) -> Array:
+        """Return the steps in a file, or in its bytes: (steps, ...).
+
+        Raises AudioError, ImageError or CorpusError for a file that cannot be read or does not fit the model.
+        """
+        if self.kind == SOUND:
+            audio = read_wav(source if isinstance(source, bytes) else Path(source))
+            samples, rate = mono(audio), self._spec.rate
+            assert rate is not None
+            return self.steps(samples if audio.rate == rate else resample(samples, audio.rate, rate))
+        if self.kind == VIDEO:
+            return self.steps(read_frames(source))
+        if self.kind == TEXT:
+            return self.steps(_text(source))
+        return self.steps(_numbers(source))
+
+    def steps(self, value: Array | str) -> Array:
+        """Return a sequence as steps (steps, ...): text, samples (samples,), rows (rows, channels), or frames.
+
+        Raises CorpusError for an empty sequence, or one that does not fit the model.
+        """
+        if isinstance(value, str):
+            assert self._tokenizer is not None
+            steps = self._tokenizer.encode(value, unknown="replace").astype(self._spec.numpy_dtype)
+        elif self.kind == SOUND:
+            steps = sound_steps(value, self._hop)
+        elif self.kind == NUMBERS:
+            steps = self._rows(value)
+        else:
+            steps = self._frames(value)
+        if not len(steps):
+            raise CorpusError("the sequence is empty")
+        return steps
+
+    @property
+    def _hop(self) -> int:
+        hop = self._spec.axes[1]
+        assert isinstance(hop, int)
+        return hop
+
+    def _rows(self, rows: Array) -> Array:
+        channels = self._spec.axes[2]
+        if rows.ndim != 2 or rows.shape[1] != channels:
+            raise CorpusError(f"the numbers have shape {list(rows.shape)}, and the model reads rows of {channels}")
+        return number_steps(rows.astype(np.float32), self._hop)
+
+    def _frames(self, frames: Array) -> Array:
+        if frames.shape[1:] != self._spec.axes[1:]:
+            size = " × ".join(map(str, frames.shape[2:0:-1]))
+            height, width = self._spec.axes[1:3]
+            raise CorpusError(f"the frames are {size} pixels, and the model reads {width} × {height}")
+        return frames
+
+
+def _text(source: str | Path | bytes) -> str:
+    try:
+        data = source if isinstance(source, bytes) else Path(source).read_bytes()
+        return data.decode("utf-8").strip()
+    except OSError as error:
+        raise CorpusError(f"{source!s} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"the text is not UTF-8, at byte {error.start}") from None
+
+
+def _numbers(source: str | Path | bytes) -> Array:
+    """Return rows (rows, channels) of a `.npy` file, or of a CSV file with or without a line of names."""
+    data = source if isinstance(source, bytes) else _bytes(Path(source))
+    name = "standard input" if isinstance(source, bytes) else str(source)
+    if data.startswith(b"\x93NUMPY"):
+        try:
+            rows: Array = np.load(io.BytesIO(data), allow_pickle=False)
+        except ValueError as error:
+            raise CorpusError(f"{name} is damaged: {error}") from None
+        return rows[:, None] if rows.ndim == 1 else rows
+    try:
+        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8"))) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{name} is neither CSV nor .npy: {error}") from None
+    if lines and not all(map(_is_number, lines[0])):
+        lines = lines[1:]  # names of the channels
+    for number, line in enumerate(lines, 1):
+        if len(line) != len(lines[0]) or not all(map(_is_number, line)):
+            raise CorpusError(f"{name}: row {number} is not {len(lines[0])} numbers")
+    return np.array(lines, np.float32).reshape(len(lines), -1)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,300 @@
+"""Train a classifier: the loss of the label after the last step, and of the guesses before it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from edgernn.bundle import LABELS, TOKENIZER
+from edgernn.contract import Array
+from edgernn.data.sequences import PackedRecord, PackedSequences, SequenceDataset
+from edgernn.data.vocabulary import learn_tokenizer
+from edgernn.errors import CorpusError
+from edgernn.media.steps import number_steps, sound_steps
+from edgernn.models import Network
+from edgernn.models.frontends import LogMel, Rows
+from edgernn.models.source import HeldOut
+from edgernn.tasks.classify.augment import augment
+from edgernn.tasks.classify.data import batches_by_length, open_training, pad
+from edgernn.tasks.classify.network import Classifier
+from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
+from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
+from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import Chosen
+from edgernn.tokenizer import Tokenizer
+
+__all__ = ["ClassifyLearner"]
+
+TRAIN, HELD_OUT = "train", "held-out"
+_EVALUATED = 64  # sequences that are evaluated in a batch
+_SHOWN = 3  # confusions that are shown after an evaluation
+_FITTED = 4096  # steps or rows from which the front end's scaling is computed
+_SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
+_LONG = 200  # rows of the median sequence, from which a step reads several of them
+_HOP, _WINDOWS = 8, 4
+_TEMPERATURES = np.geomspace(0.25, 8, 61)
+
+
+class ClassifyLearner(Learner):
+    """Trains a Classifier on labelled sequences, and evaluates it on those that are held out."""
+
+    unit = "sequences"
+    network: Classifier
+
+    def __init__(
+        self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
+    ) -> None:
+        super().__init__(network, prepared, folder, placement, progress)
+        training, config = prepared.chosen.training, prepared.chosen.model
+        assert isinstance(training, ClassifyTraining)
+        assert isinstance(config, ClassifyConfig)
+        self.training, self.config = training, config
+        self.classes = tuple(json.loads(prepared.asset(LABELS)))
+        self._train, self._held_out = (
+            PackedSequences.open(folder, name, PackedRecord.from_json(prepared.record[name]))
+            for name in (TRAIN, HELD_OUT)
+        )
+        self._lengths, self._held_out_lengths = (
+            np.diff(part.ends, prepend=0) for part in (self._train, self._held_out)
+        )
+        _fit_front(self.network, self._train)
+        placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
+        self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
+        counts = np.bincount(self._train.labels, minlength=config.classes)
+        weights = len(self._train) / np.maximum(counts, 1) / config.classes
+        self._weights = torch.from_numpy(weights.astype(np.float32)).to(placement.device)
+
+    @classmethod
+    def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
+        """Read the sequences, learn the vocabulary of texts, and store both parts as packed arrays.
+
+        Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
+        """
+        (source,) = sources
+        data, training = chosen.data, chosen.training
+        assert isinstance(data, ClassifyData)
+        train, held_out = open_training(source, data, training.seed, progress)
+        tokenizer = None
+        if train.kind == "text":
+            tokenizer = learn_tokenizer(data.tokenizer, (f"{each.value}\n" for each in train.examples))
+        return _prepared(chosen, folder, train, held_out, tokenizer)
+
+    @classmethod
+    def prepare_from(
+        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
+    ) -> Prepared:
+        """Like `prepare`, with the classes and the vocabulary of `origin`.
+
+        Raises CorpusError for data of another kind or of other classes.
+        """
+        (source,) = sources
+        data, training = chosen.data, chosen.training
+        assert isinstance(data, ClassifyData)
+        train, held_out = open_training(source, data, training.seed, progress)
+        classes = tuple(json.loads(origin.assets[LABELS]))
+        if train.classes != classes:
+            raise CorpusError(f"{source} has other classes than the run {origin.name}, which has {', '.join(classes)}")
+        assets = origin.assets
+        tokenizer = Tokenizer.from_json(assets[TOKENIZER].decode()) if TOKENIZER in assets else None
+        return _prepared(chosen, folder, train, held_out, tokenizer)
+
+    @classmethod
+    def build(cls, prepared: Prepared) -> Classifier:
+        """Return a new Classifier with the run's configuration, whose front end is scaled as the data needs."""
+        config = prepared.chosen.model
+        assert isinstance(config, ClassifyConfig)
+        return Classifier(config)
+
+    def loss(self, step: int, progress: float) -> Loss:
+        """Return the loss of the batch of `step`."""
+        sequences, labels, weight = self._batch(step)
+        batch = pad(sequences)
+        steps, targets = (torch.from_numpy(each).to(self.placement.device) for each in (batch.steps, labels))
+        with self.placement.autocast():
+            logits = self.network.sequence(steps).float()
+        last = _last(logits, batch.lengths)
+        class_weights = self._weights if self.training.class_weights else None
+        loss = nn.functional.cross_entropy(last, targets, class_weights, label_smoothing=self.training.smoothing)
+        if self.training.running:
+            loss = loss + self.training.running * _running_loss(logits, targets, batch.lengths, class_weights)
+        figures = {"nats": nn.functional.cross_entropy(last.detach(), targets).item()}
+        return Loss(loss, figures, len(labels), weight * len(labels))
+
+    def evaluate(self, network: Network, *, whole: bool = False) -> ClassifyScore:
+        """Return the score on the held-out data, after setting the network's temperature to the best one for it."""
+        assert isinstance(network, Classifier)
+        logits, labels = self._held_out_logits(network), self._held_out.labels
+        if np.isfinite(logits).all():
+            temperature = min(_TEMPERATURES, key=lambda each: _calibration_loss(logits / each, labels))
+            network.temperature.fill_(temperature)
+            logits = logits / temperature
+        parts = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return score_probabilities(parts / parts.sum(axis=1, keepdims=True), labels, self.classes)
+
+    def samples(self, network: Network) -> Mapping[str, str]:
+        """Return the most frequent confusions."""
+        score = self.evaluate(network)
+        return {"confused": ", ".join(f"{w} for {r} ({n})" for r, w, n in score.confusions[:_SHOWN]) or "none"}
+
+    @torch.no_grad()
+    def _held_out_logits(self, network: Classifier) -> Array:
+        """Return logits (sequences, classes) after the last step of each held-out sequence."""
+        found = np.empty((len(self._held_out), self.config.classes), np.float64)
+        order = np.argsort(self._held_out_lengths, kind="stable")
+        for begun in range(0, len(order), _EVALUATED):
+            places = order[begun : begun + _EVALUATED]
+            batch = pad([_steps(self._held_out.sequence(place), self.config) for place in places])
+            logits = network.sequence(torch.from_numpy(batch.steps).to(self.placement.device)).float()
+            found[places] = _last(logits, batch.lengths).cpu().numpy()
+        return found
+
+    def _batch(self, step: int) -> tuple[list[Array], Array, float]:
+        """Return this process's sequences of the batch of `step`, as steps, their labels, and a weight.
+
+        They depend only on the seed and the step. The weight is 1, or 0 if this process has no sequence and takes one
+        that counts in another process.
+        """
+        seed = self.training.seed
+        number, at = divmod(step, self.steps_per_pass)
+        random = np.random.default_rng((seed, number))
+        places = batches_by_length(self._lengths, self.training.batch_size, random)[at]
+        own = places[self.placement.process :: self.placement.processes]
+        weight = 1.0 if len(own) else 0.0
+        own = own if len(own) else places[:1]
+        return [self._varied(step, int(place)) for place in own], self._train.labels[own].astype(np.int64), weight
+
+    def _varied(self, step: int, place: int) -> Array:
+        value = self._train.sequence(place)
+        if self.training.augment:
+            random = np.random.default_rng((self.training.seed, 1, step, place))
+            value = augment(self.config.kind, value, random, self.config.rate)
+        return _steps(value, self.config)
+
+
+def _fit_front(network: Classifier, train: PackedSequences) -> None:
+    """Scale the features of the front end as the training data needs."""
+    values, random = train.values, np.random.default_rng(0)
+    if isinstance(network.front, LogMel):
+        window = network.front.window
+        if len(values) < window:
+            raise CorpusError(f"all recordings together have {len(values)} samples, too few to train on")
+        starts = random.integers(0, len(values) - window + 1, _FITTED)
+        network.front.fit(torch.from_numpy(np.stack([values[start : start + window] for start in starts])))
+    elif isinstance(network.front, Rows):
+        network.front.fit(torch.from_numpy(values[random.integers(0, len(values), _FITTED)]))
+
+
+def _steps(value: Array, config: ClassifyConfig) -> Array:
+    """Return a packed sequence as the steps (steps, ...) that the network reads."""
+    if config.kind == "sound":
+        return sound_steps(value, config.rate // 100)
+    if config.kind == "numbers":
+        assert config.hop is not None
+        return number_steps(value, config.hop)
+    return value.astype(np.int64) if config.kind == "text" else value
+
+
+def _last(logits: Tensor, lengths: Array) -> Tensor:
+    """Return the logits (batch, classes) after the last step of each sequence, from logits (time, batch, classes)."""
+    return logits[torch.from_numpy(lengths - 1), torch.arange(len(lengths))]
+
+
+def _running_loss(logits: Tensor, targets: Tensor, lengths: Array, class_weights: Tensor | None) -> Tensor:
+    """Return the mean loss of the guesses after each step; the guesses of each sequence count as much as one."""
+    time, batch = logits.shape[:2]
+    there = torch.arange(time)[:, None] < torch.from_numpy(lengths)[None, :]
+    weights = (there / torch.from_numpy(lengths)[None, :]).to(logits.device)
+    losses = nn.functional.cross_entropy(
+        logits.flatten(0, 1), targets.expand(time, batch).flatten(), class_weights, reduction="none"
+    )
+    return (losses.view(time, batch) * weights).sum() / batch
+
+
+def _calibration_loss(logits: Array, labels: Array) -> float:
+    """Return the mean negative log-likelihood of the labels, smoothed by 1 / (sequences + 2).
+
+    Without smoothing, sequences that are all labelled rightly would make any certainty too small (Laplace's rule of
+    succession).
+    """
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    share = 1 / (len(labels) + 2)
+    return float(-((1 - share) * logs[np.arange(len(labels)), labels] + share * logs.mean(axis=1)).mean())
+
+
+def _prepared(
+    chosen: Chosen, folder: Path, train: SequenceDataset, held_out: SequenceDataset, tokenizer: Tokenizer | None
+) -> Prepared:
+    """Pack both parts into `folder`, and return what the run stores."""
+    model = chosen.model
+    assert isinstance(model, ClassifyConfig)
+    packed = {TRAIN: _values(train, tokenizer), HELD_OUT: _values(held_out, tokenizer)}
+    config = _config(model, train, packed[TRAIN], tokenizer)
+    record: dict[str, Any] = {
+        name: PackedSequences.write(folder, name, values, [example.label for example in part.examples]).to_json()
+        for (name, values), part in zip(packed.items(), (train, held_out), strict=True)
+    }
+    assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
+    if tokenizer is not None:
+        assets[TOKENIZER] = tokenizer.to_json().encode()
+    steps = [_steps(value, config) for value in packed[HELD_OUT][:_SEQUENCES]]
+    labels = np.array([example.label for example in held_out.examples[:_SEQUENCES]])
+    return Prepared(replace(chosen, model=config), record, assets, _gate(steps, labels, config), train.notes)
+
+
+def _values(dataset: SequenceDataset, tokenizer: Tokenizer | None) -> list[Array]:
+    """Return the sequences of a data set as arrays; texts as tokens."""
+    values = []
+    for each in dataset.examples:
+        if isinstance(each.value, str):
+            assert tokenizer is not None
+            values.append(tokenizer.encode(each.value, unknown="replace").astype(np.int32))
+        else:
+            values.append(each.value)
+    return values
+
+
+def _config(
+    model: ClassifyConfig, train: SequenceDataset, values: Sequence[Array], tokenizer: Tokenizer | None
+) -> ClassifyConfig:
+    """Return the configuration with what the data decides."""
+    sizes: dict[str, Any] = {"kind": train.kind, "classes": len(train.classes), "rate": train.rate or 0}
+    if tokenizer is not None:
+        sizes["vocabulary"] = len(tokenizer)
+    if train.kind == "numbers":
+        hop = model.hop or (_HOP if np.median([len(value) for value in values]) >= _LONG else 1)
+        sizes |= {"channels": values[0].shape[1], "hop": hop}
+        sizes["window"] = model.window or (_WINDOWS * hop if hop > 1 else 1)
+    if train.kind == "video":
+        shapes = {value.shape[1:3] for value in values}
+        if len(shapes) > 1:
+            first, second = sorted(shapes)[:2]
+            raise CorpusError(
+                f"the clips have pictures of several sizes, such as {first[1]} × {first[0]} and "
+                f"{second[1]} × {second[0]} pixels: bring all of them to one size"
+            )
+        sizes["height"], sizes["width"] = shapes.pop()
+    return model.but(**sizes)
+
+
+def _gate(steps: Sequence[Array], labels: Array, config: ClassifyConfig) -> HeldOut:
+    """Return held-out sequences for the parity gate, each cut or repeated to one number of steps.
+
+    The target is the label after the last step of the sequence itself.
+    """
+    count = min(_STEPS, max(map(len, steps)))
+    cut = np.stack([np.resize(each, (count, *each.shape[1:])) for each in steps])
+    targets = np.full((len(steps), count), -1, np.int64)
+    for row, each in enumerate(steps):
+        targets[row, min(count, len(each)) - 1] = labels[row]
+    names = {"sound": "samples", "text": "token", "numbers": "values", "video": "frame"}
+    return HeldOut({names[config.kind]: cut}, {"scores": targets})

@@ -1,0 +1,165 @@
+"""Score classifiers: accuracy, balanced accuracy, calibration and the confusion matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.data.sequences import SequenceDataset, parts, read_sequences
+from edgernn.errors import CheckFailedError, ConfigError, counted
+from edgernn.runtime import Model
+from edgernn.runtime.pipelines.classify import label_output, probabilities
+from edgernn.runtime.pipelines.sequence_input import SequenceInput
+from edgernn.tasks.classify.data import drawn_clips
+from edgernn.tasks.classify.settings import CLIPS, ClassifyEvaluation
+from edgernn.tasks.score import Evaluation, Progress
+
+__all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
+
+_BINS = 15  # of the calibration error
+_BATCH = 32  # sequences that are stepped together
+_CONFUSED = 3  # confusions that are named
+_LEAST = 1e-12  # of a probability in a logarithm
+
+
+@dataclass(frozen=True)
+class ClassifyScore:
+    """The score of the labels of sequences.
+
+    classes: names. confusion: counts (true class, given class). nats: mean negative log-likelihood of the true class.
+    calibration_error: the expected calibration error (Naeini et al. 2015), in 15 bins of equal width.
+    """
+
+    classes: tuple[str, ...]
+    confusion: Array
+    nats: float
+    calibration_error: float
+
+    @property
+    def count(self) -> int:
+        """The number of sequences."""
+        return int(self.confusion.sum())
+
+    @property
+    def accuracy(self) -> float:
+        """The share of sequences whose label is right."""
+        return float(self.confusion.trace() / self.confusion.sum())
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean over the classes that occur of the share of their sequences whose label is right."""
+        counts = self.confusion.sum(axis=1)
+        there = counts > 0
+        return float((self.confusion.diagonal()[there] / counts[there]).mean())
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures to log, by name."""
+        return {"accuracy": self.accuracy, "balanced_accuracy": self.balanced_accuracy, "nats": self.nats}
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as `evaluate --json` prints them."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "nats": self.nats,
+            "calibration_error": self.calibration_error,
+            "count": self.count,
+            "classes": list(self.classes),
+            "confusion": self.confusion.tolist(),
+        }
+
+    def __str__(self) -> str:
+        """Return the figures in words, with the most frequent confusions."""
+        text = (
+            f"accuracy {100 * self.accuracy:.1f} %, balanced {100 * self.balanced_accuracy:.1f} %, "
+            f"{self.nats:.3f} nats, calibration error {self.calibration_error:.3f} "
+            f"on {counted(self.count, 'sequence')}"
+        )
+        confused = [f"{wrong} for {right} ({count:,})" for right, wrong, count in self.confusions[:_CONFUSED]]
+        return f"{text}; most confused: {', '.join(confused)}" if confused else text
+
+    @property
+    def confusions(self) -> list[tuple[str, str, int]]:
+        """The true class, the given class and the count of each confusion, the most frequent first."""
+        pairs = [
+            (self.classes[right], self.classes[wrong], int(count))
+            for (right, wrong), count in np.ndenumerate(self.confusion)
+            if right != wrong and count
+        ]
+        return sorted(pairs, key=lambda pair: -pair[2])
+
+
+def score_probabilities(parts: Array, labels: Array, classes: Sequence[str]) -> ClassifyScore:
+    """Return the score of probabilities (sequences, classes) for the true classes `labels`.
+
+    Raises CheckFailedError for probabilities that are not numbers.
+    """
+    if not np.isfinite(parts).all():
+        raise CheckFailedError("the probabilities of the classes are not numbers")
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    best = parts.argmax(axis=1)
+    np.add.at(confusion, (labels, best), 1)
+    true = parts[np.arange(len(labels)), labels]
+    certainty, right = parts.max(axis=1), best == labels
+    bins = np.minimum((certainty * _BINS).astype(int), _BINS - 1)
+    gaps = [abs(float((right[bins == each] - certainty[bins == each]).sum())) for each in range(_BINS)]
+    nats = float(-np.log(np.maximum(true, _LEAST)).mean())
+    return ClassifyScore(tuple(classes), confusion, nats, sum(gaps) / len(labels))
+
+
+def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> Evaluation:
+    """Return the score of `model` on labelled sequences.
+
+    Raises ConfigError if no data is named, CorpusError for data that is missing, of another kind or of other classes.
+    """
+    if not settings.data:
+        raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
+    source, output = SequenceInput(model), label_output(model)
+    assert model.labels is not None
+    dataset = _open(settings, source, model.labels, progress)
+    steps = [source.steps(example.value) for example in dataset.examples]
+    parts = np.empty((len(steps), len(model.labels)))
+    order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
+    for begun in range(0, len(order), _BATCH):
+        rows = order[begun : begun + _BATCH]
+        parts[rows] = probabilities(_last_scores(model, source.name, output, [steps[row] for row in rows]))
+        progress((begun + len(rows)) / len(order), f"{begun + len(rows):,} of {len(order):,} sequences")
+    labels = np.array([example.label for example in dataset.examples])
+    score = score_probabilities(parts, labels, model.labels)
+    if settings.confusion is not None:
+        from edgernn.tasks.classify.picture import draw_confusion
+
+        draw_confusion(score, settings.confusion)
+    return Evaluation(score, dataset.notes)
+
+
+def _open(
+    settings: ClassifyEvaluation, source: SequenceInput, classes: Sequence[str], progress: Progress
+) -> SequenceDataset:
+    """Return the labelled sequences to evaluate on."""
+    if settings.data == CLIPS:
+        return drawn_clips(settings.split, settings.digits)
+    path, kind = Path(settings.data), source.kind
+    split = settings.split if parts(path, kind) else None
+    return read_sequences(path, kind, split=split, classes=classes, rate=source.sample_rate, progress=progress)
+
+
+def _last_scores(model: Model, name: str, output: str, sequences: Sequence[Array]) -> Array:
+    """Return the scores (sequences, classes) after the last step of each sequence."""
+    batched = model.contract["step"].batched
+    if not batched and len(sequences) > 1:
+        return np.concatenate([_last_scores(model, name, output, [each]) for each in sequences])
+    longest = max(map(len, sequences))
+    padded = np.stack([np.pad(each, [(0, longest - len(each))] + [(0, 0)] * (each.ndim - 1)) for each in sequences])
+    conditions, state = model.begin(batch=len(sequences))
+    last: dict[int, Array] = {}
+    for place in range(longest):
+        outputs, state = model.step({name: padded[:, place]}, state, conditions=conditions)
+        last |= {row: outputs[output][row] for row, each in enumerate(sequences) if len(each) == place + 1}
+    return np.stack([last[row] for row in range(len(sequences))])

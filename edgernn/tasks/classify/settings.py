@@ -1,0 +1,98 @@
+"""Settings of classifiers. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgernn.settings import Settings, option, redefault
+from edgernn.tasks.settings import EvaluationSettings, LabellerConfig, TrainingSettings
+from edgernn.tasks.task import Preset
+
+__all__ = [
+    "CLIPS",
+    "PRESETS",
+    "ClassifyConfig",
+    "ClassifyData",
+    "ClassifyEvaluation",
+    "ClassifyTraining",
+]
+
+CLIPS = "clips"  # the name of the data set of drawn clips
+KINDS = ("sound", "text", "numbers", "video")  # the names of `data.sequences.KINDS`
+TOKENIZERS = ("characters", "bytes", "words")
+_LARGEST = 1_000_000  # upper bound of counts and sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyData(Settings):
+    """The settings of the data: what is read, and what is held out."""
+
+    kind: str | None = option(
+        None,
+        "The kind of data to read, where a directory has several.",
+        choices=KINDS,
+        unset="the first that is found of .npz files, WAV files, GIF files or frames, CSV files, and text files",
+    )
+    held_out: float = option(
+        0.1,
+        "The fraction of the sequences to hold out, on which the model is evaluated: of each class, or whole groups "
+        "where the data names groups or subjects. A part named dev or val is used in its place.",
+        above=0,
+        below=1,
+    )
+    tokenizer: str = option("characters", "The unit of texts: characters, UTF-8 bytes, or words.", choices=TOKENIZERS)
+    rate: int | None = option(
+        None,
+        "The sample rate of sound in samples per second; other recordings are resampled.",
+        low=1000,
+        high=_LARGEST,
+        unset="that of most recordings",
+    )
+    digits: Path | None = option(
+        None, "A directory of MNIST's IDX files, whose handwritten digits the drawn clips show in place of shapes."
+    )
+
+
+@dataclass(frozen=True)
+class ClassifyConfig(LabellerConfig):
+    """The configuration of the network."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyTraining(TrainingSettings):
+    """How a classifier is trained."""
+
+    batch_size: int = option(32, "The number of sequences in a batch.", low=1, high=_LARGEST)
+    minutes: float | None = redefault(TrainingSettings, "minutes", 10.0)
+    passes: float | None = redefault(TrainingSettings, "passes", 100.0)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 3e-3)
+    average: float = redefault(TrainingSettings, "average", 0.99)
+    augment: bool = option(
+        True,
+        "Vary the training sequences at random: loudness, speed and noise of sound; scale, speed, noise and extent of "
+        "numbers.",
+    )
+    smoothing: float = option(0.1, "Label smoothing: the share of probability for all classes alike.", low=0, below=1)
+    running: float = option(
+        0.2, "The weight of the loss of the guesses before the last step; 0 trains the last one only.", low=0, high=1e6
+    )
+    class_weights: bool = option(
+        False, "Weight the loss of each class by the inverse of its frequency, for balanced accuracy."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifyEvaluation(EvaluationSettings):
+    """The data on which a classifier is evaluated, and the picture of its confusions."""
+
+    confusion: Path | None = option(None, "Write a picture of the confusion matrix.")
+    digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
+
+
+PRESETS = {
+    "sound": Preset(),
+    "text": Preset({"features": 64, "layers": 1, "hidden": 192}, {"batch_size": 64}),
+    "numbers": Preset({"features": 64, "hidden": 96}),
+    "video": Preset({"features": 96, "hidden": 96, "layers": 1}),
+}

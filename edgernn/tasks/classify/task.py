@@ -1,0 +1,74 @@
+"""The task `classify`: one label for a whole sequence. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgernn.settings import Settings
+from edgernn.tasks.classify.settings import (
+    CLIPS,
+    PRESETS,
+    ClassifyConfig,
+    ClassifyData,
+    ClassifyEvaluation,
+    ClassifyTraining,
+)
+from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.task import Task
+
+if TYPE_CHECKING:
+    from edgernn.runtime import Model
+    from edgernn.tasks.learner import Learner
+
+__all__ = ["CLASSIFY"]
+
+_DATA = (
+    "Labelled sequences: a directory of WAV files, named by label or in a directory for each label; a text file for "
+    "each label; .npz or CSV files; directories of GIF files or of frames; or the word clips for drawn clips, which "
+    "need no files."
+)
+
+
+def _preset_for(sources: Sequence[str]) -> str:
+    """Return the kind of the data, for data that can be read."""
+    if list(sources) == [CLIPS]:
+        return "video"
+    from edgernn.data.sequences import kind_of
+
+    return (kind_of(Path(sources[0])) if len(sources) == 1 else None) or "sound"
+
+
+def _learner() -> type[Learner]:
+    from edgernn.tasks.classify.learner import ClassifyLearner
+
+    return ClassifyLearner
+
+
+def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+    from edgernn.tasks.classify.score import evaluate
+
+    assert isinstance(settings, ClassifyEvaluation)
+    return evaluate(model, settings, progress)
+
+
+CLASSIFY = Task(
+    name="classify",
+    help="Train a classifier: one label for a whole recording, text, movement or clip.",
+    example="edgernn train classify recordings/ --out runs/digits",
+    sources=("DATA", _DATA),
+    extra="train",
+    data=ClassifyData,
+    model=ClassifyConfig,
+    training=ClassifyTraining,
+    evaluation=ClassifyEvaluation,
+    presets=PRESETS,
+    preset_for=_preset_for,
+    metric="nats",
+    higher_is_better=False,
+    learner=_learner,
+    evaluate=_evaluate,
+    default_sources=(CLIPS,),
+    tunable=("kind", "held_out", "rate", "digits", "dropout"),
+)
