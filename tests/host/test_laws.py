@@ -186,7 +186,9 @@ def test_a_bundle_scores_as_its_run_does(task, target, precision, runs, bundles,
     bundle = evaluate(TASKS[task], load_model(bundles(task, target, precision)), sources)
     assert bundle.keys() == run.keys()
     for name, value in run.items():
-        if precision == "fp32":
+        if isinstance(value, list):
+            assert precision != "fp32" or bundle[name] == value, name
+        elif precision == "fp32":
             assert bundle[name] == pytest.approx(value, rel=1e-3, abs=1e-3), name
         elif name == TASKS[task].metric and task == "language":
             assert bundle[name] == pytest.approx(value, rel=0.05), name
