@@ -6,6 +6,7 @@ import pickle
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import torch
 from gallery import write_image
 from tiny import TinyLanguage, write_captioner, write_namesake
 
-from edgernn.errors import ConfigError, EdgeRNNError, SnapshotError
+import edgernn
+from edgernn.contract import Contract, GraphSpec, TensorSpec
+from edgernn.errors import ConfigError, ContractError, EdgeRNNError, SnapshotError
 from edgernn.runtime import Model
 from edgernn.runtime.benchmark import measure
 
@@ -52,6 +55,7 @@ def workplace(trained, corpus, tmp_path_factory):
 
 FILES = {
     "empty.txt": b"",
+    "network.py": b"import torch",
     "empty.onnx": b"",
     "text.onnx": b"this is not a model",
     "lone.ort": b"\0\0\0\0ORTM and more",
@@ -72,6 +76,7 @@ def _break(path):
 
 
 NEW = "--out new"
+SCENES = Path(edgernn.__file__).parent / "cli" / "demo" / "scenes"
 RUN = "run bundles/tiny"
 TRAIN = f"train language fox.txt {NEW}"
 ROWS = [
@@ -82,6 +87,12 @@ ROWS = [
     ("run", "(see edgernn run --help)"),
     ("export runs/fox", "Missing option '--out' (see edgernn export --help)"),
     ("run bundles/tiny --nope", "No such option: --nope"),
+    ("run bundles/tiny --temp 1", "No such option: --temp; did you mean --temperature?"),
+    ("export runs/fox --target onnx", "No such option: --target; did you mean --to?"),
+    ("train fox.txt", "first (language or caption), as in edgernn train language fox.txt --out runs/fox"),
+    ("train none.txt --out new", "first (language or caption), as in edgernn train language none.txt --out runs/none"),
+    ("train other", "first (language or caption), as in edgernn train TASK other --out runs/other"),
+    ("train langauge fox.txt", "No such command 'langauge'. Did you mean 'language'?"),
     ("train language --lanes 3 --resume runs/fox", "--lanes is now --batch-size"),
     # A path that leads to something else of edgernn's, or to nothing
     ("run runs/fox", "runs/fox is a run, and not a bundle: export it with edgernn export runs/fox --out BUNDLE"),
@@ -97,6 +108,16 @@ ROWS = [
     ("train language --resume bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
     (f"{TRAIN} --from bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
     (f"adopt bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and not an ONNX file"),
+    (
+        f"export network.py {NEW}",
+        "network.py is not a run: a module in a Python file is exported in Python, with "
+        "edgernn.exporters.export_module: see docs/export.md",
+    ),
+    *(
+        (f"{command} bundles/tiny/bundle.json", ": name the bundle that it belongs to, bundles/tiny")
+        for command in ("run", "bench", "verify", "inspect", "evaluate")
+    ),
+    ("inspect bundles/tiny/tokenizer.json", ": name the bundle that it belongs to, bundles/tiny"),
     ("run bundles/tiny/step.onnx", "and not a bundle: name the bundle that it belongs to, bundles/tiny"),
     (f"export runs/fox/weights.safetensors {NEW}", "and not a run: name the run that it belongs to, runs/fox"),
     ("run text.onnx", "text.onnx is an ONNX file, and not a bundle: make a bundle of it with edgernn adopt text.onnx"),
@@ -176,6 +197,8 @@ ROWS = [
     (f"{TRAIN} --held-out 0.99999", "characters, too few to hold out 0.99999 of them"),
     ("evaluate bundles/tiny --text none.txt", "none.txt: cannot be read"),
     ("evaluate bundles/tiny", "name a file with --text"),
+    (f"evaluate {SCENES}", "name a data set with --data; it was trained on scenes: add --data scenes"),
+    ("evaluate bundles/captioner", "name a data set with --data"),
     ("evaluate bundles/adopted --text fox.txt", "bundles/adopted is a bundle of the task adopted; edgernn evaluate"),
     (f"train language other {NEW} --glob '*.md' --held-out letter.txt", "letter.txt"),
     ("inspect bundles/tiny bundles/tiny", "edgernn inspect shows one bundle or ONNX file at a time, and 2 are named"),
@@ -298,6 +321,7 @@ def tiny(workplace):
     return Model.load(workplace / "bundles" / "tiny")
 
 
+TENSOR = TensorSpec("x", "float32", ("batch",))
 CALLS = [
     (lambda at: Model.load(at / "runs" / "fox"), EdgeRNNError, "is a run, and not a bundle: export it with"),
     (lambda at: captioner(at).stream(), EdgeRNNError, "a stream of this model begins with 'image': give it with"),
@@ -306,6 +330,12 @@ CALLS = [
     (lambda at: tiny(at).stream().load(at / "none.bin"), SnapshotError, "none.bin: cannot be read: No such file"),
     (lambda at: measure({"tiny": tiny(at)}, rounds=0), ConfigError, "rounds 0 is not a whole number of at least 1"),
     (lambda at: tiny(at).begin(batch=0), EdgeRNNError, "a batch of 0 streams cannot begin"),
+    (
+        lambda at: GraphSpec("step", TENSOR, (TENSOR,)),
+        ContractError,
+        "inputs is one TensorSpec, and not a tuple of them: a comma is missing, as in inputs=(TensorSpec(…),)",
+    ),
+    (lambda at: Contract(GraphSpec("step", (TENSOR,), ())), ContractError, "graphs is one GraphSpec, and not a tuple"),
     (lambda at: tiny(at).step({"token": np.zeros(1, np.int64)}), EdgeRNNError, "the state 'h' is missing"),
 ]
 

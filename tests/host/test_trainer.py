@@ -306,6 +306,7 @@ def test_an_interrupted_training_says_how_to_resume(corpus, tmp_path):
     assert process.returncode == 130
     assert output == ""
     assert f"to continue: edgernn train language --resume {path}" in talk
+    assert talk.startswith("stopping after this step; Ctrl-C again ends it now\nstopped at step ")
     assert "Traceback" not in talk
     step = int(talk.split("stopped at step ")[1].split(";")[0].replace(",", ""))
     trainer = Trainer.resume(path)
