@@ -104,7 +104,9 @@ def _describe(values: dict[str, Any]) -> str:
     ]
     for weights in values.get("weights", {}).values():
         lines += map(_stored, weights)
-    if values["multiply_accumulates"]:
+    if values["multiply_accumulates"] is None:
+        lines.append(f"products    multiply-accumulates are not counted for {values['target']}")
+    elif values["multiply_accumulates"]:
         lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
     lines += _sums(values["tensors"])
     largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 
-KEPT = "--keep names it"
+KEPT = "it was to be kept (--keep)"
 NO_WEIGHT = "no product takes it as its weights"
 
 

@@ -788,7 +788,7 @@ def test_a_run_of_format_1_is_refused_by_name_and_may_be_replaced(corpus, small,
 
 
 def test_a_name_that_is_not_utf_8_is_refused(corpus, small, tmp_path):
-    with pytest.raises(ConfigError, match=r"--out .* is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"the path .* is not UTF-8"):
         begin(corpus, tmp_path / os.fsdecode(b"\xff"), **small)
 
 

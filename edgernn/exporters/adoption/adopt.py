@@ -92,7 +92,7 @@ def adopt(
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     if quantization.name not in ONNX.precisions:
-        raise ConfigError(f"--precision {quantization.name} is not one of {', '.join(ONNX.precisions)}")
+        raise ConfigError(f"the precision {quantization.name} (--precision) is not one of {', '.join(ONNX.precisions)}")
     with new_bundle(out, overwrite=overwrite) as writer:
         adopted = _adopted(files, adopt_spec)
         contract = Contract(tuple(each.spec for each in adopted))
