@@ -157,7 +157,7 @@ def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[N
     try:
         yield
     except KeyboardInterrupt:
-        log("stopped before the first step of this training")
+        log("stopped while the data were being read")
         run = resume or (out if free else None)
         if run is not None and identify(run).kind is Kind.RUN:
             log(f"to continue: edgernn train {task.name} --resume {shlex.quote(str(run))}")

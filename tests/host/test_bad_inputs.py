@@ -155,11 +155,11 @@ ROWS = [
     ('train language fox.txt --out ""', "--out is empty: name a file or a directory"),
     (
         "train language fox.txt --out runs/fox",
-        "runs/fox exists; choose another name, or replace it: overwrite=True (--overwrite)",
+        "runs/fox exists; choose another name, or replace it with overwrite=True (--overwrite)",
     ),
     (
         "export runs/fox --out bundles/tiny",
-        "bundles/tiny exists; choose another name, or replace it: overwrite=True (--overwrite)",
+        "bundles/tiny exists; choose another name, or replace it with overwrite=True (--overwrite)",
     ),
     (
         "export runs/fox --out runs/notes --overwrite",

@@ -153,11 +153,11 @@ TINY = ("--hidden", 8, "--bptt", 16, "--batch-size", 2, "--steps", 2, "--evaluat
         (
             "begin",
             [
-                "stopped before the first step of this training",
+                "stopped while the data were being read",
                 "there is nothing to continue: give the same command again",
             ],
         ),
-        ("resume", ["stopped before the first step of this training", "to continue: {}"]),
+        ("resume", ["stopped while the data were being read", "to continue: {}"]),
         ("fit", ["stopped at once; the last checkpoint is kept", "to continue: {}"]),
         ("score", ["the training is finished; to see its score: {}"]),
     ],
@@ -297,6 +297,22 @@ def test_a_terminal_gets_a_prompt(bundle, tmp_path):
     ):
         assert words in shown
     assert "/help lists all" in shown
+
+
+def test_a_command_is_seen_to_be_alive_while_a_library_is_silenced():
+    """Libraries in C++ are silenced by pointing descriptor 2 at the null device."""
+    code = (
+        "import os, time\nfrom edgernn.cli.console import waiting\nkept = os.dup(2)\nwith waiting('working'):\n"
+        "    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n    time.sleep(2.5)\n    os.dup2(kept, 2)\n"
+    )
+    main, other = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", code], stderr=other, timeout=60, check=False)
+    os.close(other)
+    shown = os.read(main, 4096).decode()
+    os.close(main)
+    assert done.returncode == 0
+    assert re.match(r"\r\x1b\[2Kworking … [12] s", shown)
+    assert shown.endswith("\r\x1b[2K")
 
 
 @pytest.fixture
