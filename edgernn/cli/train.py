@@ -218,7 +218,8 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
 
     board: also logs the figures.
 
-    The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once.
+    The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
+    with the last checkpoint. Either way, the command that continues the training is printed.
     """
     from edgernn.training import Evaluated
 
@@ -233,6 +234,8 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
                     _show(event)
                 else:
                     show(event.progress, _figures(event.figures, event.rate, trainer.learner.unit))
+        if trainer.stopped:
+            trainer.save()
     except KeyboardInterrupt:  # the second one
         log("stopped at once; the last checkpoint is kept")
         log(f"to continue: {_command(trainer)}")
@@ -275,8 +278,7 @@ def _show(event: Evaluated) -> None:
 
 
 def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C: write a checkpoint, and print the command that continues the training."""
-    trainer.save()
+    """After Ctrl-C, and a checkpoint: print the command that continues the training."""
     log(f"stopped at step {trainer.step:,}; everything up to it is kept")
     log(f"to continue: {_command(trainer)}")
     raise KeyboardInterrupt

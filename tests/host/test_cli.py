@@ -144,6 +144,13 @@ def _interrupted(*_, **__):
 
 
 SCENES = Path(edgernn.__file__).parent / "cli" / "demo" / "scenes"
+
+
+def _interrupted_after(save):
+    """A `Trainer.save` that Ctrl-C ends, except for the first checkpoint, of no step."""
+    return lambda trainer: save(trainer) if trainer.step == 0 else _interrupted()
+
+
 TINY = ("--hidden", 8, "--bptt", 16, "--batch-size", 2, "--steps", 2, "--evaluations", 1)
 
 
@@ -189,6 +196,15 @@ def test_the_first_ctrl_c_is_answered_at_once(call, corpus, tmp_path, monkeypatc
     status, out, err = call("train", "language", corpus, "--out", tmp_path / "run", *TINY)
     assert (status, out) == (130, "")
     assert err.startswith("stopping after this step; Ctrl-C again ends it now\nstopped at step 1; ")
+    monkeypatch.setattr(Trainer, "save", _interrupted_after(Trainer.save))
+    run = tmp_path / "again"
+    err = call("train", "language", corpus, "--out", run, *TINY)[2]
+    assert err.splitlines() == [
+        "stopping after this step; Ctrl-C again ends it now",
+        "stopped at once; the last checkpoint is kept",
+        f"to continue: edgernn train language --resume {run}",
+        "edgernn: interrupted",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
