@@ -39,6 +39,8 @@ def inspect(
     With gradients, measure and draw the norm of the gradient of runs by the distance in time (vanishing or exploding
     gradients):
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
+
+    A bundle or file that is itself called gradients is named ./gradients.
     """
     if what[0] == "gradients":
         _gradients([Path(run) for run in what[1:]], distance or DISTANCE, out or Path("gradients.png"), as_json=json)
@@ -49,7 +51,9 @@ def inspect(
     if len(what) > 1:
         raise ConfigError(f"edgernn inspect shows one bundle or ONNX file at a time, and {len(what)} are named")
     path = Path(what[0])
-    if (found := identify(path)).kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
+    found = identify(path)
+    inside = found.kind is Kind.FILE and identify(path.absolute().parent).kind is Kind.BUNDLE
+    if inside or found.kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
         raise ConfigError(refusal(path, Kind.BUNDLE, Kind.ONNX))
     with starting("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
@@ -100,7 +104,9 @@ def _describe(values: dict[str, Any]) -> str:
     ]
     for weights in values.get("weights", {}).values():
         lines += map(_stored, weights)
-    if values["multiply_accumulates"]:
+    if values["multiply_accumulates"] is None:
+        lines.append(f"products    multiply-accumulates are not counted for {values['target']}")
+    elif values["multiply_accumulates"]:
         lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
     lines += _sums(values["tensors"])
     largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]

@@ -45,7 +45,7 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     """
     held_out = source.held_out
     if distance < 1:
-        raise ConfigError(f"--distance {distance} is not a whole number of at least 1")
+        raise ConfigError(f"distance {distance} is not a whole number of at least 1")
     source.network.double()
     graphs = {graph.spec.name: graph for graph in source.network.graphs()}
     step = next((graph for graph in graphs.values() if graph.spec.states), None)
@@ -90,7 +90,7 @@ def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
         rows, ends = rows[enough], ends[enough]
     if not len(rows):
         longest = counted(there.shape[1], "step")
-        raise ConfigError(f"--distance {distance} is too far: the longest held-out sequence has {longest}")
+        raise ConfigError(f"distance {distance} (--distance) is too far: the longest held-out sequence has {longest}")
     chosen = np.linspace(0, len(rows) - 1, min(_WINDOWS, len(rows))).astype(int)
     return rows[chosen], ends[chosen]
 
