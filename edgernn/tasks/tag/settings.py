@@ -57,7 +57,7 @@ class TagTraining(TrainingSettings):
 
     batch_size: int = option(32, "The number of sequences in a batch.", low=1, high=_LARGEST)
     excerpt: int = option(
-        300,
+        200,
         "The number of steps of each training sequence: an excerpt of longer ones, or of sound, as much as is strung "
         "together.",
         low=1,
@@ -76,7 +76,7 @@ class TagEvaluation(EvaluationSettings):
 
 
 PRESETS = {
-    "sound": Preset({"delay": 16, "hidden": 160, "dropout": 0.2}),
+    "sound": Preset({"delay": 16, "dropout": 0.2}),
     "numbers": Preset({"features": 64, "hidden": 96}),
-    "video": Preset({"features": 96, "hidden": 128, "layers": 1, "dropout": 0.1}),
+    "video": Preset({"features": 96, "hidden": 128, "layers": 1, "dropout": 0.1, "delay": 2}),
 }
