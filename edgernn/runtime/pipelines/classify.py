@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.errors import SamplingError, StreamError
+from edgernn.errors import StreamError
 from edgernn.runtime import Model, Stream
+from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
 from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceInput
 from edgernn.settings import Settings, option
 
-__all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline", "label_output", "probabilities"]
+__all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline"]
 
 NONE_OF_THESE = "none of these"
 
@@ -65,7 +66,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def __init__(self, model: Model) -> None:
         """Raise StreamError for a model that does not label sequences."""
         super().__init__(model)
-        self._output = label_output(model)
+        self._output = label_output(model).name
         self._input = SequenceInput(model)
         self.takes_text = self._input.kind == TEXT
 
@@ -105,25 +106,3 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def _time(self, number: int) -> str:
         rate = self._input.rate
         return f"step {number:4}" if rate is None else f"{number / rate:6.2f} s"
-
-
-def label_output(model: Model) -> str:
-    """Return the output of a model's step that scores its classes. Raises StreamError for a model without one."""
-    graph = next((graph for graph in model.contract.graphs if graph.name == "step"), None)
-    output = None if graph is None else graph.output_of("label")
-    if output is None or model.labels is None:
-        raise StreamError(
-            f"the bundle's task is {model.manifest.task}, but it scores no classes: that takes an output of the kind "
-            "label, and the names of the classes in labels.json"
-        )
-    return output.name
-
-
-def probabilities(scores: Array) -> Array:
-    """Return the softmax of scores (..., classes). Raises SamplingError for scores that are not numbers."""
-    scores = scores.astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise SamplingError("the scores of the classes are not numbers")
-    parts = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares: Array = parts / parts.sum(axis=-1, keepdims=True)
-    return shares

@@ -15,7 +15,7 @@ from edgernn.media.frames import read_frames
 from edgernn.media.steps import number_steps, sound_steps
 from edgernn.runtime import Model
 
-__all__ = ["SOUND", "TEXT", "SequenceInput"]
+__all__ = ["SOUND", "TEXT", "VIDEO", "SequenceInput"]
 
 SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
 _KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}

@@ -15,28 +15,28 @@ from torch import Tensor, nn
 
 from edgernn.bundle import LABELS, TOKENIZER
 from edgernn.contract import Array
+from edgernn.data.batches import pad
 from edgernn.data.sequences import PackedRecord, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
 from edgernn.media.steps import number_steps, sound_steps
 from edgernn.models import Network
-from edgernn.models.frontends import LogMel, Rows
+from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
 from edgernn.tasks.classify.augment import augment, turn
-from edgernn.tasks.classify.data import batches_by_length, open_training, pad
+from edgernn.tasks.classify.data import batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
-from edgernn.tasks.classify.settings import CLIPS, ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import Chosen
+from edgernn.tasks.settings import CLIPS, Chosen
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]
 
 TRAIN, HELD_OUT = "train", "held-out"
 _EVALUATED = 64  # sequences that are evaluated in a batch
-_FITTED = 4096  # steps or rows from which the front end's scaling is computed
 _SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
 _LONG = 200  # rows of the median sequence, from which a step reads several of them
 _HOP, _WINDOWS = 8, 4
@@ -65,7 +65,7 @@ class ClassifyLearner(Learner):
         self._lengths, self._held_out_lengths = (
             np.diff(part.ends, prepend=0) for part in (self._train, self._held_out)
         )
-        _fit_front(self.network, self._train)
+        scale_front_end(self.network.front, self._train.values)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
         counts = np.bincount(self._train.labels, minlength=config.classes)
@@ -177,19 +177,6 @@ class ClassifyLearner(Learner):
             drawn = self.prepared.record["drawn"]
             value = turn(value, random) if drawn else augment(self.config.kind, value, random, self.config.rate)
         return _steps(value, self.config)
-
-
-def _fit_front(network: Classifier, train: PackedSequences) -> None:
-    """Scale the features of the front end as the training data needs."""
-    values, random = train.values, np.random.default_rng(0)
-    if isinstance(network.front, LogMel):
-        window = network.front.window
-        if len(values) < window:
-            raise CorpusError(f"all recordings together have {len(values)} samples, too few to train on")
-        starts = random.integers(0, len(values) - window + 1, _FITTED)
-        network.front.fit(torch.from_numpy(np.stack([values[start : start + window] for start in starts])))
-    elif isinstance(network.front, Rows):
-        network.front.fit(torch.from_numpy(values[random.integers(0, len(values), _FITTED)]))
 
 
 def _steps(value: Array, config: ClassifyConfig) -> Array:

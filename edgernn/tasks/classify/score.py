@@ -13,11 +13,12 @@ from edgernn.contract import Array
 from edgernn.data.sequences import SequenceDataset, parts, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, counted
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.classify import label_output, probabilities
+from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks.classify.data import drawn_clips
-from edgernn.tasks.classify.settings import CLIPS, ClassifyEvaluation
+from edgernn.tasks.classify.settings import ClassifyEvaluation
 from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.settings import CLIPS
 
 __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 
@@ -120,7 +121,7 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> 
     """
     if not settings.data:
         raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
-    source, output = SequenceInput(model), label_output(model)
+    source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
     dataset = _open(settings, source, model.labels, progress)
     steps = [source.steps(example.value) for example in dataset.examples]
