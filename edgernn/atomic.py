@@ -58,7 +58,7 @@ def check_free(path: Path, *, overwrite: bool, kind: Kind, strangers: Strangers)
     if found.kind in (Kind.RUN, Kind.BUNDLE) and found.kind is not kind:
         raise OutputExistsError(f"{path} is {found.noun}, which {kind.value} does not replace: choose another name")
     if not overwrite:
-        raise OutputExistsError(f"{path} exists; choose another name, or replace it with --overwrite")
+        raise OutputExistsError(f"{path} exists; choose another name, or replace it with overwrite=True (--overwrite)")
     if others := strangers(path):
         raise OutputExistsError(
             f"{path} holds files that edgernn did not write there: {few(others)}; it is not replaced: "

@@ -94,6 +94,10 @@ def _remedy(found: Found, wanted: tuple[Kind, ...]) -> str:
         return f"export it with edgernn export {shlex.quote(str(path))} --out BUNDLE"
     if Kind.BUNDLE in wanted and found.kind is Kind.ONNX and Kind.RUN not in wanted:
         return f"make a bundle of it with edgernn adopt {shlex.quote(str(path))} --out BUNDLE"
+    if Kind.RUN in wanted and path.suffix == ".py":
+        return (
+            "a module in a Python file is exported in Python, with edgernn.exporters.export_module: see docs/export.md"
+        )
     if wanted == (Kind.RUN,) and found.kind is Kind.BUNDLE:
         return "name the run"
     if Kind.ONNX in wanted and found.kind in _GRAPHS and around.kind is Kind.BUNDLE:

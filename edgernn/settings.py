@@ -1,7 +1,8 @@
 """Settings as frozen dataclasses, in which each field is also an option of the command line.
 
 The default, help text, bounds and choices of an option are written once, at its field. The command line, the error
-messages and the tables in the documentation are generated from there.
+messages and the tables in the documentation are generated from there. A message names a setting by its option:
+--learning-rate is the setting `learning_rate`.
 """
 
 from __future__ import annotations

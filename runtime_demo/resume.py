@@ -20,11 +20,14 @@ def main() -> None:
     parser.add_argument("snapshot", help="the file of the snapshot")
     parser.add_argument("prompt", nargs="?", help="start a new text with this prompt")
     parser.add_argument("--tokens", type=int, default=80, help="the number of tokens to decode")
+    parser.add_argument("--any-precision", action="store_true", help="continue in a bundle of another precision")
     options = parser.parse_args()
 
     stream = Model.load(options.bundle).stream(Sampler(temperature=0.8, top_k=40))
     if options.prompt is None:
-        stream.load(options.snapshot)  # the state, the random generator and the sampler
+        stream.load(
+            options.snapshot, any_precision=options.any_precision
+        )  # the state, the random generator and the sampler
     else:
         stream.prefill(options.prompt)
         print(options.prompt, end="")

@@ -20,7 +20,7 @@ from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
-from edgernn.cli.options import Command, DeferredCommand, command_from, renamed
+from edgernn.cli.options import Command, DeferredCommand, command_from, renamed, unknown_option
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
@@ -123,7 +123,7 @@ def _usage(error: typer.TyperException) -> str:
         return message
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
-    return error.format_message().rstrip(".") + hint
+    return (unknown_option(error) or error.format_message().rstrip(".")) + hint
 
 
 def _fail(message: str, status: int) -> int:

@@ -108,6 +108,8 @@ def adopt(
     log(f"states: {', '.join(f'{given} <- {made}' for given, made in adoption.states.items()) or 'none'}")
     for graph, names in adoption.renamed.items():
         log(f"renamed in {graph}: {', '.join(f'{own} is now {name}' for name, own in names.items())}")
+    for text in adoption.warnings:
+        log(f"warning: {text}")
     for note in (*adoption.notes, *adoption.report):
         log(f"note: {note}")
     contract = contract_to_json(adoption.contract)
@@ -116,6 +118,7 @@ def adopt(
         "contract": contract,
         "names": adoption.renamed,
         "notes": adoption.notes,
+        "warnings": adoption.warnings,
         "report": adoption.report,
     }
     graphs = ", ".join(graph.name for graph in adoption.contract.graphs)

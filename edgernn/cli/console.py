@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO
 
 import typer
 
@@ -118,8 +118,11 @@ class Waiting:
     def __init__(self, title: str) -> None:
         self.figures = ""
         self._title, self._ended = title, threading.Event()
-        self._thread = threading.Thread(target=self._show, daemon=True) if on_terminal() else None
-        if self._thread is not None:
+        self._thread: threading.Thread | None = None
+        if on_terminal():
+            # A copy, since libraries in C++ are silenced by closing standard error for a while.
+            terminal = os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding=sys.stderr.encoding, errors="replace")
+            self._thread = threading.Thread(target=self._show, args=[terminal], daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -128,13 +131,14 @@ class Waiting:
         if self._thread is not None:
             self._thread.join()
 
-    def _show(self) -> None:
+    def _show(self, terminal: TextIO) -> None:
         begun = time.monotonic()
-        while not self._ended.wait(_EVERY):
-            seconds = time.monotonic() - begun
-            print(f"{_CLEAR}{self._title} … {seconds:.0f} s  {self.figures}", end="", file=sys.stderr, flush=True)
-        if time.monotonic() - begun >= _EVERY:
-            print(_CLEAR, end="", file=sys.stderr, flush=True)
+        with terminal:
+            while not self._ended.wait(_EVERY):
+                seconds = time.monotonic() - begun
+                print(f"{_CLEAR}{self._title} … {seconds:.0f} s  {self.figures}", end="", file=terminal, flush=True)
+            if time.monotonic() - begun >= _EVERY:
+                print(_CLEAR, end="", file=terminal, flush=True)
 
 
 _EVERY = 1.0  # seconds: nothing is shown of what takes less

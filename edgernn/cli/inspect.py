@@ -16,15 +16,15 @@ from edgernn.paths import Kind, identify, refusal
 
 __all__ = ["inspect"]
 
-DISTANCE = 64  # steps
-
 
 def inspect(
     what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
     distance: Annotated[
         int | None,
         typer.Option(
-            parser=number("distance", low=1), help="gradients: how many steps to look back.", show_default=str(DISTANCE)
+            parser=number("distance", low=1),
+            help="gradients: how many steps to look back.",
+            show_default="64, or fewer for short sequences",
         ),
     ] = None,
     out: Annotated[
@@ -39,9 +39,11 @@ def inspect(
     With gradients, measure and draw the norm of the gradient of runs by the distance in time (vanishing or exploding
     gradients):
     edgernn inspect gradients runs/elman runs/lstm --out gradients.png
+
+    A bundle or file that is itself called gradients is named ./gradients.
     """
     if what[0] == "gradients":
-        _gradients([Path(run) for run in what[1:]], distance or DISTANCE, out or Path("gradients.png"), as_json=json)
+        _gradients([Path(run) for run in what[1:]], distance, out or Path("gradients.png"), as_json=json)
         return
     for flag, value in (("--distance", distance), ("--out", out)):
         if value is not None:
@@ -49,7 +51,9 @@ def inspect(
     if len(what) > 1:
         raise ConfigError(f"edgernn inspect shows one bundle or ONNX file at a time, and {len(what)} are named")
     path = Path(what[0])
-    if (found := identify(path)).kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
+    found = identify(path)
+    inside = found.kind is Kind.FILE and identify(path.absolute().parent).kind is Kind.BUNDLE
+    if inside or found.kind not in (Kind.BUNDLE, Kind.ONNX, Kind.FILE):
         raise ConfigError(refusal(path, Kind.BUNDLE, Kind.ONNX))
     with starting("export"):
         from edgernn.exporters.inspection import inspect_bundle, inspect_onnx
@@ -58,7 +62,7 @@ def inspect(
     result(values, _describe(values), as_json=json)
 
 
-def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
+def _gradients(runs: list[Path], distance: int | None, out: Path, *, as_json: bool) -> None:
     if not runs:
         raise ConfigError("edgernn inspect gradients needs a RUN")
     with starting("plot"):
@@ -69,9 +73,7 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     with waiting("measuring"):
         norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
-    lines = [
-        f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(distance, 'step')} back" for run, v in norms.items()
-    ]
+    lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(len(v), 'step')} back" for run, v in norms.items()]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 
 
@@ -100,7 +102,9 @@ def _describe(values: dict[str, Any]) -> str:
     ]
     for weights in values.get("weights", {}).values():
         lines += map(_stored, weights)
-    if values["multiply_accumulates"]:
+    if values["multiply_accumulates"] is None:
+        lines.append(f"products    multiply-accumulates are not counted for {values['target']}")
+    elif values["multiply_accumulates"]:
         lines.append(f"products    {values['multiply_accumulates']:,} multiply-accumulates a step of one stream")
     lines += _sums(values["tensors"])
     largest = sorted(values["tensors"], key=lambda tensor: -tensor["bytes"])[:_SHOWN]

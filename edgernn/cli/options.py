@@ -13,6 +13,7 @@ import typer
 import typer.core
 import typer.main
 
+from edgernn.cli.spelling import did_you_mean
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, Option, Settings, declared_options, flag_of
 
@@ -27,6 +28,7 @@ __all__ = [
     "number",
     "option_table",
     "renamed",
+    "unknown_option",
     "value_text",
 ]
 
@@ -40,6 +42,16 @@ RENAMED_OPTIONS: Mapping[str, str] = {
     "--reward": "--reward-fraction",
     "--encoder-rate": "--encoder-lr-scale",
     "--prompt": "INPUT",
+}
+# What other programs call the same option.
+_SYNONYMS: Mapping[str, str] = {
+    "target": "to",
+    "format": "to",
+    "output": "out",
+    "epochs": "passes",
+    "iterations": "steps",
+    "dtype": "precision",
+    "force": "overwrite",
 }
 
 
@@ -115,7 +127,17 @@ def number(name: str, kind: type[int] | type[float] = int, **bounds: Any) -> Cal
 
 
 class Command(typer.core.TyperCommand):
-    """A command that refuses an empty path, which Python takes for the current directory."""
+    """A command that refuses an empty path, which Python takes for the current directory.
+
+    Its help shows a default in words as it shows a value; typer would put it in parentheses.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        parameters: list[Any] = list(self.params)
+        for each in parameters:
+            if isinstance(each.show_default, str):
+                each.help, each.show_default = _with_default(each.help or "", each.show_default), False
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left. Raises ConfigError for an empty path."""
@@ -159,6 +181,18 @@ def renamed(error: typer.TyperException) -> str | None:
         if new.startswith("-")
         else f"{old} is now the argument {new}: type the text without {old}"
     )
+
+
+def unknown_option(error: typer.TyperException) -> str | None:
+    """Return the error message for an option that the command does not have, with those that are meant."""
+    typed, context = getattr(error, "option_name", ""), getattr(error, "ctx", None)
+    if context is None or getattr(error, "possibilities", None) is None:  # only an error of this kind has them
+        return None
+    flags = [flag for each in context.command.params for flag in (*each.opts, *each.secondary_opts)]
+    options = [flag for flag in flags if flag.startswith("--")]
+    synonym = flag_of(_SYNONYMS.get(typed.lstrip("-"), ""))
+    meant = f"did you mean {synonym}?" if synonym in options else did_you_mean(typed, options)
+    return f"No such option: {typed}" + (f"; {meant}" if meant else "")
 
 
 def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None = None) -> str:
@@ -222,11 +256,15 @@ def _parameter(
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
         parser=declared.parse if same and declared.type in (int, float) else None,
-        help=text + (rf" [dim]\[default: {default}][/dim]" if default else ""),
+        help=_with_default(text, default) if default else text,
         rich_help_panel=_panel(all_declared, titles),
     )
     annotation: Any = Annotated[kind | None, about]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _with_default(text: str, default: str) -> str:
+    return rf"{text} [dim]\[default: {default}][/dim]"
 
 
 def _defaults(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgernn.cli.console import on_interrupt
-from edgernn.errors import ConfigError, EdgeRNNError
+from edgernn.cli.spelling import did_you_mean
+from edgernn.errors import ConfigError, EdgeRNNError, UnknownTokenError
 from edgernn.media.text import as_read
 
 if TYPE_CHECKING:
@@ -26,12 +27,14 @@ _HELP = """  TEXT                read TEXT after all text so far, and continue i
   /seed 7             set the seed of the random number generator
   /max-tokens 400     set the maximum number of tokens of an answer
   /reset              forget all text so far and start anew
-  /save FILE          write the state to a file
-  /load FILE          continue from the state in a file
+  /save FILE          write the state to a new file; /save --overwrite FILE replaces an existing one
+  /load FILE          continue from the state in a file, with the sampler settings that were saved with it
   /help               show this list
   /quit               end; so does Ctrl-D, and Ctrl-C stops an answer
   Without a value, /temperature, /top-k, /seed and /max-tokens show the present one. A file name with spaces can be
   put in quotation marks."""
+_FAREWELLS = ("quit", "exit", "quit()", "exit()")
+_QUOTES = ("'", '"')
 
 
 class Prompt:
@@ -46,7 +49,7 @@ class Prompt:
             "seed": partial(self._sampler, "seed", int),
             "max-tokens": self._length,
         }
-        self._files: dict[str, Callable[[Path], None]] = {"save": self._save, "load": self._load}
+        self._files: dict[str, Callable[[str], None]] = {"save": self._save, "load": self._load}
         self._actions: dict[str, Callable[[], None]] = {"reset": self._reset, "help": self._help}
 
     def run(self) -> None:
@@ -69,6 +72,9 @@ class Prompt:
                 continue
             if line.strip() == "/quit":
                 return
+            if line.strip() in _FAREWELLS:
+                print("  to leave, type /quit or Ctrl-D")
+                continue
             before = self._stream.snapshot()
             try:
                 self._answer(line)
@@ -85,7 +91,10 @@ class Prompt:
             return
         stream, stop = self._stream, self._conversation.stop
         text = as_read(line.removeprefix("/") if line.startswith("//") else line, "what you typed")
-        stream.prefill(text, unknown=self._conversation.unknown)
+        try:
+            stream.prefill(text, unknown=self._conversation.unknown)
+        except UnknownTokenError as error:
+            raise UnknownTokenError(f"{error}; edgernn run with --unknown skip leaves out such characters") from None
         if stream.logits is None:
             raise ConfigError("there is no text to continue yet: type a beginning")
         stopped: list[bool] = []
@@ -106,24 +115,23 @@ class Prompt:
         elif name in self._files:
             if not value:
                 raise ConfigError(f"/{name} needs the name of a file")
-            self._files[name](_path(value))
+            self._files[name](value)
         elif name in self._actions and not value:
             self._actions[name]()
         elif name in self._actions:
             raise ConfigError(f"/{name} takes no value")
         else:
+            meant = did_you_mean(name, [f"/{each}" for each in (*self._settings, *self._files, *self._actions, "quit")])
             raise ConfigError(
-                f"/{name[:40]} is not a command; a text that begins with a slash is typed as /{line[:40]}, "
-                f"and the commands are\n{_HELP}"
+                f"/{name[:40]} is not a command; {f'{meant} ' if meant else ''}/help lists all, "
+                f"and a text that begins with a slash is typed as /{line[:40]}"
             )
 
     def _sampler(self, setting: str, kind: type[int] | type[float], value: str | None) -> None:
         if value is not None:
             changes: dict[str, Any] = {setting: _number(kind, value)}
             self._stream.sampler = replace(self._stream.sampler, **changes)
-        present = getattr(self._stream.sampler, setting)
-        shown = "random" if present is None else f"{present:g}" if kind is float else f"{present}"
-        print(f"  {setting.replace('_', '-')}: {shown}")
+        print(f"  {setting.replace('_', '-')}: {_shown(getattr(self._stream.sampler, setting))}")
 
     def _length(self, value: str | None) -> None:
         if value is not None:
@@ -140,13 +148,29 @@ class Prompt:
         self._stream.reset()
         print("  back at the initial state")
 
-    def _save(self, file: Path) -> None:
+    def _save(self, name: str) -> None:
+        option, _, rest = name.partition(" ")
+        overwrite = option == "--overwrite"
+        file = _path(rest.strip() if overwrite else name)
+        if not overwrite and file.is_file():
+            raise ConfigError(f"{file} exists; choose another name, or replace it with /save --overwrite {name}")
         self._stream.save(file)
         print(f"  the state is written to {file}")
 
-    def _load(self, file: Path) -> None:
+    def _load(self, name: str) -> None:
+        file, before = _path(name), self._stream.sampler
         self._stream.load(file)
         print(f"  continuing from the state in {file}")
+        after = self._stream.sampler
+        names = [field.name for field in fields(after) if field.compare]
+        for each in names:
+            if (value := getattr(after, each)) != getattr(before, each):
+                print(f"  {each.replace('_', '-')}: {_shown(value)}, as it was saved")
+
+
+def _shown(value: Any) -> str:
+    """A setting of the sampler in words."""
+    return "random" if value is None else f"{value:g}" if isinstance(value, float) else f"{value}"
 
 
 def _number(kind: type[int] | type[float], text: str) -> float:
@@ -157,9 +181,17 @@ def _number(kind: type[int] | type[float], text: str) -> float:
 
 
 def _path(name: str) -> Path:
-    """The file that was typed, which may have a pair of quotation marks around it, or begin with ~ for the home."""
-    if len(name) > 1 and name[0] == name[-1] and name[0] in "'\"":
+    """The file that was typed, which may have a pair of quotation marks around it, or begin with ~ for the home.
+
+    Raises ConfigError if there is no name, or a quotation mark is not closed.
+    """
+    ends = {each for each in (name[:1], name[-1:]) if each in _QUOTES}
+    if ends and (len(name) < 2 or name[0] != name[-1]):
+        raise ConfigError(f"a quotation mark is not closed: {name[:100]}")
+    if ends:
         name = name[1:-1]
+    if not name:
+        raise ConfigError("the name of the file is empty")
     path = Path(name)
     with suppress(RuntimeError):  # of a user who has no home
         path = path.expanduser()

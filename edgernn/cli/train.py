@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+import typer.core
 
 from edgernn.cli.console import (
     Json,
@@ -23,6 +26,7 @@ from edgernn.cli.console import (
 )
 from edgernn.cli.options import Command, Given, command_from, default_text, value_text
 from edgernn.errors import ConfigError, counted
+from edgernn.paths import Kind, identify
 from edgernn.settings import Declared, flag_of
 from edgernn.tasks.settings import LIMITS
 from edgernn.tasks.task import Task
@@ -86,7 +90,7 @@ def train_command(task: Task) -> Callable[..., None]:
             plain = {name: sources, "--out": out, "--from": from_, "--preset": preset, "--overwrite": overwrite}
             settings = [flag_of(each) for each in given.values if each not in LIMITS]
             _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
-        with progress("reading the data") as show:
+        with _read_whole(task, out, resume), progress("reading the data") as show:
             if resume is None:
                 trainer = _begin(task, list(sources or ()), out, preset, from_, given, overwrite=overwrite, show=show)
             else:
@@ -102,9 +106,22 @@ def train_command(task: Task) -> Callable[..., None]:
     return command_from(train_task, *task.settings, shown=lambda declared: shown_default(task, declared))
 
 
+class _Tasks(typer.core.TyperGroup):
+    """The subcommands of `train`, one for each task."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command of a task. Raises ConfigError where data are named in its place."""
+        name, tasks = args[0], list(self.commands)
+        if name not in tasks and (Path(name).suffix or os.path.lexists(name)):
+            first = tasks[0] if Path(name).suffix else "TASK"
+            command = f"edgernn train {first} {shlex.quote(name)} --out runs/{shlex.quote(Path(name).stem)}"
+            raise ConfigError(f"the task comes first ({' or '.join(tasks)}), as in {command}")
+        return super().resolve_command(ctx, args)
+
+
 def train_app(tasks: Iterable[Task]) -> typer.Typer:
     """Return the command `train`, with a subcommand for each of `tasks`."""
-    app = typer.Typer(help="Train a network. Each task has its own subcommand.")
+    app = typer.Typer(cls=_Tasks, help="Train a network. Each task has its own subcommand.")
     app.callback()(lambda: None)  # without a callback, a single subcommand would become the command itself
     for task in tasks:
         app.command(task.name, cls=Command)(train_command(task))
@@ -131,6 +148,22 @@ def _begin(
     return Trainer.begin(
         task, sources, out, preset=preset, start_from=start_from, overwrite=overwrite, progress=show, **settings
     )
+
+
+@contextmanager
+def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[None]:
+    """Within the block, Ctrl-C prints what is left of a training that has not begun, and how to go on."""
+    free = out is None or not os.path.lexists(out)
+    try:
+        yield
+    except KeyboardInterrupt:
+        log("stopped while the data were being read")
+        run = resume or (out if free else None)
+        if run is not None and identify(run).kind is Kind.RUN:
+            log(f"to continue: edgernn train {task.name} --resume {shlex.quote(str(run))}")
+        else:
+            log("there is nothing to continue: give the same command again")
+        raise
 
 
 def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], None]) -> Trainer:
@@ -185,23 +218,49 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
 
     board: also logs the figures.
 
-    The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once.
+    The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
+    with the last checkpoint. Either way, the command that continues the training is printed.
     """
     from edgernn.training import Evaluated
 
     for note in trainer.notes:
         log(note)
-    with on_interrupt(trainer.stop), progress("training") as show:
-        for event in trainer.fit():
-            if board is not None:
-                board.log(event)
-            if isinstance(event, Evaluated):
-                _show(event)
-            else:
-                show(event.progress, _figures(event.figures, event.rate, trainer.learner.unit))
+    try:
+        with on_interrupt(lambda: _stop(trainer)), progress("training") as show:
+            for event in trainer.fit():
+                if board is not None:
+                    board.log(event)
+                if isinstance(event, Evaluated):
+                    _show(event)
+                else:
+                    show(event.progress, _figures(event.figures, event.rate, trainer.learner.unit))
+        if trainer.stopped:
+            trainer.save()
+    except KeyboardInterrupt:  # the second one
+        log("stopped at once; the last checkpoint is kept")
+        log(f"to continue: {_command(trainer)}")
+        raise
     if trainer.stopped:
         _end_early(trainer)
-    return trainer.score()
+    try:
+        return trainer.score()
+    except KeyboardInterrupt:
+        log(f"the training is finished; to see its score: {_command(trainer)}")
+        raise
+
+
+def _stop(trainer: Trainer) -> None:
+    """End the training after the present step, and say so at once."""
+    trainer.stop()
+    with suppress(RuntimeError):  # the signal came while the same stream was being written to
+        log("stopping after this step; Ctrl-C again ends it now")
+
+
+def _command(trainer: Trainer) -> str:
+    """The command that continues the training."""
+    processes = trainer.group.count
+    program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
+    return f"{program} {trainer.run.resume}"
 
 
 def _figures(figures: Mapping[str, float], rate: float, unit: str) -> str:
@@ -219,12 +278,9 @@ def _show(event: Evaluated) -> None:
 
 
 def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C: write a checkpoint, and print the command that continues the training."""
-    trainer.save()
-    processes = trainer.group.count
-    program = "edgernn" if processes == 1 else f"torchrun --nproc-per-node {processes} -m edgernn"
+    """After Ctrl-C, and a checkpoint: print the command that continues the training."""
     log(f"stopped at step {trainer.step:,}; everything up to it is kept")
-    log(f"to continue: {program} {trainer.run.resume}")
+    log(f"to continue: {_command(trainer)}")
     raise KeyboardInterrupt
 
 

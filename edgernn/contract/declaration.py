@@ -238,7 +238,10 @@ class StateSpec(TensorSpec):
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """The tensors of one graph. A graph without states, such as an image encoder, carries nothing between calls."""
+    """The tensors of one graph. A graph without states, such as an image encoder, carries nothing between calls.
+
+    Raises ContractError for a name that is declared twice, or one tensor in place of a tuple.
+    """
 
     name: str
     inputs: tuple[TensorSpec, ...]
@@ -249,7 +252,13 @@ class GraphSpec:
     def __post_init__(self) -> None:
         check_name(self.name, "a graph")
         for kind in ("inputs", "outputs", "states", "conditions"):
-            object.__setattr__(self, kind, tuple(getattr(self, kind)))
+            given = getattr(self, kind)
+            if isinstance(given, TensorSpec):
+                raise ContractError(
+                    f"graph {self.name}: {kind} is one {type(given).__name__}, and not a tuple of them: "
+                    f"a comma is missing, as in {kind}=({type(given).__name__}(…),)"
+                )
+            object.__setattr__(self, kind, tuple(given))
         _check_distinct(self.input_names, f"graph {self.name}: input")
         _check_distinct(self.output_names, f"graph {self.name}: output")
         held = [spec.name for spec in (*self.conditions, *self.states)]
@@ -304,6 +313,10 @@ class Contract:
     graphs: tuple[GraphSpec, ...]
 
     def __post_init__(self) -> None:
+        if isinstance(self.graphs, GraphSpec):
+            raise ContractError(
+                "graphs is one GraphSpec, and not a tuple of them: a comma is missing, as in (GraphSpec(…),)"
+            )
         object.__setattr__(self, "graphs", tuple(self.graphs))
         if not self.graphs:
             raise ContractError("a contract needs at least one graph")

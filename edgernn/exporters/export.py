@@ -316,13 +316,14 @@ def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact
 
 def _target(name: str, quantization: Quantization) -> Target:
     if name not in TARGETS:
-        raise ConfigError(f"--to {name} is not one of {', '.join(TARGETS)}")
+        raise ConfigError(f"the target {name} (--to) is not one of {', '.join(TARGETS)}")
     target = TARGETS[name]
     if quantization.name not in target.precisions:
-        raise ConfigError(f"--precision {quantization.name} is not one that {name} has: {', '.join(target.precisions)}")
+        known = ", ".join(target.precisions)
+        raise ConfigError(f"the precision {quantization.name} (--precision) is not one that {name} has: {known}")
     for option in quantization.changed:
         if option not in target.options:
-            raise ConfigError(f"--{option.replace('_', '-')} is no option of --to {name}: leave it out")
+            raise ConfigError(f"{option} (--{option}) is no option of the target {name}: leave it out")
     return target
 
 
@@ -342,7 +343,7 @@ def _check_kept(weights: Mapping[str, Sequence[Weight]], quantization: Quantizat
     names = [weight.name for graph in weights.values() for weight in graph]
     for pattern in quantization.keep:
         if not any(fnmatchcase(name, pattern) for name in names):
-            raise ConfigError(f"--keep {pattern} matches none of the matrices: {few(names)}")
+            raise ConfigError(f"the pattern {pattern} (--keep) matches none of the matrices: {few(names)}")
 
 
 def _parameters(network: Network) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.bundle import Bundle
-from edgernn.contract import Contract, contract_to_json
+from edgernn.contract import contract_to_json, graph_to_json
 from edgernn.errors import BundleError, EngineError
 from edgernn.exporters.adoption.reading import external_bytes
 from edgernn.exporters.target import GraphReport
@@ -34,7 +34,7 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
     graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
     about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
     reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]
-    values = {**about, **_together(reports, manifest.contract, sum(map(len, graphs)))}
+    values = {**about, **_together(reports, contract_to_json(manifest.contract), sum(map(len, graphs)))}
     if manifest.precision != "fp32" or values["parameters"] is None:
         values["parameters"] = manifest.provenance.get("parameters")
     records = {name: dict(getattr(manifest, name)) for name in ("weights", "provenance", "parity")}
@@ -51,7 +51,7 @@ def inspect_onnx(path: Path) -> dict[str, Any]:
         report = ONNX.inspect(data)
     except (ValueError, LookupError):  # a node with fewer inputs than its operator has, for instance
         raise EngineError(f"{path} is not an ONNX file, or a damaged one") from None
-    return _together([report], None if report.contract is None else Contract((report.contract,)), size)
+    return _together([report], None if report.contract is None else {"graphs": [graph_to_json(report.contract)]}, size)
 
 
 def _floor(size: int) -> float:
@@ -74,12 +74,12 @@ def _sum(counts: Iterable[int | None]) -> int | None:
     return None if None in known else sum(count for count in known if count is not None)
 
 
-def _together(reports: list[GraphReport], contract: Contract | None, size: int) -> dict[str, Any]:
+def _together(reports: list[GraphReport], contract: dict[str, Any] | None, size: int) -> dict[str, Any]:
     operators: Counter[str] = Counter()
     for report in reports:
         operators.update(report.operators)
     return {
-        "contract": None if contract is None else contract_to_json(contract),
+        "contract": contract,
         "parameters": _sum(report.parameters for report in reports),
         "bytes": size,
         "operators": dict(operators),

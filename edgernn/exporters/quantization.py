@@ -11,7 +11,7 @@ from edgernn.errors import ConfigError
 __all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
-_KEPT = "--keep names it"
+_KEPT = "it was to be kept (--keep)"
 _EXACT = "the network needs single precision"
 _NO_OPTIONS = ("name", "exact")
 _OF = {"block": "int4"}  # the precision to which an option belongs
@@ -35,13 +35,16 @@ class Quantization:
 
     def __post_init__(self) -> None:
         if self.block not in BLOCKS:
-            raise ConfigError(f"--block {self.block} is not one of {', '.join(map(str, BLOCKS))}")
+            raise ConfigError(f"block {self.block} (--block) is not one of {', '.join(map(str, BLOCKS))}")
         if "keep" in self.changed and self.name == "fp32":
-            raise ConfigError("--keep leaves matrices at fp32, as --precision fp32 leaves all of them: leave it out")
+            raise ConfigError(
+                "keep (--keep) leaves matrices at fp32, as the precision fp32 leaves all of them: leave it out"
+            )
         for option in _OF.keys() & self.changed:
             if self.name != _OF[option]:
-                flag = f"--{option.replace('_', '-')}"
-                raise ConfigError(f"{flag} belongs to --precision {_OF[option]}, and not to {self.name}: leave it out")
+                raise ConfigError(
+                    f"{option} (--{option}) belongs to the precision {_OF[option]}, not to {self.name}: leave it out"
+                )
 
     @property
     def changed(self) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def verify(bundle: Bundle, engine: type[BundleEngine], execution: Execution = DE
         )
     if not manifest.golden:
         raise BundleError(
-            "the bundle has no golden vectors: verify it with --against and the run that it was exported from"
+            "the bundle has no golden vectors: verify it against the run that it was exported from (--against)"
         )
     try:
         return worst(

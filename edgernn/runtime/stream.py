@@ -228,8 +228,8 @@ class Stream:
             )
         if saved.precision != manifest.precision and not any_precision:
             raise SnapshotError(
-                f"the snapshot was taken at {saved.precision} and the model is {manifest.precision}; "
-                "pass any_precision=True to go on all the same"
+                f"the snapshot was taken at {saved.precision} and the model is {manifest.precision}: load a bundle at "
+                f"{saved.precision}, or set any_precision to go on all the same"
             )
         self._check_saved(saved)
         sampling = SamplingState(

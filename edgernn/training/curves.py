@@ -21,9 +21,9 @@ _RATIO = 10  # between the lengths of runs: above it, the axis of steps is logar
 def check_picture(out: Path) -> None:
     """Raise ConfigError for a file name without a suffix of a picture, or in a directory that does not exist."""
     if out.suffix not in FORMATS:
-        raise ConfigError(f"--out {out}: a picture's name ends in {' or '.join(FORMATS)}")
+        raise ConfigError(f"{out}: a picture's name ends in {' or '.join(FORMATS)}")
     if not out.parent.is_dir():
-        raise ConfigError(f"--out {out}: there is no directory {out.parent}")
+        raise ConfigError(f"{out} cannot be written: there is no directory {out.parent}")
 
 
 def labels(runs: Sequence[Path]) -> list[str]:

@@ -105,7 +105,7 @@ class Run:
         try:
             str(path).encode()
         except UnicodeEncodeError:
-            raise ConfigError(f"--out {str(path)!r} is not UTF-8") from None
+            raise ConfigError(f"the path {str(path)!r} is not UTF-8") from None
         check_free(path, overwrite=overwrite, kind=Kind.RUN, strangers=_strangers)
 
     def begin(self, start: Mapping[str, Tensor] | None = None) -> None:

@@ -43,7 +43,7 @@ def test_a_failure_leaves_nothing(tmp_path):
 
 def test_an_existing_directory_is_kept_unless_told(tmp_path):
     write(tmp_path / "b", "one")
-    with pytest.raises(OutputExistsError, match=r"b exists; .* --overwrite"):
+    with pytest.raises(OutputExistsError, match=r"b exists; .* overwrite=True \(--overwrite\)"):
         write(tmp_path / "b", "two")
     with pytest.raises(ValueError, match="on purpose"):
         write(tmp_path / "b", "two", overwrite=True, fail=True)

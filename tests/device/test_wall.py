@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import manifest, onnx_bytes, write_captioner
+from tiny import TinyLanguage, manifest, onnx_bytes, write_captioner
 
 import edgernn
 from edgernn.bundle import new_bundle
@@ -126,6 +126,9 @@ def test_the_demo_of_resuming_goes_on_exactly(bundle, model, tmp_path):
     stream = model.stream()
     stream.load(tmp_path / "snapshot")
     assert play("resume", bundle, tmp_path / "snapshot", "--tokens", 30) == "".join(stream.decode(30)) + "\n"
+    lower = TinyLanguage.random().write(tmp_path / "lower", precision="int8")
+    again = "".join(stream.decode(30)) + "\n"
+    assert play("resume", lower, tmp_path / "snapshot", "--tokens", 30, "--any-precision") == again
 
 
 def test_the_demo_of_many_streams(bundle, model):

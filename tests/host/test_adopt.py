@@ -354,6 +354,25 @@ def test_a_recurrence_inside_that_starts_anew_is_said(tmp_path):
     adoption, _ = take(tmp_path, path)
     assert adoption.contract["step"].inputs[0].axes == ("T", BATCH, 3)
     assert adoption.notes == ("GRU /lost starts anew at each step: its state comes from no state of the graph",)
+    assert adoption.warnings == ()
+
+
+def test_a_recurrent_graph_that_carries_no_state_is_warned_of(tmp_path, call):
+    random = np.random.default_rng(0)
+    weights = {n: random.standard_normal((1, 20, k)).astype(np.float32) for n, k in (("w", 3), ("r", 5))}
+    node = helper.make_node("LSTM", ["input", "w", "r"], ["out"], name="/r/LSTM", hidden_size=5)
+    inputs, outputs = {"input": (F, ["T", 1, 3])}, {"out": (F, ["T", 1, 1, 5])}
+    path = save(tmp_path / "f.onnx", inputs, outputs, [node], weights)
+    status, _, err = call("adopt", path, "--out", tmp_path / "b")
+    assert status == 0
+    (warning,) = (line for line in err.splitlines() if line.startswith("warning: "))
+    assert warning == (
+        "warning: graph step carries no state, so that a stream forgets what it has read: LSTM /r/LSTM starts anew at "
+        "each step: its state comes from no state of the graph; unless each step is a whole sequence, export the model "
+        "again with the state as an input and as an output"
+    )
+    assert warning.removeprefix("warning: ") in Bundle.load(tmp_path / "b").manifest.provenance["notes"]
+    assert "starts anew" in take(tmp_path / "c", path, AdoptSpec(states=[]))[0].notes[0]  # the caller has said so
 
 
 # Names

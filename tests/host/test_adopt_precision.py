@@ -110,6 +110,6 @@ def test_a_model_that_grows_says_so(tmp_path, call):
 def test_a_precision_that_does_not_exist_is_refused(tmp_path, call):
     status, _, err = call("adopt", lstm(tmp_path / "l.onnx"), "--out", tmp_path / "b", "--precision", "int3")
     assert status == 2
-    assert "--precision int3 is not one of fp32, fp16, int8, int4" in err
-    with pytest.raises(ConfigError, match="--precision int3"):
+    assert "the precision int3 (--precision) is not one of fp32, fp16, int8, int4" in err
+    with pytest.raises(ConfigError, match="the precision int3"):
         adopt([tmp_path / "l.onnx"], AdoptSpec(), tmp_path / "b", precision="int3")

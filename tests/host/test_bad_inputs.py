@@ -6,6 +6,7 @@ import pickle
 import shlex
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ import torch
 from gallery import write_image
 from tiny import TinyLanguage, write_captioner, write_namesake
 
-from edgernn.errors import ConfigError, EdgeRNNError, SnapshotError
+import edgernn
+from edgernn.contract import Contract, GraphSpec, TensorSpec
+from edgernn.errors import ConfigError, ContractError, EdgeRNNError, SnapshotError
 from edgernn.runtime import Model
 from edgernn.runtime.benchmark import measure
 
@@ -52,6 +55,7 @@ def workplace(trained, corpus, tmp_path_factory):
 
 FILES = {
     "empty.txt": b"",
+    "network.py": b"import torch",
     "empty.onnx": b"",
     "text.onnx": b"this is not a model",
     "lone.ort": b"\0\0\0\0ORTM and more",
@@ -72,6 +76,7 @@ def _break(path):
 
 
 NEW = "--out new"
+SCENES = Path(edgernn.__file__).parent / "cli" / "demo" / "scenes"
 RUN = "run bundles/tiny"
 TRAIN = f"train language fox.txt {NEW}"
 ROWS = [
@@ -82,6 +87,12 @@ ROWS = [
     ("run", "(see edgernn run --help)"),
     ("export runs/fox", "Missing option '--out' (see edgernn export --help)"),
     ("run bundles/tiny --nope", "No such option: --nope"),
+    ("run bundles/tiny --temp 1", "No such option: --temp; did you mean --temperature?"),
+    ("export runs/fox --target onnx", "No such option: --target; did you mean --to?"),
+    ("train fox.txt", "first (language or caption), as in edgernn train language fox.txt --out runs/fox"),
+    ("train none.txt --out new", "first (language or caption), as in edgernn train language none.txt --out runs/none"),
+    ("train other", "first (language or caption), as in edgernn train TASK other --out runs/other"),
+    ("train langauge fox.txt", "No such command 'langauge'. Did you mean 'language'?"),
     ("train language --lanes 3 --resume runs/fox", "--lanes is now --batch-size"),
     # A path that leads to something else of edgernn's, or to nothing
     ("run runs/fox", "runs/fox is a run, and not a bundle: export it with edgernn export runs/fox --out BUNDLE"),
@@ -97,6 +108,16 @@ ROWS = [
     ("train language --resume bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
     (f"{TRAIN} --from bundles/tiny", "bundles/tiny is a bundle, made from the run young, and not a run"),
     (f"adopt bundles/tiny {NEW}", "bundles/tiny is a bundle, made from the run young, and not an ONNX file"),
+    (
+        f"export network.py {NEW}",
+        "network.py is not a run: a module in a Python file is exported in Python, with "
+        "edgernn.exporters.export_module: see docs/export.md",
+    ),
+    *(
+        (f"{command} bundles/tiny/bundle.json", ": name the bundle that it belongs to, bundles/tiny")
+        for command in ("run", "bench", "verify", "inspect", "evaluate")
+    ),
+    ("inspect bundles/tiny/tokenizer.json", ": name the bundle that it belongs to, bundles/tiny"),
     ("run bundles/tiny/step.onnx", "and not a bundle: name the bundle that it belongs to, bundles/tiny"),
     (f"export runs/fox/weights.safetensors {NEW}", "and not a run: name the run that it belongs to, runs/fox"),
     ("run text.onnx", "text.onnx is an ONNX file, and not a bundle: make a bundle of it with edgernn adopt text.onnx"),
@@ -127,13 +148,19 @@ ROWS = [
     (f"export runs/damaged {NEW}", "runs/damaged: config.json is not JSON"),
     (
         "verify bundles/tiny",
-        "the bundle has no golden vectors: verify it with --against and the run that it was exported from",
+        "the bundle has no golden vectors: verify it against the run that it was exported from (--against)",
     ),
     # Outputs
     ('export runs/fox --out ""', "--out is empty: name a file or a directory"),
     ('train language fox.txt --out ""', "--out is empty: name a file or a directory"),
-    ("train language fox.txt --out runs/fox", "runs/fox exists; choose another name, or replace it with --overwrite"),
-    ("export runs/fox --out bundles/tiny", "bundles/tiny exists; choose another name, or replace it with --overwrite"),
+    (
+        "train language fox.txt --out runs/fox",
+        "runs/fox exists; choose another name, or replace it with overwrite=True (--overwrite)",
+    ),
+    (
+        "export runs/fox --out bundles/tiny",
+        "bundles/tiny exists; choose another name, or replace it with overwrite=True (--overwrite)",
+    ),
     (
         "export runs/fox --out runs/notes --overwrite",
         "runs/notes is a run, which a bundle does not replace: choose anot",
@@ -152,9 +179,9 @@ ROWS = [
     ("train language fox.txt --out link --overwrite", "link is a symbolic link to empty; choose another name"),
     (f"{TRAIN} --tensorboard fox.txt", "--tensorboard fox.txt: File exists"),
     (f"{TRAIN} --tensorboard new/board", "--tensorboard new/board is inside the run"),
-    ("plot runs/fox --out curves.txt", "--out curves.txt: a picture's name ends in .png or .svg"),
-    ("plot runs/fox --out nowhere/a.png", "--out nowhere/a.png: there is no directory nowhere"),
-    ("inspect gradients runs/fox --out g.txt", "--out g.txt: a picture's name ends in .png or .svg"),
+    ("plot runs/fox --out curves.txt", "curves.txt: a picture's name ends in .png or .svg"),
+    ("plot runs/fox --out nowhere/a.png", "nowhere/a.png cannot be written: there is no directory nowhere"),
+    ("inspect gradients runs/fox --out g.txt", "g.txt: a picture's name ends in .png or .svg"),
     # Texts
     ("train language", "train language needs CORPUS and --out RUN, or --resume RUN"),
     (f"train language none.txt {NEW}", "none.txt: cannot be read: No such file"),
@@ -176,6 +203,8 @@ ROWS = [
     (f"{TRAIN} --held-out 0.99999", "characters, too few to hold out 0.99999 of them"),
     ("evaluate bundles/tiny --text none.txt", "none.txt: cannot be read"),
     ("evaluate bundles/tiny", "name a file with --text"),
+    (f"evaluate {SCENES}", "name a data set with --data; it was trained on scenes: add --data scenes"),
+    ("evaluate bundles/captioner", "name a data set with --data"),
     ("evaluate bundles/adopted --text fox.txt", "bundles/adopted is a bundle of the task adopted; edgernn evaluate"),
     (f"train language other {NEW} --glob '*.md' --held-out letter.txt", "letter.txt"),
     ("inspect bundles/tiny bundles/tiny", "edgernn inspect shows one bundle or ONNX file at a time, and 2 are named"),
@@ -191,6 +220,7 @@ ROWS = [
     (f"{RUN} --max-tokens many", "--max-tokens many is not a whole number of at least 1"),
     (f"{RUN} --max-tokens 0", "--max-tokens 0 is not a whole number of at least 1"),
     (f"{RUN} --temperature -1", "--temperature -1 is not a number of at least 0"),
+    (f"{RUN} a --temperature 0.0005", "temperature 0.0005 is neither 0 nor a number of at least 0.001"),
     (f"{RUN} --temperature hot", "--temperature hot is not a number of at least 0"),
     (f"{TRAIN} --layers 1.5", "--layers 1.5 is not a whole number of at least 1"),
     (f"{TRAIN} --hidden {10**7}", "is not a whole number of at least 1 and at most 1,000,000"),
@@ -205,15 +235,24 @@ ROWS = [
     ("bench bundles/tiny --rounds 0", "--rounds 0 is not a whole number of at least 1"),
     ("demo --minutes 0", "--minutes 0 is not a number of at least 0.01"),
     ("inspect gradients runs/fox --distance 0", "--distance 0 is not a whole number of at least 1"),
-    ("inspect gradients runs/fox --distance 9999", "--distance 9999 is too far: the longest held-out sequence has"),
-    (f"export runs/fox {NEW} --to abacus", "--to abacus is not one of onnx, ort, torchscript, executorch"),
-    (f"export runs/fox {NEW} --precision int3", "--precision int3 is not one that onnx has: fp32"),
+    (
+        "inspect gradients runs/fox --distance 9999",
+        "distance 9999 (--distance) is too far: the longest held-out sequence has",
+    ),
+    (f"export runs/fox {NEW} --to abacus", "the target abacus (--to) is not one of onnx, ort, torchscript, executorch"),
+    (f"export runs/fox {NEW} --precision int3", "the precision int3 (--precision) is not one that onnx has: fp32"),
     (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),
-    (f"export runs/fox {NEW} --precision int4 --block 7", "--block 7 is not one of 16, 32, 64, 128"),
+    (f"export runs/fox {NEW} --precision int4 --block 7", "block 7 (--block) is not one of 16, 32, 64, 128"),
     (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry 'many' is not a whole number"),
     # Options that a command would ignore
-    (f"export runs/fox {NEW} --block 64", "--block belongs to --precision int4, and not to fp32: leave it out"),
-    (f"export runs/fox {NEW} --keep 'a*'", "--keep leaves matrices at fp32, as --precision fp32 leaves all of them"),
+    (
+        f"export runs/fox {NEW} --block 64",
+        "block (--block) belongs to the precision int4, not to fp32: leave it out",
+    ),
+    (
+        f"export runs/fox {NEW} --keep 'a*'",
+        "keep (--keep) leaves matrices at fp32, as the precision fp32 leaves all of them",
+    ),
     ("inspect bundles/tiny --distance 3", "--distance goes with edgernn inspect gradients: leave it out"),
     ("inspect bundles/tiny --out a.png", "--out goes with edgernn inspect gradients: leave it out"),
     (f"adopt bundles/tiny/step.onnx {NEW} --state a:b --no-states", "--state and --no-states exclude each other"),
@@ -298,6 +337,7 @@ def tiny(workplace):
     return Model.load(workplace / "bundles" / "tiny")
 
 
+TENSOR = TensorSpec("x", "float32", ("batch",))
 CALLS = [
     (lambda at: Model.load(at / "runs" / "fox"), EdgeRNNError, "is a run, and not a bundle: export it with"),
     (lambda at: captioner(at).stream(), EdgeRNNError, "a stream of this model begins with 'image': give it with"),
@@ -306,6 +346,12 @@ CALLS = [
     (lambda at: tiny(at).stream().load(at / "none.bin"), SnapshotError, "none.bin: cannot be read: No such file"),
     (lambda at: measure({"tiny": tiny(at)}, rounds=0), ConfigError, "rounds 0 is not a whole number of at least 1"),
     (lambda at: tiny(at).begin(batch=0), EdgeRNNError, "a batch of 0 streams cannot begin"),
+    (
+        lambda at: GraphSpec("step", TENSOR, (TENSOR,)),
+        ContractError,
+        "inputs is one TensorSpec, and not a tuple of them: a comma is missing, as in inputs=(TensorSpec(…),)",
+    ),
+    (lambda at: Contract(GraphSpec("step", (TENSOR,), ())), ContractError, "graphs is one GraphSpec, and not a tuple"),
     (lambda at: tiny(at).step({"token": np.zeros(1, np.int64)}), EdgeRNNError, "the state 'h' is missing"),
 ]
 

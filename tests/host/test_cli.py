@@ -24,7 +24,7 @@ from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines import Conversation
 from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
-from edgernn.training import Run
+from edgernn.training import Run, Trainer
 
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--bptt", "16", "--batch-size", "2", "--steps", "12"]
 COMMANDS = [
@@ -60,6 +60,18 @@ def test_every_command_has_help_with_an_example(call, command):
     assert status == 0
     assert f"Example: edgernn {command}" in " ".join(out.split())
     assert "--json" in out
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, "inspect gradients"])
+def test_help_shows_all_defaults_in_one_form(call, command):
+    _, out, _ = call(*command.split(), "--help")
+    shown = " ".join(out.replace("│", " ").split())
+    assert "[default: (" not in shown
+    for words in {"demo": ["[default: 1]"], "adopt": ["[default: random inputs]", "[default: fp32]"]}.get(command, []):
+        assert words in shown
+    if "inspect" in command:
+        assert "[default: 64]" in shown
+        assert "that is itself called gradients is named ./gradients" in shown
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -120,9 +132,79 @@ def test_the_whole_way(call, corpus, tmp_path):
     keys = {"contract", "parameters", "bytes", "operators", "opset", "ir_version", "quantised"}
     assert report.keys() >= keys
     assert as_json(call("inspect", bundle / "step.onnx", "--json")).keys() >= keys
+    step = as_json(call("inspect", SCENES / "step.onnx", "--json"))["contract"]
+    assert [tensor["name"] for graph in step["graphs"] for tensor in graph["conditions"]] == ["vector", "cells"]
     out = call("inspect", bundle)[1]
     assert "state     h: float32[1, batch, 12] within ±1, 48 bytes a stream  h_in -> h_out" in out
     assert f"parameters  {trained['parameters']:,}" in out
+
+
+def _interrupted(*_, **__):
+    raise KeyboardInterrupt
+
+
+SCENES = Path(edgernn.__file__).parent / "cli" / "demo" / "scenes"
+
+
+def _interrupted_after(save):
+    """A `Trainer.save` that Ctrl-C ends, except for the first checkpoint, of no step."""
+    return lambda trainer: save(trainer) if trainer.step == 0 else _interrupted()
+
+
+TINY = ("--hidden", 8, "--bptt", 16, "--batch-size", 2, "--steps", 2, "--evaluations", 1)
+
+
+@pytest.mark.parametrize(
+    ("where", "lines"),
+    [
+        (
+            "begin",
+            [
+                "stopped while the data were being read",
+                "there is nothing to continue: give the same command again",
+            ],
+        ),
+        ("resume", ["stopped while the data were being read", "to continue: {}"]),
+        ("fit", ["stopped at once; the last checkpoint is kept", "to continue: {}"]),
+        ("score", ["the training is finished; to see its score: {}"]),
+    ],
+)
+def test_ctrl_c_says_what_there_is_to_continue(call, corpus, tmp_path, monkeypatch, where, lines):
+    run = tmp_path / "run"
+    monkeypatch.setattr(Trainer, where, _interrupted)
+    status, out, err = call("train", "language", corpus, "--out", run, *TINY)
+    command = f"edgernn train language --resume {run}"
+    assert (status, out, err.splitlines()) == (
+        130,
+        "",
+        [*(line.format(command) for line in lines), "edgernn: interrupted"],
+    )
+    monkeypatch.undo()
+    assert run.exists() == ("{}" in lines[-1])
+    if run.exists():
+        assert call(*command.split()[1:])[0] == 0
+
+
+def test_the_first_ctrl_c_is_answered_at_once(call, corpus, tmp_path, monkeypatch):
+    learn = Trainer._learn
+
+    def interrupted(trainer, *about):
+        signal.raise_signal(signal.SIGINT)
+        return learn(trainer, *about)
+
+    monkeypatch.setattr(Trainer, "_learn", interrupted)
+    status, out, err = call("train", "language", corpus, "--out", tmp_path / "run", *TINY)
+    assert (status, out) == (130, "")
+    assert err.startswith("stopping after this step; Ctrl-C again ends it now\nstopped at step 1; ")
+    monkeypatch.setattr(Trainer, "save", _interrupted_after(Trainer.save))
+    run = tmp_path / "again"
+    err = call("train", "language", corpus, "--out", run, *TINY)[2]
+    assert err.splitlines() == [
+        "stopping after this step; Ctrl-C again ends it now",
+        "stopped at once; the last checkpoint is kept",
+        f"to continue: edgernn train language --resume {run}",
+        "edgernn: interrupted",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
@@ -230,7 +312,23 @@ def test_a_terminal_gets_a_prompt(bundle, tmp_path):
         "the vocabulary has no 'é'",
     ):
         assert words in shown
-    assert "/temperature 0.8" in shown
+    assert "/help lists all" in shown
+
+
+def test_a_command_is_seen_to_be_alive_while_a_library_is_silenced():
+    """Libraries in C++ are silenced by pointing descriptor 2 at the null device."""
+    code = (
+        "import os, time\nfrom edgernn.cli.console import waiting\nkept = os.dup(2)\nwith waiting('working'):\n"
+        "    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)\n    time.sleep(2.5)\n    os.dup2(kept, 2)\n"
+    )
+    main, other = pty.openpty()
+    done = subprocess.run([sys.executable, "-c", code], stderr=other, timeout=60, check=False)
+    os.close(other)
+    shown = os.read(main, 4096).decode()
+    os.close(main)
+    assert done.returncode == 0
+    assert re.match(r"\r\x1b\[2Kworking … [12] s", shown)
+    assert shown.endswith("\r\x1b[2K")
 
 
 @pytest.fixture
@@ -277,12 +375,58 @@ def test_the_prompt_shows_and_sets_what_it_says(talk, bundle, capsys, tmp_path):
         *("  seed: 7\n", "x is not a whole number", "seed 99999999999999999999 is outside 0..2**64-1"),
         *("  max-tokens: 2\n", "0 is not a whole number of at least 1", f"the state is written to {file}\n"),
         *(f"continuing from the state in {file}\n", "the vocabulary has no '/'", "/save needs the name of a file"),
-        *("/dance is not a command; a text that begins with a slash is typed as //dance now", "/reset takes no value"),
+        *("/dance is not a command; /help lists all, and a text that begins with a slash is typed as //dance now",),
+        "/reset takes no value",
     ):
         assert words in shown
     assert shown.endswith("  top-k: 3\n\n")
     assert stream.sampler == Sampler(0.5, 3, 7)
     assert Model.load(bundle).stream().snapshot() != file.read_bytes() == stream.snapshot()
+
+
+def test_a_saved_state_is_not_lost_by_a_slip(talk, capsys, tmp_path):
+    file, quoted = tmp_path / "kept.bin", tmp_path / "a b.bin"
+    stream = talk(
+        *("the ", f"/save {file}", "a", f"/save {file}", f"/save --overwrite {file}", f'/save "{quoted}', "/load '"),
+        *(f"/save '{quoted}'", '/save ""', "/save --overwrite"),
+    )
+    shown = capsys.readouterr().out
+    assert shown.count(f"the state is written to {file}\n") == 2
+    assert f"{file} exists; choose another name, or replace it with /save --overwrite {file}\n" in shown
+    assert f'a quotation mark is not closed: "{quoted}\n' in shown
+    assert "a quotation mark is not closed: '\n" in shown
+    assert shown.count("the name of the file is empty\n") == 2
+    assert {each.name for each in tmp_path.iterdir()} == {"kept.bin", "a b.bin"}
+    assert file.read_bytes() == quoted.read_bytes() == stream.snapshot()
+
+
+def test_a_loaded_state_says_which_settings_it_brings(talk, capsys, tmp_path):
+    file = tmp_path / "kept.bin"
+    talk("the ", f"/save {file}", "/temperature 0.5", "/top-k 3", f"/load {file}", f"/load {file}")
+    shown = capsys.readouterr().out
+    loaded = f"  continuing from the state in {file}\n"
+    assert f"{loaded}  temperature: 0.8, as it was saved\n  top-k: 40, as it was saved\n{loaded}\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("quit", "  to leave, type /quit or Ctrl-D\n"),
+        (" exit() ", "  to leave, type /quit or Ctrl-D\n"),
+        (
+            "/temp 0.5",
+            "/temp is not a command; did you mean /temperature? /help lists all, and a text that begins with",
+        ),
+        ("/quti", "/quti is not a command; did you mean /quit? /help lists all"),
+        ("the 🙂", "(U+1F642); edgernn run with --unknown skip leaves out such characters\n"),
+    ],
+)
+def test_a_slip_at_the_prompt_is_one_line_and_reaches_no_model(talk, capsys, line, words):
+    stream = talk(line)
+    said = capsys.readouterr().out.removesuffix("\n").split("\n", 1)[1]
+    assert words in said
+    assert said.count("\n") == 1
+    assert stream.steps == 0
 
 
 def test_what_the_vocabulary_lacks_can_be_left_out_of_what_is_typed(talk, bundle, capsys):

@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -151,9 +152,20 @@ def test_a_changing_thing_changes_shape_or_colour_and_moves_straight_on(scenes):
         assert happening(scene).tolist() == list(range(scene.start, scene.start + MOMENT))
         assert np.array_equal(*thing.velocities)
         kind = (not np.array_equal(*thing.masks), not np.array_equal(*thing.colours))
-        assert sum(kind) == 1
         kinds.add(kind)
-    assert len(kinds) == 2
+    assert kinds == {(True, False), (False, True), (True, True)}
+
+
+@pytest.mark.parametrize("size", [6, 7, 8])
+def test_shapes_differ_clearly(size):
+    shapes = []
+    for seed in range(40):
+        drawn = draw_shapes(np.random.default_rng(seed), 4)
+        assert [shape.shape for shape in drawn] == [drawn[0].shape] * 4
+        shapes += drawn if len(drawn[0]) == size and not shapes else []
+    assert len(shapes) == 4
+    differences = [np.abs(one - other).mean() for one, other in combinations(shapes, 2)]
+    assert min(differences) > 0.36
 
 
 def test_the_other_things_move_straight_on_and_touch_nothing(scenes):

@@ -19,6 +19,7 @@ from edgernn.cli.demo.screen import Screen
 from edgernn.data.captions import TEST
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image
+from edgernn.runtime.suggest import Suggestion
 from edgernn.tasks.caption.scenes import draw_scenes
 
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ def test_the_steps_come_in_order_with_the_figures_that_were_measured(walked):
             f"int8: {exported['int8']['bytes']:,} bytes",
             "3. The int8 bundle streams",
             f"60 characters at {streamed['tokens_per_second']:,.0f} characters/s",
-            "4. It suggests three words",
+            "4. It suggests up to three words",
             f"{values['suggest']['milliseconds']:.1f} ms a line",
             "5. A snapshot",
             f"a snapshot of {values['resume']['snapshot_bytes']:,} bytes",
@@ -74,6 +75,16 @@ def test_the_steps_come_in_order_with_the_figures_that_were_measured(walked):
     ]
     assert places == sorted(places)
     assert all(command in printed for command in values["commands"])
+
+
+def test_no_word_is_suggested_that_is_hardly_possible(monkeypatch, capsys):
+    words = [Suggestion("o", 0.62), Suggestion("oo", 0.0101), Suggestion("ooo", 0.0049)]
+    monkeypatch.setattr(steps, "load_model", lambda path: None)
+    monkeypatch.setattr("edgernn.runtime.suggest", lambda model, line: words)
+    suggested = steps.suggest(Screen(bar=False), Path("bundle"))
+    printed = re.findall(r"(o+) (\d+)%", capsys.readouterr().out)
+    assert {percent for _, percent in printed} == {"62", "1"}
+    assert all(len(found) == 3 for found in suggested.words.values())
 
 
 @pytest.mark.slow

@@ -135,6 +135,12 @@ def test_the_bundle_scores_as_the_run_does(bundles, trained, corpus):
         assert score(load(exported), text).nats == pytest.approx(expected.nats, rel=1e-5)
 
 
+def test_a_target_whose_products_are_not_counted_says_so(bundles, call):
+    shown = call("inspect", bundles["torchscript"].path)[1]
+    assert "products    multiply-accumulates are not counted for torchscript\n" in shown
+    assert " multiply-accumulates a step of one stream\n" in call("inspect", bundles["ort"].path)[1]
+
+
 def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
     path = bundles["onnx"].path / "step.onnx"
     model = onnx.load(path)
@@ -147,6 +153,7 @@ def test_a_lone_onnx_file_says_how_it_is_driven(bundles, source):
     assert (report["opset"], report["quantised"], report["bytes"]) == (OPSET, False, path.stat().st_size)
     products = [p for n, p in source.network.named_parameters() if p.ndim == 2 and n != "embedding.weight"]
     assert report["multiply_accumulates"] == sum(p.numel() for p in products)
+    assert inspect_bundle(bundles["ort"].path)["multiply_accumulates"] == report["multiply_accumulates"]
     floats = sum(t["bytes"] for t in report["tensors"] if t["dtype"] == "float")
     assert floats == 4 * sum(p.numel() for p in source.network.parameters())
     assert 0 < report["floor_us"] < 1e5
@@ -188,9 +195,11 @@ def test_a_damaged_torchscript_graph_is_named(bundles):
 
 
 def test_an_unknown_target_or_precision_is_named(source, tmp_path):
-    with pytest.raises(ConfigError, match="--to tflite is not one of onnx, ort, torchscript, executorch"):
+    with pytest.raises(
+        ConfigError, match=r"the target tflite \(--to\) is not one of onnx, ort, torchscript, executorch"
+    ):
         export(source, tmp_path / "b", target="tflite")
-    with pytest.raises(ConfigError, match="--precision int3 is not one that onnx has: fp32"):
+    with pytest.raises(ConfigError, match=r"the precision int3 \(--precision\) is not one that onnx has: fp32"):
         export(source, tmp_path / "b", precision="int3")
     assert not (tmp_path / "b").exists()
 

@@ -111,6 +111,36 @@ def test_a_module_that_is_missing_only_when_it_is_used_is_named_too(capsys):
     assert "edgernn: sacrebleu is not installed: install the extra 'caption'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("command", "typed", "meant"),
+    [
+        ("run x", "--temp", "--temperature"),
+        ("run x", "--top", "--top-k or --top-p"),
+        ("run x", "--topk", "--top-k"),
+        ("run x", "--LR", None),
+        ("run x", "--nope", None),
+        ("run x", "--unkown", "--unknown"),
+        ("train language x", "--lr", "--learning-rate"),
+        ("train caption x", "--lr", "--learning-rate"),
+        ("train language x", "--learing-rate", "--learning-rate"),
+        ("train language x", "--epochs", "--passes"),
+        ("train language x", "--hidden-size", "--hidden"),
+        ("train language x", "--q", None),
+        ("export x", "--target", "--to"),
+        ("export x", "--force", "--overwrite"),
+        ("bench x", "--target", None),
+    ],
+)
+def test_a_mistyped_option_is_answered_with_what_was_meant(call, command, typed, meant):
+    name = command.removesuffix(" x")
+    also = f"; did you mean {meant}?" if meant else ""
+    assert call(*command.split(), typed, "3") == (
+        2,
+        "",
+        f"edgernn: No such option: {typed}{also} (see edgernn {name} --help)\n",
+    )
+
+
 def test_a_number_and_its_noun_agree():
     assert [counted(count, "step") for count in (0, 1, 1000)] == ["0 steps", "1 step", "1,000 steps"]
     assert counted(2, "process", "processes") == "2 processes"

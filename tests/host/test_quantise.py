@@ -151,7 +151,7 @@ def test_matrices_that_are_to_be_kept_are_kept(tmp_path, target, precision):
 
 def test_what_cannot_be_kept_is_named(tmp_path):
     source = Source(network(), ASSETS)
-    words = r"--keep outptu\* matches none of the matrices: .*output.weight"
+    words = r"the pattern outptu\* \(--keep\) matches none of the matrices: .*output.weight"
     with pytest.raises(ConfigError, match=words):
         export(source, tmp_path / "b", precision=Quantization("int8", keep=("outptu*",)), steps=4)
     assert list(tmp_path.iterdir()) == []
@@ -160,9 +160,9 @@ def test_what_cannot_be_kept_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"name": "fp32", "keep": ("x",)}, "--keep leaves matrices at fp32"),
-        ({"name": "int8", "block": 64}, "--block belongs to --precision int4, and not to int8"),
-        ({"name": "int4", "block": 48}, "--block 48 is not one of 16, 32, 64, 128"),
+        ({"name": "fp32", "keep": ("x",)}, r"keep \(--keep\) leaves matrices at fp32"),
+        ({"name": "int8", "block": 64}, r"block \(--block\) belongs to the precision int4, not to int8"),
+        ({"name": "int4", "block": 48}, r"block 48 \(--block\) is not one of 16, 32, 64, 128"),
     ],
 )
 def test_impossible_options_are_named(settings, words):

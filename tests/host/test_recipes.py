@@ -73,7 +73,10 @@ def test_one_bundle_that_fails_does_not_hide_the_others(build, recipe, tmp_path,
     path = recipe("fox", built=(("onnx", "int3"), ("onnx", "fp32")))
     assert build.main([str(path), "--out", str(tmp_path / "out")]) == 1
     captured = capsys.readouterr()
-    assert "fox-onnx-int3: --precision int3 is not one that onnx has: fp32, fp16, int8, int4" in captured.err
+    assert (
+        "fox-onnx-int3: the precision int3 (--precision) is not one that onnx has: fp32, fp16, int8, int4"
+        in captured.err
+    )
     lines = [line.split()[:2] for line in captured.out.splitlines()]
     assert ["fox-onnx-int3", "FAILED"] in lines
     assert ["fox-onnx-fp32", "verified"] in lines

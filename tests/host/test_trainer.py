@@ -306,6 +306,7 @@ def test_an_interrupted_training_says_how_to_resume(corpus, tmp_path):
     assert process.returncode == 130
     assert output == ""
     assert f"to continue: edgernn train language --resume {path}" in talk
+    assert talk.startswith("stopping after this step; Ctrl-C again ends it now\nstopped at step ")
     assert "Traceback" not in talk
     step = int(talk.split("stopped at step ")[1].split(";")[0].replace(",", ""))
     trainer = Trainer.resume(path)
@@ -787,7 +788,7 @@ def test_a_run_of_format_1_is_refused_by_name_and_may_be_replaced(corpus, small,
 
 
 def test_a_name_that_is_not_utf_8_is_refused(corpus, small, tmp_path):
-    with pytest.raises(ConfigError, match=r"--out .* is not UTF-8"):
+    with pytest.raises(ConfigError, match=r"the path .* is not UTF-8"):
         begin(corpus, tmp_path / os.fsdecode(b"\xff"), **small)
 
 

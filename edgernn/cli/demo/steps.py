@@ -61,6 +61,7 @@ PROMPT = "def read(self, "
 _LINES, _SAMPLE = 4, 240  # lines of a sample that are shown, and the characters that are drawn for them
 _TEMPERATURE, _TOP_K = 0.7, 20  # colder, it may write spaces alone
 _HALF_TYPED = ("import o", "for i in ra", "        return self.", "        raise ValueE", "    def __in")
+_LIKELY = 0.01  # a suggestion that is less probable is not shown
 _BEFORE, _AFTER = 80, 200  # characters before and after a snapshot
 _SHOWN = 60  # characters of each of two continuations
 _PICTURE, _TILE = 24, 12  # characters across
@@ -261,7 +262,7 @@ class Suggested:
     @property
     def summary(self) -> str:
         """In a sentence."""
-        return f"three words for each of {len(self.words)} lines, {self.milliseconds:.1f} ms a line"
+        return f"the likeliest words for each of {len(self.words)} lines, {self.milliseconds:.1f} ms a line"
 
     def to_json(self) -> dict[str, Any]:
         """As `demo --json` prints it."""
@@ -273,14 +274,17 @@ def suggest(screen: Screen, bundle: Path) -> Suggested:
     """Suggest three next words for lines that are half typed."""
     from edgernn.runtime import suggest as likeliest
 
-    screen.heading("It suggests three words for a half-typed line, as a keyboard does")
+    screen.heading("It suggests up to three words for a half-typed line, as a keyboard does")
     model = load_model(bundle)
     begun = time.perf_counter()
     words = {line: likeliest(model, line) for line in _HALF_TYPED}
     suggested = Suggested(words, 1000 * (time.perf_counter() - begun) / len(words))
     shown = Table.grid(padding=(0, 3))
     for line, found in words.items():
-        shown.add_row(f"{line.strip()}▏", *(f"{_whole_word(line, each.text)} {each.probability:.0%}" for each in found))
+        likely = [each for each in found if each.probability >= _LIKELY]
+        shown.add_row(
+            f"{line.strip()}▏", *(f"{_whole_word(line, each.text)} {each.probability:.0%}" for each in likely)
+        )
     screen.detail(shown)
     screen.result(suggested.summary)
     return suggested

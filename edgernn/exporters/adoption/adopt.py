@@ -62,7 +62,8 @@ class Adoption:
 
     states: the output of each state by its input, by their names in the files, prefixed with the graph's name if there
     are several. renamed: for each graph, the file's names of renamed tensors, by their names in the contract. notes:
-    sentences about decisions that the caller should check. report: the matrices that a lower precision did not
+    sentences about decisions that the caller should check. warnings: sentences about what is most likely wrong: a
+    recurrent graph that carries no state. report: the matrices that a lower precision did not
     quantise.
     """
 
@@ -71,6 +72,7 @@ class Adoption:
     renamed: Mapping[str, Mapping[str, str]]
     notes: tuple[str, ...]
     report: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def adopt(
@@ -90,7 +92,7 @@ def adopt(
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
     if quantization.name not in ONNX.precisions:
-        raise ConfigError(f"--precision {quantization.name} is not one of {', '.join(ONNX.precisions)}")
+        raise ConfigError(f"the precision {quantization.name} (--precision) is not one of {', '.join(ONNX.precisions)}")
     with new_bundle(out, overwrite=overwrite) as writer:
         adopted = _adopted(files, adopt_spec)
         contract = Contract(tuple(each.spec for each in adopted))
@@ -105,6 +107,7 @@ def adopt(
             {each.graph.name: each.graph.renamed for each in adopted if each.graph.renamed},
             tuple(note for each in adopted for note in each.notes),
             tuple(line for line in report if line),
+            tuple(warning for each in adopted for warning in each.warnings),
         )
         for name, written in graphs.items():
             write_files(writer.directory, {f"{name}.onnx": written.data, **written.vectors})
@@ -179,7 +182,7 @@ def _provenance(files: Sequence[Path], adoption: Adoption) -> dict[str, Any]:
         "edgernn": edgernn.__version__,
         "files": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files},
         "names": {graph: dict(names) for graph, names in adoption.renamed.items()},
-        "notes": list(adoption.notes),
+        "notes": [*adoption.warnings, *adoption.notes],
     }
 
 
@@ -210,6 +213,7 @@ class _Adopted:
     sizes: Mapping[str, int]
     pairs: Sequence[Pair]
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def given(self) -> Iterator[dict[str, Array]]:
         """Yield inputs and conditions of one stream, step by step; random ones do not end."""
@@ -233,7 +237,9 @@ class _Adopted:
             for pair in (overlooked(graph, pairs, wishes.other) if wishes.states else ())
         ]
         carried = [carry(graph, name, count) for name, count in wishes.carries.items()]
-        notes += restarts(graph, [pair.given for pair in (*pairs, *carried)])
+        anew = restarts(graph, [pair.given for pair in (*pairs, *carried)])
+        warnings = [] if pairs or wishes.states is not None else _forgetful(graph, anew)
+        notes += [] if warnings else anew
         whole = [*(cut(graph, pair) for pair in pairs), *carried]
         states = frozenset(pair.given for pair in whole)
         real = None if example is None else read_example(example, graph, states, wishes.conditions)
@@ -246,7 +252,20 @@ class _Adopted:
             raise ExportError(f"graph {graph.name} runs with some inputs and fails with others: {error}") from None
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
-        return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes)
+        return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes, warnings)
+
+
+def _forgetful(graph: OpenGraph, restarts: Sequence[str]) -> list[str]:
+    """Return a warning about a graph that carries no state though it is recurrent.
+
+    restarts: sentences about its recurrent operators.
+    """
+    if not restarts:
+        return []
+    return [
+        f"graph {graph.name} carries no state, so that a stream forgets what it has read: {few(restarts)}; unless each "
+        "step is a whole sequence, export the model again with the state as an input and as an output"
+    ]
 
 
 def _tried(

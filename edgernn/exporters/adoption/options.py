@@ -27,6 +27,7 @@ class AdoptSpec:
     change. carries: for some inputs, the number of last samples to prepend to the next ones. axes: names or sizes of
     the axes of inputs. example: a `.npz` file of real inputs, each with a leading axis of steps.
 
+    Messages name these fields by the options of `edgernn adopt`: --state for states, --carry for carries.
     Raises ConfigError for an input with more than one of these roles.
     """
 

@@ -6,8 +6,9 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import onnx
@@ -51,6 +52,7 @@ __all__ = [
     "is_quantised",
     "operators",
     "parse",
+    "products",
     "stored",
     "write_both",
 ]
@@ -203,6 +205,11 @@ ONNX = Target(
     options=("keep", "block"),
 )
 
+# Operators whose second input is a matrix: ONNX's, and those that onnxruntime fuses from others.
+_PRODUCTS = {"MatMul", "Gemm", "MatMulInteger"} | {
+    *("MatMulIntegerToFloat", "DynamicQuantizeMatMul", "FusedMatMul", "FusedGemm"),
+}
+_RECURRENT = {"LSTM", "GRU", "RNN", "DynamicQuantizeLSTM"}
 _INDICES = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}  # shapes and positions, not weights
 _QUANTISED = {onnx.TensorProto.INT8, onnx.TensorProto.UINT8, onnx.TensorProto.INT4, onnx.TensorProto.UINT4}
 
@@ -254,15 +261,22 @@ def stored(tensor: onnx.TensorProto) -> StoredTensor:
 
 def _multiply_accumulates(model: onnx.ModelProto) -> int:
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in _constants(model.graph)}
-    total = 0
-    for node in all_nodes(model.graph):
-        if node.op_type == "MatMulNBits":
-            total += attribute(node, "K", 0) * attribute(node, "N", 0)
-        elif node.op_type in ("MatMul", "Gemm", "MatMulInteger", "MatMulIntegerToFloat"):
-            total += sizes.get(node.input[1], 0)
-        elif node.op_type in ("LSTM", "GRU", "RNN"):
-            total += sum(sizes.get(name, 0) for name in node.input[1:3])
-    return total
+    nodes = all_nodes(model.graph)
+    return sum(products(node.op_type, node.input, sizes, partial(attribute, node, default=0)) for node in nodes)
+
+
+def products(operator: str, inputs: Sequence[str], sizes: Mapping[str, int], attribute: Callable[[str], int]) -> int:
+    """Return the number of multiply-accumulates of an operator with constant matrices, for one row.
+
+    sizes: the number of elements of each constant. attribute: the value of an attribute of the operator, by its name.
+    """
+    if operator == "MatMulNBits":
+        return attribute("K") * attribute("N")
+    if operator in _PRODUCTS:
+        return sizes.get(inputs[1], 0)
+    if operator in _RECURRENT:
+        return sum(sizes.get(name, 0) for name in inputs[1:3])
+    return 0
 
 
 def _contract(model: onnx.ModelProto) -> GraphSpec | None:

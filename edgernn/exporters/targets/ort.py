@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import onnxruntime
 from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
-from edgernn.exporters.targets.onnx import ONNX, is_quantised, stored, write_both
+from edgernn.exporters.targets.onnx import ONNX, is_quantised, products, stored, write_both
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine
 
@@ -69,11 +69,14 @@ def _inspect(data: bytes) -> GraphReport:
         model = _model(data)
         graph = model.Graph()
         opsets = {_name(entry.Domain()): entry.Version() for entry in _each(model, "OpsetImport")}
-        operators = Counter(_name(node.OpType()) for node in _each(graph, "Nodes"))
+        nodes = list(_each(graph, "Nodes"))
+        operators = Counter(_name(node.OpType()) for node in nodes)
         constants = [
             onnx.TensorProto(name=_name(t.Name()), data_type=t.DataType(), dims=map(t.Dims, range(t.DimsLength())))
             for t in _each(graph, "Initializers")
         ]
+        sizes = {tensor.name: math.prod(tensor.dims) for tensor in constants}
+        multiply_accumulates = sum(_products(node, sizes) for node in nodes)
     except Exception:  # noqa: BLE001 - a damaged flat buffer leads anywhere
         raise EngineError("this is not an ORT file, or a damaged one") from None
     indices = {onnx.TensorProto.INT64, onnx.TensorProto.INT32}
@@ -85,7 +88,14 @@ def _inspect(data: bytes) -> GraphReport:
         ir_version=model.IrVersion(),
         quantised=any(is_quantised(tensor.dims, tensor.data_type) for tensor in weights),
         tensors=tuple(map(stored, constants)),
+        multiply_accumulates=multiply_accumulates,
     )
+
+
+def _products(node: Any, sizes: Mapping[str, int]) -> int:
+    inputs = [_name(name) for name in _each(node, "Inputs")]
+    numbers = {_name(entry.Name()): entry.I() for entry in _each(node, "Attributes")}
+    return products(_name(node.OpType()), inputs, sizes, lambda name: numbers.get(name, 0))
 
 
 def _model(data: bytes) -> Any:

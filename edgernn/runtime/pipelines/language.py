@@ -26,7 +26,7 @@ class LanguageOptions(TextFormat):
     max_tokens: int = option(400, "The maximum number of tokens to generate.", low=1)
     temperature: float = option(
         0.8,
-        "The sampling temperature: 0 is greedy, higher values give more varied text.",
+        "The sampling temperature: 0 is greedy, 0.001 the least above it; higher values give more varied text.",
         low=0,
         high=1e6,
     )

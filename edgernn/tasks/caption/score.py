@@ -17,7 +17,7 @@ from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image, largest_side
 from edgernn.tasks.caption.data import left_out, open_dataset
 from edgernn.tasks.caption.scenes import Scene
-from edgernn.tasks.caption.settings import CaptionEvaluation
+from edgernn.tasks.caption.settings import SCENES, CaptionEvaluation
 from edgernn.tasks.score import Evaluation, Progress
 
 __all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]
@@ -67,7 +67,10 @@ def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> E
     Raises ConfigError if no data set is named, CorpusError for one that is missing or has no readable image.
     """
     if not settings.data:
-        raise ConfigError("a captioner is evaluated on images with captions: name a data set with --data")
+        trained = model.manifest.provenance.get("data")
+        source = trained.get("source") if isinstance(trained, Mapping) else None
+        also = f"; it was trained on {source}: add --data {source}" if source == SCENES else ""
+        raise ConfigError(f"a captioner is evaluated on images with captions: name a data set with --data{also}")
     dataset = open_dataset(settings.data)
     images = dataset[settings.split]
     side = largest_side(model)

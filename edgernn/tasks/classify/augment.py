@@ -6,7 +6,7 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["augment"]
+__all__ = ["augment", "turn"]
 
 _SPEED = 0.12  # the largest relative change of speed
 _GAIN = 2.0  # the largest factor of loudness
@@ -22,6 +22,18 @@ def augment(kind: str, value: Array, random: np.random.Generator, rate: int = 0)
     if kind == "sound":
         return _sound(value, random, rate)
     return _numbers(value, random) if kind == "numbers" else value
+
+
+def turn(frames: Array, random: np.random.Generator) -> Array:
+    """Return square frames (time, height, width, 3), mirrored, transposed and with exchanged colours at random.
+
+    It suits drawn clips, whose events do not depend on directions or colours.
+    """
+    if random.integers(2):
+        frames = frames[:, ::-1]
+    if random.integers(2):
+        frames = frames.transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(frames[..., random.permutation(3)])
 
 
 def _sound(samples: Array, random: np.random.Generator, rate: int) -> Array:

@@ -18,7 +18,7 @@ from edgernn.tasks.score import Progress
 
 __all__ = ["PaddedBatch", "batches_by_length", "drawn_clips", "open_training", "pad"]
 
-_DRAWN = {TRAIN: 6000, DEV: 500, TEST: 1000}  # clips of each split
+_DRAWN = {TRAIN: 2500, DEV: 400, TEST: 1000}  # clips of each split
 _BATCHES_SORTED = 16  # batches within which sequences are sorted by length
 
 

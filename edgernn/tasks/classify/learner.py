@@ -22,11 +22,11 @@ from edgernn.media.steps import number_steps, sound_steps
 from edgernn.models import Network
 from edgernn.models.frontends import LogMel, Rows
 from edgernn.models.source import HeldOut
-from edgernn.tasks.classify.augment import augment
+from edgernn.tasks.classify.augment import augment, turn
 from edgernn.tasks.classify.data import batches_by_length, open_training, pad
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
-from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.classify.settings import CLIPS, ClassifyConfig, ClassifyData, ClassifyTraining
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
@@ -36,7 +36,6 @@ __all__ = ["ClassifyLearner"]
 
 TRAIN, HELD_OUT = "train", "held-out"
 _EVALUATED = 64  # sequences that are evaluated in a batch
-_SHOWN = 3  # confusions that are shown after an evaluation
 _FITTED = 4096  # steps or rows from which the front end's scaling is computed
 _SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
 _LONG = 200  # rows of the median sequence, from which a step reads several of them
@@ -86,7 +85,7 @@ class ClassifyLearner(Learner):
         tokenizer = None
         if train.kind == "text":
             tokenizer = learn_tokenizer(data.tokenizer, (f"{each.value}\n" for each in train.examples))
-        return _prepared(chosen, folder, train, held_out, tokenizer)
+        return _prepared(chosen, folder, train, held_out, tokenizer, drawn=source == CLIPS)
 
     @classmethod
     def prepare_from(
@@ -105,7 +104,7 @@ class ClassifyLearner(Learner):
             raise CorpusError(f"{source} has other classes than the run {origin.name}, which has {', '.join(classes)}")
         assets = origin.assets
         tokenizer = Tokenizer.from_json(assets[TOKENIZER].decode()) if TOKENIZER in assets else None
-        return _prepared(chosen, folder, train, held_out, tokenizer)
+        return _prepared(chosen, folder, train, held_out, tokenizer, drawn=source == CLIPS)
 
     @classmethod
     def build(cls, prepared: Prepared) -> Classifier:
@@ -141,9 +140,8 @@ class ClassifyLearner(Learner):
         return score_probabilities(parts / parts.sum(axis=1, keepdims=True), labels, self.classes)
 
     def samples(self, network: Network) -> Mapping[str, str]:
-        """Return the most frequent confusions."""
-        score = self.evaluate(network)
-        return {"confused": ", ".join(f"{w} for {r} ({n})" for r, w, n in score.confusions[:_SHOWN]) or "none"}
+        """Return nothing: the score names the most frequent confusions."""
+        return {}
 
     @torch.no_grad()
     def _held_out_logits(self, network: Classifier) -> Array:
@@ -176,7 +174,8 @@ class ClassifyLearner(Learner):
         value = self._train.sequence(place)
         if self.training.augment:
             random = np.random.default_rng((self.training.seed, 1, step, place))
-            value = augment(self.config.kind, value, random, self.config.rate)
+            drawn = self.prepared.record["drawn"]
+            value = turn(value, random) if drawn else augment(self.config.kind, value, random, self.config.rate)
         return _steps(value, self.config)
 
 
@@ -232,9 +231,15 @@ def _calibration_loss(logits: Array, labels: Array) -> float:
 
 
 def _prepared(
-    chosen: Chosen, folder: Path, train: SequenceDataset, held_out: SequenceDataset, tokenizer: Tokenizer | None
+    chosen: Chosen,
+    folder: Path,
+    train: SequenceDataset,
+    held_out: SequenceDataset,
+    tokenizer: Tokenizer | None,
+    *,
+    drawn: bool,
 ) -> Prepared:
-    """Pack both parts into `folder`, and return what the run stores."""
+    """Pack both parts into `folder`, and return what the run stores. drawn: the data are edgernn's own clips."""
     model = chosen.model
     assert isinstance(model, ClassifyConfig)
     packed = {TRAIN: _values(train, tokenizer), HELD_OUT: _values(held_out, tokenizer)}
@@ -243,6 +248,7 @@ def _prepared(
         name: PackedSequences.write(folder, name, values, [example.label for example in part.examples]).to_json()
         for (name, values), part in zip(packed.items(), (train, held_out), strict=True)
     }
+    record["drawn"] = drawn
     assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
     if tokenizer is not None:
         assets[TOKENIZER] = tokenizer.to_json().encode()

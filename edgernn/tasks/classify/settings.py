@@ -86,7 +86,7 @@ class ClassifyTraining(TrainingSettings):
 class ClassifyEvaluation(EvaluationSettings):
     """The data on which a classifier is evaluated, and the picture of its confusions."""
 
-    confusion: Path | None = option(None, "Write a picture of the confusion matrix.")
+    confusion: Path | None = option(None, "Write a picture of the confusion matrix, in a .png or .svg file.")
     digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
 
 

@@ -32,12 +32,14 @@ _DATA = (
 
 
 def _preset_for(sources: Sequence[str]) -> str:
-    """Return the kind of the data, for data that can be read."""
+    """Return the kind of the data; "sound" for data that cannot be read."""
     if list(sources) == [CLIPS]:
         return "video"
+    if len(sources) != 1:
+        return "sound"
     from edgernn.data.sequences import kind_of
 
-    return (kind_of(Path(sources[0])) if len(sources) == 1 else None) or "sound"
+    return kind_of(Path(sources[0])) or "sound"
 
 
 def _learner() -> type[Learner]:
