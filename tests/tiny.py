@@ -12,7 +12,7 @@ import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import models, pre_tokenizers
 
-from edgernn.bundle import TOKENIZER, Manifest, new_bundle
+from edgernn.bundle import LABELS, TOKENIZER, Manifest, new_bundle
 from edgernn.contract import (
     BATCH,
     ConditionSpec,
@@ -245,6 +245,39 @@ def write_text_classifier(path: Path, **changes: object) -> Path:
         (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
         (writer.directory / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task=values["task"]))
+    return path
+
+
+SOUND_RATE, SOUND_HOP = 1000, 10  # samples per second, and in a step
+
+
+def write_sound_classifier(path: Path) -> Path:
+    """A graph that tells loud from faint sound by its peak so far: p' = max(p, |samples|), scores = [20 p', 5]."""
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("samples", "int16", (BATCH, SOUND_HOP), kind="audio", rate=SOUND_RATE),),
+        (TensorSpec("scores", "float32", (BATCH, 2), kind="label"),),
+        (StateSpec("peak", "float32", (BATCH, 1)),),
+    )
+    nodes = [
+        helper.make_node("Cast", ["samples"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("Abs", ["levels"], ["sizes"]),
+        helper.make_node("ReduceMax", ["sizes", "second"], ["largest"], keepdims=1),
+        helper.make_node("Mul", ["largest", "scale"], ["now"]),
+        helper.make_node("Max", ["now", "peak_in"], ["peak_out"]),
+        helper.make_node("MatMul", ["peak_out", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["scores"]),
+    ]
+    weights = {
+        "second": np.array([1]),
+        "scale": np.float32([1 / 32768]),
+        "weight": np.float32([[20, 0]]),
+        "bias": np.float32([0, 5]),
+    }
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / LABELS).write_text('["loud", "faint"]', encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="classify"))
     return path
 
 

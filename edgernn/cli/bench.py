@@ -30,12 +30,14 @@ __all__ = ["bench"]
 EAGER = "torch eager"
 _WIDTH = 120  # width of the table in characters, unless it is printed to a terminal
 _NAME = 24  # number of characters of a bundle's path that are shown, counted from the end
-_CAPTION = (
-    "µs: microseconds of a step of one stream; median, 95th and 99th percentile. 1st ms: milliseconds from a prompt of "
-    "16 tokens to the first sampled token. tok/s: tokens per second of one stream, sampled with temperature and top-k; "
-    "×4, ×16, ×64: of that many streams in a batch. start, MiB: seconds that a new process takes to the end of its "
-    "first step, and its peak memory. All on "
+_TITLES = ("µs", "p95", "p99", "RTF", "1st ms", "tok/s", "×4", "×16", "×64", "start", "MiB")
+_STEPS = "µs: microseconds of a step of one stream; median, 95th and 99th percentile."
+_SOUND = "RTF: real-time factor, the time of a step as a fraction of that of the sound in it."
+_TEXT = (
+    "1st ms: milliseconds from a prompt of 16 tokens to the first sampled token. tok/s: tokens per second of one "
+    "stream, sampled with temperature and top-k; ×4, ×16, ×64: of that many streams in a batch."
 )
+_START = "start, MiB: seconds that a new process takes to the end of its first step, and its peak memory."
 
 
 def bench(
@@ -99,7 +101,7 @@ def bench(
             as_json=True,
         )
     else:
-        _print(_table(steps, starts, of_threads))
+        _print(_table(models, steps, starts, of_threads))
 
 
 def _set_threads(threads: int) -> None:
@@ -140,30 +142,53 @@ def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) ->
     start = asdict(starts[name]) if name in starts else {}
     for row in steps.rows:
         figures = {**asdict(row), "first_token_ms": steps.first_token_ms, **start}
+        if row.batch == 1 and (seconds := _step_of_sound(model)) is not None:
+            figures["real_time_factor"] = row.median_us / 1e6 / seconds
         yield {**about, "precision": model.manifest.precision, **figures}
 
 
-def _table(steps: Mapping[str, Steps], starts: Mapping[str, Start], of_threads: str) -> Table:
+def _step_of_sound(model: Model) -> float | None:
+    """Return the seconds of sound that the model's step reads; None for a model of something else."""
+    graph = next((each for each in model.contract.graphs if each.name == "step"), None)
+    sound = None if graph is None else graph.input_of("audio")
+    samples = None if sound is None else sound.axes[-1]
+    return samples / sound.rate if sound is not None and sound.rate and isinstance(samples, int) else None
+
+
+def _table(
+    models: Mapping[str, Model], steps: Mapping[str, Steps], starts: Mapping[str, Start], of_threads: str
+) -> Table:
+    """Return the table, without the columns that are empty for all models."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    sizes = sorted({row.batch for each in steps.values() for row in each.rows})
-    many = [f"×{size}" if size > 1 else "tok/s" for size in sizes]
-    titles = ["µs", "p95", "p99", "1st ms", *many, "start", "MiB"]
+    rows = {name: _cells(models[name], each, starts.get(name)) for name, each in steps.items()}
+    titles = [title for title in _TITLES if any(title in row for row in rows.values())]
     columns = [Column("", no_wrap=True), *(Column(title, justify="right") for title in titles)]
-    caption = f"{_CAPTION}{of_threads}."
+    about = {"µs": _STEPS, "RTF": _SOUND, "tok/s": _TEXT, "start": _START}
+    caption = " ".join([*(text for title, text in about.items() if title in titles), f"All on {of_threads}."])
     table = Table(
         *columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left"
     )
-    for name, each in steps.items():
-        start = starts.get(name)
-        cells = [f"{each.one.median_us:.0f}", f"{each.one.p95_us:.0f}", f"{each.one.p99_us:.0f}"]
-        cells.append("" if each.first_token_ms is None else f"{each.first_token_ms:.1f}")
-        rates = {row.batch: row.tokens_per_second for row in each.rows}
-        cells += ["" if (rate := rates.get(size)) is None else f"{rate / 1000:.1f}k" for size in sizes]
-        cells += ["", ""] if start is None else [f"{start.first_step_s:.2f}", f"{start.memory_mib:.0f}"]
-        table.add_row(name[-_NAME:], *cells)
+    for name, row in rows.items():
+        table.add_row(name[-_NAME:], *(row.get(title, "") for title in titles))
     return table
+
+
+def _cells(model: Model, steps: Steps, start: Start | None) -> dict[str, str]:
+    """Return the cells of one model, by the titles of their columns."""
+    one = steps.one
+    cells = {"µs": f"{one.median_us:.0f}", "p95": f"{one.p95_us:.0f}", "p99": f"{one.p99_us:.0f}"}
+    if (seconds := _step_of_sound(model)) is not None:
+        cells["RTF"] = f"{one.median_us / 1e6 / seconds:.4f}"
+    if steps.first_token_ms is not None:
+        cells["1st ms"] = f"{steps.first_token_ms:.1f}"
+    for row in steps.rows:
+        if row.tokens_per_second is not None:
+            cells["tok/s" if row.batch == 1 else f"×{row.batch}"] = f"{row.tokens_per_second / 1000:.1f}k"
+    if start is not None:
+        cells |= {"start": f"{start.first_step_s:.2f}", "MiB": f"{start.memory_mib:.0f}"}
+    return cells
 
 
 def _print(table: Table) -> None:

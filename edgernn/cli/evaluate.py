@@ -32,7 +32,7 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         given: Given,
         json: Json = False,
     ) -> None:
-        """Score a run or a bundle on held-out data: a text file (--text), or images with captions (--data).
+        """Score a run or a bundle on held-out data: a text file (--text), or a data set (--data).
 
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
         """
@@ -41,10 +41,10 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         given.refuse_others(task.evaluation, Execution, what=f"the task {task.name}, which has {own}")
         settings = task.evaluation(**given.of(task.evaluation))
         with require_extra(task.extra), progress("evaluating") as show:
-            score, notes = task.evaluate(load(), settings, show)
+            score, notes, table = task.evaluate(load(), settings, show)
         for note in notes:
             log(note)
-        result(score.to_json(), str(score), as_json=json)
+        result(score.to_json(), "\n".join(filter(None, (str(score), table))), as_json=json)
 
     titles = {task.evaluation: name for name, task in tasks.items()}
     return command_from(evaluate, *(task.evaluation for task in tasks.values()), Execution, titles=titles)

@@ -16,15 +16,15 @@ from edgernn.paths import Kind, identify, refusal
 
 __all__ = ["inspect"]
 
-DISTANCE = 64  # steps
-
 
 def inspect(
     what: Annotated[list[str], typer.Argument(metavar="BUNDLE_OR_ONNX | gradients RUN…", show_default=False)],
     distance: Annotated[
         int | None,
         typer.Option(
-            parser=number("distance", low=1), help="gradients: how many steps to look back.", show_default=str(DISTANCE)
+            parser=number("distance", low=1),
+            help="gradients: how many steps to look back.",
+            show_default="64, or fewer for short sequences",
         ),
     ] = None,
     out: Annotated[
@@ -44,7 +44,7 @@ def inspect(
     A bundle or file that is itself called gradients is named ./gradients.
     """
     if what[0] == "gradients":
-        _gradients([Path(run) for run in what[1:]], distance or DISTANCE, out or Path("gradients.png"), as_json=json)
+        _gradients([Path(run) for run in what[1:]], distance, out or Path("gradients.png"), as_json=json)
         return
     for flag, value in (("--distance", distance), ("--out", out)):
         if value is not None:
@@ -63,7 +63,7 @@ def inspect(
     result(values, _describe(values), as_json=json)
 
 
-def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> None:
+def _gradients(runs: list[Path], distance: int | None, out: Path, *, as_json: bool) -> None:
     if not runs:
         raise ConfigError("edgernn inspect gradients needs a RUN")
     with starting("plot"):
@@ -74,9 +74,7 @@ def _gradients(runs: list[Path], distance: int, out: Path, *, as_json: bool) -> 
     with waiting("measuring"):
         norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)
-    lines = [
-        f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(distance, 'step')} back" for run, v in norms.items()
-    ]
+    lines = [f"{run}: {v[0]:.2e} one step back, {v[-1]:.2e} {counted(len(v), 'step')} back" for run, v in norms.items()]
     result({"picture": str(out), "norms": norms}, "\n".join([*lines, str(out)]), as_json=as_json)
 
 

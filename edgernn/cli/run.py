@@ -5,6 +5,7 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +20,10 @@ from edgernn.execution import Execution
 if TYPE_CHECKING:
     from edgernn.contract import Array
     from edgernn.runtime.pipelines import Pipeline, Result
+    from edgernn.runtime.pipelines.pipeline import Show
     from edgernn.settings import Settings
+
+    _Run = Callable[[Show], Result]  # a pipeline with its inputs and options
 
 __all__ = ["pipeline_command", "run"]
 
@@ -53,10 +57,13 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
             raise ConfigError(f"{bundle} is a bundle of the task {pipeline.task}: drive it with edgernn run")
         given.refuse_others(pipeline.options, Execution, what=f"{pipeline.task} bundles")
         options = pipeline.options(**given.of(pipeline.options))
-        if pipeline.takes_text:
+        live = pipeline.live(options)
+        if live is not None:
+            _run_live(live, inputs or [], as_json=json)
+        elif pipeline.takes_text:
             _run_text(f"edgernn {name} {bundle}", pipeline, inputs or [], options, as_json=json)
         elif inputs:
-            _run_files(pipeline, _files(inputs, pipeline.suffixes), options, as_json=json)
+            _run_files(pipeline, _files(inputs, pipeline), options, as_json=json)
         else:
             needed, what = pipeline.inputs
             raise ConfigError(f"a {pipeline.task} bundle runs on {what}: edgernn {name} {bundle} {needed}")
@@ -80,15 +87,16 @@ def _about_inputs(kinds: "Sequence[type[Pipeline[Any]]]") -> str:
     return " ".join(sentences)
 
 
-def _files(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
-    """Files as they are named, and the files in directories that have one of `suffixes`."""
+def _files(inputs: Sequence[str], pipeline: "Pipeline[Any]") -> list[Path]:
+    """Inputs as they are named, and the files in other directories that have a suffix of the pipeline's."""
+    suffixes = pipeline.suffixes
     found: list[Path] = []
     for name in inputs:
         if not name:
             raise ConfigError("the name of a file is empty")
         path = Path(name)
         inside = [path]
-        if path.is_dir():
+        if path.is_dir() and not pipeline.is_input(path):
             inside = sorted(each for each in path.iterdir() if each.suffix.lower() in suffixes)
         if not inside:
             raise ConfigError(f"{path} has no files that end in {', '.join(suffixes)}")
@@ -99,13 +107,15 @@ def _files(inputs: Sequence[str], suffixes: Sequence[str]) -> list[Path]:
 def _run_files(pipeline: "Pipeline[Any]", paths: Sequence[Path], options: "Settings", *, as_json: bool) -> None:
     pipeline.check(options, paths)
     if len(paths) == 1:
-        _run_one(pipeline, _read(pipeline, paths[0], options), options, _named(pipeline, paths[0]), as_json=as_json)
+        read = _read(pipeline, paths[0], options)
+        _run_one(partial(pipeline, read, options), _named(pipeline, paths[0]), as_json=as_json)
         return
     damaged = 0
     with progress("running") as show:
         for number, path in enumerate(paths, start=1):
             try:
-                found, interrupted = _drive(pipeline, _read(pipeline, path, options), options, lambda text: None)
+                read = _read(pipeline, path, options)
+                found, interrupted = _drive(partial(pipeline, read, options), lambda text: None)
             except MissingExtraError:
                 raise
             except EdgeRNNError as error:
@@ -147,7 +157,7 @@ def _run_text(
         read = pipeline.read_typed(inputs[0], options)
     else:
         read = pipeline.read_as(_standard_input(), options)
-    _run_one(pipeline, read, options, {}, as_json=as_json)
+    _run_one(partial(pipeline, read, options), {}, as_json=as_json)
 
 
 def _remark_file(command: str, text: str) -> None:
@@ -173,26 +183,27 @@ _BLOCK = 1 << 20  # bytes
 _STANDARD_INPUT = "-"
 
 
-def _run_one(
-    pipeline: "Pipeline[Any]",
-    inputs: "Mapping[str, Array]",
-    options: "Settings",
-    named: Mapping[str, str],
-    *,
-    as_json: bool,
-) -> None:
-    """Print the result of one input, for people as it is decided. Ctrl-C ends the text, not the line."""
+def _run_live(live: "_Run", inputs: Sequence[str], *, as_json: bool) -> None:
+    """Run on the microphone; Ctrl-C is its end."""
+    if inputs:
+        raise ConfigError(f"--microphone takes the place of INPUT: leave out {inputs[0]}, or --microphone")
+    with suppress(KeyboardInterrupt):
+        _run_one(live, {}, as_json=as_json)
+
+
+def _run_one(run: "_Run", named: Mapping[str, str], *, as_json: bool) -> None:
+    """Print the result of `run`, for people as it is decided. Ctrl-C ends the text, not the line."""
     pieces: list[str] = []
 
     def show(text: str) -> None:
-        if not as_json:
+        if text and not as_json:
             wait.stop()
             pieces.append(text)
             print(text, end="", flush=True)
 
     try:
         with waiting("reading the input") as wait:
-            found, interrupted = _drive(pipeline, inputs, options, show)
+            found, interrupted = _drive(run, show)
     except (EdgeRNNError, KeyboardInterrupt):
         if pieces:
             print(flush=True)  # the message begins on a line of its own
@@ -210,9 +221,7 @@ def _run_one(
         raise KeyboardInterrupt
 
 
-def _drive(
-    pipeline: "Pipeline[Any]", inputs: "Mapping[str, Array]", options: "Settings", show: Callable[[str], None]
-) -> "tuple[Result, bool]":
+def _drive(run: "_Run", show: Callable[[str], None]) -> "tuple[Result, bool]":
     """Return the result, and whether Ctrl-C ended it early."""
     interrupted: list[bool] = []
 
@@ -221,7 +230,7 @@ def _drive(
         return not interrupted
 
     with on_interrupt(lambda: interrupted.append(True)):
-        found = pipeline(inputs, options, shown)
+        found = run(shown)
     return found, bool(interrupted)
 
 

@@ -12,7 +12,7 @@ __all__ = ["BLOCKS", "Quantization"]
 
 BLOCKS = (16, 32, 64, 128)
 _KEPT = "it was to be kept (--keep)"
-_EXACT = "the network needs it in single precision"
+_EXACT = "the network needs single precision"
 _NO_OPTIONS = ("name", "exact")
 _OF = {"block": "int4"}  # the precision to which an option belongs
 

@@ -22,7 +22,11 @@ class Score(Protocol):
 
 
 class Evaluation(NamedTuple):
-    """A score, with what the user should know about the data, such as files that were omitted."""
+    """A score, with what the user should know about the data, such as files that were omitted.
+
+    table: what `evaluate` prints under the score, such as a confusion matrix.
+    """
 
     score: Score
     notes: Sequence[str] = ()
+    table: str = ""

@@ -24,11 +24,12 @@ from edgernn.training.run import Run
 
 __all__ = ["gradient_norms", "plot_gradients", "run_gradient_norms"]
 
+_DISTANCE = 64  # in steps, by default
 _WINDOWS = 32  # positions in the held-out sequences over which norms are averaged
 _WARM_UP = 32  # steps before the measurement, which bring the state to typical values
 
 
-def run_gradient_norms(path: Path, distance: int) -> list[float]:
+def run_gradient_norms(path: Path, distance: int | None = None) -> list[float]:
     """Return `gradient_norms` for the best weights of a run, on its held-out sequences.
 
     Raises RunError or ConfigError.
@@ -36,22 +37,27 @@ def run_gradient_norms(path: Path, distance: int) -> list[float]:
     return gradient_norms(Run.load(path).source(), distance)
 
 
-def gradient_norms(source: Source, distance: int) -> list[float]:
+def gradient_norms(source: Source, distance: int | None = None) -> list[float]:
     """Return the mean norm of the gradient with respect to the state d steps earlier, for d from 1 to `distance`.
+
+    distance: in steps; by default 64, or what half of the held-out predictions have before them, if that is less.
 
     The gradient is that of the loss of one prediction. The norm is taken over all states and layers, in double
     precision, to which the network of `source` is converted. Raises ConfigError for a distance below 1, held-out
     sequences that are too short for it, or a network without state.
     """
     held_out = source.held_out
-    if distance < 1:
+    if distance is not None and distance < 1:
         raise ConfigError(f"distance {distance} is not a whole number of at least 1")
     source.network.double()
     graphs = {graph.spec.name: graph for graph in source.network.graphs()}
     step = next((graph for graph in graphs.values() if graph.spec.states), None)
     if step is None or held_out is None or not held_out.targets:
         raise ConfigError("gradients cannot be measured: the network has no state, or the run has no held-out targets")
-    rows, ends = _windows(held_out, distance)
+    there = _predicted(held_out)
+    if distance is None:
+        distance = min(_DISTANCE, int(np.median(np.nonzero(there)[1])) + 1)
+    rows, ends = _windows(there, distance)
     warm = min(_WARM_UP, int(ends.min()) + 1 - distance)
     constant, state = _begin(held_out, graphs, step, rows)
 
@@ -79,11 +85,20 @@ def gradient_norms(source: Source, distance: int) -> list[float]:
     return [float(torch.as_tensor(square).sqrt().mean()) for square in reversed(squares)]
 
 
-def _windows(held_out: HeldOut, distance: int) -> tuple[Array, Array]:
-    """Return sequences (windows,) and last steps (windows,) of evenly spaced windows that end with a target."""
+def _predicted(held_out: HeldOut) -> Array:
+    """Return which steps of the held-out sequences have a target: bool (sequences, steps)."""
     targets = next(iter(held_out.targets.values()))
     flat = targets.reshape(*targets.shape[:2], -1)[:, :, 0]
-    there = flat >= 0 if flat.dtype.kind in "iu" else ~np.isnan(flat)
+    there: Array = flat >= 0 if flat.dtype.kind in "iu" else ~np.isnan(flat)
+    return there
+
+
+def _windows(there: Array, distance: int) -> tuple[Array, Array]:
+    """Return sequences (windows,) and last steps (windows,) of evenly spaced windows that end with a target.
+
+    there: as `_predicted` returns it.
+    """
+    there = there.copy()
     there[:, : min(distance - 1, there.shape[1])] = False
     rows, ends = np.nonzero(there)
     if enough := np.flatnonzero(ends >= distance + _WARM_UP - 1).tolist():

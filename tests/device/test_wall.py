@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import TinyLanguage, manifest, onnx_bytes, write_captioner
+from tiny import SOUND_RATE, TinyLanguage, manifest, onnx_bytes, write_captioner, write_sound_classifier
 
 import edgernn
 from edgernn.bundle import new_bundle
@@ -205,6 +205,20 @@ def test_the_demo_of_a_clip(tmp_path):
     assert lines[4:] == ["            bright: frames 1 to 2"]
 
 
+def test_the_demo_of_listening(tmp_path):
+    """A loud sound, a pause, and a faint one: each has its own label and time."""
+    write_sound_classifier(tmp_path / "b")
+    pause = np.zeros(500)
+    sound = np.concatenate([pause, np.full(200, 16000), pause, np.full(300, 1000), pause]).astype("<i2")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SOUND_RATE)
+        file.writeframes(sound.tobytes())
+    printed = play("listen", tmp_path / "b", tmp_path / "sound.wav", "--fast").splitlines()
+    assert printed == ["   0.40 to 0.70 s  loud (99%)", "   1.10 to 1.50 s  faint (99%)"]
+
+
 @pytest.mark.parametrize(
     ("demo", "arguments", "words"),
     [
@@ -215,12 +229,15 @@ def test_the_demo_of_a_clip(tmp_path):
         ("caption_image", ["BUNDLE", "noise.wav"], "it does not describe images: drive it with edgernn run"),
         ("watch_clip", ["BUNDLE", "noise.wav"], "it scores no classes"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
+        ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
+        ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),
         ("latency", ["BUNDLE", "--rounds", "0"], "rounds 0 is not a whole number of at least 1"),
     ],
 )
 def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, words):
     (tmp_path / "noise.wav").write_bytes(b"noise")
     write_captioner(tmp_path / "captioner")
+    write_sound_classifier(tmp_path / "sound")
     path = next(path for path in DEMOS if path.stem == demo)
     given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
     command = [sys.executable, path, *given]

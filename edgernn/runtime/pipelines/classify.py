@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.errors import StreamError
-from edgernn.runtime import Model, Stream
+from edgernn.errors import StreamError, counted
+from edgernn.media.audio import is_clipped
+from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
-from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceInput
-from edgernn.settings import Settings, option
+from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceInput, SequenceOptions
+from edgernn.settings import option
 
 __all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline"]
 
@@ -26,11 +29,12 @@ NONE_OF_THESE = "none of these"
 class Classification(Result):
     """The label of a sequence, and the probability of every class, the most probable first.
 
-    label: "none of these" where no class reaches the threshold.
+    label: "none of these" where no class reaches the threshold. remark: what a terminal shows beside it.
     """
 
     label: str
     probabilities: Mapping[str, float]
+    remark: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the label and the probabilities."""
@@ -43,9 +47,14 @@ class Classification(Result):
             return f"{best} ({100 * probability:.0f} %)"
         return f"{self.label} ({best} has {100 * probability:.0f} %)"
 
+    @property
+    def note(self) -> str:
+        """The speed, and whether the sound is clipped."""
+        return self.remark
+
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyOptions(Settings):
+class ClassifyOptions(SequenceOptions):
     """How labels are given."""
 
     threshold: float = option(
@@ -59,7 +68,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
 
     task = "classify"
     inputs = ("SEQUENCE", "a text for a bundle that reads text, else files: WAV, CSV, .npy or GIF")
-    suffixes = (".wav", ".csv", ".npy", ".gif")
+    suffixes: tuple[str, ...] = (".wav", ".csv", ".npy", ".gif")
     options = ClassifyOptions
     example = "bundles/digits seven.wav"
 
@@ -68,7 +77,11 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         super().__init__(model)
         self._output = label_output(model).name
         self._input = SequenceInput(model)
-        self.takes_text = self._input.kind == TEXT
+        self.takes_text, self.suffixes = self._input.kind == TEXT, self._input.suffixes
+
+    def is_input(self, directory: Path) -> bool:
+        """Whether a directory holds the frames of a clip, and the model reads clips."""
+        return self._input.is_clip(directory)
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
         """Return the steps of the sequence in a file, (steps, ...), by the name of the model's input."""
@@ -78,22 +91,37 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         """Return the tokens of a text."""
         return {self._input.name: self._input.steps(text)}
 
-    def __call__(self, inputs: Mapping[str, Array], options: ClassifyOptions, show: Show = ignore) -> Classification:
-        """Read the sequence to its end. show: called with a line each time that the guess changes."""
-        stream, found, last = self.model.stream(), None, ""
-        for number, scores in enumerate(self._scores(stream, inputs), 1):
+    def live(self, options: ClassifyOptions) -> Callable[[Show], Classification] | None:
+        """Return what labels all sound from the microphone, with a guess as it goes by, if `options` ask for it."""
+        if not options.microphone:
+            return None
+
+        def run(show: Show) -> Classification:
+            with closing(self._input.listen()) as steps:
+                return self({self._input.name: steps}, options, show)
+
+        return run
+
+    def __call__(
+        self, inputs: Mapping[str, Iterable[Array]], options: ClassifyOptions, show: Show = ignore
+    ) -> Classification:
+        """Read the sequence to its end. show: called after each step, with a line if the guess changed, else "".
+
+        Raises StreamError for an empty sequence.
+        """
+        stream, found, last, seconds = self.model.stream(), None, "", 0.0
+        steps = inputs[self._input.name]
+        for number, step in enumerate(steps, 1):
+            begun = time.perf_counter()
+            scores = stream.step({self._input.name: step[None]})[self._output][0]
+            seconds += time.perf_counter() - begun
             found = self._classification(scores, options)
-            if options.guesses and found.label != last and show is not ignore:
-                last = found.label
-                if show(f"{self._time(number)}  {found}\n") is False:
-                    break
+            changed, last = options.guesses and found.label != last, found.label
+            if show(f"{self._time(number)}  {found}\n" if changed else "") is False:
+                break
         if found is None:
             raise StreamError("the sequence is empty: there is nothing to label")
-        return found
-
-    def _scores(self, stream: Stream, inputs: Mapping[str, Array]) -> Iterator[Array]:
-        for step in inputs[self._input.name]:
-            yield stream.step({self._input.name: step[None]})[self._output][0]
+        return replace(found, remark=self._remark(steps, stream.steps, seconds))
 
     def _classification(self, scores: Array, options: ClassifyOptions) -> Classification:
         labels = self.model.labels
@@ -106,3 +134,12 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def _time(self, number: int) -> str:
         rate = self._input.rate
         return f"step {number:4}" if rate is None else f"{number / rate:6.2f} s"
+
+    def _remark(self, steps: Iterable[Array], count: int, seconds: float) -> str:
+        """Return the speed, for sound as the real-time factor, and whether a recording is clipped."""
+        rate = self._input.rate
+        if rate is None:
+            return f"{counted(count, 'step')}, {count / max(seconds, 1e-9):,.0f} steps/s"
+        text = f"{count / rate:.2f} s of sound, real-time factor {seconds * rate / count:.4f}"
+        clipped = isinstance(steps, np.ndarray) and is_clipped(steps.ravel())
+        return f"{text}; it is clipped: record it again, less loud" if clipped else text

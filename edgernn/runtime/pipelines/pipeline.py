@@ -72,7 +72,7 @@ class Pipeline(ABC, Generic[Options]):
 
     task: ClassVar[str]
     inputs: ClassVar[tuple[str, str]]
-    suffixes: ClassVar[tuple[str, ...]]
+    suffixes: tuple[str, ...]
     options: ClassVar[type[Settings]]
     example: ClassVar[str]
     input_key: ClassVar[str] = "input"
@@ -108,6 +108,17 @@ class Pipeline(ABC, Generic[Options]):
     def check(self, options: Options, sources: Sequence[Path]) -> None:
         """Raise ConfigError for options that do not fit the files in `sources`, before any file is read."""
         return
+
+    def is_input(self, directory: Path) -> bool:
+        """Whether a directory is itself an input, such as one of the frames of a clip, and not a place of files."""
+        return False
+
+    def live(self, options: Options) -> Callable[[Show], Result] | None:
+        """Return what runs on a microphone until it ends or `show` returns False; None if no option asks for it.
+
+        Raises ConfigError for a model that does not read sound.
+        """
+        return None
 
     def conversation(self, options: Options) -> Conversation | None:
         """Return a conversation, for a task in which user and model take turns; None for other tasks."""

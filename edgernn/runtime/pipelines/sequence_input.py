@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from edgernn.contract import BATCH, Array
-from edgernn.errors import CorpusError, StreamError
-from edgernn.media.audio import mono, read_wav, resample
-from edgernn.media.frames import read_frames
-from edgernn.media.steps import number_steps, sound_steps
+from edgernn.errors import ConfigError, CorpusError, StreamError
+from edgernn.media.audio import microphone, mono, read_wav, resample
+from edgernn.media.frames import PICTURES, read_frames
+from edgernn.media.steps import live_sound_steps, number_steps, sound_steps
 from edgernn.runtime import Model
+from edgernn.settings import Settings, option
 
-__all__ = ["SOUND", "TEXT", "VIDEO", "SequenceInput"]
+__all__ = ["SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions"]
 
 SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
 _KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}
@@ -27,6 +30,13 @@ _WHAT = {
     NUMBERS: "rows of numbers (CSV or .npy)",
     VIDEO: "clips (GIF, or directories of numbered pictures)",
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceOptions(Settings):
+    """How sequences are read."""
+
+    microphone: bool = option(False, "Listen to the microphone, in place of INPUT, until Ctrl-C.")
 
 
 class SequenceInput:
@@ -68,6 +78,19 @@ class SequenceInput:
     def what(self) -> str:
         """What the model reads, in words."""
         return _WHAT[self.kind]
+
+    def is_clip(self, directory: Path) -> bool:
+        """Whether the model reads clips, and a directory holds the pictures of one."""
+        return self.kind == VIDEO and any(each.suffix.lower() in PICTURES for each in directory.iterdir())
+
+    def listen(self) -> Generator[Array]:
+        """Return the steps (samples,) of what the microphone records, without end.
+
+        Raises ConfigError for a model that does not read sound, AudioError for a microphone that cannot record.
+        """
+        if self.kind != SOUND or self._spec.rate is None:
+            raise ConfigError(f"--microphone records sound, and the bundle reads {self.what}: leave it out")
+        return live_sound_steps(microphone(self._spec.rate), self._hop)
 
     def read(self, source: str | Path | bytes) -> Array:
         """Return the steps in a file, or in its bytes: (steps, ...).

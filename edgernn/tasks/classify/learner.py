@@ -28,9 +28,10 @@ from edgernn.tasks.classify.data import batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import CLIPS, Chosen
+from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]
@@ -239,8 +240,10 @@ def _prepared(
     assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
     if tokenizer is not None:
         assets[TOKENIZER] = tokenizer.to_json().encode()
-    steps = [_steps(value, config) for value in packed[HELD_OUT][:_SEQUENCES]]
-    labels = np.array([example.label for example in held_out.examples[:_SEQUENCES]])
+    # Evenly spaced, since the data may be sorted by class.
+    places = np.linspace(0, len(held_out.examples) - 1, min(_SEQUENCES, len(held_out.examples))).astype(int)
+    steps = [_steps(packed[HELD_OUT][place], config) for place in places]
+    labels = np.array([held_out.examples[place].label for place in places])
     return Prepared(replace(chosen, model=config), record, assets, _gate(steps, labels, config), train.notes)
 
 

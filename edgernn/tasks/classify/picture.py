@@ -33,12 +33,12 @@ def draw_confusion(score: ClassifyScore, out: Path) -> None:
         for column in range(count):
             if score.confusion[row, column]:
                 colour = "white" if shares[row, column] > _DARK else "black"
-                text = f"{score.confusion[row, column]}"
+                text = f"{score.confusion[row, column]:,}"
                 axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=8)
     axes.set_xticks(range(count), score.classes, rotation=90)
     axes.set_yticks(range(count), score.classes)
     axes.set_xlabel("given class")
-    axes.set_ylabel("true class")
+    axes.set_ylabel("true class (colour: share of the row)")
     axes.set_title(f"accuracy {100 * score.accuracy:.1f} % on {score.count:,} sequences")
     try:
         figure.savefig(out, dpi=100)

@@ -14,17 +14,20 @@ from edgernn.data.sequences import SequenceDataset, parts, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
+from edgernn.runtime.pipelines.pipeline import check_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks.classify.data import drawn_clips
 from edgernn.tasks.classify.settings import ClassifyEvaluation
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 
 __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 
 _BINS = 15  # of the calibration error
 _BATCH = 32  # sequences that are stepped together
+_PICTURES = (".png", ".svg")  # suffixes of the picture of the matrix
 _CONFUSED = 3  # confusions that are named
+_SHOWN, _LETTERS = 20, 4  # classes of a matrix as text, and the letters of a name above a column
 _LEAST = 1e-12  # of a probability in a logarithm
 
 
@@ -95,6 +98,26 @@ class ClassifyScore:
         ]
         return sorted(pairs, key=lambda pair: -pair[2])
 
+    @property
+    def table(self) -> str:
+        """The confusion matrix as text: a row for each true class, and columns in the same order; "" above 20 classes.
+
+        Names above the columns are cut to four letters, or to the width of the counts.
+        """
+        if len(self.classes) > _SHOWN:
+            return ""
+        width = max(_LETTERS, len(f"{self.confusion.max():,}"))
+        title = "true class"
+        margin = max(map(len, (*self.classes, title)))
+        rows = [(title, [name[:width] for name in self.classes])]
+        rows += [
+            (name, [f"{n:,}" if n else "·" for n in row])
+            for name, row in zip(self.classes, self.confusion, strict=True)
+        ]
+        return "\n".join(
+            " ".join([f"{name:{margin}}", *(f"{cell:>{width}}" for cell in cells)]) for name, cells in rows
+        )
+
 
 def score_probabilities(parts: Array, labels: Array, classes: Sequence[str]) -> ClassifyScore:
     """Return the score of probabilities (sequences, classes) for the true classes `labels`.
@@ -121,6 +144,8 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> 
     """
     if not settings.data:
         raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
+    if settings.confusion is not None:
+        check_output("--confusion", settings.confusion, [Path(settings.data)], _PICTURES)
     source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
     dataset = _open(settings, source, model.labels, progress)
@@ -137,7 +162,7 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> 
         from edgernn.tasks.classify.picture import draw_confusion
 
         draw_confusion(score, settings.confusion)
-    return Evaluation(score, dataset.notes)
+    return Evaluation(score, dataset.notes, score.table)
 
 
 def _open(
@@ -147,8 +172,12 @@ def _open(
     if settings.data == CLIPS:
         return drawn_clips(settings.split, settings.digits)
     path, kind = Path(settings.data), source.kind
-    split = settings.split if parts(path, kind) else None
-    return read_sequences(path, kind, split=split, classes=classes, rate=source.sample_rate, progress=progress)
+    there, split = parts(path, kind), settings.split
+    if there and split not in there:
+        raise ConfigError(f"{path} has no part {split}; it has {', '.join(there)}: name one with --split")
+    return read_sequences(
+        path, kind, split=split if there else None, classes=classes, rate=source.sample_rate, progress=progress
+    )
 
 
 def _last_scores(model: Model, name: str, output: str, sequences: Sequence[Array]) -> Array:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.settings import EvaluationSettings, LabellerConfig, TrainingSettings
+from edgernn.tasks.labelling import LabellerConfig
+from edgernn.tasks.settings import EvaluationSettings, TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = [
@@ -84,7 +85,7 @@ class ClassifyTraining(TrainingSettings):
 class ClassifyEvaluation(EvaluationSettings):
     """The data on which a classifier is evaluated, and the picture of its confusions."""
 
-    confusion: Path | None = option(None, "Write a picture of the confusion matrix.")
+    confusion: Path | None = option(None, "Write a picture of the confusion matrix, in a .png or .svg file.")
     digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.tag.settings import PRESETS, TagConfig, TagData, TagEvaluation, TagTraining
 from edgernn.tasks.task import Task
 
