@@ -1,8 +1,10 @@
-"""Size, held-out loss, parity and step time of runs of language models, on every target at every precision.
+"""Quality, size and step time of runs of any task, on every target at every precision.
 
-python benchmarks/exports.py runs/lstm runs/gru runs/elman
+python benchmarks/exports.py runs/shakespeare=held-out.txt runs/digits=recordings/ runs/dates=dates
 
-Prints a Markdown table. Step times are medians at batch size 1 on one thread; the artifacts are measured in turns.
+Each run is named with the data to evaluate it on, as `edgernn evaluate` takes it with --text or --data. Prints a
+Markdown table. Step times are medians of the graph `step` at batch size 1 on one thread; the artifacts of a run are
+measured in turns.
 """
 
 from __future__ import annotations
@@ -12,24 +14,24 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from edgernn.engines import EagerEngine
-from edgernn.examples import example
+from edgernn.engines import ENGINES
+from edgernn.engines.eager import eager_model
+from edgernn.errors import EdgeRNNError
+from edgernn.examples import axis_sizes, example
 from edgernn.exporters import TARGETS, Exported, export
-from edgernn.exporters.gate.held_out import held_out_loss
-from edgernn.models import Graph, HeldOut, Source
-from edgernn.runtime import Engine
-from edgernn.tasks.language.learner import held_out_tokens
+from edgernn.models import Source
+from edgernn.runtime import Model
+from edgernn.runtime.model import STEP
+from edgernn.tasks.task import Task
 from edgernn.training import Run
-from edgernn.training.run import DATA
 
-SEQUENCES = 32
-ROUNDS, STEPS = 15, 100
+ROUNDS, STEPS = 15, 50
 
 
 @dataclass(frozen=True)
@@ -37,65 +39,73 @@ class Row:
     """One artifact, or the source network in eager torch."""
 
     name: str
-    engine: Engine
+    model: Model
     exported: Exported | None = None
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, nargs="+", help="runs of the task language")
+    parser.add_argument("runs", nargs="+", metavar="RUN=DATA", help="a run, and the data to evaluate it on")
+    parser.add_argument("--limit", nargs="*", metavar="TARGET", help="only these targets", default=list(TARGETS))
     torch.set_num_threads(1)
-    print("| run | artifact | bytes | of fp32 ONNX | loss | change | outputs within | µs a step |")
-    print("|---|---|---|---|---|---|---|---|")
-    for run in parser.parse_args().runs:
+    arguments = parser.parse_args()
+    print("| run | artifact | bytes | of fp32 ONNX | quality | outputs within | µs a step |")
+    print("|---|---|---|---|---|---|---|")
+    for named in arguments.runs:
+        run, _, data = named.partition("=")
         with tempfile.TemporaryDirectory() as folder:
-            show(run, Path(folder))
+            show(Run.load(Path(run)), data, Path(folder), arguments.limit)
 
 
-def show(run: Path, folder: Path) -> None:
+def show(run: Run, data: str, folder: Path, targets: list[str]) -> None:
     """Print the rows of one run."""
-    source = Run.load(run).source()
-    (graph,) = source.network.graphs()
-    rows = [Row("torch eager fp32", EagerEngine(graph.module, graph.spec)), *exports(source, graph, folder)]
-    text = held_out(run)
-    losses = [held_out_loss([graph], {graph.spec.name: row.engine}, text) for row in rows]
-    times = medians(rows, graph)
-    whole = next(row.exported.bytes for row in rows if row.exported is not None)
-    for row, loss, micros in zip(rows, losses, times, strict=True):
-        cells = [run.name, row.name, "", "", f"{loss:.4f}", f"{loss - losses[0]:+.4f}", "", f"{micros:.0f}"]
+    source = run.source()
+    rows = [Row("torch eager fp32", eager_model(source)), *exports(source, folder, targets)]
+    times = medians([row.model for row in rows])
+    whole = next((row.exported.bytes for row in rows if row.exported is not None), 0)
+    for row, micros in zip(rows, times, strict=True):
+        cells = [run.path.name, row.name, "", "", quality(run.task, row.model, data), "", f"{micros:.0f}"]
         if row.exported is not None:
             cells[2:4] = f"{row.exported.bytes:,}", f"{row.exported.bytes / whole:.3f}"
-            cells[6] = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
+            cells[5] = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def exports(source: Source, graph: Graph, folder: Path) -> Iterator[Row]:
-    """Export to every target at every precision."""
-    for name, target in TARGETS.items():
-        for precision in target.precisions:
-            exported = export(source, folder / f"{name}-{precision}", target=name, precision=precision)
-            data = (exported.path / f"{graph.spec.name}{target.suffix}").read_bytes()
-            yield Row(f"{name} {precision}", target.engine(data, graph.spec), exported)
+def exports(source: Source, folder: Path, targets: list[str]) -> Iterator[Row]:
+    """Export to every target at every precision. A refusal is printed in place of its row."""
+    for name in targets:
+        for precision in TARGETS[name].precisions:
+            out = folder / f"{name}-{precision}"
+            try:
+                exported = export(source, out, target=name, precision=precision)
+            except EdgeRNNError as error:
+                print(f"| | {name} {precision} | refused: {error} | | | | |", flush=True)
+                continue
+            yield Row(f"{name} {precision}", Model.load(out, ENGINES.get(name)), exported)
 
 
-def held_out(run: Path) -> HeldOut:
-    """All held-out tokens of a run, as sequences of equal length."""
-    tokens = held_out_tokens(Run.load(run).prepared, run / DATA)
-    length = (len(tokens) - 1) // SEQUENCES
-    ids = np.stack([tokens.read(number * length, length + 1) for number in range(SEQUENCES)])
-    return HeldOut(steps={"token": ids[:, :-1]}, targets={"logits": ids[:, 1:]})
+def quality(task: Task, model: Model, data: str) -> str:
+    """The figures that `edgernn evaluate` prints for `data`."""
+    (first, *_) = (field.name for field in fields(task.evaluation) if field.name in ("text", "data"))
+    score = task.evaluate(model, task.evaluation(**{first: data}), lambda done, what: None).score
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in score.figures.items())
 
 
-def medians(rows: list[Row], graph: Graph) -> list[float]:
-    """The median step time of each row, in microseconds."""
-    feeds = example(graph.spec.feeds, 1, np.random.default_rng(0))
-    times: list[list[float]] = [[] for _ in rows]
+def medians(models: list[Model]) -> list[float]:
+    """The median step time of each model, in microseconds."""
+    spec = models[0].contract[STEP]
+    given = example(spec.feeds, 1, np.random.default_rng(0), axis_sizes(spec))
+    conditions = {each.name: given[each.name] for each in spec.conditions}
+    inputs = {each.name: given[each.name] for each in spec.inputs}
+    state = {each.name: given[each.input] for each in spec.states}
+    cursors = [model.cursor(conditions, state) for model in models]
+    times: list[list[float]] = [[] for _ in models]
     for _ in range(ROUNDS):
-        for row, taken in zip(rows, times, strict=True):
+        for cursor, taken in zip(cursors, times, strict=True):
             for _ in range(STEPS):
                 begun = time.perf_counter()
-                row.engine.run(feeds)
+                cursor.step(inputs)
                 taken.append(1e6 * (time.perf_counter() - begun))
     return [statistics.median(taken) for taken in times]
 

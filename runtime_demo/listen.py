@@ -18,7 +18,7 @@ import numpy as np
 
 from edgernn.errors import EdgeRNNError
 from edgernn.runtime import Model, Stream
-from edgernn.runtime.pipelines.classify import label_output, probabilities
+from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 
 WIDTH = 30  # of the level meter, which covers 60 dB
@@ -59,7 +59,7 @@ class Listener:
     """Labels what is louder than `level` until it has been quiet for `pause` seconds, and shows it on the terminal."""
 
     def __init__(self, model: Model, level: float, pause: float) -> None:
-        self.output, self.source = label_output(model), SequenceInput(model)
+        self.output, self.source = label_output(model).name, SequenceInput(model)
         self.model, self.labels = model, model.labels or ()
         if self.source.rate is None:
             sys.exit(f"the bundle reads {self.source.what}, and not sound")

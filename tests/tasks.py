@@ -67,6 +67,26 @@ def _write_tone(folder: Path) -> Path:
     return write_tone(folder / "unheard.wav", 400, 0.13, 7)
 
 
+FRAME_CLASSES = ("nothing", "left", "right")
+
+
+def write_frames(path: Path, seed: int, **changed: Any) -> Path:
+    """An .npz file of 48 frames of three numbers, of which the second or the third is high while something happens."""
+    random = np.random.default_rng(seed)
+    labels = np.repeat(random.permutation(np.arange(12) % len(FRAME_CLASSES)), 4)
+    values = np.eye(len(FRAME_CLASSES))[labels] + random.normal(0, 0.1, (48, len(FRAME_CLASSES)))
+    arrays = {"frames": values.astype(np.float32), "labels": labels, "classes": np.array(FRAME_CLASSES), **changed}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def _write_frame_labels(folder: Path) -> list[str]:
+    for seed in range(6):
+        write_frames(folder / f"{seed}.npz", seed)
+    return [str(folder)]
+
+
 EXAMPLES: dict[str, Example] = {
     "language": Example(
         _write_text,
@@ -122,5 +142,24 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0]},
         _write_tone,
         {"threshold": 0.1},
+    ),
+    "tag": Example(
+        _write_frame_labels,
+        {
+            "features": 12,
+            "hidden": 12,
+            "layers": 1,
+            "dropout": 0.1,
+            "delay": 1,
+            "batch_size": 4,
+            "excerpt": 20,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0]},
+        lambda folder: write_frames(folder / "unseen.npz", 7),
+        {"shortest": 2},
     ),
 }

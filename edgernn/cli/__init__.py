@@ -20,7 +20,7 @@ from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
-from edgernn.cli.options import Command, DeferredCommand, command_from, renamed, unknown_option
+from edgernn.cli.options import Command, DeferredCommand, Group, command_from, renamed, unknown_option
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
@@ -43,6 +43,7 @@ def application() -> typer.Typer:
     """Return the command line, with a subcommand of `train` for each task in TASKS."""
     app = typer.Typer(
         name="edgernn",
+        cls=Group,
         help="Train recurrent networks and export them to devices, with explicit state and checked exports.",
         context_settings={"help_option_names": ["-h", "--help"]},
         rich_markup_mode="rich",

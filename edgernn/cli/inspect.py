@@ -37,8 +37,9 @@ def inspect(
     [bold]Example:[/bold] edgernn inspect bundles/shakespeare
 
     With gradients, measure and draw the norm of the gradient of runs by the distance in time (vanishing or exploding
-    gradients):
-    edgernn inspect gradients runs/elman runs/lstm --out gradients.png
+    gradients).
+
+    [bold]Example:[/bold] edgernn inspect gradients runs/elman runs/lstm --out gradients.png
 
     A bundle or file that is itself called gradients is named ./gradients.
     """

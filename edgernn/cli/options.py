@@ -22,6 +22,7 @@ __all__ = [
     "Command",
     "DeferredCommand",
     "Given",
+    "Group",
     "command_from",
     "default_text",
     "help_text",
@@ -126,18 +127,18 @@ def number(name: str, kind: type[int] | type[float] = int, **bounds: Any) -> Cal
     return Declared(Settings, field(), Option("", name, **bounds), kind, optional=False).parse
 
 
-class Command(typer.core.TyperCommand):
-    """A command that refuses an empty path, which Python takes for the current directory.
+class _HelpInPanels:
+    """The part of a command that prints its help, with `print_help` in place of typer's own rendering."""
 
-    Its help shows a default in words as it shows a value; typer would put it in parentheses.
-    """
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Print the help, as `print_help` does."""
+        from edgernn.cli.help import print_help
 
-    def __init__(self, *arguments: Any, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        parameters: list[Any] = list(self.params)
-        for each in parameters:
-            if isinstance(each.show_default, str):
-                each.help, each.show_default = _with_default(each.help or "", each.show_default), False
+        print_help(self, ctx)
+
+
+class Command(_HelpInPanels, typer.core.TyperCommand):
+    """A command that refuses an empty path, which Python takes for the current directory."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """The arguments that are left. Raises ConfigError for an empty path."""
@@ -150,6 +151,21 @@ class Command(typer.core.TyperCommand):
                 name = max(parameter.opts, key=len) if parameter.param_type_name == "option" else parameter.metavar
                 raise ConfigError(f"{name or parameter.name.upper()} is empty: name a file or a directory")
         return super().parse_args(ctx, args)
+
+
+class Group(_HelpInPanels, typer.core.TyperGroup):
+    """A command that has subcommands."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        """The options. A flag of typer's own has False as its default, as others have.
+
+        typer leaves it at None, and would import pydantic to convert that, before the help of any subcommand.
+        """
+        parameters: list[Any] = super().get_params(ctx)
+        for each in parameters:
+            if each.default is None and each.is_flag:
+                each.default = False
+        return parameters
 
 
 class DeferredCommand(Command):
@@ -256,15 +272,12 @@ def _parameter(
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
         parser=declared.parse if same and declared.type in (int, float) else None,
-        help=_with_default(text, default) if default else text,
+        help=text,
+        show_default=default or False,
         rich_help_panel=_panel(all_declared, titles),
     )
     annotation: Any = Annotated[kind | None, about]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-
-
-def _with_default(text: str, default: str) -> str:
-    return rf"{text} [dim]\[default: {default}][/dim]"
 
 
 def _defaults(

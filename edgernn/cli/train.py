@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
-import typer.core
 
 from edgernn.cli.console import (
     Json,
@@ -24,7 +23,7 @@ from edgernn.cli.console import (
     result,
     starting,
 )
-from edgernn.cli.options import Command, Given, command_from, default_text, value_text
+from edgernn.cli.options import Command, Given, Group, command_from, default_text, value_text
 from edgernn.errors import ConfigError, counted
 from edgernn.paths import Kind, identify
 from edgernn.settings import Declared, flag_of
@@ -106,7 +105,7 @@ def train_command(task: Task) -> Callable[..., None]:
     return command_from(train_task, *task.settings, shown=lambda declared: shown_default(task, declared))
 
 
-class _Tasks(typer.core.TyperGroup):
+class _Tasks(Group):
     """The subcommands of `train`, one for each task."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -52,6 +52,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
 _MAX_RATE = 1_000_000  # samples per second
+_MAX_DELAY = 1_000_000  # steps
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,99}")
 
 
@@ -91,6 +92,7 @@ class TensorSpec:
     token; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of classes; "attention": weights of
     the cells of a square grid, in reading order.
     rate: of audio, in samples per second.
+    delay: of scores of classes, the number of steps by which they come later than the input that they describe.
     """
 
     name: str
@@ -101,6 +103,7 @@ class TensorSpec:
     max_sizes: Mapping[str, int] = field(default_factory=dict, kw_only=True)
     kind: str = field(default="", kw_only=True)
     rate: int | None = field(default=None, kw_only=True)
+    delay: int = field(default=0, kw_only=True)
 
     def __post_init__(self) -> None:
         check_name(self.name, "a tensor")
@@ -195,6 +198,10 @@ class TensorSpec:
             )
         if self.rate is not None and (type(self.rate) is not int or not 1 <= self.rate <= _MAX_RATE):
             raise ContractError(f"tensor {self.name}: a rate of {str(self.rate)[:40]} is not from 1 to {_MAX_RATE}")
+        if self.delay != 0 and self.kind != "label":
+            raise ContractError(f"tensor {self.name}: a delay in steps belongs to the kind label, and only there")
+        if type(self.delay) is not int or not 0 <= self.delay <= _MAX_DELAY:
+            raise ContractError(f"tensor {self.name}: a delay of {str(self.delay)[:40]} is not from 0 to {_MAX_DELAY}")
 
 
 @dataclass(frozen=True)

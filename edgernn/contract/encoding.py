@@ -27,7 +27,7 @@ from edgernn.errors import ContractError
 __all__ = ["canonical_json", "contract_from_json", "contract_to_json", "graph_from_json", "graph_to_json"]
 
 _REQUIRED = {"name", "dtype", "axes"}
-_OPTIONAL = {"bound", "low", "largest", "kind", "rate"}
+_OPTIONAL = {"bound", "low", "largest", "kind", "rate", "delay"}
 
 
 def canonical_json(contract: Contract) -> str:
@@ -82,6 +82,8 @@ def _tensor_to_json(spec: TensorSpec) -> dict[str, Any]:
         record["kind"] = spec.kind
     if spec.rate is not None:
         record["rate"] = spec.rate
+    if spec.delay:
+        record["delay"] = spec.delay
     return record
 
 
@@ -143,4 +145,5 @@ def _tensor_values(values: dict[str, Any]) -> dict[str, Any]:
         "max_sizes": records.mapping(values.get("largest", {}), "largest"),
         "kind": records.text(values.get("kind", ""), "kind"),
         "rate": values.get("rate"),
+        "delay": values.get("delay", 0),
     }

@@ -18,7 +18,7 @@ from edgernn.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image", "shrunk"]
+__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image", "shrunk", "write_picture"]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -126,9 +126,16 @@ def draw_attention(image: Array, words: Sequence[str], weights: Array, out: Path
         x, y = _GAP + place % columns * width, _GAP + place // columns * height
         sheet.paste(tile, (x, y))
         pen.text((x + whole.width / 2, y + whole.height + _LABEL / 2), word, fill="black", font=font, anchor="mm")
+    write_picture(sheet, out)
+
+
+def write_picture(picture: Image, out: Path) -> None:
+    """Write an image file of the format that its name tells. Raises ImageError if `out` cannot be written."""
+    from PIL import Image
+
     data = io.BytesIO()
     try:
-        sheet.save(data, Image.registered_extensions()[out.suffix.lower()])
+        picture.save(data, Image.registered_extensions()[out.suffix.lower()])
         replace_file(out, data.getvalue())
     except KeyError:
         raise ImageError(f"{out}: the name of an image file must end in {', '.join(SUFFIXES)}") from None

@@ -8,7 +8,9 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["live_sound_steps", "number_steps", "sound_steps"]
+__all__ = ["followed", "live_sound_steps", "number_steps", "sound_steps"]
+
+_SOUND_AXES = 2  # of steps: time and samples
 
 
 def sound_steps(samples: Array, hop: int) -> Array:
@@ -33,3 +35,13 @@ def live_sound_steps(blocks: Iterable[Array], hop: int) -> Generator[Array]:
 def number_steps(rows: Array, hop: int) -> Array:
     """Return rows (rows, channels) as steps (steps, hop, channels); the last row completes the last one."""
     return np.pad(rows, ((0, -len(rows) % hop), (0, 0)), mode="edge").reshape(-1, hop, rows.shape[1])
+
+
+def followed(steps: Array, count: int) -> Array:
+    """Return steps (steps, ...) and `count` more: silence after samples (steps, hop), else the last step again.
+
+    With them, a network whose labels come `count` steps late labels every step of the sequence.
+    """
+    if steps.ndim == _SOUND_AXES:
+        return np.pad(steps, ((0, count), (0, 0)))
+    return np.concatenate([steps, np.repeat(steps[-1:], count, axis=0)])

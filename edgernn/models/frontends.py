@@ -10,17 +10,30 @@ import math
 from abc import ABC, abstractmethod
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn.contract import BATCH, StateSpec, TensorSpec
+from edgernn.contract import BATCH, Array, StateSpec, TensorSpec
+from edgernn.errors import CorpusError
 
-__all__ = ["FrontEnd", "FrontEndConfig", "LogMel", "Pictures", "Rows", "State", "Tokens", "front_end"]
+__all__ = [
+    "FrontEnd",
+    "FrontEndConfig",
+    "LogMel",
+    "Pictures",
+    "Rows",
+    "State",
+    "Tokens",
+    "front_end",
+    "scale_front_end",
+]
 
 _FULL_SCALE = 32768.0  # of 16-bit samples
 _FLOOR = 1e-6  # of the power in a mel band: about that of the rounding of 16-bit samples
 _LOWEST = 60.0  # Hz: the lower edge of the first mel band
 _TINY = 1e-6
+_FITTED = 4096  # windows or rows from which scaling is computed
 
 State = tuple[Tensor, ...]
 
@@ -297,6 +310,21 @@ def front_end(config: FrontEndConfig) -> FrontEnd:
     assert config.window is not None
     assert config.hop is not None
     return Rows(config.channels, config.window, config.hop, config.features)
+
+
+def scale_front_end(front: FrontEnd, values: Array) -> None:
+    """Set the scaling of a front end of sound or numbers from training data, at places that are always the same.
+
+    values: samples (samples,) or rows (rows, channels). Raises CorpusError for fewer samples than a window has.
+    """
+    random = np.random.default_rng(0)
+    if isinstance(front, LogMel):
+        if len(values) < front.window:
+            raise CorpusError(f"all recordings together have {len(values)} samples, too few to train on")
+        starts = random.integers(0, len(values) - front.window + 1, _FITTED)
+        front.fit(torch.from_numpy(np.stack([values[start : start + front.window] for start in starts])))
+    elif isinstance(front, Rows):
+        front.fit(torch.from_numpy(values[random.integers(0, len(values), _FITTED)]))
 
 
 def _spectrum(window: int) -> Tensor:

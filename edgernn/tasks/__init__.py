@@ -3,6 +3,7 @@
 from edgernn.tasks.caption.task import CAPTION
 from edgernn.tasks.classify.task import CLASSIFY
 from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.tag.task import TAG
 from edgernn.tasks.task import Task
 
 __all__ = ["TASKS"]
@@ -11,4 +12,5 @@ TASKS: dict[str, Task] = {
     "language": LANGUAGE,
     "caption": CAPTION,
     "classify": CLASSIFY,
+    "tag": TAG,
 }

@@ -14,6 +14,7 @@ from edgernn.settings import Settings, option
 __all__ = [
     "AUTOCASTS",
     "CELLS",
+    "CLIPS",
     "DEVICES",
     "LIMITS",
     "Chosen",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CELLS`
+CLIPS = "clips"  # the name of the data set of drawn clips
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUTOCASTS = ("auto", "off", "bf16")
 

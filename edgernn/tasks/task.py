@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from edgernn.errors import ConfigError
@@ -116,8 +117,13 @@ class Task:
     def presets_of(self, declared: Declared) -> dict[str, Any]:
         """Return the default of an option in each preset, by the preset's name."""
         part = {self.data: "data", self.model: "model", self.training: "training"}[declared.settings]
-        chosen = {name: getattr(self.choose((), name), part) for name in self.presets}
-        return {name: getattr(settings, declared.field.name) for name, settings in chosen.items()}
+        return {
+            name: getattr(getattr(chosen, part), declared.field.name) for name, chosen in self._chosen_by_preset.items()
+        }
+
+    @cached_property
+    def _chosen_by_preset(self) -> dict[str, Chosen]:
+        return {name: self.choose((), name) for name in self.presets}
 
     def chosen_from_json(self, value: Mapping[str, Any]) -> Chosen:
         """Read what `Chosen.to_json` wrote. Raises FormatError or ConfigError for anything else."""

@@ -237,3 +237,16 @@ def test_the_limits_of_a_tensor(tensor, limits, magnitude):
     assert (tensor.limits, tensor.magnitude) == (limits, magnitude)
     graph = GraphSpec("g", (tensor,), ())
     assert graph_from_json(json.loads(json.dumps(graph_to_json(graph)))) == graph
+
+
+def test_scores_of_classes_may_come_late():
+    spec = TensorSpec("scores", "float32", (BATCH, 3), kind="label", delay=4)
+    graph = GraphSpec("step", (TensorSpec("x", "float32", (BATCH,)),), (spec,), (StateSpec("h", "float32", (BATCH,)),))
+    assert graph_from_json(graph_to_json(graph)) == graph
+    assert graph_to_json(graph)["outputs"][0]["delay"] == 4
+    assert "delay" not in graph_to_json(graph)["inputs"][0]
+    with pytest.raises(ContractError, match="a delay in steps belongs to the kind label"):
+        TensorSpec("x", "float32", (BATCH,), delay=1)
+    for wrong in (-1, True, 1.5, 10**7):
+        with pytest.raises(ContractError, match="is not from 0 to 1000000"):
+            TensorSpec("scores", "float32", (BATCH, 3), kind="label", delay=wrong)

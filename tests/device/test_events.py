@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgernn.media.events import Event, events, labels_of
+from edgernn.media.events import Event, EventStream, events, labels_of
 
 LABELS = st.lists(st.integers(0, 3), max_size=40)
 
@@ -58,3 +58,19 @@ def test_events_are_in_order_apart_and_long_enough(labels, merged, shortest):
     same = [(one, other) for one, other in pairwise(found) if one.label == other.label]
     assert all(other.start - one.end >= max(merged, 1) for one, other in same)
     assert events(labels_of(found, len(labels)), merged, shortest) == found
+
+
+@given(st.lists(st.integers(-1, 3), max_size=40), st.integers(0, 5), st.integers(1, 4))
+def test_labels_that_arrive_one_by_one_have_the_same_events(labels, merged, shortest):
+    stream = EventStream(merged, shortest)
+    found = [event for label in labels for event in stream.push(label)]
+    assert found + stream.finish() == events(labels, merged, shortest)
+
+
+def test_an_event_comes_as_soon_as_it_can_no_longer_change():
+    stream = EventStream(merged=2, shortest=2)
+    arrived = [stream.push(label) for label in [1, 1, 0, 0, 2, 2, 3, 3, 3]]
+    assert arrived[3] == [Event(0, 2, 1)]  # two frames later it cannot be continued
+    assert arrived[7] == [Event(4, 6, 2)]
+    assert sum(map(len, arrived)) == 2
+    assert stream.finish() == [Event(6, 9, 3)]

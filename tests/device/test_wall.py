@@ -192,6 +192,33 @@ def test_the_demo_of_listening(tmp_path):
     assert printed == ["   0.40 to 0.70 s  loud (99%)", "   1.10 to 1.50 s  faint (99%)"]
 
 
+def test_the_demo_of_a_clip(tmp_path):
+    """A frame is bright if its sum is above a limit; its label comes one step later."""
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("frame", "uint8", (BATCH, 4, 4, 3), kind="image"),),
+        (TensorSpec("scores", "float32", (BATCH, 2), kind="label", delay=1),),
+        (StateSpec("h", "float32", (BATCH, 1)),),
+    )
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["x"], to=1),
+        helper.make_node("Flatten", ["x"], ["pixels"]),
+        helper.make_node("ReduceMean", ["pixels"], ["h_out"], axes=[1], keepdims=1),
+        helper.make_node("MatMul", ["h_in", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["scores"]),
+    ]
+    weights = {"weight": np.float32([[0, 1]]), "bias": np.float32([[100, 0]])}
+    with new_bundle(tmp_path / "b") as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights, opset=17))
+        (writer.directory / "labels.json").write_text('["dark", "bright"]')
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="tag"))
+    first, *others = (Image.new("RGB", (4, 4), colour) for colour in ("black", "white", "#fefefe", "black"))
+    first.save(tmp_path / "x.gif", save_all=True, append_images=others)
+    lines = play("watch_clip", tmp_path / "b", tmp_path / "x.gif").splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("frame")] == ["dark", "bright", "bright", "dark"]
+    assert lines[4:] == ["            bright: frames 1 to 2"]
+
+
 @pytest.mark.parametrize(
     ("demo", "arguments", "words"),
     [
@@ -200,6 +227,7 @@ def test_the_demo_of_listening(tmp_path):
         ("stream_text", ["none", "abc"], "there is no none"),
         ("stream_text", ["captioner", "abc"], "or describe image files with edgernn caption"),
         ("caption_image", ["BUNDLE", "noise.wav"], "it does not describe images: drive it with edgernn run"),
+        ("watch_clip", ["BUNDLE", "noise.wav"], "it scores no classes"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import edgernn
 from edgernn.cli import app, execute
 from edgernn.cli.options import (
     RENAMED_OPTIONS,
+    Command,
     Given,
     command_from,
     default_text,
@@ -69,7 +71,7 @@ def build(*kinds, **about):
         calls.append((data, given, json))
 
     single = typer.Typer(add_completion=False, rich_markup_mode="rich")
-    single.command("something")(command_from(function, *kinds, **about))
+    single.command("something", cls=Command)(command_from(function, *kinds, **about))
     return typer.main.get_command(single), calls
 
 
@@ -250,20 +252,112 @@ def names():
     return list(command_options(typer.main.get_command(app)))
 
 
-def loaded_after(*command_lines):
-    """Which of the heavy packages are imported once the help of these command lines was shown."""
+HEAVY = {
+    *("torch", "onnx", "onnxruntime", "numpy", "tokenizers", "PIL", "matplotlib"),
+    *("pydantic", "pygments", "markdown_it", "rich.markdown", "rich.traceback", "rich.syntax", "typer.rich_utils"),
+}
+
+
+def loaded_after(*command_lines, status=0, watched=HEAVY):
+    """Which of the modules `watched` are imported once these command lines have returned `status`."""
     code = "import sys; from edgernn.cli import execute\n"
-    code += f"for line in {command_lines!r}: assert execute([*line.split(), '--help']) == 0\n"
-    code += "heavy = {'torch', 'onnx', 'onnxruntime', 'numpy', 'tokenizers', 'PIL', 'matplotlib'}\n"
-    code += "print(sorted(heavy & set(sys.modules)))"
+    code += f"for line in {command_lines!r}: assert execute(line.split()) == {status}\n"
+    code += f"print(sorted({watched!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     return set(ast.literal_eval(done.stdout.splitlines()[-1]))
 
 
 def test_help_imports_nothing_heavy():
-    assert loaded_after("") == set()
-    assert "torch" not in loaded_after(*names())
-    assert loaded_after("train", "export", "evaluate") == set()
+    assert loaded_after("--help") == set()
+    deferred = {"run", "caption"}  # they ask the pipelines for their options
+    assert loaded_after("train --help", *(f"{name} --help" for name in names() if name not in deferred)) == set()
+    assert loaded_after(*(f"{name} --help" for name in deferred)) == {"numpy", "onnxruntime", "tokenizers"}
+
+
+def test_an_error_message_imports_nothing_of_rich():
+    lines = ("inspect x --nope", "nope", "inspect", "train language --hidden 0")
+    assert loaded_after(*lines, status=2, watched=HEAVY - {"pydantic"} | {"rich"}) == set()
+
+
+def help_at(width, command, **environment):
+    """The help of a command, as another program reads it, with the trailing spaces of each line removed."""
+    plain = {name: value for name, value in os.environ.items() if name not in ("FORCE_COLOR", "NO_COLOR", "TERM")}
+    done = subprocess.run(
+        [sys.executable, "-m", "edgernn", *command.split(), "--help"],
+        env=plain | {"COLUMNS": str(width), "PYTHONUTF8": "1"} | environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=60,
+        check=True,
+    )
+    return [line.rstrip() for line in done.stdout.splitlines()]
+
+
+def panel(title, width, *rows):
+    """The lines of a panel."""
+    head = f"╭─ {title} "
+    return [
+        head + "─" * (width - len(head) - 1) + "╮",
+        *(f"│ {row:<{width - 4}} │" for row in rows),
+        "╰" + "─" * (width - 2) + "╯",
+    ]
+
+
+def test_the_help_of_a_command_without_settings_is_laid_out_for_the_width():
+    assert help_at(80, "demo") == [
+        *("", " Usage: edgernn demo [OPTIONS]", ""),
+        " Train, export, stream and suggest text, and describe a picture: the whole way",
+        *(" in about two minutes.", ""),
+        " A network learns from the source code of Python's standard library, so nothing",
+        *(" is downloaded. Every figure that the demo shows was measured in that run.", ""),
+        *(" Example: edgernn demo --fast", ""),
+        *panel(
+            *("Options", 80),
+            "--minutes      <float>  The minutes of training. [default: 1]",
+            "--fast         <bool>   Train for ten seconds only.",
+            "--tokens       <int>    The number of characters to stream. [default: 300]",
+            "--folder       <path>   Where runs/demo and bundles/ are written; they are",
+            "                        replaced. [default: .]",
+            "--picture      <path>   Write what the demo shows to this file, as SVG.",
+            "--quiet        <bool>   Print only one line for the result of each step.",
+            "--json         <bool>   Print each result as a JSON object on one line.",
+            "--help     -h  <bool>   Show this message and exit.",
+        ),
+        "",
+    ]
+    wide = help_at(120, "demo")
+    assert wide[6] == " demo shows was measured in that run."
+    row = "--folder       <path>   Where runs/demo and bundles/ are written; they are replaced. [default: .]"
+    assert wide[14] == f"│ {row:<116} │"
+    narrow = "\n".join(help_at(44, "inspect"))
+    assert (
+        "\n of the gradient of runs by the distance in\n time (vanishing or exploding gradients).\n\n Example:"
+        in narrow
+    )
+
+
+def test_the_help_of_a_command_with_settings_has_a_panel_for_each_task():
+    for width in (80, 120):
+        lines = help_at(width, "evaluate")
+        assert " Example: edgernn evaluate bundles/shakespeare --text held-out.txt" in lines
+        text = "\n".join(lines)
+        argument = "*  RUN_OR_BUNDLE  <path>  The run or bundle to evaluate. [required]"
+        assert "\n".join(panel("Arguments", width, argument)) in text
+        beam = "--beam  <int>  The beam width; 1 is greedy decoding. [default: 1]"
+        assert "\n".join(panel("Options for the task caption", width, beam)) in text
+    row = "--threads       <int>        The number of threads that compute one step. [default: 1 for onnx and ort]"
+    assert f"│ {row:<116} │" in lines
+
+
+def test_help_has_colours_only_where_they_are_wanted():
+    assert "\x1b" not in "".join(help_at(80, "demo"))
+    coloured = "\n".join(help_at(80, "demo", FORCE_COLOR="1", TERM="xterm"))
+    assert "\x1b[1;2mExample:\x1b[0m\x1b[2m edgernn demo \x1b[0m\x1b[1;2;36m--fast\x1b[0m" in coloured
+    assert "\x1b[1;32m-h\x1b[0m" in coloured
+    assert "\x1b[2m[default: 300]\x1b[0m" in coloured
+    plain = "\n".join(help_at(80, "demo", FORCE_COLOR="1", TERM="xterm", NO_COLOR="1"))
+    assert "\x1b[1;2mExample:\x1b[0m" in plain
+    assert set(re.findall(r"\x1b\[([\d;]*)m", plain)) == {"0", "1", "2", "1;2"}
 
 
 def test_help_of_deferred_commands_is_whole(capsys):

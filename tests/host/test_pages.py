@@ -15,6 +15,7 @@ import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
+from tasks import EXAMPLES, write_frames, write_tone
 
 from edgernn.cli import execute
 from edgernn.exporters import export, verify
@@ -22,6 +23,7 @@ from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
+from edgernn.tasks.tag import data as tag_data
 from edgernn.training import Run, Trainer
 
 # Lines that start with one of these are not run: they install packages, or several processes.
@@ -52,6 +54,8 @@ LANGUAGE = {
     "learning_rate": 0.02,
     "autocast": "off",
 }
+TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
+OF_A_TASK = {"language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -70,6 +74,12 @@ def desk(tmp_path_factory):
     for path in (folder / "images").iterdir():
         path.rename(folder / path.name)
     _write_detector(folder)
+    for place in range(4):
+        for name, hertz in (("low", 300), ("high", 1500)):
+            (folder / "recordings").mkdir(exist_ok=True)
+            write_tone(folder / "recordings" / f"{name}_{place}.wav", hertz, seed=place)
+        write_frames(folder / "machine" / f"{place}.npz", place)
+    write_tone(folder / "speech.wav", 400)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGERNN_CACHE", str(folder / "cache"))
         for task, source, name, settings in (
@@ -134,6 +144,8 @@ def place(desk, tmp_path, monkeypatch):
         monkeypatch.setitem(function.__kwdefaults__, "steps", 32)
     for precision in ("int8", "int4"):  # networks that have hardly learned are rounded further
         monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
+    for name in ("_DRAWN", "_STRUNG"):
+        monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
     monkeypatch.setattr(scenes, "_COUNT", {split: min(count, 64) for split, count in scenes._COUNT.items()})
     return folder
 
@@ -147,6 +159,7 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/gradients.md": {f"runs/{cell}": "runs/shakespeare" for cell in ("elman-relu", "gru", "lstm")},
     "docs/quantisation.md": {"runs/shakespeare": "runs/shakespeare"},
     "docs/runtime.md": {"bundles/demo": "bundles/demo"},
+    "docs/tagging.md": {},
     "docs/training.md": {"runs/NAME": "runs/shakespeare"},
     "README.md": {
         **{f"bundles/{name}": "bundles/demo" for name in ("demo", "demo-fp32")},
@@ -176,9 +189,9 @@ def _settings(words):
     """Options that make a training short; those of the network are left out where another run gives them."""
     if words[1] != "train" or "--resume" in words:
         return []
-    settings = LANGUAGE if words[2] == "language" else SMALL | FEW
     given = OF_THE_NETWORK if "--from" in words else ()
-    options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items() if name not in given]
+    settings = {name: value for name, value in OF_A_TASK[words[2]].items() if name not in given}
+    options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
     return [word for option in options for word in option]
 
 

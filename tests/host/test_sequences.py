@@ -184,7 +184,7 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label,Label\none,a,b\n", r"a.csv has two columns of the same name"),
         ("text,label\none,a\ntwo,a\n", r"a.csv has one class, a: two are needed"),
         ("text,label\none,a\ntwo,b\n", r"a.csv has a single example of each of its 2 classes, such as a"),
-        ("words,label\none,a\n", r"a.csv has no sequences; it has .csv: name npz or WAV files, .* columns text,label"),
+        ("words,label\none,a\n", r"a.csv has no sequences; it has .csv: name npz files, WAV files, .* columns text,label"),
     ],
 )
 def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
@@ -403,7 +403,7 @@ def test_data_without_sequences_is_refused(tmp_path):
     with pytest.raises(CorpusError, match=r"there is no .*gone"):
         read_sequences(tmp_path / "gone")
     write(tmp_path / "a.json", "{}")
-    with pytest.raises(CorpusError, match=r"has no sequences; it has .json: name npz or WAV files"):
+    with pytest.raises(CorpusError, match=r"has no sequences; it has .json: name npz files, WAV files"):
         read_sequences(tmp_path)
     with pytest.raises(CorpusError, match=r"has no sequences of the kind sound; it has .json"):
         read_sequences(tmp_path, "sound")

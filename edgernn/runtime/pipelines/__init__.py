@@ -9,6 +9,7 @@ from edgernn.runtime.pipelines.caption import CaptionPipeline
 from edgernn.runtime.pipelines.classify import ClassifyPipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
+from edgernn.runtime.pipelines.tag import TagPipeline
 
 __all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 
@@ -17,6 +18,7 @@ PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "language": LanguagePipeline,
     "caption": CaptionPipeline,
     "classify": ClassifyPipeline,
+    "tag": TagPipeline,
 }
 
 

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.errors import SamplingError, StreamError, counted
+from edgernn.errors import StreamError, counted
 from edgernn.media.audio import is_clipped
 from edgernn.runtime import Model
+from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
 from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceInput, SequenceOptions
 from edgernn.settings import option
 
-__all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline", "label_output", "probabilities"]
+__all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline"]
 
 NONE_OF_THESE = "none of these"
 
@@ -66,7 +67,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     """Labels sequences: sound, text, rows of numbers or clips, as the bundle's contract says."""
 
     task = "classify"
-    inputs = ("SEQUENCE", "a text for a bundle that reads text, else files: WAV, CSV, .npy or GIF")
+    inputs: tuple[str, str] = ("SEQUENCE", "a text for a bundle that reads text, else files: WAV, CSV, .npy or GIF")
     suffixes: tuple[str, ...] = (".wav", ".csv", ".npy", ".gif")
     options = ClassifyOptions
     example = "bundles/digits seven.wav"
@@ -74,9 +75,10 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def __init__(self, model: Model) -> None:
         """Raise StreamError for a model that does not label sequences."""
         super().__init__(model)
-        self._output = label_output(model)
+        self._output = label_output(model).name
         self._input = SequenceInput(model)
         self.takes_text, self.suffixes = self._input.kind == TEXT, self._input.suffixes
+        self.inputs = ("SEQUENCE", self._input.what)
 
     def is_input(self, directory: Path) -> bool:
         """Whether a directory holds the frames of a clip, and the model reads clips."""
@@ -88,7 +90,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
 
     def read_typed(self, text: str, options: ClassifyOptions) -> Mapping[str, Array]:
         """Return the tokens of a text."""
-        return {self._input.name: self._input.steps(text)}
+        return {self._input.name: self._input.steps(text, "the text")}
 
     def live(self, options: ClassifyOptions) -> Callable[[Show], Classification] | None:
         """Return what labels all sound from the microphone, with a guess as it goes by, if `options` ask for it."""
@@ -142,25 +144,3 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         text = f"{count / rate:.2f} s of sound, real-time factor {seconds * rate / count:.4f}"
         clipped = isinstance(steps, np.ndarray) and is_clipped(steps.ravel())
         return f"{text}; it is clipped: record it again, less loud" if clipped else text
-
-
-def label_output(model: Model) -> str:
-    """Return the output of a model's step that scores its classes. Raises StreamError for a model without one."""
-    graph = next((graph for graph in model.contract.graphs if graph.name == "step"), None)
-    output = None if graph is None else graph.output_of("label")
-    if output is None or model.labels is None:
-        raise StreamError(
-            f"the bundle's task is {model.manifest.task}, but it scores no classes: that takes an output of the kind "
-            "label, and the names of the classes in labels.json"
-        )
-    return output.name
-
-
-def probabilities(scores: Array) -> Array:
-    """Return the softmax of scores (..., classes). Raises SamplingError for scores that are not numbers."""
-    scores = scores.astype(np.float64)
-    if not np.isfinite(scores).all():
-        raise SamplingError("the scores of the classes are not numbers")
-    parts = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    shares: Array = parts / parts.sum(axis=-1, keepdims=True)
-    return shares

@@ -13,7 +13,7 @@ _GAIN = 2.0  # the largest factor of loudness
 _PAUSE = 0.1  # seconds of silence before and after sound, at most
 _NOISE = (20.0, 60.0)  # decibels of the peak above the noise
 _SCALE, _JITTER = 0.1, 0.1  # of numbers: relative change of scale, noise as a part of the standard deviation
-_SHORTEST = 0.6  # of the extent of a sequence of numbers that is cut
+_SHORTEST = 0.85  # of the extent of a sequence of numbers that is cut
 _CUT = 64  # rows from which sequences of numbers are cut
 
 

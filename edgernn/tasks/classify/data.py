@@ -1,10 +1,8 @@
-"""The data of classifiers: open labelled sequences or drawn clips, and pad sequences to batches."""
+"""The data of classifiers: open labelled sequences or drawn clips, and choose the sequences of each batch."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,20 +11,14 @@ from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.clips import CLIP_CLASSES, DrawnClips
 from edgernn.data.sequences import Example, SequenceDataset, hold_out, parts, read_sequences
 from edgernn.errors import ConfigError
-from edgernn.tasks.classify.settings import CLIPS, ClassifyData
+from edgernn.tasks.classify.settings import ClassifyData
 from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import CLIPS
 
-__all__ = ["PaddedBatch", "batches_by_length", "drawn_clips", "open_training", "pad"]
+__all__ = ["batches_by_length", "drawn_clips", "open_training"]
 
 _DRAWN = {TRAIN: 2500, DEV: 400, TEST: 1000}  # clips of each split
 _BATCHES_SORTED = 16  # batches within which sequences are sorted by length
-
-
-class PaddedBatch(NamedTuple):
-    """Sequences of steps in one array (time, batch, ...), and the number of steps of each (batch,)."""
-
-    steps: Array
-    lengths: Array
 
 
 def open_training(
@@ -67,12 +59,3 @@ def batches_by_length(lengths: Array, size: int, random: np.random.Generator) ->
         places = places[np.argsort(lengths[places], kind="stable")]
         batches += [places[start : start + size] for start in range(0, len(places), size)]
     return [batches[place] for place in random.permutation(len(batches))]
-
-
-def pad(sequences: Sequence[Array]) -> PaddedBatch:
-    """Return sequences (steps, ...) as one batch; zeros follow the shorter ones."""
-    lengths = np.array([len(each) for each in sequences])
-    padded = np.zeros((lengths.max(), len(sequences), *sequences[0].shape[1:]), sequences[0].dtype)
-    for row, each in enumerate(sequences):
-        padded[: len(each), row] = each
-    return PaddedBatch(padded, lengths)

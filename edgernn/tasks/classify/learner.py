@@ -15,28 +15,28 @@ from torch import Tensor, nn
 
 from edgernn.bundle import LABELS, TOKENIZER
 from edgernn.contract import Array
-from edgernn.data.sequences import PackedRecord, PackedSequences, SequenceDataset
+from edgernn.data.batches import pad
+from edgernn.data.sequences import Example, PackedRecord, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
 from edgernn.media.steps import number_steps, sound_steps
 from edgernn.models import Network
-from edgernn.models.frontends import LogMel, Rows
+from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
 from edgernn.tasks.classify.augment import augment, turn
-from edgernn.tasks.classify.data import batches_by_length, open_training, pad
+from edgernn.tasks.classify.data import batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
-from edgernn.tasks.classify.settings import CLIPS, ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import Chosen
+from edgernn.tasks.settings import CLIPS, Chosen
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]
 
 TRAIN, HELD_OUT = "train", "held-out"
 _EVALUATED = 64  # sequences that are evaluated in a batch
-_FITTED = 4096  # steps or rows from which the front end's scaling is computed
 _SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
 _LONG = 200  # rows of the median sequence, from which a step reads several of them
 _HOP, _WINDOWS = 8, 4
@@ -65,7 +65,7 @@ class ClassifyLearner(Learner):
         self._lengths, self._held_out_lengths = (
             np.diff(part.ends, prepend=0) for part in (self._train, self._held_out)
         )
-        _fit_front(self.network, self._train)
+        scale_front_end(self.network.front, self._train.values)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
         counts = np.bincount(self._train.labels, minlength=config.classes)
@@ -179,19 +179,6 @@ class ClassifyLearner(Learner):
         return _steps(value, self.config)
 
 
-def _fit_front(network: Classifier, train: PackedSequences) -> None:
-    """Scale the features of the front end as the training data needs."""
-    values, random = train.values, np.random.default_rng(0)
-    if isinstance(network.front, LogMel):
-        window = network.front.window
-        if len(values) < window:
-            raise CorpusError(f"all recordings together have {len(values)} samples, too few to train on")
-        starts = random.integers(0, len(values) - window + 1, _FITTED)
-        network.front.fit(torch.from_numpy(np.stack([values[start : start + window] for start in starts])))
-    elif isinstance(network.front, Rows):
-        network.front.fit(torch.from_numpy(values[random.integers(0, len(values), _FITTED)]))
-
-
 def _steps(value: Array, config: ClassifyConfig) -> Array:
     """Return a packed sequence as the steps (steps, ...) that the network reads."""
     if config.kind == "sound":
@@ -242,6 +229,8 @@ def _prepared(
     """Pack both parts into `folder`, and return what the run stores. drawn: the data are edgernn's own clips."""
     model = chosen.model
     assert isinstance(model, ClassifyConfig)
+    if train.kind == "video":
+        _check_sizes([*train.examples, *held_out.examples])
     packed = {TRAIN: _values(train, tokenizer), HELD_OUT: _values(held_out, tokenizer)}
     config = _config(model, train, packed[TRAIN], tokenizer)
     record: dict[str, Any] = {
@@ -283,15 +272,16 @@ def _config(
         sizes |= {"channels": values[0].shape[1], "hop": hop}
         sizes["window"] = model.window or (_WINDOWS * hop if hop > 1 else 1)
     if train.kind == "video":
-        shapes = {value.shape[1:3] for value in values}
-        if len(shapes) > 1:
-            first, second = sorted(shapes)[:2]
-            raise CorpusError(
-                f"the clips have pictures of several sizes, such as {first[1]} × {first[0]} and "
-                f"{second[1]} × {second[0]} pixels: bring all of them to one size"
-            )
-        sizes["height"], sizes["width"] = shapes.pop()
+        sizes["height"], sizes["width"] = values[0].shape[1:3]
     return model.but(**sizes)
+
+
+def _check_sizes(examples: Sequence[Example]) -> None:
+    """Raise CorpusError, which names one, if the frames of clips have several sizes."""
+    sizes = {each.value.shape[1:3]: each.name for each in examples if isinstance(each.value, np.ndarray)}
+    if len(sizes) > 1:
+        one, other = (f"{name} has frames of {width} × {height}" for (height, width), name in [*sizes.items()][:2])
+        raise CorpusError(f"{other} pixels, and {one}: bring all clips to one size")
 
 
 def _gate(steps: Sequence[Array], labels: Array, config: ClassifyConfig) -> HeldOut:

@@ -1,7 +1,7 @@
 """A classifier: a front end, recurrent layers, and scores of classes after every step.
 
-The scores depend on the last output of the recurrent layers and on the running mean of all outputs so far, so that
-neither the end nor the length of a sequence decides alone. The mean and the number of steps are declared states.
+The scores depend on the last output of the recurrent layers, on the running mean of all outputs so far, and on the
+logarithm of the number of steps. The mean and the number of steps are declared states.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Classifier(Network):
         self.front = front_end(config)
         self.stack = RecurrentStack(config.cell, self.front.size, config.hidden, config.layers, dropout=config.dropout)
         self.dropout = nn.Dropout(config.dropout)
-        self.output = nn.Linear(2 * config.hidden, config.classes)
+        self.output = nn.Linear(2 * config.hidden + 1, config.classes)
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, x: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -48,7 +48,7 @@ class Classifier(Network):
         h, inner = self.stack.step(features, inner)
         steps = steps + 1.0
         mean = mean + (h - mean) / steps
-        return (self._scores(h, mean) / self.temperature, *carry, mean, steps, *inner)
+        return (self._scores(h, mean, steps) / self.temperature, *carry, mean, steps, *inner)
 
     def sequence(self, x: Tensor) -> Tensor:
         """Return logits (time, batch, classes) after every step of the inputs x (time, batch, ...), fused.
@@ -59,14 +59,14 @@ class Classifier(Network):
         features, _ = self.front.sequence(x, self.front.initial_state(batch))
         h, _ = self.stack.sequence(self.dropout(features), self.stack.initial_state(batch))
         steps = torch.arange(1, len(h) + 1, dtype=h.dtype, device=h.device)[:, None, None]
-        return self._scores(h, h.cumsum(0) / steps)
+        return self._scores(h, h.cumsum(0) / steps, steps.expand(-1, batch, -1))
 
     def graphs(self) -> tuple[Graph, ...]:
         """Return one graph, `step`: from one step of input to scores."""
         config, bound = self.config, self.stack.bounds[0]
         pooled = (
             StateSpec("mean", "float32", (BATCH, config.hidden), bound=bound),
-            StateSpec("steps", "float32", (BATCH, 1)),
+            StateSpec("steps", "float32", (BATCH, 1), low=0.0),
         )
         spec = GraphSpec(
             name="step",
@@ -83,8 +83,9 @@ class Classifier(Network):
         mean, steps, *inner = state[count:]
         return state[:count], mean, steps, tuple(inner)
 
-    def _scores(self, h: Tensor, mean: Tensor) -> Tensor:
-        return cast(Tensor, self.output(self.dropout(torch.cat([h, mean], dim=-1))))
+    def _scores(self, h: Tensor, mean: Tensor, steps: Tensor) -> Tensor:
+        pooled = self.dropout(torch.cat([h, mean], dim=-1))
+        return cast(Tensor, self.output(torch.cat([pooled, torch.log(steps)], dim=-1)))
 
 
 class _OneStepSequence(nn.Module):
@@ -101,4 +102,4 @@ class _OneStepSequence(nn.Module):
         h, inner = network.stack.sequence(features, inner)
         steps = steps + 1.0
         mean = mean + (h[0] - mean) / steps
-        return (network._scores(h[0], mean) / network.temperature, *carry, mean, steps, *inner)
+        return (network._scores(h[0], mean, steps) / network.temperature, *carry, mean, steps, *inner)

@@ -13,12 +13,13 @@ from edgernn.contract import Array
 from edgernn.data.sequences import SequenceDataset, parts, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, counted
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.classify import label_output, probabilities
+from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import check_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks.classify.data import drawn_clips
-from edgernn.tasks.classify.settings import CLIPS, ClassifyEvaluation
+from edgernn.tasks.classify.settings import ClassifyEvaluation
 from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.settings import CLIPS
 
 __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 
@@ -145,10 +146,10 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> 
         raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
     if settings.confusion is not None:
         check_output("--confusion", settings.confusion, [Path(settings.data)], _PICTURES)
-    source, output = SequenceInput(model), label_output(model)
+    source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
     dataset = _open(settings, source, model.labels, progress)
-    steps = [source.steps(example.value) for example in dataset.examples]
+    steps = [source.steps(example.value, example.name) for example in dataset.examples]
     parts = np.empty((len(steps), len(model.labels)))
     order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
     for begun in range(0, len(order), _BATCH):

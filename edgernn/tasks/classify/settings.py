@@ -10,7 +10,6 @@ from edgernn.tasks.settings import EvaluationSettings, LabellerConfig, TrainingS
 from edgernn.tasks.task import Preset
 
 __all__ = [
-    "CLIPS",
     "PRESETS",
     "ClassifyConfig",
     "ClassifyData",
@@ -18,7 +17,6 @@ __all__ = [
     "ClassifyTraining",
 ]
 
-CLIPS = "clips"  # the name of the data set of drawn clips
 KINDS = ("sound", "text", "numbers", "video")  # the names of `data.sequences.KINDS`
 TOKENIZERS = ("characters", "bytes", "words")
 _LARGEST = 1_000_000  # upper bound of counts and sizes

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
 from edgernn.tasks.classify.settings import (
-    CLIPS,
     PRESETS,
     ClassifyConfig,
     ClassifyData,
@@ -16,6 +15,7 @@ from edgernn.tasks.classify.settings import (
     ClassifyTraining,
 )
 from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
