@@ -178,20 +178,6 @@ def test_the_demo_of_a_voice_detector(tmp_path):
     assert "0.1 s of sound, mean probability 0.25000" in printed
 
 
-def test_the_demo_of_listening(tmp_path):
-    """A loud sound, a pause, and a faint one: each has its own label and time."""
-    write_sound_classifier(tmp_path / "b")
-    pause = np.zeros(500)
-    sound = np.concatenate([pause, np.full(200, 16000), pause, np.full(300, 1000), pause]).astype("<i2")
-    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(SOUND_RATE)
-        file.writeframes(sound.tobytes())
-    printed = play("listen", tmp_path / "b", tmp_path / "sound.wav", "--fast").splitlines()
-    assert printed == ["   0.40 to 0.70 s  loud (99%)", "   1.10 to 1.50 s  faint (99%)"]
-
-
 def test_the_demo_of_a_clip(tmp_path):
     """A frame is bright if its sum is above a limit; its label comes one step later."""
     spec = GraphSpec(
@@ -217,6 +203,20 @@ def test_the_demo_of_a_clip(tmp_path):
     lines = play("watch_clip", tmp_path / "b", tmp_path / "x.gif").splitlines()
     assert [line.split()[-1] for line in lines if line.startswith("frame")] == ["dark", "bright", "bright", "dark"]
     assert lines[4:] == ["            bright: frames 1 to 2"]
+
+
+def test_the_demo_of_listening(tmp_path):
+    """A loud sound, a pause, and a faint one: each has its own label and time."""
+    write_sound_classifier(tmp_path / "b")
+    pause = np.zeros(500)
+    sound = np.concatenate([pause, np.full(200, 16000), pause, np.full(300, 1000), pause]).astype("<i2")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SOUND_RATE)
+        file.writeframes(sound.tobytes())
+    printed = play("listen", tmp_path / "b", tmp_path / "sound.wav", "--fast").splitlines()
+    assert printed == ["   0.40 to 0.70 s  loud (99%)", "   1.10 to 1.50 s  faint (99%)"]
 
 
 @pytest.mark.parametrize(

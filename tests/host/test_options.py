@@ -226,6 +226,7 @@ PRINTED_BY = {
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
     "models/encoder.py": [["train caption"]],
     "data/": [["train language", "train caption"]],
+    "tasks/labelling.py": [["train classify"], ["train tag"]],
     **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
 }
 

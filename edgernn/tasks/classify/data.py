@@ -12,8 +12,8 @@ from edgernn.data.clips import CLIP_CLASSES, DrawnClips
 from edgernn.data.sequences import Example, SequenceDataset, hold_out, parts, read_sequences
 from edgernn.errors import ConfigError
 from edgernn.tasks.classify.settings import ClassifyData
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import CLIPS
 
 __all__ = ["batches_by_length", "drawn_clips", "open_training"]
 

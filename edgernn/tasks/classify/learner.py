@@ -28,9 +28,10 @@ from edgernn.tasks.classify.data import batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import CLIPS, Chosen
+from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]

@@ -16,7 +16,7 @@ from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
 from edgernn.models.frontends import State, front_end
 from edgernn.models.stack import RecurrentStack
-from edgernn.tasks.settings import LabellerConfig
+from edgernn.tasks.labelling import LabellerConfig
 
 __all__ = ["Classifier"]
 

@@ -18,8 +18,8 @@ from edgernn.runtime.pipelines.pipeline import check_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks.classify.data import drawn_clips
 from edgernn.tasks.classify.settings import ClassifyEvaluation
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 
 __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 

@@ -14,8 +14,8 @@ from edgernn.tasks.classify.settings import (
     ClassifyEvaluation,
     ClassifyTraining,
 )
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:

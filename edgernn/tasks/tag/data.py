@@ -27,8 +27,8 @@ from edgernn.data.sequences import (
 )
 from edgernn.data.speech import SILENCE, Recording, string_together
 from edgernn.errors import ConfigError, CorpusError
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
-from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.tag.settings import TagData
 
 __all__ = [

@@ -19,8 +19,8 @@ from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.runtime.pipelines.tag import smoothing
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.tag.data import Tagged, drawn_frames, strung
 from edgernn.tasks.tag.settings import TagEvaluation
 

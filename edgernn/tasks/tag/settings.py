@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.settings import EvaluationSettings, LabellerConfig, TrainingSettings
+from edgernn.tasks.labelling import LabellerConfig
+from edgernn.tasks.settings import EvaluationSettings, TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = ["PRESETS", "TagConfig", "TagData", "TagEvaluation", "TagTraining"]

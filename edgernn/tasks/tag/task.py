@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
+from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.settings import CLIPS
 from edgernn.tasks.tag.settings import PRESETS, TagConfig, TagData, TagEvaluation, TagTraining
 from edgernn.tasks.task import Task
 
@@ -28,10 +28,12 @@ def _preset_for(sources: Sequence[str]) -> str:
     """Return the kind of the data; of npz files, that of their frames."""
     if list(sources) == [CLIPS]:
         return "video"
+    if len(sources) != 1:
+        return "sound"
     from edgernn.data.frame_labels import kind_of_frames
     from edgernn.data.sequences import kind_of
 
-    if len(sources) != 1 or kind_of(path := Path(sources[0])) != "numbers":
+    if kind_of(path := Path(sources[0])) != "numbers":
         return "sound"
     return kind_of_frames(path) or "numbers"
 

@@ -1,0 +1,67 @@
+"""Settings that the tasks which label sequences share. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgernn.errors import ConfigError
+from edgernn.settings import Settings, option
+from edgernn.tasks.settings import CELLS
+
+__all__ = ["CLIPS", "LabellerConfig"]
+
+CLIPS = "clips"  # the name of the data set of drawn clips
+_LARGEST = 1_000_000  # upper bound of counts and sizes
+
+
+@dataclass(frozen=True)
+class LabellerConfig(Settings):
+    """The configuration of a network that labels sequences: a front end, recurrent layers, and scores of classes.
+
+    The data decides these fields: kind, one of "sound", "text", "numbers" and "video"; classes: the number of classes;
+    rate: of sound, in samples per second; vocabulary: of text; channels: of numbers; height, width: of video, in
+    pixels.
+    """
+
+    kind: str = ""
+    classes: int = 0
+    rate: int = 0
+    vocabulary: int = 0
+    channels: int = 0
+    height: int = 0
+    width: int = 0
+    cell: str = option("gru", "The recurrent cell.", choices=CELLS)
+    features: int = option(
+        40,
+        "The number of features that the front end computes of each step: mel bands of sound, the embedding of text.",
+        low=1,
+        high=_LARGEST,
+    )
+    hidden: int = option(128, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
+    layers: int = option(2, "The number of recurrent layers.", low=1, high=_LARGEST)
+    dropout: float = option(
+        0.3, "The dropout probability after the front end, between layers and before the output.", low=0, below=1
+    )
+    hop: int | None = option(
+        None,
+        "The number of rows of numbers that the network reads in one step.",
+        low=1,
+        high=_LARGEST,
+        unset="1; 8 for sequences of 200 rows or more",
+    )
+    window: int | None = option(
+        None,
+        "The number of rows of numbers that the front end sees in one step: those of the step and those before it.",
+        low=1,
+        high=_LARGEST,
+        unset="4 times the hop; 1 for a hop of 1",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hop is not None and self.window is not None and self.window < self.hop:
+            raise ConfigError(f"--window {self.window} is smaller than --hop {self.hop}: rows would be left out")
+        for name in ("classes", "rate", "vocabulary", "channels", "height", "width"):
+            value = getattr(self, name)
+            if type(value) is not int or not 0 <= value <= _LARGEST:
+                raise ConfigError(f"a network with {name} of {str(value)[:40]} is not possible")
