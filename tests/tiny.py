@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -219,7 +220,10 @@ def write_captioner(path: Path, seed: int = 0) -> Path:
 
 
 def write_text_classifier(path: Path, **changes: object) -> Path:
-    """A graph that reads tokens and scores three classes: h' = tanh(0.5 h + E[token]), scores = h' O."""
+    """A graph that reads tokens and scores three classes: h' = tanh(0.5 h + E[token]), scores = h' O.
+
+    labels: the names of the classes, by default none.
+    """
     random = np.random.default_rng(0)
     tokenizer = Tokenizer.characters(ALPHABET)
     values: dict[str, object] = {"bound": len(tokenizer), "dtype": "int64", "classes": 3, "task": "classify", **changes}
@@ -244,6 +248,8 @@ def write_text_classifier(path: Path, **changes: object) -> Path:
     with new_bundle(path) as writer:
         (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
         (writer.directory / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        if "labels" in values:
+            (writer.directory / LABELS).write_text(json.dumps(values["labels"]), encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task=values["task"]))
     return path
 

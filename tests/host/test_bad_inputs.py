@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 import torch
 from gallery import write_image
-from tiny import TinyLanguage, write_captioner, write_namesake
+from PIL import Image
+from tasks import write_tone
+from tiny import TinyLanguage, write_captioner, write_namesake, write_sound_classifier, write_text_classifier
 
 import edgernn
 from edgernn.contract import Contract, GraphSpec, TensorSpec
@@ -45,12 +47,37 @@ def workplace(trained, corpus, tmp_path_factory):
     (folder / "other" / "letter.md").write_text("dear reader")
     (folder / "dangling").symlink_to("nowhere")
     (folder / "link").symlink_to("empty")
+    _write_sequences(folder)
     for name, content in FILES.items():
         (folder / name).write_bytes(content)
     torch.save({"weight": object()}, folder / "pickle.pth")
     (folder / "pickle.npz").write_bytes(pickle.dumps({"a": 1}))
     write_image(folder / "noise.png")
     return folder
+
+
+def _write_sequences(folder):
+    """Bundles that label sequences, and data of which one file in each folder is wrong."""
+    write_sound_classifier(folder / "bundles" / "loudness")
+    write_text_classifier(folder / "bundles" / "letters", labels=["a", "b", "c"])
+    for name in ("good", "silent", "cut", "text", "unknown", "single"):
+        (folder / "sounds" / name).mkdir(parents=True)
+        for word in ("loud_1", "loud_2", "faint_1", "faint_2"):
+            write_tone(folder / "sounds" / name / f"{word}.wav", 300)
+    tone = (folder / "sounds" / "good" / "loud_1.wav").read_bytes()
+    (folder / "sounds" / "silent" / "loud_3.wav").write_bytes(tone[:40] + bytes(4))
+    (folder / "sounds" / "cut" / "loud_3.wav").write_bytes(tone[:-100])
+    (folder / "sounds" / "text" / "loud_3.wav").write_text("seven")
+    (folder / "sounds" / "unknown" / "shrill_3.wav").write_bytes(tone)
+    for path in (folder / "sounds" / "single").glob("*_2.wav"):
+        path.unlink()
+    (folder / "names").mkdir()
+    (folder / "names" / "one.txt").write_text("only\nthis\n")
+    (folder / "names" / "none.txt").write_text("\n\n")
+    for place, size in enumerate([(9, 9), (9, 9), (9, 9), (12, 9)]):
+        path = folder / "films" / ("up", "down")[place % 2] / f"{place}.gif"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", size, "red").save(path)
 
 
 FILES = {
@@ -265,6 +292,45 @@ ROWS = [
     ("train language --resume runs/fox --preset tiny", "leave out --preset"),
     ("train language --resume runs/fox --from runs/fox", "leave out --from"),
     ("train language --resume runs/fox --steps 3", "--steps 3 is not beyond what runs/fox was trained for: 60 steps"),
+    # Labelled sequences
+    (f"train classify nothing {NEW}", "there is no nothing"),
+    (f"train classify empty {NEW}", "empty has no sequences: name npz files, WAV files, a folder of GIFs"),
+    (f"train classify sounds/good names {NEW}", "classify is trained on one DATA, not on 2"),
+    (
+        f"train classify sounds/good {NEW} --kind text",
+        "has no sequences of the kind text; it has .wav: name CSV files",
+    ),
+    (f"train classify sounds/silent {NEW}", "sounds/silent/loud_3.wav has no samples: record it again, or remove it"),
+    (f"train classify sounds/cut {NEW}", "sounds/cut/loud_3.wav is cut off: it has 2,300 of 2,400 bytes of samples"),
+    (f"train classify sounds/text {NEW}", "sounds/text/loud_3.wav is not a WAV file: it has 5 bytes"),
+    (f"train classify sounds/single {NEW}", "sounds/single has a single example of each of its 2 classes, such as"),
+    (f"train classify names {NEW}", "names has one class, one: two are needed"),
+    (f"train classify films {NEW}", "films/down/3.gif has frames of 12 × 9: bring all clips to one size"),
+    (
+        f"train classify sounds/good {NEW} --digits empty",
+        "--digits belongs to the drawn clips, and sounds/good is no",
+    ),
+    (f"train classify sounds/good {NEW} --window 2 --hop 3", "--window 2 is smaller than --hop 3: rows would be left"),
+    ("evaluate bundles/loudness", "a classifier is evaluated on labelled sequences: name them with --data"),
+    ("evaluate bundles/loudness --data names", "names has no sequences of the kind sound; it has .txt: name WAV files"),
+    ("evaluate bundles/loudness --data sounds/silent", "sounds/silent/loud_3.wav has no samples"),
+    (
+        "evaluate bundles/loudness --data sounds/unknown",
+        "shrill_3.wav is of the class shrill, which the model does not",
+    ),
+    ("evaluate bundles/loudness --data sounds/good --confusion a.txt", "--confusion a.txt: the name must end in .png"),
+    ("run bundles/loudness", "a classify bundle runs on sound files (WAV): edgernn run bundles/loudness SEQUENCE"),
+    ("run bundles/loudness none.wav", "there is no none.wav"),
+    ("run bundles/loudness names", "names has no files that end in .wav"),
+    ("run bundles/loudness sounds/silent/loud_3.wav", "sounds/silent/loud_3.wav has no samples"),
+    ("run bundles/loudness sounds/cut/loud_3.wav", "sounds/cut/loud_3.wav is cut off: it has 2,300 of 2,400 bytes"),
+    ("run bundles/loudness sounds/text/loud_3.wav", "sounds/text/loud_3.wav is not a WAV file: it has 5 bytes"),
+    ("run bundles/loudness a.wav --microphone", "--microphone takes the place of INPUT: leave out a.wav"),
+    ("run bundles/letters --microphone", "--microphone records sound, and the bundle reads a text: leave it out"),
+    ('run bundles/letters ""', "the text is empty: there is nothing to label"),
+    ('run bundles/letters "  "', "the text is empty: there is nothing to label"),
+    ("run bundles/letters ab cd", "takes one text, not 2: put all of it in one pair of quotation marks"),
+    ("run bundles/letters ab --threshold 2", "--threshold 2 is not a number of at least 0 and at most 1"),
     # Another task
     ("caption bundles/tiny noise.png", "bundles/tiny is a bundle of the task language: drive it with edgernn run"),
     ("run bundles/captioner", "a caption bundle runs on image files"),

@@ -154,12 +154,16 @@ def test_a_text_file_is_a_class_and_a_line_an_example(tmp_path):
     write(tmp_path / "readme.txt", "about")
     write(tmp_path / "LICENSE_2.txt", "free")
     write(tmp_path / "Noticeable.txt", "yes")
+    write(tmp_path / "Nobody.txt", " \n\n")
     found = read_sequences(tmp_path)
     assert (found.kind, found.classes, found.rate) == ("text", ("Greek", "Irish", "Noticeable", "v1.5"), None)
     irish = [(each, "Irish") for each in ("Ó Briain", "Kelly", "Kelly")]
     assert named(found) == [("Ιωάννου", "Greek"), *irish, ("yes", "Noticeable"), ("a\u2028b", "v1.5")]
     assert found.examples[2].name == "line 3 of Irish.txt"
-    assert found.notes == ("LICENSE_2.txt, readme.txt: ignored, since the data are in txt files",)
+    assert found.notes == (
+        "without a line of text: Nobody.txt",
+        "LICENSE_2.txt, readme.txt: ignored, since the data are in txt files",
+    )
 
 
 @pytest.mark.parametrize("name", ["data.csv", "data.csv.gz"])
@@ -171,6 +175,7 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
     found = read_sequences(tmp_path / name)
     assert found.kind == "text"
     assert named(found) == [("one, two", "a"), ("with\na break", "b"), ("last", "a")]
+    assert found.notes == (f"1 row of {name} without a text, ignored",)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +189,10 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label,Label\none,a,b\n", r"a.csv has two columns of the same name"),
         ("text,label\none,a\ntwo,a\n", r"a.csv has one class, a: two are needed"),
         ("text,label\none,a\ntwo,b\n", r"a.csv has a single example of each of its 2 classes, such as a"),
-        ("words,label\none,a\n", r"a.csv has no sequences; it has .csv: name npz or WAV files, .* columns text,label"),
+        (
+            "words,label\none,a\n",
+            r"a.csv has no sequences; it has .csv: name npz files, WAV files, .* columns text,label",
+        ),
     ],
 )
 def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
@@ -403,7 +411,7 @@ def test_data_without_sequences_is_refused(tmp_path):
     with pytest.raises(CorpusError, match=r"there is no .*gone"):
         read_sequences(tmp_path / "gone")
     write(tmp_path / "a.json", "{}")
-    with pytest.raises(CorpusError, match=r"has no sequences; it has .json: name npz or WAV files"):
+    with pytest.raises(CorpusError, match=r"has no sequences; it has .json: name npz files, WAV files"):
         read_sequences(tmp_path)
     with pytest.raises(CorpusError, match=r"has no sequences of the kind sound; it has .json"):
         read_sequences(tmp_path, "sound")

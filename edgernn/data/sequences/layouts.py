@@ -26,6 +26,14 @@ _FORMATS: Mapping[str, Sequence[str]] = {
     "txt": (TEXT,),
 }
 _NOUNS = {"npz": "npz files", "wav": "WAV files", "video": "clips", "csv": "CSV files", "txt": "txt files"}
+_LAYOUTS: Mapping[str, Sequence[str]] = {
+    "npz files": (NUMBERS,),
+    "WAV files": (SOUND,),
+    "a folder of GIFs or of numbered frames for each class": (VIDEO,),
+    "CSV files with the columns text,label": (TEXT,),
+    "CSV files with the columns sequence,label": (NUMBERS,),
+    "a txt file for each class": (TEXT,),
+}
 _PART = re.compile(r"(?i:(?:(train)(?:ing)?|(val|valid|validation|dev)|(test)(?:ing)?)(?:set|data)?)(?![a-z])")
 _DOCUMENT = re.compile(r"(?i:readme|licen[cs]e|copying|copyright|notice|authors|changelog|changes)(?![a-z])")
 _DEPTH = 5  # folders below each other: a part, a class, a clip, and what surrounds them
@@ -114,11 +122,9 @@ def find_files(path: Path, kind: str | None) -> Source:
             return Source(path, format, files, [each.relative_to(root).as_posix() for each in ignored])
     has = sorted({each.suffix for each in listed if each.suffix})
     lacking = f" of the kind {kind}" if kind else ""
-    raise CorpusError(
-        f"{path} has no sequences{lacking}{f'; it has {few(has)}' if has else ''}: name npz or WAV files, a folder of "
-        "GIFs or of numbered frames for each class, CSV files with the columns text,label or sequence,label, or a txt "
-        "file for each class"
-    )
+    *others, last = (layout for layout, kinds in _LAYOUTS.items() if kind is None or kind in kinds)
+    wanted = f"{', '.join(others)} or {last}" if others else last
+    raise CorpusError(f"{path} has no sequences{lacking}{f'; it has {few(has)}' if has else ''}: name {wanted}")
 
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:

@@ -94,12 +94,17 @@ def _read_video(files: Sequence[File], progress: Progress) -> Found:
 
 
 def _read_txt(files: Sequence[File], progress: Progress) -> Found:
-    found = Found(TEXT)
+    found, empty = Found(TEXT), []
     for file in each_file(files, progress):
+        before = len(found.sequences)
         label = file.label if len(file.place.parts) > 1 else Path(file.path.name.removesuffix(".gz")).stem
         for number, line in enumerate(io.StringIO(file_text(file.path)), start=1):
             if line.strip():
                 found.add(LabelledSequence(f"line {number} of {file.path.name}", line.strip(), label))
+        if len(found.sequences) == before:
+            empty.append(file.path.name)
+    if empty:
+        found.notes.append(f"without a line of text: {few(empty)}")
     return found
 
 
@@ -120,6 +125,8 @@ def _read_csv(files: Sequence[File], progress: Progress) -> Found:
         columns = channels
         for sequence in read(table):
             found.add(sequence)
+        if table.empty:
+            found.notes.append(f"{counted(table.empty, 'row')} of {file.path.name} without a text, ignored")
     return found
 
 

@@ -27,8 +27,8 @@ class Table:
     """A CSV file whose first line names its columns."""
 
     def __init__(self, path: Path) -> None:
-        """places: the index of each column, by its name in lower case."""
-        self.path = path
+        """places: the index of each column, by its name in lower case. empty: rows found without a text."""
+        self.path, self.empty = path, 0
         self._reader = csv.reader(io.StringIO(file_text(path)), strict=True)
         header = [name.strip().lower() for name in next(self._reader, [])]
         self.places = {name: place for place, name in enumerate(header)}
@@ -57,6 +57,8 @@ def text_rows(table: Table) -> Iterator[LabelledSequence]:
     for name, row in table:
         if text := table.field(row, "text"):
             yield LabelledSequence(name, text, table.field(row, "label"), table.field(row, "group"))
+        else:
+            table.empty += 1
 
 
 def number_rows(table: Table) -> Iterator[LabelledSequence]:

@@ -67,7 +67,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     """Labels sequences: sound, text, rows of numbers or clips, as the bundle's contract says."""
 
     task = "classify"
-    inputs = ("SEQUENCE", "a text for a bundle that reads text, else files: WAV, CSV, .npy or GIF")
+    inputs: tuple[str, str] = ("SEQUENCE", "a text for a bundle that reads text, else files: WAV, CSV, .npy or GIF")
     suffixes: tuple[str, ...] = (".wav", ".csv", ".npy", ".gif")
     options = ClassifyOptions
     example = "bundles/digits seven.wav"
@@ -78,6 +78,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         self._output = label_output(model).name
         self._input = SequenceInput(model)
         self.takes_text, self.suffixes = self._input.kind == TEXT, self._input.suffixes
+        self.inputs = ("SEQUENCE", self._input.what)
 
     def is_input(self, directory: Path) -> bool:
         """Whether a directory holds the frames of a clip, and the model reads clips."""
@@ -89,7 +90,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
 
     def read_typed(self, text: str, options: ClassifyOptions) -> Mapping[str, Array]:
         """Return the tokens of a text."""
-        return {self._input.name: self._input.steps(text)}
+        return {self._input.name: self._input.steps(text, "the text")}
 
     def live(self, options: ClassifyOptions) -> Callable[[Show], Classification] | None:
         """Return what labels all sound from the microphone, with a guess as it goes by, if `options` ask for it."""

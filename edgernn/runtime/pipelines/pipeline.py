@@ -71,7 +71,7 @@ class Pipeline(ABC, Generic[Options]):
     """
 
     task: ClassVar[str]
-    inputs: ClassVar[tuple[str, str]]
+    inputs: tuple[str, str]
     suffixes: tuple[str, ...]
     options: ClassVar[type[Settings]]
     example: ClassVar[str]

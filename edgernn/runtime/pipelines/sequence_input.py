@@ -97,33 +97,35 @@ class SequenceInput:
 
         Raises AudioError, ImageError or CorpusError for a file that cannot be read or does not fit the model.
         """
+        name = "standard input" if isinstance(source, bytes) else str(source)
         if self.kind == SOUND:
             audio = read_wav(source if isinstance(source, bytes) else Path(source))
             samples, rate = mono(audio), self._spec.rate
             assert rate is not None
-            return self.steps(samples if audio.rate == rate else resample(samples, audio.rate, rate))
+            return self.steps(samples if audio.rate == rate else resample(samples, audio.rate, rate), name)
         if self.kind == VIDEO:
-            return self.steps(read_frames(source))
+            return self.steps(read_frames(source), name)
         if self.kind == TEXT:
-            return self.steps(_text(source))
-        return self.steps(_numbers(source))
+            return self.steps(_text(source), name)
+        return self.steps(_numbers(source), name)
 
-    def steps(self, value: Array | str) -> Array:
+    def steps(self, value: Array | str, name: str = "the sequence") -> Array:
         """Return a sequence as steps (steps, ...): text, samples (samples,), rows (rows, channels), or frames.
 
+        name: what errors call the sequence. Spaces around a text are left out, as in training.
         Raises CorpusError for an empty sequence, or one that does not fit the model.
         """
         if isinstance(value, str):
             assert self._tokenizer is not None
-            steps = self._tokenizer.encode(value, unknown="replace").astype(self._spec.numpy_dtype)
+            steps = self._tokenizer.encode(value.strip(), unknown="replace").astype(self._spec.numpy_dtype)
         elif self.kind == SOUND:
             steps = sound_steps(value, self._hop)
         elif self.kind == NUMBERS:
-            steps = self._rows(value)
+            steps = self._rows(value, name)
         else:
-            steps = self._frames(value)
+            steps = self._frames(value, name)
         if not len(steps):
-            raise CorpusError("the sequence is empty")
+            raise CorpusError(f"{name} is empty: there is nothing to label")
         return steps
 
     @property
@@ -132,17 +134,17 @@ class SequenceInput:
         assert isinstance(hop, int)
         return hop
 
-    def _rows(self, rows: Array) -> Array:
+    def _rows(self, rows: Array, name: str) -> Array:
         channels = self._spec.axes[2]
         if rows.ndim != 2 or rows.shape[1] != channels:
-            raise CorpusError(f"the numbers have shape {list(rows.shape)}, and the model reads rows of {channels}")
+            raise CorpusError(f"{name} has numbers of shape {list(rows.shape)}, and the model reads rows of {channels}")
         return number_steps(rows.astype(np.float32), self._hop)
 
-    def _frames(self, frames: Array) -> Array:
+    def _frames(self, frames: Array, name: str) -> Array:
         if frames.shape[1:] != self._spec.axes[1:]:
             size = " × ".join(map(str, frames.shape[2:0:-1]))
             height, width = self._spec.axes[1:3]
-            raise CorpusError(f"the frames are {size} pixels, and the model reads {width} × {height}")
+            raise CorpusError(f"{name} has frames of {size} pixels, and the model reads {width} × {height}")
         return frames
 
 

@@ -101,6 +101,10 @@ class TagPipeline(Pipeline[TagOptions]):
         self._output, self._delay = output.name, output.delay
         self._input = SequenceInput(model)
 
+    def is_input(self, directory: Path) -> bool:
+        """Whether a directory holds the frames of a clip, and the model reads clips."""
+        return self._input.is_clip(directory)
+
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
         """Return the steps of the sequence in a file, (steps, ...), by the name of the model's input."""
         if isinstance(source, bytes) or Path(source).suffix.lower() != ".npz":

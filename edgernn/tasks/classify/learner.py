@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from edgernn.bundle import LABELS, TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.batches import pad
-from edgernn.data.sequences import PackedRecord, PackedSequences, SequenceDataset
+from edgernn.data.sequences import Example, PackedRecord, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
 from edgernn.media.steps import number_steps, sound_steps
@@ -230,6 +230,8 @@ def _prepared(
     """Pack both parts into `folder`, and return what the run stores. drawn: the data are edgernn's own clips."""
     model = chosen.model
     assert isinstance(model, ClassifyConfig)
+    if train.kind == "video":
+        _check_sizes([*train.examples, *held_out.examples])
     packed = {TRAIN: _values(train, tokenizer), HELD_OUT: _values(held_out, tokenizer)}
     config = _config(model, train, packed[TRAIN], tokenizer)
     record: dict[str, Any] = {
@@ -271,15 +273,16 @@ def _config(
         sizes |= {"channels": values[0].shape[1], "hop": hop}
         sizes["window"] = model.window or (_WINDOWS * hop if hop > 1 else 1)
     if train.kind == "video":
-        shapes = {value.shape[1:3] for value in values}
-        if len(shapes) > 1:
-            first, second = sorted(shapes)[:2]
-            raise CorpusError(
-                f"the clips have pictures of several sizes, such as {first[1]} × {first[0]} and "
-                f"{second[1]} × {second[0]} pixels: bring all of them to one size"
-            )
-        sizes["height"], sizes["width"] = shapes.pop()
+        sizes["height"], sizes["width"] = values[0].shape[1:3]
     return model.but(**sizes)
+
+
+def _check_sizes(examples: Sequence[Example]) -> None:
+    """Raise CorpusError, which names one, if the frames of clips have several sizes."""
+    sizes = {each.value.shape[1:3]: each.name for each in examples if isinstance(each.value, np.ndarray)}
+    if len(sizes) > 1:
+        one, other = (f"{name} has frames of {width} × {height}" for (height, width), name in [*sizes.items()][:2])
+        raise CorpusError(f"{other} pixels, and {one}: bring all clips to one size")
 
 
 def _gate(steps: Sequence[Array], labels: Array, config: ClassifyConfig) -> HeldOut:

@@ -149,7 +149,7 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> 
     source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
     dataset = _open(settings, source, model.labels, progress)
-    steps = [source.steps(example.value) for example in dataset.examples]
+    steps = [source.steps(example.value, example.name) for example in dataset.examples]
     parts = np.empty((len(steps), len(model.labels)))
     order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
     for begun in range(0, len(order), _BATCH):
