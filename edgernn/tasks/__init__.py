@@ -3,10 +3,12 @@
 from edgernn.tasks.caption.task import CAPTION
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.task import Task
+from edgernn.tasks.translate.task import TRANSLATE
 
 __all__ = ["TASKS"]
 
 TASKS: dict[str, Task] = {
     "language": LANGUAGE,
     "caption": CAPTION,
+    "translate": TRANSLATE,
 }

@@ -8,6 +8,7 @@ from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import CaptionPipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
+from edgernn.runtime.pipelines.translate import TranslatePipeline
 
 __all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 
@@ -15,6 +16,7 @@ __all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "language": LanguagePipeline,
     "caption": CaptionPipeline,
+    "translate": TranslatePipeline,
 }
 
 
