@@ -63,7 +63,7 @@ class TranslateConfig(Settings):
         low=1,
         high=_LARGEST,
     )
-    dropout: float = option(0.4, "The dropout probability of embeddings and of the outputs of layers.", low=0, below=1)
+    dropout: float = option(0.3, "The dropout probability of embeddings and of the outputs of layers.", low=0, below=1)
     longest: int = option(
         200, "The largest number of tokens of a sentence; longer ones are left out of training.", low=2, high=1024
     )
