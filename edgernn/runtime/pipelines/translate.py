@@ -24,6 +24,7 @@ __all__ = [
     "BEAM",
     "LENGTH_PENALTY",
     "MAX_TOKENS",
+    "SentenceReader",
     "TranslateOptions",
     "TranslatePipeline",
     "Translation",
@@ -138,23 +139,52 @@ def encode_sentence(model: Model, sentence: str, *, unknown: str = "refuse") -> 
     StreamError for a model that does not translate.
     """
     parts = _parts(model)
-    try:
-        ids = parts.tokenizer.encode(sentence, unknown=unknown)
-    except UnknownTokenError as error:
-        raise UnknownTokenError(
-            f"{error}: is the sentence in the language that the model translates from? "
-            "--unknown skip leaves out what the vocabulary lacks"
-        ) from None
+    ids = parts.encode(sentence, unknown)
     if not sentence.strip():
         raise ConfigError("the sentence is empty: give one to translate")
-    if not len(ids):
-        raise ConfigError("the sentence has no character of the vocabulary, so nothing of it is left to translate")
-    if parts.longest is not None and len(ids) >= parts.longest:
-        raise ConfigError(
-            f"the sentence has {len(ids):,} tokens, and the model reads at most {parts.longest - 1:,}: "
-            "translate its parts one by one"
-        )
+    parts.check_length(len(ids))
     return np.append(ids, parts.end_id)
+
+
+class SentenceReader:
+    """Reads a sentence that arrives in pieces, such as while it is typed; its translation can begin at its end.
+
+    The encoder reads each word as soon as the space after it is there. However the sentence is cut, the translation is
+    the same.
+    """
+
+    def __init__(self, model: Model, *, unknown: str = "refuse") -> None:
+        """unknown: as for `encode_sentence`. Raises StreamError for a model that does not translate."""
+        self._model, self._parts, self._unknown = model, _parts(model), unknown
+        self._reading = model.reading(self._parts.graph)
+        self._rest = ""  # the beginning of a word
+
+    def push(self, text: str) -> None:
+        """Read on. Raises UnknownTokenError and ConfigError as `encode_sentence` does; then nothing of `text` is read."""
+        whole = self._rest + text
+        end = max((place for place, character in enumerate(whole, start=1) if character.isspace()), default=0)
+        self._read(whole[:end])
+        self._rest = whole[end:]
+
+    def begin(self, sampler: Sampler | None = None) -> Stream:
+        """End the sentence, and return a stream that writes its translation, before its first token.
+
+        sampler: by default, greedy. Raises ConfigError for an empty sentence, and what `push` raises.
+        """
+        self._read(self._rest)
+        self._parts.check_length(self._reading.steps)
+        self._step(np.array([self._parts.end_id]))
+        return start_translation(self._model, self._reading, sampler)
+
+    def _read(self, words: str) -> None:
+        ids = self._parts.encode(words, self._unknown)
+        if len(ids):
+            self._parts.check_length(self._reading.steps + len(ids))
+            self._step(ids)
+
+    def _step(self, ids: Ids) -> None:
+        source = self._parts.source
+        self._reading.push({source.name: ids[:, None].astype(source.numpy_dtype)})
 
 
 def start_translation(model: Model, sentence: Ids | Reading, sampler: Sampler | None = None) -> Stream:
@@ -242,11 +272,12 @@ def _words(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[list[str], Array]:
 class _Parts(NamedTuple):
     """The parts of a model that translate.
 
-    source: the input for the tokens of the sentence. text: the graph that writes the translation. longest: the largest
-    number of tokens of a sentence, with the end token, or None for no limit. start_id, end_id: the tokens before and
-    after a sentence.
+    graph: the name of the graph that reads the sentence. source: its input for the tokens. text: the graph that writes
+    the translation. longest: the largest number of tokens of a sentence, with the end token, or None for no limit.
+    start_id, end_id: the tokens before and after a sentence.
     """
 
+    graph: str
     source: TensorSpec
     text: GraphSpec
     longest: int | None
@@ -254,13 +285,34 @@ class _Parts(NamedTuple):
     start_id: int
     end_id: int
 
+    def encode(self, text: str, unknown: str) -> Ids:
+        """Return the token ids (tokens,) of a part of a sentence. Raises UnknownTokenError."""
+        try:
+            return self.tokenizer.encode(text, unknown=unknown)
+        except UnknownTokenError as error:
+            raise UnknownTokenError(
+                f"{error}: is the sentence in the language that the model translates from? "
+                "--unknown skip leaves out what the vocabulary lacks"
+            ) from None
+
+    def check_length(self, tokens: int) -> None:
+        """Raise ConfigError unless the model reads a sentence of so many tokens, without the end token."""
+        if not tokens:
+            raise ConfigError("the sentence has no character of the vocabulary, so there is nothing to translate")
+        if self.longest is not None and tokens >= self.longest:
+            raise ConfigError(
+                f"the sentence has {tokens:,} tokens, and the model reads at most {self.longest - 1:,}: "
+                "translate its parts one by one"
+            )
+
 
 def _parts(model: Model) -> _Parts:
     """Return the parts of `model` that translate. Raises StreamError for a model without them."""
     text, tokenizer = text_graph(model), model.tokenizer
     sources = {} if text is None else text.sources
-    tokens = [model.contract[name].input_of("token") for name in {source.graph for source in sources.values()}]
-    if text is None or tokenizer is None or len(tokens) != 1 or tokens[0] is None or tokenizer.start_id is None:
+    graphs = {source.graph: model.contract[source.graph].input_of("token") for source in sources.values()}
+    graph, token = next(iter(graphs.items()), ("", None))
+    if text is None or tokenizer is None or len(graphs) != 1 or token is None or tokenizer.start_id is None:
         raise StreamError(
             f"the bundle's task is {model.manifest.task}, and it does not translate: that takes a tokenizer with a "
             "start token, a graph that reads tokens, and one that begins from it and predicts tokens"
@@ -268,7 +320,7 @@ def _parts(model: Model) -> _Parts:
     assert tokenizer.end_id is not None
     axes = {source.axis for source in sources.values() if isinstance(source, FromSteps)}
     sizes = [size for each in text.conditions for axis, size in each.max_sizes.items() if axis in axes]
-    return _Parts(tokens[0], text, min(sizes, default=None), tokenizer, tokenizer.start_id, tokenizer.end_id)
+    return _Parts(graph, token, text, min(sizes, default=None), tokenizer, tokenizer.start_id, tokenizer.end_id)
 
 
 def _best(stream: Stream, beam: int, max_tokens: int, show: Show) -> Candidate:
