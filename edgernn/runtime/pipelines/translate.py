@@ -160,7 +160,7 @@ class SentenceReader:
         self._rest = ""  # the beginning of a word
 
     def push(self, text: str) -> None:
-        """Read on. Raises UnknownTokenError and ConfigError as `encode_sentence` does; then nothing of `text` is read."""
+        """Read on. Raises UnknownTokenError and ConfigError as `encode_sentence` does, and then reads nothing."""
         whole = self._rest + text
         end = max((place for place, character in enumerate(whole, start=1) if character.isspace()), default=0)
         self._read(whole[:end])
