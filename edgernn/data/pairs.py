@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -142,11 +143,8 @@ def _from_table(path: Path, source: str, target: str) -> Pairs:
             f"{path} is neither a TSV nor a CSV file: name one, or a directory with files of both languages"
         )
     text = read_text(_content(path), str(path))
-    rows_of_text = text.split("\n")
-    if suffix == ".csv":
-        reader = csv.reader(rows_of_text)
-    else:
-        reader = csv.reader(rows_of_text, delimiter="\t", quoting=csv.QUOTE_NONE)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines) if suffix == ".csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     try:
         rows = [(reader.line_num, row) for row in reader]
     except csv.Error as error:

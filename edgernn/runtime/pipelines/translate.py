@@ -38,6 +38,7 @@ __all__ = [
 BEAM = 5
 MAX_TOKENS = 100  # of a translation, by default
 LENGTH_PENALTY = 1.0
+_LONGER, _FACTOR = 20, 2  # a translation has at most this many tokens more than this multiple of those of the sentence
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ class TranslatePipeline(Pipeline[TranslateOptions]):
         """Translate the sentence. Raises ImageError if the picture of the attention cannot be written."""
         self.check(options, ())
         ids, sentence = inputs[self._source], str(inputs[_SENTENCE])
-        best = _best(start_translation(self.model, ids), options.beam, options.max_tokens, show)
+        best = _best(self.model, ids, options.beam, options.max_tokens, show)
         if options.attention is not None:
             draw_translation(self.model, ids, best.tokens, options.attention)
         return Translation(sentence, best.text, best.tokens, best.score)
@@ -218,7 +219,7 @@ def translate(
     (greedy); with a wider beam, no word is certain before the end.
     Raises what `encode_sentence` and `beam_search` raise.
     """
-    best = _best(start_translation(model, encode_sentence(model, sentence, unknown=unknown)), beam, max_tokens, show)
+    best = _best(model, encode_sentence(model, sentence, unknown=unknown), beam, max_tokens, show)
     return Translation(sentence, best.text, best.tokens, best.score)
 
 
@@ -323,8 +324,10 @@ def _parts(model: Model) -> _Parts:
     return _Parts(graph, token, text, min(sizes, default=None), tokenizer, tokenizer.start_id, tokenizer.end_id)
 
 
-def _best(stream: Stream, beam: int, max_tokens: int, show: Show) -> Candidate:
+def _best(model: Model, sentence: Ids, beam: int, max_tokens: int, show: Show) -> Candidate:
     """Return the best translation that a beam finds, or the greedy one, which is shown as it is decoded."""
+    stream = start_translation(model, sentence)
+    max_tokens = min(max_tokens, _FACTOR * len(sentence) + _LONGER)
     if beam > 1:
         return beam_search(stream, beam, max_tokens, length_penalty=LENGTH_PENALTY)[0]
     tokens: list[int] = []

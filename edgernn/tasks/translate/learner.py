@@ -112,9 +112,10 @@ class TranslateLearner(Learner):
             memory = self.network.encoder.read(sources)
             x, _, _ = self.network.decoder.sequence(self._drop_words(tokens), memory)
             logits = self.network.decoder.logits(x[there]).float()
-        loss = nn.functional.cross_entropy(logits, wanted[there], label_smoothing=self.training.smoothing)
-        nats = nn.functional.cross_entropy(logits.detach(), wanted[there]).item()
-        return Loss(loss, {"nats": nats}, int(there.sum()), weight * float(there.sum()))
+        log_probabilities, smoothing = torch.log_softmax(logits, dim=1), self.training.smoothing
+        nats = nn.functional.nll_loss(log_probabilities, wanted[there])
+        loss = (1 - smoothing) * nats - smoothing * log_probabilities.mean()
+        return Loss(loss, {"nats": nats.item()}, int(there.sum()), weight * float(there.sum()))
 
     def evaluate(self, network: Network, *, whole: bool = False) -> TranslationScore:
         """Return the score of greedy translations of the held-out sentences."""

@@ -110,7 +110,7 @@ PRESETS = {
     "sentences": Preset(),
     "dates": Preset(
         {"embedding": 64, "hidden": 128, "layers": 1, "dropout": 0.1},
-        {"passes": 8.0, "minutes": None, "learning_rate": 3e-3, "smoothing": 0.0, "evaluations": 8},
+        {"passes": 12.0, "minutes": None, "learning_rate": 3e-3, "smoothing": 0.0, "evaluations": 8},
         {"vocabulary_size": 300},
     ),
 }
