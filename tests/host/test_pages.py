@@ -15,13 +15,16 @@ import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
+from tasks import write_pairs
 
 from edgernn.cli import execute
 from edgernn.exporters import export, verify
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
+from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
+from edgernn.tasks.translate import dates
 from edgernn.training import Run, Trainer
 
 # Lines that start with one of these are not run: they install packages, or several processes.
@@ -52,6 +55,15 @@ LANGUAGE = {
     "learning_rate": 0.02,
     "autocast": "off",
 }
+TRANSLATE = {
+    "embedding": 8,
+    "hidden": 12,
+    "vocabulary": 80,
+    "batch_size": 8,
+    "steps": 6,
+    "evaluations": 1,
+    "autocast": "off",
+}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -66,6 +78,8 @@ def desk(tmp_path_factory):
         (folder / f"{name}.txt").write_text(TEXT)
     write_image(folder / "holiday.jpg")
     _write_flickr(folder / "flickr8k")
+    (folder / "multi30k").mkdir()
+    write_pairs(folder / "multi30k")
     write_gallery(folder).rename(folder / "photos.csv")
     for path in (folder / "images").iterdir():
         path.rename(folder / path.name)
@@ -134,7 +148,9 @@ def place(desk, tmp_path, monkeypatch):
         monkeypatch.setitem(function.__kwdefaults__, "steps", 32)
     for precision in ("int8", "int4"):  # networks that have hardly learned are rounded further
         monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
-    monkeypatch.setattr(scenes, "_COUNT", {split: min(count, 64) for split, count in scenes._COUNT.items()})
+    for generated in (scenes, dates):
+        monkeypatch.setattr(generated, "_COUNT", {name: min(count, 64) for name, count in generated._COUNT.items()})
+    dates.dates.cache_clear()
     return folder
 
 
@@ -176,8 +192,8 @@ def _settings(words):
     """Options that make a training short; those of the network are left out where another run gives them."""
     if words[1] != "train" or "--resume" in words:
         return []
-    settings = LANGUAGE if words[2] == "language" else SMALL | FEW
-    given = OF_THE_NETWORK if "--from" in words else ()
+    settings = {"language": LANGUAGE, "translate": TRANSLATE}.get(words[2], SMALL | FEW)
+    given = OF_THE_NETWORK if "--from" in words and words[2] != "translate" else ()
     options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items() if name not in given]
     return [word for option in options for word in option]
 
@@ -226,6 +242,10 @@ def _check_runtime(names):
     assert [len(slot.text) for slot in names["slots"]] == [50] * 64
 
 
+def _check_translate(names):
+    assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1).text
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -238,6 +258,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/min-char-rnn.md": _check_min_char_rnn,
     "docs/runtime.md": _check_runtime,
     "docs/training.md": _check_training,
+    "docs/translate.md": _check_translate,
 }
 
 
