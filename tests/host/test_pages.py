@@ -243,7 +243,7 @@ def _check_runtime(names):
 
 
 def _check_translate(names):
-    assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1).text
+    assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1, 30).text
 
 
 def _check_training(names):
