@@ -7,6 +7,7 @@ messages and the tables in the documentation are generated from there. A message
 
 from __future__ import annotations
 
+import keyword
 import math
 import types
 from collections.abc import Mapping
@@ -176,11 +177,14 @@ class Declared(NamedTuple):
 
 def flag_of(name: str) -> str:
     """Return the option of the field `name`, as it is typed."""
-    return f"--{name.replace('_', '-')}"
+    return f"--{name.rstrip('_').replace('_', '-')}"
 
 
 def declared_options(*kinds: type[Settings]) -> Mapping[str, Declared]:
-    """Return all options of settings classes by parameter name, in order; no two classes declare the same one."""
+    """Return all options of settings classes by parameter name, in order; no two classes declare the same one.
+
+    The parameter of an option that is a word of Python, such as --from, ends in an underscore.
+    """
     return _declared(kinds)
 
 
@@ -194,6 +198,7 @@ def _declared(kinds: tuple[type[Any], ...]) -> Mapping[str, Declared]:
             if about is None:
                 continue
             name = (about.flag or each.name).replace("-", "_")
+            name = f"{name}_" if keyword.iskeyword(name) else name
             assert name not in found, f"{name} is declared by {found[name].settings.__name__} and {kind.__name__}"
             found[name] = declared = Declared(kind, each, about, *_without_none(hints[each.name]))
             assert declared.several or declared.type in _TYPES, f"{name} is of type {declared.type}"

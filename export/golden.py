@@ -18,7 +18,17 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.bundle import TOKENIZER
-from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
+from edgernn.contract import (
+    BATCH,
+    ConditionSpec,
+    Contract,
+    FromFile,
+    FromGraph,
+    FromSteps,
+    GraphSpec,
+    StateSpec,
+    TensorSpec,
+)
 from edgernn.exporters import export, export_module
 from edgernn.models.source import Source
 from edgernn.runtime import Model, Sampler
@@ -64,6 +74,30 @@ LOOKER = Contract(
         ),
     )
 )
+ATTENDER = Contract(
+    (
+        GraphSpec(
+            "read",
+            inputs=(TensorSpec("u", "float32", (BATCH, 3)),),
+            outputs=(TensorSpec("memory", "float32", (BATCH, 4)), TensorSpec("mask", "float32", (BATCH, 1), 1.0)),
+            states=(StateSpec("h", "float32", (BATCH, 4), 1.0),),
+        ),
+        GraphSpec(
+            "step",
+            inputs=(TensorSpec("x", "float32", (BATCH, 2)),),
+            conditions=(
+                ConditionSpec("memory", "float32", (BATCH, "source", 4), source=FromSteps("read", "memory", "source")),
+                ConditionSpec("mask", "float32", (BATCH, "source", 1), 1.0, source=FromSteps("read", "mask", "source")),
+                ConditionSpec("last", "float32", (BATCH, 4), source=FromGraph("read", "memory")),
+            ),
+            outputs=(
+                TensorSpec("y", "float32", (BATCH, 2)),
+                TensorSpec("weights", "float32", (BATCH, "source"), 1.0, kind="alignment"),
+            ),
+            states=(StateSpec("s", "float32", (BATCH, 4), 1.0, initial=FromGraph("read", "h_out")),),
+        ),
+    )
+)
 
 
 class Look(nn.Module):
@@ -91,6 +125,35 @@ class Step(nn.Module):
         return self.outward(h), h, 0.5 * p + 0.1 * h
 
 
+class Read(nn.Module):
+    """A recurrent step whose outputs another graph attends to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.memory = nn.Linear(3 + 4, 4), nn.Linear(4, 4)
+
+    def forward(self, u: Tensor, h: Tensor) -> tuple[Tensor, ...]:
+        """The outputs memory (batch, 4) and mask (batch, 1), which is 1, and the next h (batch, 4)."""
+        h = torch.tanh(self.inward(torch.cat([u, h], dim=1)))
+        return self.memory(h), torch.ones_like(h[:, :1]), h
+
+
+class Attend(nn.Module):
+    """A recurrent step that attends to all steps of another graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inward, self.outward = nn.Linear(2 + 4 + 4, 4), nn.Linear(4 + 4, 2)
+
+    def forward(self, x: Tensor, memory: Tensor, mask: Tensor, last: Tensor, s: Tensor) -> tuple[Tensor, ...]:
+        """The outputs y (batch, 2) and weights (batch, source), and the next s (batch, 4)."""
+        s = torch.tanh(self.inward(torch.cat([x, last, s], dim=1)))
+        scores = (memory * s.unsqueeze(1)).sum(dim=2, keepdim=True)
+        weights = torch.softmax(scores + (mask - 1) * 1e4, dim=1)
+        found = (weights * memory).sum(dim=1)
+        return self.outward(torch.cat([s, found], dim=1)), weights.sum(dim=2), s
+
+
 def main() -> None:
     """Write all files of `golden/`."""
     torch.manual_seed(0)
@@ -104,9 +167,11 @@ def main() -> None:
     modules = {"look": Look(), "step": Step()}
     start = torch.linspace(-1, 1, 5)
     export_module(modules, LOOKER, out=GOLDEN / "looker", initial={"initial/p.npy": start}, overwrite=True)
+    torch.manual_seed(1)
+    export_module({"read": Read(), "step": Attend()}, ATTENDER, out=GOLDEN / "attender", overwrite=True)
     write("draws.json", list(draws()))
     write("texts.json", list(texts(bundles["fp32"])))
-    write("streams.json", [looked()])
+    write("streams.json", [looked(), attended()])
     write("snapshots.json", [kept(bundles["fp32"])])
 
 
@@ -151,11 +216,22 @@ def looked() -> dict[str, Any]:
     """A stream whose condition and initial state are outputs of another graph."""
     random = np.random.default_rng(0)
     begin = {"image": random.normal(size=(1, 4)).astype(np.float32), "gain": np.full((1, 1), 0.7, np.float32)}
+    return begun("looker", begin, random)
+
+
+def attended() -> dict[str, Any]:
+    """A stream whose conditions and initial state are the steps and the last state of another graph."""
+    random = np.random.default_rng(0)
+    return begun("attender", {"u": random.normal(size=(5, 1, 3)).astype(np.float32)}, random)
+
+
+def begun(bundle: str, begin: dict[str, Any], random: np.random.Generator) -> dict[str, Any]:
+    """A stream of a bundle that begins with `begin`, of a few steps."""
     steps = [{"x": random.normal(size=(1, 2)).astype(np.float32)} for _ in range(6)]
-    stream = Model.load(GOLDEN / "looker").stream(inputs=begin)
+    stream = Model.load(GOLDEN / bundle).stream(inputs=begin)
     outputs = [stream.step(inputs) for inputs in steps]
     return {
-        "bundle": "looker",
+        "bundle": bundle,
         "begin": plain(begin),
         "inputs": [*map(plain, steps)],
         "outputs": [*map(plain, outputs)],

@@ -45,14 +45,14 @@ class Reader:
         """Conditions and first states of one stream."""
         graph, made = self.graphs[name], {}
 
-        def from_graph(source: dict):
+        def from_graph(tensor: dict, source: dict):
             if source["graph"] not in made:
-                needed = {t["name"]: given[t["name"]] for t in self.graphs[source["graph"]]["inputs"]}
-                made[source["graph"]], _ = self.call(source["graph"], needed, {})
-            return made[source["graph"]][source["output"]]
+                made[source["graph"]] = self.run(source["graph"], given)
+            steps = [results[source["output"]] for results in made[source["graph"]]]
+            return np.stack(steps, tensor["axes"].index(source["axis"])) if "axis" in source else steps[-1]
 
         conditions = {
-            c["name"]: from_graph(c["source"]) if c["source"] else given[c["name"]] for c in graph["conditions"]
+            c["name"]: from_graph(c, c["source"]) if c["source"] else given[c["name"]] for c in graph["conditions"]
         }
         return conditions, {state["name"]: self.first(state, from_graph) for state in graph["states"]}
 
@@ -64,7 +64,20 @@ class Reader:
             return np.zeros(shape, state["dtype"])
         if "file" in initial:
             return np.ascontiguousarray(np.broadcast_to(np.load(self.path / initial["file"]), shape))
-        return from_graph(initial)
+        return from_graph(state, initial)
+
+    def run(self, name: str, given: dict) -> list[dict]:
+        """Outputs and next states, by the names of the graph's results, of each step of a graph that begins another."""
+        graph = self.graphs[name]
+        inputs = {tensor["name"]: given[tensor["name"]] for tensor in graph["inputs"]}
+        if not graph["states"]:
+            inputs = {key: array[None] for key, array in inputs.items()}
+        _, states = self.begin(name, {})
+        made = []
+        for place in range(len(next(iter(inputs.values())))):
+            outputs, states = self.call(name, {key: array[place] for key, array in inputs.items()}, states)
+            made.append({**outputs, **{state["output"]: states[state["name"]] for state in graph["states"]}})
+        return made
 
     def write(self, prompt: str, tokens: int, sampler: dict) -> str:
         """The text that the bundle goes on with."""
@@ -112,9 +125,8 @@ class Reader:
         inputs = {tensor["name"]: load("inputs", tensor) for tensor in graph["inputs"]}
         held = {tensor["name"]: load("conditions", tensor) for tensor in graph["conditions"]}
 
-        def zeros(source: dict) -> np.ndarray:
-            (tensor,) = (t for t in self.graphs[source["graph"]]["outputs"] if t["name"] == source["output"])
-            return np.zeros([1 if axis == "batch" else axis for axis in tensor["axes"]], tensor["dtype"])
+        def zeros(state: dict, _: dict) -> np.ndarray:
+            return np.zeros([1 if axis == "batch" else axis for axis in state["axes"]], state["dtype"])
 
         states = {state["name"]: self.first(state, zeros) for state in graph["states"]}
         seen: dict[str, list] = {tensor["name"]: [] for tensor in graph["outputs"]}

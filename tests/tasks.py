@@ -87,6 +87,30 @@ def _write_frame_labels(folder: Path) -> list[str]:
     return [str(folder)]
 
 
+_WORDS = {
+    "ein": "a",
+    "der": "the",
+    "hund": "dog",
+    "mann": "man",
+    "läuft": "runs",
+    "schläft": "sleeps",
+    "am": "on",
+    "strand": "beach",
+}
+
+
+def write_pairs(folder: Path, pairs: int = 60, held_out: int = 12) -> Path:
+    """Sentences of a few words, each with its translation, as `train.de`, `train.en`, `val.de` and so on."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", pairs), ("val", held_out), ("test_2016", held_out)):
+        lengths = random.integers(1, 7, count)
+        sentences = [random.choice(list(_WORDS), length).tolist() for length in lengths]
+        for language, known in (("de", {word: word for word in _WORDS}), ("en", _WORDS)):
+            lines = [" ".join(known[word] for word in sentence).capitalize() + ".\n" for sentence in sentences]
+            (folder / f"{split}.{language}").write_text("".join(lines), encoding="utf-8")
+    return folder
+
+
 EXAMPLES: dict[str, Example] = {
     "language": Example(
         _write_text,
@@ -124,6 +148,27 @@ EXAMPLES: dict[str, Example] = {
         },
         lambda sources: {"data": sources[0], "split": "dev"},
         _write_image,
+        {"beam": 2, "max_tokens": 6},
+    ),
+    "translate": Example(
+        lambda folder: [str(write_pairs(folder))],
+        {
+            "source_language": "de",
+            "target_language": "en",
+            "vocabulary_size": 60,
+            "embedding": 12,
+            "hidden": 16,
+            "dropout": 0.1,
+            "longest": 40,
+            "batch_size": 8,
+            "word_dropout": 0.1,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0], "split": "test"},
+        lambda folder: "ein hund läuft.",
         {"beam": 2, "max_tokens": 6},
     ),
     "classify": Example(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from edgernn.contract import (
     Contract,
     FromFile,
     FromGraph,
+    FromSteps,
     GraphSpec,
     StateSpec,
     TensorSpec,
@@ -216,6 +217,90 @@ def write_captioner(path: Path, seed: int = 0) -> Path:
         (writer.directory / "step.onnx").write_bytes(onnx_bytes(contract["step"], step, of_step))
         (writer.directory / TOKENIZER).write_text(Tokenizer(backend).to_json())
         writer.finish(manifest(contract, {"encode": "encode.onnx", "step": "step.onnx"}, task="caption"))
+    return path
+
+
+TRANSLATOR_WORDS = ["<unk>", "<start>", "<end>", "ein", "hund", "läuft", "schläft", "a", "dog", "runs", "sleeps"]
+TRANSLATOR_LONGEST = 12
+
+
+def write_translator(path: Path, seed: int = 0, *, attends: bool = True) -> Path:
+    """Two graphs: m = h' = tanh(0.5 h + E[source]); then h' = tanh(0.5 h + F[token]), from the last h' of the first on.
+
+    With attention, logits = (h' + a m) O, where a = softmax(m h') over all steps of the first graph; else h' O.
+    """
+    random = np.random.default_rng(seed)
+    weights = {
+        name: random.normal(0, 1.5, shape).astype(np.float32)
+        for name, shape in (("E", (11, 6)), ("F", (11, 6)), ("O", (6, 11)))
+    }
+    token = TensorSpec("token", "int64", (BATCH,), bound=11, kind="token")
+    limit = {"max_sizes": {"source": TRANSLATOR_LONGEST}}
+    made = (TensorSpec("memory", "float32", (BATCH, 6)), TensorSpec("mask", "float32", (BATCH, 1)))
+    read = GraphSpec("read", (replace(token, name="source"),), made, (StateSpec("h", "float32", (BATCH, 6)),))
+    logits = TensorSpec("logits", "float32", (BATCH, 11), kind="next-token")
+    attention = TensorSpec("attention", "float32", (BATCH, "source"), kind="alignment")
+    step = GraphSpec(
+        "step",
+        (token,),
+        (logits, attention) if attends else (logits,),
+        (StateSpec("h", "float32", (BATCH, 6), initial=FromGraph("read", "h_out")),),
+        tuple(
+            ConditionSpec(
+                each.name,
+                "float32",
+                (BATCH, "source", *each.axes[1:]),
+                source=FromSteps("read", each.name, "source"),
+                **limit,
+            )
+            for each in made
+            if attends
+        ),
+    )
+    reading = [
+        helper.make_node("Gather", ["E", "source"], ["word"]),
+        helper.make_node("Mul", ["h_in", "half"], ["kept"]),
+        helper.make_node("Add", ["word", "kept"], ["x"]),
+        helper.make_node("Tanh", ["x"], ["h_out"]),
+        helper.make_node("Identity", ["h_out"], ["memory"]),
+        helper.make_node("ReduceSum", ["h_out", "last"], ["sum"], keepdims=1),
+        helper.make_node("Mul", ["sum", "zero"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "one"], ["mask"]),
+    ]
+    attending = [
+        helper.make_node("Unsqueeze", ["h_out", "one_axis"], ["query"]),
+        helper.make_node("Mul", ["memory", "query"], ["products"]),
+        helper.make_node("ReduceSum", ["products", "last"], ["scores"], keepdims=1),
+        helper.make_node("Sub", ["mask", "one"], ["padding"]),
+        helper.make_node("Mul", ["padding", "far"], ["below"]),
+        helper.make_node("Add", ["scores", "below"], ["there"]),
+        helper.make_node("Softmax", ["there"], ["weights"], axis=1),
+        helper.make_node("Mul", ["memory", "weights"], ["weighted"]),
+        helper.make_node("ReduceSum", ["weighted", "one_axis"], ["found"], keepdims=0),
+        helper.make_node("Add", ["h_out", "found"], ["y"]),
+        helper.make_node("ReduceSum", ["weights", "last"], ["attention"], keepdims=0),
+    ]
+    writing = [
+        helper.make_node("Gather", ["F", "token"], ["word"]),
+        helper.make_node("Mul", ["h_in", "half"], ["kept"]),
+        helper.make_node("Add", ["word", "kept"], ["x"]),
+        helper.make_node("Tanh", ["x"], ["h_out"]),
+        *(attending if attends else [helper.make_node("Identity", ["h_out"], ["y"])]),
+        helper.make_node("MatMul", ["y", "O"], ["logits"]),
+    ]
+    numbers = {"half": np.float32([0.5]), "zero": np.float32([0]), "one": np.float32([1]), "far": np.float32([1e4])}
+    axes = {"last": np.array([-1]), "one_axis": np.array([1])}
+    contract = Contract((read, step))
+    backend = tokenizers.Tokenizer(models.WordLevel({w: i for i, w in enumerate(TRANSLATOR_WORDS)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    with new_bundle(path) as writer:
+        for spec, nodes, name in ((read, reading, "E"), (step, writing, "F")):
+            held = {name: weights[name], "O": weights["O"], **numbers, **axes}
+            used = {given for node in nodes for given in node.input}
+            data = onnx_bytes(spec, nodes, {key: array for key, array in held.items() if key in used})
+            (writer.directory / f"{spec.name}.onnx").write_bytes(data)
+        (writer.directory / TOKENIZER).write_text(Tokenizer(backend).to_json())
+        writer.finish(manifest(contract, {"read": "read.onnx", "step": "step.onnx"}, task="translate"))
     return path
 
 

@@ -84,9 +84,10 @@ def _describe(values: dict[str, Any]) -> str:
     for graph in (values["contract"] or {"graphs": []})["graphs"]:
         lines.append(f"graph {graph['name']}")
         for kind in ("inputs", "conditions", "outputs"):
-            lines += [f"  {kind[:-1]:<9} {_tensor(tensor)}" for tensor in graph[kind]]
+            lines += [f"  {kind[:-1]:<9} {_tensor(tensor)}{_origin(tensor.get('source'))}" for tensor in graph[kind]]
         lines += [
-            f"  state     {_tensor(s)}, {_state_bytes(s)}  {s['input']} -> {s['output']}" for s in graph["states"]
+            f"  state     {_tensor(s)}, {_state_bytes(s)}  {s['input']} -> {s['output']}{_origin(s['initial'])}"
+            for s in graph["states"]
         ]
     if values["contract"] is None:
         lines.append("no contract: this file does not say how its states are carried; see edgernn adopt --help")
@@ -119,6 +120,14 @@ def _stored(weight: dict[str, Any]) -> str:
     if weight.get("reason"):
         text += f", since {weight['reason']}"
     return f"{text}; scales: {weight['scales']}; products: {weight['arithmetic']}"
+
+
+def _origin(source: Any) -> str:
+    """Say which graph computes a condition or an initial state; "" if none does."""
+    if not isinstance(source, dict) or "graph" not in source:
+        return ""
+    steps = "all steps of " if "axis" in source else ""
+    return f", from {steps}{source['graph']}.{source['output']}"
 
 
 def _state_bytes(state: dict[str, Any]) -> str:

@@ -143,6 +143,9 @@ def _run_text(
     """Run on the text that is given, or on standard input, or in turns with the user. command: as it was typed."""
     if len(inputs) > 1:
         raise ConfigError(f"{command} takes one text, not {len(inputs)}: put all of it in one pair of quotation marks")
+    if pipeline.takes_lines and (not inputs or inputs[0] == _STANDARD_INPUT):
+        _run_lines(pipeline, options, as_json=as_json)
+        return
     terminal = sys.stdin.isatty()
     if not inputs and terminal:
         talk = None if as_json else pipeline.conversation(options)
@@ -158,6 +161,28 @@ def _run_text(
     else:
         read = pipeline.read_as(_standard_input(), options)
     _run_one(partial(pipeline, read, options), {}, as_json=as_json)
+
+
+def _run_lines(pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:
+    """Run on each line of standard input as it comes; an empty line gives an empty line."""
+    damaged = lines = 0
+    for line in sys.stdin.buffer:
+        lines += 1
+        text = line.decode("utf-8", "surrogateescape").rstrip("\r\n").removeprefix("\ufeff")
+        try:
+            if text.strip():
+                _run_one(partial(pipeline, pipeline.read_typed(text, options), options), {}, as_json=as_json)
+            else:
+                result({pipeline.input_key: text, **pipeline.of_nothing}, "", as_json=as_json)
+        except MissingExtraError:
+            raise
+        except EdgeRNNError as error:
+            log(f"line {lines:,}: {error}")
+            damaged += 1
+    if not lines:
+        raise ConfigError("standard input is empty")
+    if damaged:
+        raise EdgeRNNError(f"{damaged:,} of {lines:,} lines failed: the messages above say why")
 
 
 def _remark_file(command: str, text: str) -> None:

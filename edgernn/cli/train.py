@@ -26,7 +26,7 @@ from edgernn.cli.console import (
 from edgernn.cli.options import Command, Given, Group, command_from, default_text, value_text
 from edgernn.errors import ConfigError, counted
 from edgernn.paths import Kind, identify
-from edgernn.settings import Declared, flag_of
+from edgernn.settings import Declared, declared_options, flag_of
 from edgernn.tasks.settings import LIMITS
 from edgernn.tasks.task import Task
 
@@ -45,14 +45,9 @@ Resume = Annotated[
         "add a later limit: --steps, --passes or --minutes."
     ),
 ]
-From = Annotated[
-    Path | None,
-    typer.Option(
-        "--from",
-        help="Fine-tune: start a new run from the best weights of the run in this directory, with its network and "
-        "vocabulary.",
-    ),
-]
+_FROM = (
+    "Fine-tune: start a new run from the best weights of the run in this directory, with its network and vocabulary."
+)
 Board = Annotated[Path | None, typer.Option(help="Write TensorBoard event files to this directory.")]
 
 
@@ -65,6 +60,7 @@ def train_command(task: Task) -> Callable[..., None]:
     preset_default = (
         f"by {name}" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
     )
+    from_type = Annotated[Path | None, typer.Option(_from_flag(task), help=_FROM)]
     preset_type = Annotated[str | None, typer.Option(help=preset_help, show_default=preset_default)]
 
     def train_task(
@@ -73,7 +69,7 @@ def train_command(task: Task) -> Callable[..., None]:
         preset: str | None = None,
         *,
         given: Given,
-        from_: From = None,
+        start_from: Path | None = None,
         resume: Resume = None,
         tensorboard: Board = None,
         overwrite: Overwrite = False,
@@ -86,12 +82,20 @@ def train_command(task: Task) -> Callable[..., None]:
                 import edgernn.training.board  # noqa: F401 - checks that it can be imported
             _check_board(tensorboard, out or resume)  # before anything is written
         if resume is not None:
-            plain = {name: sources, "--out": out, "--from": from_, "--preset": preset, "--overwrite": overwrite}
+            plain = {
+                name: sources,
+                "--out": out,
+                _from_flag(task): start_from,
+                "--preset": preset,
+                "--overwrite": overwrite,
+            }
             settings = [flag_of(each) for each in given.values if each not in LIMITS]
             _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
         with _read_whole(task, out, resume), progress("reading the data") as show:
             if resume is None:
-                trainer = _begin(task, list(sources or ()), out, preset, from_, given, overwrite=overwrite, show=show)
+                trainer = _begin(
+                    task, list(sources or ()), out, preset, start_from, given, overwrite=overwrite, show=show
+                )
             else:
                 trainer = _resume(task, resume, given, show)
         with ExitStack() as stack:
@@ -100,7 +104,7 @@ def train_command(task: Task) -> Callable[..., None]:
         if trainer.group.is_main:
             _report(trainer, score, as_json=json)
 
-    train_task.__annotations__ |= {"sources": sources_type, "preset": preset_type}
+    train_task.__annotations__ |= {"sources": sources_type, "preset": preset_type, "start_from": from_type}
     train_task.__doc__ = f"{task.help}\n\n[bold]Example:[/bold] {task.example}"
     return command_from(train_task, *task.settings, shown=lambda declared: shown_default(task, declared))
 
@@ -116,6 +120,12 @@ class _Tasks(Group):
             command = f"edgernn train {first} {shlex.quote(name)} --out runs/{shlex.quote(Path(name).stem)}"
             raise ConfigError(f"the task comes first ({' or '.join(tasks)}), as in {command}")
         return super().resolve_command(ctx, args)
+
+
+def _from_flag(task: Task) -> str:
+    """Return the option that names the run to start from: --from, unless the task has an option of that name."""
+    flags = {declared.flag for declared in declared_options(*task.settings).values()}
+    return "--from-run" if "--from" in flags else "--from"
 
 
 def train_app(tasks: Iterable[Task]) -> typer.Typer:

@@ -28,6 +28,7 @@ __all__ = [
     "Contract",
     "FromFile",
     "FromGraph",
+    "FromSteps",
     "GraphSpec",
     "Initial",
     "StateSpec",
@@ -48,6 +49,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "audio": ("float32", "int16"),
     "label": ("float32", "float16"),
     "attention": ("float32", "float16"),
+    "alignment": ("float32", "float16"),
 }
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
@@ -70,10 +72,27 @@ class FromFile:
 
 @dataclass(frozen=True)
 class FromGraph:
-    """The value is an output of another graph of the bundle, which runs once at the beginning of a stream."""
+    """The value is an output of another graph of the bundle, which runs at the beginning of a stream.
+
+    A graph without states runs once. A graph with states is stepped over a sequence of inputs, and the value is that of
+    the last step; `output` may then also be the output of a state.
+    """
 
     graph: str
     output: str
+
+
+@dataclass(frozen=True)
+class FromSteps:
+    """The value is the outputs of all steps of another graph, which has states, stacked along the named axis `axis`.
+
+    The graph is stepped over a sequence of inputs at the beginning of a stream. In a batch of streams, the values of
+    shorter sequences are padded with zeros at the end of the axis.
+    """
+
+    graph: str
+    output: str
+    axis: str
 
 
 ZEROS = Zeros()
@@ -90,7 +109,7 @@ class TensorSpec:
     max_sizes: the largest sizes of named axes; such an axis has at least size 1.
     kind: what the tensor means, or "" for plain numbers. "token": ids of a vocabulary; "next-token": scores of the next
     token; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of classes; "attention": weights of
-    the cells of a square grid, in reading order.
+    the cells of a square grid, in reading order; "alignment": weights of the steps of another graph, (batch, steps).
     rate: of audio, in samples per second.
     delay: of scores of classes, the number of steps by which they come later than the input that they describe.
     """
@@ -208,7 +227,12 @@ class TensorSpec:
 class ConditionSpec(TensorSpec):
     """An input that stays the same for the life of a stream. source: None if the caller provides it."""
 
-    source: FromGraph | None = None
+    source: FromGraph | FromSteps | None = None
+
+    @property
+    def padded_axis(self) -> int | None:
+        """The position of the axis along which a batch pads shorter sequences with zeros, or None without one."""
+        return self.axes.index(self.source.axis) if isinstance(self.source, FromSteps) else None
 
 
 @dataclass(frozen=True)
@@ -312,6 +336,17 @@ class GraphSpec:
                 return spec
         raise ContractError(f"graph {self.name} has no output {name!r}")
 
+    @property
+    def sources(self) -> dict[str, FromGraph | FromSteps]:
+        """The source of each condition and state that another graph computes, by name."""
+        made = {each.name: each.source for each in self.conditions if each.source is not None}
+        return made | {each.name: each.initial for each in self.states if isinstance(each.initial, FromGraph)}
+
+    @property
+    def held(self) -> dict[str, ConditionSpec | StateSpec]:
+        """The specification of each condition and state, by name: what a stream of the graph consists of."""
+        return {**{each.name: each for each in self.conditions}, **{each.name: each for each in self.states}}
+
 
 @dataclass(frozen=True)
 class Contract:
@@ -329,11 +364,8 @@ class Contract:
             raise ContractError("a contract needs at least one graph")
         _check_distinct([graph.name for graph in self.graphs], "graph")
         for graph in self.graphs:
-            carried: tuple[StateSpec | ConditionSpec, ...] = (*graph.states, *graph.conditions)
-            for spec in carried:
-                source = spec.source if isinstance(spec, ConditionSpec) else spec.initial
-                if isinstance(source, FromGraph):
-                    self._check_source(graph, spec, source)
+            for name, source in graph.sources.items():
+                self._check_source(graph, graph.held[name], source)
 
     def __repr__(self) -> str:
         return f"<Contract {'; '.join(map(_signature, self.graphs))}>"
@@ -345,15 +377,26 @@ class Contract:
                 return graph
         raise ContractError(f"there is no graph {name!r}; there is {', '.join(g.name for g in self.graphs)}")
 
-    def _check_source(self, graph: GraphSpec, spec: TensorSpec, source: FromGraph) -> None:
-        other = self[source.graph]
-        if other.states or other.conditions:
-            raise ContractError(f"{spec.name} of graph {graph.name}: graph {other.name} needs more than inputs to run")
-        made = other.output(source.output)
-        if (made.dtype, made.axes) != (spec.dtype, spec.axes):
+    def _check_source(self, graph: GraphSpec, spec: TensorSpec, source: FromGraph | FromSteps) -> None:
+        other, name = self[source.graph], f"{spec.name} of graph {graph.name}"
+        if other.conditions or other.sources:
+            raise ContractError(f"{name}: graph {other.name} needs more than inputs to run")
+        made = other.results.get(source.output) if other.states else other.output(source.output)
+        axes: tuple[Axis, ...] = spec.axes
+        if isinstance(source, FromSteps):
+            made = other.output(source.output)
+            if not other.states:
+                raise ContractError(f"{name}: graph {other.name} has no states, so it runs once and not step by step")
+            if source.axis == BATCH or source.axis not in axes or spec.batch_axis is None:
+                raise ContractError(f"{name} has no axes {BATCH} and {source.axis!r}, along which steps are stacked")
+            axes = tuple(axis for axis in axes if axis != source.axis)
+        if made is None:
+            raise ContractError(f"graph {other.name} has no output {source.output!r}")
+        if (made.dtype, made.axes) != (spec.dtype, axes):
             raise ContractError(
-                f"{spec.name} of graph {graph.name} is {spec.dtype}{list(spec.axes)}, but "
+                f"{name} is {spec.dtype}{list(spec.axes)}, but "
                 f"{source.graph}.{source.output} is {made.dtype}{list(made.axes)}"
+                + (f", and its steps are stacked along {source.axis}" if isinstance(source, FromSteps) else "")
             )
 
 

@@ -16,6 +16,7 @@ from edgernn.contract.declaration import (
     Contract,
     FromFile,
     FromGraph,
+    FromSteps,
     GraphSpec,
     Initial,
     StateSpec,
@@ -96,7 +97,9 @@ def _state_to_json(spec: StateSpec) -> dict[str, Any]:
     return {**_tensor_to_json(spec), **pair, "initial": _source_to_json(spec.initial)}
 
 
-def _source_to_json(source: Initial) -> Any:
+def _source_to_json(source: Initial | FromSteps) -> Any:
+    if isinstance(source, FromSteps):
+        return {"graph": source.graph, "output": source.output, "axis": source.axis}
     if isinstance(source, FromGraph):
         return {"graph": source.graph, "output": source.output}
     return {"file": source.file} if isinstance(source, FromFile) else "zeros"
@@ -111,7 +114,7 @@ def _condition_from_json(value: Any) -> ConditionSpec:
     source = values.pop("source")
     if source is not None:
         source = _source_from_json(source)
-        if not isinstance(source, FromGraph):
+        if not isinstance(source, FromGraph | FromSteps):
             raise ContractError(f"condition {str(values['name'])[:100]!r}: its source is not a graph")
     return ConditionSpec(**_tensor_values(values), source=source)
 
@@ -122,16 +125,21 @@ def _state_from_json(value: Any) -> StateSpec:
     for end, name in pair.items():
         check_name(name, f"the {end} of a state")
     initial = _source_from_json(values.pop("initial"))
+    if isinstance(initial, FromSteps):
+        raise ContractError(f"state {str(values['name'])[:100]!r}: a state does not start as the steps of a graph")
     return StateSpec(**_tensor_values(values), initial=initial, **pair)
 
 
-def _source_from_json(value: Any) -> Initial:
+def _source_from_json(value: Any) -> Initial | FromSteps:
     if value == "zeros":
         return ZEROS
     if isinstance(value, dict) and "file" in value:
         return FromFile(records.text(records.record(value, "an initial value", {"file"})["file"], "file"))
-    values = records.record(value, "an initial value", {"graph", "output"})
-    return FromGraph(records.text(values["graph"], "graph"), records.text(values["output"], "output"))
+    values = records.record(value, "an initial value", {"graph", "output"}, {"axis"})
+    graph, output = records.text(values["graph"], "graph"), records.text(values["output"], "output")
+    return (
+        FromSteps(graph, output, records.text(values["axis"], "axis")) if "axis" in values else FromGraph(graph, output)
+    )
 
 
 def _tensor_values(values: dict[str, Any]) -> dict[str, Any]:

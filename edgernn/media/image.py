@@ -18,7 +18,15 @@ from edgernn.errors import ImageError, MissingExtraError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["LARGEST_SIDE", "SUFFIXES", "draw_attention", "read_image", "shrunk", "write_picture"]
+__all__ = [
+    "LARGEST_SIDE",
+    "SUFFIXES",
+    "draw_alignment",
+    "draw_attention",
+    "read_image",
+    "shrunk",
+    "write_picture",
+]
 
 LARGEST_SIDE = 1024
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -28,6 +36,7 @@ _BAND = 4_000_000  # pixels that are converted at a time
 _WHITE = (255, 255, 255, 255)
 _TILE, _GAP, _LABEL, _LETTERS = 168, 8, 24, 15  # pixels
 _TILES_ACROSS = 6
+_CELL = 28  # pixels, of a square of an alignment
 _DARK = 0.15  # brightness where the attention is 0
 _BYTE = 255
 _WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # candidate levels of white, in modes that do not define it
@@ -149,3 +158,31 @@ def _lit(whole: Image, weights: Array) -> Image:
     levels = np.uint8(255 * (_DARK + (1 - _DARK) * weights / max(float(weights.max()), 1e-9)))
     light = Image.fromarray(levels).resize(whole.size, Image.Resampling.BICUBIC)
     return Image.composite(whole, Image.new("RGB", whole.size), light)
+
+
+def draw_alignment(columns: Sequence[str], rows: Sequence[str], weights: Array, out: Path) -> None:
+    """Write an image file with a grid of squares, darker where a weight is larger, and a word at each column and row.
+
+    weights: from 0 to 1, (rows, columns). Raises ImageError if `out` cannot be written.
+    """
+    try:
+        from PIL import Image, ImageDraw, ImageFont
+    except ImportError:
+        raise MissingExtraError("PIL", "image") from None
+    font = ImageFont.load_default(_LETTERS)
+    across, down = (math.ceil(max((font.getlength(word) for word in words), default=0)) for words in (columns, rows))
+    left, top = down + 2 * _GAP, across + 2 * _GAP
+    picture = Image.new("RGB", (left + len(columns) * _CELL + _GAP, top + len(rows) * _CELL + _GAP), "white")
+    pen = ImageDraw.Draw(picture)
+    for place, word in enumerate(columns):  # written upwards
+        label = Image.new("RGB", (across + _GAP, _CELL), "white")
+        ImageDraw.Draw(label).text((0, _CELL / 2), word, "black", font, anchor="lm")
+        picture.paste(label.rotate(90, expand=True), (left + place * _CELL, _GAP // 2))
+    for row, word in enumerate(rows):
+        y = top + row * _CELL
+        pen.text((left - _GAP, y + _CELL / 2), word, "black", font, anchor="rm")
+        for place, weight in enumerate(weights[row]):
+            x = left + place * _CELL
+            level = round(_BYTE * (1 - float(np.clip(weight, 0, 1))))
+            pen.rectangle((x, y, x + _CELL, y + _CELL), fill=(level,) * 3, outline="lightgrey")
+    write_picture(picture, out)

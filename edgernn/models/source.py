@@ -35,8 +35,9 @@ class Feedback:
 class HeldOut:
     """Held-out sequences, as arrays, on which the parity gate compares source and artifact.
 
-    begin: inputs of the graphs that run once per sequence, such as an image, as one mapping for each sequence, each
-    array with a batch of one; empty without such graphs.
+    begin: inputs of the graphs from which sequences begin, such as an image, as one mapping for each sequence, each
+    array with a batch of one; those of a graph with states have a first axis that counts its steps. Empty without such
+    graphs.
     steps: inputs of the graph that is stepped, by name, each (sequences, steps, ...).
     targets: by name of the output, each (sequences, steps, ...). Integer targets use cross-entropy, and those below 0
     are ignored; floating-point targets use the squared error, and NaN is ignored.

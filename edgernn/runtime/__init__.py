@@ -12,6 +12,7 @@ from edgernn.runtime.batch import Batch
 from edgernn.runtime.beam import beam_search
 from edgernn.runtime.engine import BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.model import Model
+from edgernn.runtime.reading import Reading
 from edgernn.runtime.stream import Stream
 from edgernn.runtime.suggest import suggest
 from edgernn.sampling import Sampler
@@ -22,6 +23,7 @@ __all__ = [
     "Engine",
     "Model",
     "OnnxEngine",
+    "Reading",
     "Sampler",
     "State",
     "Stream",

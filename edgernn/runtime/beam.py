@@ -65,6 +65,14 @@ def candidates_per_beam(width: int) -> int:
     return 2 * width if width > 1 else 1
 
 
+def _largest(values: Array, count: int) -> Array:
+    """Return the places of the `count` largest values, the largest first, and of equal ones the first first."""
+    places = np.arange(len(values))
+    if len(values) > count:  # sorting a vocabulary takes longer than the step of a small network
+        places = np.flatnonzero(values >= np.partition(values, -count)[-count])
+    return places[np.argsort(-values[places], kind="stable")][:count]
+
+
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and value >= 1
 
@@ -99,7 +107,7 @@ class _Beam:
         scores = log_probabilities(self._logits)
         scores[:, list(self._tokenizer.never_sampled)] = -np.inf
         totals = scores + np.array([[probability] for _, probability in self.live])
-        order = np.argsort(-totals, axis=None, kind="stable")[: candidates_per_beam(self._width)]
+        order = _largest(totals.ravel(), candidates_per_beam(self._width))
         rows: list[int] = []
         live: list[tuple[tuple[int, ...], float]] = []
         for row, token in zip(*(part.tolist() for part in np.unravel_index(order, totals.shape)), strict=True):

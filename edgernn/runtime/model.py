@@ -11,6 +11,7 @@ from edgernn.contract import Array
 from edgernn.execution import Execution
 from edgernn.runtime.engine import BundleEngine
 from edgernn.runtime.program import NOTHING, STEP, Program
+from edgernn.runtime.reading import Reading
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import Sampler
 
@@ -45,9 +46,10 @@ class Model(Program):
         *,
         inputs: Mapping[str, Array] = NOTHING,
         graph: str = STEP,
+        readings: Sequence[Reading] = (),
     ) -> Stream:
-        """A new stream of `graph` at its initial state; `inputs` as in `begin`.
+        """A new stream of `graph` at its initial state; `inputs` and `readings` as in `begin`.
 
         sampler: how tokens are drawn; `Sampler()` unless it is given. Raises StreamError if it is not a Sampler.
         """
-        return Stream(self, Sampler() if sampler is None else sampler, inputs, graph)
+        return Stream(self, Sampler() if sampler is None else sampler, inputs, graph, readings)

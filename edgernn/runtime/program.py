@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -16,7 +16,6 @@ from edgernn.contract import (
     Contract,
     FeedCheck,
     FromFile,
-    FromGraph,
     GraphSpec,
     State,
     StateSpec,
@@ -28,6 +27,7 @@ from edgernn.execution import DEFAULT, Execution
 from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.golden import first_given
+from edgernn.runtime.reading import Reading
 from edgernn.runtime.text import TextTensors
 from edgernn.tokenizer import Tokenizer
 
@@ -142,26 +142,50 @@ class Program:
         """Return the tensors of `graph` that read and predict tokens."""
         return self._graph(graph).text
 
+    def reading(self, graph: str, *, batch: int = 1) -> Reading:
+        """Return a reading of `graph`, from which streams of other graphs begin: for inputs that arrive in pieces.
+
+            reading = model.reading("read")
+            for token in tokens:
+                reading.push({"source": np.array([[token]])})
+            stream = model.stream(readings=[reading])
+
+        batch: the number of streams that are read at once.
+        """
+        return Reading(
+            self.contract[graph],
+            lambda inputs, state: self.step(inputs, state, graph=graph),
+            self.begin(graph=graph, batch=batch)[1],
+        )
+
     def begin(
-        self, inputs: Mapping[str, Array] = NOTHING, *, graph: str = STEP, batch: int = 1
+        self,
+        inputs: Mapping[str, Array] = NOTHING,
+        *,
+        graph: str = STEP,
+        batch: int = 1,
+        readings: Sequence[Reading] = (),
     ) -> tuple[dict[str, Array], State]:
         """Conditions and initial state of a stream of `graph`, which the first `step` is called with.
 
         inputs: the inputs of the graphs that compute conditions or initial states (an image, for example), and the
-        conditions that the caller provides. batch: the number of streams, if `inputs` do not determine it.
+        conditions that the caller provides. The inputs of a graph with states are those of its successive steps,
+        stacked along a new first axis. batch: the number of streams, if `inputs` do not determine it. readings: in
+        place of the inputs of the graphs that they have read.
         Raises ContractError for inputs that are missing, unknown or do not fit.
         """
         spec = self.contract[graph]
-        sources = _sources(spec)
-        graphs = dict.fromkeys(source.graph for source in sources.values())  # each runs once, even for several tensors
-        made = {name: self._run_source(name, inputs) for name in graphs}
-        values = {name: made[source.graph][source.output] for name, source in sources.items()}
+        tensors = spec.held
+        read = {reading.spec.name: reading for reading in readings}
+        unread = [name for name in dict.fromkeys(source.graph for source in spec.sources.values()) if name not in read]
+        read |= {name: self._read_source(name, inputs) for name in unread}  # each once, even for several tensors
+        values = {name: read[source.graph].value(tensors[name]) for name, source in spec.sources.items()}
         given = [condition.name for condition in spec.conditions if condition.source is None]
-        self._check_given(inputs, spec, given, list(made))
+        self._check_given(inputs, spec, given, unread)
         values.update((name, np.array(inputs[name])) for name in given)  # the caller may change its arrays later
         conditions = {condition.name: values[condition.name] for condition in spec.conditions}
         sizes: dict[str, int] = {}
-        for tensor in (*spec.conditions, *spec.states):
+        for tensor in tensors.values():
             if tensor.name in values:
                 check_tensor(tensor, values[tensor.name], sizes)
         if sizes.setdefault(BATCH, batch) < 1:
@@ -174,17 +198,21 @@ class Program:
         except KeyError:
             return self._graphs[self.contract[name].name]  # raises an error that names the existing graphs
 
-    def _run_source(self, graph: str, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        needed = self.contract[graph].inputs
-        for tensor in needed:
+    def _read_source(self, graph: str, inputs: Mapping[str, Array]) -> Reading:
+        spec = self.contract[graph]
+        for tensor in spec.inputs:
             if tensor.name not in inputs:
                 advice = ", or describe image files with edgernn caption" if tensor.kind == "image" else ""
                 raise ContractError(
                     f"a stream of this model begins with {tensor.name!r}: give it with inputs={{{tensor.name!r}: …}}"
                     f"{advice}"
                 )
-        outputs, _ = self.step({tensor.name: inputs[tensor.name] for tensor in needed}, graph=graph)
-        return outputs
+        steps = {tensor.name: inputs[tensor.name] for tensor in spec.inputs}
+        if not spec.states:
+            steps = {name: np.asarray(array)[None] for name, array in steps.items()}
+        reading = self.reading(graph, batch=_batch(spec, steps))
+        reading.push(steps)
+        return reading
 
     def _check_given(self, inputs: Mapping[str, Array], spec: GraphSpec, given: list[str], sources: list[str]) -> None:
         for name in given:
@@ -225,11 +253,10 @@ def _labels(bundle: Bundle, contract: Contract) -> tuple[str, ...] | None:
     return labels
 
 
-def _sources(spec: GraphSpec) -> dict[str, FromGraph]:
-    """Return the source of each condition and state that another graph computes."""
-    made: dict[str, FromGraph] = {c.name: c.source for c in spec.conditions if c.source is not None}
-    made.update((s.name, s.initial) for s in spec.states if isinstance(s.initial, FromGraph))
-    return made
+def _batch(spec: GraphSpec, steps: Mapping[str, Array]) -> int:
+    """Return the number of streams that are read at once. steps: the inputs, with a first axis that counts steps."""
+    shapes = ((np.shape(steps[tensor.name])[1:], tensor.batch_axis) for tensor in spec.inputs)
+    return next((shape[axis] for shape, axis in shapes if axis is not None and axis < len(shape)), 1)
 
 
 def _tensor(bundle: Bundle, file: str, spec: StateSpec) -> Array:

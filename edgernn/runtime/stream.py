@@ -16,6 +16,7 @@ from edgernn.contract import BATCH, Array, GraphSpec, State, check, check_tensor
 from edgernn.errors import ContractError, SnapshotError, StreamError
 from edgernn.runtime.cursor import Cursor
 from edgernn.runtime.program import Program
+from edgernn.runtime.reading import Reading
 from edgernn.runtime.sampling_state import SamplingState
 from edgernn.runtime.snapshot import Snapshot
 from edgernn.runtime.stopping import StopCriteria
@@ -51,14 +52,21 @@ class DetachedState(NamedTuple):
 class Stream:
     """One running sequence of a model, created by `Model.stream`. A stream must be used by one thread at a time."""
 
-    def __init__(self, model: Program, sampler: Sampler, inputs: Mapping[str, Array], graph: str) -> None:
+    def __init__(
+        self,
+        model: Program,
+        sampler: Sampler,
+        inputs: Mapping[str, Array],
+        graph: str,
+        readings: Sequence[Reading] = (),
+    ) -> None:
         self.model = model
         self.ended: str | None = None  # why the last decoding ended: "length", "stop" or "end"
         self._graph = graph
         self._spec = model.contract[graph]
         self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
-        self._conditions, self._initial = model.begin(inputs, graph=graph)
+        self._conditions, self._initial = model.begin(inputs, graph=graph, readings=readings)
         self._sampling = SamplingState(model.tokenizer, _checked(sampler))
         self._turn = _Turn()
         self._token = self._token_feed()

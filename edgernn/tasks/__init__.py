@@ -5,6 +5,7 @@ from edgernn.tasks.classify.task import CLASSIFY
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.tag.task import TAG
 from edgernn.tasks.task import Task
+from edgernn.tasks.translate.task import TRANSLATE
 
 __all__ = ["TASKS"]
 
@@ -13,4 +14,5 @@ TASKS: dict[str, Task] = {
     "caption": CAPTION,
     "classify": CLASSIFY,
     "tag": TAG,
+    "translate": TRANSLATE,
 }

@@ -35,7 +35,7 @@ def sampler(case):
 
 
 def test_there_are_golden_bundles():
-    assert BUNDLES == ["characters-fp32", "characters-int4", "characters-int8", "looker"]
+    assert BUNDLES == ["attender", "characters-fp32", "characters-int4", "characters-int8", "looker"]
     assert not re.search(
         r"^(import|from) +edgernn", (Path(__file__).parents[1] / "reader.py").read_text(), re.MULTILINE
     )

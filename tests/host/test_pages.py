@@ -15,15 +15,17 @@ import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
-from tasks import EXAMPLES, write_frames, write_tone
+from tasks import EXAMPLES, write_frames, write_pairs, write_tone
 
 from edgernn.cli import execute
 from edgernn.exporters import export, verify
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
+from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
 from edgernn.tasks.tag import data as tag_data
+from edgernn.tasks.translate import dates
 from edgernn.training import Run, Trainer
 
 # Lines that start with one of these are not run: they install packages, or several processes.
@@ -54,8 +56,17 @@ LANGUAGE = {
     "learning_rate": 0.02,
     "autocast": "off",
 }
+TRANSLATE = {
+    "embedding": 8,
+    "hidden": 12,
+    "vocabulary": 80,
+    "batch_size": 8,
+    "steps": 6,
+    "evaluations": 1,
+    "autocast": "off",
+}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
-OF_A_TASK = {"language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG}
+OF_A_TASK = {"language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -70,6 +81,8 @@ def desk(tmp_path_factory):
         (folder / f"{name}.txt").write_text(TEXT)
     write_image(folder / "holiday.jpg")
     _write_flickr(folder / "flickr8k")
+    (folder / "multi30k").mkdir()
+    write_pairs(folder / "multi30k")
     write_gallery(folder).rename(folder / "photos.csv")
     for path in (folder / "images").iterdir():
         path.rename(folder / path.name)
@@ -146,7 +159,9 @@ def place(desk, tmp_path, monkeypatch):
         monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
     for name in ("_DRAWN", "_STRUNG"):
         monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
-    monkeypatch.setattr(scenes, "_COUNT", {split: min(count, 64) for split, count in scenes._COUNT.items()})
+    for generated in (scenes, dates):
+        monkeypatch.setattr(generated, "_COUNT", {name: min(count, 64) for name, count in generated._COUNT.items()})
+    dates.dates.cache_clear()
     return folder
 
 
@@ -189,7 +204,7 @@ def _settings(words):
     """Options that make a training short; those of the network are left out where another run gives them."""
     if words[1] != "train" or "--resume" in words:
         return []
-    given = OF_THE_NETWORK if "--from" in words else ()
+    given = OF_THE_NETWORK if "--from" in words and words[2] != "translate" else ()
     settings = {name: value for name, value in OF_A_TASK[words[2]].items() if name not in given}
     options = [(f"--{name.replace('_', '-')}", str(value)) for name, value in settings.items()]
     return [word for option in options for word in option]
@@ -239,6 +254,10 @@ def _check_runtime(names):
     assert [len(slot.text) for slot in names["slots"]] == [50] * 64
 
 
+def _check_translate(names):
+    assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1, 30).text
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -251,6 +270,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/min-char-rnn.md": _check_min_char_rnn,
     "docs/runtime.md": _check_runtime,
     "docs/training.md": _check_training,
+    "docs/translate.md": _check_translate,
 }
 
 

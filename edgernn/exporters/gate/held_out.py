@@ -11,7 +11,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, Array, GraphSpec
 from edgernn.errors import ExportError
-from edgernn.exporters.gate.streams import Beginnings, Engines, held_out_streams, inputs_at, sources_of, take_step
+from edgernn.exporters.gate.streams import Beginnings, Engines, held_out_streams, inputs_at, take_step
 from edgernn.models import Feedback, Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.parity import Step, chain
@@ -64,9 +64,9 @@ def _check_steps(spec: GraphSpec, held_out: HeldOut) -> None:
 
 def _check_beginning(spec: GraphSpec, graphs: Sequence[Graph], held_out: HeldOut) -> None:
     """Raise ExportError unless the initial inputs and the feedback of held-out sequences fit the stepped graph."""
-    made = {source.graph for source in sources_of(spec).values() if source is not None}
+    made = {source.graph for source in spec.sources.values()}
     for graph in graphs:
-        needed = set(graph.spec.input_names) if graph.spec.name in made else set()
+        needed = {tensor.name for tensor in graph.spec.inputs} if graph.spec.name in made else set()
         if missing := sorted(needed - (held_out.begin[0].keys() if held_out.begin else set())):
             raise ExportError(f"the held-out sequences begin without {missing[0]}, which {graph.spec.name} takes")
     for each in held_out.feedback.values():

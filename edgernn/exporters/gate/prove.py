@@ -31,12 +31,12 @@ from edgernn.exporters.gate.streams import (
     Beginnings,
     Engines,
     Streams,
+    begun_streams,
     example_streams,
     held_out_streams,
     random_streams,
     rare_streams,
     single_steps,
-    sources_of,
 )
 from edgernn.exporters.gate.vectors import Recorder
 from edgernn.models import Graph, HeldOut
@@ -245,8 +245,8 @@ class _Gate:
             return held_out_streams(graph, self._begin, held_out, self._steps)
         steps = self._steps if spec.states else min(self._steps, _SINGLE_STEPS)
         given = [] if held_out is None else held_out.begin
-        if given and not (spec.states or spec.conditions) and all(t.name in given[0] for t in spec.inputs):
-            return single_steps(spec, given, steps)
+        if given and not (spec.conditions or spec.sources) and all(t.name in given[0] for t in spec.inputs):
+            return begun_streams(graph, given, steps) if spec.states else single_steps(spec, given, steps)
         if self._examples is not None and (examples := self._examples.of(spec)) is not None:
             return example_streams(graph, self._graphs, self._sources, examples, steps)
         return random_streams(graph, self._graphs, self._sources, steps)
@@ -269,7 +269,7 @@ class _Gate:
         stepped graph is driven a second time with those that the artifact computes.
         """
         together: Iterator[Step] | None = None
-        if any(source is not None for source in sources_of(spec).values()):
+        if spec.sources:
             conditions, states = self._artifacts_begin.of(streams.rows)
             given = replace(streams, conditions=conditions).given()
             together = chain(self._artifacts[spec.name], spec, given, states)

@@ -3,33 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice, repeat
 
 import numpy as np
 
 from edgernn.arrays import from_npy
-from edgernn.contract import BATCH, Array, FromGraph, GraphSpec, TensorSpec, check_tensor
+from edgernn.contract import (
+    BATCH,
+    Array,
+    Axis,
+    ConditionSpec,
+    FromGraph,
+    FromSteps,
+    GraphSpec,
+    State,
+    TensorSpec,
+    check_tensor,
+    stack,
+)
 from edgernn.examples import OTHER_AXIS, axis_sizes, example, extremes, random_inputs
 from edgernn.exporters.gate import vectors
 from edgernn.exporters.gate.real_inputs import GraphExamples
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states
+from edgernn.runtime.reading import Reading
 
 __all__ = [
     "Arrays",
     "Beginnings",
     "Engines",
     "Streams",
+    "begun_streams",
     "example_streams",
     "held_out_streams",
     "inputs_at",
     "random_streams",
     "rare_streams",
     "single_steps",
-    "sources_of",
     "take_step",
 ]
 
@@ -67,14 +80,16 @@ class Beginnings:
     """Conditions and initial states of streams of one graph.
 
     graphs: all graphs of the network. engines: run the graphs that compute conditions and states. given: for each
-    stream, the inputs of these graphs and the conditions that no graph computes, with a batch of one.
+    stream, the inputs of these graphs and the conditions that no graph computes, with a batch of one; the inputs of a
+    graph with states have a first axis that counts its steps.
     """
 
     def __init__(self, graph: Graph, graphs: Sequence[Graph], engines: Engines, given: Sequence[Arrays]) -> None:
         self._spec = graph.spec
         self._files = {name: from_npy(data, name) for name, data in graph.files().items()}
-        specs = {each.spec.name: each.spec for each in graphs}
-        self._made = [self._make(specs, engines, each) for each in given]
+        self._carried = graph.spec.held
+        makers = {each.spec.name: each for each in graphs}
+        self._made = [self._make(makers, engines, each) for each in given]
 
     def of(self, rows: Sequence[int]) -> tuple[dict[str, Array], dict[str, Array]]:
         """Return conditions by name, and states by the inputs that they feed, of a batch of the streams `rows`."""
@@ -92,38 +107,49 @@ class Beginnings:
         return conditions, first_states(self._spec, self._files, conditions)
 
     def groups(self) -> list[tuple[int, ...]]:
-        """Return groups of streams that can be batched, because conditions and states have the same shapes."""
+        """Return groups of streams that can be batched: their conditions and states differ in padded axes only."""
         widest = _WIDEST if self._spec.batched else 1
         groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for row, made in enumerate(self._made):
-            groups.setdefault(tuple(array.shape for array in made.values()), []).append(row)
+            groups.setdefault(tuple(self._unpadded(name, array) for name, array in made.items()), []).append(row)
         return [rows[at : at + widest] for rows in map(tuple, groups.values()) for at in range(0, len(rows), widest)]
 
-    def _make(self, specs: Mapping[str, GraphSpec], engines: Engines, given: Arrays) -> dict[str, Array]:
+    def _make(self, makers: Mapping[str, Graph], engines: Engines, given: Arrays) -> dict[str, Array]:
         """Return the conditions and states of one stream that are neither zeros nor files, by name."""
-        outputs: dict[str, dict[str, Array]] = {}
-        made: dict[str, Array] = {}
-        for name, source in sources_of(self._spec).items():
-            if source is None:
-                made[name] = given[name]
-                continue
-            if source.graph not in outputs:
-                spec = specs[source.graph]
-                results = engines[source.graph].run({tensor.name: given[tensor.name] for tensor in spec.inputs})
-                outputs[source.graph] = dict(zip(spec.output_names, results, strict=True))
-            made[name] = outputs[source.graph][source.output]
-        return made
+        spec = self._spec
+        sources = dict.fromkeys(source.graph for source in spec.sources.values())
+        readings = {name: _read_whole(makers[name], engines[name], given) for name in sources}
+        made = {name: readings[source.graph].value(self._carried[name]) for name, source in spec.sources.items()}
+        return made | {tensor.name: given[tensor.name] for tensor in spec.conditions if tensor.source is None}
+
+    def _unpadded(self, name: str, array: Array) -> tuple[int, ...]:
+        """Return the shape of a tensor without the axis that a batch pads."""
+        tensor = self._carried[name]
+        padded = tensor.padded_axis if isinstance(tensor, ConditionSpec) else None
+        return tuple(size for place, size in enumerate(array.shape) if place != padded)
 
     def _join(self, tensor: TensorSpec, rows: Sequence[int], sizes: dict[str, int]) -> Array:
-        array = _join([self._made[row][tensor.name] for row in rows], tensor)
+        parts = [self._made[row] for row in rows]
+        array = parts[0][tensor.name] if tensor.batch_axis is None else stack([tensor], parts)[tensor.name]
         check_tensor(tensor, array, sizes)
-        return array
+        return np.asarray(array, order="C")
 
 
-def sources_of(spec: GraphSpec) -> dict[str, FromGraph | None]:
-    """Return the source of each condition and state that another graph computes; None for conditions without one."""
-    made: dict[str, FromGraph | None] = {tensor.name: tensor.source for tensor in spec.conditions}
-    return made | {state.name: state.initial for state in spec.states if isinstance(state.initial, FromGraph)}
+def _read_whole(graph: Graph, engine: Engine, given: Arrays) -> Reading:
+    """Return a reading of all inputs of a graph that begins one stream of another graph."""
+    spec = graph.spec
+    files = {name: from_npy(data, name) for name, data in graph.files().items()}
+
+    def step(inputs: Arrays, state: Arrays) -> tuple[dict[str, Array], State]:
+        results = engine.run({**inputs, **{each.input: state[each.name] for each in spec.states}})
+        outputs = {tensor.name: array for tensor, array in zip(spec.outputs, results, strict=False)}
+        carried = results[len(spec.outputs) :]
+        return outputs, State({each.name: array for each, array in zip(spec.states, carried, strict=True)})
+
+    reading = Reading(spec, step, State({each.name: each.first({BATCH: 1}, files) for each in spec.states}))
+    inputs = {tensor.name: given[tensor.name] for tensor in spec.inputs}
+    reading.push(inputs if spec.states else {name: array[None] for name, array in inputs.items()})
+    return reading
 
 
 def held_out_streams(graph: Graph, begin: Beginnings, held_out: HeldOut, steps: int) -> Iterator[Streams]:
@@ -168,12 +194,23 @@ def _given(graph: Graph, graphs: Sequence[Graph], examples: GraphExamples) -> li
 def _needed(graph: Graph, graphs: Sequence[Graph]) -> tuple[dict[str, TensorSpec], list[GraphSpec]]:
     """Return the inputs and conditions that streams of a graph need at the start, and the graphs that they feed.
 
-    These are inputs of graphs that compute conditions or states, and conditions that no graph computes.
+    These are inputs of graphs that compute conditions or states, with a first axis for the steps of a graph that has
+    states, and conditions that no graph computes.
     """
-    makers = {source.graph for source in sources_of(graph.spec).values() if source is not None}
-    specs = [each.spec for each in graphs if each.spec.name in makers]
-    needed = {tensor.name: tensor for each in specs for tensor in each.inputs}
+    sources = graph.spec.sources.values()
+    specs = [each.spec for each in graphs if each.spec.name in {source.graph for source in sources}]
+    axes = {source.graph: source.axis for source in sources if isinstance(source, FromSteps)}
+    needed = {
+        tensor.name: _with_steps(tensor, axes.get(each.name, OTHER_AXIS)) if each.states else tensor
+        for each in specs
+        for tensor in each.inputs
+    }
     return needed | {tensor.name: tensor for tensor in graph.spec.conditions if tensor.source is None}, specs
+
+
+def _with_steps(tensor: TensorSpec, axis: Axis) -> TensorSpec:
+    """Return a tensor with a first axis that counts steps."""
+    return replace(tensor, axes=(axis, *tensor.axes))
 
 
 def random_streams(
@@ -259,6 +296,29 @@ def single_steps(spec: GraphSpec, given: Sequence[Arrays], steps: int) -> Iterat
     """
     for streams in (1, _SIDE_BY_SIDE) if spec.batched else (1,):
         yield Streams(partial(_resized, spec, given, streams, steps), {}, {}, recorded=streams == 1)
+
+
+def begun_streams(graph: Graph, given: Sequence[Arrays], steps: int) -> Iterator[Streams]:
+    """Yield streams of a graph from which others begin: the inputs of all held-out sequences as one, then a batch.
+
+    given: for each sequence, the inputs, whose first axis counts the steps.
+    """
+    spec = graph.spec
+    joined = {tensor.name: np.concatenate([each[tensor.name] for each in given]) for tensor in spec.inputs}
+    begin = Beginnings(graph, [graph], {}, [{}] * _SIDE_BY_SIDE)
+    yield from _alone(spec, begin, partial(_side_by_side, spec, joined, 1, steps))
+    if spec.batched:
+        inputs = partial(_side_by_side, spec, joined, _SIDE_BY_SIDE, steps)
+        yield Streams(inputs, *begin.of(range(_SIDE_BY_SIDE)))
+
+
+def _side_by_side(spec: GraphSpec, joined: Arrays, streams: int, steps: int) -> Iterator[dict[str, Array]]:
+    """Yield the inputs of streams that begin at different steps of one sequence, which repeats after its end."""
+    length = len(next(iter(joined.values())))
+    starts = [stream * length // streams for stream in range(streams)]
+    for place in range(steps):
+        rows = [(start + place) % length for start in starts]
+        yield {tensor.name: _join([joined[tensor.name][row] for row in rows], tensor) for tensor in spec.inputs}
 
 
 def inputs_at(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], place: int) -> dict[str, Array]:

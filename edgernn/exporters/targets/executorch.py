@@ -36,7 +36,7 @@ from edgernn.models import Graph
 
 __all__ = ["EXECUTORCH"]
 
-_LARGEST_AXIS = 1024  # of named axes other than the batch
+_LARGEST_AXIS = 1024  # of named axes other than the batch, unless the contract declares a smaller size
 _LARGEST_TENSOR = 1 << 28  # elements; larger address ranges may not be available
 _Axes = tuple[dict[int, Any], ...]
 
@@ -88,7 +88,10 @@ def _largest(spec: GraphSpec) -> tuple[Tensor, ...]:
 
     ExecuTorch's lowering would limit the program to the sizes of smaller ones.
     """
-    named = {name: _LARGEST_AXIS - 2 * place for place, name in enumerate(axis_sizes(spec))}  # different sizes
+    largest = _largest_sizes(spec)
+    named = {  # different sizes
+        name: max(1, largest.get(name, _LARGEST_AXIS) - 2 * place) for place, name in enumerate(axis_sizes(spec))
+    }
     if any(math.prod(shape) > _LARGEST_TENSOR for shape in _feed_shapes(spec, named)):
         named = axis_sizes(spec)
     kinds = (tensor.numpy_dtype for tensor in spec.feeds.values())
@@ -127,13 +130,20 @@ def _check_batch(program: ExportedProgram, spec: GraphSpec) -> None:
             raise ExportError(f"its lowering froze the batch of {name}: declare one stream")
 
 
+def _largest_sizes(spec: GraphSpec) -> dict[str, int]:
+    """Return the largest size of each named axis."""
+    tensors = spec.feeds.values()
+    sizes = {axis: _LARGEST_AXIS for tensor in tensors for axis in tensor.axes if isinstance(axis, str)}
+    for tensor in tensors:
+        sizes |= {axis: min(sizes[axis], size) for axis, size in tensor.max_sizes.items()}
+    return sizes | {BATCH: LARGEST_BATCH}
+
+
 def _shapes(spec: GraphSpec) -> _Axes:
-    dims: dict[str, Any] = {}
-    for tensor in spec.feeds.values():
-        for axis in tensor.axes:
-            if isinstance(axis, str):
-                largest = LARGEST_BATCH if axis == BATCH else _LARGEST_AXIS
-                dims.setdefault(axis, torch.export.Dim(axis.replace(".", "_"), min=1, max=largest))
+    dims = {
+        axis: torch.export.Dim(axis.replace(".", "_"), min=1, max=largest)
+        for axis, largest in _largest_sizes(spec).items()
+    }
     return tuple(
         {place: dims[axis] for place, axis in enumerate(tensor.axes) if isinstance(axis, str)}
         for tensor in spec.feeds.values()

@@ -10,6 +10,7 @@ from edgernn.runtime.pipelines.classify import ClassifyPipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
 from edgernn.runtime.pipelines.tag import TagPipeline
+from edgernn.runtime.pipelines.translate import TranslatePipeline
 
 __all__ = ["PIPELINES", "Conversation", "Pipeline", "Result", "pipeline_for"]
 
@@ -19,6 +20,7 @@ PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "caption": CaptionPipeline,
     "classify": ClassifyPipeline,
     "tag": TagPipeline,
+    "translate": TranslatePipeline,
 }
 
 

@@ -77,7 +77,8 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         super().__init__(model)
         self._output = label_output(model).name
         self._input = SequenceInput(model)
-        self.takes_text, self.suffixes = self._input.kind == TEXT, self._input.suffixes
+        self.takes_text = self.takes_lines = self._input.kind == TEXT
+        self.suffixes = self._input.suffixes
         self.inputs = ("SEQUENCE", self._input.what)
 
     def is_input(self, directory: Path) -> bool:

@@ -67,7 +67,8 @@ class Pipeline(ABC, Generic[Options]):
     options: a settings class whose fields are options of the command. example: the arguments of a command that works.
     input_key: the key of an input's name in JSON.
     takes_text: whether the argument of a command is one text, which `read_typed` reads, in place of names of files;
-    without an argument, the text comes from standard input.
+    without an argument, the text comes from standard input. takes_lines: whether each line of standard input is a text
+    of its own, whose result is printed before the next line is read. of_nothing: the JSON keys for an empty line.
     """
 
     task: ClassVar[str]
@@ -77,6 +78,8 @@ class Pipeline(ABC, Generic[Options]):
     example: ClassVar[str]
     input_key: ClassVar[str] = "input"
     takes_text: bool = False
+    takes_lines: bool = False
+    of_nothing: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Model) -> None:
         """Raise StreamError, in subclasses, for a model whose contract does not fit the task."""

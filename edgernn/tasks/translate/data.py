@@ -1,0 +1,175 @@
+"""The data of translators: open data sets, store encoded sentences in a run, and make batches of similar length."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgernn import records
+from edgernn.contract import Array
+from edgernn.data.pairs import DEV, TRAIN, Pairs, read_pairs
+from edgernn.errors import CorpusError, counted
+from edgernn.tasks.translate.dates import dates
+from edgernn.tasks.translate.settings import DATES, TranslateData
+from edgernn.tokenizer import Ids, Tokenizer
+
+__all__ = ["IGNORED", "DataRecord", "EncodedPairs", "batches", "open_pairs", "pad_targets", "special_tokens"]
+
+IGNORED = -100  # targets with this value do not contribute to the loss
+STORED, HELD_OUT = "pairs.npz", "held-out.json"
+_HELD_OUT = 10  # every tenth pair is held out if there are no files of a split for it
+_MOST_HELD_OUT = 1000
+
+
+def open_pairs(sources: Sequence[str], data: TranslateData) -> tuple[Pairs, Pairs]:
+    """Return the pairs to train and those to evaluate on. Raises CorpusError and ConfigError as `read_pairs` does."""
+    if list(sources) == [DATES]:
+        return dates(TRAIN), dates(DEV)
+    paths = [Path(source) for source in sources]
+    languages = data.source_language, data.target_language
+    train, held_out = (read_pairs(paths, split, *languages) for split in (TRAIN, DEV))
+    if train is None:
+        raise CorpusError(f"{', '.join(sources)}: there are no files train.{languages[0]} and train.{languages[1]}")
+    if held_out is None or not paths[0].is_dir():
+        every = max(_HELD_OUT, len(train) // _MOST_HELD_OUT)
+        kept = [place for place in range(len(train)) if place % every != every - 1]
+        held_out = train.part(slice(every - 1, None, every))
+        train = Pairs([train.sources[place] for place in kept], [train.targets[place] for place in kept], train.empty)
+    if not (len(train) and len(held_out)):
+        raise CorpusError(
+            f"{', '.join(sources)}: {counted(len(train) + len(held_out), 'pair')} of sentences is too few"
+        )
+    return train, held_out
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
+    """Return the ids of the start, end and unknown tokens of a vocabulary of translators."""
+    assert tokenizer.start_id is not None
+    assert tokenizer.end_id is not None
+    assert tokenizer.unknown_id is not None
+    return tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id
+
+
+@dataclass(frozen=True)
+class EncodedPairs:
+    """Pairs of sentences as token ids, each sentence with the end token."""
+
+    sources: Sequence[Ids]
+    targets: Sequence[Ids]
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    @classmethod
+    def encode(cls, pairs: Pairs, tokenizer: Tokenizer, longest: int) -> EncodedPairs:
+        """Encode pairs, without those of which a side has more than `longest` tokens."""
+        end = special_tokens(tokenizer)[1]
+        sides = [
+            [np.append(tokenizer.encode(sentence, unknown="replace"), end) for sentence in side]
+            for side in (pairs.sources, pairs.targets)
+        ]
+        kept = [place for place, both in enumerate(zip(*sides, strict=True)) if max(map(len, both)) <= longest]
+        return cls(*([side[place] for place in kept] for side in sides))
+
+    def to_bytes(self) -> bytes:
+        """Return the pairs as the content of an npz file."""
+        file = io.BytesIO()
+        sides = {"sources": self.sources, "targets": self.targets}
+        arrays = {name: np.concatenate(ids).astype(np.int32) for name, ids in sides.items()}
+        ends = {f"{name}_ends": np.cumsum([len(each) for each in ids]) for name, ids in sides.items()}
+        np.savez_compressed(file, allow_pickle=False, **arrays, **ends)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> EncodedPairs:
+        """Read what `to_bytes` returned. Raises ValueError or KeyError for anything else."""
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return cls(*(np.split(file[name].astype(np.int64), file[f"{name}_ends"][:-1]) for name in _SIDES))
+
+
+_SIDES = ("sources", "targets")
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """A run's record of its data.
+
+    source: the data set as given on the command line. train, dev: the number of pairs to train and to evaluate on.
+    sha256: the digests of the stored files, by name.
+    """
+
+    source: str
+    train: int
+    dev: int
+    sha256: Mapping[str, str]
+
+    @classmethod
+    def store(cls, source: str, train: EncodedPairs, held_out: Pairs, folder: Path) -> DataRecord:
+        """Write the data into the folder of a run, and return its record."""
+        sentences = [list(each) for each in zip(held_out.sources, held_out.targets, strict=True)]
+        files = {STORED: train.to_bytes(), HELD_OUT: json.dumps(sentences, ensure_ascii=False).encode()}
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+        return cls(source, len(train), len(held_out), digests)
+
+    @classmethod
+    def from_json(cls, value: Any) -> DataRecord:
+        """Read the record in `config.json`. Raises FormatError for anything else."""
+        record = records.construct(cls, value, "the data")
+        records.text(record.source, "the data")
+        for count in (record.train, record.dev):
+            records.integer(count, "pairs")
+        records.mapping(record.sha256, "the digests of the data")
+        return record
+
+    def open(self, folder: Path) -> tuple[EncodedPairs, Pairs]:
+        """Read the data that `store` wrote. Raises CorpusError if it is missing or was changed."""
+        train = EncodedPairs.from_bytes(self._read(folder / STORED))
+        sentences = json.loads(self._read(folder / HELD_OUT))
+        return train, Pairs([source for source, _ in sentences], [target for _, target in sentences])
+
+    def _read(self, path: Path) -> bytes:
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise CorpusError(f"{path} cannot be read: {error.strerror}") from None
+        if hashlib.sha256(data).hexdigest() != self.sha256.get(path.name):
+            raise CorpusError(f"{path} is not what the run began with: train again")
+        return data
+
+
+def batches(pairs: EncodedPairs, size: int, random: np.random.Generator) -> list[Array]:
+    """Return the places of the pairs of each batch of one pass, in random order.
+
+    Pairs of similar length are in one batch, so that little is padded.
+    """
+    order = random.permutation(len(pairs))
+    lengths = [[len(side[place]) for place in order] for side in (pairs.targets, pairs.sources)]
+    order = order[np.lexsort(lengths)]  # by the length of the source, then of the target, then at random
+    cut = [order[at : at + size] for at in range(0, len(order), size)]
+    return [cut[place] for place in random.permutation(len(cut))]
+
+
+def pad_targets(targets: Sequence[Ids], tokenizer: Tokenizer) -> tuple[Ids, Ids]:
+    """Return input tokens (sentences, steps), which begin with the start token, and the targets for each of them.
+
+    Padding and unknown tokens are ignored as targets.
+    """
+    start, end, unknown = special_tokens(tokenizer)
+    longest = max(map(len, targets))
+    tokens = np.full((len(targets), longest), end, np.int64)
+    wanted = np.full((len(targets), longest), IGNORED, np.int64)
+    tokens[:, 0] = start
+    for row, ids in enumerate(targets):
+        tokens[row, 1 : len(ids)] = ids[:-1]
+        wanted[row, : len(ids)] = ids
+    wanted[wanted == unknown] = IGNORED
+    return tokens, wanted
