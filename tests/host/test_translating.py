@@ -407,7 +407,7 @@ def test_translations_are_scored_in_lower_case():
 
 def test_a_run_is_evaluated_in_its_languages(run, folder, tmp_path):
     model = eager_model(run.source())
-    score, notes = evaluate(model, TranslateEvaluation(data=str(folder), beam=1), lambda *_: None)
+    score, notes, _ = evaluate(model, TranslateEvaluation(data=str(folder), beam=1), lambda *_: None)
     pairs = read_pairs([folder], TEST, "de", "en")
     translations = [translate(model, sentence, 1).text for sentence in pairs.sources]
     assert (score, notes) == (score_translations(translations, pairs.targets), [])
