@@ -11,7 +11,7 @@ from tiny import manifest, onnx_bytes
 
 from edgernn.bundle import LABELS, new_bundle
 from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
-from edgernn.errors import ConfigError, CorpusError, ImageError, SamplingError, StreamError
+from edgernn.errors import AudioError, ConfigError, CorpusError, ImageError, SamplingError, StreamError
 from edgernn.media.events import Event
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.tag import TagOptions, TagPipeline, smoothing
@@ -161,7 +161,7 @@ def test_a_plot_that_cannot_be_written_is_refused_before_anything_is_read(late, 
         ({"values": np.zeros((4, 3))}, "has no frames"),
         ({"frames": np.float32(3)}, "has no frames"),
         ({"frames": np.zeros((4, 2))}, r"shape \[4, 2\], and the model reads rows of 3"),
-        ({"frames": np.zeros((0, 3))}, "the sequence is empty"),
+        ({"frames": np.zeros((0, 3))}, r"x\.npz is empty"),
         ({"frames": np.array([{}] * 3)}, "holds Python objects"),
     ],
 )
@@ -169,6 +169,31 @@ def test_what_does_not_fit_is_refused(late, tmp_path, arrays, words):
     np.savez(tmp_path / "x.npz", **arrays)
     with pytest.raises(CorpusError, match=words):
         late.read(tmp_path / "x.npz")
+
+
+def test_pictures_of_another_type_or_for_sound_are_refused(tmp_path):
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("frame", "uint8", (BATCH, 2, 2, 3), kind="image"),),
+        (TensorSpec("scores", "float32", (BATCH, 12), kind="label"),),
+        (StateSpec("h", "float32", (BATCH, 1)),),
+    )
+    nodes = [
+        helper.make_node("Cast", ["frame"], ["x"], to=1),
+        helper.make_node("Flatten", ["x"], ["scores"]),
+        helper.make_node("Identity", ["h_in"], ["h_out"]),
+    ]
+    names = [str(place) for place in range(12)]
+    clips = TagPipeline(Model.load(write(tmp_path / "clips", spec, nodes, {}, names)))
+    np.savez(tmp_path / "x.npz", frames=np.zeros((3, 2, 2, 3)))
+    with pytest.raises(CorpusError, match=r"x\.npz has frames of type float64, and the model reads uint8"):
+        clips.read(tmp_path / "x.npz")
+    np.savez(tmp_path / "x.npz", frames=np.zeros((3, 4, 2, 3), np.uint8))
+    with pytest.raises(CorpusError, match=r"x\.npz has frames of 2 × 4 pixels, and the model reads 2 × 2"):
+        clips.read(tmp_path / "x.npz")
+    sound = TagPipeline(Model.load(write_loudness(tmp_path / "loud")))
+    with pytest.raises(AudioError, match=r"x\.npz is not a WAV file"):
+        sound.read(tmp_path / "x.npz")
 
 
 def test_a_file_that_is_no_archive_is_refused(late, tmp_path):

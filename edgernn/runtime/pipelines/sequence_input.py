@@ -18,7 +18,7 @@ from edgernn.media.steps import live_sound_steps, number_steps, sound_steps
 from edgernn.runtime import Model
 from edgernn.settings import Settings, option
 
-__all__ = ["SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions"]
+__all__ = ["NUMBERS", "SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions"]
 
 SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
 _KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}
@@ -145,6 +145,8 @@ class SequenceInput:
             size = " × ".join(map(str, frames.shape[2:0:-1]))
             height, width = self._spec.axes[1:3]
             raise CorpusError(f"{name} has frames of {size} pixels, and the model reads {width} × {height}")
+        if frames.dtype != self._spec.numpy_dtype:
+            raise CorpusError(f"{name} has frames of type {frames.dtype}, and the model reads {self._spec.dtype}")
         return frames
 
 

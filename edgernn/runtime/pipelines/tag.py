@@ -19,7 +19,7 @@ from edgernn.media.timeline import draw_timeline
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
-from edgernn.runtime.pipelines.sequence_input import VIDEO, SequenceInput
+from edgernn.runtime.pipelines.sequence_input import NUMBERS, VIDEO, SequenceInput
 from edgernn.settings import Settings, option
 
 __all__ = ["Smoothing", "TagOptions", "TagPipeline", "Tagging", "smoothing"]
@@ -107,15 +107,16 @@ class TagPipeline(Pipeline[TagOptions]):
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
         """Return the steps of the sequence in a file, (steps, ...), by the name of the model's input."""
-        if isinstance(source, bytes) or Path(source).suffix.lower() != ".npz":
+        archive = None if isinstance(source, bytes) else Path(source)
+        if archive is None or archive.suffix.lower() != ".npz" or self._input.kind not in (NUMBERS, VIDEO):
             return {self._input.name: self._input.read(source)}
         try:
-            frames = read_npz(Path(source), ("frames",)).get("frames")
+            frames = read_npz(archive, ("frames",)).get("frames")
         except FormatError as error:
             raise CorpusError(str(error)) from None
         if frames is None or not frames.ndim:
-            raise CorpusError(f"{source} has no frames (time, ...)")
-        return {self._input.name: self._input.steps(frames[:, None] if frames.ndim == 1 else frames)}
+            raise CorpusError(f"{archive} has no frames (time, ...)")
+        return {self._input.name: self._input.steps(frames[:, None] if frames.ndim == 1 else frames, str(archive))}
 
     def check(self, options: TagOptions, sources: Sequence[Path]) -> None:
         """Raise ConfigError for a picture that cannot be written."""

@@ -200,7 +200,7 @@ def _open(
 ) -> tuple[list[Tagged], Sequence[str]]:
     """Return the sequences to evaluate on, and notes about them."""
     path, kind = Path(settings.data), source.kind
-    if kind == SOUND:
+    if kind == SOUND and settings.data != CLIPS:
         split = settings.split if parts(path, kind) else None
         spoken = read_sequences(
             path, kind, split=split, classes=classes[1:], rate=source.sample_rate, progress=progress
