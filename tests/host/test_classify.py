@@ -300,7 +300,7 @@ def test_class_weights_make_a_rare_class_count(tmp_path):
         labels=(np.arange(100) % 10 == 0).astype(np.int16),
         classes=np.array(["often", "seldom"]),
     )
-    settings = {**SETTINGS, "batch_size": 90, "smoothing": 0.0, "augment": False, "dropout": 0.0}
+    settings = {**SETTINGS, "batch_size": 10, "smoothing": 0.0, "augment": False, "dropout": 0.0}
     shares = []
     for weights in (False, True):
         run = tmp_path / f"run{weights}"

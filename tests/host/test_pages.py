@@ -24,6 +24,7 @@ from edgernn.runtime.parity import TOLERANCES
 from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
 from edgernn.tasks.caption import scenes
+from edgernn.tasks.classify import data as classify_data
 from edgernn.tasks.tag import data as tag_data
 from edgernn.tasks.translate import dates
 from edgernn.training import Run, Trainer
@@ -66,7 +67,8 @@ TRANSLATE = {
     "autocast": "off",
 }
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
-OF_A_TASK = {"language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
+CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
+OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -93,6 +95,7 @@ def desk(tmp_path_factory):
             write_tone(folder / "recordings" / f"{name}_{place}.wav", hertz, seed=place)
         write_frames(folder / "machine" / f"{place}.npz", place)
     write_tone(folder / "speech.wav", 400)
+    _write_labelled(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGERNN_CACHE", str(folder / "cache"))
         for task, source, name, settings in (
@@ -117,6 +120,25 @@ def _write_flickr(folder):
     names = list(dict.fromkeys(name for name, _ in captions))
     for split, chosen in (("train", names[:8]), ("dev", names[8:10]), ("test", names[10:])):
         (folder / f"Flickr_8k.{split}Images.txt").write_text("\n".join(chosen) + "\n")
+
+
+def _write_labelled(folder):
+    """Names of two languages, and movements of two kinds."""
+    (folder / "names").mkdir()
+    (folder / "names" / "German.txt").write_text("Schneider\nSchmidt\nBach\nWeber\n")
+    (folder / "names" / "Italian.txt").write_text("Rossi\nBruno\nConti\nRicci\n")
+    (folder / "movements").mkdir()
+    values = np.random.default_rng(0).normal(0, 1, (48, 3)).astype(np.float32)
+    labels = np.tile([0, 1], 4).astype(np.int16)
+    np.savez(
+        folder / "movements" / "watch.npz",
+        values=values,
+        ends=np.arange(6, 54, 6),
+        labels=labels,
+        classes=np.array(["walks", "climbs"]),
+        subjects=np.arange(8) // 2,
+    )
+    np.savetxt(folder / "movement.csv", values[:9], delimiter=",")
 
 
 def _write_detector(folder):
@@ -157,6 +179,7 @@ def place(desk, tmp_path, monkeypatch):
         monkeypatch.setitem(function.__kwdefaults__, "steps", 32)
     for precision in ("int8", "int4"):  # networks that have hardly learned are rounded further
         monkeypatch.setitem(TOLERANCES, precision, replace(TOLERANCES[precision], rms=1.0, loss=1.0))
+    monkeypatch.setattr(classify_data, "_DRAWN", dict.fromkeys(classify_data._DRAWN, 20))
     for name in ("_DRAWN", "_STRUNG"):
         monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
     for generated in (scenes, dates):
@@ -169,6 +192,7 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/adopt.md": {},
     "docs/benchmarks.md": {},
     "docs/captioning.md": {},
+    "docs/classification.md": {},
     "docs/devices.md": {"runs/demo": "runs/shakespeare"},
     "docs/export.md": {"runs/shakespeare": "runs/shakespeare"},
     "docs/gradients.md": {f"runs/{cell}": "runs/shakespeare" for cell in ("elman-relu", "gru", "lstm")},
@@ -225,6 +249,11 @@ def _check_captioning(names):
     np.testing.assert_allclose(names["maps"].sum(axis=(1, 2)), 1, rtol=1e-5)
 
 
+def _check_classification(names):
+    assert list(names["found"].probabilities) in (["low", "high"], ["high", "low"])
+    assert names["guess"][1] == pytest.approx(max(names["found"].probabilities.values()))
+
+
 def _check_devices(names):
     """The loop without edgernn writes the texts of edgernn and of the conformance test."""
     stream = Model.load("bundles/phone").stream(Sampler(temperature=0.8, top_k=40, seed=0))
@@ -265,6 +294,7 @@ def _check_training(names):
 CHECKS = {  # what the names that a page's Python defines must be
     "README.md": _check_readme,
     "docs/captioning.md": _check_captioning,
+    "docs/classification.md": _check_classification,
     "docs/devices.md": _check_devices,
     "docs/export.md": _check_export,
     "docs/min-char-rnn.md": _check_min_char_rnn,
@@ -308,6 +338,7 @@ def test_what_is_shown_and_not_run_is_listed():
 def test_what_is_not_run_is_what_cannot_be_run_here():
     shown = {page: [b.language for b in blocks(page) if b.language in SHOWN] for page in READ}
     assert {page: languages for page, languages in shown.items() if languages} == {
+        "docs/classification.md": ["console"],
         "docs/devices.md": ["console", "kotlin", "kotlin", "swift", "console"],
         "docs/install.md": ["console"] * 3,
         "docs/min-char-rnn.md": ["text"],

@@ -123,7 +123,10 @@ class ClassifyLearner(Learner):
             logits = self.network.sequence(steps).float()
         last = _last(logits, batch.lengths)
         class_weights = self._weights if self.training.class_weights else None
-        loss = nn.functional.cross_entropy(last, targets, class_weights, label_smoothing=self.training.smoothing)
+        losses = nn.functional.cross_entropy(
+            last, targets, class_weights, reduction="none", label_smoothing=self.training.smoothing
+        )
+        loss = losses.mean()  # weighted classes count by their weights over all batches, not within each of them
         if self.training.running:
             loss = loss + self.training.running * _running_loss(logits, targets, batch.lengths, class_weights)
         figures = {"nats": nn.functional.cross_entropy(last.detach(), targets).item()}
