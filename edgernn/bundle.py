@@ -3,7 +3,7 @@
 bundle.json      the manifest: format, task, target, precision, contract, files, provenance, parity
 step.onnx, …     one file per graph, named after the graph
 golden/…         recorded steps of the source, with which a runtime checks itself (see `runtime.golden`)
-tokenizer.json   in bundles of tasks that read or write text
+tokenizer.json   in bundles of tasks that read or write text; tokenizer.GRAPH.json for a graph with another vocabulary
 labels.json      in bundles of classifiers: the names of the classes, in order
 """
 
@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from edgernn import records
@@ -35,6 +36,7 @@ __all__ = [
     "check_labels",
     "check_text",
     "new_bundle",
+    "tokenizer_file",
 ]
 
 FORMAT = 1
@@ -142,18 +144,20 @@ class Bundle:
         """Return the content of the file of graph `name`."""
         return self.files[self.manifest.graphs[name]]
 
-    def tokenizer(self) -> Tokenizer | None:
+    def tokenizer(self, graph: str | None = None) -> Tokenizer | None:
         """Return the bundle's tokenizer, or None for a task without text.
 
+        graph: return the tokenizer that this graph alone has, or None if it has none of its own.
         Raises BundleError or TokenizerError for a damaged tokenizer.
         """
-        data = self.files.get(TOKENIZER)
+        file = TOKENIZER if graph is None else tokenizer_file(graph)
+        data = self.files.get(file)
         if data is None:
             return None
         try:
             return Tokenizer.from_json(data.decode("utf-8"))
         except UnicodeDecodeError:
-            raise BundleError(f"{TOKENIZER} is not UTF-8") from None
+            raise BundleError(f"{file} is not UTF-8") from None
 
     def labels(self) -> tuple[str, ...] | None:
         """Return the names of the classes that the bundle distinguishes, in order, or None for a task without classes.
@@ -172,13 +176,19 @@ class Bundle:
         return names
 
 
-def check_text(contract: Contract, tokenizer: Tokenizer) -> None:
+def tokenizer_file(graph: str) -> str:
+    """Return the name of the tokenizer of a graph whose vocabulary is not that of the other graphs."""
+    return f"tokenizer.{graph}.json"
+
+
+def check_text(contract: Contract, tokenizer: Tokenizer, own: Mapping[str, Tokenizer] = MappingProxyType({})) -> None:
     """Raise ContractError unless the graphs read and predict tokens of `tokenizer`, one per stream and step.
 
-    Tensors are found by kind. For a bundle whose tensors declare no kind, call `contract.with_kinds` first.
+    own: the tokenizers of graphs that have another one. Tensors are found by kind. For a bundle whose tensors declare
+    no kind, call `contract.with_kinds` first.
     """
-    vocabulary = len(tokenizer)
     for graph in contract.graphs:
+        vocabulary = len(own.get(graph.name, tokenizer))
         for tensor in graph.inputs:
             if tensor.kind == "token" and (tensor.axes, tensor.bound) != ((BATCH,), vocabulary):
                 raise ContractError(

@@ -51,7 +51,8 @@ class Program:
     """The graphs of one bundle, ready to run, without a state. Immutable; threads and streams can share it.
 
     manifest: the bundle's manifest. contract: the manifest's contract; in old bundles that declare no kinds, with the
-    kinds that the names of tensors imply. tokenizer: the bundle's, or None for a task without text. labels: the names
+    kinds that the names of tensors imply. tokenizer: the bundle's, or None for a task without text; a graph with a
+    vocabulary of its own has another one, which `text_of` returns with its tensors. labels: the names
     of the bundle's classes, in order, or None for a task without classes.
     """
 
@@ -72,14 +73,15 @@ class Program:
             )
         self.manifest: Manifest = manifest
         self.contract: Contract = with_kinds(manifest.contract, manifest.task)
-        self.tokenizer: Tokenizer | None = _tokenizer(bundle, self.contract)
+        self.tokenizer: Tokenizer | None = bundle.tokenizer()
+        tokenizers = _tokenizers(bundle, self.contract, self.tokenizer)
         self.labels: tuple[str, ...] | None = _labels(bundle, self.contract)
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,
                 engine(bundle.graph(spec.name), spec, execution),
                 FeedCheck(spec),
-                TextTensors(spec, self.tokenizer, manifest.task),
+                TextTensors(spec, tokenizers.get(spec.name, self.tokenizer), manifest.task),
             )
             for spec in self.contract.graphs
         }
@@ -231,15 +233,17 @@ class Program:
             raise BundleError(str(error)) from None
 
 
-def _tokenizer(bundle: Bundle, contract: Contract) -> Tokenizer | None:
-    """Return the bundle's tokenizer. Raises BundleError if the graphs do not fit it."""
-    tokenizer = bundle.tokenizer()
-    if tokenizer is not None:
-        try:
-            check_text(contract, tokenizer)
-        except ContractError as error:
-            raise BundleError(str(error)) from None
-    return tokenizer
+def _tokenizers(bundle: Bundle, contract: Contract, tokenizer: Tokenizer | None) -> dict[str, Tokenizer]:
+    """Return the tokenizers of graphs that have one of their own. Raises BundleError if the graphs do not fit them."""
+    if tokenizer is None:
+        return {}
+    found = {graph.name: bundle.tokenizer(graph.name) for graph in contract.graphs}
+    own = {name: each for name, each in found.items() if each is not None}
+    try:
+        check_text(contract, tokenizer, own)
+    except ContractError as error:
+        raise BundleError(str(error)) from None
+    return own
 
 
 def _labels(bundle: Bundle, contract: Contract) -> tuple[str, ...] | None:

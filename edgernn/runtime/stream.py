@@ -67,7 +67,7 @@ class Stream:
         self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph, readings=readings)
-        self._sampling = SamplingState(model.tokenizer, _checked(sampler))
+        self._sampling = SamplingState(self._text.tokenizer, _checked(sampler))
         self._turn = _Turn()
         self._token = self._token_feed()
         self.reset()
@@ -241,7 +241,7 @@ class Stream:
             )
         self._check_saved(saved)
         sampling = SamplingState(
-            self.model.tokenizer,
+            self._text.tokenizer,
             saved.sampler,
             saved.seed,
             generator=saved.generator,

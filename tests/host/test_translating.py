@@ -9,6 +9,7 @@ import pytest
 import torch
 from tasks import EXAMPLES, write_pairs
 
+from edgernn.bundle import Bundle
 from edgernn.contract import (
     BATCH,
     ConditionSpec,
@@ -25,10 +26,12 @@ from edgernn.data.pairs import DEV, TEST, TRAIN, Pairs, read_pairs
 from edgernn.data.subwords import learn_subwords
 from edgernn.engines.eager import eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, FormatError
+from edgernn.exporters import export, verify
 from edgernn.models.cells import CELLS
+from edgernn.runtime import Model
 from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
-from edgernn.tasks.translate.data import IGNORED, DataRecord, EncodedPairs, batches, open_pairs, pad_targets
+from edgernn.tasks.translate.data import IGNORED, DataRecord, EncodedPairs, Tokenizers, batches, open_pairs, pad_targets
 from edgernn.tasks.translate.dates import _written, dates
 from edgernn.tasks.translate.decode import greedy
 from edgernn.tasks.translate.network import Memory, Translator
@@ -56,7 +59,7 @@ def run(folder, tmp_path_factory):
 def translator(vocabulary=20, **settings):
     torch.manual_seed(0)
     config = {"embedding": 6, "hidden": 8, "layers": 2, "dropout": 0.0, **settings}
-    return Translator(TranslateConfig(vocabulary, **config)).eval().requires_grad_(False)
+    return Translator(TranslateConfig(vocabulary, vocabulary, **config)).eval().requires_grad_(False)
 
 
 # Pairs of sentences
@@ -428,7 +431,7 @@ def test_a_run_is_evaluated_in_its_languages(run, folder, tmp_path):
 def test_greedy_translations_in_a_batch_are_those_of_the_device(run, folder):
     sentences = read_pairs([folder], DEV, "de", "en").sources
     model, network = eager_model(run.source()), run.network()
-    found = greedy(network, sentences, model.tokenizer)
+    found = greedy(network, sentences, Tokenizers(model.tokenizer, model.tokenizer))
     for sentence, ids in zip(sentences, found, strict=True):
         written = translate(model, sentence, 1).tokens
         assert [token for token in written if token != model.tokenizer.end_id] == ids[: len(written)]
@@ -440,10 +443,9 @@ def test_unknown_parts_of_another_vocabulary_are_named(run, tmp_path):
     settings = {"steps": 2, "evaluations": 1, "batch_size": 4}
     trainer = Trainer.begin(TASKS["translate"], [str(tmp_path)], tmp_path / "run", start_from=run.path, **settings)
     assert any("run has no '犬' (U+72AC): 11 of" in note for note in trainer.notes), trainer.notes
-    for side in ("de", "en"):
-        (tmp_path / f"train.{side}").write_text("犬\n" * 12, encoding="utf-8")
-    with pytest.raises(CorpusError, match="no character or word of the text"):
-        Trainer.begin(TASKS["translate"], [str(tmp_path)], tmp_path / "none", start_from=run.path, **settings)
+    (tmp_path / "train.en").write_text("犬犬犬\n" * 12, encoding="utf-8")
+    trainer = Trainer.begin(TASKS["translate"], [str(tmp_path)], tmp_path / "other", start_from=run.path, **settings)
+    assert any("33 of 44 tokens of the training text (75.00%)" in note for note in trainer.notes), trainer.notes
 
 
 def test_the_command_line_names_languages_with_from_and_to(folder, tmp_path, call):
@@ -483,3 +485,31 @@ def test_multi30k_is_read_from_two_directories(real_data):
     assert len(pairs) == 29_000
     assert pairs.targets[0] == "Two young, White males are outside near many bushes."
     assert len(read_pairs([real_data / "multi30k"], DEV, "de", "en")) == 1014
+
+
+# A vocabulary for each language
+
+
+def test_each_language_may_have_a_vocabulary_of_its_own(folder, tmp_path):
+    settings = {**EXAMPLES["translate"].settings, "vocabularies": "separate", "vocabulary_size": 40}
+    for _ in Trainer.begin(TASKS["translate"], [str(folder)], tmp_path / "run", **settings).fit():
+        pass
+    run = Run.load(tmp_path / "run")
+    source = run.source()
+    export(source, tmp_path / "bundle", steps=16)
+    assert verify(tmp_path / "bundle", source, steps=16).max_share <= 1
+    model = Model.load(tmp_path / "bundle")
+    reads, writes = (model.text_of(graph).tokenizer for graph in ("read", "step"))
+    assert reads.to_json() == Bundle.load(tmp_path / "bundle").tokenizer("read").to_json()
+    assert writes.to_json() == model.tokenizer.to_json() != reads.to_json()
+    assert reads.unknown_in("läuft") == []
+    assert "ä" in writes.unknown_in("läuft")
+    assert model.contract["read"].inputs[0].bound == len(reads)
+    sentence = "ein hund läuft."
+    ours, theirs = (translate(each, sentence) for each in (model, eager_model(source)))
+    assert ours.tokens == theirs.tokens
+    stream = model.stream(graph="read")
+    stream.prefill("läuft")
+    assert stream.steps == len(reads.encode("läuft"))
+    score = evaluate(model, TranslateEvaluation(data=str(folder), beam=1), lambda *_: None).score
+    assert score.sentences == 12

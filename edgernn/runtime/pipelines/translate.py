@@ -248,9 +248,9 @@ def draw_translation(model: Model, sentence: Ids, tokens: Sequence[int], out: Pa
     The weights of the tokens of a word that was read are added, those of a word that was written are averaged. Raises
     StreamError for a model without attention, ImageError if `out` cannot be written.
     """
-    tokenizer = _parts(model).tokenizer
-    columns, across = _words(tokenizer, sentence.tolist())
-    rows, down = _words(tokenizer, tokens)
+    parts = _parts(model)
+    columns, across = _words(parts.reads, sentence.tolist())
+    rows, down = _words(parts.writes, tokens)
     weights = alignment(model, sentence, tokens) @ across.T
     draw_alignment(columns, rows, down @ weights / down.sum(axis=1, keepdims=True), out)
 
@@ -276,21 +276,23 @@ class _Parts(NamedTuple):
 
     graph: the name of the graph that reads the sentence. source: its input for the tokens. text: the graph that writes
     the translation. longest: the largest number of tokens of a sentence, with the end token, or None for no limit.
-    start_id, end_id: the tokens before and after a sentence.
+    reads, writes: the tokenizers of the two languages, which may be one. end_id: the token after a sentence. start_id:
+    the token before a translation.
     """
 
     graph: str
     source: TensorSpec
     text: GraphSpec
     longest: int | None
-    tokenizer: Tokenizer
-    start_id: int
+    reads: Tokenizer
+    writes: Tokenizer
     end_id: int
+    start_id: int
 
     def encode(self, text: str, unknown: str) -> Ids:
         """Return the token ids (tokens,) of a part of a sentence. Raises UnknownTokenError."""
         try:
-            return self.tokenizer.encode(text, unknown=unknown)
+            return self.reads.encode(text, unknown=unknown)
         except UnknownTokenError as error:
             raise UnknownTokenError(
                 f"{error}: is the sentence in the language that the model translates from? "
@@ -310,19 +312,21 @@ class _Parts(NamedTuple):
 
 def _parts(model: Model) -> _Parts:
     """Return the parts of `model` that translate. Raises StreamError for a model without them."""
-    text, tokenizer = text_graph(model), model.tokenizer
+    text = text_graph(model)
     sources = {} if text is None else text.sources
     graphs = {source.graph: model.contract[source.graph].input_of("token") for source in sources.values()}
     graph, token = next(iter(graphs.items()), ("", None))
-    if text is None or tokenizer is None or len(graphs) != 1 or token is None or tokenizer.start_id is None:
+    reads = None if token is None else model.text_of(graph).tokenizer
+    writes = None if text is None else model.text_of(text.name).tokenizer
+    end_id, start_id = (None if reads is None else reads.end_id), (None if writes is None else writes.start_id)
+    if text is None or token is None or reads is None or writes is None or end_id is None or start_id is None:
         raise StreamError(
             f"the bundle's task is {model.manifest.task}, and it does not translate: that takes a tokenizer with a "
-            "start token, a graph that reads tokens, and one that begins from it and predicts tokens"
+            "start and an end token, a graph that reads tokens, and one that begins from it and predicts tokens"
         )
-    assert tokenizer.end_id is not None
     axes = {source.axis for source in sources.values() if isinstance(source, FromSteps)}
     sizes = [size for each in text.conditions for axis, size in each.max_sizes.items() if axis in axes]
-    return _Parts(graph, token, text, min(sizes, default=None), tokenizer, tokenizer.start_id, tokenizer.end_id)
+    return _Parts(graph, token, text, min(sizes, default=None), reads, writes, end_id, start_id)
 
 
 def _best(model: Model, sentence: Ids, beam: int, max_tokens: int, show: Show) -> Candidate:

@@ -8,19 +8,30 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgernn import records
+from edgernn.bundle import TOKENIZER, tokenizer_file
 from edgernn.contract import Array
 from edgernn.data.pairs import DEV, TRAIN, Pairs, read_pairs
+from edgernn.data.subwords import learn_subwords
 from edgernn.errors import CorpusError, counted
 from edgernn.tasks.translate.dates import dates
-from edgernn.tasks.translate.settings import DATES, TranslateData
+from edgernn.tasks.translate.settings import DATES, READ, TranslateData
 from edgernn.tokenizer import Ids, Tokenizer
 
-__all__ = ["IGNORED", "DataRecord", "EncodedPairs", "batches", "open_pairs", "pad_targets", "special_tokens"]
+__all__ = [
+    "IGNORED",
+    "DataRecord",
+    "EncodedPairs",
+    "Tokenizers",
+    "batches",
+    "open_pairs",
+    "pad_targets",
+    "special_tokens",
+]
 
 IGNORED = -100  # targets with this value do not contribute to the loss
 STORED, HELD_OUT = "pairs.npz", "held-out.json"
@@ -57,6 +68,35 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
     return tokenizer.start_id, tokenizer.end_id, tokenizer.unknown_id
 
 
+class Tokenizers(NamedTuple):
+    """The tokenizers of the language that is read and of the one that is written, which may be one and the same."""
+
+    source: Tokenizer
+    target: Tokenizer
+
+    @classmethod
+    def learn(cls, pairs: Pairs, data: TranslateData) -> Tokenizers:
+        """Learn the vocabularies of pairs."""
+        joint = data.vocabularies == "joint"
+        texts = [[*pairs.sources, *pairs.targets]] if joint else [pairs.sources, pairs.targets]
+        learned = [learn_subwords(text, data.vocabulary_size, lowercase=data.lowercase) for text in texts]
+        return cls(learned[0], learned[-1])
+
+    @classmethod
+    def from_assets(cls, assets: Mapping[str, bytes]) -> Tokenizers:
+        """Read what `to_assets` returned."""
+        target = Tokenizer.from_json(assets[TOKENIZER].decode())
+        return cls(Tokenizer.from_json(assets[_SOURCE].decode()) if _SOURCE in assets else target, target)
+
+    def to_assets(self) -> dict[str, bytes]:
+        """Return the files of a bundle."""
+        own = {} if self.source is self.target else {_SOURCE: self.source.to_json().encode()}
+        return {TOKENIZER: self.target.to_json().encode(), **own}
+
+
+_SOURCE = tokenizer_file(READ)
+
+
 @dataclass(frozen=True)
 class EncodedPairs:
     """Pairs of sentences as token ids, each sentence with the end token."""
@@ -68,12 +108,14 @@ class EncodedPairs:
         return len(self.sources)
 
     @classmethod
-    def encode(cls, pairs: Pairs, tokenizer: Tokenizer, longest: int) -> EncodedPairs:
+    def encode(cls, pairs: Pairs, tokenizers: Tokenizers, longest: int) -> EncodedPairs:
         """Encode pairs, without those of which a side has more than `longest` tokens."""
-        end = special_tokens(tokenizer)[1]
         sides = [
-            [np.append(tokenizer.encode(sentence, unknown="replace"), end) for sentence in side]
-            for side in (pairs.sources, pairs.targets)
+            [
+                np.append(tokenizer.encode(sentence, unknown="replace"), special_tokens(tokenizer)[1])
+                for sentence in side
+            ]
+            for tokenizer, side in zip(tokenizers, (pairs.sources, pairs.targets), strict=True)
         ]
         kept = [place for place, both in enumerate(zip(*sides, strict=True)) if max(map(len, both)) <= longest]
         return cls(*([side[place] for place in kept] for side in sides))

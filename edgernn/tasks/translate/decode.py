@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from edgernn.runtime.pipelines.translate import MAX_TOKENS
-from edgernn.tasks.translate.data import special_tokens
+from edgernn.tasks.translate.data import Tokenizers, special_tokens
 from edgernn.tasks.translate.network import Translator
-from edgernn.tokenizer import Tokenizer
 
 __all__ = ["greedy"]
 
@@ -19,12 +18,15 @@ _DECODED = 256  # sentences that are decoded in a batch
 
 
 @torch.no_grad()
-def greedy(network: Translator, sentences: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
+def greedy(network: Translator, sentences: Sequence[str], tokenizers: Tokenizers) -> list[list[int]]:
     """Return the greedy translation of each sentence as token ids, without the end token."""
-    start, end, _ = special_tokens(tokenizer)
+    (_, read_end, _), (start, end, _) = (special_tokens(tokenizer) for tokenizer in tokenizers)
     device = next(network.parameters()).device
     longest = network.config.longest
-    encoded = [np.append(tokenizer.encode(sentence, unknown="replace")[: longest - 1], end) for sentence in sentences]
+    encoded = [
+        np.append(tokenizers.source.encode(sentence, unknown="replace")[: longest - 1], read_end)
+        for sentence in sentences
+    ]
     found: list[list[int]] = []
     for begun in range(0, len(encoded), _DECODED):
         memory = network.encoder.read([torch.from_numpy(ids).to(device) for ids in encoded[begun : begun + _DECODED]])
@@ -35,7 +37,7 @@ def greedy(network: Translator, sentences: Sequence[str], tokenizer: Tokenizer) 
         for _ in range(MAX_TOKENS):
             results = network.decoder(token, *memory.conditions, *state)
             logits, state = results[0], results[len(results) - len(state) :]
-            logits[:, list(tokenizer.never_sampled)] = -math.inf
+            logits[:, list(tokenizers.target.never_sampled)] = -math.inf
             token = torch.where(over, end, logits.argmax(dim=1))
             written.append(token)
             over |= token == end

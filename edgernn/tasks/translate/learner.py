@@ -11,10 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn.bundle import TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.pairs import Pairs
-from edgernn.data.subwords import learn_subwords
 from edgernn.data.unknown import UnknownTokens
 from edgernn.errors import CorpusError, counted
 from edgernn.models import Network
@@ -26,6 +24,7 @@ from edgernn.tasks.settings import Chosen
 from edgernn.tasks.translate.data import (
     DataRecord,
     EncodedPairs,
+    Tokenizers,
     batches,
     open_pairs,
     pad_targets,
@@ -57,7 +56,7 @@ class TranslateLearner(Learner):
         training = prepared.chosen.training
         assert isinstance(training, TranslateTraining)
         self.training = training
-        self.tokenizer = Tokenizer.from_json(prepared.asset(TOKENIZER).decode())
+        self.tokenizers = Tokenizers.from_assets(prepared.assets)
         self._pairs, self._held_out = DataRecord.from_json(dict(prepared.record)).open(folder)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._pairs) / training.batch_size)
@@ -72,9 +71,7 @@ class TranslateLearner(Learner):
         data = chosen.data
         assert isinstance(data, TranslateData)
         train, held_out = open_pairs(sources, data)
-        sentences = (sentence for side in (train.sources, train.targets) for sentence in side)
-        tokenizer = learn_subwords(sentences, data.vocabulary_size, lowercase=data.lowercase)
-        return _prepared(sources, chosen, train, held_out, tokenizer, folder)
+        return _prepared(sources, chosen, train, held_out, Tokenizers.learn(train, data), folder)
 
     @classmethod
     def prepare_from(
@@ -87,12 +84,15 @@ class TranslateLearner(Learner):
         data = chosen.data
         assert isinstance(data, TranslateData)
         train, held_out = open_pairs(sources, data)
-        tokenizer = Tokenizer.from_json(origin.assets[TOKENIZER].decode())
-        unknown = UnknownTokens(tokenizer)
-        for sentence in (sentence for side in (train.sources, train.targets) for sentence in side):
-            unknown.count(sentence, tokenizer.encode(sentence, unknown="replace"))
-        prepared = _prepared(sources, chosen, train, held_out, tokenizer, folder)
-        return replace(prepared, notes=[*prepared.notes, *unknown.notes(origin.name)])
+        tokenizers = Tokenizers.from_assets(origin.assets)
+        prepared = _prepared(sources, chosen, train, held_out, tokenizers, folder)
+        notes = list(prepared.notes)
+        for tokenizer, side in zip(tokenizers, (train.sources, train.targets), strict=True):
+            unknown = UnknownTokens(tokenizer)
+            for sentence in side:
+                unknown.count(sentence, tokenizer.encode(sentence, unknown="replace"))
+            notes += unknown.notes(origin.name)
+        return replace(prepared, notes=notes)
 
     @classmethod
     def build(cls, prepared: Prepared) -> Translator:
@@ -104,13 +104,14 @@ class TranslateLearner(Learner):
     def loss(self, step: int, progress: float) -> Loss:
         """Return the loss of the batch of `step`, with label smoothing; its figure is without."""
         places, weight = self._batch(step)
-        sources = [self._drop_words(self._pairs.sources[place]) for place in places]
-        tokens, targets = pad_targets([self._pairs.targets[place] for place in places], self.tokenizer)
+        read, write = self.tokenizers
+        sources = [self._drop_words(self._pairs.sources[place], read) for place in places]
+        tokens, targets = pad_targets([self._pairs.targets[place] for place in places], write)
         wanted = torch.from_numpy(targets).to(self.placement.device)
         there = wanted >= 0
         with self.placement.autocast():
             memory = self.network.encoder.read(sources)
-            x, _, _ = self.network.decoder.sequence(self._drop_words(tokens), memory)
+            x, _, _ = self.network.decoder.sequence(self._drop_words(tokens, write), memory)
             logits = self.network.decoder.logits(x[there]).float()
         log_probabilities, smoothing = torch.log_softmax(logits, dim=1), self.training.smoothing
         nats = nn.functional.nll_loss(log_probabilities, wanted[there])
@@ -129,7 +130,7 @@ class TranslateLearner(Learner):
 
     def _translations(self, network: Network, sentences: Sequence[str]) -> list[str]:
         assert isinstance(network, Translator)
-        return [self.tokenizer.decode(ids) for ids in greedy(network, sentences, self.tokenizer)]
+        return [self.tokenizers.target.decode(ids) for ids in greedy(network, sentences, self.tokenizers)]
 
     def _batch(self, step: int) -> tuple[list[int], float]:
         """Return this process's pairs of the batch of `step`, and a weight.
@@ -146,9 +147,9 @@ class TranslateLearner(Learner):
         own = places[self.placement.process :: self.placement.processes]
         return (own, 1.0) if own else (places[:1], 0.0)
 
-    def _drop_words(self, tokens: Array) -> Tensor:
+    def _drop_words(self, tokens: Array, tokenizer: Tokenizer) -> Tensor:
         """Return tokens with random ones made unknown, except the start token."""
-        start, _, unknown = special_tokens(self.tokenizer)
+        start, _, unknown = special_tokens(tokenizer)
         given = torch.from_numpy(tokens).to(self.placement.device)
         if not self.training.word_dropout:
             return given
@@ -157,13 +158,13 @@ class TranslateLearner(Learner):
 
 
 def _prepared(
-    sources: Sequence[str], chosen: Chosen, train: Pairs, held_out: Pairs, tokenizer: Tokenizer, folder: Path
+    sources: Sequence[str], chosen: Chosen, train: Pairs, held_out: Pairs, tokenizers: Tokenizers, folder: Path
 ) -> Prepared:
     """Return what a run stores of its data, which is written into `folder`."""
     model = chosen.model
     assert isinstance(model, TranslateConfig)
-    encoded = EncodedPairs.encode(train, tokenizer, model.longest)
-    checked = EncodedPairs.encode(held_out.part(slice(_HELD_OUT_PAIRS)), tokenizer, model.longest)
+    encoded = EncodedPairs.encode(train, tokenizers, model.longest)
+    checked = EncodedPairs.encode(held_out.part(slice(_HELD_OUT_PAIRS)), tokenizers, model.longest)
     if not (len(encoded) and len(checked)):
         raise CorpusError(
             f"no pair of sentences has at most {model.longest} tokens on each side: give a larger --longest"
@@ -179,10 +180,10 @@ def _prepared(
             f"{missing} of sentences with more than {model.longest} tokens (--longest) are left out of training"
         )
     return Prepared(
-        replace(chosen, model=model.but(vocabulary=len(tokenizer))),
+        replace(chosen, model=model.but(source_vocabulary=len(tokenizers.source), vocabulary=len(tokenizers.target))),
         asdict(record),
-        {TOKENIZER: tokenizer.to_json().encode()},
-        _for_gate(checked, tokenizer),
+        tokenizers.to_assets(),
+        _for_gate(checked, tokenizers.target),
         notes,
     )
 

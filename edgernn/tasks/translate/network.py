@@ -20,11 +20,11 @@ from edgernn.contract import BATCH, ConditionSpec, FromGraph, FromSteps, GraphSp
 from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
 from edgernn.models.stack import RecurrentStack, StackState
-from edgernn.tasks.translate.settings import TranslateConfig
+from edgernn.tasks.translate.settings import READ, STEP, TranslateConfig
 
 __all__ = ["Decoder", "Encoder", "Memory", "Translator"]
 
-READ, STEP, SOURCE = "read", "step", "source"
+SOURCE = "source"  # the name of the input of `read`, and of the axis of its steps
 _FAR = 1e4  # is subtracted from the scores of padding, whose weights are then 0, at fp16 too
 
 
@@ -65,7 +65,7 @@ class Translator(Network):
 
     def __init__(self, config: TranslateConfig) -> None:
         super().__init__()
-        if not config.vocabulary:
+        if not (config.source_vocabulary and config.vocabulary):
             raise ConfigError("a translator needs the size of its vocabulary")
         self.config = config
         self.encoder = Encoder(config)
@@ -75,8 +75,9 @@ class Translator(Network):
         """Return two graphs: `read`, from a token to what the decoder attends to, and `step`, from token to logits."""
         config, encoder, decoder = self.config, self.encoder, self.decoder
         token = TensorSpec("token", "int64", (BATCH,), bound=config.vocabulary, kind="token")
+        source = replace(token, name=SOURCE, bound=config.source_vocabulary)
         made = encoder.output_specs()
-        read = GraphSpec(READ, (replace(token, name=SOURCE),), made, states=encoder.state_specs())
+        read = GraphSpec(READ, (source,), made, states=encoder.state_specs())
         logits = TensorSpec("logits", "float32", (BATCH, config.vocabulary), kind="next-token")
         attention = TensorSpec("attention", "float32", (BATCH, SOURCE), bound=1.0, kind="alignment")
         step = GraphSpec(
@@ -95,7 +96,7 @@ class Translator(Network):
 class _Stacks(nn.Module):
     """The embeddings and recurrent layers of encoder or decoder: `stack`, and `above`, which is above the attention."""
 
-    def __init__(self, config: TranslateConfig, input_size: int, above_size: int) -> None:
+    def __init__(self, config: TranslateConfig, vocabulary: int, input_size: int, above_size: int) -> None:
         super().__init__()
         self.config, hidden = config, config.hidden
         self.attends = config.attention != "none"
@@ -105,7 +106,7 @@ class _Stacks(nn.Module):
         if config.layers > beneath:
             layers, dropout = config.layers - beneath, config.dropout
             self.above = RecurrentStack(config.cell, above_size, hidden, layers, dropout=dropout, prefix="above_")
-        self.embedding = nn.Embedding(config.vocabulary, config.embedding)
+        self.embedding = nn.Embedding(vocabulary, config.embedding)
         nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -131,7 +132,7 @@ class Encoder(_Stacks):
     """Reads a sentence: `forward` is the deployed step, `sequence` the path for training."""
 
     def __init__(self, config: TranslateConfig) -> None:
-        super().__init__(config, config.embedding, config.hidden)
+        super().__init__(config, config.source_vocabulary, config.embedding, config.hidden)
         self.key = nn.Linear(config.hidden, config.embedding) if self.attends else None
 
     def output_specs(self) -> tuple[TensorSpec, ...]:
@@ -186,7 +187,7 @@ class Decoder(_Stacks):
     def __init__(self, config: TranslateConfig) -> None:
         width, hidden = config.embedding, config.hidden
         attends = config.attention != "none"
-        super().__init__(config, width if attends else width + hidden, 2 * hidden)
+        super().__init__(config, config.vocabulary, width if attends else width + hidden, 2 * hidden)
         if attends:
             self.query = nn.Linear(hidden, width)
         if config.attention == "additive":

@@ -20,7 +20,9 @@ __all__ = [
 ]
 
 DATES = "dates"  # the name of the data set of dates
+READ, STEP = "read", "step"  # the names of the graphs
 ATTENTIONS = ("additive", "dot", "none")
+VOCABULARIES = ("joint", "separate")
 _LARGEST = 1_000_000  # upper bound of counts and sizes
 
 
@@ -34,18 +36,25 @@ class TranslateData(Settings):
     target_language: str = option("", "The language to translate to.", flag="to")
     vocabulary_size: int = option(
         8000,
-        "The number of parts of words (byte-pair encoding) in the vocabulary, which both languages share.",
+        "The number of parts of words (byte-pair encoding) in the vocabulary.",
         flag="vocabulary",
         low=16,
         high=_LARGEST,
+    )
+    vocabularies: str = option(
+        "joint", "One vocabulary for both languages, or one of that size for each.", choices=VOCABULARIES
     )
     lowercase: bool = option(True, "Read and write all text in lower case.")
 
 
 @dataclass(frozen=True)
 class TranslateConfig(Settings):
-    """The configuration of the network. vocabulary: the number of tokens, which depends on the data."""
+    """The configuration of the network.
 
+    source_vocabulary, vocabulary: the numbers of tokens that are read and written, which depend on the data.
+    """
+
+    source_vocabulary: int = 0
     vocabulary: int = 0
     attention: str = option(
         "additive",
@@ -70,8 +79,9 @@ class TranslateConfig(Settings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if type(self.vocabulary) is not int or not 0 <= self.vocabulary <= _LARGEST:
-            raise ConfigError(f"a vocabulary of {str(self.vocabulary)[:40]} tokens is not possible")
+        for size in (self.source_vocabulary, self.vocabulary):
+            if type(size) is not int or not 0 <= size <= _LARGEST:
+                raise ConfigError(f"a vocabulary of {str(size)[:40]} tokens is not possible")
 
 
 @dataclass(frozen=True, kw_only=True)
