@@ -13,13 +13,22 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import SOUND_RATE, TinyLanguage, manifest, onnx_bytes, write_captioner, write_sound_classifier
+from tiny import (
+    SOUND_RATE,
+    TinyLanguage,
+    manifest,
+    onnx_bytes,
+    write_captioner,
+    write_sound_classifier,
+    write_translator,
+)
 
 import edgernn
 from edgernn.bundle import new_bundle
 from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
 from edgernn.runtime import Model, Sampler, suggest
 from edgernn.runtime.pipelines.caption import caption_image, open_image
+from edgernn.runtime.pipelines.translate import translate
 
 DEVICE_MODULES = [
     "arrays",
@@ -203,6 +212,14 @@ def test_the_demo_of_a_clip(tmp_path):
     lines = play("watch_clip", tmp_path / "b", tmp_path / "x.gif").splitlines()
     assert [line.split()[-1] for line in lines if line.startswith("frame")] == ["dark", "bright", "bright", "dark"]
     assert lines[4:] == ["            bright: frames 1 to 2"]
+
+
+def test_the_demo_of_translation(tmp_path):
+    path = write_translator(tmp_path / "b")
+    sentences = ["ein hund läuft", "hund schläft"]
+    lines = play("translate", path, *sentences).splitlines()
+    model = Model.load(path)
+    assert lines == [translate(model, each, beam=1, max_tokens=100).text for each in sentences]
 
 
 def test_the_demo_of_listening(tmp_path):

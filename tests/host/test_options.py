@@ -225,9 +225,11 @@ PRINTED_BY = {
     "training/curves.py": [["plot", "bench", "inspect"]],
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
     "models/encoder.py": [["train caption"]],
+    "data/pairs.py": [["train translate", "evaluate"]],
     "data/": [["train language", "train caption"]],
     "tasks/labelling.py": [["train classify"]],
-    **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
+    **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/")},
+    "cli/train.py": [[f"train {name}" for name in TASKS]],
 }
 
 
@@ -344,8 +346,9 @@ def test_the_help_of_a_command_with_settings_has_a_panel_for_each_task():
         text = "\n".join(lines)
         argument = "*  RUN_OR_BUNDLE  <path>  The run or bundle to evaluate. [required]"
         assert "\n".join(panel("Arguments", width, argument)) in text
-        beam = "--beam  <int>  The beam width; 1 is greedy decoding. [default: 1]"
-        assert "\n".join(panel("Options for the task caption", width, beam)) in text
+        assert f"╭─ Options for the task classify {'─' * (width - 34)}╮" in lines
+    picture = "--confusion  <path>  Write a picture of the confusion matrix, in a .png or .svg file."
+    assert "\n".join(panel("Options for the task classify", 120, picture)) in text
     row = "--threads       <int>        The number of threads that compute one step. [default: 1 for onnx and ort]"
     assert f"│ {row:<116} │" in lines
 
