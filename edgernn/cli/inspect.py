@@ -23,8 +23,8 @@ def inspect(
         int | None,
         typer.Option(
             parser=number("distance", low=1),
-            help="gradients: how many steps to look back.",
-            show_default="64, or fewer for short sequences",
+            help="gradients: how many steps to look back; by default fewer where sequences are shorter.",
+            show_default="64",
         ),
     ] = None,
     out: Annotated[

@@ -75,7 +75,7 @@ def test_a_captioner_has_gradients_too_and_what_cannot_be_measured_is_named(gall
     assert len(norms) == 3
     assert all(norm > 0 for norm in norms)
     for distance, words in (
-        (0, "--distance 0 is not a whole number"),
+        (0, "distance 0 is not a whole number"),
         (500, "the longest held-out sequence has 5 steps"),
     ):
         with pytest.raises(ConfigError, match=words):
