@@ -4,7 +4,7 @@ bundle.json      the manifest: format, task, target, precision, contract, files,
 step.onnx, …     one file per graph, named after the graph
 golden/…         recorded steps of the source, with which a runtime checks itself (see `runtime.golden`)
 tokenizer.json   in bundles of tasks that read or write text; tokenizer.GRAPH.json for a graph with another vocabulary
-labels.json      in bundles of classifiers: the names of the classes, in order
+labels.json      in bundles of classifiers and taggers: the names of the classes, in order
 """
 
 from __future__ import annotations

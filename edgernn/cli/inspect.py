@@ -168,5 +168,6 @@ def _tensor(tensor: dict[str, Any]) -> str:
         to = "to" if tensor["dtype"].startswith("float") else "to below"
         bound = f" from {tensor['low']:g}" + (f" {to} {tensor['bound']:g}" if "bound" in tensor else "")
     rate = f" at {tensor['rate']:,} Hz" if "rate" in tensor else ""
-    kind = f", {tensor['kind']}{rate}" if "kind" in tensor else ""
+    delay = f", {counted(tensor['delay'], 'step')} late" if "delay" in tensor else ""
+    kind = f", {tensor['kind']}{rate}{delay}" if "kind" in tensor else ""
     return f"{tensor['name']}: {tensor['dtype']}[{', '.join(map(str, tensor['axes']))}]{bound}{kind}"

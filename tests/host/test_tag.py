@@ -9,7 +9,6 @@ import pytest
 import torch
 from tasks import EXAMPLES, RATE, write_frames, write_tone
 
-from edgernn.bundle import LABELS
 from edgernn.cli import execute
 from edgernn.data.clips import FRAME_CLASSES, FRAMES, SIDE
 from edgernn.data.sequences import PackedSequences, read_sequences
@@ -238,6 +237,8 @@ def test_a_sound_tagger_is_trained_evaluated_exported_and_run(tmp_path, capsys):
     )  # fmt: skip
     assert trained["best"]["frames"] == 30_000
     call("export", run, "--out", bundle)
+    assert execute(["inspect", str(bundle)]) == 0
+    assert "scores: float32[batch, 3], label, 2 steps late" in capsys.readouterr().out
     of_run, of_bundle = (call("evaluate", each, "--data", data) for each in (run, bundle))
     assert of_bundle["frame_accuracy"] == pytest.approx(of_run["frame_accuracy"], abs=1e-4)
     assert of_run["frames"] == 60_000
@@ -327,6 +328,5 @@ def test_a_tagger_needs_kind_and_classes():
         Tagger(TagConfig())
 
 
-def test_the_classes_of_clips_are_those_of_frames(tmp_path):
+def test_the_classes_of_clips_are_those_of_frames():
     assert drawn_frames("dev", None).classes == FRAME_CLASSES
-    assert LABELS == "labels.json"

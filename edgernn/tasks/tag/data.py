@@ -41,16 +41,16 @@ __all__ = [
     "TrainingData",
     "drawn_frames",
     "open_training",
-    "recordings_of",
     "strung",
     "tagged",
 ]
 
+HOPS = 100  # steps per second of sound
 _DRAWN = {TRAIN: 1000, DEV: 500, TEST: 1000}  # clips of each split to evaluate on
 _PASS = 6000  # clips that count as a pass
 _STRUNG = {TRAIN: 60, DEV: 30, TEST: 60}  # sequences of continuous speech of each split to evaluate on
 _SECONDS = 10.0  # of each
-HOPS = 100  # steps per second of sound
+_SEED = 2_147_483_629  # of that speech: not one that a training is likely to have
 
 
 class Tagged(NamedTuple):
@@ -174,7 +174,7 @@ def _open_recordings(path: Path, settings: TagData, seed: int, progress: Progres
         train, held_out = hold_out(train, settings.held_out, seed)
     assert train.rate is not None
     classes = (SILENCE, *train.classes)
-    return TrainingData(SOUND, classes, strung(held_out, DEV), recordings_of(train), train.rate, notes=train.notes)
+    return TrainingData(SOUND, classes, strung(held_out, DEV), _recordings(train), train.rate, notes=train.notes)
 
 
 def _open_frames(path: Path, settings: TagData, seed: int, progress: Progress) -> TrainingData:
@@ -197,7 +197,7 @@ def drawn_frames(split: str, digits: Path | None) -> FrameDataset:
     return FrameDataset(VIDEO, FRAME_CLASSES, clips)
 
 
-def recordings_of(dataset: SequenceDataset) -> list[Recording]:
+def _recordings(dataset: SequenceDataset) -> list[Recording]:
     """Return the recordings of a data set of sound."""
     return [Recording(np.asarray(each.value), each.label) for each in dataset.examples]
 
@@ -205,13 +205,10 @@ def recordings_of(dataset: SequenceDataset) -> list[Recording]:
 def strung(dataset: SequenceDataset, split: str) -> list[Tagged]:
     """Return continuous speech of the recordings of a part: always the same for the same recordings."""
     assert dataset.rate is not None
-    recordings, count = recordings_of(dataset), _STRUNG.get(split, _STRUNG[TEST])
+    recordings, count = _recordings(dataset), _STRUNG.get(split, _STRUNG[TEST])
     return [
         _strung(recordings, np.random.default_rng((_SEED, place)), _SECONDS, dataset.rate) for place in range(count)
     ]
-
-
-_SEED = 2_147_483_629  # of speech to evaluate on; no seed of a training gives the same
 
 
 def _strung(recordings: Sequence[Recording], random: np.random.Generator, seconds: float, rate: int) -> Tagged:
