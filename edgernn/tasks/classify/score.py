@@ -18,6 +18,7 @@ from edgernn.runtime.pipelines.pipeline import check_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks.classify.data import drawn_clips
 from edgernn.tasks.classify.settings import ClassifyEvaluation
+from edgernn.tasks.confusion import Confusion
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
 
@@ -26,40 +27,19 @@ __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 _BINS = 15  # of the calibration error
 _BATCH = 32  # sequences that are stepped together
 _PICTURES = (".png", ".svg")  # suffixes of the picture of the matrix
-_CONFUSED = 3  # confusions that are named
-_SHOWN, _LETTERS = 20, 4  # classes of a matrix as text, and the letters of a name above a column
 _LEAST = 1e-12  # of a probability in a logarithm
 
 
 @dataclass(frozen=True)
-class ClassifyScore:
+class ClassifyScore(Confusion):
     """The score of the labels of sequences.
 
-    classes: names. confusion: counts (true class, given class). nats: mean negative log-likelihood of the true class.
+    nats: mean negative log-likelihood of the true class.
     calibration_error: the expected calibration error (Naeini et al. 2015), in 15 bins of equal width.
     """
 
-    classes: tuple[str, ...]
-    confusion: Array
     nats: float
     calibration_error: float
-
-    @property
-    def count(self) -> int:
-        """The number of sequences."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The share of sequences whose label is right."""
-        return float(self.confusion.trace() / self.confusion.sum())
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean over the classes that occur of the share of their sequences whose label is right."""
-        counts = self.confusion.sum(axis=1)
-        there = counts > 0
-        return float((self.confusion.diagonal()[there] / counts[there]).mean())
 
     @property
     def figures(self) -> dict[str, float]:
@@ -85,38 +65,7 @@ class ClassifyScore:
             f"{self.nats:.3f} nats, calibration error {self.calibration_error:.3f} "
             f"on {counted(self.count, 'sequence')}"
         )
-        confused = [f"{wrong} for {right} ({count:,})" for right, wrong, count in self.confusions[:_CONFUSED]]
-        return f"{text}; most confused: {', '.join(confused)}" if confused else text
-
-    @property
-    def confusions(self) -> list[tuple[str, str, int]]:
-        """The true class, the given class and the count of each confusion, the most frequent first."""
-        pairs = [
-            (self.classes[right], self.classes[wrong], int(count))
-            for (right, wrong), count in np.ndenumerate(self.confusion)
-            if right != wrong and count
-        ]
-        return sorted(pairs, key=lambda pair: -pair[2])
-
-    @property
-    def table(self) -> str:
-        """The confusion matrix as text: a row for each true class, and columns in the same order; "" above 20 classes.
-
-        Names above the columns are cut to four letters, or to the width of the counts.
-        """
-        if len(self.classes) > _SHOWN:
-            return ""
-        width = max(_LETTERS, len(f"{self.confusion.max():,}"))
-        title = "true class"
-        margin = max(map(len, (*self.classes, title)))
-        rows = [(title, [name[:width] for name in self.classes])]
-        rows += [
-            (name, [f"{n:,}" if n else "·" for n in row])
-            for name, row in zip(self.classes, self.confusion, strict=True)
-        ]
-        return "\n".join(
-            " ".join([f"{name:{margin}}", *(f"{cell:>{width}}" for cell in cells)]) for name, cells in rows
-        )
+        return text + self.most_confused
 
 
 def score_probabilities(parts: Array, labels: Array, classes: Sequence[str]) -> ClassifyScore:

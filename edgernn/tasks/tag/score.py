@@ -19,6 +19,7 @@ from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.runtime.pipelines.tag import smoothing
+from edgernn.tasks.confusion import Confusion
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Evaluation, Progress
 from edgernn.tasks.tag.data import Tagged, drawn_frames, strung
@@ -27,22 +28,19 @@ from edgernn.tasks.tag.settings import TagEvaluation
 __all__ = ["TagScore", "evaluate", "score_labels"]
 
 _BATCH = 32  # sequences that are stepped together
-_CONFUSED = 3  # confusions that are named
 
 
 @dataclass(frozen=True)
-class TagScore:
+class TagScore(Confusion):
     """The score of the labels of frames.
 
-    classes: names, the background first. confusion: counts (true class, given class) of the frames with known labels.
+    classes: the background first. confusion: of the frames with known labels.
     delays: for each true event, the number of steps from its first frame to the step after which a frame of it first
     has its label; infinite for events of which no frame has it.
     found: the number of true events that overlap with a reported event of their class. reported, right: the number of
     reported events, and of those that overlap with a true event of their class. rate: steps per second, or None.
     """
 
-    classes: tuple[str, ...]
-    confusion: Array
     delays: Array
     found: int
     reported: int
@@ -52,19 +50,12 @@ class TagScore:
     @property
     def frames(self) -> int:
         """The number of frames with a known label."""
-        return int(self.confusion.sum())
+        return self.count
 
     @property
     def frame_accuracy(self) -> float:
         """The share of frames whose label is right."""
-        return float(self.confusion.trace() / self.confusion.sum())
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean over the classes that occur of the share of their frames whose label is right."""
-        counts = self.confusion.sum(axis=1)
-        there = counts > 0
-        return float((self.confusion.diagonal()[there] / counts[there]).mean())
+        return self.accuracy
 
     @property
     def delay(self) -> float | None:
@@ -123,18 +114,7 @@ class TagScore:
         if self.delay is not None:
             text += f", median delay {self.delay:g} frames"
             text += "" if self.delay_ms is None else f" ({self.delay_ms:.0f} ms)"
-        confused = [f"{wrong} for {right} ({count:,})" for right, wrong, count in self.confusions[:_CONFUSED]]
-        return f"{text}; most confused: {', '.join(confused)}" if confused else text
-
-    @property
-    def confusions(self) -> list[tuple[str, str, int]]:
-        """The true class, the given class and the count of each confusion, the most frequent first."""
-        pairs = [
-            (self.classes[right], self.classes[wrong], int(count))
-            for (right, wrong), count in np.ndenumerate(self.confusion)
-            if right != wrong and count
-        ]
-        return sorted(pairs, key=lambda pair: -pair[2])
+        return text + self.most_confused
 
 
 def score_labels(
