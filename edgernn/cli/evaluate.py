@@ -32,7 +32,8 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         given: Given,
         json: Json = False,
     ) -> None:
-        """Score a run or a bundle on held-out data: a text file (--text), or images with captions (--data).
+        """Score a run or a bundle on held-out data: a text file (--text), or images with captions or sentences
+        with translations (--data).
 
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
         """
