@@ -16,7 +16,7 @@ from edgernn.errors import CorpusError
 __all__ = ["dates"]
 
 _FIRST, _LAST = datetime.date(1800, 1, 1), datetime.date(2099, 12, 31)
-_COUNT = {TRAIN: 20_000, DEV: 500, TEST: 1000}
+_COUNT = {TRAIN: 50_000, DEV: 500, TEST: 1000}
 _UNITS = [
     "zero",
     "one",
