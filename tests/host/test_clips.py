@@ -227,6 +227,7 @@ def test_digits_that_fill_their_images_are_drawn_too(digits):
         (LABELS, gzip.compress(idx(strokes())), "is not an IDX file of unsigned bytes, count"),
         (LABELS, gzip.compress(b"\0\0\x08"), "is not an IDX file"),
     ],
+    ids=lambda each: each if isinstance(each, str) else "content",
 )
 def test_bad_files_of_digits_are_refused_by_name(digits, name, data, message):
     if data is None:
