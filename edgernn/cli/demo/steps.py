@@ -60,7 +60,7 @@ _SETTINGS: dict[str, Any] = {
 PROMPT = "def read(self, "
 _LINES, _SAMPLE = 4, 240  # lines of a sample that are shown, and the characters that are drawn for them
 _TEMPERATURE, _TOP_K = 0.7, 20  # colder, it may write spaces alone
-_HALF_TYPED = ("import o", "for i in ra", "        return self.", "        raise ValueE", "    def __in")
+_HALF_TYPED = ("import o", "for i in ra", "        except Va", "        raise ValueE", "    def __in")
 _LIKELY = 0.01  # a suggestion that is less probable is not shown
 _BEFORE, _AFTER = 80, 200  # characters before and after a snapshot
 _SHOWN = 60  # characters of each of two continuations
@@ -205,7 +205,7 @@ def _closeness(exported: Exported) -> str:
     if exported.precision != "fp32":
         text += f", by {parity.rms_diff_outputs:.1%} in the root mean square"
     if parity.loss is not None:
-        text += f"; loss {parity.loss.source:.4f} before and {parity.loss.artifact:.4f} after"
+        text += f"; loss {parity.loss.source:.4f} before and {parity.loss.artifact:.4f} after, on a part of the text"
     return text
 
 
