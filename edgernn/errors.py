@@ -48,12 +48,14 @@ EXTRAS: Mapping[str, str] = {
 # The extras that an extra brings, itself included.
 _INCLUDED: Mapping[str, tuple[str, ...]] = {
     "caption": ("caption", "train", "image"),
+    "translate": ("translate", "train"),
     "torchvision": ("torchvision", "caption", "train", "image"),
     "export": ("export", "train"),
     "plot": ("plot", "train"),
     "tensorboard": ("tensorboard", "train"),
     "executorch": ("executorch", "export", "train"),
 }
+_SCORED = {"caption", "translate"}  # both bring sacrebleu
 _PACKAGES: Mapping[str, str] = {"PIL": "Pillow"}  # where a package is called differently from its module
 _LONGEST = 1000  # characters of a message: what it quotes may come from a hostile file
 
@@ -160,10 +162,11 @@ class MissingExtraError(EdgeRNNError):
         """module: what cannot be imported. extra: that of what was asked for; it gives way to one that has `module`."""
         module = module.partition(".")[0]
         own = EXTRAS.get(module, extra)
-        extra = extra if own in _INCLUDED.get(extra, (extra,)) else own
+        brings = {extra, own} == _SCORED or own in _INCLUDED.get(extra, (extra,))
+        extra = extra if brings else own
         super().__init__(
-            f"{_PACKAGES.get(module, module)} is not installed: install the extra {extra!r} in edgernn's checkout, "
-            f"with pip install '.[{extra}]' (see docs/install.md)"
+            f"{_PACKAGES.get(module, module)} is not installed: in edgernn's checkout, make install brings everything, "
+            f"and pip install -e '.[{extra}]' the extra {extra!r} (see docs/install.md)"
         )
 
 

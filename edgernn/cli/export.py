@@ -126,7 +126,8 @@ def describe(parity: Parity) -> str:
         text += f", root mean square {parity.rms_diff_outputs:.1e} (tolerance {limit.rms:g})"
     if parity.loss is not None:
         before, after = parity.loss.source, parity.loss.artifact
-        text += f"; held-out loss {before:.4f} before and {after:.4f} after (tolerance +{limit.loss:g})"
+        text += f"; loss on a part of the held-out data {before:.4f} before and {after:.4f} after"
+        text += f" (tolerance +{limit.loss:g})"
     if parity.matches is not None:
         text += f"; {parity.matches.same} of {parity.matches.of} whole sequences equal"
     return text

@@ -166,6 +166,8 @@ def _run_text(
 def _run_lines(pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:
     """Run on each line of standard input as it comes; an empty line gives an empty line."""
     damaged = lines = 0
+    if sys.stdin.isatty():
+        log("type a text, and Enter; Ctrl-D ends")
     for line in sys.stdin.buffer:
         lines += 1
         text = line.decode("utf-8", "surrogateescape").rstrip("\r\n").removeprefix("\ufeff")

@@ -69,7 +69,7 @@ class Program:
         if manifest.target != engine.target:
             raise BundleError(
                 f"the bundle is for {manifest.target} and {engine.__name__} runs {engine.target}: "
-                "load it with the engine of its target, or export the run again"
+                f"give Model.load an engine, ENGINES[{manifest.target!r}] of edgernn.engines, or export for this one"
             )
         self.manifest: Manifest = manifest
         self.contract: Contract = with_kinds(manifest.contract, manifest.task)

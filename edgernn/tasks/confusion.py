@@ -54,7 +54,7 @@ class Confusion:
     @property
     def most_confused(self) -> str:
         """The most frequent confusions in words, after a semicolon; "" without any."""
-        named = [f"{wrong} for {right} ({count:,})" for right, wrong, count in self.confusions[:_NAMED]]
+        named = [f"{right} taken for {wrong} ({count:,})" for right, wrong, count in self.confusions[:_NAMED]]
         return f"; most confused: {', '.join(named)}" if named else ""
 
     @property

@@ -297,5 +297,5 @@ main()
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
     assert done.returncode == 2
     assert "is not installed: install the extra" in done.stderr
-    assert "with pip install '.[" in done.stderr
+    assert "pip install -e '.[" in done.stderr
     assert done.stderr.count("\n") == 1

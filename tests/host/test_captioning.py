@@ -187,7 +187,7 @@ def test_weights_of_torchvision_are_those_that_it_gives(monkeypatch):
     with pytest.raises(ConfigError, match=r"torchvision cannot be downloaded.*no route"):
         load_weights(Path("torchvision"), "mobilenet_v2")
     give(None)
-    with pytest.raises(MissingExtraError, match=r"pip install '\.\[torchvision\]'"):
+    with pytest.raises(MissingExtraError, match=r"pip install -e '\.\[torchvision\]'"):
         load_weights(Path("torchvision"), "mobilenet_v2")
 
 

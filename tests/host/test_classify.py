@@ -237,7 +237,7 @@ def test_scores_of_a_case_made_by_hand():
     # Each is alone in its bin: the gaps are 0.1, 0.2, 0.45 and 0.6.
     assert score.calibration_error == pytest.approx((0.1 + 0.2 + 0.45 + 0.6) / 4)
     assert score.confusions == [("b", "a", 1)]
-    assert str(score).endswith("on 4 sequences; most confused: a for b (1)")
+    assert str(score).endswith("on 4 sequences; most confused: b taken for a (1)")
     assert score.table.splitlines() == [
         "true class    a    b    c",
         "a             2    ·    ·",

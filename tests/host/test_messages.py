@@ -92,12 +92,14 @@ def test_extras_are_those_of_the_package():
         ("matplotlib", "plot", "matplotlib", "plot"),
         ("tensorboard", "tensorboard", "tensorboard", "tensorboard"),
         ("torch", "caption", "torch", "caption"),
+        ("sacrebleu", "caption", "sacrebleu", "caption"),
+        ("sacrebleu", "translate", "sacrebleu", "translate"),
     ],
 )
 def test_a_missing_extra_is_named_with_what_installs_it(module, wanted, package, extra):
     text = str(MissingExtraError(module, wanted))
-    assert text.startswith(f"{package} is not installed: install the extra '{extra}' in edgernn's checkout, ")
-    assert f"pip install '.[{extra}]'" in text
+    assert text.startswith(f"{package} is not installed: in edgernn's checkout, make install brings everything, ")
+    assert f"pip install -e '.[{extra}]' the extra '{extra}'" in text
     assert "docs/install.md" in text
 
 
@@ -108,7 +110,10 @@ def test_a_module_that_is_missing_only_when_it_is_used_is_named_too(capsys):
     application = typer.Typer()
     application.command()(missing)
     assert execute([], application) == 2
-    assert "edgernn: sacrebleu is not installed: install the extra 'caption'" in capsys.readouterr().err
+    assert (
+        "edgernn: sacrebleu is not installed: in edgernn's checkout, make install brings everything"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def walk(screen: Screen, folder: Path, minutes: float, tokens: int) -> dict[str,
 
 def _twice(seconds: float) -> str:
     """The minutes to which a training of so many seconds goes on."""
-    return f"{math.ceil(2 * seconds / 60 * 100) / 100:g}"
+    return f"{math.ceil(2 * seconds / 60 * 10) / 10:g}"
 
 
 def _command(*arguments: str) -> str:

@@ -392,6 +392,7 @@ def describe(screen: Screen, folder: Path) -> Described:
     found = caption_image(model, image)
     words = found.text.split()
     maps = attention_maps(model, image, found.candidates[0].tokens[: len(words)])
+    screen.detail("the picture, and where the network looks while it writes each of these words:")
     screen.detail(_drawn(image, words, maps))
     described = Described(bundle, picture, size, parity.steps, found.text, drawn.allows(found.text))
     screen.result(described.summary)

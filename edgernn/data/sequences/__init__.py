@@ -7,7 +7,7 @@ held_out    the split into training and held-out examples
 packed      sequences as a run stores them
 """
 
-from edgernn.data.sequences.dataset import Example, SequenceDataset, kind_of, parts, read_sequences
+from edgernn.data.sequences.dataset import Example, SequenceDataset, kind_of, part_to_evaluate, parts, read_sequences
 from edgernn.data.sequences.held_out import hold_out
 from edgernn.data.sequences.layouts import KINDS, NUMBERS, SOUND, TEXT, VIDEO
 from edgernn.data.sequences.packed import PackedRecord, PackedSequences
@@ -24,6 +24,7 @@ __all__ = [
     "SequenceDataset",
     "hold_out",
     "kind_of",
+    "part_to_evaluate",
     "parts",
     "read_sequences",
 ]

@@ -17,7 +17,7 @@ from edgernn.data.sequences.readers import READERS, Progress
 from edgernn.errors import AudioError, CorpusError, FormatError, ImageError, counted, few
 from edgernn.media.audio import resample
 
-__all__ = ["Example", "SequenceDataset", "kind_of", "parts", "read_sequences"]
+__all__ = ["Example", "SequenceDataset", "kind_of", "part_to_evaluate", "parts", "read_sequences"]
 
 _LABELLED = {
     SOUND: "put the recordings of each class in a folder, or name them CLASS_NAME.wav",
@@ -115,6 +115,20 @@ def parts(path: Path, kind: str | None = None) -> tuple[str, ...]:
     that all data are in such. Raises CorpusError as `read_sequences` does.
     """
     return tuple(name for name in (TRAIN, DEV, TEST) if name in find_files(path, kind).parts)
+
+
+def part_to_evaluate(path: Path, kind: str, split: str) -> tuple[str | None, list[str]]:
+    """Return the part of the data at `path` to evaluate on, and what the user should know about it.
+
+    A path without parts is taken whole, which is None. Raises CorpusError for a part that the data does not have.
+    """
+    there = parts(path, kind)
+    if split in there:
+        return split, []
+    if there or split != TEST:
+        has = f"it has {', '.join(there)}: name one with --split" if there else "it has no parts: leave out --split"
+        raise CorpusError(f"{path} has no part {split}; {has}")
+    return None, [f"{path} has no parts, so all of it is scored: the score is too good if the model was trained on it"]
 
 
 def kind_of(path: Path) -> str | None:

@@ -60,7 +60,7 @@ class ClassifyOptions(SequenceOptions):
     threshold: float = option(
         0.0, "The lowest probability of a label; below it, the answer is none of these.", low=0, high=1
     )
-    guesses: bool = option(True, "Print the guess while the sequence is read, each time that it changes.")
+    guesses: bool = option(True, "Print the guess while a sequence is read, each time that it changes; not for texts.")
 
 
 class ClassifyPipeline(Pipeline[ClassifyOptions]):
@@ -112,13 +112,13 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         Raises StreamError for an empty sequence.
         """
         stream, found, last, seconds = self.model.stream(), None, "", 0.0
-        steps = inputs[self._input.name]
+        steps, guesses = inputs[self._input.name], options.guesses and self._input.kind != TEXT
         for number, step in enumerate(steps, 1):
             begun = time.perf_counter()
             scores = stream.step({self._input.name: step[None]})[self._output][0]
             seconds += time.perf_counter() - begun
             found = self._classification(scores, options)
-            changed, last = options.guesses and found.label != last, found.label
+            changed, last = guesses and found.label != last, found.label
             if show(f"{self._time(number)}  {found}\n" if changed else "") is False:
                 break
         if found is None:

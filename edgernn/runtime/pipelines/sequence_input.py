@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,17 +170,24 @@ def _numbers(source: str | Path | bytes) -> Array:
             rows: Array = np.load(io.BytesIO(data), allow_pickle=False)
         except ValueError as error:
             raise CorpusError(f"{name} is damaged: {error}") from None
+        if rows.dtype.kind not in "biuf" or not np.isfinite(rows).all():
+            raise CorpusError(f"{name} has values that are not finite numbers")
         return rows[:, None] if rows.ndim == 1 else rows
     try:
         lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8"))) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{name} is neither CSV nor .npy: {error}") from None
-    if lines and not all(map(_is_number, lines[0])):
+    if lines and not any(map(_is_number, lines[0])):
         lines = lines[1:]  # names of the channels
+    if not lines:
+        raise CorpusError(f"{name} has no rows of numbers")
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]) or not all(map(_is_number, line)):
-            raise CorpusError(f"{name}: row {number} is not {len(lines[0])} numbers")
-    return np.array(lines, np.float32).reshape(len(lines), -1)
+            raise CorpusError(
+                f"{name}: row {number} is not {len(lines[0])} finite numbers, separated by commas; the columns are the "
+                "channels alone"
+            )
+    return np.array(lines, np.float32)
 
 
 def _bytes(path: Path) -> bytes:
@@ -191,7 +199,6 @@ def _bytes(path: Path) -> bytes:
 
 def _is_number(text: str) -> bool:
     try:
-        float(text)
+        return math.isfinite(float(text))
     except ValueError:
         return False
-    return True

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.data.sequences import SequenceDataset, parts, read_sequences
+from edgernn.data.sequences import SequenceDataset, part_to_evaluate, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
@@ -121,12 +121,9 @@ def _open(
     if settings.data == CLIPS:
         return drawn_clips(settings.split, settings.digits)
     path, kind = Path(settings.data), source.kind
-    there, split = parts(path, kind), settings.split
-    if there and split not in there:
-        raise ConfigError(f"{path} has no part {split}; it has {', '.join(there)}: name one with --split")
-    return read_sequences(
-        path, kind, split=split if there else None, classes=classes, rate=source.sample_rate, progress=progress
-    )
+    split, notes = part_to_evaluate(path, kind, settings.split)
+    dataset = read_sequences(path, kind, split=split, classes=classes, rate=source.sample_rate, progress=progress)
+    return replace(dataset, notes=(*dataset.notes, *notes))
 
 
 def _last_scores(model: Model, name: str, output: str, sequences: Sequence[Array]) -> Array:

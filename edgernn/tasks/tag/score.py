@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.data.frame_labels import UNKNOWN, read_frame_labels
-from edgernn.data.sequences import SOUND, VIDEO, parts, read_sequences
+from edgernn.data.sequences import SOUND, VIDEO, part_to_evaluate, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, CorpusError, counted, few
 from edgernn.media.events import BACKGROUND, events
 from edgernn.media.steps import followed
@@ -181,18 +181,19 @@ def _open(
     """Return the sequences to evaluate on, and notes about them."""
     path, kind = Path(settings.data), source.kind
     if kind == SOUND and settings.data != CLIPS:
-        split = settings.split if parts(path, kind) else None
+        split, notes = part_to_evaluate(path, kind, settings.split)
         spoken = read_sequences(
             path, kind, split=split, classes=classes[1:], rate=source.sample_rate, progress=progress
         )
-        return strung(spoken, settings.split), spoken.notes
+        return strung(spoken, settings.split), (*spoken.notes, *notes)
     if settings.data == CLIPS:
         frames = drawn_frames(settings.split, settings.digits)
         if kind != VIDEO or frames.classes != tuple(classes):
             raise CorpusError(f"the drawn clips have the classes {few(frames.classes)}, which the model does not know")
     else:
-        split = settings.split if parts(path, "numbers") else None
+        split, notes = part_to_evaluate(path, "numbers", settings.split)
         frames = read_frame_labels(path, split, progress, classes)
+        frames = replace(frames, notes=(*frames.notes, *notes))
     return [Tagged(source.steps(each.frames), each.labels) for each in frames.sequences], frames.notes
 
 
