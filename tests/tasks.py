@@ -107,7 +107,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "source_language": "de",
             "target_language": "en",
-            "vocabulary_size": 60,
+            "vocabulary": 60,
             "embedding": 12,
             "hidden": 16,
             "dropout": 0.1,

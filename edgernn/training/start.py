@@ -36,7 +36,7 @@ class Start:
         run = Run.load(path)
         if run.task.name != task.name:
             raise ConfigError(
-                f"--from {path} is a run of the task {run.task.name}, and cannot start one of the task {task.name}"
+                f"{path} is a run of the task {run.task.name}, and cannot start one of the task {task.name}"
             )
         network = run.network()
         _, about = run.read(WEIGHTS)
@@ -58,7 +58,7 @@ class Start:
         for name in sorted(prepared.assets.keys() | self.origin.assets.keys()):
             if prepared.assets.get(name) != self.origin.assets.get(name):
                 raise ConfigError(
-                    f"--from {self.run.path} does not fit the data, whose {name} differs: train without --from"
+                    f"{self.run.path} does not fit the data, whose {name} differs: train from new weights"
                 )
         network = build_network(task, prepared)
         check_tensors(self.origin.network.state_dict(), network.state_dict(), self.run.path / WEIGHTS)

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from onnx import helper
 from PIL import Image
-from tiny import manifest, onnx_bytes, write_captioner
+from tiny import manifest, onnx_bytes, write_captioner, write_translator
 
 import edgernn
 from edgernn.bundle import new_bundle
 from edgernn.contract import BATCH, Contract, GraphSpec, StateSpec, TensorSpec
 from edgernn.runtime import Model, Sampler, suggest
 from edgernn.runtime.pipelines.caption import caption_image, open_image
+from edgernn.runtime.pipelines.translate import translate
 
 DEVICE_MODULES = [
     "arrays",
@@ -147,6 +148,14 @@ def test_the_demo_of_captions(captioner, tmp_path):
     assert play("caption_image", captioner, tmp_path / "red.png") == f"{caption_image(speaker, image).text}\n"
     printed = play("caption_image", captioner, tmp_path / "red.png", "--beam", 2)
     assert printed == "".join(f"{each.score:7.3f}  {each.text}\n" for each in found.candidates)
+
+
+def test_the_demo_of_translation(tmp_path):
+    path = write_translator(tmp_path / "translator")
+    model = Model.load(path)
+    sentences = ["ein hund läuft", "hund"]
+    expected = "".join(f"{translate(model, sentence, 1).text}\n" for sentence in sentences)
+    assert play("translate", path, *sentences) == expected
 
 
 def test_the_demo_of_a_voice_detector(tmp_path):

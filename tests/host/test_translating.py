@@ -491,7 +491,7 @@ def test_multi30k_is_read_from_two_directories(real_data):
 
 
 def test_each_language_may_have_a_vocabulary_of_its_own(folder, tmp_path):
-    settings = {**EXAMPLES["translate"].settings, "vocabularies": "separate", "vocabulary_size": 40}
+    settings = {**EXAMPLES["translate"].settings, "vocabularies": "separate", "vocabulary": 40}
     for _ in Trainer.begin(TASKS["translate"], [str(folder)], tmp_path / "run", **settings).fit():
         pass
     run = Run.load(tmp_path / "run")
