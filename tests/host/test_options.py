@@ -223,7 +223,7 @@ PRINTED_BY = {
     "training/curves.py": [["plot", "bench", "inspect"]],
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
     "models/encoder.py": [["train caption"]],
-    "data/": [["train language", "train caption", "train translate"]],
+    "data/": [["train language", "train caption", "train translate", "evaluate"]],
     **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
 }
 

@@ -162,7 +162,7 @@ def sample_of(kind):
     changes = {}
     for name, declared in declared_options(kind).items():
         default, about = declared.field.default, declared.option
-        candidates = [*about.choices, *{bool: [True], str: ["x"], Path: [Path("y")]}.get(declared.type, [])]
+        candidates = [*about.choices, *{bool: [True, False], str: ["x"], Path: [Path("y")]}.get(declared.type, [])]
         if declared.type in (int, float):
             candidates = [declared.type(each) for each in (4, 2, 1, 0.25)]
         changes[declared.field.name] = next(
