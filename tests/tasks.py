@@ -155,7 +155,7 @@ EXAMPLES: dict[str, Example] = {
         {
             "source_language": "de",
             "target_language": "en",
-            "vocabulary_size": 60,
+            "vocabulary": 60,
             "embedding": 12,
             "hidden": 16,
             "dropout": 0.1,

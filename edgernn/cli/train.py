@@ -60,7 +60,7 @@ def train_command(task: Task) -> Callable[..., None]:
     preset_default = (
         f"by {name}" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
     )
-    from_type = Annotated[Path | None, typer.Option(_from_flag(task), help=_FROM)]
+    from_type = Annotated[Path | None, typer.Option(*_from_flags(task), help=_FROM)]
     preset_type = Annotated[str | None, typer.Option(help=preset_help, show_default=preset_default)]
 
     def train_task(
@@ -85,7 +85,7 @@ def train_command(task: Task) -> Callable[..., None]:
             plain = {
                 name: sources,
                 "--out": out,
-                _from_flag(task): start_from,
+                _from_flags(task)[0]: start_from,
                 "--preset": preset,
                 "--overwrite": overwrite,
             }
@@ -122,10 +122,10 @@ class _Tasks(Group):
         return super().resolve_command(ctx, args)
 
 
-def _from_flag(task: Task) -> str:
-    """Return the option that names the run to start from: --from, unless the task has an option of that name."""
-    flags = {declared.flag for declared in declared_options(*task.settings).values()}
-    return "--from-run" if "--from" in flags else "--from"
+def _from_flags(task: Task) -> tuple[str, ...]:
+    """Return the names of the option for the run to start from: --from-run, and --from unless the task has that one."""
+    taken = {declared.flag for declared in declared_options(*task.settings).values()}
+    return tuple(flag for flag in ("--from", "--from-run") if flag not in taken)
 
 
 def train_app(tasks: Iterable[Task]) -> typer.Typer:

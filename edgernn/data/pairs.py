@@ -87,7 +87,8 @@ def _from_lines(folders: Sequence[Path], split: str, source: str, target: str) -
     if not found:
         return None
     if len(found) > 1:
-        raise CorpusError(f"the split {split!r} may be {few(sorted(found))}: name one of them with --split")
+        advice = "keep the files of one of them" if split in (TRAIN, DEV) else "name one of them with --split"
+        raise CorpusError(f"the split {split!r} may be {few(sorted(found))}: {advice}")
     ((stem, sides),) = found.items()
     for language in (source, target):
         there = sides.get(language, [])

@@ -34,17 +34,11 @@ class UnknownTokens:
         if not self._unknown:
             return []
         if self._unknown == self._tokens:
-            raise CorpusError(
-                f"the vocabulary of {name} has no character or word of the text: train without start_from (--from)"
-            )
+            raise CorpusError(f"the vocabulary of {name} has no character or word of the text: train from new weights")
         part = self._unknown / self._tokens
         lacks = f"the vocabulary of {name} has no {named(list(self._found))}"
         count = (
             f"{self._unknown:,} of {self._tokens:,} tokens of the training text ({part:.2%}) become the unknown token"
         )
-        many = (
-            "; that is a lot: a run without start_from (--from) learns a vocabulary that suits the text"
-            if part > _MANY
-            else ""
-        )
+        many = "; that is a lot: a run from new weights learns a vocabulary that suits the text" if part > _MANY else ""
         return [f"{lacks}: {count}{many}"]

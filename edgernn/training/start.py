@@ -58,7 +58,7 @@ class Start:
         for name in sorted(prepared.assets.keys() | self.origin.assets.keys()):
             if prepared.assets.get(name) != self.origin.assets.get(name):
                 raise ConfigError(
-                    f"{self.run.path} does not fit the data, whose {name} differs: train without start_from (--from)"
+                    f"{self.run.path} does not fit the data, whose {name} differs: train from new weights"
                 )
         network = build_network(task, prepared)
         check_tensors(self.origin.network.state_dict(), network.state_dict(), self.run.path / WEIGHTS)

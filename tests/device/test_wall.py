@@ -161,6 +161,14 @@ def test_the_demo_of_captions(captioner, tmp_path):
     assert printed == "".join(f"{each.score:7.3f}  {each.text}\n" for each in found.candidates)
 
 
+def test_the_demo_of_translation(tmp_path):
+    path = write_translator(tmp_path / "translator")
+    model = Model.load(path)
+    sentences = ["ein hund läuft", "hund"]
+    expected = "".join(f"{translate(model, sentence, 1).text}\n" for sentence in sentences)
+    assert play("translate", path, *sentences) == expected
+
+
 def test_the_demo_of_a_voice_detector(tmp_path):
     """A model of somebody else: a mean that is carried from chunk to chunk."""
     spec = GraphSpec(

@@ -225,11 +225,9 @@ PRINTED_BY = {
     "training/curves.py": [["plot", "bench", "inspect"]],
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
     "models/encoder.py": [["train caption"]],
-    "data/pairs.py": [["train translate", "evaluate"]],
-    "data/": [["train language", "train caption"]],
+    "data/": [["train language", "train caption", "train translate", "evaluate"]],
     "tasks/labelling.py": [["train classify"]],
-    **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/")},
-    "cli/train.py": [[f"train {name}" for name in TASKS]],
+    **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
 }
 
 

@@ -76,7 +76,7 @@ def test_what_the_vocabulary_lacks_is_counted(trained, tmp_path):
     (note,) = start(trained, tmp_path / "t.txt", tmp_path / "new").notes
     assert note == (
         f"the vocabulary of {trained} has no 'é' (U+00E9): 90 of 810 tokens of the training text (11.11%) become the "
-        "unknown token; that is a lot: a run without start_from (--from) learns a vocabulary that suits the text"
+        "unknown token; that is a lot: a run from new weights learns a vocabulary that suits the text"
     )
     (tmp_path / "t.txt").write_text("the café over the lazy dog jumps\n" * 100)
     (note,) = start(trained, tmp_path / "t.txt", tmp_path / "few").notes
@@ -84,8 +84,7 @@ def test_what_the_vocabulary_lacks_is_counted(trained, tmp_path):
     assert Trainer.resume(tmp_path / "few").notes == []  # it is said once
     (tmp_path / "t.txt").write_text("жизнь" * 100)
     with pytest.raises(
-        CorpusError,
-        match=r"the vocabulary of .* has no character or word of the text: train without start_from \(--from\)",
+        CorpusError, match=r"the vocabulary of .* has no character or word of the text: train from new weights"
     ):
         start(trained, tmp_path / "t.txt", tmp_path / "none")
     assert not (tmp_path / "none").exists()

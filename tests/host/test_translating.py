@@ -86,6 +86,9 @@ def test_files_of_splits_are_found_by_their_beginnings(tmp_path):
     assert read_pairs([tmp_path], "test_2016_flickr", "de", "en").targets == ["test_2016_flickr en"]
     with pytest.raises(CorpusError, match="may be test_2016_flickr, test_2017_flickr: name one of them with --split"):
         read_pairs([tmp_path], TEST, "de", "en")
+    (tmp_path / "dev.de").write_text("again\n")
+    with pytest.raises(CorpusError, match="'dev' may be dev, val: keep the files of one of them"):
+        read_pairs([tmp_path], DEV, "de", "en")
     for path in tmp_path.glob("test_2017*"):
         path.unlink()
     assert read_pairs([tmp_path], TEST, "de", "en").sources == ["test_2016_flickr de"]
@@ -491,7 +494,7 @@ def test_multi30k_is_read_from_two_directories(real_data):
 
 
 def test_each_language_may_have_a_vocabulary_of_its_own(folder, tmp_path):
-    settings = {**EXAMPLES["translate"].settings, "vocabularies": "separate", "vocabulary_size": 40}
+    settings = {**EXAMPLES["translate"].settings, "vocabularies": "separate", "vocabulary": 40}
     for _ in Trainer.begin(TASKS["translate"], [str(folder)], tmp_path / "run", **settings).fit():
         pass
     run = Run.load(tmp_path / "run")

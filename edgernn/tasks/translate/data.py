@@ -79,7 +79,7 @@ class Tokenizers(NamedTuple):
         """Learn the vocabularies of pairs."""
         joint = data.vocabularies == "joint"
         texts = [[*pairs.sources, *pairs.targets]] if joint else [pairs.sources, pairs.targets]
-        learned = [learn_subwords(text, data.vocabulary_size, lowercase=data.lowercase) for text in texts]
+        learned = [learn_subwords(text, data.vocabulary, lowercase=data.lowercase) for text in texts]
         return cls(learned[0], learned[-1])
 
     @classmethod

@@ -34,11 +34,10 @@ class TranslateData(Settings):
         "", "The language to translate from, as file names or columns name it: de.", flag="from"
     )
     target_language: str = option("", "The language to translate to.", flag="to")
-    vocabulary_size: int = option(
+    vocabulary: int = option(
         8000,
         "The number of parts of words (byte-pair encoding) in the vocabulary.",
-        flag="vocabulary",
-        low=16,
+        low=4,
         high=_LARGEST,
     )
     vocabularies: str = option(
@@ -121,6 +120,6 @@ PRESETS = {
     "dates": Preset(
         {"embedding": 64, "hidden": 128, "layers": 1, "dropout": 0.0},
         {"passes": 5.0, "minutes": None, "learning_rate": 3e-3, "smoothing": 0.0, "evaluations": 5},
-        {"vocabulary_size": 300},
+        {"vocabulary": 300},
     ),
 }
