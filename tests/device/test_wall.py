@@ -222,14 +222,6 @@ def test_the_demo_of_a_clip(tmp_path):
     assert lines[4:] == ["            bright: frames 1 to 2"]
 
 
-def test_the_demo_of_translation(tmp_path):
-    path = write_translator(tmp_path / "b")
-    sentences = ["ein hund läuft", "hund schläft"]
-    lines = play("translate", path, *sentences).splitlines()
-    model = Model.load(path)
-    assert lines == [translate(model, each, beam=1, max_tokens=100).text for each in sentences]
-
-
 def test_the_demo_of_listening(tmp_path):
     """A loud sound, a pause, and a faint one: each has its own label and time."""
     write_sound_classifier(tmp_path / "b")
