@@ -120,7 +120,8 @@ class _Stacks(nn.Module):
 
     def embed(self, tokens: Tensor) -> Tensor:
         """Return the embeddings of tokens, scaled to a variance of about 1, with which the layers learn much faster."""
-        return self.embedding(tokens) * math.sqrt(self.config.embedding)
+        embedded: Tensor = self.embedding(tokens)
+        return embedded * math.sqrt(self.config.embedding)
 
     def initial_state(self, batch: int) -> StackState:
         """Return zeros for `batch` sentences."""
