@@ -112,8 +112,9 @@ class TranslatePipeline(Pipeline[TranslateOptions]):
         return self._encode(as_read(text, "the sentence"), options)
 
     def check(self, options: TranslateOptions, sources: Sequence[Path]) -> None:
-        """Raise ConfigError for a picture of the attention that cannot be written."""
+        """Raise ConfigError for a picture of the attention that cannot be written, StreamError without attention."""
         if options.attention is not None:
+            _require_alignment(self.model)
             check_output("--attention", options.attention, sources, SUFFIXES)
 
     def __call__(self, inputs: Mapping[str, Array], options: TranslateOptions, show: Show = ignore) -> Translation:
@@ -229,10 +230,7 @@ def alignment(model: Model, sentence: Ids, tokens: Sequence[int]) -> Array:
 
     Raises StreamError for a model without attention.
     """
-    parts = _parts(model)
-    weights = parts.text.output_of("alignment")
-    if weights is None:
-        raise StreamError("the model has no attention: it was trained with --attention none")
+    parts, weights = _parts(model), _require_alignment(model)
     stream = start_translation(model, sentence)
     stream.reset()
     token = parts.text.input_of("token")
@@ -240,6 +238,14 @@ def alignment(model: Model, sentence: Ids, tokens: Sequence[int]) -> Array:
     read = (parts.start_id, *tokens)[: len(tokens)]  # a token is predicted after the previous one was read
     found = [stream.step({token.name: np.array([each], token.numpy_dtype)})[weights.name][0] for each in read]
     return np.array(found, np.float32).reshape(len(tokens), len(sentence))
+
+
+def _require_alignment(model: Model) -> TensorSpec:
+    """Return the output of the attention weights. Raises StreamError for a model without attention."""
+    weights = _parts(model).text.output_of("alignment")
+    if weights is None:
+        raise StreamError("the model has no attention: it was trained with --attention none")
+    return weights
 
 
 def draw_translation(model: Model, sentence: Ids, tokens: Sequence[int], out: Path) -> None:

@@ -118,6 +118,11 @@ class _Stacks(nn.Module):
         """Return the specifications of the states."""
         return tuple(spec for stack in self._stacks for spec in stack.state_specs())
 
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Return the embeddings of tokens, scaled to a variance of about 1, with which the layers learn much faster."""
+        embedded: Tensor = self.embedding(tokens)
+        return embedded * math.sqrt(self.config.embedding)
+
     def initial_state(self, batch: int) -> StackState:
         """Return zeros for `batch` sentences."""
         return tuple(tensor for stack in self._stacks for tensor in stack.initial_state(batch))
@@ -150,7 +155,7 @@ class Encoder(_Stacks):
     def forward(self, source: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         """Return the outputs of one step, from tokens (batch,), and the next state."""
         beneath, above = self._parted(state)
-        x, carried = self.stack.step(self.embedding(source), beneath)
+        x, carried = self.stack.step(self.embed(source), beneath)
         if self.above is not None:
             x, more = self.above.step(x, above)
             carried = (*carried, *more)
@@ -159,7 +164,7 @@ class Encoder(_Stacks):
     def sequence(self, tokens: Tensor, state: StackState) -> tuple[tuple[Tensor, ...], StackState]:
         """Return the outputs of all steps, (batch, time, ...), and the last state. tokens: (batch, time)."""
         beneath, above = self._parted(state)
-        x, carried = self.stack.sequence(self.dropout(self.embedding(tokens)).transpose(0, 1), beneath)
+        x, carried = self.stack.sequence(self.dropout(self.embed(tokens)).transpose(0, 1), beneath)
         if self.above is not None:
             x, more = self.above.sequence(self.dropout(x), above)
             carried = (*carried, *more)
@@ -208,7 +213,7 @@ class Decoder(_Stacks):
         count = 3 if self.attends else 1
         conditions, state = rest[:count], rest[count:]
         beneath, above = self._parted(state)
-        x = self.embedding(token)
+        x = self.embed(token)
         if not self.attends:
             x, carried = self.stack.step(torch.cat([x, *conditions], dim=1), beneath)
             return (self.logits(x), *carried)
@@ -228,7 +233,7 @@ class Decoder(_Stacks):
 
         tokens: (batch, time). memory: of the sentences, with the state before the first token.
         """
-        x = self.dropout(self.embedding(tokens))
+        x = self.dropout(self.embed(tokens))
         beneath, above = self._parted(memory.state)
         if not self.attends:
             (last,) = memory.conditions
