@@ -1,7 +1,7 @@
 """What `host/test_processes.py` has two processes do together: torchrun starts this, once for all tests.
 
-The folder that it is given holds a text, fox.txt, images in data/ and an encoder's weights, w.safetensors. Each process
-writes what it found to results-RANK.json.
+The folder that it is given holds a text, fox.txt, images in data/, an encoder's weights, w.safetensors, and the data of
+other tasks in folders of their names. Each process writes what it found to results-RANK.json.
 """
 
 import json
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 from gallery import FEW, SMALL
+from tasks import EXAMPLES
 from torch import distributed, nn
 
 from edgernn.errors import EdgeRNNError
@@ -19,21 +20,29 @@ from edgernn.tasks.caption.score import CaptionScore
 from edgernn.training import Evaluated, Trainer
 
 LANGUAGE = {"hidden": 12, "embedding": 4, "layers": 1, "batch_size": 4, "bptt": 16, "evaluations": 4, "steps": 24}
+SHORT = {"steps": 9, "evaluations": 3, "average": 0.9}
+LABELLERS = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("classify", "tag")}
+TRANSLATE = {**EXAMPLES["translate"].settings, **SHORT}
 EXACT = {  # settings of which two processes make what one makes
     "language": {**LANGUAGE, "dropout": 0.0, "optimizer": "adamw", "autocast": "off", "average": 0.9},
     "caption": {
         **{**SMALL, **FEW, "dropout": 0.0, "reward_fraction": 0.0, "steps": 9, "evaluations": 3, "average": 0.9},
         **{"freeze": 0.2, "unfreeze_layers": 3, "augmentations": 3},
     },
+    "classify": {**LABELLERS["classify"], "dropout": 0.0, "augment": False},
+    "tag": {**LABELLERS["tag"], "dropout": 0.0},
+    "translate": {**TRANSLATE, "dropout": 0.0, "word_dropout": 0.0},
 }
 OTHERS = {  # and with all that is random
     "language": {**LANGUAGE, "dropout": 0.2, "reset": 0.2},
     "caption": {**SMALL, **FEW, "steps": 9, "evaluations": 3, "word_dropout": 0.2, "augmentations": 3, "average": 0.9},
+    **LABELLERS,
+    "translate": TRANSLATE,
 }
 
 
 def sources(folder, task):
-    return [str(folder / ("fox.txt" if task == "language" else "data/all.csv"))]
+    return [str(folder / {"language": "fox.txt", "caption": "data/all.csv"}.get(task, task))]
 
 
 def begin(folder, task, name, **settings):
@@ -105,7 +114,7 @@ def main(folder):
     torch.set_num_threads(1)
     rank = int(os.environ["RANK"])
     found = {}
-    for task in ("language", "caption"):
+    for task in EXACT:
         trainer = fit(begin(folder, task, f"{task}-2", **exact_settings(folder, task)))
         found[f"{task} exact"] = trainer.step
         found[f"{task} resumed"] = resumed(folder, task)

@@ -118,7 +118,7 @@ class _Tasks(Group):
         if name not in tasks and (Path(name).suffix or os.path.lexists(name)):
             first = tasks[0] if Path(name).suffix else "TASK"
             command = f"edgernn train {first} {shlex.quote(name)} --out runs/{shlex.quote(Path(name).stem)}"
-            raise ConfigError(f"the task comes first ({' or '.join(tasks)}), as in {command}")
+            raise ConfigError(f"the task comes first ({', '.join(tasks[:-1])} or {tasks[-1]}), as in {command}")
         return super().resolve_command(ctx, args)
 
 

@@ -113,7 +113,7 @@ def test_an_initial_tensor_that_does_not_fit_is_named(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("start", "words"),
-    [(np.zeros(2), "is float64; the state p is declared as float32"), (np.array([None]), "holds no plain tensor")],
+    [(np.zeros(2), "is float64; the state p is declared as float32"), (np.array([None]), "holds Python objects")],
 )
 def test_an_initial_tensor_of_another_type_is_named(tmp_path, monkeypatch, start, words):
     monkeypatch.setattr("tiny.CONDITIONED_START", start)

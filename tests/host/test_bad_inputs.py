@@ -116,9 +116,18 @@ ROWS = [
     ("run bundles/tiny --nope", "No such option: --nope"),
     ("run bundles/tiny --temp 1", "No such option: --temp; did you mean --temperature?"),
     ("export runs/fox --target onnx", "No such option: --target; did you mean --to?"),
-    ("train fox.txt", "first (language or caption), as in edgernn train language fox.txt --out runs/fox"),
-    ("train none.txt --out new", "first (language or caption), as in edgernn train language none.txt --out runs/none"),
-    ("train other", "first (language or caption), as in edgernn train TASK other --out runs/other"),
+    (
+        "train fox.txt",
+        "first (language, caption, classify, tag or translate), as in edgernn train language fox.txt --out runs/fox",
+    ),
+    (
+        "train none.txt --out new",
+        "first (language, caption, classify, tag or translate), as in edgernn train language none.txt --out runs/none",
+    ),
+    (
+        "train other",
+        "first (language, caption, classify, tag or translate), as in edgernn train TASK other --out runs/other",
+    ),
     ("train langauge fox.txt", "No such command 'langauge'. Did you mean 'language'?"),
     ("train language --lanes 3 --resume runs/fox", "--lanes is now --batch-size"),
     # A path that leads to something else of edgernn's, or to nothing

@@ -372,6 +372,7 @@ def test_a_batch_of_sequences_of_many_lengths_scores_as_each_alone(kind, bundles
     assert alone.nats == pytest.approx(score.nats, abs=1e-4)
 
 
+@pytest.mark.matrix
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_sound_is_labelled_alike_on_every_target(target, precision, runs, bundles, data):
@@ -579,7 +580,7 @@ def test_characters_that_training_never_saw_are_replaced(bundles, call):
 def test_a_run_draws_its_confusions(runs, data, tmp_path, call):
     out = tmp_path / "confusion.png"
     status, text, err = call("evaluate", runs("text"), "--data", data["text"], "--confusion", out)
-    assert (status, err) == (0, "")
+    assert (status, err.count("has no parts, so all of it is scored")) == (0, 1)
     with Image.open(out) as picture:
         assert picture.size == (400, 400)
     line, title, *rows = text.splitlines()

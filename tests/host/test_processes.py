@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from gallery import write_gallery
+from tasks import EXAMPLES
 from two_processes import EXACT, LANGUAGE, OTHERS, begin, exact_settings, fit
 
 from edgernn.errors import ConfigError, RunError
@@ -32,6 +33,9 @@ def together(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     (folder / "fox.txt").write_text(corpus.read_text())
     write_gallery(folder / "data")
+    for task in ("classify", "tag", "translate"):
+        (folder / task).mkdir()
+        EXAMPLES[task].write(folder / task)
     (folder / "data" / "images" / "5.png").unlink()  # nine are left to learn from: the last batch of a pass has one
     torch.manual_seed(5)
     safetensors.torch.save_file(ImageEncoder(EncoderConfig("small", 32)).network.state_dict(), folder / "w.safetensors")
