@@ -50,7 +50,7 @@ wheel: $(BIN)/pip ## build the wheel into dist/
 
 test: install ## the tests, the fast ones first
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix'
-	$(BIN)/python -m pytest -m 'slow and not matrix'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix'
 
 test-matrix: install ## every task and every kind of matrix on every target at every precision
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m matrix

@@ -389,7 +389,10 @@ def test_sound_is_labelled_alike_on_every_target(target, precision, runs, bundle
 
 @pytest.mark.parametrize(
     ("target", "precision"),
-    [("onnx", "int8"), ("onnx", "int4"), ("onnx", "fp16"), ("torchscript", "int8"), ("executorch", "int8")],
+    [
+        *(("onnx", "int8"), ("onnx", "int4"), ("onnx", "fp16"), ("torchscript", "int8")),
+        pytest.param("executorch", "int8", marks=pytest.mark.matrix),
+    ],
 )
 def test_the_matrices_of_the_spectrum_stay_in_single_precision(target, precision, bundles):
     record = {

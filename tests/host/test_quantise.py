@@ -135,7 +135,10 @@ def test_int8_of_the_other_targets(tmp_path, shape, target):
 
 @pytest.mark.parametrize(
     ("target", "precision"),
-    [("onnx", "fp16"), ("onnx", "int8"), ("ort", "int4"), ("torchscript", "int8"), ("executorch", "int8")],
+    [
+        *(("onnx", "fp16"), ("onnx", "int8"), ("ort", "int4"), ("torchscript", "int8")),
+        pytest.param("executorch", "int8", marks=pytest.mark.matrix),
+    ],
 )
 def test_matrices_that_are_to_be_kept_are_kept(tmp_path, target, precision):
     source = Source(network(), ASSETS)

@@ -33,6 +33,7 @@ def execute(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_third_task_goes_the_whole_way(execute, tmp_path):
     data, held_out = toy.write_data(tmp_path / "data.npz"), toy.write_data(tmp_path / "test.npz", seed=1)
     run, frames = tmp_path / "run", tmp_path / "frames.npy"
