@@ -38,6 +38,7 @@ __all__ = [
 BEAM = 5
 MAX_TOKENS = 100  # of a translation, by default
 LENGTH_PENALTY = 1.0
+_ONE_WORD = 2  # words, with the end
 _LONGER, _FACTOR = 20, 2  # a translation has at most this many tokens more than this multiple of those of the sentence
 
 
@@ -251,24 +252,30 @@ def _require_alignment(model: Model) -> TensorSpec:
 def draw_translation(model: Model, sentence: Ids, tokens: Sequence[int], out: Path) -> None:
     """Write a picture of the attention of a translation: a row for each of its words, a column for each that was read.
 
-    The weights of the tokens of a word that was read are added, those of a word that was written are averaged. Raises
-    StreamError for a model without attention, ImageError if `out` cannot be written.
+    A translation of one word, such as a date, has a row for each of its tokens. The weights of the tokens of a word that
+    was read are added, those of a word that was written are averaged. Raises StreamError for a model without attention,
+    ImageError if `out` cannot be written.
     """
     parts = _parts(model)
     columns, across = _words(parts.reads, sentence.tolist())
     rows, down = _words(parts.writes, tokens)
+    if len(rows) <= _ONE_WORD:
+        rows, down = _words(parts.writes, tokens, apart=True)
     weights = alignment(model, sentence, tokens) @ across.T
     draw_alignment(columns, rows, down @ weights / down.sum(axis=1, keepdims=True), out)
 
 
-def _words(tokenizer: Tokenizer, ids: Sequence[int]) -> tuple[list[str], Array]:
-    """Return the words of a sentence, and which tokens each consists of: (words, tokens) of zeros and ones."""
+def _words(tokenizer: Tokenizer, ids: Sequence[int], *, apart: bool = False) -> tuple[list[str], Array]:
+    """Return the words of a sentence, and which tokens each consists of: (words, tokens) of zeros and ones.
+
+    apart: take each token as a word.
+    """
     decoder = tokenizer.decoder()
     words: list[str] = []
     places: list[int] = []
     for token in ids:
         text = decoder.push(token)
-        if not words or text.startswith(" ") or token == tokenizer.end_id:
+        if apart or not words or text.startswith(" ") or token == tokenizer.end_id:
             words.append("")
         words[-1] += text.strip()
         places.append(len(words) - 1)
