@@ -252,9 +252,9 @@ def _require_alignment(model: Model) -> TensorSpec:
 def draw_translation(model: Model, sentence: Ids, tokens: Sequence[int], out: Path) -> None:
     """Write a picture of the attention of a translation: a row for each of its words, a column for each that was read.
 
-    A translation of one word, such as a date, has a row for each of its tokens. The weights of the tokens of a word that
-    was read are added, those of a word that was written are averaged. Raises StreamError for a model without attention,
-    ImageError if `out` cannot be written.
+    A translation of one word, such as a date, has a row for each of its tokens. The weights of the tokens of a word
+    that was read are added, those of a word that was written are averaged. Raises StreamError for a model without
+    attention, ImageError if `out` cannot be written.
     """
     parts = _parts(model)
     columns, across = _words(parts.reads, sentence.tolist())
