@@ -434,7 +434,7 @@ def bundles(gallery):
     return source, made
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_every_target_describes_pictures(bundles):
     from edgernn.cli.load import load_model
 
@@ -452,7 +452,7 @@ def test_every_target_describes_pictures(bundles):
     assert made["onnx", "int8"].bytes < 0.32 * made["onnx", "fp32"].bytes
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_convolutions_are_of_integers(bundles):
     import onnxruntime
 
@@ -469,7 +469,7 @@ def test_convolutions_are_of_integers(bundles):
     assert not operators["Conv"] + operators["FusedConv"]
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_run_and_bundle_say_the_same(bundles, gallery):
     folder, trainer, _ = gallery
     _, made = bundles
@@ -481,7 +481,7 @@ def test_run_and_bundle_say_the_same(bundles, gallery):
         assert one.score.images == 10
 
 
-@pytest.mark.slow
+@pytest.mark.matrix
 def test_a_stream_looks_once_and_its_snapshot_has_the_picture(bundles):
     _, made = bundles
     model = Model.load(made["onnx", "fp32"].path)
