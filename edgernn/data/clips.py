@@ -26,6 +26,7 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.digits import DIGITS_SIDE, Digits, read_digits
+from edgernn.errors import CorpusError
 from edgernn.media.events import BACKGROUND
 
 __all__ = [
@@ -176,6 +177,11 @@ class DrawnClips:
     seed: int = 0
     split: str = TRAIN
     digits: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Raise CorpusError for a split that does not exist."""
+        if self.split not in _SPLITS:
+            raise CorpusError(f"the drawn clips have no part {self.split}; they have {', '.join(_SPLITS)}")
 
     def __len__(self) -> int:
         return self.count

@@ -327,6 +327,7 @@ ROWS = [
         "evaluate bundles/loudness --data sounds/unknown",
         "shrill_3.wav is of the class shrill, which the model does not",
     ),
+    ("evaluate bundles/loudness --data clips", "the drawn clips have the classes enters, bounces"),
     ("evaluate bundles/loudness --data sounds/good --confusion a.txt", "--confusion a.txt: the name must end in .png"),
     ("run bundles/loudness", "a classify bundle runs on sound files (WAV): edgernn run bundles/loudness SEQUENCE"),
     ("run bundles/loudness none.wav", "there is no none.wav"),

@@ -246,3 +246,8 @@ def test_mnist_is_read_and_its_last_5000_digits_are_held_out(real_data):
     assert train.labels[:5].tolist() == [5, 0, 4, 1, 9]
     assert np.bincount(held_out.labels).min() > 400
     assert draw_clip(0, 0, TEST, real_data / "mnist").frames.shape == (FRAMES, SIDE, SIDE, 3)
+
+
+def test_a_part_that_clips_do_not_have_is_named():
+    with pytest.raises(CorpusError, match="the drawn clips have no part banana; they have train, dev, test"):
+        DrawnClips(1, split="banana")

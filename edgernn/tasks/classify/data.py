@@ -43,8 +43,8 @@ def open_training(
 
 
 def drawn_clips(split: str, digits: Path | None) -> SequenceDataset:
-    """Return the drawn clips of a split."""
-    drawn = DrawnClips(_DRAWN[split], split=split, digits=digits)
+    """Return the drawn clips of a split. Raises CorpusError for a split that they do not have."""
+    drawn = DrawnClips(_DRAWN.get(split, 0), split=split, digits=digits)
     examples = [Example(f"clip {place}", clip.frames, clip.label) for place, clip in enumerate(drawn)]
     return SequenceDataset("video", CLIP_CLASSES, examples)
 

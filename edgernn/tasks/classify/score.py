@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.data.sequences import SequenceDataset, part_to_evaluate, read_sequences
-from edgernn.errors import CheckFailedError, ConfigError, counted
+from edgernn.data.batches import pad
+from edgernn.data.clips import CLIP_CLASSES
+from edgernn.data.sequences import VIDEO, SequenceDataset, part_to_evaluate, read_sequences
+from edgernn.errors import CheckFailedError, ConfigError, CorpusError, counted, few
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import check_output
@@ -119,6 +121,8 @@ def _open(
 ) -> SequenceDataset:
     """Return the labelled sequences to evaluate on."""
     if settings.data == CLIPS:
+        if source.kind != VIDEO or tuple(classes) != CLIP_CLASSES:
+            raise CorpusError(f"the drawn clips have the classes {few(CLIP_CLASSES)}, which the model does not know")
         return drawn_clips(settings.split, settings.digits)
     path, kind = Path(settings.data), source.kind
     split, notes = part_to_evaluate(path, kind, settings.split)
@@ -131,11 +135,9 @@ def _last_scores(model: Model, name: str, output: str, sequences: Sequence[Array
     batched = model.contract["step"].batched
     if not batched and len(sequences) > 1:
         return np.concatenate([_last_scores(model, name, output, [each]) for each in sequences])
-    longest = max(map(len, sequences))
-    padded = np.stack([np.pad(each, [(0, longest - len(each))] + [(0, 0)] * (each.ndim - 1)) for each in sequences])
     conditions, state = model.begin(batch=len(sequences))
     last: dict[int, Array] = {}
-    for place in range(longest):
-        outputs, state = model.step({name: padded[:, place]}, state, conditions=conditions)
+    for place, step in enumerate(pad(sequences).steps):
+        outputs, state = model.step({name: step}, state, conditions=conditions)
         last |= {row: outputs[output][row] for row, each in enumerate(sequences) if len(each) == place + 1}
     return np.stack([last[row] for row in range(len(sequences))])
