@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["PaddedBatch", "pad"]
+__all__ = ["PaddedBatch", "Passes", "pad"]
 
 
 class PaddedBatch(NamedTuple):
@@ -26,3 +26,20 @@ def pad(sequences: Sequence[Array]) -> PaddedBatch:
     for row, each in enumerate(sequences):
         padded[: len(each), row] = each
     return PaddedBatch(padded, lengths)
+
+
+class Passes:
+    """The batches of each pass over the training data, of which those of the present pass are kept.
+
+    make: returns the places of the sequences of each batch of one pass. They depend only on the seed and the pass.
+    """
+
+    def __init__(self, make: Callable[[np.random.Generator], list[Array]], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._number, self._batches = -1, list[Array]()
+
+    def batch(self, number: int, at: int) -> Array:
+        """Return batch `at` of the pass `number`."""
+        if self._number != number:
+            self._number, self._batches = number, self._make(np.random.default_rng((self._seed, number)))
+        return self._batches[at]

@@ -1,9 +1,9 @@
-"""Beam search: find the most likely continuations of a stream by stepping several candidates in a batch."""
+"""The most likely continuations of a stream: beam search, with several candidates in a batch, and greedy search."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from edgernn.errors import ConfigError, StreamError
 from edgernn.runtime.stream import Stream
 from edgernn.sampling import log_probabilities
 
-__all__ = ["Candidate", "beam_search", "candidates_per_beam"]
+__all__ = ["Candidate", "beam_search", "candidates_per_beam", "greedy_search"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,25 @@ class Candidate:
     text: str
     log_probability: float
     score: float
+
+
+def greedy_search(
+    stream: Stream, max_tokens: int, show: Callable[[str], object], *, length_penalty: float = 0.0
+) -> Candidate:
+    """Return the greedy continuation of `stream`, which must choose the most likely tokens, with its score.
+
+    show: called with each piece of text as it is decoded; the search ends if it returns False.
+    """
+    tokens: list[int] = []
+    pieces: list[str] = []
+    total = 0.0
+    for token, text, log_probability in stream.tokens(max_tokens):
+        tokens.append(token)
+        pieces.append(text)
+        total += log_probability
+        if text and show(text) is False:
+            break
+    return Candidate(tuple(tokens), "".join(pieces), total, total / max(1, len(tokens)) ** length_penalty)
 
 
 def beam_search(

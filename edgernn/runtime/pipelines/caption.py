@@ -13,7 +13,7 @@ from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 from edgernn.errors import ConfigError, StreamError
 from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image
 from edgernn.runtime import Model, Sampler, Stream, beam_search
-from edgernn.runtime.beam import Candidate
+from edgernn.runtime.beam import Candidate, greedy_search
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore, text_graph
 from edgernn.settings import Settings, option
 
@@ -142,7 +142,7 @@ def caption_image(
     """
     stream = start_caption(model, image)
     if beam == 1:
-        found = [_greedy(stream, max_tokens, show)]
+        found = [greedy_search(stream, max_tokens, show, length_penalty=LENGTH_PENALTY)]
     else:
         found = beam_search(stream, beam, max_tokens, length_penalty=LENGTH_PENALTY)
     return Caption(found[0].text, tuple(found))
@@ -201,18 +201,3 @@ def _begin(model: Model, image: Array, sampler: Sampler) -> Stream:
     """Return a stream for `image` that has not read a token yet."""
     parts = _parts(model)
     return model.stream(sampler, inputs={parts.image.name: image[None]}, graph=parts.text.name)
-
-
-def _greedy(stream: Stream, max_tokens: int, show: Show) -> Candidate:
-    """Return the greedy caption; its text is shown as it is decoded."""
-    tokens: list[int] = []
-    pieces: list[str] = []
-    total = 0.0
-    for token, text, log_probability in stream.tokens(max_tokens):
-        tokens.append(token)
-        pieces.append(text)
-        total += log_probability
-        if text and show(text) is False:
-            break
-    score = total / max(1, len(tokens)) ** LENGTH_PENALTY
-    return Candidate(tuple(tokens), "".join(pieces), total, score)

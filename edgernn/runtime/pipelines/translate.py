@@ -14,7 +14,7 @@ from edgernn.errors import ConfigError, StreamError, UnknownTokenError
 from edgernn.media.image import SUFFIXES, draw_alignment
 from edgernn.media.text import as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream, beam_search
-from edgernn.runtime.beam import Candidate
+from edgernn.runtime.beam import Candidate, greedy_search
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore, text_graph
 from edgernn.runtime.reading import Reading
 from edgernn.settings import Settings, option
@@ -348,13 +348,4 @@ def _best(model: Model, sentence: Ids, beam: int, max_tokens: int, show: Show) -
     max_tokens = min(max_tokens, _FACTOR * len(sentence) + _LONGER)
     if beam > 1:
         return beam_search(stream, beam, max_tokens, length_penalty=LENGTH_PENALTY)[0]
-    tokens: list[int] = []
-    pieces: list[str] = []
-    total = 0.0
-    for token, text, log_probability in stream.tokens(max_tokens):
-        tokens.append(token)
-        pieces.append(text)
-        total += log_probability
-        if text and show(text) is False:
-            break
-    return Candidate(tuple(tokens), "".join(pieces), total, total / max(1, len(tokens)) ** LENGTH_PENALTY)
+    return greedy_search(stream, max_tokens, show, length_penalty=LENGTH_PENALTY)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from edgernn.bundle import LABELS, TOKENIZER
 from edgernn.contract import Array
-from edgernn.data.batches import pad
+from edgernn.data.batches import Passes, pad
 from edgernn.data.sequences import Example, PackedRecord, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
@@ -69,6 +70,7 @@ class ClassifyLearner(Learner):
         scale_front_end(self.network.front, self._train.values)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
+        self._passes = Passes(partial(batches_by_length, self._lengths, training.batch_size), training.seed)
         counts = np.bincount(self._train.labels, minlength=config.classes)
         weights = len(self._train) / np.maximum(counts, 1) / config.classes
         self._weights = torch.from_numpy(weights.astype(np.float32)).to(placement.device)
@@ -165,10 +167,7 @@ class ClassifyLearner(Learner):
         They depend only on the seed and the step. The weight is 1, or 0 if this process has no sequence and takes one
         that counts in another process.
         """
-        seed = self.training.seed
-        number, at = divmod(step, self.steps_per_pass)
-        random = np.random.default_rng((seed, number))
-        places = batches_by_length(self._lengths, self.training.batch_size, random)[at]
+        places = self._passes.batch(*divmod(step, self.steps_per_pass))
         own = places[self.placement.process :: self.placement.processes]
         weight = 1.0 if len(own) else 0.0
         own = own if len(own) else places[:1]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from edgernn.contract import Array
+from edgernn.data.batches import Passes
 from edgernn.data.pairs import Pairs
 from edgernn.data.unknown import UnknownTokens
 from edgernn.errors import CorpusError, counted
@@ -60,7 +61,7 @@ class TranslateLearner(Learner):
         self._pairs, self._held_out = DataRecord.from_json(dict(prepared.record)).open(folder)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._pairs) / training.batch_size)
-        self._pass: tuple[int, list[Array]] = (-1, [])  # the number of a pass and its batches
+        self._passes = Passes(partial(batches, self._pairs, training.batch_size), training.seed)
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
@@ -138,12 +139,7 @@ class TranslateLearner(Learner):
         They depend only on the seed and the step. The weight is 1, or 0 if this process has no pair and takes one that
         counts in another process.
         """
-        training = self.training
-        number, at = divmod(step, self.steps_per_pass)
-        if self._pass[0] != number:
-            random = np.random.default_rng((training.seed, number))
-            self._pass = number, batches(self._pairs, training.batch_size, random)
-        places: list[int] = self._pass[1][at].tolist()
+        places: list[int] = self._passes.batch(*divmod(step, self.steps_per_pass)).tolist()
         own = places[self.placement.process :: self.placement.processes]
         return (own, 1.0) if own else (places[:1], 0.0)
 
