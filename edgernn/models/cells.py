@@ -68,7 +68,7 @@ class Elman(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last (h,), from torch's fused kernel."""
-        weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
+        weights = _torch_weights(*self.weight.split([self.input_size, self.hidden_size]), self.bias)
         outputs, h = self._kernel(x, state[0].unsqueeze(0), weights, *_one_layer(self))
         return outputs, (h.squeeze(0),)
 
@@ -121,7 +121,7 @@ class LSTM(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last (h, c), from torch's fused kernel."""
-        weights = _torch_weights(self.weight[: self.input_size], self.weight[self.input_size :], self.bias)
+        weights = _torch_weights(*self.weight.split([self.input_size, self.hidden_size]), self.bias)
         h, c = (s.unsqueeze(0) for s in state)
         outputs, h, c = torch.lstm(x, (h, c), weights, *_one_layer(self))
         return outputs, (h.squeeze(0), c.squeeze(0))
@@ -154,8 +154,8 @@ class GRU(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last (h,), from torch's fused kernel."""
-        weights = _torch_weights(self.weight, self.recurrent, self.bias)
-        weights[3] = torch.cat([weights[3][: 2 * self.hidden_size], self.candidate_bias])
+        added = torch.cat([self.candidate_bias.new_zeros(2 * self.hidden_size), self.candidate_bias])
+        weights = _torch_weights(self.weight, self.recurrent, self.bias, added)
         outputs, h = torch.gru(x, state[0].unsqueeze(0), weights, *_one_layer(self))
         return outputs, (h.squeeze(0),)
 
@@ -163,9 +163,16 @@ class GRU(Cell):
 CELLS: dict[str, type[Cell]] = {"lstm": LSTM, "gru": GRU, "elman": Elman, "elman-relu": ElmanReLU}
 
 
-def _torch_weights(weight: Tensor, recurrent: Tensor, bias: Tensor) -> list[Tensor]:
-    """Return the weights of one layer in the layout of torch's kernels: (outputs, inputs), a bias per product."""
-    return [weight.t(), recurrent.t(), bias, torch.zeros_like(bias)]
+def _torch_weights(weight: Tensor, recurrent: Tensor, bias: Tensor, added: Tensor | None = None) -> list[Tensor]:
+    """Return the weights of one layer in the layout of torch's kernels: (outputs, inputs), a bias per product.
+
+    On CUDA they lie one after the other in memory, as cuDNN requires.
+    """
+    parts = [weight.t(), recurrent.t(), bias, torch.zeros_like(bias) if added is None else added]
+    if not weight.is_cuda:
+        return parts
+    pieces = torch.cat([part.flatten() for part in parts]).split([part.numel() for part in parts])
+    return [piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
 
 def _one_layer(cell: Cell) -> tuple[Any, ...]:

@@ -65,7 +65,7 @@ class TranslateConfig(Settings):
     embedding: int = option(256, "The size of the embeddings and of the attention.", low=1, high=_LARGEST)
     hidden: int = option(512, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
     layers: int = option(
-        2,
+        1,
         "The number of recurrent layers of the encoder, and of the decoder, whose first layer is below the attention "
         "and whose others are above it.",
         low=1,
@@ -97,7 +97,7 @@ class TranslateTraining(TrainingSettings):
     word_dropout: float = option(
         0.0, "The probability that an input token is replaced by the unknown token in training.", low=0, below=1
     )
-    learning_rate: float = redefault(TrainingSettings, "learning_rate", 1e-3)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
     passes: float | None = redefault(TrainingSettings, "passes", 30.0)
     minutes: float | None = redefault(TrainingSettings, "minutes", 55.0)
@@ -118,7 +118,7 @@ class TranslateEvaluation(EvaluationSettings):
 PRESETS = {
     "sentences": Preset(),
     "dates": Preset(
-        {"embedding": 64, "hidden": 128, "layers": 1, "dropout": 0.0},
+        {"embedding": 64, "hidden": 128, "dropout": 0.0},
         {"passes": 5.0, "minutes": None, "learning_rate": 3e-3, "smoothing": 0.0, "evaluations": 5},
         {"vocabulary": 300},
     ),
