@@ -68,7 +68,8 @@ class Elman(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last (h,), from torch's fused kernel."""
-        weights = _torch_weights(*self.weight.split([self.input_size, self.hidden_size]), self.bias)
+        from_input, from_state = self.weight.split([self.input_size, self.hidden_size])
+        weights = _torch_weights(from_input, from_state, self.bias)
         outputs, h = self._kernel(x, state[0].unsqueeze(0), weights, *_one_layer(self))
         return outputs, (h.squeeze(0),)
 
@@ -121,7 +122,8 @@ class LSTM(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last (h, c), from torch's fused kernel."""
-        weights = _torch_weights(*self.weight.split([self.input_size, self.hidden_size]), self.bias)
+        from_input, from_state = self.weight.split([self.input_size, self.hidden_size])
+        weights = _torch_weights(from_input, from_state, self.bias)
         h, c = (s.unsqueeze(0) for s in state)
         outputs, h, c = torch.lstm(x, (h, c), weights, *_one_layer(self))
         return outputs, (h.squeeze(0), c.squeeze(0))

@@ -1,0 +1,104 @@
+"""Statements in fewer steps: results are written where they are wanted, and element-wise statements share loops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement
+
+__all__ = ["Loop", "fused"]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """Element-wise statements over tensors of one size, in one loop. stored: the statements whose results are kept."""
+
+    statements: tuple[Elementwise, ...]
+    stored: tuple[bool, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.statements[0].count
+
+
+def fused(program: Program) -> list[Copy | Call | Loop]:
+    """Return the statements of a program with fewer copies, and with loops in place of element-wise statements."""
+    statements = _without_copies(program)
+    groups = list(_groups(statements))
+    reads = [(place.buffer, at) for at, group in enumerate(groups) for each in group for place in _read(each)]
+    return [
+        _loop(group, at, reads) if isinstance(group[0], Elementwise) else group[0] for at, group in enumerate(groups)
+    ]
+
+
+def _without_copies(program: Program) -> list[Statement]:
+    """Let results be computed where they would be copied to."""
+    moved: dict[Buffer, Place] = {}
+    kept: list[Statement] = []
+    for statement in reversed(program.statements):
+        if isinstance(statement, Copy) and statement.source is not None:
+            buffer = statement.source.buffer
+            whole = buffer.where == "scratch" and buffer.room == statement.count and not statement.source.index
+            if whole and buffer not in program.pinned and buffer not in moved:
+                moved[buffer] = statement.to
+                continue
+        kept.append(statement)
+    return [_moved(statement, moved) for statement in reversed(kept)]
+
+
+def _moved(statement: Statement, moved: dict[Buffer, Place]) -> Statement:
+    def new(place: Place) -> Place:
+        while place.buffer in moved:
+            place = replace(moved[place.buffer].after(place.offset), index=place.index)
+        return place
+
+    if isinstance(statement, Copy):
+        source = None if statement.source is None else new(statement.source)
+        return replace(statement, to=new(statement.to), source=source)
+    if isinstance(statement, Call):
+        arguments = tuple(new(each) if isinstance(each, Place) else each for each in statement.arguments)
+        return replace(statement, arguments=arguments)
+    operands = tuple(new(each) if isinstance(each, Place) else each for each in statement.operands)
+    return replace(statement, to=new(statement.to), operands=operands)
+
+
+def _groups(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
+    """Yield the statements that one loop can execute, and each of the others alone."""
+    group: list[Elementwise] = []
+    for statement in statements:
+        if isinstance(statement, Elementwise) and (not group or _fits(statement, group)):
+            group.append(statement)
+            continue
+        if group:
+            yield [*group]
+        group = [statement] if isinstance(statement, Elementwise) else []
+        if not group:
+            yield [statement]
+    if group:
+        yield [*group]
+
+
+def _fits(statement: Elementwise, group: Sequence[Elementwise]) -> bool:
+    """Return whether a statement has the size of a group, and needs only its results at the same index."""
+    made = {each.to for each in group}
+    buffers = {place.buffer for place in made}
+    return statement.count == group[0].count and all(
+        place in made and count == statement.count
+        for place, count in zip(statement.operands, statement.counts, strict=True)
+        if isinstance(place, Place) and place.buffer in buffers
+    )
+
+
+def _read(statement: Statement) -> list[Place]:
+    if isinstance(statement, Copy):
+        return [] if statement.source is None else [statement.source]
+    operands = statement.arguments if isinstance(statement, Call) else statement.operands
+    return [each for each in operands if isinstance(each, Place)]
+
+
+def _loop(group: Sequence[Statement], at: int, reads: Sequence[tuple[Buffer, int]]) -> Loop:
+    statements = tuple(each for each in group if isinstance(each, Elementwise))
+    used = {buffer for buffer, reader in reads if reader != at}
+    return Loop(statements, tuple(each.to.buffer in used or each.to.buffer.where == "out" for each in statements))

@@ -1,0 +1,41 @@
+"""The sources of the kernels, each for every level of instructions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+
+__all__ = ["for_each_level", "helpers", "source"]
+
+_LEVELS = {"avx2": "NAME_AVX2 ", "vnni": "NAME_VNNI "}
+_COMMENT = re.compile(r"\A/\*.*?\*/\n", re.DOTALL)  # at the beginning of a text
+_FUNCTION = re.compile(r"NAME_(\w+)\(")
+
+
+@cache
+def source(name: str) -> str:
+    """Return the text of a file of kernels, in which names begin with NAME_."""
+    return files("edgernn.exporters.c").joinpath("sources", f"{name}.c").read_text(encoding="utf-8")
+
+
+def for_each_level(text: str) -> str:
+    """Return functions once for each level of instructions of x86, if their names end in _LEVEL."""
+    if "_LEVEL" not in text:
+        return text
+    base = text.replace("_LEVEL", "_base").replace("NAME_TARGET ", "")
+    bare = _COMMENT.sub("", text)
+    others = [bare.replace("_LEVEL", f"_{level}").replace("NAME_TARGET ", mark) for level, mark in _LEVELS.items()]
+    return "\n".join([base, "#if defined(NAME_X86)", *others, "#endif\n"])
+
+
+def helpers(texts: Iterable[str]) -> str:
+    """Return the functions of elements.c that these texts call, and those that they call in turn."""
+    blocks = source("elements").split("\n\n")
+    names = [next(iter(_FUNCTION.findall(block.split("\n{")[0]))) for block in blocks]
+    wanted = {name for text in texts for name in _FUNCTION.findall(text)}
+    for name, block in zip(reversed(names), reversed(blocks), strict=True):
+        if name in wanted:
+            wanted.update(_FUNCTION.findall(block))
+    return "\n\n".join(block.strip() for name, block in zip(names, blocks, strict=True) if name in wanted)

@@ -1,0 +1,45 @@
+"""The layouts in which the kernels read matrices."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgernn.contract import Array
+
+__all__ = ["BLOCK", "PANEL", "TILE", "pack_bytes", "pack_nibbles", "pack_panels", "padded"]
+
+PANEL = 32  # outputs that a kernel for floating-point matrices computes at once
+TILE = 16  # outputs that a kernel for integer matrices computes at once
+GROUP = 4  # inputs whose products with one output lie side by side
+BLOCK = 32  # inputs that share a scale at 4 bits
+
+
+def padded(values: Array, count: int, fill: float = 0) -> Array:
+    """Return a vector with `fill` added up to a multiple of `count` elements."""
+    return np.pad(values, (0, -len(values) % count), constant_values=fill)
+
+
+def pack_panels(matrix: Array) -> Array:
+    """Return a float32 matrix (inputs, outputs) in panels: (outputs / 32, inputs, 32)."""
+    inputs, outputs = matrix.shape
+    wide = np.pad(matrix, ((0, 0), (0, -outputs % PANEL)))
+    return np.ascontiguousarray(wide.reshape(inputs, -1, PANEL).transpose(1, 0, 2))
+
+
+def pack_bytes(matrix: Array) -> Array:
+    """Return an int8 matrix (inputs, outputs) in tiles: (outputs / 16, inputs / 4, 16, 4)."""
+    inputs, outputs = matrix.shape
+    wide = np.pad(matrix, ((0, -inputs % GROUP), (0, -outputs % TILE)))
+    return np.ascontiguousarray(wide.reshape(-1, GROUP, wide.shape[1] // TILE, TILE).transpose(2, 0, 3, 1))
+
+
+def pack_nibbles(matrix: Array) -> Array:
+    """Return a matrix (outputs, inputs) of integers from 0 to 15 in tiles of blocks: (outputs / 16, blocks, 4, 16, 4).
+
+    The low half of a byte belongs to one of the first 16 inputs of a block, the high half to the one 16 later.
+    """
+    outputs, inputs = matrix.shape
+    wide = np.pad(matrix, ((0, -outputs % TILE), (0, -inputs % BLOCK)), constant_values=8)
+    tiles = wide.reshape(-1, TILE, wide.shape[1] // BLOCK, 2, GROUP, GROUP).transpose(0, 2, 3, 4, 1, 5)
+    low, high = tiles[:, :, 0], tiles[:, :, 1]
+    return np.ascontiguousarray((low | high << 4).astype(np.uint8))

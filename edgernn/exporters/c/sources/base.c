@@ -1,0 +1,43 @@
+/* Every level of instructions gives the same bits: products and sums are never contracted into one operation. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC optimize("O3", "fp-contract=off")
+#endif
+
+#if defined(__clang__)
+#define NAME_KERNEL __attribute__((noinline)) static
+#define NAME_INLINE __attribute__((always_inline)) static inline
+#elif defined(__GNUC__)
+#define NAME_KERNEL __attribute__((noinline, noclone)) static
+#define NAME_INLINE __attribute__((always_inline)) static inline
+#else
+#define NAME_KERNEL static
+#define NAME_INLINE static inline
+#endif
+
+#if defined(__clang__) || defined(__GNUC__)
+#define NAME_ALIGNED __attribute__((aligned(64))) static
+#else
+#define NAME_ALIGNED static
+#endif
+
+#if (defined(__GNUC__) || defined(__clang__)) && defined(__x86_64__) && !defined(NAME_PORTABLE)
+#define NAME_X86
+#include <immintrin.h>
+#define NAME_AVX2 __attribute__((target("avx2")))
+#define NAME_VNNI __attribute__((target("avx2,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#define NAME_AT(level, kernel, ...) \
+    ((level) == 2   ? kernel##_vnni(__VA_ARGS__) \
+     : (level) == 1 ? kernel##_avx2(__VA_ARGS__) \
+                    : kernel##_base(__VA_ARGS__))
+#else
+#if defined(__aarch64__) && defined(__ARM_NEON) && !defined(NAME_PORTABLE)
+#define NAME_NEON
+#include <arm_neon.h>
+#elif defined(__wasm_simd128__) && !defined(NAME_PORTABLE)
+#define NAME_WASM
+#include <wasm_simd128.h>
+#endif
+#define NAME_AT(level, kernel, ...) ((void)(level), kernel##_base(__VA_ARGS__))
+#endif

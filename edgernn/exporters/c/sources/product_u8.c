@@ -1,0 +1,200 @@
+/* y = (x - 128) W * scale + bias. x: bytes with zero point 128, up to a multiple of 4. w: int8 within +-127,
+   (outputs / 16, inputs / 4, 16, 4). offset: 128 times the sum of the weights of each output. y, scale, bias and
+   offset: outputs, up to a multiple of 16. */
+NAME_INLINE void NAME_scaled(float *restrict y, const int32_t *restrict sums, const float *restrict scale,
+                             const float *restrict bias)
+{
+    int i;
+    for (i = 0; i < 16; i++)
+        y[i] = (float)sums[i] * scale[i] + bias[i];
+}
+
+#if defined(NAME_X86)
+
+NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
+                                      const float *restrict scale, const float *restrict bias,
+                                      const int32_t *restrict offset, int inputs, int outputs)
+{
+    const __m128i zero_point = _mm_set1_epi8((char)-128);
+    int tile, k, i;
+    (void)offset;
+    for (tile = 0; tile < outputs; tile += 16) {
+        __m128i low[4], high[4];
+        int32_t sums[16];
+        for (i = 0; i < 4; i++)
+            low[i] = high[i] = _mm_setzero_si128();
+        for (k = 0; k < inputs; k += 4) {
+            int32_t four;
+            __m128i v;
+            memcpy(&four, x + k, 4);
+            v = _mm_xor_si128(_mm_set1_epi32(four), zero_point);
+            v = _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8);
+            for (i = 0; i < 4; i++) {
+                const __m128i u = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i));
+                low[i] = _mm_add_epi32(low[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpacklo_epi8(u, u), 8)));
+                high[i] = _mm_add_epi32(high[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpackhi_epi8(u, u), 8)));
+            }
+            w += 64;
+        }
+        for (i = 0; i < 4; i++) {
+            const __m128 a = _mm_castsi128_ps(low[i]), b = _mm_castsi128_ps(high[i]);
+            const __m128i even = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
+            const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
+            _mm_storeu_si128((__m128i *)(void *)(sums + 4 * i), _mm_add_epi32(even, odd));
+        }
+        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
+    }
+}
+
+/* Adds the products of four inputs with 32 weights of 8 outputs. */
+NAME_INLINE NAME_AVX2 __m256i NAME_add_products(__m256i sum, __m256i magnitude, __m256i v, const int8_t *w)
+{
+    const __m256i u = _mm256_sign_epi8(_mm256_loadu_si256((const __m256i *)(const void *)w), v);
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi16(1), _mm256_maddubs_epi16(magnitude, u)));
+}
+
+NAME_KERNEL NAME_AVX2 void NAME_product_u8_avx2(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
+                                                const float *restrict scale, const float *restrict bias,
+                                                const int32_t *restrict offset, int inputs, int outputs)
+{
+    const __m256i zero_point = _mm256_set1_epi8((char)-128);
+    const int size = 16 * inputs;
+    int tile, k, i;
+    (void)offset;
+    for (tile = 0; tile < outputs; tile += 32) {
+        const int8_t *next = tile + 16 < outputs ? w + size : w; /* the last tile may be alone */
+        __m256i sum[4];
+        int32_t sums[32];
+        for (i = 0; i < 4; i++)
+            sum[i] = _mm256_setzero_si256();
+        for (k = 0; k < inputs; k += 4) {
+            int32_t four;
+            __m256i v, magnitude;
+            memcpy(&four, x + k, 4);
+            v = _mm256_xor_si256(_mm256_set1_epi32(four), zero_point);
+            magnitude = _mm256_abs_epi8(v);
+            sum[0] = NAME_add_products(sum[0], magnitude, v, w + 16 * k);
+            sum[1] = NAME_add_products(sum[1], magnitude, v, w + 16 * k + 32);
+            sum[2] = NAME_add_products(sum[2], magnitude, v, next + 16 * k);
+            sum[3] = NAME_add_products(sum[3], magnitude, v, next + 16 * k + 32);
+        }
+        for (i = 0; i < 4; i++)
+            _mm256_storeu_si256((__m256i *)(void *)(sums + 8 * i), sum[i]);
+        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
+        if (tile + 16 < outputs)
+            NAME_scaled(y + tile + 16, sums + 16, scale + tile + 16, bias + tile + 16);
+        w += 2 * size;
+    }
+}
+
+NAME_INLINE NAME_VNNI void NAME_store_scaled(float *y, __m512i sum, const float *scale, const float *bias,
+                                             const int32_t *offset)
+{
+    const __m512i exact = _mm512_sub_epi32(sum, _mm512_loadu_si512(offset));
+    const __m512 product = _mm512_mul_ps(_mm512_cvtepi32_ps(exact), _mm512_loadu_ps(scale));
+    _mm512_storeu_ps(y, _mm512_add_ps(product, _mm512_loadu_ps(bias)));
+}
+
+NAME_KERNEL NAME_VNNI void NAME_product_u8_vnni(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
+                                                const float *restrict scale, const float *restrict bias,
+                                                const int32_t *restrict offset, int inputs, int outputs)
+{
+    const int size = 16 * inputs;
+    int tile = 0, k;
+    for (; tile + 64 <= outputs; tile += 64) { /* four tiles at once hide the latency of the instruction */
+        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
+        for (k = 0; k < inputs; k += 4) {
+            int32_t four;
+            __m512i v;
+            memcpy(&four, x + k, 4);
+            v = _mm512_set1_epi32(four);
+            a = _mm512_dpbusd_epi32(a, v, _mm512_loadu_si512(w + 16 * k));
+            b = _mm512_dpbusd_epi32(b, v, _mm512_loadu_si512(w + size + 16 * k));
+            c = _mm512_dpbusd_epi32(c, v, _mm512_loadu_si512(w + 2 * size + 16 * k));
+            d = _mm512_dpbusd_epi32(d, v, _mm512_loadu_si512(w + 3 * size + 16 * k));
+        }
+        NAME_store_scaled(y + tile, a, scale + tile, bias + tile, offset + tile);
+        NAME_store_scaled(y + tile + 16, b, scale + tile + 16, bias + tile + 16, offset + tile + 16);
+        NAME_store_scaled(y + tile + 32, c, scale + tile + 32, bias + tile + 32, offset + tile + 32);
+        NAME_store_scaled(y + tile + 48, d, scale + tile + 48, bias + tile + 48, offset + tile + 48);
+        w += 4 * size;
+    }
+    for (; tile < outputs; tile += 16) {
+        __m512i a = _mm512_setzero_si512();
+        for (k = 0; k < inputs; k += 4) {
+            int32_t four;
+            memcpy(&four, x + k, 4);
+            a = _mm512_dpbusd_epi32(a, _mm512_set1_epi32(four), _mm512_loadu_si512(w + 16 * k));
+        }
+        NAME_store_scaled(y + tile, a, scale + tile, bias + tile, offset + tile);
+        w += size;
+    }
+}
+
+#else
+
+NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
+                                      const float *restrict scale, const float *restrict bias,
+                                      const int32_t *restrict offset, int inputs, int outputs)
+{
+    int tile, k, i;
+    (void)offset;
+    for (tile = 0; tile < outputs; tile += 16) {
+        int32_t sums[16];
+#if defined(NAME_NEON)
+        int32x4_t sum[4];
+        for (i = 0; i < 4; i++)
+            sum[i] = vdupq_n_s32(0);
+        for (k = 0; k < inputs; k += 4) {
+            uint32_t four;
+            int8x16_t v;
+            memcpy(&four, x + k, 4);
+            v = vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u));
+            for (i = 0; i < 4; i++) {
+                const int8x16_t u = vld1q_s8(w + 16 * i);
+#if defined(__ARM_FEATURE_DOTPROD)
+                sum[i] = vdotq_s32(sum[i], u, v);
+#else
+                const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(u), vget_low_s8(v)));
+                const int32x4_t high = vpaddlq_s16(vmull_high_s8(u, v));
+                sum[i] = vaddq_s32(sum[i], vpaddq_s32(low, high));
+#endif
+            }
+            w += 64;
+        }
+        for (i = 0; i < 4; i++)
+            vst1q_s32(sums + 4 * i, sum[i]);
+#elif defined(NAME_WASM)
+        v128_t low[4], high[4];
+        for (i = 0; i < 4; i++)
+            low[i] = high[i] = wasm_i32x4_splat(0);
+        for (k = 0; k < inputs; k += 4) {
+            uint32_t four;
+            v128_t v;
+            memcpy(&four, x + k, 4);
+            v = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat((int32_t)(four ^ 0x80808080u)));
+            for (i = 0; i < 4; i++) {
+                const v128_t u = wasm_v128_load(w + 16 * i);
+                low[i] = wasm_i32x4_add(low[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_low_i8x16(u)));
+                high[i] = wasm_i32x4_add(high[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_high_i8x16(u)));
+            }
+            w += 64;
+        }
+        for (i = 0; i < 4; i++)
+            wasm_v128_store(sums + 4 * i, wasm_i32x4_add(wasm_i32x4_shuffle(low[i], high[i], 0, 2, 4, 6),
+                                                         wasm_i32x4_shuffle(low[i], high[i], 1, 3, 5, 7)));
+#else
+        for (i = 0; i < 16; i++)
+            sums[i] = 0;
+        for (k = 0; k < inputs; k += 4) {
+            for (i = 0; i < 16; i++)
+                sums[i] += (x[k] - 128) * w[4 * i] + (x[k + 1] - 128) * w[4 * i + 1] + (x[k + 2] - 128) * w[4 * i + 2] +
+                           (x[k + 3] - 128) * w[4 * i + 3];
+            w += 64;
+        }
+#endif
+        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
+    }
+}
+
+#endif
