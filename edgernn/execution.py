@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from edgernn.settings import Settings, option
 
-__all__ = ["DEFAULT", "Execution"]
+__all__ = ["DEFAULT", "LEVELS", "Execution"]
+
+LEVELS = ("base", "avx2", "vnni")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +18,7 @@ class Execution(Settings):
     threads: None for one thread in onnxruntime, and for what torch and ExecuTorch are set to. These two have one number
     of threads for the whole process, which loading a bundle with `threads` changes.
     providers: execution providers of onnxruntime, the preferred one first; its CPU provider takes what they leave.
+    level: the set of instructions of compiled code, None for the best that the processor has.
     """
 
     threads: int | None = option(
@@ -27,6 +30,12 @@ class Execution(Settings):
         "than once, the preferred one first.",
         flag="provider",
         unset="CPU",
+    )
+    level: str | None = option(
+        None,
+        "The instructions that the compiled code of a bundle in C uses; all of them give the same bits.",
+        choices=LEVELS,
+        unset="the best that the processor has",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from typing import Any
 
 from edgernn.errors import few
 
-__all__ = ["CONFIG", "MANIFEST", "Found", "Kind", "identify", "refusal"]
+__all__ = ["CONFIG", "MANIFEST", "Found", "Kind", "cache_directory", "identify", "refusal"]
 
 MANIFEST = "bundle.json"  # of a bundle
 CONFIG = "config.json"  # of a run
@@ -154,3 +155,10 @@ def _file_kind(path: Path) -> Kind:
     if head.startswith(b"PK\3\4") and path.suffix in (".ptl", ".pt", ".pth"):
         return Kind.TORCHSCRIPT
     return Kind.SAFETENSORS if head[8:9] == b"{" and path.suffix == ".safetensors" else Kind.FILE
+
+
+def cache_directory() -> Path:
+    """Return the directory where edgernn keeps files that it can download or compute again."""
+    if chosen := os.environ.get("EDGERNN_CACHE"):
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgernn"

@@ -34,7 +34,7 @@ def cache(
     [bold]Example:[/bold] edgernn cache --empty
     """
     from edgernn.data.cache import cache_entries, empty_cache
-    from edgernn.data.downloads import cache_directory
+    from edgernn.paths import cache_directory
 
     root = cache_directory()
     entries = empty_cache() if empty else cache_entries()

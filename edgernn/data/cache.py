@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgernn.data.downloads import IMAGES, TEXTS, cache_directory
+from edgernn.data.downloads import IMAGES, TEXTS
+from edgernn.paths import cache_directory
 
 __all__ = ["CacheEntry", "cache_entries", "empty_cache"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ from pathlib import Path
 
 from edgernn.atomic import replace_file
 from edgernn.errors import CorpusError
+from edgernn.paths import cache_directory
 
-__all__ = ["IMAGES", "TEXTS", "PublicText", "cache_directory", "cached_text"]
+__all__ = ["IMAGES", "TEXTS", "PublicText", "cached_text"]
 
 IMAGES = "images"  # the directory in the cache for what frozen layers make of images
 _SECONDS = 60
@@ -64,10 +64,3 @@ def _download(name: str, url: str) -> bytes:
             f"{name} cannot be downloaded from {url}: {getattr(error, 'reason', error)}; give the text as a file"
         ) from None
     return data
-
-
-def cache_directory() -> Path:
-    """Return the directory where edgernn keeps files that it can download or compute again."""
-    if chosen := os.environ.get("EDGERNN_CACHE"):
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgernn"

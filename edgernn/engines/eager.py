@@ -13,6 +13,7 @@ from edgernn.engines.tensors import call, set_threads
 from edgernn.execution import DEFAULT, Execution
 from edgernn.models import Source, weights_digest
 from edgernn.runtime import Model
+from edgernn.runtime.engine import NO_FILES
 
 __all__ = ["EagerEngine", "eager_model"]
 
@@ -44,7 +45,9 @@ def eager_model(source: Source, execution: Execution = DEFAULT) -> Model:
     class Eager(EagerEngine):
         target: ClassVar[str] = _TARGET
 
-        def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+        def __init__(
+            self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT, files: Mapping[str, bytes] = NO_FILES
+        ) -> None:
             set_threads(execution, "torch")
             super().__init__(modules[spec.name], spec)
 

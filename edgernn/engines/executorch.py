@@ -15,6 +15,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call, refuse_providers
 from edgernn.errors import EngineError, MissingExtraError, first_line
 from edgernn.execution import DEFAULT, Execution
+from edgernn.runtime.engine import NO_FILES
 
 __all__ = ["LARGEST_BATCH", "ExecuTorchEngine", "silent"]
 
@@ -26,7 +27,9 @@ class ExecuTorchEngine:
 
     target: ClassVar[str] = "executorch"
 
-    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+    def __init__(
+        self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT, files: Mapping[str, bytes] = NO_FILES
+    ) -> None:
         refuse_providers(execution, "ExecuTorch")
         with silent():
             try:

@@ -13,6 +13,7 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.engines.tensors import call, set_threads
 from edgernn.errors import EngineError, first_line
 from edgernn.execution import DEFAULT, Execution
+from edgernn.runtime.engine import NO_FILES
 
 __all__ = ["TorchScriptEngine"]
 
@@ -22,7 +23,9 @@ class TorchScriptEngine:
 
     target: ClassVar[str] = "torchscript"
 
-    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+    def __init__(
+        self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT, files: Mapping[str, bytes] = NO_FILES
+    ) -> None:
         set_threads(execution, "torch")
         try:
             from torch.jit.mobile import _load_for_lite_interpreter

@@ -37,7 +37,7 @@ from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Artifact, Target, Weight, write_files
 from edgernn.exporters.targets import TARGETS
-from edgernn.models import Graph, Network, Source, weights_digest
+from edgernn.models import Network, Source, weights_digest
 from edgernn.runtime import Engine, Model
 from edgernn.runtime.golden import replay
 from edgernn.runtime.parity import TOLERANCES, Parity
@@ -95,7 +95,7 @@ def export(
     source: Source,
     out: str | Path,
     *,
-    target: str = "onnx",
+    target: str | Target = "onnx",
     precision: str | Quantization = "fp32",
     steps: int = STEPS,
     overwrite: bool = False,
@@ -146,11 +146,11 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         found = unconfirmed(check_graphs(graphs, real), plan.confirm)
         graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)
-        artifacts = {graph.spec.name: _write(target, graph, quantization) for graph in graphs}
+        artifacts = target.write([replace(graph, module=settled(graph.module)) for graph in graphs], quantization)
         weights = {name: each.weights for name, each in artifacts.items()}
         _check_kept(weights, quantization)
         check_quantised(quantization.name, weights)
-        engines = {graph.spec.name: target.engine(artifacts[graph.spec.name].data, graph.spec) for graph in graphs}
+        engines = {graph.spec.name: _loaded(target, artifacts[graph.spec.name], graph.spec) for graph in graphs}
         proof = prove(
             graphs,
             engines,
@@ -160,7 +160,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
             examples=real,
             tolerance=plan.tolerance,
         )
-        names = {name: f"{name}{target.suffix}" for name in artifacts}
+        names = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
         files = {names[name]: artifact.data for name, artifact in artifacts.items()}
         for part in (*(each.files for each in artifacts.values()), *(each.files() for each in graphs)):
             files.update(part)
@@ -194,7 +194,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         out,
         target.name,
         quantization.name,
-        bytes=sum(len(artifact.data) for artifact in artifacts.values()),
+        bytes=sum(artifact.bytes for artifact in artifacts.values()),
         bundle_bytes=sum(file.stat().st_size for file in out.rglob("*") if file.is_file()),
         seconds=time.perf_counter() - begun,
         parity=proof.parity,
@@ -291,7 +291,7 @@ def _engine(loaded: Bundle, spec: GraphSpec, execution: Execution) -> Engine:
     target, data = loaded.manifest.target, loaded.graph(spec.name)
     if TARGETS[target].inspect(data).contract not in (None, spec):
         raise CheckFailedError(f"the contract in the file of graph {spec.name} is another than the bundle's")
-    return ENGINES[target](data, spec, execution)
+    return ENGINES[target](data, spec, execution, loaded.files)
 
 
 @contextmanager
@@ -310,20 +310,21 @@ def _quietly() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _write(target: Target, graph: Graph, quantization: Quantization) -> Artifact:
-    return target.write(replace(graph, module=settled(graph.module)), quantization.exempting(graph.exact))
+def _loaded(target: Target, artifact: Artifact, spec: GraphSpec) -> Engine:
+    return target.engine(artifact.data, spec, DEFAULT, artifact.files)
 
 
-def _target(name: str, quantization: Quantization) -> Target:
-    if name not in TARGETS:
-        raise ConfigError(f"the target {name} (--to) is not one of {', '.join(TARGETS)}")
-    target = TARGETS[name]
+def _target(target: str | Target, quantization: Quantization) -> Target:
+    if isinstance(target, str):
+        if target not in TARGETS:
+            raise ConfigError(f"the target {target} (--to) is not one of {', '.join(TARGETS)}")
+        target = TARGETS[target]
     if quantization.name not in target.precisions:
         known = ", ".join(target.precisions)
-        raise ConfigError(f"the precision {quantization.name} (--precision) is not one that {name} has: {known}")
+        raise ConfigError(f"the precision {quantization.name} (--precision) is not one that {target.name} has: {known}")
     for option in quantization.changed:
         if option not in target.options:
-            raise ConfigError(f"{option} (--{option}) is no option of the target {name}: leave it out")
+            raise ConfigError(f"{option} (--{option}) is no option of the target {target.name}: leave it out")
     return target
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "Weight",
     "compiled_part",
     "is_matrix",
+    "one_file_each",
     "root_cause",
     "suppress_output",
     "weight_name",
@@ -65,13 +66,21 @@ class Artifact:
     """The content of a graph file.
 
     weights: how each matrix is stored, if the precision is not fp32. single: the size in bytes of the same graph at
-    fp32, if known. files: accompanying files, by name.
+    fp32, if known. files: accompanying files, by name. name: of the file; "" for the graph's name with the target's
+    suffix. size: of the graph in bytes, if it is not that of the file.
     """
 
     data: bytes
     weights: tuple[Weight, ...] = ()
     single: int | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
+    name: str = ""
+    size: int | None = None
+
+    @property
+    def bytes(self) -> int:
+        """The size of the graph."""
+        return len(self.data) if self.size is None else self.size
 
 
 @dataclass(frozen=True)
@@ -111,19 +120,30 @@ class GraphReport:
 class Target:
     """One kind of artifact.
 
-    suffix: of its graph files. write: exports a graph. engine: runs a graph file on this machine. inspect: reports the
-    contents of a graph file. precisions: the supported precisions. options: the supported options of `Quantization`.
-    legacy: a warning to users of a target that will disappear, or "".
+    suffix: of its graph files. write: exports graphs, and returns their files by graph. engine: runs a graph file on
+    this machine. inspect: reports the contents of a graph file. precisions: the supported precisions. options: the
+    supported options of `Quantization`. legacy: a warning to users of a target that will disappear, or "".
     """
 
     name: str
     suffix: str
-    write: Callable[[Graph, Quantization], Artifact]
+    write: Callable[[Sequence[Graph], Quantization], Mapping[str, Artifact]]
     engine: type[BundleEngine]
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
     options: tuple[str, ...] = ()
     legacy: str = ""
+
+
+def one_file_each(
+    write: Callable[[Graph, Quantization], Artifact],
+) -> Callable[[Sequence[Graph], Quantization], dict[str, Artifact]]:
+    """Return a function that exports several graphs, each to a file of its own, with one that exports a graph."""
+
+    def write_each(graphs: Sequence[Graph], quantization: Quantization) -> dict[str, Artifact]:
+        return {graph.spec.name: write(graph, quantization.exempting(graph.exact)) for graph in graphs}
+
+    return write_each
 
 
 class Positional(nn.Module):

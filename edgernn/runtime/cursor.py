@@ -10,6 +10,7 @@ import onnxruntime
 
 from edgernn.contract import BATCH, Array, GraphSpec, State
 from edgernn.errors import EngineError, first_line
+from edgernn.runtime.compiled import CompiledEngine
 from edgernn.runtime.engine import Engine, OnnxEngine
 
 __all__ = ["Cursor", "open_cursor"]
@@ -31,6 +32,8 @@ def open_cursor(engine: Engine, spec: GraphSpec, conditions: Mapping[str, Array]
     """Return a cursor for one stream at `state`, of the type that is fastest with `engine`."""
     if isinstance(engine, OnnxEngine) and _is_fixed(spec):
         return _BoundCursor(engine.session, spec, conditions, state)
+    if isinstance(engine, CompiledEngine) and _is_fixed(spec):
+        return _CompiledCursor(engine, spec, conditions, state)
     return _PlainCursor(engine, spec, conditions, state)
 
 
@@ -103,6 +106,36 @@ class _BoundCursor:
             self._session.run_with_iobinding(self._bindings[self._turn])
         except Exception as error:  # noqa: BLE001 - onnxruntime raises bare exceptions
             raise EngineError(f"graph {self._spec.name} failed: {first_line(error)}") from None
+        self._turn = 1 - self._turn
+        return self._outputs
+
+    def state(self) -> State:
+        return State({name: array.copy() for name, array in self._states[self._turn].items()})
+
+
+class _CompiledCursor:
+    """Keeps two sets of states, so that compiled code reads one and writes the other, alternately."""
+
+    def __init__(
+        self, engine: CompiledEngine, spec: GraphSpec, conditions: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> None:
+        one = {BATCH: 1}
+        self._spec, self._turn = spec, 0
+        self._inputs = {tensor.name: np.zeros(tensor.shape(one), tensor.numpy_dtype) for tensor in spec.inputs}
+        self._outputs = {tensor.name: np.zeros(tensor.shape(one), tensor.numpy_dtype) for tensor in spec.outputs}
+        held = [np.array(conditions[tensor.name], order="C") for tensor in spec.conditions]
+        first = {carried.name: np.array(state[carried.name], order="C") for carried in spec.states}
+        self._states = first, {name: np.empty_like(array) for name, array in first.items()}
+        fed, made = [*self._inputs.values(), *held], [*self._outputs.values()]
+        self._calls = [
+            engine.call([*fed, *self._states[turn].values()], [*made, *self._states[1 - turn].values()])
+            for turn in (0, 1)
+        ]
+
+    def step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
+        for name, array in self._inputs.items():
+            array[...] = inputs[name]
+        self._calls[self._turn]()
         self._turn = 1 - self._turn
         return self._outputs
 

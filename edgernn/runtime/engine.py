@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol
 
 import onnxruntime
@@ -11,7 +12,9 @@ from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import EngineError, few, first_line
 from edgernn.execution import DEFAULT, Execution
 
-__all__ = ["DEVICE_ENGINES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"]
+__all__ = ["DEVICE_ENGINES", "NO_FILES", "BundleEngine", "Engine", "OnnxEngine", "OrtEngine"]
+
+NO_FILES: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Engine(Protocol):
@@ -29,8 +32,10 @@ class BundleEngine(Engine, Protocol):
 
     target: ClassVar[str]
 
-    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
-        """Load the content of a graph file.
+    def __init__(
+        self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT, files: Mapping[str, bytes] = NO_FILES
+    ) -> None:
+        """Load the content of a graph file. files: all files of its bundle, by name.
 
         Raises EngineError if it is damaged or does not fit `spec`, or if the engine cannot execute it as `execution`
         says.
@@ -46,7 +51,9 @@ class OnnxEngine:
 
     target: ClassVar[str] = "onnx"
 
-    def __init__(self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT) -> None:
+    def __init__(
+        self, graph: bytes, spec: GraphSpec, execution: Execution = DEFAULT, files: Mapping[str, bytes] = NO_FILES
+    ) -> None:
         providers = _providers(execution)
         try:
             self.session = onnxruntime.InferenceSession(graph, _streaming_options(execution.threads or 1), providers)

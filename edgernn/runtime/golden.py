@@ -95,7 +95,7 @@ def verify(bundle: Bundle, engine: type[BundleEngine], execution: Execution = DE
         return worst(
             [
                 replay(
-                    engine(bundle.graph(spec.name), spec, execution),
+                    engine(bundle.graph(spec.name), spec, execution, bundle.files),
                     spec,
                     manifest.golden.get(spec.name),
                     bundle.files,

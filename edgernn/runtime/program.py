@@ -79,7 +79,7 @@ class Program:
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,
-                engine(bundle.graph(spec.name), spec, execution),
+                engine(bundle.graph(spec.name), spec, execution, bundle.files),
                 FeedCheck(spec),
                 TextTensors(spec, tokenizers.get(spec.name, self.tokenizer), manifest.task),
             )

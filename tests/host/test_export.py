@@ -410,7 +410,11 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
     """Digests right, graph wrong: only driving it shows it."""
     other = LanguageModel(LanguageConfig(**source.network.config.to_json())).eval()
     (graph,) = other.graphs()
-    path = rewritten(bundles["onnx"], tmp_path / "b", graph=TARGETS["onnx"].write(graph, Quantization("fp32")).data)
+    path = rewritten(
+        bundles["onnx"],
+        tmp_path / "b",
+        graph=TARGETS["onnx"].write([graph], Quantization("fp32"))[graph.spec.name].data,
+    )
     with pytest.raises(ParityError, match="logits at step 1 with 1 stream") as caught:
         verify(path, source)
     assert caught.value.measured["steps"] == 1

@@ -5,8 +5,9 @@ Operators of onnxruntime's own domain begin with "ms.".
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -36,8 +37,8 @@ class _UnsupportedError(Exception):
     """An operator in a form for which there is no kernel. Its message says which form."""
 
 
-def lower(graph: FoldedGraph) -> Program:
-    """Return the statements of a graph.
+def lower(graph: FoldedGraph, initial: Mapping[str, Array] = MappingProxyType({})) -> Program:
+    """Return the statements of a graph. initial: the first values of states that do not begin as zeros.
 
     Raises ExportError that names all operators without a kernel.
     """
@@ -54,6 +55,8 @@ def lower(graph: FoldedGraph) -> Program:
                 program.make(output)
     if refused:
         raise ExportError(f"graph {graph.spec.name} has operators that C has no kernel for: {'; '.join(refused)}")
+    for name, values in initial.items():
+        program.initial[name] = program.store(f"initial.{name}", values)
     for name in graph.spec.output_names:
         _return(name, program)
     return program

@@ -107,6 +107,7 @@ class Program:
 
     weights: the content of the buffers of weights, by name. kernels: the names of those that are called. pinned:
     buffers that must stay where they are, since expressions name them. fields: the name of a tensor's buffer in C.
+    initial: where the first values of states lie, other than zeros.
     """
 
     graph: FoldedGraph
@@ -117,6 +118,7 @@ class Program:
     kernels: dict[str, None] = field(default_factory=dict)
     pinned: set[Buffer] = field(default_factory=set)
     fields: dict[tuple[Where, str], str] = field(default_factory=dict)
+    initial: dict[str, Place] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.graph.spec.input_names:
@@ -192,7 +194,7 @@ class Program:
         plain = re.sub(r"\W", "_", name.removeprefix("module."), flags=re.ASCII)
         plain = f"_{plain}" if plain[:1].isdigit() else plain
         free, number = plain, 1
-        while (key := f"{where}.{free}") in self.buffers or free in _RESERVED:
+        while (key := f"{where}.{free}") in self.buffers or free in RESERVED:
             number += 1
             free = f"{plain}_{number}"
         self.fields[where, name] = free
@@ -206,7 +208,7 @@ restrict return short signed sizeof static struct switch typedef union unsigned 
 this template typename operator public private protected virtual friend namespace using try catch throw true false
 bool i in out weights scratch level
 """
-_RESERVED = frozenset(_WORDS.split())  # of C and C++, and the names of variables of a step
+RESERVED = frozenset(_WORDS.split())  # of C and C++, and the names of variables of a step
 
 
 def literal(value: Any) -> str:

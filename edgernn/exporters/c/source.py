@@ -7,16 +7,13 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from edgernn.contract import Array
 from edgernn.exporters.c import kernels
 from edgernn.exporters.c.fusing import Loop, fused
-from edgernn.exporters.c.program import C_TYPES, Buffer, Call, Copy, Place, Program, Where
+from edgernn.exporters.c.interface import arrays, declarations, definitions, opening, stored_bytes
+from edgernn.exporters.c.program import C_TYPES, Call, Copy, Place, Program
 
-__all__ = ["ALIGNMENT", "Code", "write"]
+__all__ = ["Code", "write"]
 
-ALIGNMENT = 64  # bytes, of each matrix among the weights
 _WIDTH = 116
 
 
@@ -30,26 +27,30 @@ class Code:
 
 
 def write(name: str, programs: Sequence[Program], *, about: str, blob: bool) -> Code:
-    """Return the files of some graphs whose public names begin with `name`. about: a line about their origin."""
-    weights = b"".join(_bytes(program) for program in programs)
-    header = _header(programs, about, blob=blob)
+    """Return the files of some graphs whose public names begin with `name`.
+
+    about: the first line, a comment. blob: keep the weights out of the source file.
+    """
+    weights = b"".join(map(stored_bytes, programs))
+    header = _header(programs, blob=blob)
     bodies = [_graph(program) for program in programs]
     used = {kernel: None for program in programs for kernel in program.kernels}
     texts = [kernels.for_each_level(kernels.source(kernel)) for kernel in used]
     parts = [
-        f"/* {about} */",
         header,
         "#include <string.h>",
         kernels.source("base"),
         kernels.helpers([*texts, *bodies]),
         *texts,
         kernels.source("levels"),
-        "" if blob else _arrays(programs),
+        "" if blob else arrays(programs),
         *bodies,
+        opening(programs, weights if blob else None),
+        *map(definitions, programs),
     ]
-    code = "\n\n".join(part.strip("\n") for part in parts if part) + "\n"
-    header = f"/* {about} */\n\n{header}\n"
-    return Code(_named(header, name), _named(code, name), weights if blob else None)
+    body = "\n\n".join(part.strip("\n") for part in parts if part)
+    files = [_named(f"/* {about} */\n\n{text}\n", name) for text in (header, body)]
+    return Code(files[0], files[1], weights if blob else None)
 
 
 def _named(text: str, name: str) -> str:
@@ -57,90 +58,16 @@ def _named(text: str, name: str) -> str:
     return re.sub(r"\bNAME(?=_[A-Z])", name.upper(), text).replace("NAME", name)
 
 
-def _header(programs: Sequence[Program], about: str, *, blob: bool) -> str:
+def _header(programs: Sequence[Program], *, blob: bool) -> str:
     parts = [
         "#ifndef NAME_H\n#define NAME_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
         '#ifdef __cplusplus\nextern "C" {\n#endif',
         "/* Returns the best level of instructions of this processor: of x86, 0 for SSE2, 1 for AVX2 and 2 for VNNI.\n"
         "   All levels give the same bits. */\nint NAME_level(void);",
-        *(_declarations(program) for program in programs),
+        *(declarations(program, blob=blob) for program in programs),
         "#ifdef __cplusplus\n}\n#endif\n\n#endif",
     ]
     return "\n\n".join(parts)
-
-
-def _declarations(program: Program) -> str:
-    """Return types and functions of one graph."""
-    spec = program.graph.spec
-    prefix = f"NAME_{spec.name}"
-    scratch = [buffer for buffer in program.buffers.values() if buffer.where == "scratch"]
-    return "\n\n".join(
-        [
-            f"/* Graph {spec.name}. Arrays are in C's order; a comment gives the sizes of their axes. */",
-            _struct(f"{prefix}_inputs", [_pointer("const ", program, "in", name) for name in spec.input_names]),
-            _struct(f"{prefix}_outputs", [_pointer("", program, "out", name) for name in spec.output_names]),
-            _struct(f"{prefix}_weights", [_array(each) for each in _weights(program)] or ["char none;"]),
-            _struct(f"{prefix}_scratch", [_array(each) for each in scratch] or ["char none;"]),
-            "/* Computes one step at a level of instructions. in and out point to different memory. */\n"
-            f"void {prefix}_run(const {prefix}_inputs *in, const {prefix}_outputs *out, {prefix}_scratch *scratch,\n"
-            f"    const {prefix}_weights *weights, int level);",
-        ]
-    )
-
-
-def _pointer(const: str, program: Program, where: Where, name: str) -> str:
-    buffer = program.buffers[f"{where}.{program.fields[where, name]}"]
-    sizes = ", ".join(map(str, program.shape(name).sizes))
-    return f"{const}{C_TYPES[str(buffer.dtype)]} *{buffer.name}; /* ({sizes}) */"
-
-
-def _struct(name: str, fields: Sequence[str]) -> str:
-    lines = "\n".join(f"    {each}" for each in fields)
-    return f"typedef struct {{\n{lines}\n}} {name};"
-
-
-def _array(buffer: Buffer) -> str:
-    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{_room(buffer)}];"
-
-
-def _room(buffer: Buffer) -> int:
-    """Return the number of elements that a buffer takes, so that the next one is aligned."""
-    each = ALIGNMENT // buffer.dtype.itemsize
-    return -(-buffer.room // each) * each
-
-
-def _weights(program: Program) -> list[Buffer]:
-    return [buffer for buffer in program.buffers.values() if buffer.where == "weights"]
-
-
-def _filled(program: Program, buffer: Buffer) -> Array:
-    values = program.weights[buffer.name].ravel()
-    return np.pad(values, (0, _room(buffer) - len(values)))
-
-
-def _bytes(program: Program) -> bytes:
-    """Return the weights of a graph as they lie in its struct."""
-    return b"".join(
-        _filled(program, buffer).astype(buffer.dtype.newbyteorder("<")).tobytes() for buffer in _weights(program)
-    )
-
-
-def _arrays(programs: Sequence[Program]) -> str:
-    return "\n\n".join(_initialiser(program) for program in programs)
-
-
-def _initialiser(program: Program) -> str:
-    fields = []
-    for buffer in _weights(program):
-        values = _filled(program, buffer)
-        texts = [f"{value:.9g}" for value in values.tolist()] if values.dtype.kind == "f" else map(str, values.tolist())
-        if values.dtype.kind == "f":
-            texts = [f"{text if any(mark in text for mark in '.en') else text + '.0'}f" for text in texts]
-        lines = textwrap.fill(", ".join(texts), _WIDTH, initial_indent="        ", subsequent_indent="        ")
-        fields.append(f"    /* {buffer.name} */\n    {{\n{lines}\n    }}")
-    content = ",\n".join(fields) or "    0"
-    prefix = f"NAME_{program.graph.spec.name}"
-    return f"NAME_ALIGNED const {prefix}_weights {prefix}_stored = {{\n{content}\n}};"
 
 
 def _graph(program: Program) -> str:

@@ -29,6 +29,7 @@ from edgernn.exporters.target import (
     Positional,
     Target,
     compiled_part,
+    one_file_each,
     root_cause,
     suppress_output,
 )
@@ -166,4 +167,6 @@ def _inspect(data: bytes) -> GraphReport:
     return GraphReport(parameters=None, operators=operators)
 
 
-EXECUTORCH = Target("executorch", ".pte", _write, ExecuTorchEngine, _inspect, ("fp32", "int8"), options=("keep",))
+EXECUTORCH = Target(
+    "executorch", ".pte", one_file_each(_write), ExecuTorchEngine, _inspect, ("fp32", "int8"), options=("keep",)
+)

@@ -37,6 +37,7 @@ from edgernn.exporters.target import (
     Target,
     Weight,
     compiled_part,
+    one_file_each,
     root_cause,
     suppress_output,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "operators",
     "parse",
     "products",
+    "products_of",
     "stored",
     "write_both",
 ]
@@ -191,14 +193,14 @@ def _inspect(data: bytes) -> GraphReport:
         inputs=_signature(model.graph.input, constants),
         outputs=_signature(model.graph.output, constants),
         tensors=tuple(map(stored, constants)),
-        multiply_accumulates=_multiply_accumulates(model),
+        multiply_accumulates=products_of(model),
     )
 
 
 ONNX = Target(
     "onnx",
     ".onnx",
-    _write,
+    one_file_each(_write),
     OnnxEngine,
     _inspect,
     precisions=("fp32", *PRECISIONS),
@@ -259,7 +261,8 @@ def stored(tensor: onnx.TensorProto) -> StoredTensor:
     return StoredTensor(tensor.name, kind, tuple(tensor.dims), (elements * bits + 7) // 8)
 
 
-def _multiply_accumulates(model: onnx.ModelProto) -> int:
+def products_of(model: onnx.ModelProto) -> int:
+    """Return the number of multiply-accumulates with constant matrices of one step of one stream."""
     sizes = {tensor.name: math.prod(tensor.dims) for tensor in _constants(model.graph)}
     nodes = all_nodes(model.graph)
     return sum(products(node.op_type, node.input, sizes, partial(attribute, node, default=0)) for node in nodes)

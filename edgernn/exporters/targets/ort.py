@@ -17,7 +17,7 @@ import onnxruntime
 
 from edgernn.errors import EngineError, ExportError, first_line
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import Artifact, GraphReport, Target, suppress_output
+from edgernn.exporters.target import Artifact, GraphReport, Target, one_file_each, suppress_output
 from edgernn.exporters.targets.onnx import ONNX, is_quantised, products, stored, write_both
 from edgernn.models import Graph
 from edgernn.runtime.engine import OrtEngine
@@ -114,4 +114,6 @@ def _name(text: bytes | None) -> str:
     return (text or b"").decode()
 
 
-ORT = Target("ort", ".ort", _write, OrtEngine, _inspect, precisions=("fp32", "int8", "int4"), options=ONNX.options)
+ORT = Target(
+    "ort", ".ort", one_file_each(_write), OrtEngine, _inspect, precisions=("fp32", "int8", "int4"), options=ONNX.options
+)

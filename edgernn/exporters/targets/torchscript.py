@@ -32,6 +32,7 @@ from edgernn.exporters.target import (
     Target,
     Weight,
     is_matrix,
+    one_file_each,
     root_cause,
     suppress_output,
 )
@@ -260,7 +261,7 @@ def _stored_parts(module: torch.jit.ScriptModule) -> list[tuple[str, torch.jit.S
 TORCHSCRIPT = Target(
     "torchscript",
     ".ptl",
-    _write,
+    one_file_each(_write),
     TorchScriptEngine,
     _inspect,
     precisions=("fp32", "int8"),

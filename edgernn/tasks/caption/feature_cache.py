@@ -20,10 +20,10 @@ from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.contract import Array
 from edgernn.data.captions import CaptionedImage
-from edgernn.data.downloads import IMAGES, cache_directory
+from edgernn.data.downloads import IMAGES
 from edgernn.errors import CorpusError, FormatError, ImageError, OutputError, TrainingError
 from edgernn.models.encoder import ImageEncoder, resize
-from edgernn.paths import Kind
+from edgernn.paths import Kind, cache_directory
 from edgernn.tasks.score import Progress
 
 __all__ = ["FeatureCache", "augment", "cache_features"]

@@ -1,0 +1,258 @@
+"""What callers of the C source see: the types of each graph, its weights, and its states."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
+from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where
+
+__all__ = ["arrays", "declarations", "definitions", "opening", "scratch_bytes", "stored_bytes"]
+
+_ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
+_WIDTH = 116
+_FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
+
+
+def declarations(program: Program, *, blob: bool) -> str:
+    """Return the types and the functions of one graph, as the header declares them."""
+    spec, prefix = program.graph.spec, _prefix(program)
+    return "\n\n".join(
+        [
+            f"/* Graph {spec.name}. Arrays are in C's order; a comment gives the sizes of their axes. */",
+            _struct(f"{prefix}_inputs", [f"const {_pointer(program, 'in', name)}" for name in spec.input_names]),
+            _struct(f"{prefix}_outputs", [_pointer(program, "out", name) for name in spec.output_names]),
+            _struct(f"{prefix}_weights", [*map(_array, _buffers(program, "weights"))]),
+            _struct(f"{prefix}_scratch", [*map(_array, _buffers(program, "scratch"))]),
+            "/* One stream: its states by name. It can be copied by assignment. */",
+            _struct(f"{prefix}_state", _members(program)),
+            _OPEN_BLOB.format(prefix=prefix) if blob else _OPEN_ARRAYS.format(prefix=prefix),
+            "/* Computes one step, and replaces the states. */",
+            _signature(program) + ";",
+            "/* Computes one step at a level of instructions. in and out point to different memory. */\n"
+            f"{_run(program)};",
+        ]
+    )
+
+
+_OPEN_ARRAYS = """/* Returns the weights. */
+const {prefix}_weights *{prefix}_open(void);
+
+/* Begins a stream. */
+void {prefix}_init({prefix}_state *state);"""
+_OPEN_BLOB = """/* Returns the weights in the content of NAME.bin, which must stay in memory; NULL for other bytes. */
+const {prefix}_weights *{prefix}_open(const void *blob, size_t size);
+
+/* Begins a stream. Returns 0, or -1 if the blob is not the content of NAME.bin. */
+int {prefix}_init({prefix}_state *state, const void *blob, size_t size);"""
+
+
+def definitions(program: Program) -> str:
+    """Return the function that steps a stream."""
+    spec, prefix = program.graph.spec, _prefix(program)
+    fed = [
+        *(_fed(program, tensor) for tensor in (*spec.inputs, *spec.conditions)),
+        *(f"state->{each.name}" for each in spec.states),
+    ]
+    made = [*(tensor.name for tensor in spec.outputs), *(f"state->next_{each.name}" for each in spec.states)]
+    pairs = zip((program.fields["in", name] for name in spec.input_names), fed, strict=True)
+    lines = [
+        f"{prefix}_inputs in;",
+        f"{prefix}_outputs out;",
+        *(f"in.{field} = {value};" for field, value in pairs),
+        *(f"out.{program.fields['out', name]} = {value};" for name, value in zip(spec.output_names, made, strict=True)),
+        f"{prefix}_run(&in, &out, &state->scratch, state->weights, state->level);",
+        *(f"memcpy(state->{each.name}, state->next_{each.name}, sizeof state->{each.name});" for each in spec.states),
+    ]
+    body = "\n".join(f"    {line}" for line in lines)
+    return f"{_signature(program)}\n{{\n{body}\n}}"
+
+
+def opening(programs: Sequence[Program], blob: bytes | None) -> str:
+    """Return the functions that find the weights and begin a stream."""
+    parts, begin = [], 0
+    if blob is not None:
+        parts.append(_DIGEST.replace("SIZE", str(len(blob))).replace("DIGEST", f"0x{_digest(blob):016x}u"))
+    for program in programs:
+        prefix = _prefix(program)
+        sets = "\n".join(f"    {line}" for line in _first_values(program))
+        if blob is None:
+            parts.append(f"const {prefix}_weights *{prefix}_open(void)\n{{\n    return &{prefix}_stored;\n}}")
+            parts.append(
+                f"void {prefix}_init({prefix}_state *state)\n{{\n    state->weights = {prefix}_open();\n"
+                f"    state->level = NAME_level();\n{sets}\n}}"
+            )
+        else:
+            parts.append(
+                f"const {prefix}_weights *{prefix}_open(const void *blob, size_t size)\n{{\n"
+                "    if (!NAME_is_blob(blob, size))\n        return NULL;\n"
+                f"    return (const {prefix}_weights *)(const void *)((const char *)blob + {begin});\n}}"
+            )
+            parts.append(
+                f"int {prefix}_init({prefix}_state *state, const void *blob, size_t size)\n{{\n"
+                f"    state->weights = {prefix}_open(blob, size);\n    if (!state->weights)\n        return -1;\n"
+                f"    state->level = NAME_level();\n{sets}\n    return 0;\n}}"
+            )
+        begin += len(stored_bytes(program))
+    return "\n\n".join(parts)
+
+
+_DIGEST = """/* Returns whether these bytes are the content of NAME.bin, by the digest FNV-1a (Fowler, Noll and Vo 1991)
+   of its words of 8 bytes. */
+static int NAME_is_blob(const void *blob, size_t size)
+{
+    uint64_t digest = 0xcbf29ce484222325u, word;
+    size_t i;
+    if (size != SIZEu)
+        return 0;
+    for (i = 0; i < size; i += 8) {
+        memcpy(&word, (const char *)blob + i, 8);
+        digest = (digest ^ word) * 0x100000001b3u;
+    }
+    return digest == DIGEST;
+}"""
+
+
+def _digest(data: bytes) -> int:
+    digest = _FNV_OFFSET
+    for word in np.frombuffer(data, "<u8").tolist():
+        digest = (digest ^ word) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
+    return digest
+
+
+def _first_values(program: Program) -> list[str]:
+    """Return the statements that set the states of a new stream."""
+    lines = []
+    for state in program.graph.spec.states:
+        size = f"sizeof state->{state.name}"
+        if state.name in program.initial:
+            first = program.initial[state.name].buffer.name
+            lines.append(f"memcpy(state->{state.name}, state->weights->{first}, {size});")
+        else:
+            lines.append(f"memset(state->{state.name}, 0, {size});")
+    return lines
+
+
+def _members(program: Program) -> list[str]:
+    """Return the members of the struct of a stream."""
+    prefix, spec = _prefix(program), program.graph.spec
+    states = [*((each.name, each) for each in spec.states), *((f"next_{each.name}", each) for each in spec.states)]
+    return [
+        f"const {prefix}_weights *weights;",
+        "int level;",
+        *(_state(program, name, each) for name, each in states),
+        f"{prefix}_scratch scratch;",
+    ]
+
+
+def _state(program: Program, name: str, state: StateSpec) -> str:
+    shape = program.shape(state.input)
+    sizes = ", ".join(map(str, shape.sizes))
+    origin = ""
+    if isinstance(state.initial, FromGraph) and not name.startswith("next_"):
+        origin = f"; begins as {state.initial.output} of {state.initial.graph}: copy it here"
+    return f"{C_TYPES[str(shape.dtype)]} {name}[{shape.count}]; /* ({sizes}){origin} */"
+
+
+def _signature(program: Program) -> str:
+    """Return the function that steps a stream, as it is declared."""
+    spec, prefix = program.graph.spec, _prefix(program)
+    given = [_parameter(program, tensor) for tensor in (*spec.inputs, *spec.conditions)]
+    made = [f"{C_TYPES[str(program.shape(each.name).dtype)]} *{each.name}" for each in spec.outputs]
+    text = f"void {prefix}({', '.join([f'{prefix}_state *state', *given, *made])})"
+    return "\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent="    "))
+
+
+def _run(program: Program) -> str:
+    prefix = _prefix(program)
+    return (
+        f"void {prefix}_run(const {prefix}_inputs *in, const {prefix}_outputs *out, {prefix}_scratch *scratch,\n"
+        f"    const {prefix}_weights *weights, int level)"
+    )
+
+
+def _parameter(program: Program, tensor: TensorSpec) -> str:
+    shape = program.shape(tensor.name)
+    if _by_value(program, tensor):
+        return f"{C_TYPES[str(shape.dtype)]} {tensor.name}"
+    return f"const {C_TYPES[str(shape.dtype)]} *{tensor.name}"
+
+
+def _fed(program: Program, tensor: TensorSpec) -> str:
+    return f"&{tensor.name}" if _by_value(program, tensor) else tensor.name
+
+
+def _by_value(program: Program, tensor: TensorSpec) -> bool:
+    """Return whether a tensor is one integer, such as a token."""
+    shape = program.shape(tensor.name)
+    return shape.count == 1 and shape.dtype.kind in "iu"
+
+
+def arrays(programs: Iterable[Program]) -> str:
+    """Return the weights as constants of the source file."""
+    return "\n\n".join(map(_initialiser, programs))
+
+
+def stored_bytes(program: Program) -> bytes:
+    """Return the weights of a graph as they lie in its struct, on a little-endian machine."""
+    return b"".join(
+        _filled(program, each).astype(each.dtype.newbyteorder("<")).tobytes() for each in _buffers(program, "weights")
+    )
+
+
+def scratch_bytes(program: Program) -> int:
+    """Return the size of the scratch memory of a graph."""
+    return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, "scratch"))
+
+
+def _initialiser(program: Program) -> str:
+    fields = []
+    for buffer in _buffers(program, "weights"):
+        values = _filled(program, buffer)
+        texts = map(_float, values.tolist()) if values.dtype.kind == "f" else map(str, values.tolist())
+        lines = textwrap.fill(", ".join(texts), _WIDTH, initial_indent="        ", subsequent_indent="        ")
+        fields.append(f"    /* {buffer.name} */\n    {{\n{lines}\n    }}")
+    content = ",\n".join(fields) or "    0"
+    return f"NAME_ALIGNED const {_prefix(program)}_weights {_prefix(program)}_stored = {{\n{content}\n}};"
+
+
+def _float(value: float) -> str:
+    text = f"{value:.9g}"
+    return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
+
+
+def _filled(program: Program, buffer: Buffer) -> Array:
+    values = program.weights[buffer.name].ravel()
+    return np.pad(values, (0, _room(buffer) - len(values)))
+
+
+def _buffers(program: Program, where: Where) -> list[Buffer]:
+    return [buffer for buffer in program.buffers.values() if buffer.where == where]
+
+
+def _room(buffer: Buffer) -> int:
+    """Return the number of elements that a buffer takes, so that the next one is aligned."""
+    each = _ALIGNMENT // buffer.dtype.itemsize
+    return -(-buffer.room // each) * each
+
+
+def _prefix(program: Program) -> str:
+    return f"NAME_{program.graph.spec.name}"
+
+
+def _pointer(program: Program, where: Where, name: str) -> str:
+    buffer = program.buffers[f"{where}.{program.fields[where, name]}"]
+    sizes = ", ".join(map(str, program.shape(name).sizes))
+    return f"{C_TYPES[str(buffer.dtype)]} *{buffer.name}; /* ({sizes}) */"
+
+
+def _array(buffer: Buffer) -> str:
+    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{_room(buffer)}];"
+
+
+def _struct(name: str, fields: Sequence[str]) -> str:
+    lines = "\n".join(f"    {each}" for each in fields or ["char none;"])
+    return f"typedef struct {{\n{lines}\n}} {name};"

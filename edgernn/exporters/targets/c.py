@@ -1,0 +1,123 @@
+"""The C target: one C99 source file with its header, generated from the ONNX graphs at fixed sizes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from edgernn.arrays import from_npy
+from edgernn.contract import BATCH, Array, FromFile
+from edgernn.errors import ConfigError
+from edgernn.exporters.c.folding import fold
+from edgernn.exporters.c.interface import scratch_bytes, stored_bytes
+from edgernn.exporters.c.operators import lower
+from edgernn.exporters.c.program import RESERVED, Program
+from edgernn.exporters.c.source import write
+from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.target import Artifact, GraphReport, Target, Weight
+from edgernn.exporters.targets.onnx import parse, products_of, write_both
+from edgernn.models import Graph
+from edgernn.runtime.compiled import CompiledEngine, about
+
+__all__ = ["C", "CodeOptions", "c_target"]
+
+WEIGHTS = ("auto", "array", "blob")
+_LARGEST_ARRAY = 1 << 20  # bytes; compilers take seconds and hundreds of megabytes for larger ones
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,59}")
+
+
+@dataclass(frozen=True)
+class CodeOptions:
+    """The caller's choices of the generated code.
+
+    name: what public names and the files begin with. weights: "array" in the source file, "blob" in a file of their
+    own, or "auto", which is a blob above 1 MiB. sizes: of the named axes other than the batch.
+
+    Raises ConfigError for a name that is no identifier of C, or impossible sizes.
+    """
+
+    name: str = "model"
+    weights: str = "auto"
+    sizes: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _IDENTIFIER.fullmatch(self.name) or self.name in RESERVED:
+            raise ConfigError(f"the name {self.name[:60]!r} (--name) is no identifier of C, such as model")
+        if self.weights not in WEIGHTS:
+            raise ConfigError(f"weights {self.weights[:20]!r} (--weights) is not one of {', '.join(WEIGHTS)}")
+        for axis, size in self.sizes.items():
+            if size < 1:
+                raise ConfigError(f"the size {size} (--size) of the axis {axis} is below 1")
+
+
+def c_target(options: CodeOptions) -> Target:
+    """Return the C target with these options."""
+
+    def write_all(graphs: Sequence[Graph], quantization: Quantization) -> dict[str, Artifact]:
+        return _write(graphs, quantization, options)
+
+    return Target("c", ".c", write_all, CompiledEngine, _inspect, ("fp32", "int8", "int4"), ("keep", "block"))
+
+
+def _write(graphs: Sequence[Graph], quantization: Quantization, options: CodeOptions) -> dict[str, Artifact]:
+    programs: list[Program] = []
+    weights: list[tuple[Weight, ...]] = []
+    described: dict[str, dict[str, Any]] = {}
+    for graph in graphs:
+        _, data, stored = write_both(graph, quantization.exempting(graph.exact))
+        folded = fold(data, graph.spec, options.sizes)
+        programs.append(lower(folded, _initial(graph)))
+        weights.append(stored)
+        described[graph.spec.name] = {
+            "sizes": {axis: options.sizes[axis] for axis in _axes(graph)},
+            "operators": dict(Counter(node.operator for node in folded.nodes)),
+            "multiply_accumulates": products_of(parse(data)),
+            "scratch": scratch_bytes(programs[-1]),
+            "weights": len(stored_bytes(programs[-1])),
+        }
+    total = sum(each["weights"] for each in described.values())
+    blob = options.weights == "blob" or (options.weights == "auto" and total > _LARGEST_ARRAY)
+    record = {"edgernn": "c", "name": options.name, "blob": blob, "graphs": described}
+    code = write(options.name, programs, about=json.dumps(record), blob=blob)
+    files = {f"{options.name}.h": code.header.encode()}
+    if code.weights is not None:
+        files[f"{options.name}.bin"] = code.weights
+    return {
+        graph.spec.name: Artifact(
+            code.source.encode(),
+            each,
+            files=files,
+            name=f"{options.name}.c",
+            size=described[graph.spec.name]["weights"],
+        )
+        for graph, each in zip(graphs, weights, strict=True)
+    }
+
+
+def _initial(graph: Graph) -> dict[str, Array]:
+    """Return the first values of the states that begin as a tensor of the bundle, with their full shapes."""
+    files = {name: from_npy(data, name) for name, data in graph.files().items()}
+    states = (state for state in graph.spec.states if isinstance(state.initial, FromFile))
+    return {state.name: state.first({BATCH: 1}, files) for state in states}
+
+
+def _axes(graph: Graph) -> list[str]:
+    """Return the named axes of a graph other than the batch."""
+    tensors = (*graph.spec.feeds.values(), *graph.spec.results.values())
+    return sorted({axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH})
+
+
+def _inspect(data: bytes) -> GraphReport:
+    record = about(data)
+    graphs = record["graphs"].values()
+    operators: Counter[str] = Counter()
+    for each in graphs:
+        operators.update(each["operators"])
+    return GraphReport(None, operators, multiply_accumulates=sum(each["multiply_accumulates"] for each in graphs))
+
+
+C = c_target(CodeOptions())
