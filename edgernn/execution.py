@@ -18,7 +18,8 @@ class Execution(Settings):
     threads: None for one thread in onnxruntime, and for what torch and ExecuTorch are set to. These two have one number
     of threads for the whole process, which loading a bundle with `threads` changes.
     providers: execution providers of onnxruntime, the preferred one first; its CPU provider takes what they leave.
-    level: the set of instructions of compiled code, None for the best that the processor has.
+    engine: "c" to compile and execute the source file of a bundle in C. level: the set of instructions that its code
+    uses, None for the best that the processor has.
     """
 
     threads: int | None = option(
@@ -30,6 +31,13 @@ class Execution(Settings):
         "than once, the preferred one first.",
         flag="provider",
         unset="CPU",
+    )
+    engine: str | None = option(
+        None,
+        "c compiles the source file of a bundle in C and executes it. Such a bundle does not run without this option, "
+        "since its code can do anything: give it if you trust where the bundle comes from.",
+        choices=("c",),
+        unset="that of the bundle's target",
     )
     level: str | None = option(
         None,

@@ -11,7 +11,7 @@ import typer
 from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
 from edgernn.cli.load import load_bundle
 from edgernn.cli.options import Given, number
-from edgernn.errors import CheckFailedError, ExportWarning, ParityError
+from edgernn.errors import CheckFailedError, ConfigError, ExportWarning, ParityError
 from edgernn.execution import Execution
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["export", "verify"]
 def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
-    to: Annotated[str, typer.Option(help="The target: onnx, ort, torchscript or executorch.")] = "onnx",
+    to: Annotated[str, typer.Option(help="The target: onnx, ort, c, torchscript or executorch.")] = "onnx",
     precision: Annotated[
         str,
         typer.Option(help="The precision of the weights: fp32, fp16, int8 or int4."),
@@ -43,6 +43,21 @@ def export(
             "accurate and take more space.",
         ),
     ] = 32,
+    name: Annotated[str, typer.Option(help="In C, what the names of files and functions begin with.")] = "model",
+    weights: Annotated[
+        str,
+        typer.Option(
+            help="In C, where the weights are: array, in the source file; blob, in a file of their own; or auto, which "
+            "is a blob above 1 MiB."
+        ),
+    ] = "auto",
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="AXIS=N",
+            help="In C, the size of a named axis, such as source=40. Each axis but the batch needs one.",
+        ),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -53,19 +68,35 @@ def export(
     with starting("export"):
         from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
+        from edgernn.exporters.targets.c import CodeOptions, c_target
         from edgernn.training import Run
 
     quantization = Quantization(precision, tuple(keep or ()), block)
+    options = CodeOptions(name, weights, _sizes(size or []))
+    if options != CodeOptions() and to != "c":
+        raise ConfigError("--name, --weights and --size are options of the target c: leave them out")
+    target = c_target(options) if to == "c" else to
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
     with warnings.catch_warnings(), waiting("exporting"):
         warnings.simplefilter("ignore", ExportWarning)  # they are printed below
-        exported = write(source, out, target=to, precision=quantization, overwrite=overwrite)
+        exported = write(source, out, target=target, precision=quantization, overwrite=overwrite)
     for text in exported.warnings:
         log(f"warning: {text}")
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), "\n".join([text, *exported.report]), as_json=json)
+
+
+def _sizes(texts: list[str]) -> dict[str, int]:
+    """Return the sizes of axes, written AXIS=N. Raises ConfigError for another text."""
+    sizes = {}
+    for text in texts:
+        axis, _, size = text.partition("=")
+        if not axis or not size.isdecimal():
+            raise ConfigError(f"--size {text[:40]!r} is not of the form AXIS=N, such as source=40")
+        sizes[axis] = int(size)
+    return sizes
 
 
 def verify(
@@ -98,7 +129,7 @@ def verify(
 def _replay(bundle: Path, execution: Execution) -> Parity:
     from edgernn.runtime.golden import verify as check
 
-    loaded, engine = load_bundle(bundle)
+    loaded, engine = load_bundle(bundle, execution)
     with waiting("verifying"):
         return check(loaded, engine, execution)
 

@@ -19,17 +19,28 @@ def load_model(path: Path, execution: Execution = DEFAULT) -> Model:
     """The model of the bundle at `path`, in the engine of its target. ONNX bundles need none of the extras."""
     from edgernn.runtime import Model
 
-    return Model(*load_bundle(path), execution)
+    return Model(*load_bundle(path, execution), execution)
 
 
-def load_bundle(path: Path) -> tuple[Bundle, type[BundleEngine]]:
-    """Return the bundle at `path` and the engine of its target. Raises BundleError for a target without an engine."""
+def load_bundle(path: Path, execution: Execution = DEFAULT) -> tuple[Bundle, type[BundleEngine]]:
+    """Return the bundle at `path` and the engine of its target.
+
+    Raises BundleError for a target without an engine, ConfigError for a bundle in C unless `execution` allows to
+    execute its code.
+    """
     from edgernn.bundle import Bundle
-    from edgernn.errors import BundleError
+    from edgernn.errors import BundleError, ConfigError
+    from edgernn.runtime.compiled import CompiledEngine
     from edgernn.runtime.engine import DEVICE_ENGINES
 
     bundle = Bundle.load(path)
     target = bundle.manifest.target
+    if target == CompiledEngine.target:
+        if execution.engine != CompiledEngine.target:
+            raise ConfigError(
+                f"{path} is source code in C, which would be compiled and executed: add --engine c if you trust its origin"
+            )
+        return bundle, CompiledEngine
     if target in DEVICE_ENGINES:
         return bundle, DEVICE_ENGINES[target]
     with starting("train"):
