@@ -38,7 +38,7 @@ def load_bundle(path: Path, execution: Execution = DEFAULT) -> tuple[Bundle, typ
     if target == CompiledEngine.target:
         if execution.engine != CompiledEngine.target:
             raise ConfigError(
-                f"{path} is source code in C, which would be compiled and executed: add --engine c if you trust its origin"
+                f"{path} is source code in C, which would be compiled and executed: if you trust it, add --engine c"
             )
         return bundle, CompiledEngine
     if target in DEVICE_ENGINES:
