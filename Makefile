@@ -10,7 +10,7 @@ OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is 
 WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test test-matrix test-device check format docs bench wheel clean
+.PHONY: help install demo picture test test-matrix test-device cross check format docs bench wheel clean
 
 help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,8 +49,8 @@ wheel: $(BIN)/pip ## build the wheel into dist/
 	@ls -s -h dist/*.whl
 
 test: install ## the tests, the fast ones first
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix'
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix and not cross'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix and not cross'
 
 test-matrix: install ## every task and every kind of matrix on every target at every precision
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m matrix
@@ -63,6 +63,9 @@ $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell fi
 
 test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch
 	cd tests && ../$(DEVICE)/bin/python -m pytest device
+
+cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
 check: install ## format, lint, types, import contracts, documentation and tests
 	$(BIN)/ruff format --check .

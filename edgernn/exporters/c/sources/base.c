@@ -1,8 +1,20 @@
+#include <float.h>
+
 /* Every level of instructions gives the same bits: products and sums are never contracted into one operation. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #pragma GCC optimize("O3", "fp-contract=off")
+#elif defined(_MSC_VER)
+#pragma fp_contract(off)
+#endif
+
+#if defined(__FAST_MATH__) || (defined(FLT_EVAL_METHOD) && (FLT_EVAL_METHOD == 1 || FLT_EVAL_METHOD == 2))
+#error "-ffast-math, and floats of more than 32 bits (-mfpmath=387), change the bits"
+#endif
+
+#if defined(_MSC_VER) && (!defined(__STDC_VERSION__) || __STDC_VERSION__ < 199901L)
+#define restrict __restrict
 #endif
 
 #if defined(__clang__)

@@ -83,7 +83,7 @@ NAME_KERNEL NAME_AVX2 void NAME_product_u8_avx2(float *restrict y, const uint8_t
         NAME_scaled(y + tile, sums, scale + tile, bias + tile);
         if (tile + 16 < outputs)
             NAME_scaled(y + tile + 16, sums + 16, scale + tile + 16, bias + tile + 16);
-        w += 2 * size;
+        w = next + size;
     }
 }
 

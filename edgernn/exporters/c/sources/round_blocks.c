@@ -1,4 +1,5 @@
-/* Rounds x to signed bytes, 32 of which share a scale, as onnxruntime does. offsets: -8 times the sum of a block. */
+/* Rounds x to signed bytes, 32 of which share a scale, as onnxruntime does. offsets: -8 times the sum of a block.
+   A block below 2^-120 becomes zeros, since its factor would be infinite. */
 NAME_KERNEL NAME_TARGET void NAME_round_blocks_LEVEL(int8_t *restrict bytes, float *restrict scales,
                                                      int32_t *restrict offsets, const float *restrict x, int blocks)
 {
@@ -15,11 +16,10 @@ NAME_KERNEL NAME_TARGET void NAME_round_blocks_LEVEL(int8_t *restrict bytes, flo
             largest.bits = number.bits > largest.bits ? number.bits : largest.bits;
         }
         scales[block] = largest.value / 127.0f;
-        factor = largest.bits ? 127.0f / largest.value : 0.0f;
+        factor = largest.bits > 0x03800000 ? 127.0f / largest.value : 0.0f;
         for (j = 0; j < 32; j++) {
-            const int32_t rounded = NAME_round(x[j] * factor);
-            bytes[j] = (int8_t)rounded;
-            sum += rounded;
+            bytes[j] = (int8_t)NAME_round(x[j] * factor);
+            sum += bytes[j];
         }
         offsets[block] = -8 * sum;
         x += 32;
