@@ -122,7 +122,7 @@ class ToyScore:
         return f"accuracy {self.accuracy:.3f} on {self.count} sequences"
 
 
-def evaluate(model, settings: EvaluationSettings, progress) -> Evaluation:
+def evaluate(model, settings: EvaluationSettings, progress, own=None) -> Evaluation:
     values, labels = read_data(settings.data)
     right = 0
     for frames, label in zip(values, labels, strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, Settings, declared_options
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.settings import Chosen, TrainingSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Task:
     tunable: options of `data` and `model` that affect neither the network's weights nor its vocabulary. A run that
     starts from another one can set them, and takes all others from that run.
     learner: imports the task's training code. evaluate: evaluates a model of a run or bundle, given `evaluation`
-    settings.
+    settings, and of a run the data that it keeps.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Task:
     metric: str
     higher_is_better: bool
     learner: Callable[[], type[Learner]]
-    evaluate: Callable[[Model, Settings, Progress], Evaluation]
+    evaluate: Callable[[Model, Settings, Progress, RunData | None], Evaluation]
     default_sources: tuple[str, ...] = ()
     several: bool = False
     tunable: tuple[str, ...] = ()

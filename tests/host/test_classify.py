@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import sys
 import types
@@ -593,3 +594,40 @@ def test_a_run_draws_its_confusions(runs, data, tmp_path, call):
     assert [sum(int(cell.replace("\u00b7", "0")) for cell in row.split()[1:]) for row in rows] == [40, 40]
     evaluated = json.loads(call("evaluate", runs("text"), "--data", data["text"], "--json")[1])
     assert np.sum(evaluated["confusion"]) == 80
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_data_a_run_of_every_kind_is_scored_on_what_it_held_out(kind, runs, tmp_path, call):
+    run = Run.load(runs(kind))
+    held_out = run.prepared.record["held-out"]["sequences"]
+    out = tmp_path / "confusion.png"
+    status, text, err = call("evaluate", runs(kind), "--confusion", out)
+    assert (status, err.count("\n"), out.stat().st_size > 0) == (0, 1, True)
+    assert err.startswith(f"scored on {held_out} sequences that the training held out")
+    assert f"on {held_out} sequences" in text.splitlines()[0]
+    best = min(run.metrics(), key=lambda line: line["nats"])
+    found = json.loads(call("evaluate", runs(kind), "--json")[1])
+    assert {name: found[name] for name in ("accuracy", "nats")} == pytest.approx(
+        {name: best[name] for name in ("accuracy", "nats")}, abs=1e-4
+    )
+
+
+def test_only_a_run_of_whole_data_needs_none(runs, bundles, tmp_path, call):
+    for arguments, words in (
+        ((bundles("text"),), "name them with --data"),
+        ((runs("text"), "--split", "train"), "--split is about the data set of --data: name one, or leave out --split"),
+        ((runs("text"), "--digits", tmp_path), "--digits is about the data set of --data: name one, or leave out"),
+    ):
+        status, out, err = call("evaluate", *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert words in err
+    damaged = shutil.copytree(runs("text"), tmp_path / "run")
+    config = json.loads((damaged / "config.json").read_text())
+    del config["data"]["held-out"]
+    (damaged / "config.json").write_text(json.dumps(config))
+    assert "run: packed sequences" in call("evaluate", damaged)[2]
+    (runs_data := shutil.copytree(runs("text"), tmp_path / "other") / "data" / "held-out.labels.npy").write_bytes(b"x")
+    assert (
+        f"{runs_data.parent / 'held-out.values.npy'}, or a file beside it, was changed"
+        in call("evaluate", tmp_path / "other")[2]
+    )

@@ -227,6 +227,8 @@ PRINTED_BY = {
     "models/encoder.py": [["train caption"]],
     "data/": [["train language", "train caption", "train translate", "evaluate"]],
     "tasks/labelling.py": [["train classify"]],
+    "tasks/score.py": [["evaluate"]],
+    "tasks/settings.py": [[f"train {name}", "evaluate"] for name in TASKS],
     **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
 }
 

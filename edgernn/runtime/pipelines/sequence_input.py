@@ -111,7 +111,7 @@ class SequenceInput:
         return self.steps(_numbers(source), name)
 
     def steps(self, value: Array | str, name: str = "the sequence") -> Array:
-        """Return a sequence as steps (steps, ...): text, samples (samples,), rows (rows, channels), or frames.
+        """Return a sequence as steps (steps, ...): text, tokens, samples (samples,), rows (rows, channels), frames.
 
         name: what errors call the sequence. Spaces around a text are left out, as in training.
         Raises CorpusError for an empty sequence, or one that does not fit the model.
@@ -119,6 +119,8 @@ class SequenceInput:
         if isinstance(value, str):
             assert self._tokenizer is not None
             steps = self._tokenizer.encode(value.strip(), unknown="replace").astype(self._spec.numpy_dtype)
+        elif self.kind == TEXT:
+            steps = value.astype(self._spec.numpy_dtype)
         elif self.kind == SOUND:
             steps = sound_steps(value, self._hop)
         elif self.kind == NUMBERS:

@@ -15,8 +15,9 @@ from edgernn.tasks.classify.settings import ClassifyData
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
 
-__all__ = ["batches_by_length", "drawn_clips", "open_training"]
+__all__ = ["HELD_OUT", "TRAIN", "batches_by_length", "drawn_clips", "open_training"]
 
+HELD_OUT = "held-out"  # the part of a run that TRAIN leaves
 _DRAWN = {TRAIN: 2500, DEV: 400, TEST: 1000}  # clips of each split
 _BATCHES_SORTED = 16  # batches within which sequences are sorted by length
 

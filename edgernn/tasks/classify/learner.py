@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from edgernn.bundle import LABELS, TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.batches import Passes, pad
-from edgernn.data.sequences import Example, PackedRecord, PackedSequences, SequenceDataset
+from edgernn.data.sequences import Example, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CorpusError
 from edgernn.media.steps import number_steps, sound_steps
@@ -25,7 +25,7 @@ from edgernn.models import Network
 from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
 from edgernn.tasks.classify.augment import augment, turn
-from edgernn.tasks.classify.data import batches_by_length, open_training
+from edgernn.tasks.classify.data import HELD_OUT, TRAIN, batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
@@ -37,7 +37,6 @@ from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]
 
-TRAIN, HELD_OUT = "train", "held-out"
 _EVALUATED = 64  # sequences that are evaluated in a batch
 _SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
 _LONG = 200  # rows of the median sequence, from which a step reads several of them
@@ -61,8 +60,7 @@ class ClassifyLearner(Learner):
         self.training, self.config = training, config
         self.classes = tuple(json.loads(prepared.asset(LABELS)))
         self._train, self._held_out = (
-            PackedSequences.open(folder, name, PackedRecord.from_json(prepared.record[name]))
-            for name in (TRAIN, HELD_OUT)
+            PackedSequences.of_run(folder, name, prepared.record) for name in (TRAIN, HELD_OUT)
         )
         self._lengths, self._held_out_lengths = (
             np.diff(part.ends, prepend=0) for part in (self._train, self._held_out)

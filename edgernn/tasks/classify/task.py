@@ -15,7 +15,7 @@ from edgernn.tasks.classify.settings import (
     ClassifyTraining,
 )
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -48,11 +48,11 @@ def _learner() -> type[Learner]:
     return ClassifyLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.classify.score import evaluate
 
     assert isinstance(settings, ClassifyEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 CLASSIFY = Task(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,8 @@ from edgernn.tasks.score import Progress
 from edgernn.tasks.tag.settings import TagData
 
 __all__ = [
+    "HELD_OUT",
+    "HELD_OUT_LABELS",
     "HOPS",
     "Clips",
     "Excerpts",
@@ -40,11 +42,13 @@ __all__ = [
     "TaggedSource",
     "TrainingData",
     "drawn_frames",
+    "open_held_out",
     "open_training",
     "strung",
     "tagged",
 ]
 
+HELD_OUT, HELD_OUT_LABELS = "held-out", "held-out-labels"  # packed sequences of a run
 HOPS = 100  # steps per second of sound
 _DRAWN = {TRAIN: 1000, DEV: 500, TEST: 1000}  # clips of each split to evaluate on
 _PASS = 6000  # clips that count as a pass
@@ -186,6 +190,12 @@ def _open_frames(path: Path, settings: TagData, seed: int, progress: Progress) -
     if train.shape != held_out.shape:
         raise CorpusError(f"{path}: the frames of the part dev are not of the size of those of the part train")
     return TrainingData(train.kind, train.classes, tagged(held_out), sequences=tagged(train), notes=train.notes)
+
+
+def open_held_out(folder: Path, record: Mapping[str, Any]) -> list[Tagged]:
+    """Return the held-out sequences of a run. Raises CorpusError and FormatError as `PackedSequences.of_run` does."""
+    steps, labels = (PackedSequences.of_run(folder, name, record) for name in (HELD_OUT, HELD_OUT_LABELS))
+    return [Tagged(steps.sequence(place), labels.sequence(place)) for place in range(len(steps))]
 
 
 def drawn_frames(split: str, digits: Path | None) -> FrameDataset:

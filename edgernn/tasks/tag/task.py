@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.tag.settings import PRESETS, TagConfig, TagData, TagEvaluation, TagTraining
 from edgernn.tasks.task import Task
 
@@ -44,11 +44,11 @@ def _learner() -> type[Learner]:
     return TagLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.tag.score import evaluate
 
     assert isinstance(settings, TagEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 TAG = Task(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 from edgernn.tasks.translate.settings import (
     DATES,
@@ -40,11 +40,11 @@ def _learner() -> type[Learner]:
     return TranslateLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.translate.score import evaluate
 
     assert isinstance(settings, TranslateEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 TRANSLATE = Task(
