@@ -5,6 +5,7 @@ import sys
 import wave
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -569,9 +570,43 @@ def test_one_large_group_is_held_out_if_no_other_can_be():
     assert {each.group for each in train.examples} == {"q"}
 
 
+def texts_of(dataset):
+    return {each.value for each in dataset.examples}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_texts_are_never_on_both_sides(seed):
+    """Of a few names, most occur in several classes and several times in one."""
+    random = np.random.default_rng(seed)
+    data = toy(random.integers(0, 4, 200).tolist())
+    examples = [replace(each, value=f"name {random.integers(0, 90)}") for each in data.examples]
+    train, held_out = hold_out(replace(data, examples=examples), 0.2, seed)
+    assert not texts_of(train) & texts_of(held_out)
+    assert len(train.examples) + len(held_out.examples) == 200
+    assert train.counts().all()
+    assert (held_out.counts() >= np.round(0.2 * data.counts())).all()
+    assert 40 <= len(held_out.examples) <= 80
+
+
+def test_equal_texts_without_a_group_are_one():
+    data = toy([0, 1] * 20, ["p", "p", "q", "q", *[""] * 36])
+    examples = [
+        each if each.group else replace(each, value=f"name {each.label} {place % 5}")
+        for place, each in enumerate(data.examples)
+    ]
+    train, held_out = hold_out(replace(data, examples=examples), 0.3, 0)
+    assert held_out.examples
+    assert not texts_of(train) & texts_of(held_out)
+
+
 def test_what_cannot_be_held_out_is_an_error():
-    with pytest.raises(CorpusError, match="nothing can be held out: no class has two examples"):
+    with pytest.raises(CorpusError, match="nothing can be held out: no class has two different texts"):
         hold_out(toy([0, 1, 2]), 0.1, 0)
+    with pytest.raises(CorpusError, match="nothing can be held out: no class has two examples"):
+        hold_out(replace(toy([0, 1, 2]), kind="sound"), 0.1, 0)
+    data = toy([0, 0, 1, 1])
+    with pytest.raises(CorpusError, match="no class has two different texts"):
+        hold_out(replace(data, examples=[replace(each, value="same") for each in data.examples]), 0.1, 0)
     with pytest.raises(CorpusError, match=r"1.5 is not a fraction between 0 and 1"):
         hold_out(toy([0, 0, 1]), 1.5, 0)
 
@@ -658,6 +693,9 @@ def test_names(real_data):
     counts = dict(zip(found.classes, found.counts().tolist(), strict=True))
     assert (counts["Russian"], counts["Vietnamese"]) == (7508, 59)
     assert not found.notes
+    train, held_out = hold_out(found, 0.1, 0)
+    assert not texts_of(train) & texts_of(held_out)
+    assert len(held_out.examples) == pytest.approx(1605, rel=0.05)
 
 
 @pytest.mark.real_data

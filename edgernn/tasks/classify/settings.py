@@ -36,7 +36,8 @@ class ClassifyData(Settings):
     held_out: float = option(
         0.1,
         "The fraction of the sequences to hold out, on which the model is evaluated: of each class, or whole groups "
-        "where the data names groups or subjects. A part named dev or val is used in its place.",
+        "where the data names groups or subjects; equal texts stay together. A part named dev or val is used in its "
+        "place.",
         above=0,
         below=1,
     )
