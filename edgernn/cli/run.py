@@ -235,13 +235,13 @@ def _run_one(run: "_Run", named: Mapping[str, str], *, as_json: bool) -> None:
         if pieces:
             print(flush=True)  # the message begins on a line of its own
         raise
-    text, shown = str(found), "".join(pieces)
+    text, shown = f"{found}\n", "".join(pieces)
     if as_json:
         result({**named, **found.to_json()}, "", as_json=True)
     elif text.startswith(shown):
-        print(text[len(shown) :], flush=True)
+        print(text[len(shown) :], end="", flush=True)
     else:  # what was shown led to the result, and is not a part of it
-        print("" if shown.endswith("\n") else "\n", text, sep="", flush=True)
+        print("" if shown.endswith("\n") else "\n", text, sep="", end="", flush=True)
     if found.note and on_terminal():
         log(found.note)
     if interrupted:

@@ -3,9 +3,7 @@
 import csv
 import json
 import shutil
-import signal
 import sys
-import types
 import wave
 from itertools import pairwise
 
@@ -450,39 +448,6 @@ def test_other_rates_agree_within_a_hundredth(rate, hertz, listener, tmp_path):
     other = labelled(listener, write_wav(tmp_path / "b.wav", tone(rate), rate=rate))
     assert other.label == exact.label
     assert other.probabilities == pytest.approx(exact.probabilities, abs=0.01)
-
-
-@pytest.fixture
-def microphone(monkeypatch):
-    """Let a microphone record given samples, in blocks of a given size, and then be interrupted."""
-
-    def record(samples, size=800):
-        module = types.ModuleType("sounddevice")
-
-        class InputStream:
-            def __init__(self, **options):
-                assert options["samplerate"] == RATE
-                self.at = 0
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *error):
-                module.closed = True
-
-            def read(self, count):
-                taken = samples[self.at : self.at + size]
-                self.at += size
-                if not len(taken):
-                    signal.raise_signal(signal.SIGINT)  # as Ctrl-C does; silence follows
-                    taken = np.zeros(count, np.int16)
-                return taken[:, None], False
-
-        module.InputStream, module.PortAudioError, module.closed = InputStream, OSError, False
-        monkeypatch.setitem(sys.modules, "sounddevice", module)
-        return module
-
-    return record
 
 
 @pytest.mark.parametrize("size", [80, 333, 800])

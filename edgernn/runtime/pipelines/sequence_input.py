@@ -1,13 +1,16 @@
-"""Files as inputs of networks that label sequences: sound, text, rows of numbers, and clips."""
+"""Files, and a microphone, as inputs of networks that label sequences: sound, text, rows of numbers, and clips."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Generator
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,9 +20,11 @@ from edgernn.media.audio import microphone, mono, read_wav, resample
 from edgernn.media.frames import PICTURES, read_frames
 from edgernn.media.steps import live_sound_steps, number_steps, sound_steps
 from edgernn.runtime import Model
+from edgernn.runtime.pipelines.class_scores import label_output
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
 from edgernn.settings import Settings, option
 
-__all__ = ["NUMBERS", "SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions"]
+__all__ = ["NUMBERS", "SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions", "SequencePipeline"]
 
 SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
 _KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}
@@ -37,7 +42,9 @@ _WHAT = {
 class SequenceOptions(Settings):
     """How sequences are read."""
 
-    microphone: bool = option(False, "Listen to the microphone, in place of INPUT, until Ctrl-C.")
+    microphone: bool = option(
+        False, "Listen to the microphone, in place of INPUT, until Ctrl-C; for bundles that read sound."
+    )
 
 
 class SequenceInput:
@@ -151,6 +158,39 @@ class SequenceInput:
         if frames.dtype != self._spec.numpy_dtype:
             raise CorpusError(f"{name} has frames of type {frames.dtype}, and the model reads {self._spec.dtype}")
         return frames
+
+
+Options = TypeVar("Options", bound=SequenceOptions)
+
+
+class SequencePipeline(Pipeline[Options]):
+    """A pipeline that labels sequences, which come from files or from a microphone."""
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not label sequences."""
+        super().__init__(model)
+        self._output = label_output(model)
+        self._input = SequenceInput(model)
+
+    def is_input(self, directory: Path) -> bool:
+        """Whether a directory holds the frames of a clip, and the model reads clips."""
+        return self._input.is_clip(directory)
+
+    def live(self, options: Options) -> Callable[[Show], Result] | None:
+        """Return what labels all sound from the microphone as it goes by, if `options` ask for it."""
+        if not options.microphone:
+            return None
+        self.check(options, ())
+
+        def run(show: Show) -> Result:
+            with closing(self._input.listen()) as steps:
+                return self({self._input.name: steps}, options, show)
+
+        return run
+
+    @abstractmethod
+    def __call__(self, inputs: Mapping[str, Iterable[Array]], options: Options, show: Show = ignore) -> Result:
+        """As that of `Pipeline`, also over steps (...) that arrive one by one."""
 
 
 def _text(source: str | Path | bytes) -> str:
