@@ -30,7 +30,9 @@ from edgernn.tasks.classify.data import batches_by_length
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import evaluate, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyEvaluation
+from edgernn.tasks.learner import Placement
 from edgernn.training import Run, Trainer
+from edgernn.training.run import open_learner
 from edgernn.training.trainer import ignore_progress
 
 SETTINGS = {**EXAMPLES["classify"].settings, "steps": 60}
@@ -272,6 +274,18 @@ def test_names_above_columns_are_cut_to_the_width_of_counts():
 def test_probabilities_that_are_not_numbers_are_refused():
     with pytest.raises(CheckFailedError, match="not numbers"):
         score_probabilities(np.array([[np.nan, 0.5]]), np.array([0]), ["a", "b"])
+
+
+def test_a_network_whose_scores_are_not_numbers_has_no_score_and_keeps_its_temperature(runs):
+    run = Run.load(runs("text"))
+    learner, network = open_learner(run, Placement(), ignore_progress), run.network()
+    before = float(network.temperature)
+    assert learner.evaluate(network).nats == pytest.approx(min(line["nats"] for line in run.metrics()))
+    with torch.no_grad():
+        network.output.bias.fill_(torch.nan)
+    with pytest.raises(CheckFailedError, match="the scores of the classes are not numbers"):
+        learner.evaluate(network)
+    assert float(network.temperature) == before
 
 
 # Training

@@ -29,12 +29,11 @@ def open_training(
 
     Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
     """
+    settings.check_source(source)
     if source == CLIPS:
         if settings.kind not in (None, "video"):
             raise ConfigError(f"--kind {settings.kind} does not fit clips, which are video: leave it out")
         return drawn_clips(TRAIN, settings.digits), drawn_clips(DEV, settings.digits)
-    if settings.digits is not None:
-        raise ConfigError(f"--digits belongs to the drawn clips, and {source} is no such data: leave it out")
     path = Path(source)
     train = read_sequences(path, settings.kind, split=TRAIN, rate=settings.rate, progress=progress)
     if DEV not in parts(path, settings.kind):

@@ -19,11 +19,12 @@ from edgernn.contract import Array
 from edgernn.data.batches import Passes, pad
 from edgernn.data.sequences import Example, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
-from edgernn.errors import CorpusError
+from edgernn.errors import CheckFailedError, CorpusError
 from edgernn.media.steps import number_steps, sound_steps
 from edgernn.models import Network
 from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
+from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.tasks.classify.augment import augment, turn
 from edgernn.tasks.classify.data import HELD_OUT, TRAIN, batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
@@ -133,15 +134,17 @@ class ClassifyLearner(Learner):
         return Loss(loss, figures, len(labels), weight * len(labels))
 
     def evaluate(self, network: Network, *, whole: bool = False) -> ClassifyScore:
-        """Return the score on the held-out data, after setting the network's temperature to the best one for it."""
+        """Return the score on the held-out data, after setting the network's temperature to the best one for it.
+
+        Raises CheckFailedError for scores that are not numbers.
+        """
         assert isinstance(network, Classifier)
         logits, labels = self._held_out_logits(network), self._held_out.labels
-        if np.isfinite(logits).all():
-            temperature = min(_TEMPERATURES, key=lambda each: _calibration_loss(logits / each, labels))
-            network.temperature.fill_(temperature)
-            logits = logits / temperature
-        parts = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return score_probabilities(parts / parts.sum(axis=1, keepdims=True), labels, self.classes)
+        if not np.isfinite(logits).all():
+            raise CheckFailedError("the scores of the classes are not numbers")
+        temperature = min(_TEMPERATURES, key=lambda each: _calibration_loss(logits / each, labels))
+        network.temperature.fill_(temperature)
+        return score_probabilities(probabilities(logits / temperature), labels, self.classes)
 
     def samples(self, network: Network) -> Mapping[str, str]:
         """Return nothing: the score names the most frequent confusions."""
@@ -160,15 +163,11 @@ class ClassifyLearner(Learner):
         return found
 
     def _batch(self, step: int) -> tuple[list[Array], Array, float]:
-        """Return this process's sequences of the batch of `step`, as steps, their labels, and a weight.
+        """Return this process's sequences of the batch of `step`, as steps, their labels, and their weight.
 
-        They depend only on the seed and the step. The weight is 1, or 0 if this process has no sequence and takes one
-        that counts in another process.
+        They depend only on the seed and the step.
         """
-        places = self._passes.batch(*divmod(step, self.steps_per_pass))
-        own = places[self.placement.process :: self.placement.processes]
-        weight = 1.0 if len(own) else 0.0
-        own = own if len(own) else places[:1]
+        own, weight = self.placement.part_of(self._passes.batch(*divmod(step, self.steps_per_pass)))
         return [self._varied(step, int(place)) for place in own], self._train.labels[own].astype(np.int64), weight
 
     def _varied(self, step: int, place: int) -> Array:

@@ -26,7 +26,7 @@ from edgernn.data.sequences import (
     read_sequences,
 )
 from edgernn.data.speech import SILENCE, Recording, string_together
-from edgernn.errors import ConfigError, CorpusError
+from edgernn.errors import CorpusError
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
 from edgernn.tasks.tag.settings import TagData
@@ -152,11 +152,10 @@ def open_training(source: str, settings: TagData, seed: int, progress: Progress)
     Raises CorpusError for data that is missing, damaged, too small or without frames to label, ConfigError for settings
     that do not fit it.
     """
+    settings.check_source(source)
     if source == CLIPS:
         held_out = drawn_frames(DEV, settings.digits)
         return TrainingData(held_out.kind, held_out.classes, tagged(held_out))
-    if settings.digits is not None:
-        raise ConfigError(f"--digits belongs to the drawn clips, and {source} is no such data: leave it out")
     kind = kind_of(path := Path(source))
     if kind == SOUND:
         return _open_recordings(path, settings, seed, progress)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.labelling import LabellerConfig
-from edgernn.tasks.settings import EvaluationSettings, TrainingSettings
+from edgernn.settings import option, redefault
+from edgernn.tasks.labelling import LabellerConfig, LabellerData, LabellerEvaluation
+from edgernn.tasks.settings import TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = ["PRESETS", "TagConfig", "TagData", "TagEvaluation", "TagTraining"]
@@ -16,7 +15,7 @@ _LARGEST = 1_000_000  # upper bound of counts and sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagData(Settings):
+class TagData(LabellerData):
     """The settings of the data: what is read, and what is held out."""
 
     held_out: float = option(
@@ -25,16 +24,6 @@ class TagData(Settings):
         "sequences of frames. A part named dev or val is used in its place.",
         above=0,
         below=1,
-    )
-    rate: int | None = option(
-        None,
-        "The sample rate of sound in samples per second; other recordings are resampled.",
-        low=1000,
-        high=_LARGEST,
-        unset="that of most recordings",
-    )
-    digits: Path | None = option(
-        None, "A directory of MNIST's IDX files, whose handwritten digits the drawn clips show in place of shapes."
     )
 
 
@@ -70,10 +59,8 @@ class TagTraining(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagEvaluation(EvaluationSettings):
+class TagEvaluation(LabellerEvaluation):
     """The data on which a tagger is evaluated."""
-
-    digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
 
 
 PRESETS = {
