@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 import wave
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +19,7 @@ from edgernn.cli.load import load_model
 from edgernn.data.batches import pad
 from edgernn.data.sequences import read_sequences
 from edgernn.engines.eager import eager_model
-from edgernn.errors import CheckFailedError
+from edgernn.errors import BundleError, CheckFailedError, CorpusError, StreamError
 from edgernn.exporters import TARGETS, export
 from edgernn.media.audio import mono, read_wav
 from edgernn.runtime import Model
@@ -610,3 +611,59 @@ def test_only_a_run_of_whole_data_needs_none(runs, bundles, tmp_path, call):
         f"{runs_data.parent / 'held-out.values.npy'}, or a file beside it, was changed"
         in call("evaluate", tmp_path / "other")[2]
     )
+
+
+def test_channels_of_csv_files_are_known_by_their_names(runs, bundles, data, item, tmp_path, call):
+    bundle, source = bundles("table"), tmp_path / "moves.csv"
+    assert json.loads((bundle / "channels.json").read_text()) == ["up", "level"]
+    with (data["table"] / "moves.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+
+    def turned(name):
+        with source.open("w", newline="") as file:
+            csv.writer(file).writerows(
+                [name if place == 0 else row[3], *row[:3], row[4]][::-1] for place, row in enumerate(rows)
+            )
+        return source
+
+    for trained in (runs("table"), bundle):
+        expected = json.loads(call("evaluate", trained, "--data", data["table"], "--json")[1])
+        assert json.loads(call("evaluate", trained, "--data", turned("Up"), "--json")[1]) == expected
+        status, out, err = call("evaluate", trained, "--data", turned("down"), "--json")
+        assert (status, out) == (2, "")
+        assert "moves.csv has no channel up: it has level, down, and the model reads up, level" in err
+    path, lines = tmp_path / "row.csv", (tmp_path / "row.csv").read_text().splitlines()
+    expected = call("run", bundle, path)
+    path.write_text("\n".join(",".join(line.split(",")[::-1]) for line in ["UP, level", *lines[1:]]))
+    assert call("run", bundle, path) == expected
+    for text, words in (
+        ("up,down\n1,2\n", "row.csv has no channel level: it has up, down, and the model reads up, level"),
+        ("up,level,down\n1,2,3\n", "row.csv has the channel down too, and the model reads up, level: remove it"),
+        ("up,level,down\n1,2\n", "row.csv names 3 channels, and its rows have 2"),
+    ):
+        path.write_text(text)
+        assert words in call("run", bundle, path)[2]
+    path.write_text("\n".join(lines[1:]))  # without names, in the order of training
+    assert call("run", bundle, path) == expected
+
+
+def test_a_run_that_starts_from_another_has_its_channels_in_its_order(runs, data, tmp_path):
+    text = (data["table"] / "moves.csv").read_text().splitlines()
+    turned = [",".join([*line.split(",")[:3], *line.split(",")[:2:-1]]) for line in text]
+    (tmp_path / "moves.csv").write_text("\n".join(turned))
+    begin = {"start_from": runs("table"), "steps": 1, "evaluations": 1}
+    trainer = Trainer.begin(TASKS["classify"], [str(tmp_path / "moves.csv")], tmp_path / "run", **begin)
+    old = Run.load(runs("table"))
+    assert trainer.run.prepared.assets == old.prepared.assets
+    assert trainer.run.prepared.record == old.prepared.record  # the digests of the same numbers
+    (tmp_path / "moves.csv").write_text("\n".join([turned[0].replace(",up", ",down"), *turned[1:]]))
+    with pytest.raises(CorpusError, match="has no channel up: it has level, down, and the model reads up, level"):
+        Trainer.begin(TASKS["classify"], [str(tmp_path / "moves.csv")], tmp_path / "other", **begin)
+
+
+@pytest.mark.parametrize("names", [["up"], ["up", "up"], ["up", ""], "up", ["up", "level", "down"]])
+def test_a_bundle_whose_channels_do_not_fit_is_refused(names, bundles):
+    bundle = Bundle.load(bundles("table"))
+    files = {**bundle.files, "channels.json": json.dumps(names).encode()}
+    with pytest.raises((BundleError, StreamError), match="channel"):
+        pipeline_for(Model(replace(bundle, files=files)))

@@ -191,9 +191,12 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label\none,a\ntwo,a\n", r"a.csv has one class, a: two are needed"),
         ("text,label\none,a\ntwo,b\n", r"a.csv has a single example of each of its 2 classes, such as a"),
         (
-            "words,label\none,a\n",
-            r"a.csv has no sequences; it has .csv: name npz files, WAV files, .* columns text,label",
+            "Words,label\none,a\n",
+            r"a.csv has the columns words, label; it needs the columns text and label or the columns seq",
         ),
+        ("text\none\n", r"a.csv has the column text; it needs the columns text and label or"),
+        ("text;label\none;a\n", r"a.csv has the column text;label; it needs the columns text and label or"),
+        ("", r"a.csv has no line of names; it needs the columns text and label or"),
     ],
 )
 def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
@@ -349,11 +352,38 @@ def test_rows_that_do_not_fit_are_refused_by_their_line(tmp_path, row, message):
         read_sequences(write(tmp_path / "a.csv", f"{NUMBERS}{row}\n"))
 
 
-def test_csv_files_have_the_same_channels_and_one_kind(tmp_path):
+def test_a_header_of_another_kind_names_what_the_kind_needs(tmp_path):
+    path = write(tmp_path / "a.csv", NUMBERS)
+    with pytest.raises(CorpusError, match="the columns label, sequence, group, x, y; it needs the columns text and la"):
+        read_sequences(path, "text")
+    with pytest.raises(
+        CorpusError, match=r"a.csv has the columns text, label; it needs the columns sequence and label"
+    ):
+        read_sequences(write(tmp_path / "a.csv", "text,label\none,a\n"), "numbers")
+
+
+def test_channels_are_found_by_their_names(tmp_path):
     write(tmp_path / "a.csv", NUMBERS)
-    write(tmp_path / "b.csv", "sequence,label,y\n1,up,2\n")
-    with pytest.raises(CorpusError, match=r"b.csv has the channels y, and other files have x, y"):
-        read_sequences(tmp_path)
+    write(tmp_path / "b.csv", "Y,X,sequence,label\n8,7,1,down\n")
+    found = read_sequences(tmp_path)
+    assert (found.channels, found.examples[-1].value.tolist()) == (("x", "y"), [[7, 8]])
+    other = read_sequences(tmp_path, channels=["y", "x"])
+    assert (other.channels, other.examples[-1].value.tolist()) == (("y", "x"), [[8, 7]])
+    for header, message in (
+        ("sequence,label,y", r"b.csv has no channel x: it has y, and other files have x, y"),
+        ("sequence,label,x,z", r"b.csv has no channel y: it has x, z, and other files have x, y"),
+        ("sequence,label,y,z,x", r"b.csv has the channel z too, and other files have x, y: remove it"),
+        ("sequence,label,y,", r"b.csv has a column without a name: name it, or remove it"),
+    ):
+        write(tmp_path / "b.csv", f"{header}\n1,up,2,3,4\n")
+        with pytest.raises(CorpusError, match=message):
+            read_sequences(tmp_path)
+    with pytest.raises(CorpusError, match=r"a.csv has no channel z: it has x, y, and the model reads x, z"):
+        read_sequences(tmp_path / "a.csv", channels=["x", "z"])
+
+
+def test_csv_files_have_one_kind(tmp_path):
+    write(tmp_path / "a.csv", NUMBERS)
     write(tmp_path / "b.csv", "text,label\none,a\ntwo,a\nthree,b\n")
     with pytest.raises(CorpusError, match=r"b.csv has texts and a.csv has numbers: name one, or choose a kind"):
         read_sequences(tmp_path)

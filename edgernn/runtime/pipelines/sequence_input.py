@@ -15,8 +15,9 @@ from typing import TypeVar
 import numpy as np
 
 from edgernn.contract import BATCH, Array
-from edgernn.errors import ConfigError, CorpusError, StreamError
+from edgernn.errors import ConfigError, CorpusError, StreamError, counted
 from edgernn.media.audio import microphone, mono, read_wav, resample
+from edgernn.media.channels import channel_places
 from edgernn.media.frames import PICTURES, read_frames
 from edgernn.media.steps import live_sound_steps, number_steps, sound_steps
 from edgernn.runtime import Model
@@ -65,7 +66,12 @@ class SequenceInput:
             )
         if kind == TEXT and model.tokenizer is None:
             raise StreamError("the bundle reads text and has no tokenizer")
+        if model.channels is not None and (kind != NUMBERS or len(model.channels) != spec.axes[2]):
+            raise StreamError(
+                f"the bundle names {counted(len(model.channels), 'channel')}, which its step does not read"
+            )
         self.kind, self.name, self._spec, self._tokenizer = kind, spec.name, spec, model.tokenizer
+        self._channels = model.channels
 
     @property
     def rate(self) -> float | None:
@@ -115,7 +121,10 @@ class SequenceInput:
             return self.steps(read_frames(source), name)
         if self.kind == TEXT:
             return self.steps(_text(source), name)
-        return self.steps(_numbers(source), name)
+        names, rows = _numbers(source, name)
+        if names and self._channels is not None:
+            rows = rows[:, channel_places(names, self._channels, name, "the model reads")]
+        return self.steps(rows, name)
 
     def steps(self, value: Array | str, name: str = "the sequence") -> Array:
         """Return a sequence as steps (steps, ...): text, tokens, samples (samples,), rows (rows, channels), frames.
@@ -203,10 +212,9 @@ def _text(source: str | Path | bytes) -> str:
         raise CorpusError(f"the text is not UTF-8, at byte {error.start}") from None
 
 
-def _numbers(source: str | Path | bytes) -> Array:
-    """Return rows (rows, channels) of a `.npy` file, or of a CSV file with or without a line of names."""
+def _numbers(source: str | Path | bytes, name: str) -> tuple[list[str], Array]:
+    """Return rows (rows, channels) of a `.npy` or CSV file, and the names in the first line of CSV, if it has them."""
     data = source if isinstance(source, bytes) else _bytes(Path(source))
-    name = "standard input" if isinstance(source, bytes) else str(source)
     if data.startswith(b"\x93NUMPY"):
         try:
             rows: Array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -214,22 +222,25 @@ def _numbers(source: str | Path | bytes) -> Array:
             raise CorpusError(f"{name} is damaged: {error}") from None
         if rows.dtype.kind not in "biuf" or not np.isfinite(rows).all():
             raise CorpusError(f"{name} has values that are not finite numbers")
-        return rows[:, None] if rows.ndim == 1 else rows
+        return [], rows[:, None] if rows.ndim == 1 else rows
     try:
-        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8"))) if line]
+        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{name} is neither CSV nor .npy: {error}") from None
+    names: list[str] = []
     if lines and not any(map(_is_number, lines[0])):
-        lines = lines[1:]  # names of the channels
+        names, lines = [cell.strip().lower() for cell in lines[0]], lines[1:]
     if not lines:
         raise CorpusError(f"{name} has no rows of numbers")
+    if names and len(names) != len(lines[0]):
+        raise CorpusError(f"{name} names {counted(len(names), 'channel')}, and its rows have {len(lines[0])}")
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]) or not all(map(_is_number, line)):
             raise CorpusError(
                 f"{name}: row {number} is not {len(lines[0])} finite numbers, separated by commas; the columns are the "
                 "channels alone"
             )
-    return np.array(lines, np.float32)
+    return names, np.array(lines, np.float32)
 
 
 def _bytes(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,11 @@ _BATCHES_SORTED = 16  # batches within which sequences are sorted by length
 
 
 def open_training(
-    source: str, settings: ClassifyData, seed: int, progress: Progress
+    source: str, settings: ClassifyData, seed: int, progress: Progress, channels: Sequence[str] = ()
 ) -> tuple[SequenceDataset, SequenceDataset]:
     """Return the sequences to train on, and those to evaluate on.
 
+    channels: the names of the channels of numbers, in the order of the run from which training starts.
     Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
     """
     settings.check_source(source)
@@ -35,10 +37,18 @@ def open_training(
             raise ConfigError(f"--kind {settings.kind} does not fit clips, which are video: leave it out")
         return drawn_clips(TRAIN, settings.digits), drawn_clips(DEV, settings.digits)
     path = Path(source)
-    train = read_sequences(path, settings.kind, split=TRAIN, rate=settings.rate, progress=progress)
+    train = read_sequences(path, settings.kind, split=TRAIN, rate=settings.rate, channels=channels, progress=progress)
     if DEV not in parts(path, settings.kind):
         return hold_out(train, settings.held_out, seed)
-    held_out = read_sequences(path, settings.kind, split=DEV, classes=train.classes, rate=train.rate, progress=progress)
+    held_out = read_sequences(
+        path,
+        settings.kind,
+        split=DEV,
+        classes=train.classes,
+        rate=train.rate,
+        channels=train.channels,
+        progress=progress,
+    )
     return train, held_out
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn.bundle import LABELS, TOKENIZER
+from edgernn.bundle import CHANNELS, LABELS, TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.batches import Passes, pad
 from edgernn.data.sequences import Example, PackedSequences, SequenceDataset
@@ -93,20 +93,21 @@ class ClassifyLearner(Learner):
     def prepare_from(
         cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
     ) -> Prepared:
-        """Like `prepare`, with the classes and the vocabulary of `origin`.
+        """Like `prepare`, with the classes, the channels and the vocabulary of `origin`.
 
-        Raises CorpusError for data of another kind or of other classes.
+        Raises CorpusError for data of another kind, of other classes or of other channels.
         """
         (source,) = sources
         data, training = chosen.data, chosen.training
         assert isinstance(data, ClassifyData)
-        train, held_out = open_training(source, data, training.seed, progress)
+        channels = tuple(json.loads(origin.assets[CHANNELS])) if CHANNELS in origin.assets else ()
+        train, held_out = open_training(source, data, training.seed, progress, channels)
         classes = tuple(json.loads(origin.assets[LABELS]))
         if train.classes != classes:
             raise CorpusError(f"{source} has other classes than the run {origin.name}, which has {', '.join(classes)}")
         assets = origin.assets
         tokenizer = Tokenizer.from_json(assets[TOKENIZER].decode()) if TOKENIZER in assets else None
-        return _prepared(chosen, folder, train, held_out, tokenizer, drawn=source == CLIPS)
+        return _prepared(chosen, folder, replace(train, channels=channels), held_out, tokenizer, drawn=source == CLIPS)
 
     @classmethod
     def build(cls, prepared: Prepared) -> Classifier:
@@ -239,6 +240,8 @@ def _prepared(
     }
     record["drawn"] = drawn
     assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
+    if train.channels:
+        assets[CHANNELS] = json.dumps(list(train.channels), ensure_ascii=False).encode()
     if tokenizer is not None:
         assets[TOKENIZER] = tokenizer.to_json().encode()
     # Evenly spaced, since the data may be sorted by class.

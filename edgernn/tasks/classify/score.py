@@ -99,7 +99,7 @@ def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress, own
         check_output("--confusion", settings.confusion, [Path(settings.data)] if settings.data else [], _PICTURES)
     source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
-    steps, labels, notes = _open(settings, source, model.labels, progress, own)
+    steps, labels, notes = _open(settings, source, model, progress, own)
     parts = np.empty((len(steps), len(model.labels)))
     order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
     for begun in range(0, len(order), _BATCH):
@@ -125,13 +125,13 @@ class _Labelled(NamedTuple):
 def _open(
     settings: ClassifyEvaluation,
     source: SequenceInput,
-    classes: Sequence[str],
+    model: Model,
     progress: Progress,
     own: RunData | None,
 ) -> _Labelled:
     """Return the sequences to evaluate on."""
     if settings.data:
-        dataset = _dataset(settings, source, classes, progress)
+        dataset = _dataset(settings, source, model, progress)
         labels = np.array([example.label for example in dataset.examples])
         return _Labelled([source.steps(each.value, each.name) for each in dataset.examples], labels, dataset.notes)
     if own is None:
@@ -142,17 +142,24 @@ def _open(
     return _Labelled(steps, kept.labels, [note_held_out(counted(len(kept), "sequence"))])
 
 
-def _dataset(
-    settings: ClassifyEvaluation, source: SequenceInput, classes: Sequence[str], progress: Progress
-) -> SequenceDataset:
+def _dataset(settings: ClassifyEvaluation, source: SequenceInput, model: Model, progress: Progress) -> SequenceDataset:
     """Return the sequences of the data set that `settings` name."""
+    assert model.labels is not None
     if settings.data == CLIPS:
-        if source.kind != VIDEO or tuple(classes) != CLIP_CLASSES:
+        if source.kind != VIDEO or model.labels != CLIP_CLASSES:
             raise CorpusError(f"the drawn clips have the classes {few(CLIP_CLASSES)}, which the model does not know")
         return drawn_clips(settings.split, settings.digits)
     path, kind = Path(settings.data), source.kind
     split, notes = part_to_evaluate(path, kind, settings.split)
-    dataset = read_sequences(path, kind, split=split, classes=classes, rate=source.sample_rate, progress=progress)
+    dataset = read_sequences(
+        path,
+        kind,
+        split=split,
+        classes=model.labels,
+        rate=source.sample_rate,
+        channels=model.channels or (),
+        progress=progress,
+    )
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 
