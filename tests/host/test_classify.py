@@ -19,7 +19,7 @@ from edgernn.cli.load import load_model
 from edgernn.data.batches import pad
 from edgernn.data.sequences import read_sequences
 from edgernn.engines.eager import eager_model
-from edgernn.errors import BundleError, CheckFailedError, CorpusError, StreamError
+from edgernn.errors import BundleError, CheckFailedError, ConfigError, CorpusError, StreamError
 from edgernn.exporters import TARGETS, export
 from edgernn.media.audio import mono, read_wav
 from edgernn.runtime import Model
@@ -667,3 +667,18 @@ def test_a_bundle_whose_channels_do_not_fit_is_refused(names, bundles):
     files = {**bundle.files, "channels.json": json.dumps(names).encode()}
     with pytest.raises((BundleError, StreamError), match="channel"):
         pipeline_for(Model(replace(bundle, files=files)))
+
+
+def test_the_preset_is_that_of_the_kind_which_is_asked_for(tmp_path):
+    write_names(tmp_path)
+    write_tones(tmp_path)
+    task = TASKS["classify"]
+    assert [task.preset_for([str(tmp_path)], {"kind": kind}) for kind in (None, "sound", "text")] == [
+        *("sound", "sound", "text")
+    ]
+    chosen = task.choose([str(tmp_path)], kind="text")
+    assert (chosen.model.hidden, chosen.training.batch_size) == (192, 64)
+    assert task.choose([str(tmp_path)], kind="text", hidden=3).model.hidden == 3
+    assert task.choose([str(tmp_path)], preset="sound", kind="text").training.batch_size == 32
+    with pytest.raises(ConfigError, match="--kind smells is not one of sound, text, numbers, video"):
+        task.choose([str(tmp_path)], kind="smells")

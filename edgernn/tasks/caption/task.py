@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.caption.settings import (
@@ -29,7 +29,7 @@ _DATA = (
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
     return "drawings" if list(sources) == [SCENES] else "photographs"
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.classify.settings import (
@@ -31,8 +31,10 @@ _DATA = (
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
-    """Return the kind of the data; "sound" for data that cannot be read."""
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Return the kind of the data, which `options` may state; "sound" for data that cannot be read."""
+    if options.get("kind") in PRESETS:
+        return str(options["kind"])
     if list(sources) == [CLIPS]:
         return "video"
     if len(sources) != 1:

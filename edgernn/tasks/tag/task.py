@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.labelling import CLIPS
@@ -24,7 +24,7 @@ _DATA = (
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
     """Return the kind of the data; of npz files, that of their frames."""
     if list(sources) == [CLIPS]:
         return "video"
