@@ -88,7 +88,7 @@ def exports(source: Source, folder: Path, targets: list[str]) -> Iterator[Row]:
 def quality(task: Task, model: Model, data: str) -> str:
     """The figures that `edgernn evaluate` prints for `data`."""
     (first, *_) = (field.name for field in fields(task.evaluation) if field.name in ("text", "data"))
-    score = task.evaluate(model, task.evaluation(**{first: data}), lambda done, what: None).score
+    score = task.evaluate(model, task.evaluation(**{first: data}), lambda done, what: None, None).score
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in score.figures.items())
 
 

@@ -5,6 +5,7 @@ step.onnx, …     one file per graph, named after the graph
 golden/…         recorded steps of the source, with which a runtime checks itself (see `runtime.golden`)
 tokenizer.json   in bundles of tasks that read or write text; tokenizer.GRAPH.json for a graph with another vocabulary
 labels.json      in bundles of classifiers and taggers: the names of the classes, in order
+channels.json    in bundles that read numbers whose channels have names: the names, in order
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from edgernn.paths import MANIFEST, Kind, refusal
 from edgernn.tokenizer import Tokenizer
 
 __all__ = [
+    "CHANNELS",
     "FORMAT",
     "LABELS",
     "MANIFEST",
@@ -42,6 +44,7 @@ __all__ = [
 FORMAT = 1
 TOKENIZER = "tokenizer.json"
 LABELS = "labels.json"
+CHANNELS = "channels.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; real manifests are far smaller
 _FILES_LIMIT = 1000
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -164,15 +167,25 @@ class Bundle:
 
         Raises BundleError for a damaged list.
         """
-        data = self.files.get(LABELS)
+        return self._names(LABELS)
+
+    def channels(self) -> tuple[str, ...] | None:
+        """Return the names of the channels of the numbers that the bundle reads, in order, or None if they have none.
+
+        Raises BundleError for a damaged list.
+        """
+        return self._names(CHANNELS)
+
+    def _names(self, file: str) -> tuple[str, ...] | None:
+        data = self.files.get(file)
         if data is None:
             return None
         try:
-            names = tuple(records.text(name, LABELS) for name in records.items(records.parse(data, LABELS), LABELS))
+            names = tuple(records.text(name, file) for name in records.items(records.parse(data, file), file))
         except FormatError as error:
             raise BundleError(str(error)) from None
         if not names or "" in names or len(set(names)) < len(names) or not all(map(str.isprintable, names)):
-            raise BundleError(f"{LABELS} is not a list of different names that can be printed")
+            raise BundleError(f"{file} is not a list of different names that can be printed")
         return names
 
 

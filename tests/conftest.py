@@ -1,8 +1,12 @@
 """Settings for all tests."""
 
 import os
+import signal
+import sys
+import types
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -33,3 +37,39 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("EDGERNN_DATA is not set, so there are no real data to test with")
     return Path(folder)
+
+
+@pytest.fixture
+def microphone(monkeypatch):
+    """Let a microphone record given samples, in blocks of a given size, and then be interrupted by Ctrl-C.
+
+    It stands in for the package sounddevice, at 8000 samples per second.
+    """
+
+    def record(samples, size=800):
+        module = types.ModuleType("sounddevice")
+
+        class InputStream:
+            def __init__(self, **options):
+                assert options["samplerate"] == 8000
+                self.at = 0
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *error):
+                module.closed = True
+
+            def read(self, count):
+                taken = samples[self.at : self.at + size]
+                self.at += size
+                if not len(taken):
+                    signal.raise_signal(signal.SIGINT)  # as Ctrl-C does; silence follows
+                    taken = np.zeros(count, np.int16)
+                return taken[:, None], False
+
+        module.InputStream, module.PortAudioError, module.closed = InputStream, OSError, False
+        monkeypatch.setitem(sys.modules, "sounddevice", module)
+        return module
+
+    return record

@@ -122,7 +122,7 @@ class ToyScore:
         return f"accuracy {self.accuracy:.3f} on {self.count} sequences"
 
 
-def evaluate(model, settings: EvaluationSettings, progress) -> Evaluation:
+def evaluate(model, settings: EvaluationSettings, progress, own=None) -> Evaluation:
     values, labels = read_data(settings.data)
     right = 0
     for frames, label in zip(values, labels, strict=True):
@@ -202,7 +202,7 @@ TOY = Task(
     training=ToyTraining,
     evaluation=EvaluationSettings,
     presets={"usual": Preset(), "large": Preset({"hidden": 32})},
-    preset_for=lambda sources: "usual",
+    preset_for=lambda sources, options: "usual",
     metric="accuracy",
     higher_is_better=True,
     learner=lambda: ToyLearner,

@@ -11,10 +11,11 @@ import typer
 from edgernn.cli.console import Json, log, progress, require_extra, result, starting
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, FormatError, RunError
 from edgernn.execution import Execution
 from edgernn.paths import CONFIG, Kind, identify, refusal
-from edgernn.settings import declared_options
+from edgernn.settings import Settings, declared_options
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -32,16 +33,20 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
         given: Given,
         json: Json = False,
     ) -> None:
-        """Score a run or a bundle on held-out data: a text file (--text), or a data set (--data).
+        """Score a run or a bundle on data that it was not trained on: a text file (--text), or a data set (--data).
+
+        Without either, a run is scored on the part of its data that the training held out.
 
         [bold]Example:[/bold] edgernn evaluate bundles/shakespeare --text held-out.txt
+
+        [bold]Example:[/bold] edgernn evaluate runs/digits
         """
-        task, load = _find(path, tasks, Execution(**given.of(Execution)))
-        own = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
-        given.refuse_others(task.evaluation, Execution, what=f"the task {task.name}, which has {own}")
+        task, load, own = _find(path, tasks, Execution(**given.of(Execution)))
+        flags = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
+        given.refuse_others(task.evaluation, Execution, what=f"the task {task.name}, which has {flags}")
         settings = task.evaluation(**given.of(task.evaluation))
         with require_extra(task.extra), progress("evaluating") as show:
-            score, notes, table = task.evaluate(load(), settings, show)
+            score, notes, table = _evaluation(path, task, load(), settings, show, own)
         for note in notes:
             log(note)
         result(score.to_json(), "\n".join(filter(None, (str(score), table))), as_json=json)
@@ -50,8 +55,20 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
     return command_from(evaluate, *(task.evaluation for task in tasks.values()), Execution, titles=titles)
 
 
-def _find(path: Path, tasks: Mapping[str, Task], execution: Execution) -> tuple[Task, Callable[[], Model]]:
-    """The task of a run or a bundle, and what loads it as a model."""
+def _evaluation(
+    path: Path, task: Task, model: Model, settings: Settings, show: Progress, own: RunData | None
+) -> Evaluation:
+    """Evaluate `model`. Raises RunError if the record of the data in the run at `path` is damaged."""
+    try:
+        return task.evaluate(model, settings, show, own)
+    except FormatError as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def _find(
+    path: Path, tasks: Mapping[str, Task], execution: Execution
+) -> tuple[Task, Callable[[], Model], RunData | None]:
+    """The task of a run or a bundle, what loads it as a model, and the data that a run keeps."""
     found = identify(path)
     if found.kind not in (Kind.RUN, Kind.BUNDLE) and not (path / CONFIG).is_file():
         raise ConfigError(refusal(path, Kind.RUN, Kind.BUNDLE))
@@ -62,7 +79,7 @@ def _find(path: Path, tasks: Mapping[str, Task], execution: Execution) -> tuple[
             raise ConfigError(
                 f"{path} is a bundle of the task {model.manifest.task}; edgernn evaluate measures {', '.join(tasks)}"
             )
-        return task, lambda: model
+        return task, lambda: model, None
     with starting("train"):
         import torch
 
@@ -70,4 +87,4 @@ def _find(path: Path, tasks: Mapping[str, Task], execution: Execution) -> tuple[
         from edgernn.training import Run
     run = Run.load(path)
     torch.set_num_threads(1)  # single steps are too small to share between threads
-    return run.task, lambda: eager_model(run.source(), execution)
+    return run.task, lambda: eager_model(run.source(), execution), run.data

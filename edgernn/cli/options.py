@@ -231,7 +231,7 @@ def option_table(*kinds: type[Settings], shown: Callable[[Declared], str] | None
 def default_text(declared: Declared) -> str:
     """Return the default of an option for the help; "" if there is none to show."""
     default = declared.field.default
-    return declared.option.unset if default is None or default is False or default == () else value_text(default)
+    return declared.option.unset if default is None or default is False or default in ((), "") else value_text(default)
 
 
 def value_text(value: Any) -> str:

@@ -29,7 +29,7 @@ __all__ = ["pipeline_command", "run"]
 
 
 def run() -> Callable[..., None]:
-    """Run a bundle: continue a text or describe images, depending on its task."""
+    """Run a bundle, depending on its task: continue or translate texts, describe images, or label sequences."""
     from edgernn.runtime.pipelines import PIPELINES
 
     assert run.__doc__ is not None
@@ -165,6 +165,7 @@ def _run_text(
 
 def _run_lines(pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool) -> None:
     """Run on each line of standard input as it comes; an empty line gives an empty line."""
+    pipeline.check(options, ())
     damaged = lines = 0
     if sys.stdin.isatty():
         log("type a text, and Enter; Ctrl-D ends")
@@ -173,7 +174,8 @@ def _run_lines(pipeline: "Pipeline[Any]", options: "Settings", *, as_json: bool)
         text = line.decode("utf-8", "surrogateescape").rstrip("\r\n").removeprefix("\ufeff")
         try:
             if text.strip():
-                _run_one(partial(pipeline, pipeline.read_typed(text, options), options), {}, as_json=as_json)
+                own = pipeline.for_line(options, lines)
+                _run_one(partial(pipeline, pipeline.read_typed(text, own), own), {}, as_json=as_json)
             else:
                 result({pipeline.input_key: text, **pipeline.of_nothing}, "", as_json=as_json)
         except MissingExtraError:
@@ -235,13 +237,13 @@ def _run_one(run: "_Run", named: Mapping[str, str], *, as_json: bool) -> None:
         if pieces:
             print(flush=True)  # the message begins on a line of its own
         raise
-    text, shown = str(found), "".join(pieces)
+    text, shown = f"{found}\n", "".join(pieces)
     if as_json:
         result({**named, **found.to_json()}, "", as_json=True)
     elif text.startswith(shown):
-        print(text[len(shown) :], flush=True)
+        print(text[len(shown) :], end="", flush=True)
     else:  # what was shown led to the result, and is not a part of it
-        print("" if shown.endswith("\n") else "\n", text, sep="", flush=True)
+        print("" if shown.endswith("\n") else "\n", text, sep="", end="", flush=True)
     if found.note and on_terminal():
         log(found.note)
     if interrupted:

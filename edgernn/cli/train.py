@@ -58,7 +58,9 @@ def train_command(task: Task) -> Callable[..., None]:
     sources_type = Annotated[list[str] | None, typer.Argument(metavar=name, help=help_, show_default=default)]
     preset_help = f"A set of defaults, which other options override. One of: {', '.join(task.presets)}."
     preset_default = (
-        f"by {name}" if task.preset_for(()) != task.preset_for(task.default_sources) else task.preset_for(())
+        f"by {name}"
+        if task.preset_for((), {}) != task.preset_for(task.default_sources, {})
+        else task.preset_for((), {})
     )
     from_type = Annotated[Path | None, typer.Option(*_from_flags(task), help=_FROM)]
     preset_type = Annotated[str | None, typer.Option(help=preset_help, show_default=preset_default)]

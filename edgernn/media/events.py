@@ -43,7 +43,8 @@ def events(labels: Array | Sequence[int], merged: int = 0, shortest: int = 1) ->
 class EventStream:
     """Finds the events of labels that arrive one by one: in all, the same as `events` finds in all labels.
 
-    An event comes as soon as no later label can change it.
+    An event comes as soon as no later label can change it. begun: the events that are certain to come, whose ends may
+    still move.
     """
 
     def __init__(self, merged: int = 0, shortest: int = 1) -> None:
@@ -51,6 +52,7 @@ class EventStream:
         self._merged, self._shortest = merged, shortest
         self._pending: list[int] = []  # labels from which events may still come
         self._begun = 0  # the frame of the first of them
+        self.begun: Sequence[Event] = ()
 
     def push(self, label: int) -> list[Event]:
         """Take the label of the next frame, and return the events that it completes."""
@@ -60,6 +62,7 @@ class EventStream:
         growing = runs[-1] if runs and count - runs[-1].end < max(self._merged, 1) else None
         every = events(self._pending, self._merged, self._shortest)
         final = self._placed(takewhile(lambda each: self._is_final(each, growing), every))
+        self.begun = self._placed(every[len(final) :])
         if growing is None and len(final) == len(every):
             self._drop(count)
         elif final:
@@ -70,6 +73,7 @@ class EventStream:
         """Return the events that end with the last frame, or were not complete before it."""
         found = self._placed(events(self._pending, self._merged, self._shortest))
         self._drop(len(self._pending))
+        self.begun = ()
         return found
 
     def _is_final(self, event: Event, growing: Event | None) -> bool:

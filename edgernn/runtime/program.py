@@ -53,7 +53,8 @@ class Program:
     manifest: the bundle's manifest. contract: the manifest's contract; in old bundles that declare no kinds, with the
     kinds that the names of tensors imply. tokenizer: the bundle's, or None for a task without text; a graph with a
     vocabulary of its own has another one, which `text_of` returns with its tensors. labels: the names
-    of the bundle's classes, in order, or None for a task without classes.
+    of the bundle's classes, in order, or None for a task without classes. channels: the names of the channels of the
+    numbers that it reads, in order, or None if they have none.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class Program:
         self.tokenizer: Tokenizer | None = bundle.tokenizer()
         tokenizers = _tokenizers(bundle, self.contract, self.tokenizer)
         self.labels: tuple[str, ...] | None = _labels(bundle, self.contract)
+        self.channels: tuple[str, ...] | None = bundle.channels()
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,

@@ -3,15 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option
-from edgernn.tasks.settings import CELLS
+from edgernn.tasks.settings import CELLS, EvaluationSettings
 
-__all__ = ["CLIPS", "LabellerConfig"]
+__all__ = ["CLIPS", "LabellerConfig", "LabellerData", "LabellerEvaluation"]
 
 CLIPS = "clips"  # the name of the data set of drawn clips
 _LARGEST = 1_000_000  # upper bound of counts and sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellerData(Settings):
+    """The settings of data that is sound or drawn clips; data of other kinds ignore them."""
+
+    rate: int | None = option(
+        None,
+        "The sample rate of sound in samples per second; other recordings are resampled.",
+        low=1000,
+        high=_LARGEST,
+        unset="that of most recordings",
+    )
+    digits: Path | None = option(
+        None, "A directory of MNIST's IDX files, whose handwritten digits the drawn clips show in place of shapes."
+    )
+
+    def check_source(self, source: str) -> None:
+        """Raise ConfigError for digits with data that is not the drawn clips."""
+        if self.digits is not None and source != CLIPS:
+            raise ConfigError(f"--digits belongs to the drawn clips, and {source} is no such data: leave it out")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabellerEvaluation(EvaluationSettings):
+    """The data on which a network that labels sequences is evaluated."""
+
+    digits: Path | None = option(
+        None, "A directory of MNIST's IDX files, for drawn clips (--data clips) of handwritten digits."
+    )
 
 
 @dataclass(frozen=True)
@@ -33,7 +64,8 @@ class LabellerConfig(Settings):
     cell: str = option("gru", "The recurrent cell.", choices=CELLS)
     features: int = option(
         40,
-        "The number of features that the front end computes of each step: mel bands of sound, the embedding of text.",
+        "The number of features that the front end computes of each step: mel bands of sound, the size of the "
+        "embedding of text.",
         low=1,
         high=_LARGEST,
     )

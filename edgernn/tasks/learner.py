@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from edgernn.contract import Array
 from edgernn.errors import ConfigError, FormatError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
@@ -46,6 +47,15 @@ class Placement:
             )
         size = batch_size // self.processes
         return slice(self.process * size, (self.process + 1) * size)
+
+    def part_of(self, places: Array) -> tuple[Array, float]:
+        """Return the places of a batch for this process, and the weight of its loss.
+
+        The weight is 1, or 0 if the batch has fewer places than there are processes and this process takes one that
+        counts in another.
+        """
+        own = places[self.process :: self.processes]
+        return (own, 1.0) if len(own) else (places[:1], 0.0)
 
 
 @dataclass(frozen=True)

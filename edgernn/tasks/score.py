@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-__all__ = ["Evaluation", "Progress", "Score"]
+__all__ = ["Evaluation", "Progress", "RunData", "Score", "note_held_out"]
 
 Progress = Callable[[float, str], None]  # called with the fraction that is done, and figures to show
 
@@ -30,3 +31,21 @@ class Evaluation(NamedTuple):
     score: Score
     notes: Sequence[str] = ()
     table: str = ""
+
+
+class RunData(NamedTuple):
+    """The data that a run keeps, on whose held-out part `evaluate` scores the run where no other data is named.
+
+    record: the run's record of its data, as in `Prepared`. folder: where `Learner.prepare` wrote it.
+    """
+
+    record: Mapping[str, Any]
+    folder: Path
+
+
+def note_held_out(what: str, flag: str = "--data") -> str:
+    """Return the note on a score of the held-out part of a run. what: its size. flag: the option for other data."""
+    return (
+        f"scored on {what} that the training held out, and on which it chose the best weights: "
+        f"name other data with {flag}"
+    )

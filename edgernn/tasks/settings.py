@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any, Self
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, option
+from edgernn.settings import Settings, declared_options, option
 
 __all__ = [
     "AUTOCASTS",
@@ -127,8 +127,22 @@ class Chosen:
 class EvaluationSettings(Settings):
     """The data on which a model is evaluated, for tasks whose data sets have splits."""
 
-    data: str = option("", "The data set to evaluate on, named as for `edgernn train`.")
-    split: str = option("test", "The split of the data set to evaluate on: train, dev, test, or another that it has.")
+    data: str = option(
+        "",
+        "The data set to evaluate on, named as for `edgernn train`.",
+        unset="of a run, the part that its training held out",
+    )
+    split: str = option(
+        "test", "The part of the data set (--data) to evaluate on: train, dev, test, or another that it has."
+    )
+
+    def refuse_without_data(self, *names: str) -> None:
+        """Raise ConfigError if one of the fields `names`, which are about `data`, is not at its default."""
+        declared = {each.field.name: each for each in declared_options(type(self)).values()}
+        for name in names:
+            if getattr(self, name) != declared[name].field.default:
+                flag = declared[name].flag
+                raise ConfigError(f"{flag} is about the data set of --data: name one, or leave out {flag}")
 
 
 def _fraction(now: float, begun: float, end: float) -> float:

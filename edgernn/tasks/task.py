@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Declared, Settings, declared_options
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.settings import Chosen, TrainingSettings
 
 if TYPE_CHECKING:
@@ -37,12 +37,12 @@ class Task:
     several: whether more than one source is accepted. extra: the package extra that training needs.
     data, model, training: settings classes, whose fields are options of `edgernn train NAME`. evaluation: a settings
     class for `edgernn evaluate`.
-    presets: by name. preset_for: returns the name of the default preset for some sources.
+    presets: by name. preset_for: returns the name of the default preset for some sources, and options by field name.
     metric: the figure of a score that selects the best weights. higher_is_better: whether larger values are better.
     tunable: options of `data` and `model` that affect neither the network's weights nor its vocabulary. A run that
     starts from another one can set them, and takes all others from that run.
     learner: imports the task's training code. evaluate: evaluates a model of a run or bundle, given `evaluation`
-    settings.
+    settings, and of a run the data that it keeps.
     """
 
     name: str
@@ -55,11 +55,11 @@ class Task:
     training: type[TrainingSettings]
     evaluation: type[Settings]
     presets: Mapping[str, Preset]
-    preset_for: Callable[[Sequence[str]], str]
+    preset_for: Callable[[Sequence[str], Mapping[str, Any]], str]
     metric: str
     higher_is_better: bool
     learner: Callable[[], type[Learner]]
-    evaluate: Callable[[Model, Settings, Progress], Evaluation]
+    evaluate: Callable[[Model, Settings, Progress, RunData | None], Evaluation]
     default_sources: tuple[str, ...] = ()
     several: bool = False
     tunable: tuple[str, ...] = ()
@@ -74,7 +74,7 @@ class Task:
 
         Raises ConfigError for a preset or a setting that does not exist, or a value that is not accepted.
         """
-        chosen = self._preset(self.preset_for(sources) if preset is None else preset)
+        chosen = self._preset(self.preset_for(sources, options) if preset is None else preset)
         known = {declared.field.name: declared.settings for declared in declared_options(*self.settings).values()}
         if unknown := sorted(options.keys() - known.keys()):
             raise ConfigError(f"there is no setting {unknown[0]!r} of the task {self.name}")

@@ -37,7 +37,7 @@ from edgernn.models.source import HeldOut, Source
 from edgernn.paths import CONFIG, Kind, refusal
 from edgernn.tasks import TASKS
 from edgernn.tasks.learner import Learner, Placement, Prepared
-from edgernn.tasks.score import Progress
+from edgernn.tasks.score import Progress, RunData
 from edgernn.tasks.settings import Chosen, TrainingSettings
 from edgernn.tasks.task import Task
 from edgernn.training.extension import Extension
@@ -186,6 +186,11 @@ class Run:
         check_tensors(tensors, dict(network.state_dict()), self.path / WEIGHTS)
         network.load_state_dict(tensors)
         return network.eval()
+
+    @property
+    def data(self) -> RunData:
+        """The data that the task wrote, with its record."""
+        return RunData(self.prepared.record, self.path / DATA)
 
     def source(self) -> Source:
         """What an exporter sees of the run. Raises RunError as `network` does."""

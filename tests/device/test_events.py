@@ -67,6 +67,22 @@ def test_labels_that_arrive_one_by_one_have_the_same_events(labels, merged, shor
     assert found + stream.finish() == events(labels, merged, shortest)
 
 
+@given(st.lists(st.integers(-1, 3), max_size=40), st.integers(0, 5), st.integers(1, 4))
+def test_what_has_begun_comes_with_this_begin_and_label_and_no_earlier_end(labels, merged, shortest):
+    stream, whole = EventStream(merged, shortest), events(labels, merged, shortest)
+    for count, label in enumerate(labels, 1):
+        ended = stream.push(label)
+        for each in stream.begun:
+            assert each not in ended
+            (event,) = (event for event in whole if event[::2] == each[::2])
+            assert each.end <= event.end
+            assert each.end - each.start >= shortest
+        begun = [each for each in events(labels[:count], merged, shortest) if each.end == count]
+        assert [each.start for each in begun] == [each.start for each in stream.begun if each.end == count]
+    stream.finish()
+    assert stream.begun == ()
+
+
 def test_an_event_comes_as_soon_as_it_can_no_longer_change():
     stream = EventStream(merged=2, shortest=2)
     arrived = [stream.push(label) for label in [1, 1, 0, 0, 2, 2, 3, 3, 3]]

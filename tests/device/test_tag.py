@@ -98,19 +98,15 @@ def test_a_label_depends_on_no_frame_beyond_its_delay(late):
 def test_events_are_shown_as_they_end(late, frames):
     shown = []
     found = late(late.read(frames), TagOptions(), shown.append)
-    assert shown == ["frames    2 to    3  left\n", "frames    4 to    4  right\n"]
+    assert shown == ["", "", "", "", "frames    2 to    3  left\n", "frames    4 to    4  right\n"]
     assert str(found) == "".join(shown).rstrip("\n")
     assert str(late(late.read(frames), TagOptions(shortest=3))) == "no event"
 
 
 def test_the_user_can_stop_it(late, frames):
-    assert late(late.read(frames), TagOptions(), lambda text: False).labels == (
-        "nothing",
-        "nothing",
-        "left",
-        "left",
-        "right",
-    )
+    labels = ("nothing", "nothing", "left", "left", "right")
+    assert late(late.read(frames), TagOptions(), lambda text: not text).labels == labels
+    assert late(late.read(frames), TagOptions(), lambda text: False).labels == labels[:1]
 
 
 def test_events_of_sound_are_in_seconds_and_without_flicker(tmp_path):
@@ -128,6 +124,59 @@ def test_events_of_sound_are_in_seconds_and_without_flicker(tmp_path):
     ]
     assert str(found) == "   0.20 to    0.50 s  sound"
     assert len(pipeline(pipeline.read(tmp_path / "x.wav"), TagOptions(shortest=1, gap=0)).events) == 3
+
+
+def words(*spans, count=100):
+    """Samples of steps of 80 of which those of `spans` are loud."""
+    labels = np.zeros(count, np.int16)
+    for start, end in spans:
+        labels[start:end] = 1
+    return np.repeat(labels, 80)
+
+
+@pytest.mark.parametrize("size", [80, 333, 800])
+def test_a_microphone_is_tagged_as_events_begin_and_end(size, microphone, tmp_path, call):
+    module = microphone(words((20, 50), (60, 62), (90, 100)), size)
+    bundle = write_loudness(tmp_path / "loud")
+    status, out, err = call("run", bundle, "--microphone")
+    assert (status, err, module.closed) == (0, "", True)
+    assert out.splitlines() == [
+        "   0.20 to     ... s  sound",
+        "   0.20 to    0.50 s  sound",
+        "   0.90 to     ... s  sound",
+        "   0.90 to    1.00 s  sound",  # with Ctrl-C
+    ]
+    microphone(words((20, 50), (60, 62), (90, 100)), size)
+    found = json.loads(call("run", bundle, "--microphone", "--json")[1])
+    assert [(each["start"], each["end"]) for each in found["events"]] == [(20, 50), (90, 100)]
+    microphone(words())
+    assert call("run", bundle, "--microphone")[1] == "no event\n"
+
+
+def test_a_begin_is_told_while_the_event_lasts(microphone, tmp_path):
+    microphone(words((20, 100)), 80)
+    pipeline = TagPipeline(Model.load(write_loudness(tmp_path / "loud")))
+    shown = []
+    pipeline.live(TagOptions(microphone=True))(lambda text: shown.append(text) or len(shown) < 30)
+    assert [place for place, text in enumerate(shown) if text] == [24]  # after 50 ms it cannot be dropped
+    assert len(shown) == 30
+    assert pipeline.live(TagOptions()) is None
+
+
+def test_a_microphone_needs_a_tagger_of_sound_and_a_plot_that_can_be_written(late, microphone, tmp_path, call):
+    microphone(words())
+    with pytest.raises(ConfigError, match="--microphone records sound, and the bundle reads rows of numbers"):
+        late.live(TagOptions(microphone=True))(lambda text: True)
+    loud = write_loudness(tmp_path / "loud")
+    assert "leave out a.wav, or --microphone" in call("run", loud, "a.wav", "--microphone")[2]
+    assert "must end in" in call("run", loud, "--microphone", "--plot", tmp_path / "a.txt")[2]
+    assert call("run", loud, "--microphone", "--plot", tmp_path / "a.png")[0] == 0
+    assert (tmp_path / "a.png").exists()
+
+
+def test_the_command_prints_each_event_once(late, frames, tmp_path, call):
+    status, out, _ = call("run", tmp_path / "late", frames)
+    assert (status, out) == (0, "frames    2 to    3  left\nframes    4 to    4  right\n")
 
 
 def test_smoothing_is_50_ms_of_sound_and_none_elsewhere():

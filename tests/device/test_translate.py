@@ -308,3 +308,15 @@ def test_the_command_translates_a_sentence_and_draws_its_alignment(translator, m
     status, _, err = run(translator, "ein hund läuft", "--attention", str(tmp_path / "a.txt"))
     assert status == 2
     assert "must end in" in err
+
+
+def test_each_line_has_a_picture_of_its_own(translator, tmp_path):
+    lines = ["ein hund läuft", "", "hund läuft", "hund"]
+    status, out, err = run(translator, "--attention", str(tmp_path / "a.b.png"), text="\n".join(lines))
+    assert (status, err, len(out.splitlines())) == (0, "", 4)
+    assert sorted(each.name for each in tmp_path.glob("a*")) == ["a.b-3.png", "a.b-4.png", "a.b.png"]
+    for line, name in ((lines[0], "a.b.png"), (lines[2], "a.b-3.png")):
+        run(translator, line, "--attention", str(tmp_path / "one.png"))
+        assert (tmp_path / name).read_bytes() == (tmp_path / "one.png").read_bytes()
+    status, out, err = run(translator, "--attention", str(tmp_path / "a.txt"), text="hund\nein hund\n")
+    assert (status, out, err.count("\n")) == (2, "", 1)

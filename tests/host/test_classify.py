@@ -2,10 +2,10 @@
 
 import csv
 import json
-import signal
+import shutil
 import sys
-import types
 import wave
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +19,7 @@ from edgernn.cli.load import load_model
 from edgernn.data.batches import pad
 from edgernn.data.sequences import read_sequences
 from edgernn.engines.eager import eager_model
-from edgernn.errors import CheckFailedError
+from edgernn.errors import BundleError, CheckFailedError, ConfigError, CorpusError, StreamError
 from edgernn.exporters import TARGETS, export
 from edgernn.media.audio import mono, read_wav
 from edgernn.runtime import Model
@@ -31,7 +31,9 @@ from edgernn.tasks.classify.data import batches_by_length
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import evaluate, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyEvaluation
+from edgernn.tasks.learner import Placement
 from edgernn.training import Run, Trainer
+from edgernn.training.run import open_learner
 from edgernn.training.trainer import ignore_progress
 
 SETTINGS = {**EXAMPLES["classify"].settings, "steps": 60}
@@ -275,6 +277,18 @@ def test_probabilities_that_are_not_numbers_are_refused():
         score_probabilities(np.array([[np.nan, 0.5]]), np.array([0]), ["a", "b"])
 
 
+def test_a_network_whose_scores_are_not_numbers_has_no_score_and_keeps_its_temperature(runs):
+    run = Run.load(runs("text"))
+    learner, network = open_learner(run, Placement(), ignore_progress), run.network()
+    before = float(network.temperature)
+    assert learner.evaluate(network).nats == pytest.approx(min(line["nats"] for line in run.metrics()))
+    with torch.no_grad():
+        network.output.bias.fill_(torch.nan)
+    with pytest.raises(CheckFailedError, match="the scores of the classes are not numbers"):
+        learner.evaluate(network)
+    assert float(network.temperature) == before
+
+
 # Training
 
 
@@ -451,39 +465,6 @@ def test_other_rates_agree_within_a_hundredth(rate, hertz, listener, tmp_path):
     assert other.probabilities == pytest.approx(exact.probabilities, abs=0.01)
 
 
-@pytest.fixture
-def microphone(monkeypatch):
-    """Let a microphone record given samples, in blocks of a given size, and then be interrupted."""
-
-    def record(samples, size=800):
-        module = types.ModuleType("sounddevice")
-
-        class InputStream:
-            def __init__(self, **options):
-                assert options["samplerate"] == RATE
-                self.at = 0
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *error):
-                module.closed = True
-
-            def read(self, count):
-                taken = samples[self.at : self.at + size]
-                self.at += size
-                if not len(taken):
-                    signal.raise_signal(signal.SIGINT)  # as Ctrl-C does; silence follows
-                    taken = np.zeros(count, np.int16)
-                return taken[:, None], False
-
-        module.InputStream, module.PortAudioError, module.closed = InputStream, OSError, False
-        monkeypatch.setitem(sys.modules, "sounddevice", module)
-        return module
-
-    return record
-
-
 @pytest.mark.parametrize("size", [80, 333, 800])
 def test_the_microphone_is_heard_as_a_file_is(size, microphone, bundles, tmp_path, call):
     samples = mono(read_wav(write_tone(tmp_path / "tone.wav", 1600, 0.5)))
@@ -593,3 +574,111 @@ def test_a_run_draws_its_confusions(runs, data, tmp_path, call):
     assert [sum(int(cell.replace("\u00b7", "0")) for cell in row.split()[1:]) for row in rows] == [40, 40]
     evaluated = json.loads(call("evaluate", runs("text"), "--data", data["text"], "--json")[1])
     assert np.sum(evaluated["confusion"]) == 80
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_data_a_run_of_every_kind_is_scored_on_what_it_held_out(kind, runs, tmp_path, call):
+    run = Run.load(runs(kind))
+    held_out = run.prepared.record["held-out"]["sequences"]
+    out = tmp_path / "confusion.png"
+    status, text, err = call("evaluate", runs(kind), "--confusion", out)
+    assert (status, err.count("\n"), out.stat().st_size > 0) == (0, 1, True)
+    assert err.startswith(f"scored on {held_out} sequences that the training held out")
+    assert f"on {held_out} sequences" in text.splitlines()[0]
+    best = min(run.metrics(), key=lambda line: line["nats"])
+    found = json.loads(call("evaluate", runs(kind), "--json")[1])
+    assert {name: found[name] for name in ("accuracy", "nats")} == pytest.approx(
+        {name: best[name] for name in ("accuracy", "nats")}, abs=1e-4
+    )
+
+
+def test_only_a_run_of_whole_data_needs_none(runs, bundles, tmp_path, call):
+    for arguments, words in (
+        ((bundles("text"),), "name them with --data"),
+        ((runs("text"), "--split", "train"), "--split is about the data set of --data: name one, or leave out --split"),
+        ((runs("text"), "--digits", tmp_path), "--digits is about the data set of --data: name one, or leave out"),
+    ):
+        status, out, err = call("evaluate", *arguments)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert words in err
+    damaged = shutil.copytree(runs("text"), tmp_path / "run")
+    config = json.loads((damaged / "config.json").read_text())
+    del config["data"]["held-out"]
+    (damaged / "config.json").write_text(json.dumps(config))
+    assert "run: packed sequences" in call("evaluate", damaged)[2]
+    (runs_data := shutil.copytree(runs("text"), tmp_path / "other") / "data" / "held-out.labels.npy").write_bytes(b"x")
+    assert (
+        f"{runs_data.parent / 'held-out.values.npy'}, or a file beside it, was changed"
+        in call("evaluate", tmp_path / "other")[2]
+    )
+
+
+def test_channels_of_csv_files_are_known_by_their_names(runs, bundles, data, item, tmp_path, call):
+    bundle, source = bundles("table"), tmp_path / "moves.csv"
+    assert json.loads((bundle / "channels.json").read_text()) == ["up", "level"]
+    with (data["table"] / "moves.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+
+    def turned(name):
+        with source.open("w", newline="") as file:
+            csv.writer(file).writerows(
+                [name if place == 0 else row[3], *row[:3], row[4]][::-1] for place, row in enumerate(rows)
+            )
+        return source
+
+    for trained in (runs("table"), bundle):
+        expected = json.loads(call("evaluate", trained, "--data", data["table"], "--json")[1])
+        assert json.loads(call("evaluate", trained, "--data", turned("Up"), "--json")[1]) == expected
+        status, out, err = call("evaluate", trained, "--data", turned("down"), "--json")
+        assert (status, out) == (2, "")
+        assert "moves.csv has no channel up: it has level, down, and the model reads up, level" in err
+    path, lines = tmp_path / "row.csv", (tmp_path / "row.csv").read_text().splitlines()
+    expected = call("run", bundle, path)
+    path.write_text("\n".join(",".join(line.split(",")[::-1]) for line in ["UP, level", *lines[1:]]))
+    assert call("run", bundle, path) == expected
+    for text, words in (
+        ("up,down\n1,2\n", "row.csv has no channel level: it has up, down, and the model reads up, level"),
+        ("up,level,down\n1,2,3\n", "row.csv has the channel down too, and the model reads up, level: remove it"),
+        ("up,level,down\n1,2\n", "row.csv names 3 channels, and its rows have 2"),
+    ):
+        path.write_text(text)
+        assert words in call("run", bundle, path)[2]
+    path.write_text("\n".join(lines[1:]))  # without names, in the order of training
+    assert call("run", bundle, path) == expected
+
+
+def test_a_run_that_starts_from_another_has_its_channels_in_its_order(runs, data, tmp_path):
+    text = (data["table"] / "moves.csv").read_text().splitlines()
+    turned = [",".join([*line.split(",")[:3], *line.split(",")[:2:-1]]) for line in text]
+    (tmp_path / "moves.csv").write_text("\n".join(turned))
+    begin = {"start_from": runs("table"), "steps": 1, "evaluations": 1}
+    trainer = Trainer.begin(TASKS["classify"], [str(tmp_path / "moves.csv")], tmp_path / "run", **begin)
+    old = Run.load(runs("table"))
+    assert trainer.run.prepared.assets == old.prepared.assets
+    assert trainer.run.prepared.record == old.prepared.record  # the digests of the same numbers
+    (tmp_path / "moves.csv").write_text("\n".join([turned[0].replace(",up", ",down"), *turned[1:]]))
+    with pytest.raises(CorpusError, match="has no channel up: it has level, down, and the model reads up, level"):
+        Trainer.begin(TASKS["classify"], [str(tmp_path / "moves.csv")], tmp_path / "other", **begin)
+
+
+@pytest.mark.parametrize("names", [["up"], ["up", "up"], ["up", ""], "up", ["up", "level", "down"]])
+def test_a_bundle_whose_channels_do_not_fit_is_refused(names, bundles):
+    bundle = Bundle.load(bundles("table"))
+    files = {**bundle.files, "channels.json": json.dumps(names).encode()}
+    with pytest.raises((BundleError, StreamError), match="channel"):
+        pipeline_for(Model(replace(bundle, files=files)))
+
+
+def test_the_preset_is_that_of_the_kind_which_is_asked_for(tmp_path):
+    write_names(tmp_path)
+    write_tones(tmp_path)
+    task = TASKS["classify"]
+    assert [task.preset_for([str(tmp_path)], {"kind": kind}) for kind in (None, "sound", "text")] == [
+        *("sound", "sound", "text")
+    ]
+    chosen = task.choose([str(tmp_path)], kind="text")
+    assert (chosen.model.hidden, chosen.training.batch_size) == (192, 64)
+    assert task.choose([str(tmp_path)], kind="text", hidden=3).model.hidden == 3
+    assert task.choose([str(tmp_path)], preset="sound", kind="text").training.batch_size == 32
+    with pytest.raises(ConfigError, match="--kind smells is not one of sound, text, numbers, video"):
+        task.choose([str(tmp_path)], kind="smells")

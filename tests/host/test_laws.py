@@ -22,9 +22,10 @@ from edgernn.exporters import TARGETS, export, verify
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
+from edgernn.tasks.learner import Placement
 from edgernn.tasks.task import Task
 from edgernn.training import Run, Trainer
-from edgernn.training.run import CHECKPOINT, METRICS, WEIGHTS
+from edgernn.training.run import CHECKPOINT, METRICS, WEIGHTS, open_learner
 from edgernn.training.trainer import ignore_progress
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +99,17 @@ def without_times(path: Path):
 def evaluate(task: Task, model, sources):
     settings = task.evaluation(**EXAMPLES[task.name].evaluation(sources[task.name]))
     return task.evaluate(model, settings, ignore_progress).score.to_json()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_without_data_a_run_is_scored_on_what_its_training_held_out(task, runs):
+    run = Run.load(runs(task))
+    greedy = {"beam": 1} if "beam" in declared_options(TASKS[task].evaluation) else {}
+    found = TASKS[task].evaluate(eager_model(run.source()), TASKS[task].evaluation(**greedy), ignore_progress, run.data)
+    trained = open_learner(run, Placement(), ignore_progress).evaluate(run.network(), whole=True)
+    assert found.score.figures == pytest.approx(trained.figures, rel=1e-4, abs=1e-6)
+    assert found.score.to_json().keys() == trained.to_json().keys()
+    assert any("that the training held out" in note for note in found.notes)
 
 
 def test_every_task_has_an_example_and_a_pipeline():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -149,6 +150,16 @@ def test_a_batch_is_split_evenly():
     assert [place.share(6) for place in places] == [slice(0, 3), slice(3, 6)]
     with pytest.raises(ConfigError, match="a batch of 5 cannot be split evenly between 2 processes"):
         places[0].share(5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_every_place_of_a_batch_counts_once_however_many_processes_there_are(count):
+    places = np.arange(10, 10 + count)
+    parts = [Placement(process=process, processes=3).part_of(places) for process in range(3)]
+    assert all(len(part) for part, _ in parts)
+    counted = [place for part, weight in parts if weight for place in part.tolist()]
+    assert sorted(counted) == places.tolist()
+    assert [weight for _, weight in parts] == [float(process < count) for process in range(3)]
 
 
 def test_one_process_alone_needs_no_others(monkeypatch):

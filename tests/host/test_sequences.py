@@ -5,6 +5,7 @@ import sys
 import wave
 import zipfile
 from collections import Counter
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -190,9 +191,12 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label\none,a\ntwo,a\n", r"a.csv has one class, a: two are needed"),
         ("text,label\none,a\ntwo,b\n", r"a.csv has a single example of each of its 2 classes, such as a"),
         (
-            "words,label\none,a\n",
-            r"a.csv has no sequences; it has .csv: name npz files, WAV files, .* columns text,label",
+            "Words,label\none,a\n",
+            r"a.csv has the columns words, label; it needs the columns text and label or the columns seq",
         ),
+        ("text\none\n", r"a.csv has the column text; it needs the columns text and label or"),
+        ("text;label\none;a\n", r"a.csv has the column text;label; it needs the columns text and label or"),
+        ("", r"a.csv has no line of names; it needs the columns text and label or"),
     ],
 )
 def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
@@ -348,11 +352,38 @@ def test_rows_that_do_not_fit_are_refused_by_their_line(tmp_path, row, message):
         read_sequences(write(tmp_path / "a.csv", f"{NUMBERS}{row}\n"))
 
 
-def test_csv_files_have_the_same_channels_and_one_kind(tmp_path):
+def test_a_header_of_another_kind_names_what_the_kind_needs(tmp_path):
+    path = write(tmp_path / "a.csv", NUMBERS)
+    with pytest.raises(CorpusError, match="the columns label, sequence, group, x, y; it needs the columns text and la"):
+        read_sequences(path, "text")
+    with pytest.raises(
+        CorpusError, match=r"a.csv has the columns text, label; it needs the columns sequence and label"
+    ):
+        read_sequences(write(tmp_path / "a.csv", "text,label\none,a\n"), "numbers")
+
+
+def test_channels_are_found_by_their_names(tmp_path):
     write(tmp_path / "a.csv", NUMBERS)
-    write(tmp_path / "b.csv", "sequence,label,y\n1,up,2\n")
-    with pytest.raises(CorpusError, match=r"b.csv has the channels y, and other files have x, y"):
-        read_sequences(tmp_path)
+    write(tmp_path / "b.csv", "Y,X,sequence,label\n8,7,1,down\n")
+    found = read_sequences(tmp_path)
+    assert (found.channels, found.examples[-1].value.tolist()) == (("x", "y"), [[7, 8]])
+    other = read_sequences(tmp_path, channels=["y", "x"])
+    assert (other.channels, other.examples[-1].value.tolist()) == (("y", "x"), [[8, 7]])
+    for header, message in (
+        ("sequence,label,y", r"b.csv has no channel x: it has y, and other files have x, y"),
+        ("sequence,label,x,z", r"b.csv has no channel y: it has x, z, and other files have x, y"),
+        ("sequence,label,y,z,x", r"b.csv has the channel z too, and other files have x, y: remove it"),
+        ("sequence,label,y,", r"b.csv has a column without a name: name it, or remove it"),
+    ):
+        write(tmp_path / "b.csv", f"{header}\n1,up,2,3,4\n")
+        with pytest.raises(CorpusError, match=message):
+            read_sequences(tmp_path)
+    with pytest.raises(CorpusError, match=r"a.csv has no channel z: it has x, y, and the model reads x, z"):
+        read_sequences(tmp_path / "a.csv", channels=["x", "z"])
+
+
+def test_csv_files_have_one_kind(tmp_path):
+    write(tmp_path / "a.csv", NUMBERS)
     write(tmp_path / "b.csv", "text,label\none,a\ntwo,a\nthree,b\n")
     with pytest.raises(CorpusError, match=r"b.csv has texts and a.csv has numbers: name one, or choose a kind"):
         read_sequences(tmp_path)
@@ -569,9 +600,43 @@ def test_one_large_group_is_held_out_if_no_other_can_be():
     assert {each.group for each in train.examples} == {"q"}
 
 
+def texts_of(dataset):
+    return {each.value for each in dataset.examples}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_equal_texts_are_never_on_both_sides(seed):
+    """Of a few names, most occur in several classes and several times in one."""
+    random = np.random.default_rng(seed)
+    data = toy(random.integers(0, 4, 200).tolist())
+    examples = [replace(each, value=f"name {random.integers(0, 90)}") for each in data.examples]
+    train, held_out = hold_out(replace(data, examples=examples), 0.2, seed)
+    assert not texts_of(train) & texts_of(held_out)
+    assert len(train.examples) + len(held_out.examples) == 200
+    assert train.counts().all()
+    assert (held_out.counts() >= np.round(0.2 * data.counts())).all()
+    assert 40 <= len(held_out.examples) <= 80
+
+
+def test_equal_texts_without_a_group_are_one():
+    data = toy([0, 1] * 20, ["p", "p", "q", "q", *[""] * 36])
+    examples = [
+        each if each.group else replace(each, value=f"name {each.label} {place % 5}")
+        for place, each in enumerate(data.examples)
+    ]
+    train, held_out = hold_out(replace(data, examples=examples), 0.3, 0)
+    assert held_out.examples
+    assert not texts_of(train) & texts_of(held_out)
+
+
 def test_what_cannot_be_held_out_is_an_error():
-    with pytest.raises(CorpusError, match="nothing can be held out: no class has two examples"):
+    with pytest.raises(CorpusError, match="nothing can be held out: no class has two different texts"):
         hold_out(toy([0, 1, 2]), 0.1, 0)
+    with pytest.raises(CorpusError, match="nothing can be held out: no class has two examples"):
+        hold_out(replace(toy([0, 1, 2]), kind="sound"), 0.1, 0)
+    data = toy([0, 0, 1, 1])
+    with pytest.raises(CorpusError, match="no class has two different texts"):
+        hold_out(replace(data, examples=[replace(each, value="same") for each in data.examples]), 0.1, 0)
     with pytest.raises(CorpusError, match=r"1.5 is not a fraction between 0 and 1"):
         hold_out(toy([0, 0, 1]), 1.5, 0)
 
@@ -658,6 +723,9 @@ def test_names(real_data):
     counts = dict(zip(found.classes, found.counts().tolist(), strict=True))
     assert (counts["Russian"], counts["Vietnamese"]) == (7508, 59)
     assert not found.notes
+    train, held_out = hold_out(found, 0.1, 0)
+    assert not texts_of(train) & texts_of(held_out)
+    assert len(held_out.examples) == pytest.approx(1605, rel=0.05)
 
 
 @pytest.mark.real_data

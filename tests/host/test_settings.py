@@ -255,7 +255,7 @@ def test_what_cannot_be_chosen_is_named(task):
 
 
 def test_drawn_scenes_have_a_preset_of_their_own():
-    assert [CAPTION.preset_for(sources) for sources in (["scenes"], ["flickr8k/"], [])] == [
+    assert [CAPTION.preset_for(sources, {}) for sources in (["scenes"], ["flickr8k/"], [])] == [
         *("drawings", "photographs", "photographs")
     ]
     drawings, photographs = CAPTION.choose(["scenes"]), CAPTION.choose(["flickr8k/"])

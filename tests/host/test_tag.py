@@ -318,7 +318,7 @@ def test_presets_are_those_of_the_data(tmp_path):
     write_frames(tmp_path / "video.npz", 0, frames=np.zeros((48, 4, 4, 3), np.uint8))
     write_frames(tmp_path / "numbers.npz", 0)
     sources = ("clips", tmp_path / "video.npz", tmp_path / "numbers.npz", write_tones(tmp_path / "tones"))
-    assert [TAG.preset_for([str(each)]) for each in sources] == ["video", "video", "numbers", "sound"]
+    assert [TAG.preset_for([str(each)], {}) for each in sources] == ["video", "video", "numbers", "sound"]
 
 
 def test_a_tagger_needs_kind_and_classes():

@@ -23,8 +23,8 @@ import torch
 from edgernn.atomic import replace_file
 from edgernn.errors import ConfigError, CorpusError, OutputExistsError, RunError, TrainingError
 from edgernn.tasks import TASKS
-from edgernn.tasks.language.learner import HELD_OUT as HELD_OUT_TOKENS
-from edgernn.tasks.language.learner import TRAIN
+from edgernn.tasks.language.data import HELD_OUT as HELD_OUT_TOKENS
+from edgernn.tasks.language.data import TRAIN
 from edgernn.tasks.settings import one_cycle
 from edgernn.training import Evaluated, Run, Stepped, Trainer
 from edgernn.training.device import find_autocast, find_device

@@ -427,6 +427,14 @@ def test_a_run_is_evaluated_in_its_languages(run, folder, tmp_path):
     assert evaluate(model, settings, lambda *_: None).score == score
     with pytest.raises(ConfigError, match="name a data set with --data"):
         evaluate(model, TranslateEvaluation(), lambda *_: None)
+    with pytest.raises(ConfigError, match="--from is about the data set of --data"):
+        evaluate(model, TranslateEvaluation(source_language="de"), lambda *_: None, run.data)
+    score, notes, _ = evaluate(model, TranslateEvaluation(beam=2), lambda *_: None, run.data)
+    assert score.sentences == len(read_pairs([folder], DEV, "de", "en"))
+    assert notes == [
+        "scored on 12 sentences that the training held out, and on which it chose the best weights: name other data "
+        "with --data"
+    ]
     with pytest.raises(CorpusError, match="has no files of the split 'test_2030'"):
         evaluate(model, TranslateEvaluation(data=str(folder), split="test_2030"), lambda *_: None)
 

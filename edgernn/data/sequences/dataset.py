@@ -16,6 +16,7 @@ from edgernn.data.sequences.layouts import NUMBERS, SOUND, TEXT, VIDEO, find_fil
 from edgernn.data.sequences.readers import READERS, Progress
 from edgernn.errors import AudioError, CorpusError, FormatError, ImageError, counted, few
 from edgernn.media.audio import resample
+from edgernn.media.channels import channel_places
 
 __all__ = ["Example", "SequenceDataset", "kind_of", "part_to_evaluate", "parts", "read_sequences"]
 
@@ -48,6 +49,7 @@ class SequenceDataset:
     """Labelled sequences of one kind.
 
     kind: one of KINDS. rate: of sound, in samples per second. notes: sentences about what was ignored or changed.
+    channels: the names of the channels of numbers, in order, where the data name them.
     """
 
     kind: str
@@ -55,6 +57,7 @@ class SequenceDataset:
     examples: Sequence[Example]
     rate: int | None = None
     notes: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
 
     def counts(self) -> Array:
         """Return the number of examples of each class, int64 (classes,)."""
@@ -72,6 +75,7 @@ def read_sequences(
     split: str | None = None,
     classes: Sequence[str] | None = None,
     rate: int | None = None,
+    channels: Sequence[str] = (),
     progress: Progress = _ignore,
 ) -> SequenceDataset:
     """Read labelled sequences from a file or a directory.
@@ -82,6 +86,8 @@ def read_sequences(
     A path without parts is read whole.
     classes: those of the model that is evaluated; by default those of the data, in the order of an npz file or sorted.
     rate: of sound, in samples per second, by default that of most recordings; others are resampled.
+    channels: names of the channels of numbers, in order, by default those of the first file; files whose channels have
+    names are brought to this order.
     progress: called after each file.
     Raises CorpusError, which names the file, for data that is missing or damaged, for an example of a class that is
     not in `classes`, and, without `classes`, for fewer than two classes.
@@ -98,11 +104,15 @@ def read_sequences(
         raise CorpusError(f"{path} has no sequences: its {source.noun} are empty")
     if found.kind == SOUND:
         rate = _resample(found, rate)
+    if found.channels and channels:
+        _order_channels(path, found, channels)
     names = found.class_names() if classes is None else tuple(classes)
     _check_classes(path, found, names, chosen=classes is not None)
     labels = {name: place for place, name in enumerate(names)}
     examples = [Example(each.name, each.value, labels[each.label], each.group) for each in found.sequences]
-    dataset = SequenceDataset(found.kind, names, examples, rate if found.kind == SOUND else None)
+    dataset = SequenceDataset(
+        found.kind, names, examples, rate if found.kind == SOUND else None, channels=found.channels
+    )
     if lacking := [name for name, count in zip(names, dataset.counts(), strict=True) if not count]:
         found.notes.append(f"there is no example of the {'class' if len(lacking) == 1 else 'classes'} {few(lacking)}")
     return replace(dataset, notes=tuple(found.notes))
@@ -157,6 +167,15 @@ def _resample(found: Found, rate: int | None) -> int:
             f"samples per second, resampled to {wanted}"
         )
     return wanted
+
+
+def _order_channels(path: Path, found: Found, channels: Sequence[str]) -> None:
+    """Bring the channels of all sequences into the order of `channels`. Raises CorpusError for other ones."""
+    places = channel_places(found.channels, channels, str(path), "the model reads")
+    for each in found.sequences:
+        assert isinstance(each.value, np.ndarray)
+        each.value = each.value[:, places]
+    found.channels = tuple(channels)
 
 
 def _check_classes(path: Path, found: Found, classes: Sequence[str], *, chosen: bool) -> None:

@@ -26,12 +26,17 @@ class LabelledSequence:
 
 @dataclass
 class Found:
-    """What a reader found. classes: those that the data declare, in their order; others follow, sorted."""
+    """What a reader found.
+
+    classes: those that the data declare, in their order; others follow, sorted. channels: the names of those of
+    numbers, in order, where the data name them.
+    """
 
     kind: str
     sequences: list[LabelledSequence] = field(default_factory=list)
     classes: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    channels: tuple[str, ...] = ()
     _bytes: int = 0
 
     def add(self, sequence: LabelledSequence) -> None:

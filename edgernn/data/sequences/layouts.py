@@ -34,6 +34,10 @@ _LAYOUTS: Mapping[str, Sequence[str]] = {
     "CSV files with the columns sequence,label": (NUMBERS,),
     "a txt file for each class": (TEXT,),
 }
+_COLUMNS = {
+    TEXT: "the columns text and label",
+    NUMBERS: "the columns sequence and label and one for each channel of numbers",
+}
 _PART = re.compile(r"(?i:(?:(train)(?:ing)?|(val|valid|validation|dev)|(test)(?:ing)?)(?:set|data)?)(?![a-z])")
 _DOCUMENT = re.compile(r"(?i:readme|licen[cs]e|copying|copyright|notice|authors|changelog|changes)(?![a-z])")
 _DEPTH = 5  # folders below each other: a part, a class, a clip, and what surrounds them
@@ -121,6 +125,9 @@ def find_files(path: Path, kind: str | None) -> Source:
             ignored = [each for each in listed if each not in read and each.parent not in read]
             return Source(path, format, files, [each.relative_to(root).as_posix() for each in ignored])
     has = sorted({each.suffix for each in listed if each.suffix})
+    if kind in (None, TEXT, NUMBERS) and listed and all(_format(each) == "csv" for each in listed):
+        needed = " or ".join(columns for of, columns in _COLUMNS.items() if kind in (None, of))
+        raise CorpusError(f"{listed[0]} has {_header(listed[0])}; it needs {needed}")
     lacking = f" of the kind {kind}" if kind else ""
     *others, last = (layout for layout, kinds in _LAYOUTS.items() if kind is None or kind in kinds)
     wanted = f"{', '.join(others)} or {last}" if others else last
@@ -181,12 +188,23 @@ def _clips(files: Sequence[File]) -> list[File]:
 
 def csv_kind(path: Path) -> str:
     """Return the kind of sequences that the first line of a CSV file names, or ""."""
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            line = file.readline(_MOST_HEADER).decode("utf-8-sig")
-        columns = {name.strip().lower() for name in next(csv.reader([line]), [])}
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
-        return ""
+    columns = set(_columns(path))
     if {"sequence", "label"} <= columns:
         return NUMBERS
     return TEXT if {"text", "label"} <= columns else ""
+
+
+def _header(path: Path) -> str:
+    """Return what the first line of a CSV file names, in words."""
+    columns = _columns(path)
+    return f"the {'column' if len(columns) == 1 else 'columns'} {few(columns)}" if any(columns) else "no line of names"
+
+
+def _columns(path: Path) -> list[str]:
+    """Return the names of the columns in the first line of a CSV file, none if it cannot be read."""
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            line = file.readline(_MOST_HEADER).decode("utf-8-sig")
+        return [name.strip().lower() for name in next(csv.reader([line]), [])]
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error):
+        return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,14 @@ class PackedSequences:
         np.save(_path(folder, name, "ends"), ends)
         np.save(_path(folder, name, "labels"), np.asarray(labels, np.int64))
         return PackedRecord(len(sequences), shape[0], _digest(folder, name))
+
+    @classmethod
+    def of_run(cls, folder: Path, name: str, record: Mapping[str, Any]) -> PackedSequences:
+        """Map the files of a run. record: that of its data, with a PackedRecord under `name`.
+
+        Raises FormatError if there is none, CorpusError as `open` does.
+        """
+        return cls.open(folder, name, PackedRecord.from_json(record.get(name)))
 
     @classmethod
     def open(cls, folder: Path, name: str, record: PackedRecord) -> PackedSequences:

@@ -12,9 +12,10 @@ from edgernn.arrays import read_npz
 from edgernn.contract import Array
 from edgernn.data.sequences.found import MOST_BYTES, Found, LabelledSequence
 from edgernn.data.sequences.layouts import NUMBERS, SOUND, TEXT, VIDEO, File, csv_kind
-from edgernn.data.sequences.tables import NUMBER_COLUMNS, Table, file_text, number_rows, text_rows
+from edgernn.data.sequences.tables import Table, file_text, number_rows, text_rows
 from edgernn.errors import CorpusError, counted, few
 from edgernn.media.audio import is_clipped, mono, read_wav
+from edgernn.media.channels import channel_places
 from edgernn.media.frames import read_frames
 
 __all__ = ["READERS", "Progress"]
@@ -113,17 +114,12 @@ def _read_csv(files: Sequence[File], progress: Progress) -> Found:
     if len(kinds) > 1:
         raise CorpusError(f"{kinds[TEXT]} has texts and {kinds[NUMBERS]} has numbers: name one, or choose a kind")
     found = Found(next(iter(kinds)))
-    read = text_rows if found.kind == TEXT else number_rows
-    columns: list[str] | None = None
     for file in each_file(files, progress):
         table = Table(file.path)
-        channels = [name for name in table.places if name not in NUMBER_COLUMNS]
-        if found.kind == NUMBERS and columns not in (None, channels):
-            raise CorpusError(
-                f"{file.path} has the channels {few(channels)}, and other files have {few(columns or [])}"
-            )
-        columns = channels
-        for sequence in read(table):
+        if found.kind == NUMBERS:
+            found.channels = found.channels or tuple(table.channels)
+            channel_places(table.channels, found.channels, str(file.path), "other files have")
+        for sequence in text_rows(table) if found.kind == TEXT else number_rows(table, found.channels):
             found.add(sequence)
         if table.empty:
             found.notes.append(f"{counted(table.empty, 'row')} of {file.path.name} without a text, ignored")

@@ -35,6 +35,16 @@ class Table:
         if len(self.places) < len(header):
             raise CorpusError(f"{path} has two columns of the same name")
 
+    @property
+    def channels(self) -> list[str]:
+        """The names of the columns of numbers. Raises CorpusError if there are none, or one has no name."""
+        names = [name for name in self.places if name not in NUMBER_COLUMNS]
+        if not names:
+            raise CorpusError(f"{self.path} has no channels: it needs columns of numbers beside sequence and label")
+        if not all(name and name.isprintable() for name in names):
+            raise CorpusError(f"{self.path} has a column without a name: name it, or remove it")
+        return names
+
     def __iter__(self) -> Iterator[tuple[str, list[str]]]:
         """Yield "line NUMBER of FILE" and the fields of every row that is not empty."""
         try:
@@ -61,14 +71,13 @@ def text_rows(table: Table) -> Iterator[LabelledSequence]:
             table.empty += 1
 
 
-def number_rows(table: Table) -> Iterator[LabelledSequence]:
+def number_rows(table: Table, channels: Sequence[str]) -> Iterator[LabelledSequence]:
     """Yield the rows of each sequence as float32 (rows, channels). Columns: NUMBER_COLUMNS, and one for each channel.
 
+    channels: the names of the columns, in the order of the rows.
     Raises CorpusError, which names the line, for rows that do not follow each other and for fields without a number.
     """
-    channels = [place for name, place in table.places.items() if name not in NUMBER_COLUMNS]
-    if not channels:
-        raise CorpusError(f"{table.path} has no channels: it needs columns of numbers beside sequence and label")
+    places = [table.places[name] for name in channels]
     seen: set[str] = set()
     values, head = array("f"), None
     for name, row in table:
@@ -77,24 +86,22 @@ def number_rows(table: Table) -> Iterator[LabelledSequence]:
             if sequence in seen:
                 raise CorpusError(f"{name}: the sequence {sequence} began earlier: its rows must follow each other")
             if head is not None:
-                yield _numbers(table, values, channels, head)
+                yield _numbers(table, values, head)
             seen.add(sequence)
             values, head = array("f"), (sequence, label, group)
         if (sequence, label, group) != head:
             raise CorpusError(f"{name}: the label or the group changes within the sequence {sequence}")
         try:
-            values.extend(_finite(row[place]) for place in channels)
+            values.extend(_finite(row[place]) for place in places)
         except ValueError as error:
             raise CorpusError(f"{name}: {error}") from None
     if head is not None:
-        yield _numbers(table, values, channels, head)
+        yield _numbers(table, values, head)
 
 
-def _numbers(
-    table: Table, values: array[float], channels: Sequence[int], head: tuple[str, str, str]
-) -> LabelledSequence:
+def _numbers(table: Table, values: array[float], head: tuple[str, str, str]) -> LabelledSequence:
     sequence, label, group = head
-    rows = np.frombuffer(values, np.float32).reshape(-1, len(channels))
+    rows = np.frombuffer(values, np.float32).reshape(-1, len(table.channels))
     return LabelledSequence(f"sequence {sequence} of {table.path.name}", rows, label, group)
 
 

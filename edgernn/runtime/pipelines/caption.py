@@ -67,7 +67,9 @@ class CaptionOptions(Settings):
     )
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
     attention: Path | None = option(
-        None, "Write a picture that shows the attention over the image for each word of the caption."
+        None,
+        "Write a picture of the attention for each word of the caption, or of the translation; of several lines to "
+        "translate, OUT.png is of the first, OUT-2.png of the second, and so on.",
     )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from edgernn.contract import Array
 from edgernn.errors import StreamError, counted
 from edgernn.media.audio import is_clipped
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.class_scores import label_output, probabilities
-from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
-from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceInput, SequenceOptions
+from edgernn.runtime.pipelines.class_scores import probabilities
+from edgernn.runtime.pipelines.pipeline import Result, Show, ignore
+from edgernn.runtime.pipelines.sequence_input import TEXT, SequenceOptions, SequencePipeline
 from edgernn.settings import option
 
 __all__ = ["Classification", "ClassifyOptions", "ClassifyPipeline"]
@@ -58,12 +57,12 @@ class ClassifyOptions(SequenceOptions):
     """How labels are given."""
 
     threshold: float = option(
-        0.0, "The lowest probability of a label; below it, the answer is none of these.", low=0, high=1
+        0.0, 'The lowest probability of a label; below it, the answer is "none of these".', low=0, high=1
     )
     guesses: bool = option(True, "Print the guess while a sequence is read, each time that it changes; not for texts.")
 
 
-class ClassifyPipeline(Pipeline[ClassifyOptions]):
+class ClassifyPipeline(SequencePipeline[ClassifyOptions]):
     """Labels sequences: sound, text, rows of numbers or clips, as the bundle's contract says."""
 
     task = "classify"
@@ -75,15 +74,9 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def __init__(self, model: Model) -> None:
         """Raise StreamError for a model that does not label sequences."""
         super().__init__(model)
-        self._output = label_output(model).name
-        self._input = SequenceInput(model)
         self.takes_text = self.takes_lines = self._input.kind == TEXT
         self.suffixes = self._input.suffixes
         self.inputs = ("SEQUENCE", self._input.what)
-
-    def is_input(self, directory: Path) -> bool:
-        """Whether a directory holds the frames of a clip, and the model reads clips."""
-        return self._input.is_clip(directory)
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
         """Return the steps of the sequence in a file, (steps, ...), by the name of the model's input."""
@@ -92,17 +85,6 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
     def read_typed(self, text: str, options: ClassifyOptions) -> Mapping[str, Array]:
         """Return the tokens of a text."""
         return {self._input.name: self._input.steps(text, "the text")}
-
-    def live(self, options: ClassifyOptions) -> Callable[[Show], Classification] | None:
-        """Return what labels all sound from the microphone, with a guess as it goes by, if `options` ask for it."""
-        if not options.microphone:
-            return None
-
-        def run(show: Show) -> Classification:
-            with closing(self._input.listen()) as steps:
-                return self({self._input.name: steps}, options, show)
-
-        return run
 
     def __call__(
         self, inputs: Mapping[str, Iterable[Array]], options: ClassifyOptions, show: Show = ignore
@@ -115,7 +97,7 @@ class ClassifyPipeline(Pipeline[ClassifyOptions]):
         steps, guesses = inputs[self._input.name], options.guesses and self._input.kind != TEXT
         for number, step in enumerate(steps, 1):
             begun = time.perf_counter()
-            scores = stream.step({self._input.name: step[None]})[self._output][0]
+            scores = stream.step({self._input.name: step[None]})[self._output.name][0]
             seconds += time.perf_counter() - begun
             found = self._classification(scores, options)
             changed, last = guesses and found.label != last, found.label

@@ -112,6 +112,10 @@ class Pipeline(ABC, Generic[Options]):
         """Raise ConfigError for options that do not fit the files in `sources`, before any file is read."""
         return
 
+    def for_line(self, options: Options, number: int) -> Options:
+        """Return the options for line `number` of standard input, from 1: overridden by tasks that write files."""
+        return options
+
     def is_input(self, directory: Path) -> bool:
         """Whether a directory is itself an input, such as one of the frames of a clip, and not a place of files."""
         return False

@@ -1,25 +1,31 @@
-"""Files as inputs of networks that label sequences: sound, text, rows of numbers, and clips."""
+"""Files, and a microphone, as inputs of networks that label sequences: sound, text, rows of numbers, and clips."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Generator
+from abc import abstractmethod
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from edgernn.contract import BATCH, Array
-from edgernn.errors import ConfigError, CorpusError, StreamError
+from edgernn.errors import ConfigError, CorpusError, StreamError, counted
 from edgernn.media.audio import microphone, mono, read_wav, resample
+from edgernn.media.channels import channel_places
 from edgernn.media.frames import PICTURES, read_frames
 from edgernn.media.steps import live_sound_steps, number_steps, sound_steps
 from edgernn.runtime import Model
+from edgernn.runtime.pipelines.class_scores import label_output
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, ignore
 from edgernn.settings import Settings, option
 
-__all__ = ["NUMBERS", "SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions"]
+__all__ = ["NUMBERS", "SOUND", "TEXT", "VIDEO", "SequenceInput", "SequenceOptions", "SequencePipeline"]
 
 SOUND, TEXT, NUMBERS, VIDEO = "sound", "text", "numbers", "video"
 _KINDS = {"audio": SOUND, "token": TEXT, "image": VIDEO, "": NUMBERS}
@@ -37,7 +43,9 @@ _WHAT = {
 class SequenceOptions(Settings):
     """How sequences are read."""
 
-    microphone: bool = option(False, "Listen to the microphone, in place of INPUT, until Ctrl-C.")
+    microphone: bool = option(
+        False, "Listen to the microphone, in place of INPUT, until Ctrl-C; for bundles that read sound."
+    )
 
 
 class SequenceInput:
@@ -58,7 +66,12 @@ class SequenceInput:
             )
         if kind == TEXT and model.tokenizer is None:
             raise StreamError("the bundle reads text and has no tokenizer")
+        if model.channels is not None and (kind != NUMBERS or len(model.channels) != spec.axes[2]):
+            raise StreamError(
+                f"the bundle names {counted(len(model.channels), 'channel')}, which its step does not read"
+            )
         self.kind, self.name, self._spec, self._tokenizer = kind, spec.name, spec, model.tokenizer
+        self._channels = model.channels
 
     @property
     def rate(self) -> float | None:
@@ -108,10 +121,13 @@ class SequenceInput:
             return self.steps(read_frames(source), name)
         if self.kind == TEXT:
             return self.steps(_text(source), name)
-        return self.steps(_numbers(source), name)
+        names, rows = _numbers(source, name)
+        if names and self._channels is not None:
+            rows = rows[:, channel_places(names, self._channels, name, "the model reads")]
+        return self.steps(rows, name)
 
     def steps(self, value: Array | str, name: str = "the sequence") -> Array:
-        """Return a sequence as steps (steps, ...): text, samples (samples,), rows (rows, channels), or frames.
+        """Return a sequence as steps (steps, ...): text, tokens, samples (samples,), rows (rows, channels), frames.
 
         name: what errors call the sequence. Spaces around a text are left out, as in training.
         Raises CorpusError for an empty sequence, or one that does not fit the model.
@@ -119,6 +135,8 @@ class SequenceInput:
         if isinstance(value, str):
             assert self._tokenizer is not None
             steps = self._tokenizer.encode(value.strip(), unknown="replace").astype(self._spec.numpy_dtype)
+        elif self.kind == TEXT:
+            steps = value.astype(self._spec.numpy_dtype)
         elif self.kind == SOUND:
             steps = sound_steps(value, self._hop)
         elif self.kind == NUMBERS:
@@ -151,6 +169,39 @@ class SequenceInput:
         return frames
 
 
+Options = TypeVar("Options", bound=SequenceOptions)
+
+
+class SequencePipeline(Pipeline[Options]):
+    """A pipeline that labels sequences, which come from files or from a microphone."""
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not label sequences."""
+        super().__init__(model)
+        self._output = label_output(model)
+        self._input = SequenceInput(model)
+
+    def is_input(self, directory: Path) -> bool:
+        """Whether a directory holds the frames of a clip, and the model reads clips."""
+        return self._input.is_clip(directory)
+
+    def live(self, options: Options) -> Callable[[Show], Result] | None:
+        """Return what labels all sound from the microphone as it goes by, if `options` ask for it."""
+        if not options.microphone:
+            return None
+        self.check(options, ())
+
+        def run(show: Show) -> Result:
+            with closing(self._input.listen()) as steps:
+                return self({self._input.name: steps}, options, show)
+
+        return run
+
+    @abstractmethod
+    def __call__(self, inputs: Mapping[str, Iterable[Array]], options: Options, show: Show = ignore) -> Result:
+        """As that of `Pipeline`, also over steps (...) that arrive one by one."""
+
+
 def _text(source: str | Path | bytes) -> str:
     try:
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
@@ -161,10 +212,9 @@ def _text(source: str | Path | bytes) -> str:
         raise CorpusError(f"the text is not UTF-8, at byte {error.start}") from None
 
 
-def _numbers(source: str | Path | bytes) -> Array:
-    """Return rows (rows, channels) of a `.npy` file, or of a CSV file with or without a line of names."""
+def _numbers(source: str | Path | bytes, name: str) -> tuple[list[str], Array]:
+    """Return rows (rows, channels) of a `.npy` or CSV file, and the names in the first line of CSV, if it has them."""
     data = source if isinstance(source, bytes) else _bytes(Path(source))
-    name = "standard input" if isinstance(source, bytes) else str(source)
     if data.startswith(b"\x93NUMPY"):
         try:
             rows: Array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -172,22 +222,25 @@ def _numbers(source: str | Path | bytes) -> Array:
             raise CorpusError(f"{name} is damaged: {error}") from None
         if rows.dtype.kind not in "biuf" or not np.isfinite(rows).all():
             raise CorpusError(f"{name} has values that are not finite numbers")
-        return rows[:, None] if rows.ndim == 1 else rows
+        return [], rows[:, None] if rows.ndim == 1 else rows
     try:
-        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8"))) if line]
+        lines = [line for line in csv.reader(io.StringIO(data.decode("utf-8-sig"))) if line]
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{name} is neither CSV nor .npy: {error}") from None
+    names: list[str] = []
     if lines and not any(map(_is_number, lines[0])):
-        lines = lines[1:]  # names of the channels
+        names, lines = [cell.strip().lower() for cell in lines[0]], lines[1:]
     if not lines:
         raise CorpusError(f"{name} has no rows of numbers")
+    if names and len(names) != len(lines[0]):
+        raise CorpusError(f"{name} names {counted(len(names), 'channel')}, and its rows have {len(lines[0])}")
     for number, line in enumerate(lines, 1):
         if len(line) != len(lines[0]) or not all(map(_is_number, line)):
             raise CorpusError(
                 f"{name}: row {number} is not {len(lines[0])} finite numbers, separated by commas; the columns are the "
                 "channels alone"
             )
-    return np.array(lines, np.float32)
+    return names, np.array(lines, np.float32)
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,8 +1,8 @@
-"""Tagging on the device: a stream labels every frame of a sequence, and reports events as they end."""
+"""Tagging on the device: a stream labels every frame of a sequence, and reports events as they begin and end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,11 +16,10 @@ from edgernn.media.events import Event, EventStream
 from edgernn.media.image import SUFFIXES
 from edgernn.media.steps import followed
 from edgernn.media.timeline import draw_timeline
-from edgernn.runtime import Model
-from edgernn.runtime.pipelines.class_scores import label_output, probabilities
-from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
-from edgernn.runtime.pipelines.sequence_input import NUMBERS, VIDEO, SequenceInput
-from edgernn.settings import Settings, option
+from edgernn.runtime.pipelines.class_scores import probabilities
+from edgernn.runtime.pipelines.pipeline import Result, Show, check_output, ignore
+from edgernn.runtime.pipelines.sequence_input import NUMBERS, VIDEO, SequenceOptions, SequencePipeline
+from edgernn.settings import option
 
 __all__ = ["Smoothing", "TagOptions", "TagPipeline", "Tagging", "smoothing"]
 
@@ -41,20 +40,24 @@ def smoothing(rate: float | None) -> Smoothing:
 
 @dataclass(frozen=True)
 class Tagging(Result):
-    """The label of every frame, and the events. rate: frames per second, or None where it is unknown."""
+    """The label of every frame, and the events. rate: frames per second, or None where it is unknown.
+
+    shown: the lines that were shown of a microphone, a line for the begin and one for the end of each event.
+    """
 
     labels: tuple[str, ...]
     events: tuple[Event, ...]
     names: tuple[str, ...]
     rate: float | None
+    shown: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the labels, and the events with their first frame, the frame after their last, and seconds of both."""
         return {"labels": list(self.labels), "events": [self._event(each) for each in self.events]}
 
     def __str__(self) -> str:
-        """Return a line for each event."""
-        return "".join(map(self.line, self.events)).rstrip("\n") or "no event"
+        """Return a line for each event, and of a microphone one for its begin too."""
+        return (self.shown or "".join(map(self.line, self.events))).rstrip("\n") or "no event"
 
     def line(self, event: Event) -> str:
         """Return the start, the end and the name of an event, as a line."""
@@ -68,7 +71,7 @@ class Tagging(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagOptions(Settings):
+class TagOptions(SequenceOptions):
     """How events are found and shown."""
 
     shortest: int | None = option(
@@ -85,7 +88,7 @@ class TagOptions(Settings):
     )
 
 
-class TagPipeline(Pipeline[TagOptions]):
+class TagPipeline(SequencePipeline[TagOptions]):
     """Labels the frames of sound, rows of numbers or clips, as the bundle's contract says."""
 
     task = "tag"
@@ -93,17 +96,6 @@ class TagPipeline(Pipeline[TagOptions]):
     suffixes = (".wav", ".gif", ".npz", ".csv", ".npy")
     options = TagOptions
     example = "bundles/spoken numbers.wav --plot numbers.png"
-
-    def __init__(self, model: Model) -> None:
-        """Raise StreamError for a model that does not label sequences."""
-        super().__init__(model)
-        output = label_output(model)
-        self._output, self._delay = output.name, output.delay
-        self._input = SequenceInput(model)
-
-    def is_input(self, directory: Path) -> bool:
-        """Whether a directory holds the frames of a clip, and the model reads clips."""
-        return self._input.is_clip(directory)
 
     def read(self, source: str | Path | bytes) -> Mapping[str, Array]:
         """Return the steps of the sequence in a file, (steps, ...), by the name of the model's input."""
@@ -123,10 +115,11 @@ class TagPipeline(Pipeline[TagOptions]):
         if options.plot is not None:
             check_output("--plot", options.plot, sources, SUFFIXES)
 
-    def __call__(self, inputs: Mapping[str, Array], options: TagOptions, show: Show = ignore) -> Tagging:
-        """Label the sequence to its end. show: called with a line for each event, or for each frame of a clip.
+    def __call__(self, inputs: Mapping[str, Iterable[Array]], options: TagOptions, show: Show = ignore) -> Tagging:
+        """Label the sequence to its end. show: called after each frame, with the lines that are due, or with "".
 
-        Raises ImageError if the plot cannot be written, SamplingError for scores that are not numbers.
+        There is a line for each event when it ends, and from a microphone also when it begins; of a clip, a line for
+        each frame. Raises ImageError if the plot cannot be written, SamplingError for scores that are not numbers.
         """
         names, rate = self.model.labels, self._input.rate
         assert names is not None
@@ -135,36 +128,46 @@ class TagPipeline(Pipeline[TagOptions]):
             limits.merged if options.gap is None else options.gap,
             limits.shortest if options.shortest is None else options.shortest,
         )
-        each_frame = self._input.kind == VIDEO
+        labels: list[int] = []
         found: list[Event] = []
+        lines: list[str] = []
         parts: list[Array] = []
+        latest = -1  # the first frame of the latest event whose begin is among the lines
         for probability in self._probabilities(inputs[self._input.name]):
-            label = int(probability.argmax())
-            parts.append(probability)
-            ended = stream.push(label)
+            labels.append(int(probability.argmax()))
+            if options.plot is not None:
+                parts.append(probability)
+            ended = stream.push(labels[-1])
             found += ended
-            lines = (
-                [f"frame {len(parts) - 1:4}  {names[label]}\n"]
-                if each_frame
-                else [_line(e, names, rate) for e in ended]
-            )
-            if any(show(line) is False for line in lines):
+            due = [_line(event, names, rate) for event in ended]
+            if options.microphone:
+                due += [_line(event, names, rate, ended=False) for event in stream.begun if event.start > latest]
+                latest = max([latest, *(event.start for event in stream.begun)])
+            if self._input.kind == VIDEO:
+                due = [f"frame {len(labels) - 1:4}  {names[labels[-1]]}\n"]
+            lines += due
+            if show("".join(due)) is False:
                 break
-        found += stream.finish()
+        last = stream.finish()
+        found += last
+        lines += [_line(event, names, rate) for event in last]
         if options.plot is not None:
             draw_timeline(np.array(parts), names, found, options.plot, rate)
-        return Tagging(tuple(names[int(each.argmax())] for each in parts), tuple(found), names, rate)
+        shown = "".join(lines) if options.microphone else ""
+        return Tagging(tuple(names[each] for each in labels), tuple(found), names, rate, shown)
 
-    def _probabilities(self, steps: Array) -> Iterator[Array]:
+    def _probabilities(self, steps: Iterable[Array]) -> Iterator[Array]:
         """Yield the probabilities of the classes (classes,) of each frame, once the steps that follow it are read."""
-        stream = self.model.stream()
-        for place, step in enumerate(followed(steps, self._delay)):
-            scores = stream.step({self._input.name: step[None]})[self._output][0]
-            if place >= self._delay:
+        stream, delay = self.model.stream(), self._output.delay
+        for place, step in enumerate(followed(steps, delay) if isinstance(steps, np.ndarray) else steps):
+            scores = stream.step({self._input.name: step[None]})[self._output.name][0]
+            if place >= delay:
                 yield probabilities(scores)
 
 
-def _line(event: Event, names: Sequence[str], rate: float | None) -> str:
+def _line(event: Event, names: Sequence[str], rate: float | None, *, ended: bool = True) -> str:
+    """Return a line with the start, the end and the name of an event. ended: False leaves the end open."""
     if rate is None:
         return f"frames {event.start:4} to {event.end - 1:4}  {names[event.label]}\n"
-    return f"{event.start / rate:7.2f} to {event.end / rate:7.2f} s  {names[event.label]}\n"
+    end = f"{event.end / rate:7.2f}" if ended else "    ..."
+    return f"{event.start / rate:7.2f} to {end} s  {names[event.label]}\n"

@@ -74,7 +74,8 @@ class TranslateOptions(Settings):
     )
     attention: Path | None = option(
         None,
-        "Write a picture of the attention: a row for each word of the translation, a column for each that was read.",
+        "Write a picture of the attention: a row for each word of the translation, a column for each that was read. "
+        "From standard input, OUT.png is of the first line, OUT-2.png of the second, and so on.",
     )
 
 
@@ -117,6 +118,12 @@ class TranslatePipeline(Pipeline[TranslateOptions]):
         if options.attention is not None:
             _require_alignment(self.model)
             check_output("--attention", options.attention, sources, SUFFIXES)
+
+    def for_line(self, options: TranslateOptions, number: int) -> TranslateOptions:
+        """Return options with a picture for each line: OUT.png, OUT-2.png, OUT-3.png."""
+        if options.attention is None or number == 1:
+            return options
+        return options.but(attention=options.attention.with_stem(f"{options.attention.stem}-{number}"))
 
     def __call__(self, inputs: Mapping[str, Array], options: TranslateOptions, show: Show = ignore) -> Translation:
         """Translate the sentence. Raises ImageError if the picture of the attention cannot be written."""

@@ -209,21 +209,18 @@ class CaptionLearner(Learner):
         return freeze == 1 or progress < freeze * (1 - self.training.reward_fraction)
 
     def _batch(self, step: int) -> tuple[list[int], list[int], float]:
-        """Return this process's images of the batch of `step`, an augmentation for each of them, and a weight.
+        """Return this process's images of the batch of `step`, an augmentation for each of them, and their weight.
 
-        They depend only on the seed and the step. The weight is 1, or 0 if this process has no image and takes one that
-        counts in another process.
+        They depend only on the seed and the step.
         """
         training, size = self.training, self.training.batch_size
         number, at = divmod(step, self.steps_per_pass)
         order = np.random.default_rng((training.seed, number)).permutation(len(self._ids))
-        places = order[at * size : (at + 1) * size].tolist()
+        places = order[at * size : (at + 1) * size]
         random = np.random.default_rng((training.seed, 1, step))
-        augmentations = random.integers(0, training.augmentations, len(places)).tolist()
-        own = slice(self.placement.process, None, self.placement.processes)
-        if not places[own]:  # the last batch of a pass may have fewer images than there are processes
-            return places[:1], augmentations[:1], 0.0
-        return places[own], augmentations[own], 1.0
+        augmentations = random.integers(0, training.augmentations, len(places))
+        own, weight = self.placement.part_of(np.arange(len(places)))
+        return places[own].tolist(), augmentations[own].tolist(), weight
 
     def teacher_forcing_loss(self, places: Sequence[int], features: Tensor) -> tuple[float, Tensor, int]:
         """Predict every word of every caption from the preceding true words.

@@ -10,15 +10,15 @@ from typing import Any
 
 import sacrebleu
 
-from edgernn.data.captions import CaptionedImage
+from edgernn.data.captions import DEV, CaptionDataset, CaptionedImage
 from edgernn.data.words import words
 from edgernn.errors import ConfigError, CorpusError, ImageError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image, largest_side
-from edgernn.tasks.caption.data import left_out, open_dataset
+from edgernn.tasks.caption.data import DataRecord, left_out, open_dataset
 from edgernn.tasks.caption.scenes import Scene
 from edgernn.tasks.caption.settings import SCENES, CaptionEvaluation
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
 
 __all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]
 
@@ -61,18 +61,14 @@ class CaptionScore:
         return f"{true}CIDEr-D {self.cider_d:.3f}, BLEU-1 to 4 {bleu} on {counted(self.images, 'image')}"
 
 
-def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> Evaluation:
+def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of the captions that `model` generates for the images of a split.
 
-    Raises ConfigError if no data set is named, CorpusError for one that is missing or has no readable image.
+    Without --data, they are those that its run, with the data `own`, held out.
+    Raises ConfigError if there are none of either, CorpusError for one that is missing or has no readable image.
     """
-    if not settings.data:
-        trained = model.manifest.provenance.get("data")
-        source = trained.get("source") if isinstance(trained, Mapping) else None
-        also = f"; it was trained on {source}: add --data {source}" if source == SCENES else ""
-        raise ConfigError(f"a captioner is evaluated on images with captions: name a data set with --data{also}")
-    dataset = open_dataset(settings.data)
-    images = dataset[settings.split]
+    dataset, split = _open(model, settings, own)
+    images = dataset[split]
     side = largest_side(model)
     read: list[CaptionedImage] = []
     captions: list[str] = []
@@ -89,7 +85,25 @@ def evaluate(model: Model, settings: CaptionEvaluation, progress: Progress) -> E
     if not read:
         raise CorpusError(f"none of the images can be read: {damaged[0] if damaged else 'there are none'}")
     notes = left_out(dataset.missing, damaged, dataset.empty_captions)
+    if not settings.data:
+        notes.append(note_held_out(counted(len(read), "image")))
     return Evaluation(score_images(captions, read), notes)
+
+
+def _open(model: Model, settings: CaptionEvaluation, own: RunData | None) -> tuple[CaptionDataset, str]:
+    """Return the data set to evaluate on, and which split of it."""
+    if settings.data:
+        return open_dataset(settings.data), settings.split
+    if own is None:
+        trained = model.manifest.provenance.get("data")
+        source = trained.get("source") if isinstance(trained, Mapping) else None
+        also = f"; it was trained on {source}: add --data {source}" if source == SCENES else ""
+        raise ConfigError(f"a captioner is evaluated on images with captions: name a data set with --data{also}")
+    settings.refuse_without_data("split")
+    record = DataRecord.from_json(dict(own.record))
+    dataset = open_dataset(record.source)
+    record.check(dataset)
+    return dataset, DEV
 
 
 def score_images(captions: Sequence[str], images: Sequence[CaptionedImage]) -> CaptionScore:

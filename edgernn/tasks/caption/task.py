@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.caption.settings import (
@@ -14,7 +14,7 @@ from edgernn.tasks.caption.settings import (
     CaptionEvaluation,
     CaptionTraining,
 )
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ _DATA = (
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
     return "drawings" if list(sources) == [SCENES] else "photographs"
 
 
@@ -39,11 +39,11 @@ def _learner() -> type[Learner]:
     return CaptionLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.caption.score import evaluate
 
     assert isinstance(settings, CaptionEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 CAPTION = Task(

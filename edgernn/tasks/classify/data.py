@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,30 +16,39 @@ from edgernn.tasks.classify.settings import ClassifyData
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
 
-__all__ = ["batches_by_length", "drawn_clips", "open_training"]
+__all__ = ["HELD_OUT", "TRAIN", "batches_by_length", "drawn_clips", "open_training"]
 
+HELD_OUT = "held-out"  # the part of a run that TRAIN leaves
 _DRAWN = {TRAIN: 2500, DEV: 400, TEST: 1000}  # clips of each split
 _BATCHES_SORTED = 16  # batches within which sequences are sorted by length
 
 
 def open_training(
-    source: str, settings: ClassifyData, seed: int, progress: Progress
+    source: str, settings: ClassifyData, seed: int, progress: Progress, channels: Sequence[str] = ()
 ) -> tuple[SequenceDataset, SequenceDataset]:
     """Return the sequences to train on, and those to evaluate on.
 
+    channels: the names of the channels of numbers, in the order of the run from which training starts.
     Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
     """
+    settings.check_source(source)
     if source == CLIPS:
         if settings.kind not in (None, "video"):
             raise ConfigError(f"--kind {settings.kind} does not fit clips, which are video: leave it out")
         return drawn_clips(TRAIN, settings.digits), drawn_clips(DEV, settings.digits)
-    if settings.digits is not None:
-        raise ConfigError(f"--digits belongs to the drawn clips, and {source} is no such data: leave it out")
     path = Path(source)
-    train = read_sequences(path, settings.kind, split=TRAIN, rate=settings.rate, progress=progress)
+    train = read_sequences(path, settings.kind, split=TRAIN, rate=settings.rate, channels=channels, progress=progress)
     if DEV not in parts(path, settings.kind):
         return hold_out(train, settings.held_out, seed)
-    held_out = read_sequences(path, settings.kind, split=DEV, classes=train.classes, rate=train.rate, progress=progress)
+    held_out = read_sequences(
+        path,
+        settings.kind,
+        split=DEV,
+        classes=train.classes,
+        rate=train.rate,
+        channels=train.channels,
+        progress=progress,
+    )
     return train, held_out
 
 

@@ -14,18 +14,19 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgernn.bundle import LABELS, TOKENIZER
+from edgernn.bundle import CHANNELS, LABELS, TOKENIZER
 from edgernn.contract import Array
 from edgernn.data.batches import Passes, pad
-from edgernn.data.sequences import Example, PackedRecord, PackedSequences, SequenceDataset
+from edgernn.data.sequences import Example, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
-from edgernn.errors import CorpusError
+from edgernn.errors import CheckFailedError, CorpusError
 from edgernn.media.steps import number_steps, sound_steps
 from edgernn.models import Network
 from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
+from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.tasks.classify.augment import augment, turn
-from edgernn.tasks.classify.data import batches_by_length, open_training
+from edgernn.tasks.classify.data import HELD_OUT, TRAIN, batches_by_length, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining
@@ -37,7 +38,6 @@ from edgernn.tokenizer import Tokenizer
 
 __all__ = ["ClassifyLearner"]
 
-TRAIN, HELD_OUT = "train", "held-out"
 _EVALUATED = 64  # sequences that are evaluated in a batch
 _SEQUENCES, _STEPS = 16, 256  # of the held-out data, for the parity gate
 _LONG = 200  # rows of the median sequence, from which a step reads several of them
@@ -61,8 +61,7 @@ class ClassifyLearner(Learner):
         self.training, self.config = training, config
         self.classes = tuple(json.loads(prepared.asset(LABELS)))
         self._train, self._held_out = (
-            PackedSequences.open(folder, name, PackedRecord.from_json(prepared.record[name]))
-            for name in (TRAIN, HELD_OUT)
+            PackedSequences.of_run(folder, name, prepared.record) for name in (TRAIN, HELD_OUT)
         )
         self._lengths, self._held_out_lengths = (
             np.diff(part.ends, prepend=0) for part in (self._train, self._held_out)
@@ -94,20 +93,21 @@ class ClassifyLearner(Learner):
     def prepare_from(
         cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
     ) -> Prepared:
-        """Like `prepare`, with the classes and the vocabulary of `origin`.
+        """Like `prepare`, with the classes, the channels and the vocabulary of `origin`.
 
-        Raises CorpusError for data of another kind or of other classes.
+        Raises CorpusError for data of another kind, of other classes or of other channels.
         """
         (source,) = sources
         data, training = chosen.data, chosen.training
         assert isinstance(data, ClassifyData)
-        train, held_out = open_training(source, data, training.seed, progress)
+        channels = tuple(json.loads(origin.assets[CHANNELS])) if CHANNELS in origin.assets else ()
+        train, held_out = open_training(source, data, training.seed, progress, channels)
         classes = tuple(json.loads(origin.assets[LABELS]))
         if train.classes != classes:
             raise CorpusError(f"{source} has other classes than the run {origin.name}, which has {', '.join(classes)}")
         assets = origin.assets
         tokenizer = Tokenizer.from_json(assets[TOKENIZER].decode()) if TOKENIZER in assets else None
-        return _prepared(chosen, folder, train, held_out, tokenizer, drawn=source == CLIPS)
+        return _prepared(chosen, folder, replace(train, channels=channels), held_out, tokenizer, drawn=source == CLIPS)
 
     @classmethod
     def build(cls, prepared: Prepared) -> Classifier:
@@ -135,15 +135,17 @@ class ClassifyLearner(Learner):
         return Loss(loss, figures, len(labels), weight * len(labels))
 
     def evaluate(self, network: Network, *, whole: bool = False) -> ClassifyScore:
-        """Return the score on the held-out data, after setting the network's temperature to the best one for it."""
+        """Return the score on the held-out data, after setting the network's temperature to the best one for it.
+
+        Raises CheckFailedError for scores that are not numbers.
+        """
         assert isinstance(network, Classifier)
         logits, labels = self._held_out_logits(network), self._held_out.labels
-        if np.isfinite(logits).all():
-            temperature = min(_TEMPERATURES, key=lambda each: _calibration_loss(logits / each, labels))
-            network.temperature.fill_(temperature)
-            logits = logits / temperature
-        parts = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return score_probabilities(parts / parts.sum(axis=1, keepdims=True), labels, self.classes)
+        if not np.isfinite(logits).all():
+            raise CheckFailedError("the scores of the classes are not numbers")
+        temperature = min(_TEMPERATURES, key=lambda each: _calibration_loss(logits / each, labels))
+        network.temperature.fill_(temperature)
+        return score_probabilities(probabilities(logits / temperature), labels, self.classes)
 
     def samples(self, network: Network) -> Mapping[str, str]:
         """Return nothing: the score names the most frequent confusions."""
@@ -162,15 +164,11 @@ class ClassifyLearner(Learner):
         return found
 
     def _batch(self, step: int) -> tuple[list[Array], Array, float]:
-        """Return this process's sequences of the batch of `step`, as steps, their labels, and a weight.
+        """Return this process's sequences of the batch of `step`, as steps, their labels, and their weight.
 
-        They depend only on the seed and the step. The weight is 1, or 0 if this process has no sequence and takes one
-        that counts in another process.
+        They depend only on the seed and the step.
         """
-        places = self._passes.batch(*divmod(step, self.steps_per_pass))
-        own = places[self.placement.process :: self.placement.processes]
-        weight = 1.0 if len(own) else 0.0
-        own = own if len(own) else places[:1]
+        own, weight = self.placement.part_of(self._passes.batch(*divmod(step, self.steps_per_pass)))
         return [self._varied(step, int(place)) for place in own], self._train.labels[own].astype(np.int64), weight
 
     def _varied(self, step: int, place: int) -> Array:
@@ -242,6 +240,8 @@ def _prepared(
     }
     record["drawn"] = drawn
     assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
+    if train.channels:
+        assets[CHANNELS] = json.dumps(list(train.channels), ensure_ascii=False).encode()
     if tokenizer is not None:
         assets[TOKENIZER] = tokenizer.to_json().encode()
     # Evenly spaced, since the data may be sorted by class.

@@ -5,24 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgernn.contract import Array
 from edgernn.data.batches import pad
 from edgernn.data.clips import CLIP_CLASSES
-from edgernn.data.sequences import VIDEO, SequenceDataset, part_to_evaluate, read_sequences
+from edgernn.data.sequences import VIDEO, PackedSequences, SequenceDataset, part_to_evaluate, read_sequences
 from edgernn.errors import CheckFailedError, ConfigError, CorpusError, counted, few
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
 from edgernn.runtime.pipelines.pipeline import check_output
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
-from edgernn.tasks.classify.data import drawn_clips
+from edgernn.tasks.classify.data import HELD_OUT, drawn_clips
 from edgernn.tasks.classify.settings import ClassifyEvaluation
 from edgernn.tasks.confusion import Confusion
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
 
 __all__ = ["ClassifyScore", "evaluate", "score_probabilities"]
 
@@ -88,45 +88,78 @@ def score_probabilities(parts: Array, labels: Array, classes: Sequence[str]) -> 
     return ClassifyScore(tuple(classes), confusion, nats, sum(gaps) / len(labels))
 
 
-def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress) -> Evaluation:
+def evaluate(model: Model, settings: ClassifyEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of `model` on labelled sequences.
 
-    Raises ConfigError if no data is named, CorpusError for data that is missing, of another kind or of other classes.
+    Without --data, they are those that its run, with the data `own`, held out.
+    Raises ConfigError if there are none of either, CorpusError for data that is missing, of another kind or of other
+    classes.
     """
-    if not settings.data:
-        raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
     if settings.confusion is not None:
-        check_output("--confusion", settings.confusion, [Path(settings.data)], _PICTURES)
+        check_output("--confusion", settings.confusion, [Path(settings.data)] if settings.data else [], _PICTURES)
     source, output = SequenceInput(model), label_output(model).name
     assert model.labels is not None
-    dataset = _open(settings, source, model.labels, progress)
-    steps = [source.steps(example.value, example.name) for example in dataset.examples]
+    steps, labels, notes = _open(settings, source, model, progress, own)
     parts = np.empty((len(steps), len(model.labels)))
     order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
     for begun in range(0, len(order), _BATCH):
         rows = order[begun : begun + _BATCH]
         parts[rows] = probabilities(_last_scores(model, source.name, output, [steps[row] for row in rows]))
         progress((begun + len(rows)) / len(order), f"{begun + len(rows):,} of {len(order):,} sequences")
-    labels = np.array([example.label for example in dataset.examples])
     score = score_probabilities(parts, labels, model.labels)
     if settings.confusion is not None:
         from edgernn.tasks.classify.picture import draw_confusion
 
         draw_confusion(score, settings.confusion)
-    return Evaluation(score, dataset.notes, score.table)
+    return Evaluation(score, notes, score.table)
+
+
+class _Labelled(NamedTuple):
+    """The steps (steps, ...) and the labels of sequences (sequences,), and notes about them."""
+
+    steps: Sequence[Array]
+    labels: Array
+    notes: Sequence[str]
 
 
 def _open(
-    settings: ClassifyEvaluation, source: SequenceInput, classes: Sequence[str], progress: Progress
-) -> SequenceDataset:
-    """Return the labelled sequences to evaluate on."""
+    settings: ClassifyEvaluation,
+    source: SequenceInput,
+    model: Model,
+    progress: Progress,
+    own: RunData | None,
+) -> _Labelled:
+    """Return the sequences to evaluate on."""
+    if settings.data:
+        dataset = _dataset(settings, source, model, progress)
+        labels = np.array([example.label for example in dataset.examples])
+        return _Labelled([source.steps(each.value, each.name) for each in dataset.examples], labels, dataset.notes)
+    if own is None:
+        raise ConfigError("a classifier is evaluated on labelled sequences: name them with --data")
+    settings.refuse_without_data("split", "digits")
+    kept = PackedSequences.of_run(own.folder, HELD_OUT, own.record)
+    steps = [source.steps(kept.sequence(place)) for place in range(len(kept))]
+    return _Labelled(steps, kept.labels, [note_held_out(counted(len(kept), "sequence"))])
+
+
+def _dataset(settings: ClassifyEvaluation, source: SequenceInput, model: Model, progress: Progress) -> SequenceDataset:
+    """Return the sequences of the data set that `settings` name."""
+    assert model.labels is not None
     if settings.data == CLIPS:
-        if source.kind != VIDEO or tuple(classes) != CLIP_CLASSES:
+        if source.kind != VIDEO or model.labels != CLIP_CLASSES:
             raise CorpusError(f"the drawn clips have the classes {few(CLIP_CLASSES)}, which the model does not know")
         return drawn_clips(settings.split, settings.digits)
     path, kind = Path(settings.data), source.kind
     split, notes = part_to_evaluate(path, kind, settings.split)
-    dataset = read_sequences(path, kind, split=split, classes=classes, rate=source.sample_rate, progress=progress)
+    dataset = read_sequences(
+        path,
+        kind,
+        split=split,
+        classes=model.labels,
+        rate=source.sample_rate,
+        channels=model.channels or (),
+        progress=progress,
+    )
     return replace(dataset, notes=(*dataset.notes, *notes))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.labelling import LabellerConfig
-from edgernn.tasks.settings import EvaluationSettings, TrainingSettings
+from edgernn.settings import option, redefault
+from edgernn.tasks.labelling import LabellerConfig, LabellerData, LabellerEvaluation
+from edgernn.tasks.settings import TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = [
@@ -24,7 +24,7 @@ _LARGEST = 1_000_000  # upper bound of counts and sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyData(Settings):
+class ClassifyData(LabellerData):
     """The settings of the data: what is read, and what is held out."""
 
     kind: str | None = option(
@@ -36,21 +36,12 @@ class ClassifyData(Settings):
     held_out: float = option(
         0.1,
         "The fraction of the sequences to hold out, on which the model is evaluated: of each class, or whole groups "
-        "where the data names groups or subjects. A part named dev or val is used in its place.",
+        "where the data names groups or subjects; equal texts stay together. A part named dev or val is used in its "
+        "place.",
         above=0,
         below=1,
     )
     tokenizer: str = option("characters", "The unit of texts: characters, UTF-8 bytes, or words.", choices=TOKENIZERS)
-    rate: int | None = option(
-        None,
-        "The sample rate of sound in samples per second; other recordings are resampled.",
-        low=1000,
-        high=_LARGEST,
-        unset="that of most recordings",
-    )
-    digits: Path | None = option(
-        None, "A directory of MNIST's IDX files, whose handwritten digits the drawn clips show in place of shapes."
-    )
 
 
 @dataclass(frozen=True)
@@ -82,11 +73,10 @@ class ClassifyTraining(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifyEvaluation(EvaluationSettings):
+class ClassifyEvaluation(LabellerEvaluation):
     """The data on which a classifier is evaluated, and the picture of its confusions."""
 
     confusion: Path | None = option(None, "Write a picture of the confusion matrix, in a .png or .svg file.")
-    digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
 
 
 PRESETS = {

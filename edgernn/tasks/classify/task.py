@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.classify.settings import (
@@ -15,7 +15,7 @@ from edgernn.tasks.classify.settings import (
     ClassifyTraining,
 )
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -25,14 +25,17 @@ if TYPE_CHECKING:
 __all__ = ["CLASSIFY"]
 
 _DATA = (
-    "Labelled sequences: a directory of WAV files, named by label or in a directory for each label; a text file for "
-    "each label; .npz or CSV files; directories of GIF files or of frames; or the word clips for drawn clips, which "
-    "need no files."
+    "Labelled sequences: a directory of WAV files, named LABEL_NAME.wav or in a directory for each label; a text file "
+    "for each label, with an example in each line; CSV files with the columns text and label, or sequence, label and "
+    "one for each channel of numbers; .npz files; for each label a directory of GIF files or of directories of frames; "
+    "or the word clips for drawn clips, which need no files."
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
-    """Return the kind of the data; "sound" for data that cannot be read."""
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
+    """Return the kind of the data, which `options` may state; "sound" for data that cannot be read."""
+    if options.get("kind") in PRESETS:
+        return str(options["kind"])
     if list(sources) == [CLIPS]:
         return "video"
     if len(sources) != 1:
@@ -48,11 +51,11 @@ def _learner() -> type[Learner]:
     return ClassifyLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.classify.score import evaluate
 
     assert isinstance(settings, ClassifyEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 CLASSIFY = Task(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from edgernn.data.corpus import CorpusRecord
+from edgernn.data.tokens import TokenFile
 from edgernn.errors import CorpusError, counted
 from edgernn.tokenizer import Ids
 
-__all__ = ["TokenBatch", "TokenBatches", "Tokens"]
+__all__ = ["HELD_OUT", "TRAIN", "HeldOutText", "TokenBatch", "TokenBatches", "Tokens", "open_held_out"]
+
+TRAIN, HELD_OUT = "train.tokens", "held-out.tokens"
 
 
 class Tokens(Protocol):
@@ -65,3 +71,19 @@ class TokenBatches:
         window = np.stack([self._tokens.read(start, self._bptt + 1) for start in starts], axis=1)
         drawn = np.random.default_rng((self._seed, turn, position)).random(self.batch_size)
         return TokenBatch(window[:-1], window[1:], fresh=((drawn < self._reset) | (position == 0))[share])
+
+
+class HeldOutText(NamedTuple):
+    """The tokens of a held-out text. chars: the number of characters that all of them but the first spell."""
+
+    tokens: TokenFile
+    chars: int
+
+
+def open_held_out(folder: Path, record: Mapping[str, Any], vocabulary: int) -> HeldOutText:
+    """Return the held-out text of a run. Raises CorpusError if it is missing or was changed, FormatError for no record.
+
+    record: that of its data. vocabulary: the number of its tokens.
+    """
+    corpus = CorpusRecord.from_json(dict(record))
+    return HeldOutText(corpus.open(folder / HELD_OUT, vocabulary, corpus.held_out_tokens), corpus.predicted_chars)

@@ -23,7 +23,7 @@ from edgernn.models import Network
 from edgernn.models.source import HeldOut
 from edgernn.sampling import Generator, Sampler
 from edgernn.score import Score
-from edgernn.tasks.language.data import TokenBatch, TokenBatches, Tokens
+from edgernn.tasks.language.data import HELD_OUT, TRAIN, TokenBatch, TokenBatches, Tokens, open_held_out
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig, LanguageData, LanguageTraining
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
@@ -31,9 +31,8 @@ from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 from edgernn.tokenizer import Ids, Tokenizer, whole_pieces
 
-__all__ = ["HELD_OUT", "TRAIN", "LanguageLearner", "held_out_tokens", "sample_text", "score_tokens"]
+__all__ = ["LanguageLearner", "sample_text", "score_tokens"]
 
-TRAIN, HELD_OUT = "train.tokens", "held-out.tokens"
 _EVALUATION_BATCH = 32  # positions of the held-out text that are read in parallel during training
 _CHUNK = 512  # tokens of a sequence that are scored in one call
 _LOGITS = 1 << 22  # logits that are computed in one call, which limits the memory for large vocabularies
@@ -59,7 +58,7 @@ class LanguageLearner(Learner):
         self.tokenizer = Tokenizer.from_json(prepared.asset(TOKENIZER).decode())
         vocabulary = len(self.tokenizer)
         train = self.corpus.open(folder / TRAIN, vocabulary, self.corpus.train_tokens)
-        self._held_out = held_out_tokens(prepared, folder)
+        self._held_out, self._held_out_chars = open_held_out(folder, prepared.record, vocabulary)
         self.batches = TokenBatches(train, training.batch_size, training.bptt, training.seed, training.reset)
         self._share = placement.share(self.batches.batch_size)
         self.steps_per_pass = self.batches.per_pass
@@ -131,8 +130,7 @@ class LanguageLearner(Learner):
         """Return the score on the held-out text: as one stream if `whole`, else faster, from parallel positions."""
         assert isinstance(network, LanguageModel)
         places = 1 if whole else _EVALUATION_BATCH
-        chars, unknown = self.corpus.predicted_chars, self.tokenizer.unknown_id
-        return score_tokens(network, self._held_out, chars, unknown, places)
+        return score_tokens(network, self._held_out, self._held_out_chars, self.tokenizer.unknown_id, places)
 
     def samples(self, network: Network) -> Mapping[str, str]:
         """Return a text that the network generates after the first words of the held-out text."""
@@ -182,14 +180,6 @@ def _prepared(
         _held_out(TokenFile(folder / HELD_OUT, len(tokenizer))),
         notes,
     )
-
-
-def held_out_tokens(prepared: Prepared, folder: Path) -> TokenFile:
-    """Return the tokens of the held-out text. Raises CorpusError if they are missing or were changed."""
-    config = prepared.chosen.model
-    assert isinstance(config, LanguageConfig)
-    corpus = CorpusRecord.from_json(dict(prepared.record))
-    return corpus.open(folder / HELD_OUT, config.vocabulary, corpus.held_out_tokens)
 
 
 def _held_out(tokens: TokenFile) -> HeldOut:

@@ -6,27 +6,35 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, counted
 from edgernn.media.text import read_pieces, remarks
 from edgernn.runtime import Model
-from edgernn.runtime.scoring import score
+from edgernn.runtime.model import STEP
+from edgernn.runtime.scoring import score, score_tokens
+from edgernn.score import Score
+from edgernn.tasks.language.data import open_held_out
 from edgernn.tasks.language.settings import LanguageEvaluation
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
+from edgernn.tokenizer import Ids
 
 __all__ = ["evaluate"]
 
 _STANDARD_INPUT = "-"
-_PIECE = 4096  # characters between two reports of progress
+_PIECE = 4096  # characters or tokens between two reports of progress
 
 
-def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> Evaluation:
+def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """The score of a text file, or of standard input, read as one stream; memory does not grow with a file.
 
-    Raises ConfigError if no file is named, CorpusError for a file that is not text, StreamError for a text of fewer
-    than two tokens.
+    Without --text, it is the text that the run of the model, with the data `own`, held out.
+    Raises ConfigError if there is none of either, CorpusError for a file that is not text, StreamError for a text of
+    fewer than two tokens.
     """
     if not settings.text:
-        raise ConfigError("a language model is evaluated on a text: name a file with --text")
+        if own is None:
+            raise ConfigError("a language model is evaluated on a text: name a file with --text")
+        settings.refuse_for("the text that a run held out")
+        return _evaluate_held_out(model, progress, own)
     source, name, size = _source(settings.text)
     done = 0
 
@@ -39,11 +47,29 @@ def evaluate(model: Model, settings: LanguageEvaluation, progress: Progress) -> 
                 done += len(piece)
                 progress(min(1.0, done / size), f"{done:,} characters")
 
-    found, notes = score(model, pieces()), remarks(source, name, settings)
-    if found.unknown:
-        tokens = "1 token is" if found.unknown == 1 else f"{found.unknown:,} tokens are"
-        notes.append(f"{tokens} outside the vocabulary: they are scored as the unknown token")
-    return Evaluation(found, notes)
+    found = score(model, pieces())
+    return Evaluation(found, [*remarks(source, name, settings), *_unknown(found)])
+
+
+def _evaluate_held_out(model: Model, progress: Progress, own: RunData) -> Evaluation:
+    """Return the score of the text that a run held out, read as one stream."""
+    tokens, chars = open_held_out(own.folder, own.record, len(model.text_of(STEP).require_tokenizer()))
+
+    def pieces() -> Iterator[Ids]:
+        for start in range(0, len(tokens), _PIECE):
+            yield tokens.read(start, min(_PIECE, len(tokens) - start))
+            progress(min(1.0, (start + _PIECE) / len(tokens)), f"{min(start + _PIECE, len(tokens)):,} tokens")
+
+    found = score_tokens(model, pieces(), chars)
+    return Evaluation(found, [note_held_out(f"the {counted(chars, 'character')}", "--text"), *_unknown(found)])
+
+
+def _unknown(found: Score) -> list[str]:
+    """Return a note on tokens outside the vocabulary, if there are any."""
+    if not found.unknown:
+        return []
+    tokens = "1 token is" if found.unknown == 1 else f"{found.unknown:,} tokens are"
+    return [f"{tokens} outside the vocabulary: they are scored as the unknown token"]
 
 
 def _source(text: str) -> tuple[Path | bytes, str, int]:

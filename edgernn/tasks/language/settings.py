@@ -138,7 +138,11 @@ class LanguageTraining(TrainingSettings):
 class LanguageEvaluation(TextFormat):
     """The text on which a language model is evaluated."""
 
-    text: str = option("", "A text file to evaluate on, read as one stream; - is standard input.")
+    text: str = option(
+        "",
+        "A text file to evaluate on, read as one stream; - is standard input.",
+        unset="of a run, the part that its training held out",
+    )
 
 
 PRESETS = {

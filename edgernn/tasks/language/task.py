@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from edgernn.settings import Settings
 from edgernn.tasks.language.settings import PRESETS, LanguageConfig, LanguageData, LanguageEvaluation, LanguageTraining
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ def _learner() -> type[Learner]:
     return LanguageLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.language.score import evaluate
 
     assert isinstance(settings, LanguageEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 LANGUAGE = Task(
@@ -45,7 +45,7 @@ LANGUAGE = Task(
     training=LanguageTraining,
     evaluation=LanguageEvaluation,
     presets=PRESETS,
-    preset_for=lambda sources: "small",
+    preset_for=lambda sources, options: "small",
     metric="nats_per_char",
     higher_is_better=False,
     learner=_learner,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,12 +26,14 @@ from edgernn.data.sequences import (
     read_sequences,
 )
 from edgernn.data.speech import SILENCE, Recording, string_together
-from edgernn.errors import ConfigError, CorpusError
+from edgernn.errors import CorpusError
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
 from edgernn.tasks.tag.settings import TagData
 
 __all__ = [
+    "HELD_OUT",
+    "HELD_OUT_LABELS",
     "HOPS",
     "Clips",
     "Excerpts",
@@ -40,11 +42,13 @@ __all__ = [
     "TaggedSource",
     "TrainingData",
     "drawn_frames",
+    "open_held_out",
     "open_training",
     "strung",
     "tagged",
 ]
 
+HELD_OUT, HELD_OUT_LABELS = "held-out", "held-out-labels"  # packed sequences of a run
 HOPS = 100  # steps per second of sound
 _DRAWN = {TRAIN: 1000, DEV: 500, TEST: 1000}  # clips of each split to evaluate on
 _PASS = 6000  # clips that count as a pass
@@ -148,11 +152,10 @@ def open_training(source: str, settings: TagData, seed: int, progress: Progress)
     Raises CorpusError for data that is missing, damaged, too small or without frames to label, ConfigError for settings
     that do not fit it.
     """
+    settings.check_source(source)
     if source == CLIPS:
         held_out = drawn_frames(DEV, settings.digits)
         return TrainingData(held_out.kind, held_out.classes, tagged(held_out))
-    if settings.digits is not None:
-        raise ConfigError(f"--digits belongs to the drawn clips, and {source} is no such data: leave it out")
     kind = kind_of(path := Path(source))
     if kind == SOUND:
         return _open_recordings(path, settings, seed, progress)
@@ -186,6 +189,12 @@ def _open_frames(path: Path, settings: TagData, seed: int, progress: Progress) -
     if train.shape != held_out.shape:
         raise CorpusError(f"{path}: the frames of the part dev are not of the size of those of the part train")
     return TrainingData(train.kind, train.classes, tagged(held_out), sequences=tagged(train), notes=train.notes)
+
+
+def open_held_out(folder: Path, record: Mapping[str, Any]) -> list[Tagged]:
+    """Return the held-out sequences of a run. Raises CorpusError and FormatError as `PackedSequences.of_run` does."""
+    steps, labels = (PackedSequences.of_run(folder, name, record) for name in (HELD_OUT, HELD_OUT_LABELS))
+    return [Tagged(steps.sequence(place), labels.sequence(place)) for place in range(len(steps))]
 
 
 def drawn_frames(split: str, digits: Path | None) -> FrameDataset:

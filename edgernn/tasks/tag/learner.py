@@ -17,7 +17,7 @@ from edgernn.bundle import LABELS
 from edgernn.contract import Array
 from edgernn.data.batches import pad
 from edgernn.data.frame_labels import UNKNOWN
-from edgernn.data.sequences import NUMBERS, SOUND, VIDEO, PackedRecord, PackedSequences
+from edgernn.data.sequences import NUMBERS, SOUND, VIDEO, PackedSequences
 from edgernn.data.speech import Recording
 from edgernn.errors import CheckFailedError, CorpusError, few
 from edgernn.media.steps import followed
@@ -27,14 +27,26 @@ from edgernn.models.source import HeldOut
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
-from edgernn.tasks.tag.data import HOPS, Clips, Excerpts, Spoken, Tagged, TaggedSource, TrainingData, open_training
+from edgernn.tasks.tag.data import (
+    HELD_OUT,
+    HELD_OUT_LABELS,
+    HOPS,
+    Clips,
+    Excerpts,
+    Spoken,
+    Tagged,
+    TaggedSource,
+    TrainingData,
+    open_held_out,
+    open_training,
+)
 from edgernn.tasks.tag.network import Tagger
 from edgernn.tasks.tag.score import TagScore, score_labels
 from edgernn.tasks.tag.settings import TagConfig, TagData, TagTraining
 
 __all__ = ["TagLearner"]
 
-TRAIN, TRAIN_LABELS, HELD_OUT, HELD_OUT_LABELS = "train", "train-labels", "held-out", "held-out-labels"
+TRAIN, TRAIN_LABELS = "train", "train-labels"
 _EVALUATED = 32  # sequences that are evaluated in a batch
 _CHUNK = 512  # steps that are evaluated at once
 _FITTED = 64  # sequences from which the front end's scaling is computed
@@ -59,8 +71,7 @@ class TagLearner(Learner):
         self.training, self.config = training, config
         self.classes = tuple(json.loads(prepared.asset(LABELS)))
         self._source = _open_source(folder, prepared.record, data, config, training)
-        steps, labels = (_open(folder, prepared.record, name) for name in (HELD_OUT, HELD_OUT_LABELS))
-        self._held_out = [Tagged(steps.sequence(place), labels.sequence(place)) for place in range(len(steps))]
+        self._held_out = open_held_out(folder, prepared.record)
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(self._source.frames / (training.batch_size * training.excerpt))
         if config.kind != VIDEO:
@@ -159,15 +170,11 @@ def _open_source(
     """Return what a run trains on."""
     if TRAIN not in record:
         return Clips(data.digits)
-    stored = _open(folder, record, TRAIN)
+    stored = PackedSequences.of_run(folder, TRAIN, record)
     if config.kind == SOUND:
         recordings = [Recording(stored.sequence(place), int(label)) for place, label in enumerate(stored.labels)]
         return Spoken(recordings, config.rate, training.excerpt)
-    return Excerpts(stored, _open(folder, record, TRAIN_LABELS), training.excerpt)
-
-
-def _open(folder: Path, record: Mapping[str, Any], name: str) -> PackedSequences:
-    return PackedSequences.open(folder, name, PackedRecord.from_json(record[name]))
+    return Excerpts(stored, PackedSequences.of_run(folder, TRAIN_LABELS, record), training.excerpt)
 
 
 def _prepared(chosen: Chosen, folder: Path, data: TrainingData) -> Prepared:

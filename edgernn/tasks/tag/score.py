@@ -21,8 +21,8 @@ from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.runtime.pipelines.tag import smoothing
 from edgernn.tasks.confusion import Confusion
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
-from edgernn.tasks.tag.data import Tagged, drawn_frames, strung
+from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
+from edgernn.tasks.tag.data import Tagged, drawn_frames, open_held_out, strung
 from edgernn.tasks.tag.settings import TagEvaluation
 
 __all__ = ["TagScore", "evaluate", "score_labels"]
@@ -151,18 +151,18 @@ def _overlapping(these: Sequence[Any], those: Sequence[Any]) -> int:
     )
 
 
-def evaluate(model: Model, settings: TagEvaluation, progress: Progress) -> Evaluation:
+def evaluate(model: Model, settings: TagEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of `model` on labelled frames.
 
-    Raises ConfigError if no data is named, CorpusError for data that is missing, of another kind or of other classes.
+    Without --data, they are those that its run, with the data `own`, held out.
+    Raises ConfigError if there are none of either, CorpusError for data that is missing, of another kind or of other
+    classes.
     """
-    if not settings.data:
-        raise ConfigError("a tagger is evaluated on frames with labels: name them with --data")
     source, output = SequenceInput(model), label_output(model)
     assert model.labels is not None
-    sequences, notes = _open(settings, source, model.labels, progress)
+    sequences, notes = _open(settings, source, model.labels, progress, own)
     if not any((each.labels > UNKNOWN).any() for each in sequences):
-        raise CorpusError(f"{settings.data} has no frame with a known label")
+        raise CorpusError(f"{settings.data or own} has no frame with a known label")
     steps = [followed(each.steps, output.delay) for each in sequences]
     given: dict[int, Array] = {}
     order = sorted(range(len(steps)), key=lambda place: len(steps[place]))
@@ -176,9 +176,15 @@ def evaluate(model: Model, settings: TagEvaluation, progress: Progress) -> Evalu
 
 
 def _open(
-    settings: TagEvaluation, source: SequenceInput, classes: Sequence[str], progress: Progress
+    settings: TagEvaluation, source: SequenceInput, classes: Sequence[str], progress: Progress, own: RunData | None
 ) -> tuple[list[Tagged], Sequence[str]]:
     """Return the sequences to evaluate on, and notes about them."""
+    if not settings.data:
+        if own is None:
+            raise ConfigError("a tagger is evaluated on frames with labels: name them with --data")
+        settings.refuse_without_data("split", "digits")
+        kept = open_held_out(own.folder, own.record)
+        return kept, [note_held_out(counted(len(kept), "sequence"))]
     path, kind = Path(settings.data), source.kind
     if kind == SOUND and settings.data != CLIPS:
         split, notes = part_to_evaluate(path, kind, settings.split)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.labelling import LabellerConfig
-from edgernn.tasks.settings import EvaluationSettings, TrainingSettings
+from edgernn.settings import option, redefault
+from edgernn.tasks.labelling import LabellerConfig, LabellerData, LabellerEvaluation
+from edgernn.tasks.settings import TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = ["PRESETS", "TagConfig", "TagData", "TagEvaluation", "TagTraining"]
@@ -16,7 +15,7 @@ _LARGEST = 1_000_000  # upper bound of counts and sizes
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagData(Settings):
+class TagData(LabellerData):
     """The settings of the data: what is read, and what is held out."""
 
     held_out: float = option(
@@ -26,16 +25,6 @@ class TagData(Settings):
         above=0,
         below=1,
     )
-    rate: int | None = option(
-        None,
-        "The sample rate of sound in samples per second; other recordings are resampled.",
-        low=1000,
-        high=_LARGEST,
-        unset="that of most recordings",
-    )
-    digits: Path | None = option(
-        None, "A directory of MNIST's IDX files, whose handwritten digits the drawn clips show in place of shapes."
-    )
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,7 @@ class TagConfig(LabellerConfig):
     """The configuration of the network, which reads one frame in each step."""
 
     hop: int | None = 1
+    window: int | None = redefault(LabellerConfig, "window", 1)
     delay: int = option(
         0,
         "The number of steps that the network sees of what follows a frame before it labels the frame. The label comes "
@@ -70,10 +60,8 @@ class TagTraining(TrainingSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagEvaluation(EvaluationSettings):
+class TagEvaluation(LabellerEvaluation):
     """The data on which a tagger is evaluated."""
-
-    digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
 
 
 PRESETS = {

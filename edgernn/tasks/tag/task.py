@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
 from edgernn.tasks.labelling import CLIPS
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.tag.settings import PRESETS, TagConfig, TagData, TagEvaluation, TagTraining
 from edgernn.tasks.task import Task
 
@@ -19,12 +19,13 @@ if TYPE_CHECKING:
 __all__ = ["TAG"]
 
 _DATA = (
-    "Frames with labels: a directory of WAV files, each of one class, which are strung together; .npz files with "
-    "frames, labels and classes; or the word clips for drawn clips, which need no files."
+    "Frames with labels: a directory of WAV files, each of one class, named CLASS_NAME.wav or in a directory for each "
+    "class, which are strung together; .npz files with frames, labels and classes; or the word clips for drawn clips, "
+    "which need no files."
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
     """Return the kind of the data; of npz files, that of their frames."""
     if list(sources) == [CLIPS]:
         return "video"
@@ -44,11 +45,11 @@ def _learner() -> type[Learner]:
     return TagLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.tag.score import evaluate
 
     assert isinstance(settings, TagEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 TAG = Task(

@@ -174,9 +174,12 @@ class DataRecord:
 
     def open(self, folder: Path) -> tuple[EncodedPairs, Pairs]:
         """Read the data that `store` wrote. Raises CorpusError if it is missing or was changed."""
-        train = EncodedPairs.from_bytes(self._read(folder / STORED))
+        return EncodedPairs.from_bytes(self._read(folder / STORED)), self.open_held_out(folder)
+
+    def open_held_out(self, folder: Path) -> Pairs:
+        """Read the held-out pairs that `store` wrote. Raises CorpusError if they are missing or were changed."""
         sentences = json.loads(self._read(folder / HELD_OUT))
-        return train, Pairs([source for source, _ in sentences], [target for _, target in sentences])
+        return Pairs([source for source, _ in sentences], [target for _, target in sentences])
 
     def _read(self, path: Path) -> bytes:
         try:

@@ -104,7 +104,7 @@ class TranslateLearner(Learner):
 
     def loss(self, step: int, progress: float) -> Loss:
         """Return the loss of the batch of `step`, with label smoothing; its figure is without."""
-        places, weight = self._batch(step)
+        places, weight = self.placement.part_of(self._passes.batch(*divmod(step, self.steps_per_pass)))
         read, write = self.tokenizers
         sources = [self._drop_words(self._pairs.sources[place], read) for place in places]
         tokens, targets = pad_targets([self._pairs.targets[place] for place in places], write)
@@ -132,16 +132,6 @@ class TranslateLearner(Learner):
     def _translations(self, network: Network, sentences: Sequence[str]) -> list[str]:
         assert isinstance(network, Translator)
         return [self.tokenizers.target.decode(ids) for ids in greedy(network, sentences, self.tokenizers)]
-
-    def _batch(self, step: int) -> tuple[list[int], float]:
-        """Return this process's pairs of the batch of `step`, and a weight.
-
-        They depend only on the seed and the step. The weight is 1, or 0 if this process has no pair and takes one that
-        counts in another process.
-        """
-        places: list[int] = self._passes.batch(*divmod(step, self.steps_per_pass)).tolist()
-        own = places[self.placement.process :: self.placement.processes]
-        return (own, 1.0) if own else (places[:1], 0.0)
 
     def _drop_words(self, tokens: Array, tokenizer: Tokenizer) -> Tensor:
         """Return tokens with random ones made unknown, except the start token."""

@@ -13,7 +13,8 @@ from edgernn.data.pairs import Pairs, read_pairs
 from edgernn.errors import ConfigError, CorpusError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.translate import translate
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
+from edgernn.tasks.translate.data import DataRecord
 from edgernn.tasks.translate.dates import dates
 from edgernn.tasks.translate.settings import DATES, TranslateEvaluation
 
@@ -53,24 +54,30 @@ def score_translations(translations: Sequence[str], references: Sequence[str]) -
     return TranslationScore(bleu, exact, len(theirs))
 
 
-def evaluate(model: Model, settings: TranslateEvaluation, progress: Progress) -> Evaluation:
+def evaluate(model: Model, settings: TranslateEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of the translations that `model` writes of the sentences of a split.
 
-    Raises ConfigError if no data set is named, CorpusError for one that is missing or cannot be read.
+    Without --data, they are those that its run, with the data `own`, held out.
+    Raises ConfigError if there are none of either, CorpusError for one that is missing or cannot be read.
     """
-    pairs = _pairs(model, settings)
+    pairs = _pairs(model, settings, own)
     translations: list[str] = []
     for number, sentence in enumerate(pairs.sources, start=1):
         translations.append(translate(model, sentence, settings.beam, unknown="replace").text)
         progress(number / len(pairs), f"{number:,} of {len(pairs):,}")
     notes = [f"lines that are empty on both sides are left out, {pairs.empty:,} in all"] if pairs.empty else []
+    if not settings.data:
+        notes.append(note_held_out(counted(len(pairs), "sentence")))
     return Evaluation(score_translations(translations, pairs.targets), notes)
 
 
-def _pairs(model: Model, settings: TranslateEvaluation) -> Pairs:
+def _pairs(model: Model, settings: TranslateEvaluation, own: RunData | None) -> Pairs:
     """Return the pairs to evaluate on."""
     if not settings.data:
-        raise ConfigError("a translator is evaluated on sentences with translations: name a data set with --data")
+        if own is None:
+            raise ConfigError("a translator is evaluated on sentences with translations: name a data set with --data")
+        settings.refuse_without_data("split", "source_language", "target_language", "translations")
+        return DataRecord.from_json(dict(own.record)).open_held_out(own.folder)
     if settings.data == DATES:
         return dates(settings.split)
     recorded = model.manifest.provenance.get("settings", {})

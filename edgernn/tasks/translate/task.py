@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edgernn.settings import Settings
-from edgernn.tasks.score import Evaluation, Progress
+from edgernn.tasks.score import Evaluation, Progress, RunData
 from edgernn.tasks.task import Task
 from edgernn.tasks.translate.settings import (
     DATES,
@@ -25,12 +25,13 @@ __all__ = ["TRANSLATE"]
 
 _DATA = (
     "Sentences with translations: directories with the files train.LANGUAGE and val.LANGUAGE, which may end in .gz and "
-    "of which each side may lie in another directory; a TSV file; a CSV file whose header names the languages; or the "
-    "word dates for generated dates in words, which need no files."
+    "of which each side may lie in another directory; a CSV file whose header names the languages; a TSV file with "
+    "such a header, or else with the language to translate from in its first column; or the word dates for generated "
+    "dates in words, which need no files."
 )
 
 
-def _preset_for(sources: Sequence[str]) -> str:
+def _preset_for(sources: Sequence[str], options: Mapping[str, Any]) -> str:
     return "dates" if list(sources) == [DATES] else "sentences"
 
 
@@ -40,11 +41,11 @@ def _learner() -> type[Learner]:
     return TranslateLearner
 
 
-def _evaluate(model: Model, settings: Settings, progress: Progress) -> Evaluation:
+def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData | None = None) -> Evaluation:
     from edgernn.tasks.translate.score import evaluate
 
     assert isinstance(settings, TranslateEvaluation)
-    return evaluate(model, settings, progress)
+    return evaluate(model, settings, progress, own)
 
 
 TRANSLATE = Task(
