@@ -23,7 +23,7 @@ from edgernn.execution import DEFAULT, LEVELS, Execution
 from edgernn.paths import cache_directory
 from edgernn.runtime.engine import NO_FILES
 
-__all__ = ["BoundCall", "CompiledEngine", "about"]
+__all__ = ["BoundCall", "CompiledEngine", "about", "compiler"]
 
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
@@ -31,7 +31,7 @@ _LONGEST = 600  # seconds of one compilation
 
 
 class CompiledEngine:
-    """A graph in C, compiled for this machine by $CC, cc, gcc or clang.
+    """A graph in C, compiled for this machine by $CC, cc, gcc or clang. level: the set of instructions that it uses.
 
     Compiled code is kept in the cache, by the digest of the source, the compiler and its version.
     """
@@ -53,7 +53,7 @@ class CompiledEngine:
         self._scratch = int(described["scratch"])
         self._run = library[f"{name}_{spec.name}_run"]
         self._run.argtypes, self._run.restype = [*[ctypes.c_void_p] * 4, ctypes.c_int], None
-        self._level = _level(library, name, execution)
+        self.level = _level(library, name, execution)
         self._blob = files.get(f"{name}.bin", b"") if record["blob"] else b""
         self._weights = _open(library[f"{name}_{spec.name}_open"], record, self._blob)
 
@@ -75,7 +75,7 @@ class CompiledEngine:
 
     def call(self, feeds: Sequence[Array], results: Sequence[Array]) -> BoundCall:
         """Return a call whose inputs and outputs, of one stream, stay where they are in memory."""
-        return BoundCall(self._run, feeds, results, np.empty(self._scratch, np.uint8), self._weights, self._level)
+        return BoundCall(self._run, feeds, results, np.empty(self._scratch, np.uint8), self._weights, self.level)
 
     def _row(self, given: Mapping[str, Array], row: int) -> list[Array]:
         feeds = [_stream(self._spec.feeds[name], array, row) for name, array in given.items()]
@@ -98,7 +98,7 @@ class CompiledEngine:
 
 
 class BoundCall:
-    """A call with fixed arguments, which keeps alive what they point to."""
+    """A call with fixed arguments, which keeps alive what they point to. weights: the address of the weights."""
 
     def __init__(
         self, run: Any, feeds: Sequence[Array], results: Sequence[Array], scratch: Array, weights: Any, level: int
@@ -106,11 +106,17 @@ class BoundCall:
         pointers = [(ctypes.c_void_p * len(each))(*(a.ctypes.data for a in each)) for each in (feeds, results)]
         addresses = [ctypes.addressof(each) for each in pointers]
         self._kept = feeds, results, scratch, pointers
+        self.weights = weights
         self._run, self._arguments = run, (*addresses, scratch.ctypes.data, weights, level)
 
     def __call__(self) -> None:
         """Run the call."""
         self._run(*self._arguments)
+
+    def repeat(self, loop: Any, count: int) -> None:
+        """Run the call `count` times in a compiled loop, which is given the function, its arguments and the count."""
+        *pointers, level = self._arguments
+        loop(ctypes.cast(self._run, ctypes.c_void_p), *map(ctypes.c_void_p, pointers), level, count)
 
 
 def about(source: bytes) -> dict[str, Any]:
@@ -164,20 +170,20 @@ def _open(function: Any, record: Mapping[str, Any], blob: bytes) -> int:
 
 def _library(source: bytes) -> ctypes.CDLL:
     """Compile a source file, unless that was done before. Raises EngineError if it cannot be."""
-    compiler = _compiler()
+    command = compiler()
     digest = hashlib.sha256(source)
-    for part in (*compiler, _version(compiler), *_FLAGS):
+    for part in (*command, _version(command), *_FLAGS):
         digest.update(b"\0" + part.encode())
     path = cache_directory() / "compiled" / f"{digest.hexdigest()}.so"
     if not path.exists():
-        _compile(compiler, source, path)
+        _compile(command, source, path)
     try:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise EngineError(f"the compiled code {path} cannot be loaded: {error}") from None
 
 
-def _compiler() -> tuple[str, ...]:
+def compiler() -> tuple[str, ...]:
     """Return the command of the C compiler. Raises EngineError if there is none."""
     if given := os.environ.get("CC"):
         command = tuple(shlex.split(given))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement
+from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement, places
 
 __all__ = ["Loop", "fused"]
 
@@ -27,7 +27,7 @@ def fused(program: Program) -> list[Copy | Call | Loop]:
     """Return the statements of a program with fewer copies, and with loops in place of element-wise statements."""
     statements = _without_copies(program)
     groups = list(_groups(statements))
-    reads = [(place.buffer, at) for at, group in enumerate(groups) for each in group for place in _read(each)]
+    reads = [(place.buffer, at) for at, group in enumerate(groups) for each in group for place in places(each)]
     return [
         _loop(group, at, reads) if isinstance(group[0], Elementwise) else group[0] for at, group in enumerate(groups)
     ]
@@ -89,13 +89,6 @@ def _fits(statement: Elementwise, group: Sequence[Elementwise]) -> bool:
         for place, count in zip(statement.operands, statement.counts, strict=True)
         if isinstance(place, Place) and place.buffer in buffers
     )
-
-
-def _read(statement: Statement) -> list[Place]:
-    if isinstance(statement, Copy):
-        return [] if statement.source is None else [statement.source]
-    operands = statement.arguments if isinstance(statement, Call) else statement.operands
-    return [each for each in operands if isinstance(each, Place)]
 
 
 def _loop(group: Sequence[Statement], at: int, reads: Sequence[tuple[Buffer, int]]) -> Loop:

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
-from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where
+from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, places
 
-__all__ = ["arrays", "declarations", "definitions", "opening", "scratch_bytes", "stored_bytes"]
+__all__ = ["arrays", "declarations", "definitions", "opening", "read_bytes", "scratch_bytes", "stored_bytes"]
 
 _ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 _WIDTH = 116
@@ -206,6 +206,17 @@ def stored_bytes(program: Program) -> bytes:
 def scratch_bytes(program: Program) -> int:
     """Return the size of the scratch memory of a graph."""
     return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, "scratch"))
+
+
+def read_bytes(program: Program) -> int:
+    """Return the size of the weights that each step reads as a whole, unlike rows of a table."""
+    used = {
+        place.buffer
+        for statement in program.statements
+        for place in places(statement)
+        if place.buffer.where == "weights" and not place.index
+    }
+    return sum(_room(each) * each.dtype.itemsize for each in used)
 
 
 def _initialiser(program: Program) -> str:

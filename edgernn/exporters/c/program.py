@@ -101,6 +101,14 @@ class Elementwise:
 Statement = Copy | Call | Elementwise
 
 
+def places(statement: Statement) -> list[Place]:
+    """Return the places that a statement reads; of a call all of its places."""
+    if isinstance(statement, Copy):
+        return [] if statement.source is None else [statement.source]
+    operands = statement.arguments if isinstance(statement, Call) else statement.operands
+    return [each for each in operands if isinstance(each, Place)]
+
+
 @dataclass
 class Program:
     """A graph in the making: operators add statements to it, and say where the tensors lie.

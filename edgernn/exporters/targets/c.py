@@ -13,7 +13,7 @@ from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromFile
 from edgernn.errors import ConfigError
 from edgernn.exporters.c.folding import fold
-from edgernn.exporters.c.interface import scratch_bytes, stored_bytes
+from edgernn.exporters.c.interface import read_bytes, scratch_bytes, stored_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
@@ -78,6 +78,7 @@ def _write(graphs: Sequence[Graph], quantization: Quantization, options: CodeOpt
             "multiply_accumulates": products_of(parse(data)),
             "scratch": scratch_bytes(programs[-1]),
             "weights": len(stored_bytes(programs[-1])),
+            "read": read_bytes(programs[-1]),
         }
     total = sum(each["weights"] for each in described.values())
     blob = options.weights == "blob" or (options.weights == "auto" and total > _LARGEST_ARRAY)
