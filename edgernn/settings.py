@@ -85,8 +85,8 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
 def redefault(settings: type[Settings], name: str, default: Any) -> Any:
     """Return a field like the option `name` of the settings class `settings`, with another default."""
-    about = {each.name: each.metadata["option"] for each in fields(settings)}
-    return field(default=default, metadata={"option": about[name]})
+    about = {each.name: each.metadata for each in fields(settings)}
+    return field(default=default, metadata=about[name])
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,9 @@ class LabellerData(Settings):
 class LabellerEvaluation(EvaluationSettings):
     """The data on which a network that labels sequences is evaluated."""
 
-    digits: Path | None = option(None, "A directory of MNIST's IDX files, for clips of handwritten digits.")
+    digits: Path | None = option(
+        None, "A directory of MNIST's IDX files, for drawn clips (--data clips) of handwritten digits."
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,8 @@ class LabellerConfig(Settings):
     cell: str = option("gru", "The recurrent cell.", choices=CELLS)
     features: int = option(
         40,
-        "The number of features that the front end computes of each step: mel bands of sound, the embedding of text.",
+        "The number of features that the front end computes of each step: mel bands of sound, the size of the "
+        "embedding of text.",
         low=1,
         high=_LARGEST,
     )

@@ -57,7 +57,7 @@ class ClassifyOptions(SequenceOptions):
     """How labels are given."""
 
     threshold: float = option(
-        0.0, "The lowest probability of a label; below it, the answer is none of these.", low=0, high=1
+        0.0, 'The lowest probability of a label; below it, the answer is "none of these".', low=0, high=1
     )
     guesses: bool = option(True, "Print the guess while a sequence is read, each time that it changes; not for texts.")
 

@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["CLASSIFY"]
 
 _DATA = (
-    "Labelled sequences: a directory of WAV files, named by label or in a directory for each label; a text file for "
-    "each label; .npz or CSV files; directories of GIF files or of frames; or the word clips for drawn clips, which "
-    "need no files."
+    "Labelled sequences: a directory of WAV files, named LABEL_NAME.wav or in a directory for each label; a text file "
+    "for each label, with an example in each line; CSV files with the columns text and label, or sequence, label and "
+    "one for each channel of numbers; .npz files; for each label a directory of GIF files or of directories of frames; "
+    "or the word clips for drawn clips, which need no files."
 )
 
 

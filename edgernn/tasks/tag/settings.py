@@ -32,6 +32,7 @@ class TagConfig(LabellerConfig):
     """The configuration of the network, which reads one frame in each step."""
 
     hop: int | None = 1
+    window: int | None = redefault(LabellerConfig, "window", 1)
     delay: int = option(
         0,
         "The number of steps that the network sees of what follows a frame before it labels the frame. The label comes "

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 __all__ = ["TAG"]
 
 _DATA = (
-    "Frames with labels: a directory of WAV files, each of one class, which are strung together; .npz files with "
-    "frames, labels and classes; or the word clips for drawn clips, which need no files."
+    "Frames with labels: a directory of WAV files, each of one class, named CLASS_NAME.wav or in a directory for each "
+    "class, which are strung together; .npz files with frames, labels and classes; or the word clips for drawn clips, "
+    "which need no files."
 )
 
 

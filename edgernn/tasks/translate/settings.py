@@ -33,7 +33,7 @@ class TranslateData(Settings):
     source_language: str = option(
         "", "The language to translate from, as file names or columns name it: de.", flag="from"
     )
-    target_language: str = option("", "The language to translate to.", flag="to")
+    target_language: str = option("", "The language to translate to, as file names or columns name it: en.", flag="to")
     vocabulary: int = option(
         8000,
         "The number of parts of words (byte-pair encoding) in the vocabulary.",
