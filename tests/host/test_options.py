@@ -226,7 +226,7 @@ PRINTED_BY = {
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
     "models/encoder.py": [["train caption"]],
     "data/": [["train language", "train caption", "train translate", "evaluate"]],
-    "tasks/labelling.py": [["train classify", "evaluate"], ["train tag", "evaluate"]],
+    "tasks/labelling.py": [["train classify", "evaluate"]],
     "tasks/score.py": [["evaluate"]],
     "tasks/settings.py": [[f"train {name}", "evaluate"] for name in TASKS],
     **{prefix: [[f"train {name}"] for name in TASKS] for prefix in ("tasks/", "training/", "cli/train.py")},
