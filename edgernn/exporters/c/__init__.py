@@ -1,0 +1,1 @@
+"""The target c: a bundle as C source code."""
