@@ -136,11 +136,14 @@ def test_draws_are_the_golden_ones(build, vocabulary):
     assert [[int(token) for token in line.split()[:-1]] for line in printed] == expected
 
 
+ZERO = 2**64 - 0x9E3779B97F4A7C15  # the seed whose first u is 0
+
+
 def some_sampler(choose, vocabulary):
     return Sampler(
         choose.choice([0, 0.001, 0.3, 0.8, 1, 2.5, 50, 1e9, 1e300]),
         choose.choice([0, 0, 1, 3, vocabulary // 2, vocabulary - 1, vocabulary, 2**31 - 1]),
-        choose.getrandbits(64),
+        choose.choice([choose.getrandbits(64), ZERO]),
         top_p=choose.choice([1, 1, 0.9, 0.5, 0.25, 1e-9, 1e-300, 1 - 1e-12, 1 - 2**-53, choose.uniform(0.01, 1)]),
         min_p=choose.choice([0, 0, 0.05, 0.5, 1]),
         repetition_penalty=choose.choice([1, 0.5, 1.3, 1e300]),
@@ -182,6 +185,22 @@ def test_draws_are_pythons(build, vocabulary, cases):
     printed = build(constants(vocabulary, history, UNKNOWN=1))("draw", "".join(lines).encode()).splitlines()
     assert printed == expected
     assert sum("-1 " in line for line in printed) in range(1, cases // 4)
+
+
+def test_a_sum_that_just_reaches_top_p_is_pythons(build):
+    """Also where the order in which weights are added decides."""
+    numbers, lines, expected = np.random.default_rng(5), [], []
+    for seed in range(400):
+        logits = numbers.normal(0, 0.5, 8).astype(np.float32)
+        weights = np.sort(logits - logits.max().astype(np.float64))
+        exponentiate(weights)
+        sums = weights[::-1].cumsum()
+        reached = float(sums[seed % 7] / sums[-1])
+        for top_p in (math.nextafter(reached, 0), reached, math.nextafter(reached, 1)):
+            sampler = Sampler(seed=seed, top_p=top_p)
+            lines.append(case(sampler, [], 12, logits))
+            expected.append(drawn(sampler, [], 12, logits, 8, []))
+    assert build(constants(8))("draw", "".join(lines).encode()).splitlines() == expected
 
 
 @pytest.mark.parametrize("build", ["gcc-sanitized"], indirect=True)

@@ -1,4 +1,4 @@
-"""The vocabulary of a tokenizer as C source code."""
+"""The vocabulary of a tokenizer as C source code, in which NAME stands for the name of the bundle, as in `sources/`."""
 
 from __future__ import annotations
 
