@@ -18,6 +18,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
+from edgernn.exponential import exponentiate
 
 __all__ = ["BatchSampler", "Generator", "Sampler", "log_probabilities"]
 
@@ -149,7 +150,7 @@ class Sampler:
             weights = weights[kept]
         weights -= highest
         weights /= self.temperature
-        np.exp(weights, out=weights)
+        exponentiate(weights)
         if self.top_p < 1:
             weights[weights < _least_of_top_p(weights, self.top_p)] = 0.0
         if self.min_p:
@@ -213,7 +214,7 @@ class BatchSampler:
         self._limit_to_top_k(weights)
         weights -= highest
         weights /= self._temperatures
-        np.exp(weights, out=weights)
+        exponentiate(weights)
         by_top_p, by_min_p = self._limited
         if by_top_p:
             weights[weights < np.where(self._top_p < 1, _least_of_top_p(weights, self._top_p), 0.0)] = 0.0

@@ -22,6 +22,7 @@ __all__ = [
     "Ids",
     "TextDecoder",
     "Tokenizer",
+    "byte_signs",
     "named",
     "pieces",
     "whole_pieces",
@@ -197,6 +198,14 @@ def named(parts: Sequence[str]) -> str:
     """Format parts of a text for a message: the first few, characters with their code points."""
     listed = ", ".join(f"{c!r} (U+{ord(c):04X})" if len(c) == 1 else repr(c[:40]) for c in parts[:_MAX_NAMED])
     return listed + (f" and {len(parts) - _MAX_NAMED} more" if len(parts) > _MAX_NAMED else "")
+
+
+def byte_signs() -> list[str]:
+    """Return the character by which the library writes each byte: itself if printable, else one from U+0100."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (byte for byte in range(256) if byte not in printable)
+    shifted = {byte: chr(256 + index) for index, byte in enumerate(others)}
+    return [shifted.get(byte, chr(byte)) for byte in range(256)]
 
 
 def pieces(text: str) -> Iterator[str]:

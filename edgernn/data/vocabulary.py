@@ -8,7 +8,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from edgernn.errors import ConfigError
-from edgernn.tokenizer import UNKNOWN, Tokenizer
+from edgernn.tokenizer import UNKNOWN, Tokenizer, byte_signs
 
 __all__ = ["TOKENIZERS", "learn_tokenizer"]
 
@@ -47,7 +47,7 @@ def _characters(pieces: Iterable[str], _: int | None) -> Tokenizer:
 
 def _bytes(_: Iterable[str], __: int | None) -> Tokenizer:
     """Return a tokenizer with one token for each byte of UTF-8, numbered by its value: it can encode every text."""
-    backend = tokenizers.Tokenizer(models.BPE({sign: byte for byte, sign in enumerate(_byte_signs())}, []))
+    backend = tokenizers.Tokenizer(models.BPE({sign: byte for byte, sign in enumerate(byte_signs())}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     return Tokenizer(backend)
@@ -81,14 +81,6 @@ def _pairs(pieces: Iterable[str], vocabulary: int | None) -> Tokenizer:
     trainer = trainers.BpeTrainer(vocab_size=size, initial_alphabet=alphabet, show_progress=False)
     backend.train_from_iterator(pieces, trainer)
     return Tokenizer(backend)
-
-
-def _byte_signs() -> list[str]:
-    """Return the character by which the library writes each byte: itself if printable, else one from U+0100."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(_BYTES) if byte not in printable)
-    shifted = {byte: chr(_BYTES + index) for index, byte in enumerate(others)}
-    return [shifted.get(byte, chr(byte)) for byte in range(_BYTES)]
 
 
 TOKENIZERS: dict[str, Callable[[Iterable[str], int | None], Tokenizer]] = {

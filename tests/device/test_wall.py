@@ -37,6 +37,7 @@ DEVICE_MODULES = [
     "errors",
     "examples",
     "execution",
+    "exponential",
     "paths",
     "records",
     "sampling",
