@@ -146,7 +146,8 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         found = unconfirmed(check_graphs(graphs, real), plan.confirm)
         graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)
-        artifacts = target.write([replace(graph, module=settled(graph.module)) for graph in graphs], quantization)
+        ready = [replace(graph, module=settled(graph.module)) for graph in graphs]
+        artifacts = target.write(ready, quantization, source.assets)
         weights = {name: each.weights for name, each in artifacts.items()}
         _check_kept(weights, quantization)
         check_quantised(quantization.name, weights)

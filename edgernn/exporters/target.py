@@ -120,14 +120,15 @@ class GraphReport:
 class Target:
     """One kind of artifact.
 
-    suffix: of its graph files. write: exports graphs, and returns their files by graph. engine: runs a graph file on
-    this machine. inspect: reports the contents of a graph file. precisions: the supported precisions. options: the
-    supported options of `Quantization`. legacy: a warning to users of a target that will disappear, or "".
+    suffix: of its graph files. write: exports graphs, given the assets of their bundle, and returns their files by
+    graph. engine: runs a graph file on this machine. inspect: reports the contents of a graph file. precisions: the
+    supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
+    will disappear, or "".
     """
 
     name: str
     suffix: str
-    write: Callable[[Sequence[Graph], Quantization], Mapping[str, Artifact]]
+    write: Callable[[Sequence[Graph], Quantization, Mapping[str, bytes]], Mapping[str, Artifact]]
     engine: type[BundleEngine]
     inspect: Callable[[bytes], GraphReport]
     precisions: tuple[str, ...] = ("fp32",)
@@ -137,10 +138,12 @@ class Target:
 
 def one_file_each(
     write: Callable[[Graph, Quantization], Artifact],
-) -> Callable[[Sequence[Graph], Quantization], dict[str, Artifact]]:
+) -> Callable[[Sequence[Graph], Quantization, Mapping[str, bytes]], dict[str, Artifact]]:
     """Return a function that exports several graphs, each to a file of its own, with one that exports a graph."""
 
-    def write_each(graphs: Sequence[Graph], quantization: Quantization) -> dict[str, Artifact]:
+    def write_each(
+        graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes]
+    ) -> dict[str, Artifact]:
         return {graph.spec.name: write(graph, quantization.exempting(graph.exact)) for graph in graphs}
 
     return write_each

@@ -414,7 +414,7 @@ def test_verification_finds_a_graph_that_was_exchanged(bundles, source, tmp_path
     path = rewritten(
         bundles["onnx"],
         tmp_path / "b",
-        graph=TARGETS["onnx"].write([graph], Quantization("fp32"))[graph.spec.name].data,
+        graph=TARGETS["onnx"].write([graph], Quantization("fp32"), {})[graph.spec.name].data,
     )
     with pytest.raises(ParityError, match="logits at step 1 with 1 stream") as caught:
         verify(path, source)

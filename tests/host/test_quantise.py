@@ -176,7 +176,7 @@ def test_impossible_options_are_named(settings, words):
 def test_products_of_bytes_are_exact_on_every_processor():
     """Signed weights would overflow in 16 bits on x86 processors without VNNI, where all inputs are large."""
     (graph,) = network().graphs()
-    model = onnx.load_model_from_string(ONNX.write([graph], Quantization("int8"))[graph.spec.name].data)
+    model = onnx.load_model_from_string(ONNX.write([graph], Quantization("int8"), {})[graph.spec.name].data)
     stored = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     products = [node for node in model.graph.node if node.op_type == "MatMulIntegerToFloat"]
     assert len(products) == 3
@@ -202,7 +202,7 @@ def product_of(node, rows, stored):
 
 def test_larger_blocks_are_smaller_files():
     (graph,) = LanguageModel(LanguageConfig(65, layers=1)).eval().graphs()
-    sizes = [len(ONNX.write([graph], Quantization("int4", block=block))[graph.spec.name].data) for block in BLOCKS]
+    sizes = [len(ONNX.write([graph], Quantization("int4", block=block), {})[graph.spec.name].data) for block in BLOCKS]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] - sizes[1] == pytest.approx(graph_weights(graph) * 4 / 32, rel=0.05)
 
@@ -221,9 +221,8 @@ def graph_weights(graph):
 def test_sizes_beside_single_precision(target, precision, largest):
     layers = 1 if target == "executorch" else 2  # whose lowering takes long
     (graph,) = LanguageModel(LanguageConfig(65, layers=layers)).eval().graphs()
-    whole, rounded = (
-        len(TARGETS[target].write([graph], Quantization(each))[graph.spec.name].data) for each in ("fp32", precision)
-    )
+    files = [TARGETS[target].write([graph], Quantization(each), {}) for each in ("fp32", precision)]
+    whole, rounded = (len(each[graph.spec.name].data) for each in files)
     assert rounded <= largest * whole
 
 
@@ -231,7 +230,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     """One LSTM step, computed by hand from the matrices in the file."""
     model = network(layers=1, hidden=24)
     (graph,) = model.graphs()
-    data = ONNX.write([graph], Quantization("int8"))[graph.spec.name].data
+    data = ONNX.write([graph], Quantization("int8"), {})[graph.spec.name].data
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer}
     table, levels, scales = (
         next(array for name, array in stored.items() if name.endswith(end))

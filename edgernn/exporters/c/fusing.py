@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement, places
 
-__all__ = ["Loop", "fused"]
+__all__ = ["Loop", "drop_unused", "fused"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,25 @@ def fused(program: Program) -> list[Copy | Call | Loop]:
     return [
         _loop(group, at, reads) if isinstance(group[0], Elementwise) else group[0] for at, group in enumerate(groups)
     ]
+
+
+def drop_unused(program: Program) -> None:
+    """Remove the scratch memory of a program that its fused statements do not need."""
+    used: set[Buffer] = set()
+    for statement in fused(program):
+        if isinstance(statement, Loop):
+            made = {each.to for each in statement.statements}
+            kept = zip(statement.statements, statement.stored, strict=True)
+            used.update(each.to.buffer for each, stored in kept if stored)
+            operands = (place for each in statement.statements for place in places(each))
+            used.update(place.buffer for place in operands if place not in made)
+        else:
+            used.update(place.buffer for place in places(statement))
+            used.update([statement.to.buffer] if isinstance(statement, Copy) else [])
+    used |= program.pinned
+    program.buffers = {
+        key: buffer for key, buffer in program.buffers.items() if buffer.where != "scratch" or buffer in used
+    }
 
 
 def _without_copies(program: Program) -> list[Statement]:

@@ -16,8 +16,9 @@ _FUNCTION = re.compile(r"NAME_(\w+)\(")
 
 @cache
 def source(name: str) -> str:
-    """Return the text of a file of kernels, in which names begin with NAME_."""
-    return files("edgernn.exporters.c").joinpath("sources", f"{name}.c").read_text(encoding="utf-8")
+    """Return the text of a source file, or of a header if `name` ends in .h, in which names begin with NAME_."""
+    file = name if name.endswith(".h") else f"{name}.c"
+    return files("edgernn.exporters.c").joinpath("sources", file).read_text(encoding="utf-8")
 
 
 def for_each_level(text: str) -> str:

@@ -11,6 +11,7 @@ from edgernn.exporters.c import kernels
 from edgernn.exporters.c.fusing import Loop, fused
 from edgernn.exporters.c.interface import arrays, declarations, definitions, opening, stored_bytes
 from edgernn.exporters.c.program import C_TYPES, Call, Copy, Place, Program
+from edgernn.exporters.c.texts import NO_TEXTS, Texts
 
 __all__ = ["Code", "write"]
 
@@ -26,27 +27,28 @@ class Code:
     weights: bytes | None
 
 
-def write(name: str, programs: Sequence[Program], *, about: str, blob: bool) -> Code:
+def write(name: str, programs: Sequence[Program], *, about: str, blob: bool, texts: Texts = NO_TEXTS) -> Code:
     """Return the files of some graphs whose public names begin with `name`.
 
-    about: the first line, a comment. blob: keep the weights out of the source file.
+    about: the first line, a comment. blob: keep the weights out of the source file. texts: what is added for texts.
     """
     weights = b"".join(map(stored_bytes, programs))
-    header = _header(programs, blob=blob)
+    header = _header(programs, texts.header, blob=blob)
     bodies = [_graph(program) for program in programs]
     used = {kernel: None for program in programs for kernel in program.kernels}
-    texts = [kernels.for_each_level(kernels.source(kernel)) for kernel in used]
+    sources = [kernels.for_each_level(kernels.source(kernel)) for kernel in used]
     parts = [
         header,
         "#include <string.h>",
         kernels.source("base"),
-        kernels.helpers([*texts, *bodies]),
-        *texts,
+        kernels.helpers([*sources, *bodies]),
+        *sources,
         kernels.source("levels"),
         "" if blob else arrays(programs),
         *bodies,
         opening(programs, weights if blob else None),
         *map(definitions, programs),
+        texts.source,
     ]
     body = "\n\n".join(part.strip("\n") for part in parts if part)
     files = [_named(f"/* {about} */\n\n{text}\n", name) for text in (header, body)]
@@ -58,13 +60,14 @@ def _named(text: str, name: str) -> str:
     return re.sub(r"\bNAME(?=_[A-Z])", name.upper(), text).replace("NAME", name)
 
 
-def _header(programs: Sequence[Program], *, blob: bool) -> str:
+def _header(programs: Sequence[Program], texts: str, *, blob: bool) -> str:
     parts = [
         "#ifndef NAME_H\n#define NAME_H\n\n#include <stddef.h>\n#include <stdint.h>\n\n"
         '#ifdef __cplusplus\nextern "C" {\n#endif',
         "/* Returns the best level of instructions of this processor: of x86, 0 for SSE2, 1 for AVX2 and 2 for VNNI.\n"
         "   All levels give the same bits. */\nint NAME_level(void);",
         *(declarations(program, blob=blob) for program in programs),
+        *([texts.rstrip("\n")] if texts else []),
         "#ifdef __cplusplus\n}\n#endif\n\n#endif",
     ]
     return "\n\n".join(parts)

@@ -10,18 +10,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edgernn.arrays import from_npy
+from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, Array, FromFile
 from edgernn.errors import ConfigError
 from edgernn.exporters.c.folding import fold
+from edgernn.exporters.c.fusing import drop_unused
 from edgernn.exporters.c.interface import read_bytes, scratch_bytes, stored_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
+from edgernn.exporters.c.texts import NO_TEXTS, texts
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, Weight
 from edgernn.exporters.targets.onnx import parse, products_of, write_both
 from edgernn.models import Graph
 from edgernn.runtime.compiled import CompiledEngine, about
+from edgernn.tokenizer import Tokenizer
 
 __all__ = ["C", "CodeOptions", "c_target"]
 
@@ -57,13 +61,17 @@ class CodeOptions:
 def c_target(options: CodeOptions) -> Target:
     """Return the C target with these options."""
 
-    def write_all(graphs: Sequence[Graph], quantization: Quantization) -> dict[str, Artifact]:
-        return _write(graphs, quantization, options)
+    def write_all(
+        graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes]
+    ) -> dict[str, Artifact]:
+        return _write(graphs, quantization, assets, options)
 
     return Target("c", ".c", write_all, CompiledEngine, _inspect, ("fp32", "int8", "int4"), ("keep", "block"))
 
 
-def _write(graphs: Sequence[Graph], quantization: Quantization, options: CodeOptions) -> dict[str, Artifact]:
+def _write(
+    graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes], options: CodeOptions
+) -> dict[str, Artifact]:
     programs: list[Program] = []
     weights: list[tuple[Weight, ...]] = []
     described: dict[str, dict[str, Any]] = {}
@@ -71,6 +79,7 @@ def _write(graphs: Sequence[Graph], quantization: Quantization, options: CodeOpt
         _, data, stored = write_both(graph, quantization.exempting(graph.exact))
         folded = fold(data, graph.spec, options.sizes)
         programs.append(lower(folded, _initial(graph)))
+        drop_unused(programs[-1])
         weights.append(stored)
         described[graph.spec.name] = {
             "sizes": {axis: options.sizes[axis] for axis in _axes(graph)},
@@ -83,7 +92,10 @@ def _write(graphs: Sequence[Graph], quantization: Quantization, options: CodeOpt
     total = sum(each["weights"] for each in described.values())
     blob = options.weights == "blob" or (options.weights == "auto" and total > _LARGEST_ARRAY)
     record = {"edgernn": "c", "name": options.name, "blob": blob, "graphs": described}
-    code = write(options.name, programs, about=json.dumps(record), blob=blob)
+    added = NO_TEXTS
+    if TOKENIZER in assets:
+        added = texts([graph.spec for graph in graphs], Tokenizer.from_json(assets[TOKENIZER].decode()))
+    code = write(options.name, programs, about=json.dumps(record), blob=blob, texts=added)
     files = {f"{options.name}.h": code.header.encode()}
     if code.weights is not None:
         files[f"{options.name}.bin"] = code.weights
