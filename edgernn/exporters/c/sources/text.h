@@ -3,7 +3,7 @@ typedef enum {
     NAME_AT_LIMIT,    /* it has the desired number of tokens */
     NAME_AT_END,      /* the network predicted the end */
     NAME_STOPPED,     /* the caller's function stopped it */
-    NAME_FAILED   /* the prompt has a token outside the vocabulary, no token was read yet, or NAME_draw returned -1 */
+    NAME_FAILED       /* the prompt has a token outside the vocabulary, no token was read yet, or NAME_draw returned -1 */
 } NAME_ending;
 
 /* Read the tokens of a prompt, then draw tokens, read each of them, and hand it to `take`, until the text ends.
