@@ -19,7 +19,8 @@ from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.source import write
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.targets.onnx import write_both
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
 
 MODELS = {"S": (65, 64, 128, 1), "XS": (65, 32, 64, 1)}  # vocabulary, embedding, hidden, layers
 PRECISIONS = ("fp32", "int8", "int4")
