@@ -15,7 +15,8 @@ from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.source import write
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.targets.onnx import write_both
-from edgernn.tasks.language.network import LanguageConfig, LanguageModel
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
 
 pytestmark = pytest.mark.cross
 

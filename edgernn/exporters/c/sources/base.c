@@ -50,6 +50,17 @@
 #elif defined(__wasm_simd128__) && !defined(NAME_PORTABLE)
 #define NAME_WASM
 #include <wasm_simd128.h>
+#else
+#define NAME_LANES 8
+#if defined(__ARM_FEATURE_SIMD32) && !defined(NAME_PORTABLE)
+#define NAME_DSP
+#include <arm_acle.h>
+#endif
 #endif
 #define NAME_AT(level, kernel, ...) ((void)(level), kernel##_base(__VA_ARGS__))
+#endif
+
+/* The sums of floating-point numbers that a kernel computes at once: as many as there are registers for. */
+#if !defined(NAME_LANES)
+#define NAME_LANES 32
 #endif

@@ -125,6 +125,20 @@ NAME_KERNEL NAME_VNNI void NAME_product_u4_vnni(float *restrict y, const int8_t 
 
 #else
 
+#if defined(NAME_DSP)
+/* Adds the products of eight inputs with eight weights. even, odd: two of the inputs each, of the first four and of the
+   second four. */
+NAME_INLINE int32_t NAME_add_eight(int32_t sum, const int16x2_t *even, const int16x2_t *odd, const uint8_t *w)
+{
+    uint32_t u;
+    memcpy(&u, w, 4);
+    sum = __smlad(even[0], (int16x2_t)(u & 0x000f000fu), sum);
+    sum = __smlad(odd[0], (int16x2_t)(u >> 8 & 0x000f000fu), sum);
+    sum = __smlad(even[1], (int16x2_t)(u >> 4 & 0x000f000fu), sum);
+    return __smlad(odd[1], (int16x2_t)(u >> 12 & 0x000f000fu), sum);
+}
+#endif
+
 NAME_KERNEL void NAME_product_u4_base(float *restrict y, const int8_t *restrict bytes, const float *restrict scales,
                                       const int32_t *restrict offsets, const uint8_t *restrict w,
                                       const float *restrict factors, const float *restrict bias, int blocks,
@@ -193,6 +207,28 @@ NAME_KERNEL void NAME_product_u4_base(float *restrict y, const int8_t *restrict 
                                                   wasm_i32x4_shuffle(even[i], odd[i], 1, 3, 5, 7));
                 wasm_v128_store(sums + 4 * i, wasm_i32x4_add(sum, wasm_i32x4_splat(offsets[block])));
             }
+#elif defined(NAME_DSP)
+            for (i = 0; i < 16; i += 4) {
+                const uint8_t *next = w + 4 * i;
+                int32_t a = offsets[block], b = a, c = a, d = a;
+                for (group = 0; group < 4; group++) {
+                    int16x2_t even[2], odd[2];
+                    int half;
+                    for (half = 0; half < 2; half++) {
+                        int8x4_t four;
+                        memcpy(&four, bytes + 32 * block + 16 * half + 4 * group, 4);
+                        even[half] = __sxtb16(four);
+                        odd[half] = __sxtb16(four >> 8);
+                    }
+                    a = NAME_add_eight(a, even, odd, next);
+                    b = NAME_add_eight(b, even, odd, next + 4);
+                    c = NAME_add_eight(c, even, odd, next + 8);
+                    d = NAME_add_eight(d, even, odd, next + 12);
+                    next += 64;
+                }
+                sums[i] = a, sums[i + 1] = b, sums[i + 2] = c, sums[i + 3] = d;
+            }
+            w += 256;
 #else
             for (i = 0; i < 16; i++)
                 sums[i] = offsets[block];

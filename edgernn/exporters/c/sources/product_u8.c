@@ -133,6 +133,17 @@ NAME_KERNEL NAME_VNNI void NAME_product_u8_vnni(float *restrict y, const uint8_t
 
 #else
 
+#if defined(NAME_DSP)
+/* Adds the products of four inputs with four weights. even, odd: two of the inputs each. */
+NAME_INLINE int32_t NAME_add_four(int32_t sum, int16x2_t even, int16x2_t odd, const int8_t *w)
+{
+    int8x4_t four;
+    memcpy(&four, w, 4);
+    sum = __smlad(even, __sxtb16(four), sum);
+    return __smlad(odd, __sxtb16(four >> 8), sum);
+}
+#endif
+
 NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
                                       const float *restrict scale, const float *restrict bias,
                                       const int32_t *restrict offset, int inputs, int outputs)
@@ -183,6 +194,26 @@ NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict
         for (i = 0; i < 4; i++)
             wasm_v128_store(sums + 4 * i, wasm_i32x4_add(wasm_i32x4_shuffle(low[i], high[i], 0, 2, 4, 6),
                                                          wasm_i32x4_shuffle(low[i], high[i], 1, 3, 5, 7)));
+#elif defined(NAME_DSP)
+        for (i = 0; i < 16; i += 4) {
+            const int8_t *next = w + 4 * i;
+            int32_t a = 0, b = 0, c = 0, d = 0;
+            for (k = 0; k < inputs; k += 4) {
+                uint32_t four;
+                int16x2_t even, odd;
+                memcpy(&four, x + k, 4);
+                four ^= 0x80808080u;
+                even = __sxtb16((int8x4_t)four);
+                odd = __sxtb16((int8x4_t)(four >> 8));
+                a = NAME_add_four(a, even, odd, next);
+                b = NAME_add_four(b, even, odd, next + 4);
+                c = NAME_add_four(c, even, odd, next + 8);
+                d = NAME_add_four(d, even, odd, next + 12);
+                next += 64;
+            }
+            sums[i] = a, sums[i + 1] = b, sums[i + 2] = c, sums[i + 3] = d;
+        }
+        w += 16 * inputs;
 #else
         for (i = 0; i < 16; i++)
             sums[i] = 0;
