@@ -41,3 +41,11 @@
 #endif
 #define NAME_AT(level, kernel, ...) ((void)(level), kernel##_base(__VA_ARGS__))
 #endif
+
+#if defined(__clang__) || defined(__GNUC__)
+#define NAME_INFINITY __builtin_inff()
+#define NAME_NAN __builtin_nanf("")
+#else
+#define NAME_INFINITY ((float)(1e300 * 1e300))
+#define NAME_NAN (NAME_INFINITY * 0.0f)
+#endif
