@@ -1,7 +1,7 @@
 """The C target: C99 source, generated from the ONNX graph at fixed sizes.
 
 folding    ONNX graphs at fixed sizes, optimised, with the shape of every tensor
-operators  one function for each operator: a view, an element-wise expression or a call of a kernel
+operators  a function for each operator: a view, an element-wise expression or a call of a kernel
 program    the statements of one graph, with its weights and its scratch memory
 packing    the layouts in which kernels read matrices
 kernels    the sources of the kernels, for each level of instructions

@@ -73,7 +73,10 @@ def fold(data: bytes, spec: GraphSpec, sizes: Mapping[str, int]) -> FoldedGraph:
                     f"graph {spec.name}: the axis {axis} of {name} is free, and C needs its size: give --size {axis}=N"
                 )
     try:
-        model = _optimised(data, sizes)
+        basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        model = _optimised(data, sizes, basic)
+        if _has_quantised_convolutions(model):
+            model = _optimised(data, sizes, onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED)
         shapes = _shapes(model, spec, sizes)
     except Exception as error:  # onnxruntime raises bare exceptions
         raise ExportError(f"graph {spec.name} cannot be written in C: {first_line(error)}") from error
@@ -81,9 +84,18 @@ def fold(data: bytes, spec: GraphSpec, sizes: Mapping[str, int]) -> FoldedGraph:
     return FoldedGraph(spec, tuple(map(_node, model.graph.node)), constants, shapes)
 
 
-def _optimised(data: bytes, sizes: Mapping[str, int]) -> onnx.ModelProto:
+def _has_quantised_convolutions(model: onnx.ModelProto) -> bool:
+    """Return whether convolutions read tensors that were in bytes, which a higher level makes convolutions of bytes."""
+    computed = {name: node for node in model.graph.node for name in node.output}
+    return any(
+        node.op_type == "Conv" and node.input[0] in computed and computed[node.input[0]].op_type == "DequantizeLinear"
+        for node in model.graph.node
+    )
+
+
+def _optimised(data: bytes, sizes: Mapping[str, int], level: onnxruntime.GraphOptimizationLevel) -> onnx.ModelProto:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.graph_optimization_level = level
     options.log_severity_level = 4
     for axis, size in sizes.items():
         options.add_free_dimension_override_by_name(axis, size)

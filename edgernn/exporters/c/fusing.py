@@ -101,12 +101,17 @@ def _groups(statements: Sequence[Statement]) -> Iterator[list[Statement]]:
 
 def _fits(statement: Elementwise, group: Sequence[Elementwise]) -> bool:
     """Return whether a statement has the size of a group, and needs only its results at the same index."""
-    made = {each.to for each in group}
-    buffers = {place.buffer for place in made}
-    return statement.count == group[0].count and all(
-        place in made and count == statement.count
-        for place, count in zip(statement.operands, statement.counts, strict=True)
-        if isinstance(place, Place) and place.buffer in buffers
+    made = {each.to for each in group if each.at == "i"}
+    buffers = {each.to.buffer for each in group}
+    alone = all(each.at == "i" for each in (*group, statement)) or statement.to.buffer not in buffers
+    return (
+        alone
+        and statement.count == group[0].count
+        and all(
+            place in made and index == "i"
+            for place, index in zip(statement.operands, statement.indices, strict=True)
+            if isinstance(place, Place) and place.buffer in buffers
+        )
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
-from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, places
+from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, literal, places
 
 __all__ = ["arrays", "declarations", "definitions", "opening", "read_bytes", "scratch_bytes", "stored_bytes"]
 
@@ -223,16 +223,12 @@ def _initialiser(program: Program) -> str:
     fields = []
     for buffer in _buffers(program, "weights"):
         values = _filled(program, buffer)
-        texts = map(_float, values.tolist()) if values.dtype.kind == "f" else map(str, values.tolist())
-        lines = textwrap.fill(", ".join(texts), _WIDTH, initial_indent="        ", subsequent_indent="        ")
+        lines = textwrap.fill(
+            ", ".join(map(literal, values)), _WIDTH, initial_indent="        ", subsequent_indent="        "
+        )
         fields.append(f"    /* {buffer.name} */\n    {{\n{lines}\n    }}")
     content = ",\n".join(fields) or "    0"
     return f"NAME_ALIGNED const {_prefix(program)}_weights {_prefix(program)}_stored = {{\n{content}\n}};"
-
-
-def _float(value: float) -> str:
-    text = f"{value:.9g}"
-    return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
 
 
 def _filled(program: Program, buffer: Buffer) -> Array:

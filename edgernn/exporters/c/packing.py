@@ -6,7 +6,7 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["BLOCK", "PANEL", "TILE", "pack_bytes", "pack_nibbles", "pack_panels", "padded"]
+__all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "padded"]
 
 PANEL = 32  # outputs that a kernel for floating-point matrices computes at once
 TILE = 16  # outputs that a kernel for integer matrices computes at once
@@ -19,8 +19,18 @@ def padded(values: Array, count: int, fill: float = 0) -> Array:
     return np.pad(values, (0, -len(values) % count), constant_values=fill)
 
 
+def halved(values: Array) -> Array | None:
+    """Return the bits of float32 numbers in half precision, or None if it does not hold all of them exactly."""
+    if values.dtype != np.float32:
+        return None
+    with np.errstate(over="ignore"):
+        halves = values.astype(np.float16)
+    exact = bool(np.isfinite(halves).all()) and np.array_equal(halves.astype(np.float32), values)
+    return halves.view(np.uint16) if exact else None
+
+
 def pack_panels(matrix: Array) -> Array:
-    """Return a float32 matrix (inputs, outputs) in panels: (outputs / 32, inputs, 32)."""
+    """Return a matrix (inputs, outputs) in panels: (outputs / 32, inputs, 32)."""
     inputs, outputs = matrix.shape
     wide = np.pad(matrix, ((0, 0), (0, -outputs % PANEL)))
     return np.ascontiguousarray(wide.reshape(inputs, -1, PANEL).transpose(1, 0, 2))

@@ -12,7 +12,19 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.exporters.c.folding import FoldedGraph, Shape
 
-__all__ = ["C_TYPES", "Buffer", "Call", "Copy", "Elementwise", "Place", "Program", "Statement", "Where", "literal"]
+__all__ = [
+    "C_TYPES",
+    "Buffer",
+    "Call",
+    "Copy",
+    "Elementwise",
+    "Place",
+    "Program",
+    "Statement",
+    "Where",
+    "literal",
+    "strided",
+]
 
 C_TYPES = {
     "float32": "float",
@@ -20,6 +32,7 @@ C_TYPES = {
     "int64": "int64_t",
     "int32": "int32_t",
     "int16": "int16_t",
+    "uint16": "uint16_t",
     "int8": "int8_t",
     "uint8": "uint8_t",
     "bool": "uint8_t",
@@ -57,6 +70,10 @@ class Place:
         """The buffer as a C expression."""
         return f"{self.buffer.where}->{self.buffer.name}"
 
+    def indexed(self, index: str) -> Place:
+        """Return the place that is as many elements later as a C expression says."""
+        return Place(self.buffer, self.offset, " + ".join(part for part in (self.index, index) if part))
+
     def pointer(self) -> str:
         """Return the address as a C expression."""
         parts = [self.base, str(self.offset) if self.offset else "", self.index]
@@ -75,27 +92,29 @@ class Copy:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a kernel. arguments: places, which are passed as addresses, and C expressions."""
+    """Calls of a kernel. arguments: places, which are passed as addresses, and C expressions, of which i is the row."""
 
     kernel: str
     arguments: tuple[Place | str, ...]
     comment: str
+    rows: int = 1
 
 
 @dataclass(frozen=True)
 class Elementwise:
-    """Computes each element of a tensor from the elements with the same index of others.
+    """Computes each element of a tensor, with index i, from one element of each of others.
 
-    expression: C, with {0}, {1} … for the operands, each of which is a place or a C literal. counts: the number of
-    elements of each operand: that of the result, or 1.
+    expression: C, with {0}, {1} … for the operands, each of which is a place or a C literal. indices: for each operand,
+    the index of its element as a C expression: mostly i. at: the index in the result.
     """
 
     to: Place
     count: int
     expression: str
     operands: tuple[Place | str, ...]
-    counts: tuple[int, ...]
+    indices: tuple[str, ...]
     comment: str
+    at: str = "i"
 
 
 Statement = Copy | Call | Elementwise
@@ -127,6 +146,7 @@ class Program:
     pinned: set[Buffer] = field(default_factory=set)
     fields: dict[tuple[Where, str], str] = field(default_factory=dict)
     initial: dict[str, Place] = field(default_factory=dict)
+    packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in self.graph.spec.input_names:
@@ -146,6 +166,12 @@ class Program:
             self.places[name] = self.store(name, self.graph.constants[name])
         return self.places[name]
 
+    def stored(self, name: str, packed: Array) -> Place:
+        """Return where a constant lies in another layout or type, in which it is stored once."""
+        if (key := (name, packed.dtype, packed.shape)) not in self.packed:
+            self.packed[key] = self.store(name, packed)
+        return self.packed[key]
+
     def store(self, name: str, values: Array) -> Place:
         """Store values among the weights."""
         shape = Shape(values.dtype, values.shape)
@@ -155,14 +181,13 @@ class Program:
 
     def alias(self, output: str, source: str, offset: int = 0, index: str = "") -> None:
         """Let a tensor be a part of another one, whose elements follow each other in memory."""
-        place = self.place(source)
-        joined = " + ".join(part for part in (place.index, index) if part)
-        self.places[output] = Place(place.buffer, place.offset + offset, joined)
+        place = self.place(source).after(offset)
+        self.places[output] = place.indexed(index) if index else place
 
-    def make(self, output: str, multiple: int = 1) -> Place:
-        """Return the place of a new tensor, with room for a multiple of so many elements."""
+    def make(self, output: str, room: int = 0) -> Place:
+        """Return the place of a new tensor, with room for so many elements if they are more than it has."""
         shape = self.shape(output)
-        room = -(-shape.count // multiple) * multiple
+        room = max(room, shape.count)
         self.places[output] = Place(self._buffer("scratch", output, Shape(shape.dtype, (room,))))
         return self.places[output]
 
@@ -178,22 +203,39 @@ class Program:
         """Add a copy, or zeros without a source."""
         self.statements.append(Copy(to, source, count, comment))
 
-    def call(self, kernel: str, *arguments: Place | str, comment: str) -> None:
-        """Add a call of a kernel."""
+    def call(self, kernel: str, *arguments: Place | str, comment: str, rows: int = 1) -> None:
+        """Add a call of a kernel for each of some rows."""
         self.kernels[kernel] = None
-        self.statements.append(Call(kernel, arguments, comment))
+        self.statements.append(Call(kernel, arguments, comment, rows))
 
     def elementwise(self, output: str, expression: str, operands: Sequence[str]) -> None:
-        """Add the computation of a tensor from the elements of others, which are given by name, or from C literals."""
+        """Add the computation of a tensor from the elements of others, which are given by name, or from C literals.
+
+        Tensors of other sizes are broadcast as numpy does it.
+        """
+        sizes = self.shape(output).sizes
         tensors = [each in self.graph.shapes for each in operands]
         places = tuple(self.place(each) if known else each for each, known in zip(operands, tensors, strict=True))
-        counts = tuple(self.shape(each).count if known else 1 for each, known in zip(operands, tensors, strict=True))
+        indices = tuple(
+            _broadcast(self.shape(each).sizes, sizes) if known else "i"
+            for each, known in zip(operands, tensors, strict=True)
+        )
         count = self.shape(output).count
-        self.statements.append(Elementwise(self.make(output), count, expression, places, counts, output))
+        self.statements.append(Elementwise(self.make(output), count, expression, places, indices, output))
 
-    def value(self, name: str) -> str:
-        """Return the only element of a tensor as a C expression."""
-        place = self.place(name)
+    def move(self, to: Place, count: int, source: Place, index: str, comment: str, at: str = "i") -> None:
+        """Add a copy of elements that do not follow each other. index, at: where element i comes from, and goes."""
+        kinds = to.buffer.dtype, source.buffer.dtype
+        assert kinds[0] == kinds[1], kinds
+        self.statements.append(Elementwise(to, count, "{0}", (source,), (index,), comment, at))
+
+    def fill(self, to: Place, count: int, value: str, comment: str) -> None:
+        """Add that all elements become a C literal."""
+        self.statements.append(Elementwise(to, count, "{0}", (value,), ("i",), comment))
+
+    def value(self, name: str, at: int = 0) -> str:
+        """Return an element of a tensor as a C expression."""
+        place = self.place(name).after(at)
         self.pinned.add(place.buffer)
         return f"*({place.pointer()})"
 
@@ -222,7 +264,38 @@ RESERVED = frozenset(_WORDS.split())  # of C and C++, and the names of variables
 def literal(value: Any) -> str:
     """Return a number as a C literal of its type."""
     value = np.asarray(value)[()]
-    if value.dtype == np.float32:
-        text = f"{float(value):.9g}"
-        return f"{text if any(mark in text for mark in '.e') else text + '.0'}f"
-    return str(int(value))
+    if value.dtype.kind != "f":
+        return str(int(value))
+    if not np.isfinite(value):
+        return "NAME_NAN" if np.isnan(value) else "NAME_INFINITY" if value > 0 else "-NAME_INFINITY"
+    double = value.dtype == np.float64
+    text = f"{float(value):.17g}" if double else f"{float(value):.9g}"
+    return f"{text if any(mark in text for mark in '.e') else text + '.0'}{'' if double else 'f'}"
+
+
+def strided(sizes: Sequence[int], strides: Sequence[int]) -> str:
+    """Return, as a C expression, where element i of a tensor of these sizes lies in memory that it strides through."""
+    axes: list[tuple[int, int, int]] = []  # elements below, size and stride, from the last axis to the first
+    below = 1
+    for size, stride in zip(reversed(sizes), reversed(strides), strict=True):
+        if size == 1:
+            continue
+        if axes and stride == axes[-1][2] * axes[-1][1]:
+            axes[-1] = axes[-1][0], axes[-1][1] * size, axes[-1][2]
+        else:
+            axes.append((below, size, stride))
+        below *= size
+    if below == 1:
+        return "i"
+    terms = []
+    for under, size, stride in reversed(axes):
+        quotient = "i" if under == 1 else f"i / {under}"
+        rest = "" if under * size == below else f" % {size}"
+        if stride:
+            terms.append(f"{quotient}{rest}{'' if stride == 1 else f' * {stride}'}")
+    return " + ".join(terms) or "0"
+
+
+def _broadcast(given: Sequence[int], wanted: Sequence[int]) -> str:
+    """Return the index in a tensor of sizes `given` that is broadcast to sizes `wanted`."""
+    return strided(wanted, [each // 8 for each in np.broadcast_to(np.empty(given, np.int64), wanted).strides])

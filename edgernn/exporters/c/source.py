@@ -83,7 +83,7 @@ def _graph(program: Program) -> str:
         if isinstance(statement, Copy):
             lines += _copy(statement)
         elif isinstance(statement, Call):
-            lines += _call(statement.kernel, statement.arguments, statement.comment)
+            lines += _call(statement.kernel, statement.arguments, statement.comment, statement.rows)
         else:
             kernel = f"{spec.name}_loop_{len(loops) + 1}"
             text, arguments = _loop(kernel, statement)
@@ -93,10 +93,11 @@ def _graph(program: Program) -> str:
             )
             lines += _call(kernel, arguments, f"{made} ({statement.count})")
     body = "\n".join(f"    {line}" for line in lines)
+    counter = "    int i;\n" if any(line.startswith("for (i") for line in lines) else ""
     step = (
         f"void {prefix}_run(const {prefix}_inputs *in, const {prefix}_outputs *out, {prefix}_scratch *scratch,\n"
         f"    const {prefix}_weights *weights, int level)\n{{\n"
-        f"    (void)in, (void)out, (void)scratch, (void)weights, (void)level;\n{body}\n}}"
+        f"{counter}    (void)in, (void)out, (void)scratch, (void)weights, (void)level;\n{body}\n}}"
     )
     return "\n\n".join([*loops, step])
 
@@ -109,9 +110,11 @@ def _copy(statement: Copy) -> list[str]:
     return [*comment, f"memcpy({to}, {statement.source.pointer()}, {size});"]
 
 
-def _call(kernel: str, arguments: Sequence[Place | str], comment: str) -> list[str]:
+def _call(kernel: str, arguments: Sequence[Place | str], comment: str, rows: int = 1) -> list[str]:
     texts = [each.pointer() if isinstance(each, Place) else each for each in arguments]
     lines = textwrap.wrap(f"NAME_AT(level, NAME_{kernel}, {', '.join(texts)});", _WIDTH, subsequent_indent="    ")
+    if rows > 1:
+        lines = [f"for (i = 0; i < {rows}; i++)", *(f"    {line}" for line in lines)]
     return [f"/* {comment} */", *lines]
 
 
@@ -119,7 +122,7 @@ def _loop(kernel: str, loop: Loop) -> tuple[str, list[Place]]:
     """Return the function of a loop, and the places with which it is called."""
     names: dict[Place, str] = {}
     parameters: list[str] = []
-    results = {each.to: f"v{at}" for at, each in enumerate(loop.statements)}
+    results = {each.to: f"v{at}" for at, each in enumerate(loop.statements) if each.at == "i"}
 
     def parameter(place: Place, const: str) -> str:
         if place not in names:
@@ -134,13 +137,13 @@ def _loop(kernel: str, loop: Loop) -> tuple[str, list[Place]]:
             if isinstance(operand, str)
             else results[operand]
             if operand in results
-            else f"{parameter(operand, 'const ')}[{'i' if count > 1 or loop.count == 1 else '0'}]"
-            for operand, count in zip(each.operands, each.counts, strict=True)
+            else f"{parameter(operand, 'const ')}[{index}]"
+            for operand, index in zip(each.operands, each.indices, strict=True)
         ]
         kind = C_TYPES[str(each.to.buffer.dtype)]
         lines.append(f"const {kind} v{at} = ({kind})({each.expression.format(*values)}); /* {each.comment} */")
         if stored:
-            lines.append(f"{parameter(each.to, '')}[i] = v{at};")
+            lines.append(f"{parameter(each.to, '')}[{each.at}] = v{at};")
     body = "\n".join(f"        {line}" for line in lines)
     signature = f"NAME_KERNEL NAME_TARGET void NAME_{kernel}_LEVEL({', '.join(parameters)})"
     wrapped = "\n".join(textwrap.wrap(signature, _WIDTH, subsequent_indent="    "))

@@ -64,3 +64,11 @@
 #if !defined(NAME_LANES)
 #define NAME_LANES 32
 #endif
+
+#if defined(__clang__) || defined(__GNUC__)
+#define NAME_INFINITY __builtin_inff()
+#define NAME_NAN __builtin_nanf("")
+#else
+#define NAME_INFINITY ((float)(1e300 * 1e300))
+#define NAME_NAN (NAME_INFINITY * 0.0f)
+#endif

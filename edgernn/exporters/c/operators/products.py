@@ -1,0 +1,217 @@
+"""Products with matrices, and rows of matrices in integers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.exporters.c.folding import Node
+from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
+from edgernn.exporters.c.packing import (
+    BLOCK,
+    GROUP,
+    PANEL,
+    TILE,
+    halved,
+    pack_bytes,
+    pack_nibbles,
+    pack_panels,
+    padded,
+)
+from edgernn.exporters.c.program import Place, Program, strided
+
+__all__ = ["PRODUCTS", "multiply"]
+
+_ZERO_POINT = 128
+
+
+def multiply(
+    to: Place, source: Place, matrix: tuple[str, Array], bias: Array | None, program: Program, rows: int = 1
+) -> None:
+    """Compute rows of x W + bias in single precision, with a constant matrix (inputs, outputs), given with its name.
+
+    to: rows of outputs, the last with room up to a multiple of 32. A matrix that half precision holds exactly is stored
+    in it.
+    """
+    name, values = matrix
+    inputs, outputs = values.shape
+    bias = np.zeros(outputs, np.float32) if bias is None else np.broadcast_to(bias.ravel(), (outputs,))
+    halves = halved(values)
+    panels = program.stored(name, pack_panels(values if halves is None else halves))
+    added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
+    program.call(
+        "product_f32" if halves is None else "product_f16",
+        _row(to, outputs, rows),
+        _row(source, inputs, rows),
+        panels,
+        added,
+        *(str(inputs), str(outputs)),
+        comment=_comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs)),
+        rows=rows,
+    )
+
+
+def _row(place: Place, size: int, rows: int) -> Place:
+    """Return the place of row i."""
+    return place if rows == 1 else place.indexed(f"{size} * i")
+
+
+def _comment(output: str, x: str, matrix: str, sizes: tuple[int, int, int]) -> str:
+    rows, inputs, outputs = sizes
+    before = "" if rows == 1 else f"{rows}, "
+    return f"{output} ({before}{outputs}) = {x} ({before}{inputs}) by {matrix}"
+
+
+def _made(output: str, columns: int, multiple: int, program: Program) -> Place:
+    """Return the place of a new tensor of rows, the last of which has room up to a multiple of columns."""
+    return program.make(output, program.shape(output).count + -columns % multiple)
+
+
+def _rows(name: str, inputs: int, program: Program) -> int:
+    return program.shape(name).count // inputs
+
+
+def _matmul(node: Node, program: Program) -> None:
+    first, second = node.inputs
+    matrix = program.constant(second)
+    if matrix is not None and matrix.ndim == 2:
+        _product(node, program, matrix, None)
+    else:
+        _general(first, second, node.outputs[0], program)
+
+
+def _gemm(node: Node, program: Program) -> None:
+    attributes, matrix = node.attributes, fixed(program, node.inputs[1])
+    if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
+        raise UnsupportedError("factors or a transposed first matrix")
+    bias = fixed(program, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    if bias is not None and bias.size not in (1, bias.shape[-1]):
+        raise UnsupportedError("a bias for each row")
+    _product(node, program, matrix.T if attributes.get("transB", 0) else matrix, bias)
+
+
+def _product(node: Node, program: Program, matrix: Array, bias: Array | None) -> None:
+    if matrix.dtype != np.float32:
+        raise UnsupportedError(f"a matrix of type {matrix.dtype}")
+    (x, name), (output,) = node.inputs[:2], node.outputs
+    to, source = _made(output, matrix.shape[1], PANEL, program), program.place(x)
+    multiply(to, source, (name, matrix), bias, program, _rows(x, len(matrix), program))
+
+
+def _general(first: str, second: str, output: str, program: Program) -> None:
+    """Products of two tensors, each a matrix or a batch of matrices."""
+    one, other, made = (program.shape(name) for name in (first, second, output))
+    if made.dtype != np.float32:
+        raise UnsupportedError(f"matrices of type {made.dtype}")
+    a = (1, *one.sizes) if len(one.sizes) == 1 else one.sizes
+    b = (*other.sizes, 1) if len(other.sizes) == 1 else other.sizes
+    rows, inner, columns = a[-2], a[-1], b[-1]
+    count = int(np.prod(np.broadcast_shapes(a[:-2], b[:-2]), dtype=np.int64))
+    counts = [int(np.prod(each[:-2], dtype=np.int64)) for each in (a, b)]
+    if any(each not in (1, count) for each in counts):
+        raise UnsupportedError("batches of matrices of different sizes")
+    steps = [size if each > 1 else 0 for each, size in zip(counts, (rows * inner, inner * columns), strict=True)]
+    program.call(
+        "matmul_f32",
+        *(program.make(output), program.place(first), program.place(second)),
+        *(str(each) for each in (count, rows, inner, columns, *steps)),
+        comment=f"{output} ({count}, {rows}, {columns}) = {first} ({counts[0]}, {rows}, {inner}) by {second}",
+    )
+
+
+def _integer_product(node: Node, program: Program) -> None:
+    """Y = (x - 128) W * scale + bias, with x in bytes."""
+    x, name, factor, scales, *rest = node.inputs
+    zeros, bias = [each for each in rest[:2] if each], rest[2] if len(rest) > 2 else ""
+    if any(only_value(program, each) != _ZERO_POINT for each in zeros) or len(zeros) != 2:
+        raise UnsupportedError(f"zero points that are not {_ZERO_POINT}")
+    weights = fixed(program, name).astype(np.int32) - _ZERO_POINT
+    inputs, outputs = weights.shape
+    if np.abs(weights).max(initial=0) >= _ZERO_POINT:
+        raise UnsupportedError("weights of -128, which overflow")
+    scale = fixed(program, factor).ravel() * np.broadcast_to(fixed(program, scales).ravel(), (outputs,))
+    added = fixed(program, bias).ravel() if bias else np.zeros(outputs, np.float32)
+    stored = [
+        program.stored(name, pack_bytes(weights.astype(np.int8))),
+        program.store(f"{name}.scale", padded(scale.astype(np.float32), TILE)),
+        program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
+        program.store(f"{name}.offset", padded((_ZERO_POINT * weights.sum(axis=0)).astype(np.int32), TILE)),
+    ]
+    rows, (output,) = _rows(x, inputs, program), node.outputs
+    source, wide = _with_room(x, inputs, GROUP, program)
+    to = _made(output, outputs, TILE, program)
+    places = _row(to, outputs, rows), _row(source, wide, rows)
+    comment = _comment(output, x, name, (rows, inputs, outputs))
+    program.call("product_u8", *places, *stored, str(wide), str(outputs), comment=comment, rows=rows)
+
+
+def _block_product(node: Node, program: Program) -> None:
+    """Y = x W + bias, with weights of 4 bits in blocks that share a scale."""
+    x, name, scales, *rest = node.inputs
+    inputs, outputs, size = (node.attributes[key] for key in ("K", "N", "block_size"))
+    nibbles = fixed(program, name)
+    if node.attributes["bits"] != 4 or size % BLOCK or any(rest[:2]):
+        raise UnsupportedError(f"blocks that are not a multiple of {BLOCK}, or zero points")
+    halves = np.stack([nibbles & 15, nibbles >> 4], axis=-1).reshape(outputs, -1)[:, :inputs]
+    blocks = -(-inputs // BLOCK)
+    factors = np.repeat(fixed(program, scales).reshape(outputs, -1), size // BLOCK, axis=1)[:, :blocks]
+    tiles = np.pad(factors, ((0, -outputs % TILE), (0, 0))).reshape(-1, TILE, blocks).transpose(0, 2, 1)
+    added = fixed(program, rest[2]).ravel() if len(rest) > 2 and rest[2] else np.zeros(outputs, np.float32)
+    stored = [
+        program.stored(name, pack_nibbles(halves)),
+        program.stored(f"{name}.factors", np.ascontiguousarray(tiles, np.float32)),
+        program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
+    ]
+    rows, (output,) = _rows(x, inputs, program), node.outputs
+    source, wide = _with_room(x, inputs, BLOCK, program)
+    rounded = [
+        program.scratch(f"{x}.bytes", "int8", rows * wide),
+        program.scratch(f"{x}.scales", "float32", rows * blocks),
+        program.scratch(f"{x}.offsets", "int32", rows * blocks),
+    ]
+    program.call("round_blocks", *rounded, source, str(rows * blocks), comment=f"{x} in bytes")
+    to = _row(_made(output, outputs, TILE, program), outputs, rows)
+    given = [_row(place, each, rows) for place, each in zip(rounded, (wide, blocks, blocks), strict=True)]
+    comment = _comment(output, x, name, (rows, inputs, outputs))
+    program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)
+
+
+def _with_room(name: str, inputs: int, multiple: int, program: Program) -> tuple[Place, int]:
+    """Return a place of the rows of a tensor, each followed by zeros up to a multiple of elements, and their size."""
+    place, shape = program.place(name), program.shape(name)
+    wide, rows = inputs + -inputs % multiple, shape.count // inputs
+    if wide == inputs:
+        return place, inputs
+    room = program.scratch(f"{name}.wide", str(shape.dtype), rows * wide)
+    if rows == 1:
+        program.copy(room, place, inputs, f"{name}, followed by zeros")
+        program.copy(room.after(inputs), None, wide - inputs, "")
+    else:
+        program.copy(room, None, rows * wide, f"{name}, each row followed by zeros")
+        program.move(room, shape.count, place, "i", name, strided((rows, inputs), (wide, 1)))
+    return room, wide
+
+
+def _block_rows(node: Node, program: Program) -> None:
+    """One row of a matrix of 4 bits, as numbers."""
+    name, indices, scales = node.inputs[:3]
+    if node.attributes.get("block_size") != BLOCK or node.attributes.get("bits", 4) != 4 or len(node.inputs) > 3:
+        raise UnsupportedError(f"blocks of another size than {BLOCK}, or zero points")
+    if program.shape(indices).count != 1:
+        raise UnsupportedError("a choice of several rows")
+    (output,) = node.outputs
+    size = program.shape(output).count
+    row = f"(size_t){program.value(indices)}"
+    half, blocks = program.shape(name).sizes[-1], program.shape(scales).sizes[-1]
+    halves = program.place(name).indexed(f"{half} * {row}")
+    factors = program.place(scales).indexed(f"{blocks} * {row}")
+    program.call("row_u4", program.make(output), halves, factors, str(size), comment=f"{output} ({size})")
+
+
+PRODUCTS: dict[str, Operator] = {
+    "Gemm": _gemm,
+    "MatMul": _matmul,
+    "ms.GatherBlockQuantized": _block_rows,
+    "ms.MatMulIntegerToFloat": _integer_product,
+    "ms.MatMulNBits": _block_product,
+}

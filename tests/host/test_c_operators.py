@@ -1,0 +1,292 @@
+"""Operators of the C target, each against onnxruntime, at all levels of instructions."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from edgernn.contract import Array, GraphSpec, TensorSpec
+from edgernn.errors import ExportError
+from edgernn.exporters.c.folding import fold
+from edgernn.exporters.c.operators import lower
+from edgernn.exporters.c.program import Program
+from edgernn.exporters.c.source import write
+
+COMPILER = shutil.which("cc")
+pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+Check = Callable[..., list[Array]]
+
+
+def graph(
+    nodes: list[onnx.NodeProto], feeds: Mapping[str, Array], constants: Mapping[str, Array], outputs: int = 1
+) -> tuple[bytes, GraphSpec]:
+    """A graph from the inputs to y, or y0, y1 …, and its contract."""
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+        for name, array in feeds.items()
+    ]
+    names = ["y"] if outputs == 1 else [f"y{place}" for place in range(outputs)]
+    results = [onnx.ValueInfoProto(name=name) for name in names]
+    initialisers = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", inputs, results, initialisers), opset_imports=opsets, ir_version=10
+    )
+    data = model.SerializeToString()
+    made = onnxruntime.InferenceSession(data).run(None, dict(feeds))
+    specs = [
+        tuple(TensorSpec(name, str(array.dtype), array.shape) for name, array in named)
+        for named in (feeds.items(), zip(names, made, strict=True))
+    ]
+    return data, GraphSpec("g", specs[0], specs[1])
+
+
+def compiled(program: Program, folder: Path, *options: str) -> tuple[ctypes.CDLL, bytes]:
+    code = write("m", [program], about="A test.", blob=True)
+    folder.mkdir()
+    (folder / "m.c").write_text(code.source)
+    command = [str(COMPILER), "-std=c99", "-O1", "-shared", "-fPIC", *WARNINGS, *options, "m.c", "-o", "m.so"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert code.weights is not None
+    return ctypes.CDLL(str(folder / "m.so")), code.weights
+
+
+def aligned(size: int, fill: int = 0) -> Array:
+    room = np.full(size + 64, fill, np.uint8)
+    begin = -room.ctypes.data % 64
+    return room[begin : begin + size]
+
+
+def run(
+    library: ctypes.CDLL, weights: bytes, program: Program, feeds: Mapping[str, Array], like: list[Array], level: int
+) -> list[Array]:
+    """The outputs of one step, whose scratch memory holds anything."""
+    inputs, outputs = [np.ascontiguousarray(array) for array in feeds.values()], [np.zeros_like(each) for each in like]
+    pointers = [(ctypes.c_void_p * len(group))(*(each.ctypes.data for each in group)) for group in (inputs, outputs)]
+    stored = aligned(len(weights))
+    stored[:] = np.frombuffer(weights, np.uint8)
+    scratch = aligned(sum(8 * buffer.room + 64 for buffer in program.buffers.values()), 0xAB)
+    step = library.m_g_run
+    step.argtypes, step.restype = [ctypes.c_void_p] * 4 + [ctypes.c_int], None
+    step(*map(ctypes.addressof, pointers), scratch.ctypes.data, stored.ctypes.data, level)
+    return outputs
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Check:
+    """Compile a graph, and compare it with onnxruntime and each level with the others."""
+
+    def checked(
+        nodes: list[onnx.NodeProto],
+        feeds: Mapping[str, Array],
+        constants: Mapping[str, Array] | None = None,
+        *,
+        outputs: int = 1,
+        atol: float = 1e-6,
+        rtol: float = 1e-6,
+    ) -> list[Array]:
+        data, spec = graph(nodes, feeds, constants or {}, outputs)
+        program = lower(fold(data, spec, {}))
+        wanted = onnxruntime.InferenceSession(data).run(None, dict(feeds))
+        library, weights = compiled(program, tmp_path / "best")
+        portable, _ = compiled(program, tmp_path / "portable", "-DM_PORTABLE")
+        first = run(library, weights, program, feeds, wanted, 0)
+        for other, level in ((library, library.m_level()), (portable, 0)):
+            again = run(other, weights, program, feeds, wanted, level)
+            assert [each.tobytes() for each in again] == [each.tobytes() for each in first]
+        for mine, theirs in zip(first, wanted, strict=True):
+            np.testing.assert_allclose(mine, theirs, rtol=rtol, atol=atol)
+        return first
+
+    return checked
+
+
+def normal(*sizes: int, seed: int = 0) -> Array:
+    return np.random.default_rng(seed).standard_normal(sizes).astype(np.float32)
+
+
+def node(operator: str, inputs: str, outputs: str = "y", **attributes: Any) -> onnx.NodeProto:
+    """A node of tensors named by letters; - leaves one out."""
+    given = ["" if each == "-" else each for each in inputs.split()]
+    domain = "com.microsoft" if operator.startswith("ms.") else ""
+    return helper.make_node(operator.removeprefix("ms."), given, outputs.split(), domain=domain, **attributes)
+
+
+SPECIAL = np.array([[0.0, -0.0, 1.0, -1.0, 2.5, -2.5, 3.5, 1e-40, 1e30, -1e30, 88.0, -104.0, 0.5, -0.5]], np.float32)
+
+
+@pytest.mark.parametrize(
+    "operator", ["Abs", "Neg", "Relu", "Sigmoid", "Tanh", "Exp", "Floor", "Round", "Erf", "Sqrt", "Log"]
+)
+def test_each_element_is_computed_from_one(check: Check, operator: str) -> None:
+    values = np.concatenate([SPECIAL, 3 * normal(1, 99)], axis=1)
+    values = np.abs(values) if operator in ("Sqrt", "Log") else values
+    (made,) = check([node(operator, "x")], {"x": values})
+    if operator in ("Sqrt", "Floor", "Round", "Abs"):
+        assert np.array_equal(made, getattr(np, {"Round": "round"}.get(operator, operator.lower()))(values))
+
+
+@pytest.mark.parametrize("operator", ["Add", "Sub", "Mul", "Div", "Max", "Min"])
+@pytest.mark.parametrize(
+    "sizes",
+    [((1, 3, 5), (1, 3, 5)), ((1, 3, 5), (5,)), ((1, 3, 1), (4, 1, 5)), ((1, 1), (2, 3))],
+)
+def test_two_tensors_are_broadcast(check: Check, operator: str, sizes: tuple[tuple[int, ...], ...]) -> None:
+    check([node(operator, "a b")], {"a": normal(*sizes[0])}, {"b": normal(*sizes[1], seed=1)})
+
+
+@pytest.mark.parametrize("operator", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
+def test_comparisons_choose(check: Check, operator: str) -> None:
+    feeds = {"a": normal(1, 6).round(), "b": normal(1, 6, seed=1).round(), "c": normal(1, 6), "d": normal(1, 1)}
+    nodes = [node(operator, "a b", "m"), node("Not", "m", "n"), node("Where", "n c d")]
+    check(nodes, feeds)
+
+
+def test_masks_are_joined_and_cast(check: Check) -> None:
+    nodes = [
+        node("Cast", "a", "b", to=TensorProto.BOOL),
+        node("And", "b c", "d"),
+        node("Or", "d e", "f"),
+        node("Cast", "f", to=TensorProto.FLOAT),
+    ]
+    masks = {"c": np.array([[True, False, True]]), "e": np.array([[False, False, True]])}
+    check(nodes, {"a": np.array([[0, 3, 0]]), **masks})
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0, -0.5, 1.7])
+def test_powers(check: Check, power: float) -> None:
+    check([node("Pow", "x p")], {"x": np.abs(normal(1, 20)) + 0.1}, {"p": np.float32(power)}, rtol=3e-6)
+
+
+@pytest.mark.parametrize("limits", ["x l h", "x l", "x - h", "x"])
+def test_clip(check: Check, limits: str) -> None:
+    check([node("Clip", limits)], {"x": normal(1, 20)}, {"l": np.float32(-0.5), "h": np.float32(0.3)})
+
+
+def test_remainders_of_integers_have_the_sign_of_the_divisor(check: Check) -> None:
+    (made,) = check([node("Mod", "a b")], {"a": np.array([[7, -7, 6, -6]])}, {"b": np.array([3])})
+    assert made.tolist() == [[1, 2, 0, 0]]
+
+
+MOVED: dict[str, tuple[onnx.NodeProto, tuple[int, ...], dict[str, Array]]] = {
+    "slice within rows": (
+        node("Slice", "x s e a"),
+        (1, 4, 6),
+        {"s": np.array([1]), "e": np.array([5]), "a": np.array([2])},
+    ),
+    "slice backwards": (
+        node("Slice", "x s e a t"),
+        (1, 9),
+        {"s": np.array([-1]), "e": np.array([-99]), "a": np.array([1]), "t": np.array([-2])},
+    ),
+    "gather rows": (node("Gather", "x r", axis=1), (1, 7, 3), {"r": np.array([4, 5, 0, 0, 6, 3])}),
+    "transpose": (node("Transpose", "x", perm=[0, 3, 1, 2]), (1, 4, 5, 3), {}),
+    "expand": (node("Expand", "x s"), (1, 3, 1), {"s": np.array([2, 3, 4])}),
+    "tile": (node("Tile", "x r"), (1, 2, 3), {"r": np.array([1, 2, 3])}),
+    "pad": (node("Pad", "x p v"), (1, 3, 4), {"p": np.array([0, 1, 2, 0, 0, 1]), "v": np.float32(7)}),
+    "reflect": (node("Pad", "x p", mode="reflect"), (1, 2, 9), {"p": np.array([0, 0, 3, 0, 0, 5])}),
+    "edge": (node("Pad", "x p", mode="edge"), (1, 2, 4), {"p": np.array([0, 0, 2, 0, 0, 3])}),
+    "concat rows": (node("Concat", "x x x", axis=2), (1, 12, 3), {}),
+    "concat channels": (node("Concat", "x x", axis=-1), (1, 2, 2), {}),
+}
+
+
+@pytest.mark.parametrize("name", MOVED)
+def test_elements_move(check: Check, name: str) -> None:
+    moved, sizes, constants = MOVED[name]
+    check([moved], {"x": normal(*sizes)}, constants, atol=0, rtol=0)
+
+
+def test_split_within_rows(check: Check) -> None:
+    check([node("Split", "x p", "y0 y1", axis=2)], {"x": normal(1, 4, 7)}, {"p": np.array([2, 5])}, outputs=2, rtol=0)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_one_of_a_table_is_chosen_at_each_step(check: Check, axis: int) -> None:
+    check([node("Gather", "t i", axis=axis)], {"i": np.array([3])}, {"t": normal(5, 6)}, rtol=0)
+
+
+@pytest.mark.parametrize("operator", ["ReduceSum", "ReduceMean", "ReduceMax"])
+@pytest.mark.parametrize("axes", [[-1], [1], [1, 2], [2, 3], []])
+def test_reductions(check: Check, operator: str, axes: list[int]) -> None:
+    inputs, constants = ("x a", {"a": np.array(axes)}) if axes else ("x", {})
+    check([node(operator, inputs, keepdims=0 if axes else 1)], {"x": normal(1, 3, 40, 5)}, constants, atol=1e-5)
+
+
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
+def test_softmax(check: Check, operator: str) -> None:
+    check([node(operator, "x", axis=-1)], {"x": 5 * normal(1, 3, 37)}, atol=2e-6)
+
+
+def test_what_is_masked_has_no_share(check: Check) -> None:
+    nodes = [node("Where", "m x n", "s"), node("Softmax", "s")]
+    feeds = {"m": np.array([[True, False, True, False]]), "x": normal(1, 4)}
+    (made,) = check(nodes, feeds, {"n": np.float32(-np.inf)})
+    assert made[0, 1] == made[0, 3] == 0
+
+
+def test_the_first_of_equal_elements_is_the_largest(check: Check) -> None:
+    (made,) = check([node("ArgMax", "x", axis=1, keepdims=0)], {"x": np.array([[1, 5, 5, 2]], np.float32)})
+    assert made.tolist() == [1]
+
+
+def test_layer_normalisation(check: Check) -> None:
+    constants = {"s": normal(37, seed=1), "b": normal(37, seed=2)}
+    check([node("LayerNormalization", "x s b")], {"x": 3 * normal(1, 4, 37) + 1}, constants, atol=3e-6)
+
+
+@pytest.mark.parametrize("sizes", [((1, 5), (5, 33)), ((1, 3, 5), (5, 33)), ((1, 40), (40, 1))])
+def test_products_with_a_constant(check: Check, sizes: tuple[tuple[int, ...], ...]) -> None:
+    check([node("MatMul", "x w")], {"x": normal(*sizes[0])}, {"w": normal(*sizes[1], seed=1)}, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "sizes", [((1, 5), (5, 33)), ((1, 2, 3, 5), (1, 2, 5, 7)), ((1, 3, 5), (5, 7)), ((3, 5), (1, 4, 5, 7))]
+)
+def test_products_of_two_tensors(check: Check, sizes: tuple[tuple[int, ...], ...]) -> None:
+    check([node("MatMul", "a b")], {"a": normal(*sizes[0]), "b": normal(*sizes[1], seed=1)}, atol=1e-5)
+
+
+def test_a_matrix_that_half_precision_holds_is_stored_in_it(check: Check) -> None:
+    weights = {"w": normal(20, 33, seed=1).astype(np.float16).astype(np.float32), "c": normal(20, seed=2)}
+    check([node("Gemm", "x w c", transB=1)], {"x": normal(3, 33)}, weights, atol=1e-5)
+    data, spec = graph([node("Gemm", "x w c", transB=1)], {"x": normal(3, 33)}, weights)
+    assert "product_f16" in lower(fold(data, spec, {})).kernels
+
+
+def test_rows_of_bytes(check: Check) -> None:
+    random = np.random.default_rng(0)
+    constants = {
+        "w": random.integers(1, 256, (18, 21), dtype=np.uint8),
+        "f": np.float32(0.5),
+        "s": np.abs(normal(21, seed=1)),
+        "z": np.uint8(128),
+        "b": normal(21, seed=2),
+    }
+    feeds = {"x": random.integers(1, 256, (5, 18), dtype=np.uint8)}
+    check([node("ms.MatMulIntegerToFloat", "x w f s z z b")], feeds, constants, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("zero", [np.uint8(128), np.uint8(7), np.int8(-3)])
+def test_bytes_with_any_zero_point(check: Check, zero: Any) -> None:
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z")]
+    check(nodes, {"x": 50 * normal(1, 90)}, {"s": np.float32(0.5), "z": zero}, rtol=0, atol=0)
+
+
+def test_all_operators_without_a_kernel_are_named_at_once() -> None:
+    nodes = [node("Asinh", "x", "a"), node("Atanh", "a", "b"), node("Relu", "b")]
+    data, spec = graph(nodes, {"x": normal(1, 3) / 9}, {})
+    with pytest.raises(ExportError, match=r"Asinh \(which makes a\); Atanh \(which makes b\)$"):
+        lower(fold(data, spec, {}))
