@@ -15,6 +15,7 @@ from __future__ import annotations
 from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import FoldedGraph
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError
+from edgernn.exporters.c.operators.convolutions import CONVOLUTIONS
 from edgernn.exporters.c.operators.elementwise import ELEMENTWISE
 from edgernn.exporters.c.operators.movement import MOVEMENT
 from edgernn.exporters.c.operators.products import PRODUCTS
@@ -23,7 +24,7 @@ from edgernn.exporters.c.program import Program
 
 __all__ = ["OPERATORS", "lower"]
 
-OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS}
+OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS, **CONVOLUTIONS}
 
 
 def lower(graph: FoldedGraph) -> Program:
