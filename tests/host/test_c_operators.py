@@ -333,6 +333,22 @@ def test_weights_in_bytes_are_numbers_in_c(check: Check) -> None:
     check(nodes, {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(5)) / 99}, atol=1e-5)
 
 
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_recurrent_layers(check: Check, operator: str, gates: int, steps: int) -> None:
+    size = 6
+    constants = {
+        "w": normal(1, gates * size, 5, seed=1) / 2,
+        "r": normal(1, gates * size, size, seed=2) / 2,
+        "b": normal(1, 2 * gates * size, seed=3) / 2,
+    }
+    states = {"h": normal(1, 1, size, seed=4)} | ({"c": normal(1, 1, size, seed=5)} if operator == "LSTM" else {})
+    names = " ".join(f"y{place}" for place in range(1 + len(states)))
+    more = {} if operator == "LSTM" else {"linear_before_reset": 1}
+    nodes = [node(operator, f"x w r b - {' '.join(states)}", names, hidden_size=size, **more)]
+    check(nodes, {"x": normal(steps, 1, 5)} | states, constants, outputs=1 + len(states))
+
+
 def test_all_operators_without_a_kernel_are_named_at_once() -> None:
     nodes = [node("Asinh", "x", "a"), node("Atanh", "a", "b"), node("Relu", "b")]
     data, spec = graph(nodes, {"x": normal(1, 3) / 9}, {})

@@ -19,12 +19,13 @@ from edgernn.exporters.c.operators.convolutions import CONVOLUTIONS
 from edgernn.exporters.c.operators.elementwise import ELEMENTWISE
 from edgernn.exporters.c.operators.movement import MOVEMENT
 from edgernn.exporters.c.operators.products import PRODUCTS
+from edgernn.exporters.c.operators.recurrent import RECURRENT
 from edgernn.exporters.c.operators.reductions import REDUCTIONS
 from edgernn.exporters.c.program import Program
 
 __all__ = ["OPERATORS", "lower"]
 
-OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS, **CONVOLUTIONS}
+OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS, **CONVOLUTIONS, **RECURRENT}
 
 
 def lower(graph: FoldedGraph) -> Program:
