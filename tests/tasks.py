@@ -21,7 +21,8 @@ class Example:
 
     write: writes the data into a folder and returns the sources, as `edgernn train` takes them. settings: of a training
     that takes a second. evaluation: by the sources, what `edgernn evaluate` is given. item: writes a file that the
-    task's pipeline reads, or returns the text that it takes. options: of the pipeline.
+    task's pipeline reads, or returns the text that it takes. options: of the pipeline. sizes: of the named axes of its
+    graphs, for the target c.
     """
 
     write: Callable[[Path], list[str]]
@@ -29,6 +30,7 @@ class Example:
     evaluation: Callable[[list[str]], Mapping[str, Any]]
     item: Callable[[Path], Path | str]
     options: Mapping[str, Any] = field(default_factory=dict)
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
 
 def _write_text(folder: Path) -> list[str]:
@@ -170,6 +172,7 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0], "split": "test"},
         lambda folder: "ein hund läuft.",
         {"beam": 2, "max_tokens": 6},
+        {"source": 40},
     ),
     "classify": Example(
         _write_tones,

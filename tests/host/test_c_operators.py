@@ -285,6 +285,70 @@ def test_bytes_with_any_zero_point(check: Check, zero: Any) -> None:
     check(nodes, {"x": 50 * normal(1, 90)}, {"s": np.float32(0.5), "z": zero}, rtol=0, atol=0)
 
 
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
+    "one axis": ((1, 3, 9), (5, 3, 3), {}),
+    "one axis, dilated": ((1, 2, 12), (4, 2, 3), {"dilations": [2], "pads": [4, 0]}),
+    "padded": ((1, 3, 6, 5), (7, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "strided": ((1, 3, 8, 7), (4, 3, 3, 3), {"strides": [2, 2], "pads": [0, 1, 1, 0]}),
+    "depthwise": ((1, 4, 6, 5), (8, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1], "strides": [2, 1]}),
+}
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONS)
+def test_convolutions(check: Check, name: str) -> None:
+    sizes, weights, attributes = CONVOLUTIONS[name]
+    constants = {"w": normal(*weights, seed=1), "b": normal(weights[0], seed=2)}
+    check([node("Conv", "x w b", **attributes)], {"x": normal(*sizes)}, constants, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["strided", "depthwise"])
+def test_convolutions_of_bytes(check: Check, name: str) -> None:
+    sizes, weights, attributes = CONVOLUTIONS[name]
+    random = np.random.default_rng(0)
+    constants = {
+        "s": np.float32(0.02),
+        "z": np.uint8(117),
+        "w": random.integers(-127, 128, weights, dtype=np.int8),
+        "f": np.abs(normal(weights[0], seed=1)) / 100,
+        "o": np.int8(0),
+        "t": np.float32(0.03),
+        "u": np.uint8(100),
+        "b": random.integers(-900, 900, weights[0], dtype=np.int32),
+    }
+    feeds = {"x": random.integers(0, 256, sizes, dtype=np.uint8)}
+    check([node("QLinearConv", "x s z w f o t u b", **attributes)], feeds, constants, atol=1, rtol=0)
+
+
+def test_sums_of_bytes(check: Check) -> None:
+    random = np.random.default_rng(0)
+    feeds = {name: random.integers(0, 256, (1, 40), dtype=np.uint8) for name in "ab"}
+    scales = {"s": np.float32(0.02), "t": np.float32(0.05), "u": np.float32(0.06)}
+    zeros = {"z": np.uint8(3), "y0": np.uint8(90), "w": np.uint8(128)}
+    check([node("ms.QLinearAdd", "a s z b t y0 u w")], feeds, scales | zeros, atol=1, rtol=0)
+
+
+def test_weights_in_bytes_are_numbers_in_c(check: Check) -> None:
+    nodes = [node("DequantizeLinear", "w s", "v", axis=0), node("Conv", "x v")]
+    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 3), dtype=np.int8)
+    check(nodes, {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(5)) / 99}, atol=1e-5)
+
+
+@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3)])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_recurrent_layers(check: Check, operator: str, gates: int, steps: int) -> None:
+    size = 6
+    constants = {
+        "w": normal(1, gates * size, 5, seed=1) / 2,
+        "r": normal(1, gates * size, size, seed=2) / 2,
+        "b": normal(1, 2 * gates * size, seed=3) / 2,
+    }
+    states = {"h": normal(1, 1, size, seed=4)} | ({"c": normal(1, 1, size, seed=5)} if operator == "LSTM" else {})
+    names = " ".join(f"y{place}" for place in range(1 + len(states)))
+    more = {} if operator == "LSTM" else {"linear_before_reset": 1}
+    nodes = [node(operator, f"x w r b - {' '.join(states)}", names, hidden_size=size, **more)]
+    check(nodes, {"x": normal(steps, 1, 5)} | states, constants, outputs=1 + len(states))
+
+
 def test_all_operators_without_a_kernel_are_named_at_once() -> None:
     nodes = [node("Asinh", "x", "a"), node("Atanh", "a", "b"), node("Relu", "b")]
     data, spec = graph(nodes, {"x": normal(1, 3) / 9}, {})

@@ -18,7 +18,9 @@ from tasks import EXAMPLES
 from edgernn.bundle import Bundle
 from edgernn.cli.load import load_model
 from edgernn.engines.eager import eager_model
+from edgernn.execution import Execution
 from edgernn.exporters import TARGETS, export, verify
+from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
@@ -81,7 +83,8 @@ def bundles(runs, tmp_path_factory):
         key = (task, target, precision)
         if key not in made:
             made[key] = folder / "-".join(key)
-            export(Run.load(runs(task)).source(), made[key], target=target, precision=precision, steps=64)
+            to = c_target(CodeOptions(sizes=EXAMPLES[task].sizes)) if target == "c" else target
+            export(Run.load(runs(task)).source(), made[key], target=to, precision=precision, steps=64)
         return made[key]
 
     return bundle
@@ -189,14 +192,14 @@ def test_a_bundle_is_verified_against_its_run_and_alone(task, target, precision,
     path = bundles(task, target, precision)
     parity = verify(path, Run.load(runs(task)).source(), steps=32)
     assert parity.max_share <= 1
-    assert execute(["verify", str(path), "--json"]) == 0
+    assert execute(["verify", str(path), "--engine", "c", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["passed"] is True
 
 
 @pytest.mark.parametrize(("task", "target", "precision"), PAIRS)
 def test_a_bundle_scores_as_its_run_does(task, target, precision, runs, bundles, sources):
     run = evaluate(TASKS[task], eager_model(Run.load(runs(task)).source()), sources)
-    bundle = evaluate(TASKS[task], load_model(bundles(task, target, precision)), sources)
+    bundle = evaluate(TASKS[task], load_model(bundles(task, target, precision), Execution(engine="c")), sources)
     assert bundle.keys() == run.keys()
     for name, value in run.items():
         if value is None or isinstance(value, list):
@@ -218,6 +221,7 @@ def test_a_bundle_carries_the_assets_of_its_run(task, runs, bundles):
 PIPELINE = """
 import sys, json
 from edgernn.runtime import Model
+from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.runtime.pipelines import pipeline_for
 pipeline = pipeline_for(Model.load(sys.argv[1]))
 options = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(sys.argv[3]).items()}

@@ -135,6 +135,7 @@ class Program:
     weights: the content of the buffers of weights, by name. kernels: the names of those that are called. pinned:
     buffers that must stay where they are, since expressions name them. fields: the name of a tensor's buffer in C.
     initial: where the first values of states lie, other than zeros.
+    known: the values of tensors that are computed of constants alone. packed: where constants lie in other layouts.
     """
 
     graph: FoldedGraph
@@ -146,6 +147,7 @@ class Program:
     pinned: set[Buffer] = field(default_factory=set)
     fields: dict[tuple[Where, str], str] = field(default_factory=dict)
     initial: dict[str, Place] = field(default_factory=dict)
+    known: dict[str, Array] = field(default_factory=dict)
     packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -154,16 +156,18 @@ class Program:
 
     def shape(self, name: str) -> Shape:
         """Return type and sizes of a tensor."""
+        if name in self.known:
+            return Shape(self.known[name].dtype, self.known[name].shape)
         return self.graph.shapes[name]
 
     def constant(self, name: str) -> Array | None:
         """Return the value of a constant, or None for a tensor that is computed."""
-        return self.graph.constants.get(name)
+        return self.graph.constants.get(name, self.known.get(name))
 
     def place(self, name: str) -> Place:
         """Return where a tensor lies. A constant is stored among the weights."""
         if name not in self.places:
-            self.places[name] = self.store(name, self.graph.constants[name])
+            self.places[name] = self.store(name, self.known[name] if name in self.known else self.graph.constants[name])
         return self.places[name]
 
     def stored(self, name: str, packed: Array) -> Place:
@@ -214,7 +218,7 @@ class Program:
         Tensors of other sizes are broadcast as numpy does it.
         """
         sizes = self.shape(output).sizes
-        tensors = [each in self.graph.shapes for each in operands]
+        tensors = [each in self.graph.shapes or each in self.known for each in operands]
         places = tuple(self.place(each) if known else each for each, known in zip(operands, tensors, strict=True))
         indices = tuple(
             _broadcast(self.shape(each).sizes, sizes) if known else "i"
@@ -228,6 +232,10 @@ class Program:
         kinds = to.buffer.dtype, source.buffer.dtype
         assert kinds[0] == kinds[1], kinds
         self.statements.append(Elementwise(to, count, "{0}", (source,), (index,), comment, at))
+
+    def compute(self, to: Place, count: int, expression: str, source: Place, index: str, comment: str) -> None:
+        """Add the computation of elements from those of another place. index: where element i comes from."""
+        self.statements.append(Elementwise(to, count, expression, (source,), (index,), comment))
 
     def fill(self, to: Place, count: int, value: str, comment: str) -> None:
         """Add that all elements become a C literal."""

@@ -19,15 +19,17 @@ from edgernn.contract import Array
 from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import FoldedGraph
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError
+from edgernn.exporters.c.operators.convolutions import CONVOLUTIONS
 from edgernn.exporters.c.operators.elementwise import ELEMENTWISE
 from edgernn.exporters.c.operators.movement import MOVEMENT
 from edgernn.exporters.c.operators.products import PRODUCTS
+from edgernn.exporters.c.operators.recurrent import RECURRENT
 from edgernn.exporters.c.operators.reductions import REDUCTIONS
 from edgernn.exporters.c.program import Program
 
 __all__ = ["OPERATORS", "lower"]
 
-OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS}
+OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUCTIONS, **CONVOLUTIONS, **RECURRENT}
 
 
 def lower(graph: FoldedGraph, initial: Mapping[str, Array] = MappingProxyType({})) -> Program:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
 from edgernn.exporters.c.program import Program, literal
@@ -111,8 +112,28 @@ def _quantize(node: Node, program: Program) -> None:
 
 
 def _dequantize(node: Node, program: Program) -> None:
-    zero = literal(fixed(program, node.inputs[2]).ravel()[0]) if len(node.inputs) > 2 and node.inputs[2] else "0"
-    elements(node, program, f"(float)({{0}} - {zero}) * {{1}}", node.inputs[:2])
+    """X = (q - zero) * scale, with a scale and a zero point for all elements, or one for each index of an axis."""
+    (output,), name = node.outputs, node.inputs[0]
+    sizes, axis = program.shape(name).sizes, node.attributes.get("axis", 1)
+    scale = _along(fixed(program, node.inputs[1]), sizes, axis)
+    zero = np.zeros((), np.int32)
+    if len(node.inputs) > 2 and node.inputs[2]:
+        zero = _along(fixed(program, node.inputs[2]).astype(np.int32), sizes, axis)
+    value = program.constant(name)
+    if value is not None:
+        program.known[output] = (value.astype(np.int32) - zero).astype(np.float32) * scale
+        return
+    if len(values := np.unique(zero)) > 1:
+        raise UnsupportedError("zero points that differ")
+    factor = literal(scale.ravel()[0]) if scale.size == 1 else f"{node.inputs[1]}.along"
+    if scale.size > 1:
+        program.known[factor] = scale
+    elements(node, program, f"(float)({{0}} - {int(values[0])}) * {{1}}", (name, factor))
+
+
+def _along(values: Array, sizes: Sequence[int], axis: int) -> Array:
+    """Return values so that they broadcast along an axis."""
+    return values.reshape(()) if values.size == 1 else values.reshape([-1, *[1] * (len(sizes) - axis % len(sizes) - 1)])
 
 
 _binary = {"Add": "+", "Sub": "-", "Mul": "*", "Div": "/", "And": "&&", "Or": "||", "Xor": "!="}

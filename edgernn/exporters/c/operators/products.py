@@ -20,7 +20,7 @@ from edgernn.exporters.c.packing import (
 )
 from edgernn.exporters.c.program import Place, Program, strided
 
-__all__ = ["PRODUCTS", "multiply"]
+__all__ = ["PRODUCTS", "byte_product", "multiply"]
 
 _ZERO_POINT = 128
 
@@ -131,18 +131,34 @@ def _integer_product(node: Node, program: Program) -> None:
         raise UnsupportedError("weights of -128, which overflow")
     scale = fixed(program, factor).ravel() * np.broadcast_to(fixed(program, scales).ravel(), (outputs,))
     added = fixed(program, bias).ravel() if bias else np.zeros(outputs, np.float32)
+    to = _made(node.outputs[0], outputs, TILE, program)
+    rows = program.place(x), inputs, _rows(x, inputs, program)
+    byte_product(to, rows, (name, weights), (scale, added), program)
+
+
+def byte_product(
+    to: Place,
+    rows: tuple[Place, int, int],
+    matrix: tuple[str, Array],
+    scale_and_bias: tuple[Array, Array],
+    program: Program,
+) -> None:
+    """Compute rows of (x - 128) W * scale + bias, with x in bytes. rows: their place, size and number.
+
+    to: rows of outputs, the last with room up to a multiple of 16. matrix: its name, and integers within ±127.
+    """
+    (place, inputs, count), (name, weights), (scale, bias) = rows, matrix, scale_and_bias
+    outputs = weights.shape[1]
     stored = [
         program.stored(name, pack_bytes(weights.astype(np.int8))),
         program.store(f"{name}.scale", padded(scale.astype(np.float32), TILE)),
-        program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
+        program.store(f"{name}.bias", padded(bias.astype(np.float32), TILE)),
         program.store(f"{name}.offset", padded((_ZERO_POINT * weights.sum(axis=0)).astype(np.int32), TILE)),
     ]
-    rows, (output,) = _rows(x, inputs, program), node.outputs
-    source, wide = _with_room(x, inputs, GROUP, program)
-    to = _made(output, outputs, TILE, program)
-    places = _row(to, outputs, rows), _row(source, wide, rows)
-    comment = _comment(output, x, name, (rows, inputs, outputs))
-    program.call("product_u8", *places, *stored, str(wide), str(outputs), comment=comment, rows=rows)
+    source, wide = _with_room(place, inputs, count, GROUP, program)
+    places = _row(to, outputs, count), _row(source, wide, count)
+    comment = _comment(to.buffer.name, place.buffer.name, name, (count, inputs, outputs))
+    program.call("product_u8", *places, *stored, str(wide), str(outputs), comment=comment, rows=count)
 
 
 def _block_product(node: Node, program: Program) -> None:
@@ -163,7 +179,7 @@ def _block_product(node: Node, program: Program) -> None:
         program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
     ]
     rows, (output,) = _rows(x, inputs, program), node.outputs
-    source, wide = _with_room(x, inputs, BLOCK, program)
+    source, wide = _with_room(program.place(x), inputs, rows, BLOCK, program)
     rounded = [
         program.scratch(f"{x}.bytes", "int8", rows * wide),
         program.scratch(f"{x}.scales", "float32", rows * blocks),
@@ -176,19 +192,18 @@ def _block_product(node: Node, program: Program) -> None:
     program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)
 
 
-def _with_room(name: str, inputs: int, multiple: int, program: Program) -> tuple[Place, int]:
-    """Return a place of the rows of a tensor, each followed by zeros up to a multiple of elements, and their size."""
-    place, shape = program.place(name), program.shape(name)
-    wide, rows = inputs + -inputs % multiple, shape.count // inputs
+def _with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:
+    """Return a place of the same rows, each followed by zeros up to a multiple of elements, and their size."""
+    wide, name = inputs + -inputs % multiple, place.buffer.name
     if wide == inputs:
         return place, inputs
-    room = program.scratch(f"{name}.wide", str(shape.dtype), rows * wide)
+    room = program.scratch(f"{name}.wide", str(place.buffer.dtype), rows * wide)
     if rows == 1:
         program.copy(room, place, inputs, f"{name}, followed by zeros")
         program.copy(room.after(inputs), None, wide - inputs, "")
     else:
         program.copy(room, None, rows * wide, f"{name}, each row followed by zeros")
-        program.move(room, shape.count, place, "i", name, strided((rows, inputs), (wide, 1)))
+        program.move(room, rows * inputs, place, "i", name, strided((rows, inputs), (wide, 1)))
     return room, wide
 
 
