@@ -21,7 +21,10 @@ def compile_c(source: Path, out: Path, compiler: str, *flags: str) -> Path:
 
 
 def kernel_source(name: str, *more: str) -> str:
-    """Return all kernels, with functions to call them. name: the prefix of names. more: files of tests/c to add."""
+    """Return all kernels, with functions to call them.
+
+    name: the prefix of names, in capitals. more: files of tests/c to add.
+    """
     texts = [kernels.for_each_level(text) for text in (*map(kernels.source, KERNELS), _read("loop"))]
     head = f"#include <stdint.h>\n#include <string.h>\nint {name}_level(void);"
     parts = [kernels.source("base"), kernels.helpers(texts), *texts, kernels.source("levels")]

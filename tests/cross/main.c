@@ -51,7 +51,7 @@ uint64_t hash(int what, int level);
 
 int levels(void)
 {
-    return kernels_level() + 1;
+    return KERNELS_level() + 1;
 }
 
 uint64_t hash(int what, int level)

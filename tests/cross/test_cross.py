@@ -79,7 +79,7 @@ def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cross")
     torch.manual_seed(0)
     graph = LanguageModel(MODEL).eval().graphs()[0]
-    parts = [kernel_source("kernels", "exercise")]
+    parts = [kernel_source("KERNELS", "exercise")]
     for precision in PRECISIONS:
         _, data, _ = write_both(graph, Quantization(precision))
         code = write(precision, [lower(fold(data, graph.spec, {}))], about="A language model.", blob=False)
