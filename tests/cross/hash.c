@@ -16,7 +16,7 @@ static uint64_t hash_of_PRECISION(int level)
         in.token = &token, in.h_in = h[now], in.c_in = c[now];
         out.logits = logits, out.h_out = h[next], out.c_out = c[next];
         PRECISION_step_run(&in, &out, &scratch, &PRECISION_step_stored, level);
-        hash = hashed(hash, logits, VOCABULARY);
+        hash = hashed(hash, logits, sizeof logits);
     }
-    return hashed(hashed(hash, h[0], STATE), c[0], STATE);
+    return hashed(hashed(hash, h[0], sizeof h[0]), c[0], sizeof c[0]);
 }

@@ -1,7 +1,8 @@
-/* Prints a hash of what a language model computes, at each precision and each level of instructions. On WebAssembly,
-   where there is no library, run.mjs calls `hash` and prints. */
+/* Prints hashes of what the kernels and a language model of each precision compute, at each level of instructions. On
+   WebAssembly, where there is no library, run.mjs calls `hash` and prints. */
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #if defined(__wasm__)
@@ -22,34 +23,43 @@ void *memset(void *to, int value, size_t count)
     return to;
 }
 
-#endif
-
-/* Adds the bits of numbers to a hash by FNV-1a. */
-static uint64_t hashed(uint64_t hash, const float *values, int count)
+void *malloc(size_t size)
 {
-    int i, shift;
-    for (i = 0; i < count; i++) {
-        uint32_t bits;
-        memcpy(&bits, values + i, sizeof bits);
-        for (shift = 0; shift < 32; shift += 8)
-            hash = (hash ^ (bits >> shift & 255)) * 1099511628211u;
-    }
-    return hash;
+    static union { char bytes[1 << 23]; double aligned; } heap;
+    static size_t used;
+    void *const made = heap.bytes + used;
+    used += (size + 15) / 16 * 16;
+    return used <= sizeof heap ? made : NULL;
 }
 
-/* MODELS */
+void *calloc(size_t count, size_t size)
+{
+    return memset(malloc(count * size), 0, count * size);
+}
+
+void free(void *memory)
+{
+    (void)memory;
+}
+
+#endif
+
+/* SOURCES */
 
 int levels(void);
-uint64_t hash(int precision, int level);
+uint64_t hash(int what, int level);
 
 int levels(void)
 {
-    return fp32_level() + 1;
+    return KERNELS_level() + 1;
 }
 
-uint64_t hash(int precision, int level)
+uint64_t hash(int what, int level)
 {
-    return precision == 0 ? hash_of_fp32(level) : precision == 1 ? hash_of_int8(level) : hash_of_int4(level);
+    return what == 0   ? hash_of_kernels(level)
+           : what == 1 ? hash_of_fp32(level)
+           : what == 2 ? hash_of_int8(level)
+                       : hash_of_int4(level);
 }
 
 #if !defined(__wasm__)
@@ -57,12 +67,12 @@ uint64_t hash(int precision, int level)
 
 int main(void)
 {
-    static const char *const names[] = {"fp32", "int8", "int4"};
-    int precision, level;
-    for (precision = 0; precision < 3; precision++)
+    static const char *const names[] = {"kernels", "fp32", "int8", "int4"};
+    int what, level;
+    for (what = 0; what < 4; what++)
         for (level = 0; level < levels(); level++) {
-            const uint64_t value = hash(precision, level);
-            printf("%s %d %08lx%08lx\n", names[precision], level, (unsigned long)(value >> 32),
+            const uint64_t value = hash(what, level);
+            printf("%s %d %08lx%08lx\n", names[what], level, (unsigned long)(value >> 32),
                    (unsigned long)(value & 0xffffffffu));
         }
     return 0;

@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from compilers import compile_c
+from compilers import compile_c, kernel_source
 
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.operators import lower
@@ -23,13 +24,13 @@ pytestmark = pytest.mark.cross
 HERE = Path(__file__).parent
 PRECISIONS = ("fp32", "int8", "int4")
 MODEL = LanguageConfig(vocabulary=67, embedding=44, hidden=72, layers=2)  # no multiples of what kernels compute at once
-PORTABLE = tuple(f"-D{precision.upper()}_PORTABLE" for precision in PRECISIONS)
+PORTABLE = tuple(f"-D{name.upper()}_PORTABLE" for name in ("kernels", *PRECISIONS))
 FUSED = "-std=gnu11"  # lets compilers contract products and sums, where the source does not forbid it
 MEMORY = {"flash": 0, "flash_size": 0x400000, "ram": 0x20000000, "ram_size": 0x400000, "stack_size": 0x1000}
 MEMORY_MAP = ",".join(["-Wl", *(f"--defsym=__{name}={value}" for name, value in MEMORY.items())])
 MCU = ("--specs=picolibc.specs", "--oslib=semihost", "--crt0=hosted", MEMORY_MAP, "-mthumb")
 BOARD = ("qemu-system-arm", "-nographic", "-semihosting")
-WASM = ("--target=wasm32", "-O3", "-mbulk-memory", f"-I{HERE / 'wasm'}")
+WASM = ("--target=wasm32", "-O3", "-mbulk-memory", "-fno-builtin", f"-I{HERE / 'wasm'}")
 EXPORTS = ("-nostdlib", "-Wl,--no-entry,--export=levels,--export=hash")
 
 
@@ -74,11 +75,11 @@ HOSTS = {
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    """A program that hashes what a language model computes, at each precision and each level of instructions."""
+    """A program that hashes what kernels and language models compute, at each level of instructions."""
     folder = tmp_path_factory.mktemp("cross")
     torch.manual_seed(0)
     graph = LanguageModel(MODEL).eval().graphs()[0]
-    parts = []
+    parts = [kernel_source("KERNELS", "exercise")]
     for precision in PRECISIONS:
         _, data, _ = write_both(graph, Quantization(precision))
         code = write(precision, [lower(fold(data, graph.spec, {}))], about="A language model.", blob=False)
@@ -86,21 +87,21 @@ def source(tmp_path_factory):
         hashing = (HERE / "hash.c").read_text(encoding="utf-8").replace("PRECISION", precision)
         parts.append(f'#include "{precision}.c"\n\n{hashing}')
     sizes = f"#define VOCABULARY {MODEL.vocabulary}\n#define STATE {MODEL.layers * MODEL.hidden}\n"
-    main = (HERE / "main.c").read_text(encoding="utf-8").replace("/* MODELS */", sizes + "\n".join(parts))
+    main = (HERE / "main.c").read_text(encoding="utf-8").replace("/* SOURCES */", sizes + "\n".join(parts))
     (folder / "main.c").write_text(main, encoding="utf-8")
     return folder / "main.c"
 
 
 def hashes(host, source, out):
-    """Return the hashes by precision, each a set over the levels."""
+    """Return the hashes by what is computed, each a set over the levels."""
     if host.missing:
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"not installed: {', '.join(host.missing)}")
     program = compile_c(source, out, host.compiler, *host.flags)
     result = subprocess.run([*host.runner, program], capture_output=True, text=True, timeout=100, check=True)
-    found = {precision: set() for precision in PRECISIONS}
+    found = defaultdict(set)
     for line in (result.stdout + result.stderr).splitlines():
-        precision, _, value = line.split()
-        found[precision].add(value)
+        name, _, value = line.split()
+        found[name].add(value)
     return found
 
 
@@ -110,8 +111,9 @@ def expected(source):
 
 
 def test_all_levels_give_one_hash_and_all_precisions_another(expected):
-    assert [len(values) for values in expected.values()] == [1, 1, 1]
-    assert len(set.union(*expected.values())) == len(PRECISIONS)
+    assert list(expected) == ["kernels", *PRECISIONS]
+    assert [len(values) for values in expected.values()] == [1] * len(expected)
+    assert len(set.union(*expected.values())) == len(expected)
 
 
 @pytest.mark.parametrize("name", [name for name in HOSTS if name != "x86"])
