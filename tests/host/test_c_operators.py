@@ -266,6 +266,11 @@ def test_a_matrix_that_half_precision_holds_is_stored_in_it(check: Check) -> Non
     assert "product_f16" in lower(fold(data, spec, {})).kernels
 
 
+def test_a_product_is_added_to_what_is_computed(check: Check) -> None:
+    feeds = {"x": normal(2, 5), "h": normal(2, 33, seed=1)}
+    check([node("Gemm", "x w h")], feeds, {"w": normal(5, 33, seed=2)}, atol=1e-5)
+
+
 def test_rows_of_bytes(check: Check) -> None:
     random = np.random.default_rng(0)
     constants = {

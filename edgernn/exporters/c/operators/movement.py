@@ -185,7 +185,9 @@ def _pad(node: Node, program: Program) -> None:
     padded = [axis for axis in range(len(sizes)) if before[axis] or after[axis]]
     if min([*before, *after], default=0) < 0:
         raise UnsupportedError("padding that cuts")
-    if mode == "constant":
+    if not padded:
+        _view(node, program)
+    elif mode == "constant":
         value = fixed(program, node.inputs[2]).ravel()[0] if len(node.inputs) > 2 and node.inputs[2] else 0
         to = program.make(output)
         whole = _positions(program.shape(output))
@@ -194,10 +196,9 @@ def _pad(node: Node, program: Program) -> None:
             program.fill(to, whole.size, literal(np.asarray(value, program.shape(output).dtype)), output)
         else:
             program.copy(to, None, whole.size, f"{output}, zeros around {source}")
-        given = program.place(source), _positions(program.shape(source))
-        _moved(f"{output}, from {source}", (to, inner), given, program)
-    elif not padded:
-        _view(node, program)
+        given, begin = _positions(program.shape(source)), to.after(int(inner.flat[0]))
+        # no copy: its source would be computed in place, before the zeros
+        program.move(begin, given.size, program.place(source), "i", f"{output}, from {source}", _index(inner))
     elif mode in ("reflect", "edge") and len(padded) == 1:
         positions = np.pad(np.arange(sizes[padded[0]]), (before[padded[0]], after[padded[0]]), mode=mode)
         _chosen(output, source, padded[0], positions.tolist(), program)

@@ -18,7 +18,7 @@ from edgernn.exporters.c.packing import (
     pack_panels,
     padded,
 )
-from edgernn.exporters.c.program import Place, Program, strided
+from edgernn.exporters.c.program import Elementwise, Place, Program, strided
 
 __all__ = ["PRODUCTS", "byte_product", "multiply"]
 
@@ -84,10 +84,25 @@ def _gemm(node: Node, program: Program) -> None:
     attributes, matrix = node.attributes, fixed(program, node.inputs[1])
     if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
         raise UnsupportedError("factors or a transposed first matrix")
-    bias = fixed(program, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    if bias is not None and bias.size not in (1, bias.shape[-1]):
-        raise UnsupportedError("a bias for each row")
-    _product(node, program, matrix.T if attributes.get("transB", 0) else matrix, bias)
+    matrix = matrix.T if attributes.get("transB", 0) else matrix
+    added = node.inputs[2] if len(node.inputs) > 2 else ""
+    bias = program.constant(added)
+    if added and (bias is None or bias.size not in (1, bias.shape[-1])):
+        _sum_of_product(node, program, matrix, added)
+    else:
+        _product(node, program, matrix, bias)
+
+
+def _sum_of_product(node: Node, program: Program, matrix: Array, added: str) -> None:
+    """Y = x W + a tensor that is computed, or has a row for each of the result."""
+    (x, name), (output,) = node.inputs[:2], node.outputs
+    shape = program.shape(output)
+    if program.shape(added).count != shape.count:
+        raise UnsupportedError("a sum of another size")
+    made = program.scratch(f"{output}.product", "float32", shape.count + -matrix.shape[1] % PANEL)
+    multiply(made, program.place(x), (name, matrix), None, program, _rows(x, len(matrix), program))
+    operands = made, program.place(added)
+    program.statements.append(Elementwise(program.make(output), shape.count, "{0} + {1}", operands, ("i", "i"), output))
 
 
 def _product(node: Node, program: Program, matrix: Array, bias: Array | None) -> None:

@@ -26,11 +26,13 @@ def _recurrent(gates: int, states: int, cell: _Cell) -> Operator:
         bias, lengths, *initial = [*rest, *[""] * 5][: 2 + states]
         steps, batch = program.shape(x).sizes[:2]
         directions, rows, size = program.shape(recurrent).sizes
+        default = [b"Sigmoid", b"Tanh", b"Tanh"][: 1 + states]
         usual = {"direction": b"forward", "layout": 0, "clip": 0.0, "input_forget": 0}
         if any(node.attributes.get(name, value) != value for name, value in usual.items()) or directions != 1:
             raise UnsupportedError("another direction than forward, or a limit of gates")
-        if any(key.startswith("activation") for key in node.attributes) or any(rest[2 + states :]):
-            raise UnsupportedError("activations that are given, or peepholes")
+        given = node.attributes.get("activations", default)
+        if list(given) != default or any(rest[2 + states :]):
+            raise UnsupportedError("other activations, or peepholes")
         if steps > _MOST or batch != 1 or (lengths and set(fixed(program, lengths).ravel()) != {steps}):
             raise UnsupportedError(f"more than {_MOST} steps, or steps that are left out")
         biases = fixed(program, bias).reshape(2, rows) if bias else np.zeros((2, rows), np.float32)
