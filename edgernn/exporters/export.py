@@ -226,7 +226,12 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
-    assets = {name: data for name, data in loaded.files.items() if _may_be_asset(name, contract)}
+    generated = tuple(Path(file).stem for file in manifest.graphs.values())
+    assets = {
+        name: data
+        for name, data in loaded.files.items()
+        if _may_be_asset(name, contract) and not _is_generated(name, generated)
+    }
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
             raise CheckFailedError(f"{bundle} was exported with another {name}{_origins(manifest, source)}")
@@ -278,6 +283,11 @@ def _may_be_asset(name: str, contract: Contract) -> bool:
         initial = (state.initial for state in spec.states)
         folders.update(each.file.split("/")[0] for each in initial if isinstance(each, FromFile))
     return "/" not in name and name != MANIFEST and name not in folders
+
+
+def _is_generated(name: str, stems: Collection[str]) -> bool:
+    """Return whether a file accompanies a graph file: its name begins with the same word."""
+    return any(name.startswith((f"{stem}.", f"{stem}_")) for stem in stems)
 
 
 def _check_loads(source: Source) -> None:
