@@ -17,12 +17,13 @@ from gallery import CAPTIONS, SMALL, write_image
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from targets import TARGETS
 
 from edgernn.data.captions import DEV, TEST, TRAIN, read_captions
 from edgernn.data.words import learn_words, words
 from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
-from edgernn.exporters import TARGETS, export, verify
+from edgernn.exporters import export, verify
 from edgernn.exporters.gate.streams import Beginnings, held_out_streams
 from edgernn.models.cells import CELLS
 from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize

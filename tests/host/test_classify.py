@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from targets import TARGETS
 from tasks import EXAMPLES, RATE, write_tone
 
 from edgernn.bundle import Bundle
@@ -20,7 +21,7 @@ from edgernn.data.batches import pad
 from edgernn.data.sequences import read_sequences
 from edgernn.engines.eager import eager_model
 from edgernn.errors import BundleError, CheckFailedError, ConfigError, CorpusError, StreamError
-from edgernn.exporters import TARGETS, export
+from edgernn.exporters import export
 from edgernn.media.audio import mono, read_wav
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines import pipeline_for

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from conversions import convert_once
+from targets import TARGETS
 
 from edgernn.arrays import from_npy, to_npy
 from edgernn.bundle import Bundle, Manifest, new_bundle
 from edgernn.engines import ENGINES
 from edgernn.errors import BundleError, ParityError
-from edgernn.exporters import TARGETS, export
+from edgernn.exporters import export
 from edgernn.models import HeldOut, Source
 from edgernn.runtime.golden import verify
 from edgernn.tasks.language.network import LanguageConfig, LanguageModel

@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 import torch
 from conversions import convert_once
+from targets import TARGETS
 from torch import nn
 
 from edgernn.bundle import TOKENIZER, Bundle
 from edgernn.contract import BATCH, ConditionSpec, Contract, FromFile, FromGraph, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES
 from edgernn.errors import ConfigError, EngineError, ExportError, ParityError
-from edgernn.exporters import TARGETS, export_module
+from edgernn.exporters import export_module
 from edgernn.runtime import Model
 from edgernn.tokenizer import Tokenizer
 

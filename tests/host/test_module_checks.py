@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from targets import TARGETS
 from torch import nn
 
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ExportError, ExportWarning
-from edgernn.exporters import TARGETS, export_module
+from edgernn.exporters import export_module
 from edgernn.exporters.checks import check_graphs
 from edgernn.models import Graph
 

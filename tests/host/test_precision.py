@@ -8,12 +8,13 @@ import pytest
 import torch
 from matrices import IN, MATRICES, OUT, recurrent, stateless
 from onnx import TensorProto, helper, numpy_helper
+from targets import TARGETS
 from torch import nn
 
 from edgernn.bundle import Bundle
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.errors import ExportError
-from edgernn.exporters import TARGETS, Quantization, export_module
+from edgernn.exporters import Quantization, export_module
 from edgernn.exporters.quantisation.quantise import PRECISIONS, quantise
 from edgernn.exporters.quantisation.rounding import harm, round_closest
 from edgernn.exporters.report import BITS, check_quantised, larger, summary

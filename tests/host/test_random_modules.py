@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from targets import TARGETS
 from torch import nn
 
 from edgernn.contract import BATCH, GraphSpec, StateSpec, TensorSpec
 from edgernn.engines import ENGINES
 from edgernn.errors import ExportError
-from edgernn.exporters import TARGETS, export_module
+from edgernn.exporters import export_module
 from edgernn.runtime import Model
 from edgernn.runtime.parity import TOLERANCES
 

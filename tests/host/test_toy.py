@@ -6,10 +6,10 @@ import shutil
 import numpy as np
 import pytest
 import toy
+from targets import TARGETS
 
 from edgernn.cli import application
 from edgernn.cli import execute as run_command
-from edgernn.exporters import TARGETS
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.tasks import TASKS
 from edgernn.training import Trainer
