@@ -169,6 +169,8 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         for graph in graphs:
             name = graph.spec.name
             replay(engines[name], graph.spec, proof.golden[name], files, quantization.name)
+        if target.complete is not None:
+            files.update(target.complete(contract.graphs, engines, proof.golden, files))
         write_files(writer.directory, files)
         writer.finish(
             Manifest(
@@ -226,7 +228,12 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
-    assets = {name: data for name, data in loaded.files.items() if _may_be_asset(name, contract)}
+    written = _written(manifest)
+    assets = {
+        name: data
+        for name, data in loaded.files.items()
+        if _may_be_asset(name, contract) and not written.fullmatch(name)
+    }
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
             raise CheckFailedError(f"{bundle} was exported with another {name}{_origins(manifest, source)}")
@@ -235,6 +242,12 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
         return prove(
             graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
         ).parity
+
+
+def _written(manifest: Manifest) -> re.Pattern[str]:
+    """Return the pattern of the names of the graph files and those beside them, such as model.c and model_check.c."""
+    stems = "|".join(re.escape(Path(name).stem) for name in manifest.graphs.values())
+    return re.compile(rf"({stems})(_check)?\..*")
 
 
 def _origins(manifest: Manifest, source: Source) -> str:
