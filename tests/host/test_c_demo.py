@@ -4,11 +4,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from compilers import COMPILERS, STRICT
 from conversions import convert_once
+from pages import blocks
 
 from edgernn.exporters import export
+from edgernn.runtime import Model
+from edgernn.runtime.compiled import CompiledEngine
 from edgernn.training import Run
 
 PROGRAM = Path(__file__).parents[2] / "runtime_demo" / "c"
@@ -44,6 +48,24 @@ def test_the_text_is_pythons(program, bundles, call, seed):
     for target, engine in (("c", ("--engine", "c")), ("onnx", ())):
         status, text, error = call("run", bundles / target, "the ", "--seed", seed, *SETTINGS, *engine)
         assert (status, text, error) == (0, printed, "")
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_the_program_of_the_page_decodes_greedily(bundles, tmp_path, compiler):
+    (tmp_path / "main.c").write_text(next(block.text for block in blocks("docs/c.md") if block.language == "c"))
+    given = [tmp_path / "main.c", bundles / "c" / "model.c", "-I", bundles / "c", "-o", tmp_path / "main"]
+    subprocess.run([compiler, *STRICT, "-O1", *given], check=True)
+    printed = subprocess.run([tmp_path / "main"], capture_output=True, text=True, check=True).stdout
+    stream = Model.load(bundles / "c", CompiledEngine).stream()
+    assert [int(token) for token in printed.split()] == greedy(stream, 1, 20)
+
+
+def greedy(stream, token, count):
+    """The likeliest token after each, beginning with one."""
+    tokens = [token]
+    for _ in range(count):
+        tokens.append(int(np.argmax(stream.step({"token": np.array([tokens[-1]])})["logits"][0])))
+    return tokens[1:]
 
 
 @pytest.mark.parametrize("arguments", [["THE"], ["e" * 5000], [""], ["the", "0", "-1"]])
