@@ -14,6 +14,7 @@ __all__ = ["cache"]
 _KINDS = {
     "text": "a text that was downloaded",
     "features": "features of images, computed by frozen layers of an encoder",
+    "code": "a bundle in C, compiled",
     "interrupted": "left by a write that was interrupted, unless it is going on",
 }
 _DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{52}")  # of which the beginning is enough for people
@@ -27,9 +28,9 @@ def cache(
 ) -> None:
     """Show where the cache is, what it holds and how large that is, or empty it.
 
-    The cache holds texts that edgernn downloaded and features that it computed from images; what is missing is
-    downloaded or computed again. The cache is the directory that the environment variable EDGERNN_CACHE names, or
-    ~/.cache/edgernn. Do not empty it while a training is running.
+    The cache holds texts that edgernn downloaded, features that it computed from images, and bundles in C that it
+    compiled; what is missing is made again. The cache is the directory that the environment variable EDGERNN_CACHE
+    names, or ~/.cache/edgernn. Do not empty it while a training is running.
 
     [bold]Example:[/bold] edgernn cache --empty
     """

@@ -1,4 +1,4 @@
-"""What is in the cache: public texts, what frozen layers make of images, and what interrupted writes left behind."""
+"""What is in the cache: public texts, features of images, compiled code, and what interrupted writes left behind."""
 
 from __future__ import annotations
 
@@ -12,10 +12,13 @@ from typing import Any
 
 from edgernn.data.downloads import IMAGES, TEXTS
 from edgernn.paths import cache_directory
+from edgernn.runtime.compiled import COMPILED
 
 __all__ = ["CacheEntry", "cache_entries", "empty_cache"]
 
 _FEATURES = re.compile(r"[0-9a-f]{64}")
+_LIBRARY = re.compile(r"[0-9a-f]{64}\.so")
+_UNFINISHED = re.compile(r"tmp\w+")  # as tempfile names the directory of a compilation
 _INTERRUPTED = re.compile(r"\.(?P<name>[\w.]+)\.[^.]+(\.old)?")  # as `edgernn.atomic` names what it has not finished
 
 
@@ -23,7 +26,8 @@ _INTERRUPTED = re.compile(r"\.(?P<name>[\w.]+)\.[^.]+(\.old)?")  # as `edgernn.a
 class CacheEntry:
     """A file or a directory that edgernn wrote into its cache, and its size in bytes.
 
-    kind: "text" that was downloaded, "features" of images, or "interrupted": a write that did not end, or goes on.
+    kind: "text" that was downloaded, "features" of images, "code" that was compiled for a bundle in C, or
+    "interrupted": a write that did not end, or goes on.
     """
 
     path: Path
@@ -52,7 +56,7 @@ def empty_cache() -> list[CacheEntry]:
         else:
             entry.path.unlink()
     root = cache_directory()
-    for directory in (root / IMAGES, root):
+    for directory in (root / IMAGES, root / COMPILED, root):
         with suppress(OSError):  # of others' files in it
             directory.rmdir()
     return entries
@@ -70,6 +74,11 @@ def _entries() -> Iterator[CacheEntry]:
         if _FEATURES.fullmatch(path.name):
             yield CacheEntry(path, "features", _bytes(path))
         elif _FEATURES.fullmatch(_name_of_interrupted(path)):
+            yield CacheEntry(path, "interrupted", _bytes(path))
+    for path in _inside(root / COMPILED):
+        if _LIBRARY.fullmatch(path.name):
+            yield CacheEntry(path, "code", _bytes(path))
+        elif _UNFINISHED.fullmatch(path.name):
             yield CacheEntry(path, "interrupted", _bytes(path))
 
 

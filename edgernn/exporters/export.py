@@ -169,6 +169,8 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         for graph in graphs:
             name = graph.spec.name
             replay(engines[name], graph.spec, proof.golden[name], files, quantization.name)
+        if target.complete is not None:
+            files.update(target.complete(contract.graphs, engines, proof.golden, files))
         write_files(writer.directory, files)
         writer.finish(
             Manifest(
@@ -226,11 +228,11 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
-    generated = tuple(Path(file).stem for file in manifest.graphs.values())
+    written = _written(manifest)
     assets = {
         name: data
         for name, data in loaded.files.items()
-        if _may_be_asset(name, contract) and not _is_generated(name, generated)
+        if _may_be_asset(name, contract) and not written.fullmatch(name)
     }
     for name in sorted(assets.keys() | source.assets.keys()):
         if assets.get(name) != source.assets.get(name):
@@ -240,6 +242,12 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
         return prove(
             graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
         ).parity
+
+
+def _written(manifest: Manifest) -> re.Pattern[str]:
+    """Return the pattern of the names of the graph files and those beside them, such as model.c and model_check.c."""
+    stems = "|".join(re.escape(Path(name).stem) for name in manifest.graphs.values())
+    return re.compile(rf"({stems})(_check)?\..*")
 
 
 def _origins(manifest: Manifest, source: Source) -> str:
@@ -283,11 +291,6 @@ def _may_be_asset(name: str, contract: Contract) -> bool:
         initial = (state.initial for state in spec.states)
         folders.update(each.file.split("/")[0] for each in initial if isinstance(each, FromFile))
     return "/" not in name and name != MANIFEST and name not in folders
-
-
-def _is_generated(name: str, stems: Collection[str]) -> bool:
-    """Return whether a file accompanies a graph file: its name begins with the same word."""
-    return any(name.startswith((f"{stem}.", f"{stem}_")) for stem in stems)
 
 
 def _check_loads(source: Source) -> None:

@@ -18,7 +18,7 @@ from edgernn.contract import GraphSpec
 from edgernn.errors import first_line
 from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph
-from edgernn.runtime import BundleEngine
+from edgernn.runtime import BundleEngine, Engine
 
 __all__ = [
     "NO_WEIGHT",
@@ -116,6 +116,11 @@ class GraphReport:
     multiply_accumulates: int | None = None
 
 
+Complete = Callable[
+    [Sequence[GraphSpec], Mapping[str, Engine], Mapping[str, Any], Mapping[str, bytes]], Mapping[str, bytes]
+]
+
+
 @dataclass(frozen=True)
 class Target:
     """One kind of artifact.
@@ -123,7 +128,8 @@ class Target:
     suffix: of its graph files. write: exports graphs, given the assets of their bundle, and returns their files by
     graph. engine: runs a graph file on this machine. inspect: reports the contents of a graph file. precisions: the
     supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
-    will disappear, or "".
+    will disappear, or "". complete: returns further files of a bundle, given the specifications of its graphs, their
+    engines, the manifest's record of golden vectors, and the files so far.
     """
 
     name: str
@@ -134,6 +140,7 @@ class Target:
     precisions: tuple[str, ...] = ("fp32",)
     options: tuple[str, ...] = ()
     legacy: str = ""
+    complete: Complete | None = None
 
 
 def one_file_each(

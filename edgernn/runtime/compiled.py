@@ -23,8 +23,9 @@ from edgernn.execution import DEFAULT, LEVELS, Execution
 from edgernn.paths import cache_directory
 from edgernn.runtime.engine import NO_FILES
 
-__all__ = ["BoundCall", "CompiledEngine", "about", "compiler"]
+__all__ = ["COMPILED", "BoundCall", "CompiledEngine", "about", "compiler"]
 
+COMPILED = "compiled"  # the directory of compiled code in the cache
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
 _LONGEST = 600  # seconds of one compilation
@@ -174,7 +175,7 @@ def _library(source: bytes) -> ctypes.CDLL:
     digest = hashlib.sha256(source)
     for part in (*command, _version(command), *_FLAGS):
         digest.update(b"\0" + part.encode())
-    path = cache_directory() / "compiled" / f"{digest.hexdigest()}.so"
+    path = cache_directory() / COMPILED / f"{digest.hexdigest()}.so"
     if not path.exists():
         _compile(command, source, path)
     try:

@@ -191,6 +191,7 @@ def place(desk, tmp_path, monkeypatch):
 GIVEN = {  # runs and bundles that a page takes as given, by the name of the desk's
     "docs/adopt.md": {},
     "docs/benchmarks.md": {},
+    "docs/c.md": {"runs/demo": "runs/shakespeare"},
     "docs/captioning.md": {},
     "docs/classification.md": {},
     "docs/devices.md": {"runs/demo": "runs/shakespeare"},
@@ -338,6 +339,7 @@ def test_what_is_shown_and_not_run_is_listed():
 def test_what_is_not_run_is_what_cannot_be_run_here():
     shown = {page: [b.language for b in blocks(page) if b.language in SHOWN] for page in READ}
     assert {page: languages for page, languages in shown.items() if languages} == {
+        "docs/c.md": ["c", "console", "text", "cmake", "c"],  # tests/host/test_c_demo.py compiles the first
         "docs/classification.md": ["console"],
         "docs/devices.md": ["console", "kotlin", "kotlin", "swift", "console"],
         "docs/install.md": ["console"] * 3,

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
 from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, literal, places
 
-__all__ = ["arrays", "declarations", "definitions", "opening", "read_bytes", "scratch_bytes", "stored_bytes"]
+__all__ = [
+    "arrays",
+    "by_value",
+    "declarations",
+    "definitions",
+    "fnv_1a",
+    "opening",
+    "read_bytes",
+    "scratch_bytes",
+    "stored_bytes",
+]
 
 _ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 _WIDTH = 116
-_FNV_OFFSET, _FNV_PRIME = 0xCBF29CE484222325, 0x100000001B3
 
 
 def declarations(program: Program, *, blob: bool) -> str:
@@ -75,7 +85,11 @@ def opening(programs: Sequence[Program], blob: bytes | None) -> str:
     """Return the functions that find the weights and begin a stream."""
     parts, begin = [], 0
     if blob is not None:
-        parts.append(_DIGEST.replace("SIZE", str(len(blob))).replace("DIGEST", f"0x{_digest(blob):016x}u"))
+        parts.append(
+            _DIGEST.replace("SIZE", str(len(blob))).replace(
+                "DIGEST", f"0x{fnv_1a(np.frombuffer(blob, '<u8').tolist()):016x}u"
+            )
+        )
     for program in programs:
         prefix = _prefix(program)
         sets = "\n".join(f"    {line}" for line in _first_values(program))
@@ -116,10 +130,11 @@ static int NAME_is_blob(const void *blob, size_t size)
 }"""
 
 
-def _digest(data: bytes) -> int:
-    digest = _FNV_OFFSET
-    for word in np.frombuffer(data, "<u8").tolist():
-        digest = (digest ^ word) * _FNV_PRIME & 0xFFFFFFFFFFFFFFFF
+def fnv_1a(values: Iterable[int]) -> int:
+    """Return the digest FNV-1a of 64 bits: of bytes, as it is published, or of words."""
+    digest = 0xCBF29CE484222325
+    for value in values:
+        digest = (digest ^ value) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
     return digest
 
 
@@ -176,19 +191,19 @@ def _run(program: Program) -> str:
 
 def _parameter(program: Program, tensor: TensorSpec) -> str:
     shape = program.shape(tensor.name)
-    if _by_value(program, tensor):
+    if by_value(shape.dtype, shape.count):
         return f"{C_TYPES[str(shape.dtype)]} {tensor.name}"
     return f"const {C_TYPES[str(shape.dtype)]} *{tensor.name}"
 
 
 def _fed(program: Program, tensor: TensorSpec) -> str:
-    return f"&{tensor.name}" if _by_value(program, tensor) else tensor.name
-
-
-def _by_value(program: Program, tensor: TensorSpec) -> bool:
-    """Return whether a tensor is one integer, such as a token."""
     shape = program.shape(tensor.name)
-    return shape.count == 1 and shape.dtype.kind in "iu"
+    return f"&{tensor.name}" if by_value(shape.dtype, shape.count) else tensor.name
+
+
+def by_value(dtype: np.dtype[Any], count: int) -> bool:
+    """Return whether a function takes a tensor by value: one integer, such as a token."""
+    return count == 1 and dtype.kind in "iu"
 
 
 def arrays(programs: Iterable[Program]) -> str:
@@ -223,9 +238,8 @@ def _initialiser(program: Program) -> str:
     fields = []
     for buffer in _buffers(program, "weights"):
         values = _filled(program, buffer)
-        lines = textwrap.fill(
-            ", ".join(map(literal, values)), _WIDTH, initial_indent="        ", subsequent_indent="        "
-        )
+        texts = ", ".join(map(literal, values))
+        lines = textwrap.fill(texts, _WIDTH, initial_indent="        ", subsequent_indent="        ")
         fields.append(f"    /* {buffer.name} */\n    {{\n{lines}\n    }}")
     content = ",\n".join(fields) or "    0"
     return f"NAME_ALIGNED const {_prefix(program)}_weights {_prefix(program)}_stored = {{\n{content}\n}};"

@@ -13,7 +13,7 @@ from edgernn.exporters.c.interface import arrays, declarations, definitions, ope
 from edgernn.exporters.c.program import C_TYPES, Call, Copy, Place, Program
 from edgernn.exporters.c.texts import NO_TEXTS, Texts
 
-__all__ = ["Code", "write"]
+__all__ = ["Code", "named", "write"]
 
 _WIDTH = 116
 
@@ -51,11 +51,11 @@ def write(name: str, programs: Sequence[Program], *, about: str, blob: bool, tex
         texts.source,
     ]
     body = "\n\n".join(part.strip("\n") for part in parts if part)
-    files = [_named(f"/* {about} */\n\n{text}\n", name) for text in (header, body)]
+    files = [named(f"/* {about} */\n\n{text}\n", name) for text in (header, body)]
     return Code(files[0], files[1], weights if blob else None)
 
 
-def _named(text: str, name: str) -> str:
+def named(text: str, name: str) -> str:
     """Let names begin with `name`, those of macros with its capitals."""
     return re.sub(r"\bNAME(?=_[A-Z])", name.upper(), text).replace("NAME", name)
 

@@ -11,8 +11,9 @@ from typing import Any
 
 from edgernn.arrays import from_npy
 from edgernn.bundle import TOKENIZER
-from edgernn.contract import BATCH, Array, FromFile
+from edgernn.contract import BATCH, Array, FromFile, GraphSpec
 from edgernn.errors import ConfigError
+from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.fusing import drop_unused
 from edgernn.exporters.c.interface import read_bytes, scratch_bytes, stored_bytes
@@ -24,6 +25,7 @@ from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import Artifact, GraphReport, Target, Weight
 from edgernn.exporters.targets.onnx import parse, products_of, write_both
 from edgernn.models import Graph
+from edgernn.runtime import Engine
 from edgernn.runtime.compiled import CompiledEngine, about
 from edgernn.tokenizer import Tokenizer
 
@@ -66,12 +68,31 @@ def c_target(options: CodeOptions) -> Target:
     ) -> dict[str, Artifact]:
         return _write(graphs, quantization, assets, options)
 
-    return Target("c", ".c", write_all, CompiledEngine, _inspect, ("fp32", "int8", "int4"), ("keep", "block"))
+    def complete(
+        specs: Sequence[GraphSpec], engines: Mapping[str, Engine], golden: Mapping[str, Any], files: Mapping[str, bytes]
+    ) -> dict[str, bytes]:
+        program = check(about(files[f"{options.name}.c"]), specs, engines, golden, files)
+        return {f"{options.name}_check.c": program.encode()}
+
+    return Target(
+        "c",
+        ".c",
+        write_all,
+        CompiledEngine,
+        _inspect,
+        ("fp32", "int8", "int4"),
+        ("keep", "block"),
+        complete=complete,
+    )
 
 
 def _write(
     graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes], options: CodeOptions
 ) -> dict[str, Artifact]:
+    known = sorted({axis for graph in graphs for axis in _axes(graph)})
+    for axis in options.sizes:
+        if axis not in known:
+            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(known)}")
     programs: list[Program] = []
     weights: list[tuple[Weight, ...]] = []
     described: dict[str, dict[str, Any]] = {}
@@ -122,6 +143,10 @@ def _axes(graph: Graph) -> list[str]:
     """Return the named axes of a graph other than the batch."""
     tensors = (*graph.spec.feeds.values(), *graph.spec.results.values())
     return sorted({axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH})
+
+
+def _free(axes: Sequence[str]) -> str:
+    return f"the free axes are {', '.join(axes)}" if axes else "the network has no free axis, so leave it out"
 
 
 def _inspect(data: bytes) -> GraphReport:
