@@ -1,9 +1,10 @@
 """Quality, size and step time of runs of any task, on every target at every precision.
 
-python benchmarks/exports.py runs/shakespeare=held-out.txt runs/digits=recordings/ runs/dates=dates
+python benchmarks/exports.py runs/shakespeare=held-out.txt runs/digits runs/dates
 
-Each run is named with the data to evaluate it on, as `edgernn evaluate` takes it with --text or --data. Prints a
-Markdown table. Step times are medians of the graph `step` at batch size 1 on one thread; the artifacts of a run are
+A run is evaluated on the data that follow it, which `edgernn evaluate` takes with --text or --data; without, on what
+its training held out. In C, named axes have the largest sizes that the contract declares. Prints a Markdown table. Step
+times are medians of the graph `step` at batch size 1 on one thread; the artifacts of a run are
 measured in turns.
 """
 
@@ -25,10 +26,10 @@ from edgernn.engines.eager import eager_model
 from edgernn.errors import EdgeRNNError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters import TARGETS, Exported, export
+from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.models import Source
 from edgernn.runtime import Model
 from edgernn.runtime.model import STEP
-from edgernn.tasks.task import Task
 from edgernn.training import Run
 
 ROUNDS, STEPS = 15, 50
@@ -46,7 +47,7 @@ class Row:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN=DATA", help="a run, and the data to evaluate it on")
+    parser.add_argument("runs", nargs="+", metavar="RUN[=DATA]", help="a run, and the data to evaluate it on")
     parser.add_argument("--limit", nargs="*", metavar="TARGET", help="only these targets", default=list(TARGETS))
     torch.set_num_threads(1)
     arguments = parser.parse_args()
@@ -65,7 +66,7 @@ def show(run: Run, data: str, folder: Path, targets: list[str]) -> None:
     times = medians([row.model for row in rows])
     whole = next((row.exported.bytes for row in rows if row.exported is not None), 0)
     for row, micros in zip(rows, times, strict=True):
-        cells = [run.path.name, row.name, "", "", quality(run.task, row.model, data), "", f"{micros:.0f}"]
+        cells = [run.path.name, row.name, "", "", quality(run, row.model, data), "", f"{micros:.0f}"]
         if row.exported is not None:
             cells[2:4] = f"{row.exported.bytes:,}", f"{row.exported.bytes / whole:.3f}"
             cells[5] = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
@@ -74,21 +75,25 @@ def show(run: Run, data: str, folder: Path, targets: list[str]) -> None:
 
 def exports(source: Source, folder: Path, targets: list[str]) -> Iterator[Row]:
     """Export to every target at every precision. A refusal is printed in place of its row."""
+    tensors = [tensor for graph in source.network.graphs() for tensor in graph.spec.feeds.values()]
+    in_c = c_target(CodeOptions(sizes={axis: size for each in tensors for axis, size in each.max_sizes.items()}))
     for name in targets:
         for precision in TARGETS[name].precisions:
             out = folder / f"{name}-{precision}"
             try:
-                exported = export(source, out, target=name, precision=precision)
+                exported = export(source, out, target=in_c if name == "c" else name, precision=precision)
             except EdgeRNNError as error:
                 print(f"| | {name} {precision} | refused: {error} | | | | |", flush=True)
                 continue
             yield Row(f"{name} {precision}", Model.load(out, ENGINES.get(name)), exported)
 
 
-def quality(task: Task, model: Model, data: str) -> str:
-    """The figures that `edgernn evaluate` prints for `data`."""
+def quality(run: Run, model: Model, data: str) -> str:
+    """Return the figures that `edgernn evaluate` prints for `data`, or for the held-out data of the run."""
+    task = run.task
     (first, *_) = (field.name for field in fields(task.evaluation) if field.name in ("text", "data"))
-    score = task.evaluate(model, task.evaluation(**{first: data}), lambda done, what: None, None).score
+    given = {first: data} if data else {}
+    score = task.evaluate(model, task.evaluation(**given), lambda done, what: None, None if data else run.data).score
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in score.figures.items())
 
 

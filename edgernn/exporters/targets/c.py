@@ -80,7 +80,7 @@ def c_target(options: CodeOptions) -> Target:
         write_all,
         CompiledEngine,
         _inspect,
-        ("fp32", "int8", "int4"),
+        ("fp32", "fp16", "int8", "int4"),
         ("keep", "block"),
         complete=complete,
     )
