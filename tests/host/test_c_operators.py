@@ -6,6 +6,7 @@ import ctypes
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from onnx import TensorProto, helper, numpy_helper
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import fold
+from edgernn.exporters.c.fusing import fused
 from edgernn.exporters.c.operators import lower
-from edgernn.exporters.c.program import Program
+from edgernn.exporters.c.program import Copy, Program
 from edgernn.exporters.c.source import write
 
 COMPILER = shutil.which("cc")
@@ -352,6 +354,23 @@ def test_recurrent_layers(check: Check, operator: str, gates: int, steps: int) -
     more = {} if operator == "LSTM" else {"linear_before_reset": 1}
     nodes = [node(operator, f"x w r b - {' '.join(states)}", names, hidden_size=size, **more)]
     check(nodes, {"x": normal(steps, 1, 5)} | states, constants, outputs=1 + len(states))
+
+
+@pytest.mark.parametrize("zeros_first", [False, True])
+def test_a_result_is_not_computed_where_zeros_are_written_after_it(zeros_first: bool) -> None:
+    data, spec = graph([node("Relu", "x", "a"), node("Pad", "a p")], {"x": normal(3)}, {"p": np.array([2, 2])})
+    program = Program(fold(data, spec, {}))
+    to = program.result("y")
+    clear = partial(program.copy, to, None, 7, "zeros")
+    if zeros_first:
+        clear()
+    program.elementwise("a", "{0}", ["x"])
+    if not zeros_first:
+        clear()
+    program.copy(to.after(2), program.place("a"), 3, "a")
+    statements = fused(program)
+    kept = [each for each in statements if isinstance(each, Copy) and each.source is not None]
+    assert bool(kept) is not zeros_first
 
 
 def test_all_operators_without_a_kernel_are_named_at_once() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement, places
@@ -53,25 +53,59 @@ def drop_unused(program: Program) -> None:
 
 
 def _without_copies(program: Program) -> list[Statement]:
-    """Let results be computed where they would be copied to."""
+    """Let results be computed where they would be copied to, unless something else happens there in between."""
     moved: dict[Buffer, Place] = {}
     kept: list[Statement] = []
-    for statement in reversed(program.statements):
+    for number, statement in reversed([*enumerate(program.statements)]):
         if isinstance(statement, Copy) and statement.source is not None:
             buffer = statement.source.buffer
             whole = buffer.where == "scratch" and buffer.room == statement.count and not statement.source.index
             if whole and buffer not in program.pinned and buffer not in moved:
-                moved[buffer] = statement.to
-                continue
+                made = next(at for at, each in enumerate(program.statements) if buffer in _buffers(each))
+                to = _moved_place(statement.to, moved)
+                between = (_moved(each, moved) for each in program.statements[made:number])
+                if not any(_touches(each, to, statement.count) for each in between):
+                    moved[buffer] = statement.to
+                    continue
         kept.append(statement)
     return [_moved(statement, moved) for statement in reversed(kept)]
 
 
-def _moved(statement: Statement, moved: dict[Buffer, Place]) -> Statement:
+def _buffers(statement: Statement) -> set[Buffer]:
+    written = set() if isinstance(statement, Call) else {statement.to.buffer}
+    return written | {place.buffer for place in places(statement)}
+
+
+def _touches(statement: Statement, place: Place, count: int) -> bool:
+    """Return whether a statement may read or write one of `count` elements from `place` on."""
+    if isinstance(statement, Call) or place.index:
+        return place.buffer in _buffers(statement)
+    spans = [(statement.to, isinstance(statement, Copy) or statement.at == "i")]
+    if isinstance(statement, Copy):
+        spans += [(each, True) for each in places(statement)]
+    else:
+        pairs = zip(statement.operands, statement.indices, strict=True)
+        spans += [(each, index == "i") for each, index in pairs if isinstance(each, Place)]
+    return any(
+        each.buffer == place.buffer
+        and (
+            not straight
+            or bool(each.index)
+            or (each.offset < place.offset + count and place.offset < each.offset + statement.count)
+        )
+        for each, straight in spans
+    )
+
+
+def _moved_place(place: Place, moved: Mapping[Buffer, Place]) -> Place:
+    while place.buffer in moved:
+        place = replace(moved[place.buffer].after(place.offset), index=place.index)
+    return place
+
+
+def _moved(statement: Statement, moved: Mapping[Buffer, Place]) -> Statement:
     def new(place: Place) -> Place:
-        while place.buffer in moved:
-            place = replace(moved[place.buffer].after(place.offset), index=place.index)
-        return place
+        return _moved_place(place, moved)
 
     if isinstance(statement, Copy):
         source = None if statement.source is None else new(statement.source)

@@ -197,7 +197,6 @@ def _pad(node: Node, program: Program) -> None:
         else:
             program.copy(to, None, whole.size, f"{output}, zeros around {source}")
         given, begin = _positions(program.shape(source)), to.after(int(inner.flat[0]))
-        # no copy: its source would be computed in place, before the zeros
         program.move(begin, given.size, program.place(source), "i", f"{output}, from {source}", _index(inner))
     elif mode in ("reflect", "edge") and len(padded) == 1:
         positions = np.pad(np.arange(sizes[padded[0]]), (before[padded[0]], after[padded[0]]), mode=mode)
