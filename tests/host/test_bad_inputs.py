@@ -275,7 +275,10 @@ ROWS = [
         "inspect gradients runs/fox --distance 9999",
         "distance 9999 (--distance) is too far: the longest held-out sequence has",
     ),
-    (f"export runs/fox {NEW} --to abacus", "the target abacus (--to) is not one of onnx, ort, torchscript, executorch"),
+    (
+        f"export runs/fox {NEW} --to abacus",
+        "the target abacus (--to) is not one of onnx, ort, c, torchscript, executorch",
+    ),
     (f"export runs/fox {NEW} --precision int3", "the precision int3 (--precision) is not one that onnx has: fp32"),
     (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),
     (f"export runs/fox {NEW} --precision int4 --block 7", "block 7 (--block) is not one of 16, 32, 64, 128"),

@@ -25,7 +25,10 @@ from edgernn.exporters.c.program import Copy, Program
 from edgernn.exporters.c.source import write
 
 COMPILER = shutil.which("cc")
-pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C compiler")
+pytestmark = [
+    pytest.mark.skipif(COMPILER is None, reason="needs a C compiler"),
+    pytest.mark.matrix,  # each test compiles twice
+]
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 Check = Callable[..., list[Array]]
 

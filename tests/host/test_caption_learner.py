@@ -710,7 +710,6 @@ def test_the_command_evaluates(call, data, tmp_path):
     for arguments, words in (
         ([out, "--data", data, "--split", "test"], "there is no split 'test'; the data set has train, dev"),
         ([out, "--text", data, "--beam", 2], "--text"),
-        ([out], "name a data set with --data"),
     ):
         status, printed, said = call("evaluate", *arguments)
         assert (status, printed) == (2, "")

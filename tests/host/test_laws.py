@@ -222,7 +222,6 @@ def test_a_bundle_carries_the_assets_of_its_run(task, runs, bundles):
 PIPELINE = """
 import sys, json
 from edgernn.runtime import Model
-from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.runtime.pipelines import pipeline_for
 pipeline = pipeline_for(Model.load(sys.argv[1]))
 options = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(sys.argv[3]).items()}

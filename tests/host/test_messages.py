@@ -50,7 +50,7 @@ def own_options(tree: ast.AST) -> set[str]:
 
 
 def options_in(text: str) -> set[str]:
-    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z](?![\w{-])", text))
+    return set(re.findall(r"(?<![\w,-])--[a-z][a-z-]*[a-z](?![\w{-])", text))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())
