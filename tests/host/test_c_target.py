@@ -120,7 +120,7 @@ def test_free_axes_need_a_size_and_others_have_none(tmp_path, trained, call):
         (["--to", "c", "--weights", "heap"], "weights 'heap' (--weights) is not one of auto, array, blob"),
         (["--to", "c", "--size", "width"], "--size 'width' is not of the form AXIS=N"),
         (["--to", "c", "--size", "width=0"], "the size 0 (--size) of the axis width is below 1"),
-        (["--to", "c", "--precision", "fp16"], "fp16 (--precision) is not one that c has: fp32, int8, int4"),
+        (["--to", "c", "--precision", "fp64"], "fp64 (--precision) is not one that c has: fp32, fp16, int8, int4"),
         (["--name", "fox"], "--name, --weights and --size are options of the target c: leave them out"),
         (["--to", "ort", "--weights", "blob"], "--name, --weights and --size are options of the target c"),
         (["--size", "width=3"], "--name, --weights and --size are options of the target c"),
