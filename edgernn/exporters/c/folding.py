@@ -16,9 +16,7 @@ from edgernn.contract import BATCH, Array, GraphSpec
 from edgernn.errors import ExportError, first_line
 from edgernn.examples import example
 
-__all__ = ["Constant", "FoldedGraph", "Node", "Shape", "fold"]
-
-Constant = Array
+__all__ = ["FoldedGraph", "Node", "Shape", "fold"]
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ class FoldedGraph:
 
     spec: GraphSpec
     nodes: tuple[Node, ...]
-    constants: Mapping[str, Constant]
+    constants: Mapping[str, Array]
     shapes: Mapping[str, Shape]
 
 

@@ -19,7 +19,8 @@ __all__ = [
     "fnv_1a",
     "opening",
     "read_bytes",
-    "scratch_bytes",
+    "run_signature",
+    "size_in_bytes",
     "stored_bytes",
 ]
 
@@ -43,7 +44,7 @@ def declarations(program: Program, *, blob: bool) -> str:
             "/* Computes one step, and replaces the states. */",
             _signature(program) + ";",
             "/* Computes one step at a level of instructions. in and out point to different memory. */\n"
-            f"{_run(program)};",
+            f"{run_signature(program)};",
         ]
     )
 
@@ -110,7 +111,7 @@ def opening(programs: Sequence[Program], blob: bytes | None) -> str:
                 f"    state->weights = {prefix}_open(blob, size);\n    if (!state->weights)\n        return -1;\n"
                 f"    state->level = NAME_level();\n{sets}\n    return 0;\n}}"
             )
-        begin += len(stored_bytes(program))
+        begin += size_in_bytes(program, "weights")
     return "\n\n".join(parts)
 
 
@@ -181,7 +182,8 @@ def _signature(program: Program) -> str:
     return "\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent="    "))
 
 
-def _run(program: Program) -> str:
+def run_signature(program: Program) -> str:
+    """Return the function that computes one step, as it is declared."""
     prefix = _prefix(program)
     return (
         f"void {prefix}_run(const {prefix}_inputs *in, const {prefix}_outputs *out, {prefix}_scratch *scratch,\n"
@@ -218,9 +220,9 @@ def stored_bytes(program: Program) -> bytes:
     )
 
 
-def scratch_bytes(program: Program) -> int:
-    """Return the size of the scratch memory of a graph."""
-    return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, "scratch"))
+def size_in_bytes(program: Program, where: Where) -> int:
+    """Return the size of the weights or the scratch memory of a graph."""
+    return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, where))
 
 
 def read_bytes(program: Program) -> int:

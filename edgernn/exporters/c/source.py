@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from edgernn.exporters.c import kernels
 from edgernn.exporters.c.fusing import Loop, fused
-from edgernn.exporters.c.interface import arrays, declarations, definitions, opening, stored_bytes
+from edgernn.exporters.c.interface import arrays, declarations, definitions, opening, run_signature, stored_bytes
 from edgernn.exporters.c.program import C_TYPES, Call, Copy, Place, Program
 from edgernn.exporters.c.texts import NO_TEXTS, Texts
 
@@ -75,8 +75,6 @@ def _header(programs: Sequence[Program], texts: str, *, blob: bool) -> str:
 
 def _graph(program: Program) -> str:
     """Return the functions of one graph: its loops, and the step."""
-    spec = program.graph.spec
-    prefix = f"NAME_{spec.name}"
     loops: list[str] = []
     lines: list[str] = []
     for statement in fused(program):
@@ -85,7 +83,7 @@ def _graph(program: Program) -> str:
         elif isinstance(statement, Call):
             lines += _call(statement.kernel, statement.arguments, statement.comment, statement.rows)
         else:
-            kernel = f"{spec.name}_loop_{len(loops) + 1}"
+            kernel = f"{program.graph.spec.name}_loop_{len(loops) + 1}"
             text, arguments = _loop(kernel, statement)
             loops.append(kernels.for_each_level(text))
             made = ", ".join(
@@ -95,8 +93,7 @@ def _graph(program: Program) -> str:
     body = "\n".join(f"    {line}" for line in lines)
     counter = "    int i;\n" if any(line.startswith("for (i") for line in lines) else ""
     step = (
-        f"void {prefix}_run(const {prefix}_inputs *in, const {prefix}_outputs *out, {prefix}_scratch *scratch,\n"
-        f"    const {prefix}_weights *weights, int level)\n{{\n"
+        f"{run_signature(program)}\n{{\n"
         f"{counter}    (void)in, (void)out, (void)scratch, (void)weights, (void)level;\n{body}\n}}"
     )
     return "\n\n".join([*loops, step])

@@ -16,7 +16,7 @@ from edgernn.errors import ConfigError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.fusing import drop_unused
-from edgernn.exporters.c.interface import read_bytes, scratch_bytes, stored_bytes
+from edgernn.exporters.c.interface import read_bytes, size_in_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
@@ -106,8 +106,8 @@ def _write(
             "sizes": {axis: options.sizes[axis] for axis in _axes(graph)},
             "operators": dict(Counter(node.operator for node in folded.nodes)),
             "multiply_accumulates": products_of(parse(data)),
-            "scratch": scratch_bytes(programs[-1]),
-            "weights": len(stored_bytes(programs[-1])),
+            "scratch": size_in_bytes(programs[-1], "scratch"),
+            "weights": size_in_bytes(programs[-1], "weights"),
             "read": read_bytes(programs[-1]),
         }
     total = sum(each["weights"] for each in described.values())
