@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
 from edgernn.exponential import exponentiate
 
-__all__ = ["BatchSampler", "Generator", "Sampler", "log_probabilities"]
+__all__ = ["BatchSampler", "Draw", "Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
 _COLDEST = 0.001  # smaller temperatures could overflow when logits are divided by them
@@ -46,6 +46,16 @@ class Generator:
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         return ((z ^ (z >> 31)) >> 11) * 2.0**-53
+
+
+class Draw(Protocol):
+    """What draws the tokens of a stream: a `Sampler`, or code that draws the same tokens as one."""
+
+    def __call__(
+        self, logits: Array, generator: Generator, recent: Collection[int] = (), forbidden: Sequence[int] = ()
+    ) -> int:
+        """Draw a token id from `logits` (vocabulary,), with the arguments and the errors of a `Sampler`."""
+        ...
 
 
 @dataclass(frozen=True)

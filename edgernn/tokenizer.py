@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,14 @@ class Tokenizer:
 
     def decoder(self, tail: Iterable[int] = ()) -> TextDecoder:
         """Return a decoder for a stream of tokens that continues after the tokens `tail`."""
-        return TextDecoder(self._backend, tail)
+        return TextDecoder(self._backend, self._texts, tail)
+
+    @cached_property
+    def _texts(self) -> list[str] | None:
+        """The text of each token, if each is made of whole characters, so that U+FFFD never means an incomplete one."""
+        if isinstance(self._backend.model, models.WordLevel) and isinstance(self._backend.decoder, decoders.Fuse):
+            return [self._backend.id_to_token(token) or "" for token in range(len(self))]
+        return None
 
     def _ids(self, piece: str) -> list[int]:
         (encoding,) = self._backend.encode_batch_fast([piece])  # skips the offsets: 2.5 times as fast as `encode`
@@ -151,9 +159,12 @@ class Tokenizer:
 class TextDecoder:
     """Decodes tokens as they arrive, and holds back incomplete characters."""
 
-    def __init__(self, backend: tokenizers.Tokenizer, tail: Iterable[int] = ()) -> None:
-        self._backend = backend
-        self._stream = None if _tokens_are_text(backend) else decoders.DecodeStream(skip_special_tokens=False)
+    def __init__(
+        self, backend: tokenizers.Tokenizer, texts: Sequence[str] | None = None, tail: Iterable[int] = ()
+    ) -> None:
+        """Begin after the tokens `tail`. texts: the text of each token, where none depends on other tokens."""
+        self._backend, self._texts = backend, texts
+        self._stream = decoders.DecodeStream(skip_special_tokens=False)
         self._decided: list[int] = []
         self._pending: list[int] = []
         for token in tail:
@@ -166,19 +177,14 @@ class TextDecoder:
 
     def push(self, token: int) -> str:
         """Return the text that `token` completes; empty while a character is incomplete."""
-        if self._stream is None:
-            return self._backend.id_to_token(token) or ""
+        if self._texts is not None:
+            return self._texts[token]
         self._pending.append(token)
         text: str | None = self._stream.step(self._backend, token)
         if text is None:
             return ""
         self._decided, self._pending = self._pending, []
         return text
-
-
-def _tokens_are_text(backend: tokenizers.Tokenizer) -> bool:
-    """Return whether every token is made of whole characters, so that U+FFFD never means an incomplete one."""
-    return isinstance(backend.model, models.WordLevel) and isinstance(backend.decoder, decoders.Fuse)
 
 
 @contextmanager

@@ -21,7 +21,9 @@ from edgernn.contract import BATCH, Array, ConditionSpec, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 from edgernn.execution import DEFAULT, LEVELS, Execution
 from edgernn.paths import cache_directory
+from edgernn.runtime.drawing import CompiledDraw
 from edgernn.runtime.engine import NO_FILES
+from edgernn.sampling import Draw, Sampler
 
 __all__ = ["COMPILED", "BoundCall", "CompiledEngine", "about", "compiler"]
 
@@ -55,6 +57,10 @@ class CompiledEngine:
         self._run = library[f"{name}_{spec.name}_run"]
         self._run.argtypes, self._run.restype = [*[ctypes.c_void_p] * 4, ctypes.c_int], None
         self.level = _level(library, name, execution)
+        self._constants = record["sampler"]
+        if self._constants is not None:
+            self._draw = library[f"{name}_draw"]
+            self._draw.argtypes, self._draw.restype = [ctypes.c_void_p] * 3, ctypes.c_int32
         self._blob = files.get(f"{name}.bin", b"") if record["blob"] else b""
         self._weights = _open(library[f"{name}_{spec.name}_open"], record, self._blob)
 
@@ -73,6 +79,13 @@ class CompiledEngine:
             _cropped(tensor, _joined(tensor, [row[place] for row in rows]), sizes)
             for place, tensor in enumerate(spec.results.values())
         ]
+
+    def draw(self, sampler: Sampler) -> Draw:
+        """Return what draws the tokens of a stream as `sampler` does: compiled code, where the bundle has it."""
+        known = self._constants
+        if known is None or (sampler.repetition_penalty != 1 and sampler.repetition_window > known["history"]):
+            return sampler
+        return CompiledDraw(self._draw, sampler, **known)
 
     def call(self, feeds: Sequence[Array], results: Sequence[Array]) -> BoundCall:
         """Return a call whose inputs and outputs, of one stream, stay where they are in memory."""
@@ -127,7 +140,7 @@ def about(source: bytes) -> dict[str, Any]:
         record = json.loads(line)
         for described in record["graphs"].values():
             _ = described["sizes"], described["scratch"], described["operators"], described["multiply_accumulates"]
-        _ = record["name"], record["blob"]
+        _ = record["name"], record["blob"], record["sampler"]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise EngineError("this is not a C source file of edgernn, or a damaged one") from None
     return dict(record)

@@ -24,11 +24,13 @@ from edgernn.contract import (
 )
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.execution import DEFAULT, Execution
+from edgernn.runtime.compiled import CompiledEngine
 from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
 from edgernn.runtime.golden import first_given
 from edgernn.runtime.reading import Reading
 from edgernn.runtime.text import TextTensors
+from edgernn.sampling import Draw, Sampler
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["NOTHING", "STEP", "Program"]
@@ -141,6 +143,11 @@ class Program:
         """Return a cursor: one stream of `graph`, for callers that step it very often."""
         loaded = self._graph(graph)
         return open_cursor(loaded.engine, loaded.spec, conditions, state)
+
+    def draw(self, sampler: Sampler, *, graph: str = STEP) -> Draw:
+        """Return what draws the tokens of a stream of `graph` as `sampler` does, in the fastest way of its engine."""
+        engine = self._graph(graph).engine
+        return engine.draw(sampler) if isinstance(engine, CompiledEngine) else sampler
 
     def text_of(self, graph: str) -> TextTensors:
         """Return the tensors of `graph` that read and predict tokens."""

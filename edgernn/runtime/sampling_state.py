@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
-from edgernn.sampling import Generator, Sampler
+from edgernn.sampling import Draw, Generator, Sampler
 from edgernn.tokenizer import TextDecoder, Tokenizer
 
 __all__ = ["SamplingState"]
@@ -17,9 +17,9 @@ __all__ = ["SamplingState"]
 class SamplingState:
     """Samples tokens from the logits of one stream, and decodes its tokens to text.
 
-    seed: the first state of the random generator. generator: the random generator. recent: the last tokens, read or
-    sampled, as many as the sampler needs. tail: tokens that the text decoder still needs. steps: the number of steps
-    that the stream has taken.
+    draw: returns what draws tokens as a sampler does. seed: the first state of the random generator. generator: the
+    random generator. recent: the last tokens, read or sampled, as many as the sampler needs. tail: tokens that the text
+    decoder still needs. steps: the number of steps that the stream has taken.
 
     Raises ConfigError for a bias of a token outside the vocabulary.
     """
@@ -27,6 +27,7 @@ class SamplingState:
     def __init__(
         self,
         tokenizer: Tokenizer | None,
+        draw: Callable[[Sampler], Draw],
         sampler: Sampler,
         seed: int | None = None,
         *,
@@ -41,6 +42,7 @@ class SamplingState:
             )
         self._tokenizer = tokenizer
         self.sampler = sampler
+        self._draw_with, self._draw = draw, draw(sampler)
         seed = sampler.seed if seed is None else seed
         self.seed = int.from_bytes(os.urandom(8)) if seed is None else seed
         self.generator = Generator(self.seed if generator is None else generator)
@@ -55,7 +57,7 @@ class SamplingState:
 
     def fresh(self) -> SamplingState:
         """Return the state of a stream that has taken no step: no tokens, and the random generator at its seed."""
-        return SamplingState(self._tokenizer, self.sampler, self.seed)
+        return SamplingState(self._tokenizer, self._draw_with, self.sampler, self.seed)
 
     def fork(self) -> SamplingState:
         """Return an independent copy."""
@@ -66,6 +68,7 @@ class SamplingState:
         reseeded = sampler.seed is not None and sampler.seed != self.seed
         return SamplingState(
             self._tokenizer,
+            self._draw_with,
             sampler,
             sampler.seed if reseeded else self.seed,
             generator=sampler.seed if reseeded else self.generator.state,
@@ -81,7 +84,7 @@ class SamplingState:
         """
         never_sampled = () if self._tokenizer is None else self._tokenizer.never_sampled
         try:
-            return self.sampler(logits, self.generator, self.recent, never_sampled)
+            return self._draw(logits, self.generator, self.recent, never_sampled)
         except SamplingError as error:
             raise SamplingError(f"after step {self.steps}: {error}") from None
 

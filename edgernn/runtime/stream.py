@@ -6,6 +6,7 @@ import asyncio
 import math
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,7 +68,8 @@ class Stream:
         self._text = model.text_of(graph)
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph, readings=readings)
-        self._sampling = SamplingState(self._text.tokenizer, _checked(sampler))
+        self._draw_with = partial(model.draw, graph=graph)
+        self._sampling = SamplingState(self._text.tokenizer, self._draw_with, _checked(sampler))
         self._turn = _Turn()
         self._token = self._token_feed()
         self.reset()
@@ -242,6 +244,7 @@ class Stream:
         self._check_saved(saved)
         sampling = SamplingState(
             self._text.tokenizer,
+            self._draw_with,
             saved.sampler,
             saved.seed,
             generator=saved.generator,

@@ -204,9 +204,10 @@ def test_a_batch_is_its_streams(bundles, precision):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_a_snapshot_goes_on_in_c_and_back(bundles, precision):
+@pytest.mark.parametrize("window", [20, 100])  # in compiled code, and above its history
+def test_a_snapshot_goes_on_in_c_and_back(bundles, precision, window):
     models = [Model.load(bundles / f"onnx-{precision}"), Model.load(bundles / f"c-{precision}", CompiledEngine)]
-    sampler = Sampler(temperature=0.8, top_k=10, seed=4)
+    sampler = Sampler(temperature=0.8, top_k=10, seed=4, repetition_penalty=1.2, repetition_window=window)
     whole = models[0].stream(sampler)
     whole.prefill("the ")
     text, stream = "".join(whole.decode(60)), models[0].stream(sampler)

@@ -1,10 +1,12 @@
 """The C sources of texts draw, decode and encode as Python does, to the bit."""
 
+import ctypes
 import json
 import math
 import random
 import shutil
 import subprocess
+from collections import deque
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import SamplingError
 from edgernn.exponential import exponentiate
 from edgernn.exporters.c.tokenizer import definitions, tables
+from edgernn.runtime.compiled import compiler
+from edgernn.runtime.drawing import CompiledDraw
 from edgernn.sampling import Generator, Sampler
 from edgernn.tokenizer import Tokenizer
 
@@ -187,6 +191,37 @@ def test_draws_are_pythons(build, vocabulary, cases):
     assert sum("-1 " in line for line in printed) in range(1, cases // 4)
 
 
+@pytest.mark.filterwarnings("ignore:.*encountered in:RuntimeWarning")
+@pytest.mark.parametrize(("vocabulary", "cases"), [(2, 100), (41, 700)])
+def test_streams_draw_in_compiled_code_what_they_draw_in_python(tmp_path, vocabulary, cases):
+    (tmp_path / "NAME.h").write_text(
+        f'#include <stddef.h>\n#include <stdint.h>\n{constants(vocabulary, 8, UNKNOWN=1)}#include "sampling.h"\n'
+    )
+    path = tmp_path / f"draw-{vocabulary}.so"
+    made = [*compiler(), "-O3", "-fPIC", "-shared", "-I", tmp_path, "-I", SOURCES, SOURCES / "sampling.c", "-o", path]
+    subprocess.run(made, check=True)
+    function = ctypes.CDLL(str(path)).NAME_draw
+    function.argtypes = [ctypes.c_void_p] * 3
+    choose, numbers, refused = random.Random(vocabulary), np.random.default_rng(vocabulary), 0
+    for _ in range(cases):
+        sampler, logits = some_sampler(choose, vocabulary), some_logits(numbers, choose, vocabulary)
+        logits.flags.writeable = choose.random() < 0.5
+        compiled = CompiledDraw(function, sampler, vocabulary=vocabulary, history=8)
+        generators, recent = [Generator(sampler.seed) for _ in range(2)], deque(maxlen=sampler.history)
+        for _ in range(choose.choice([1, 12])):
+            results = []
+            for draw, generator in zip((sampler, compiled), generators, strict=True):
+                try:
+                    results.append(draw(logits, generator, recent, [1]))
+                except SamplingError as error:
+                    results.append(str(error))
+            assert results[0] == results[1]
+            assert generators[0].state == generators[1].state
+            refused += isinstance(results[0], str)
+            recent.append(choose.randrange(vocabulary))
+    assert refused
+
+
 def test_a_sum_that_just_reaches_top_p_is_pythons(build):
     """Also where the order in which weights are added decides."""
     numbers, lines, expected = np.random.default_rng(5), [], []
@@ -284,7 +319,7 @@ ALPHABETS = [TEXT, TEXT + "".join(map(chr, range(0x4E00, 0x9000)))]
 @pytest.mark.parametrize("alphabet", ALPHABETS, ids=["few", "many"])
 def test_characters_are_encoded_as_in_python(build, alphabet):
     tokenizer = Tokenizer.characters(alphabet)
-    run = build(definitions(tokenizer), tokenizer)
+    run = build(definitions(tokenizer, 64), tokenizer)
     *texts, encoded = run("encode", TEXT.encode()).splitlines()
     assert [bytes.fromhex(text).decode() for text in texts] == ["<unk>", *sorted({*alphabet})]
     assert encoded == listed(tokenizer.encode(TEXT).tolist())
@@ -306,7 +341,7 @@ def test_characters_are_encoded_as_in_python(build, alphabet):
 
 def test_bytes_are_encoded_as_in_python(build):
     tokenizer = learn_tokenizer("bytes", [])
-    run = build(definitions(tokenizer), tokenizer)
+    run = build(definitions(tokenizer, 64), tokenizer)
     *texts, encoded = run("encode", TEXT.encode()).splitlines()
     assert texts == [f"{byte:02x}" for byte in range(256)]
     assert encoded == listed(tokenizer.encode(TEXT).tolist())

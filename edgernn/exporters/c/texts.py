@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from edgernn.contract import GraphSpec
 from edgernn.exporters.c.kernels import source
 from edgernn.exporters.c.tokenizer import definitions, tables
+from edgernn.sampling import Sampler
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["NO_TEXTS", "Texts", "texts"]
@@ -17,13 +18,14 @@ _OWN_HEADER = re.compile(r'#include "NAME\.h"\n+')
 
 
 class Texts(NamedTuple):
-    """What is added to the header and to the source file."""
+    """What is added to the header and to the source file. constants: those of the sampler, None without one."""
 
     header: str
     source: str
+    constants: Mapping[str, int] | None
 
 
-NO_TEXTS = Texts("", "")
+NO_TEXTS = Texts("", "", None)
 
 
 def texts(specs: Sequence[GraphSpec], tokenizer: Tokenizer) -> Texts:
@@ -40,6 +42,7 @@ def texts(specs: Sequence[GraphSpec], tokenizer: Tokenizer) -> Texts:
         state = f"/* The state of the network that predicts texts. */\ntypedef NAME_{step.name}_state NAME_state;\n"
         parts.append("text")
     parts += ["tokenizer"] if made is not None else []
-    header = [definitions(tokenizer), state, *(source(f"{part}.h") for part in parts)]
+    header = [definitions(tokenizer, Sampler.repetition_window), state, *(source(f"{part}.h") for part in parts)]
     code = [source(part) if part != "tokenizer" else f"{made}\n\n{source(part)}" for part in parts]
-    return Texts("\n".join(filter(None, header)), _OWN_HEADER.sub("", "\n".join(code)))
+    constants = {"vocabulary": len(tokenizer), "history": Sampler.repetition_window}
+    return Texts("\n".join(filter(None, header)), _OWN_HEADER.sub("", "\n".join(code)), constants)

@@ -8,7 +8,6 @@ from itertools import accumulate
 from textwrap import fill
 from typing import Any
 
-from edgernn.sampling import Sampler
 from edgernn.tokenizer import END, START, UNKNOWN, Tokenizer, byte_signs
 
 __all__ = ["definitions", "tables"]
@@ -17,7 +16,7 @@ _SPECIAL = (UNKNOWN, START, END)
 _SMALL = 1 << 16
 
 
-def definitions(tokenizer: Tokenizer, history: int = Sampler.repetition_window) -> str:
+def definitions(tokenizer: Tokenizer, history: int) -> str:
     """Return the constants of NAME.h that its texts need.
 
     history: how many tokens a sampler can look back, at least 1.

@@ -112,10 +112,10 @@ def _write(
         }
     total = sum(each["weights"] for each in described.values())
     blob = options.weights == "blob" or (options.weights == "auto" and total > _LARGEST_ARRAY)
-    record = {"edgernn": "c", "name": options.name, "blob": blob, "graphs": described}
     added = NO_TEXTS
     if TOKENIZER in assets:
         added = texts([graph.spec for graph in graphs], Tokenizer.from_json(assets[TOKENIZER].decode()))
+    record = {"edgernn": "c", "name": options.name, "blob": blob, "sampler": added.constants, "graphs": described}
     code = write(options.name, programs, about=json.dumps(record), blob=blob, texts=added)
     files = {f"{options.name}.h": code.header.encode()}
     if code.weights is not None:
