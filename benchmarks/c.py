@@ -26,7 +26,9 @@ from edgernn.execution import LEVELS, Execution
 from edgernn.exporters import export
 from edgernn.models.source import Source
 from edgernn.runtime import Model, Sampler
-from edgernn.runtime.compiled import CompiledEngine, about, compiler
+from edgernn.runtime.compiled import CompiledEngine, about
+from edgernn.runtime.compiling import compiler
+from edgernn.runtime.floor import reader
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig
 from edgernn.tokenizer import Tokenizer
@@ -68,9 +70,9 @@ def row(source: Source, precision: str, folder: Path, loops: ctypes.CDLL) -> str
         if LEVELS.index(level) <= LEVELS.index(best):
             engine = CompiledEngine(bundle.graph("step"), spec, Execution(level=level), bundle.files)
             calls[level] = engine.call(*tensors(spec))
-    weights = calls[best].weights
+    weights, read = calls[best].weights, reader()
     tasks: dict[str, Callable[[int], object]] = {
-        "floor": lambda count: loops.readings(ctypes.c_void_p(weights), ctypes.c_size_t(described["read"]), count),
+        "floor": lambda count: read(weights, described["read"], count),
         "onnxruntime": partial(run_bound, bound(paths["onnx"] / "step.onnx", spec)),
         **{level: partial(call.repeat, loops.steps) for level, call in calls.items()},
     }
@@ -100,9 +102,7 @@ def compiled_loops(folder: Path) -> ctypes.CDLL:
     path = folder / "loops.so"
     source = Path(__file__).with_name("loops.c")
     subprocess.run([*compiler(), "-O3", "-march=native", "-fPIC", "-shared", str(source), "-o", str(path)], check=True)
-    library = ctypes.CDLL(str(path))
-    library.readings.restype = ctypes.c_uint64
-    return library
+    return ctypes.CDLL(str(path))
 
 
 def bound(path: Path, spec: GraphSpec) -> tuple[onnxruntime.InferenceSession, onnxruntime.IOBinding]:

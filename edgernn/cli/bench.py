@@ -33,6 +33,7 @@ _NAME = 24  # number of characters of a bundle's path that are shown, counted fr
 _TITLES = ("µs", "p95", "p99", "RTF", "1st ms", "tok/s", "×4", "×16", "×64", "start", "MiB")
 _STEPS = "µs: microseconds of a step of one stream; median, 95th and 99th percentile."
 _SOUND = "RTF: real-time factor, the time of a step as a fraction of that of the sound in it."
+_FLOOR = "floor: the time to read once the weights that a step of the code in C reads."
 _TEXT = (
     "1st ms: milliseconds from a prompt of 16 tokens to the first sampled token. tok/s: tokens per second of one "
     "stream, sampled with temperature and top-k; ×4, ×16, ×64: of that many streams in a batch."
@@ -99,7 +100,7 @@ def bench(
         _draw(steps, of_threads, out)
     if json:
         result(
-            {"rows": [row for name in models for row in _rows(name, models[name], steps[name], starts)]},
+            {"rows": [row for name in steps for row in _rows(name, models.get(name), steps[name], starts)]},
             "",
             as_json=True,
         )
@@ -139,8 +140,11 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     return exported
 
 
-def _rows(name: str, model: Model, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
-    """Yield the measurements of one model: a row for each batch size."""
+def _rows(name: str, model: Model | None, steps: Steps, starts: Mapping[str, Start]) -> Iterator[dict[str, Any]]:
+    """Yield the measurements of one model, or of the floor of one: a row for each batch size."""
+    if model is None:
+        yield from ({"name": name, "median_us": row.median_us, "p95_us": row.p95_us} for row in steps.rows)
+        return
     about = {"name": name, "engine": "eager" if name == EAGER else model.manifest.target}
     start = asdict(starts[name]) if name in starts else {}
     for row in steps.rows:
@@ -165,11 +169,12 @@ def _table(
     from rich.box import SIMPLE_HEAD
     from rich.table import Column, Table
 
-    rows = {name: _cells(models[name], each, starts.get(name)) for name, each in steps.items()}
+    rows = {name: _cells(models.get(name), each, starts.get(name)) for name, each in steps.items()}
     titles = [title for title in _TITLES if any(title in row for row in rows.values())]
     columns = [Column("", no_wrap=True), *(Column(title, justify="right") for title in titles)]
     about = {"µs": _STEPS, "RTF": _SOUND, "tok/s": _TEXT, "start": _START}
-    caption = " ".join([*(text for title, text in about.items() if title in titles), f"All on {of_threads}."])
+    floor = [] if steps.keys() == models.keys() else [_FLOOR]
+    caption = " ".join([*(text for title, text in about.items() if title in titles), *floor, f"All on {of_threads}."])
     table = Table(
         *columns, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), caption=caption, caption_justify="left"
     )
@@ -178,11 +183,11 @@ def _table(
     return table
 
 
-def _cells(model: Model, steps: Steps, start: Start | None) -> dict[str, str]:
+def _cells(model: Model | None, steps: Steps, start: Start | None) -> dict[str, str]:
     """Return the cells of one model, by the titles of their columns."""
     one = steps.one
     cells = {"µs": f"{one.median_us:.0f}", "p95": f"{one.p95_us:.0f}", "p99": f"{one.p99_us:.0f}"}
-    if (seconds := _step_of_sound(model)) is not None:
+    if model is not None and (seconds := _step_of_sound(model)) is not None:
         cells["RTF"] = f"{one.median_us / 1e6 / seconds:.4f}"
     if steps.first_token_ms is not None:
         cells["1st ms"] = f"{steps.first_token_ms:.1f}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from edgernn.data.downloads import IMAGES, TEXTS
 from edgernn.paths import cache_directory
-from edgernn.runtime.compiled import COMPILED
+from edgernn.runtime.compiling import COMPILED
 
 __all__ = ["CacheEntry", "cache_entries", "empty_cache"]
 

@@ -61,15 +61,16 @@ def measure(
 ) -> dict[str, Steps]:
     """Time every model in turns: `rounds` rounds of about `steps` steps for each size of batch.
 
+    A model in compiled code has a second entry, named "floor of NAME": the time to read the weights of a step once.
     Raises ConfigError for less than one round.
     """
     if rounds < 1:
         raise ConfigError(f"rounds {rounds} is not a whole number of at least 1")
-    steppers = {name: _steppers(model, batches) for name, model in models.items()}
+    steppers = {name: _steppers(model, batches) for name, model in models.items()} | _floors(models)
     texts = {name: _texts(model, steppers[name]) for name, model in models.items()}
-    firsts: dict[str, list[float]] = {name: [] for name in models}
-    times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in steppers[name]} for name in models}
-    taken: dict[str, dict[int, list[float]]] = {name: {size: [] for size in texts[name]} for name in models}
+    firsts: dict[str, list[float]] = {name: [] for name in steppers}
+    times: dict[str, dict[int, list[float]]] = {name: {size: [] for size in steppers[name]} for name in steppers}
+    taken: dict[str, dict[int, list[float]]] = {name: {size: [] for size in texts.get(name, ())} for name in steppers}
     for _ in range(rounds):
         for name, sizes in steppers.items():
             for size, step in sizes.items():
@@ -82,7 +83,7 @@ def measure(
             for size, decode in streams.items():
                 count = max(2, steps // size)
                 taken[name][size].append(_seconds(partial(decode, count)) / (count * size))
-    return {name: _steps(times[name], firsts[name], taken[name]) for name in models}
+    return {name: _steps(times[name], firsts[name], taken[name]) for name in steppers}
 
 
 def _seconds(task: Callable[[], object]) -> float:
@@ -129,6 +130,12 @@ def stepper(model: Model) -> Callable[[], object]:
 def _spec(model: Model) -> GraphSpec:
     names = {graph.name for graph in model.contract.graphs}
     return model.contract[STEP] if STEP in names else model.contract.graphs[0]
+
+
+def _floors(models: Mapping[str, Model]) -> dict[str, dict[int, Callable[[], object]]]:
+    """Return, for each model in compiled code, a function that reads the weights of a step once."""
+    floors = {name: model.floor(graph=_spec(model).name) for name, model in models.items()}
+    return {f"floor of {name}": {1: floor} for name, floor in floors.items() if floor is not None}
 
 
 def _steppers(model: Model, sizes: Sequence[int]) -> dict[int, Callable[[], object]]:

@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import json
-import os
-import shlex
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Mapping, Sequence
-from functools import cache
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,17 +12,13 @@ import numpy as np
 from edgernn.contract import BATCH, Array, ConditionSpec, GraphSpec, TensorSpec
 from edgernn.errors import EngineError
 from edgernn.execution import DEFAULT, LEVELS, Execution
-from edgernn.paths import cache_directory
+from edgernn.runtime.compiling import library
 from edgernn.runtime.drawing import CompiledDraw
 from edgernn.runtime.engine import NO_FILES
+from edgernn.runtime.floor import floor
 from edgernn.sampling import Draw, Sampler
 
-__all__ = ["COMPILED", "BoundCall", "CompiledEngine", "about", "compiler"]
-
-COMPILED = "compiled"  # the directory of compiled code in the cache
-_COMPILERS = ("cc", "gcc", "clang")
-_FLAGS = ("-std=c99", "-O3", "-fPIC", "-shared")
-_LONGEST = 600  # seconds of one compilation
+__all__ = ["BoundCall", "CompiledEngine", "about"]
 
 
 class CompiledEngine:
@@ -50,35 +38,43 @@ class CompiledEngine:
         if spec.name not in record["graphs"]:
             raise EngineError(f"graph {spec.name} is not in the source file, which has {', '.join(record['graphs'])}")
         name, described = record["name"], record["graphs"][spec.name]
-        library = _library(graph)
+        code = library(graph)
         self._spec = spec
         self._sizes = {**described["sizes"], BATCH: 1}
-        self._scratch = int(described["scratch"])
-        self._run = library[f"{name}_{spec.name}_run"]
+        self._scratch, self._read = int(described["scratch"]), int(described["read"])
+        self._run = code[f"{name}_{spec.name}_run"]
         self._run.argtypes, self._run.restype = [*[ctypes.c_void_p] * 4, ctypes.c_int], None
-        self.level = _level(library, name, execution)
+        self.level = _level(code, name, execution)
         self._constants = record["sampler"]
         if self._constants is not None:
-            self._draw = library[f"{name}_draw"]
+            self._draw = code[f"{name}_draw"]
             self._draw.argtypes, self._draw.restype = [ctypes.c_void_p] * 3, ctypes.c_int32
         self._blob = files.get(f"{name}.bin", b"") if record["blob"] else b""
-        self._weights = _open(library[f"{name}_{spec.name}_open"], record, self._blob)
+        self._weights = _open(code[f"{name}_{spec.name}_open"], record, self._blob)
 
     def run(self, feeds: Mapping[str, Array]) -> Sequence[Array]:
         """Return outputs and next states in the order of the specification. Raises EngineError for a larger axis.
 
         The streams of a batch run one after another. Conditions are padded with zeros to the size of the graph.
         """
-        spec = self._spec
-        sizes = {BATCH: 1}
+        spec, sizes = self._spec, {BATCH: 1}
         for name, tensor in spec.feeds.items():
             sizes.update(tensor.named_sizes(feeds[name]))
-        given = {name: self._fitted(tensor, feeds[name]) for name, tensor in spec.feeds.items()}
-        rows = [self._row(given, row) for row in range(sizes[BATCH])]
+        batch = sizes[BATCH]
+        given = [_streams_first(tensor, self._fitted(tensor, feeds[name])) for name, tensor in spec.feeds.items()]
+        made = [_room(tensor, {**self._sizes, BATCH: batch}) for tensor in spec.results.values()]
+        read, written = _Pointers(spec.feeds.values(), given, batch), _Pointers(spec.results.values(), made, batch)
+        scratch = np.empty(self._scratch, np.uint8)
+        for row in range(batch):
+            self._run(read.of(row), written.of(row), scratch.ctypes.data, self._weights, self.level)
         return [
-            _cropped(tensor, _joined(tensor, [row[place] for row in rows]), sizes)
-            for place, tensor in enumerate(spec.results.values())
+            _cropped(tensor, _streams_back(tensor, array), sizes)
+            for tensor, array in zip(spec.results.values(), made, strict=True)
         ]
+
+    def floor(self) -> Callable[[], object]:
+        """Return a function that only reads what a step reads of the weights: the least time that a step can take."""
+        return floor(self._weights, self._read)
 
     def draw(self, sampler: Sampler) -> Draw:
         """Return what draws the tokens of a stream as `sampler` does: compiled code, where the bundle has it."""
@@ -90,12 +86,6 @@ class CompiledEngine:
     def call(self, feeds: Sequence[Array], results: Sequence[Array]) -> BoundCall:
         """Return a call whose inputs and outputs, of one stream, stay where they are in memory."""
         return BoundCall(self._run, feeds, results, np.empty(self._scratch, np.uint8), self._weights, self.level)
-
-    def _row(self, given: Mapping[str, Array], row: int) -> list[Array]:
-        feeds = [_stream(self._spec.feeds[name], array, row) for name, array in given.items()]
-        results = [np.empty(tensor.shape(self._sizes), tensor.numpy_dtype) for tensor in self._spec.results.values()]
-        self.call(feeds, results)()
-        return results
 
     def _fitted(self, tensor: TensorSpec, array: Array) -> Array:
         """Return an array with the sizes for which the code was generated. Raises EngineError if it cannot be."""
@@ -139,21 +129,39 @@ def about(source: bytes) -> dict[str, Any]:
     try:
         record = json.loads(line)
         for described in record["graphs"].values():
-            _ = described["sizes"], described["scratch"], described["operators"], described["multiply_accumulates"]
+            _ = described["sizes"], described["scratch"], described["read"], described["operators"]
+            _ = described["multiply_accumulates"]
         _ = record["name"], record["blob"], record["sampler"]
     except (ValueError, LookupError, TypeError, AttributeError):
         raise EngineError("this is not a C source file of edgernn, or a damaged one") from None
     return dict(record)
 
 
-def _stream(tensor: TensorSpec, array: Array, row: int) -> Array:
-    """Return one stream of a batch."""
-    axis = tensor.batch_axis
-    return np.ascontiguousarray(array if axis is None else array.take([row], axis))
+class _Pointers:
+    """Where the tensors of each stream of a batch begin in arrays whose first axis counts the streams."""
+
+    def __init__(self, tensors: Iterable[TensorSpec], arrays: Sequence[Array], batch: int) -> None:
+        begins = np.array([array.ctypes.data for array in arrays], np.uintp)
+        steps = [
+            0 if tensor.batch_axis is None else a.nbytes // batch for tensor, a in zip(tensors, arrays, strict=True)
+        ]
+        self._table = begins + np.arange(batch, dtype=np.uintp)[:, None] * np.array(steps, np.uintp)
+
+    def of(self, row: int) -> int:
+        """Return the address of the pointers of one stream."""
+        return self._table.ctypes.data + row * self._table.strides[0]
 
 
-def _joined(tensor: TensorSpec, rows: Sequence[Array]) -> Array:
-    return rows[0] if tensor.batch_axis is None or len(rows) == 1 else np.concatenate(rows, tensor.batch_axis)
+def _streams_first(tensor: TensorSpec, array: Array) -> Array:
+    return np.ascontiguousarray(array if tensor.batch_axis is None else np.moveaxis(array, tensor.batch_axis, 0))
+
+
+def _streams_back(tensor: TensorSpec, array: Array) -> Array:
+    return array if tensor.batch_axis is None else np.moveaxis(array, 0, tensor.batch_axis)
+
+
+def _room(tensor: TensorSpec, sizes: Mapping[str, int]) -> Array:
+    return _streams_first(tensor, np.empty(tensor.shape(sizes), tensor.numpy_dtype))
 
 
 def _cropped(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array:
@@ -161,8 +169,8 @@ def _cropped(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Arra
     return array[kept]
 
 
-def _level(library: ctypes.CDLL, name: str, execution: Execution) -> int:
-    best = int(library[f"{name}_level"]())
+def _level(code: ctypes.CDLL, name: str, execution: Execution) -> int:
+    best = int(code[f"{name}_level"]())
     if execution.level is None:
         return best
     level = LEVELS.index(execution.level)
@@ -180,55 +188,3 @@ def _open(function: Any, record: Mapping[str, Any], blob: bytes) -> int:
     if address is None:
         raise EngineError(f"{record['name']}.bin is not the file that {record['name']}.c was written with")
     return int(address)
-
-
-def _library(source: bytes) -> ctypes.CDLL:
-    """Compile a source file, unless that was done before. Raises EngineError if it cannot be."""
-    command = compiler()
-    digest = hashlib.sha256(source)
-    for part in (*command, _version(command), *_FLAGS):
-        digest.update(b"\0" + part.encode())
-    path = cache_directory() / COMPILED / f"{digest.hexdigest()}.so"
-    if not path.exists():
-        _compile(command, source, path)
-    try:
-        return ctypes.CDLL(str(path))
-    except OSError as error:
-        raise EngineError(f"the compiled code {path} cannot be loaded: {error}") from None
-
-
-def compiler() -> tuple[str, ...]:
-    """Return the command of the C compiler. Raises EngineError if there is none."""
-    if given := os.environ.get("CC"):
-        command = tuple(shlex.split(given))
-        if not shutil.which(command[0]):
-            raise EngineError(f"the C compiler {command[0]} (CC) is not installed")
-        return command
-    for name in _COMPILERS:
-        if shutil.which(name):
-            return (name,)
-    raise EngineError("a bundle in C needs a C compiler: install gcc or clang, or name one in the variable CC")
-
-
-@cache
-def _version(compiler: tuple[str, ...]) -> str:
-    found = subprocess.run([*compiler, "--version"], capture_output=True, text=True, check=False, timeout=_LONGEST)
-    return found.stdout.splitlines()[0] if found.stdout else ""
-
-
-def _compile(compiler: Sequence[str], source: bytes, path: Path) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            code, made = Path(folder) / "model.c", Path(folder) / "model.so"
-            code.write_bytes(source)
-            command = [*compiler, *_FLAGS, str(code), "-o", str(made)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
-            if done.returncode:
-                lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-                raise EngineError(f"{compiler[0]} cannot compile the bundle: {lines[0].replace(folder, '…')[:200]}")
-            made.replace(path)
-    except OSError as error:
-        raise EngineError(f"{path.parent} cannot be written: {error.strerror}") from None
-    except subprocess.TimeoutExpired:
-        raise EngineError(f"{compiler[0]} has not compiled the bundle after {_LONGEST} seconds") from None

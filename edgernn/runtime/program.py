@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -148,6 +148,14 @@ class Program:
         """Return what draws the tokens of a stream of `graph` as `sampler` does, in the fastest way of its engine."""
         engine = self._graph(graph).engine
         return engine.draw(sampler) if isinstance(engine, CompiledEngine) else sampler
+
+    def floor(self, *, graph: str = STEP) -> Callable[[], object] | None:
+        """Return a function that takes the least time that a step of `graph` can take: it only reads the weights.
+
+        None where the engine does not say where they lie.
+        """
+        engine = self._graph(graph).engine
+        return engine.floor() if isinstance(engine, CompiledEngine) else None
 
     def text_of(self, graph: str) -> TextTensors:
         """Return the tensors of `graph` that read and predict tokens."""

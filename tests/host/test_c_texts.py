@@ -17,7 +17,7 @@ from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import SamplingError
 from edgernn.exponential import exponentiate
 from edgernn.exporters.c.tokenizer import definitions, tables
-from edgernn.runtime.compiled import compiler
+from edgernn.runtime.compiling import compiler
 from edgernn.runtime.drawing import CompiledDraw
 from edgernn.sampling import Generator, Sampler
 from edgernn.tokenizer import Tokenizer

@@ -488,7 +488,10 @@ def test_bench_measures_side_by_side(call, bundle, run_directory, tmp_path):
     )
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
     peers = {(target.name, precision) for target in TARGETS.values() for precision in target.precisions}
-    rows = answer["rows"]
+    floors = [row for row in answer["rows"] if row["name"].startswith("floor of ")]
+    assert {row["name"] for row in floors} == {f"floor of c {precision}" for precision in TARGETS["c"].precisions}
+    assert all(0 < row["median_us"] <= row["p95_us"] for row in floors)
+    rows = [row for row in answer["rows"] if row not in floors]
     assert {(row["engine"], row["precision"]) for row in rows} == {("eager", "fp32"), *peers}
     assert {row["name"] for row in rows} >= {str(bundle), "torch eager", "onnx int8"}
     assert [row["batch"] for row in rows] == [1, 4, 16, 64] * (2 + len(peers))
