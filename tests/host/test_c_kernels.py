@@ -146,7 +146,7 @@ def test_a_block_of_the_smallest_numbers_is_zero(run):
 @pytest.mark.parametrize(("inputs", "outputs"), SIZES)
 def test_product_of_halves_of_bytes(run, inputs, outputs, extreme):
     rng = np.random.default_rng(inputs + outputs)
-    blocks, tiles = -(-inputs // BLOCK), -(-outputs // TILE)
+    blocks, tiles = -(-inputs // BLOCK), -(-outputs // PANEL)
     x = padded(floats(rng, inputs), BLOCK)
     x = np.sign(x) if extreme else x
     w = rng.choice([0, 15], (outputs, inputs)) if extreme else rng.integers(0, 16, (outputs, inputs))
@@ -159,9 +159,9 @@ def test_product_of_halves_of_bytes(run, inputs, outputs, extreme):
         expected += sums.astype(np.float32) * (factors[:, block] * scales[block])
     expected += bias
     bytes_, offsets = integers.astype(np.int8), offsets.astype(np.int32)
-    factors = np.pad(factors, ((0, -outputs % TILE), (0, 0))).reshape(tiles, TILE, blocks).transpose(0, 2, 1)
-    packed = pack_nibbles(w), np.ascontiguousarray(factors), padded(bias, TILE)
-    (y,) = run("product_u4", [(tiles * TILE, "f4")], bytes_, scales, offsets, *packed, blocks, outputs)
+    factors = np.pad(factors, ((0, -outputs % PANEL), (0, 0))).reshape(tiles, PANEL, blocks).transpose(0, 2, 1)
+    packed = pack_nibbles(w), np.ascontiguousarray(factors), padded(bias, PANEL)
+    (y,) = run("product_u4", [(tiles * PANEL, "f4")], bytes_, scales, offsets, *packed, blocks, outputs)
     np.testing.assert_array_equal(y[:outputs], expected)
 
 
@@ -183,8 +183,8 @@ def test_elements(run, count):
     kinds = [(count, "f4"), (count, "f4"), (count, "i4"), (count, "u1")]
     tanhs, sigmoids, integers, bytes_ = run("loop", kinds, x, step, count)
     wide = x.astype(np.float64)
-    np.testing.assert_allclose(tanhs, np.tanh(wide), rtol=0, atol=3.7e-7)
-    np.testing.assert_allclose(sigmoids, 1 / (1 + np.exp(-np.clip(wide, -50, 50))), rtol=0, atol=2e-7)
+    np.testing.assert_allclose(tanhs, np.tanh(wide), rtol=0, atol=4.1e-7)
+    np.testing.assert_allclose(sigmoids, 1 / (1 + np.exp(-np.clip(wide, -50, 50))), rtol=0, atol=2.4e-7)
     np.testing.assert_array_equal(integers, np.rint(np.clip(x, -128, 128)))
     np.testing.assert_array_equal(bytes_, np.rint(np.clip(np.clip(x, -99, 99) / np.float32(step), -128, 127)) + 128)
 

@@ -8,8 +8,8 @@ from edgernn.contract import Array
 
 __all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "padded"]
 
-PANEL = 32  # outputs that a kernel for floating-point matrices computes at once
-TILE = 16  # outputs that a kernel for integer matrices computes at once
+PANEL = 32  # outputs that a kernel for floating-point matrices, or those of 4 bits, computes at once
+TILE = 16  # outputs that a kernel for matrices of 8 bits computes at once
 GROUP = 4  # inputs whose products with one output lie side by side
 BLOCK = 32  # inputs that share a scale at 4 bits
 
@@ -44,12 +44,12 @@ def pack_bytes(matrix: Array) -> Array:
 
 
 def pack_nibbles(matrix: Array) -> Array:
-    """Return a matrix (outputs, inputs) of integers from 0 to 15 in tiles of blocks: (outputs / 16, blocks, 4, 16, 4).
+    """Return a matrix (outputs, inputs) of integers from 0 to 15 in tiles of blocks: (outputs / 32, blocks, 8, 16, 4).
 
-    The low half of a byte belongs to one of the first 16 inputs of a block, the high half to the one 16 later.
+    The low half of a byte belongs to one of the first 16 outputs of a tile, the high half to the one 16 later.
     """
     outputs, inputs = matrix.shape
-    wide = np.pad(matrix, ((0, -outputs % TILE), (0, -inputs % BLOCK)), constant_values=8)
-    tiles = wide.reshape(-1, TILE, wide.shape[1] // BLOCK, 2, GROUP, GROUP).transpose(0, 2, 3, 4, 1, 5)
-    low, high = tiles[:, :, 0], tiles[:, :, 1]
+    wide = np.pad(matrix, ((0, -outputs % PANEL), (0, -inputs % BLOCK)), constant_values=8)
+    tiles = wide.reshape(-1, 2, TILE, wide.shape[1] // BLOCK, BLOCK // GROUP, GROUP).transpose(1, 0, 3, 4, 2, 5)
+    low, high = tiles
     return np.ascontiguousarray((low | high << 4).astype(np.uint8))

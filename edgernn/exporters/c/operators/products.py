@@ -186,12 +186,12 @@ def _block_product(node: Node, program: Program) -> None:
     halves = np.stack([nibbles & 15, nibbles >> 4], axis=-1).reshape(outputs, -1)[:, :inputs]
     blocks = -(-inputs // BLOCK)
     factors = np.repeat(fixed(program, scales).reshape(outputs, -1), size // BLOCK, axis=1)[:, :blocks]
-    tiles = np.pad(factors, ((0, -outputs % TILE), (0, 0))).reshape(-1, TILE, blocks).transpose(0, 2, 1)
+    tiles = np.pad(factors, ((0, -outputs % PANEL), (0, 0))).reshape(-1, PANEL, blocks).transpose(0, 2, 1)
     added = fixed(program, rest[2]).ravel() if len(rest) > 2 and rest[2] else np.zeros(outputs, np.float32)
     stored = [
         program.stored(name, pack_nibbles(halves)),
         program.stored(f"{name}.factors", np.ascontiguousarray(tiles, np.float32)),
-        program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
+        program.store(f"{name}.bias", padded(added.astype(np.float32), PANEL)),
     ]
     rows, (output,) = _rows(x, inputs, program), node.outputs
     source, wide = _with_room(program.place(x), inputs, rows, BLOCK, program)
@@ -201,7 +201,7 @@ def _block_product(node: Node, program: Program) -> None:
         program.scratch(f"{x}.offsets", "int32", rows * blocks),
     ]
     program.call("round_blocks", *rounded, source, str(rows * blocks), comment=f"{x} in bytes")
-    to = _row(_made(output, outputs, TILE, program), outputs, rows)
+    to = _row(_made(output, outputs, PANEL, program), outputs, rows)
     given = [_row(place, each, rows) for place, each in zip(rounded, (wide, blocks, blocks), strict=True)]
     comment = _comment(output, x, name, (rows, inputs, outputs))
     program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)

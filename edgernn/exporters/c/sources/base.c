@@ -60,10 +60,14 @@
 #define NAME_AT(level, kernel, ...) ((void)(level), kernel##_base(__VA_ARGS__))
 #endif
 
-/* The sums of floating-point numbers that a kernel computes at once: as many as there are registers for. */
+/* The sums of floating-point numbers that a kernel computes at once, LANES in each of some panels: as many as there are
+   registers for, so that no sum waits for the one before it. */
 #if !defined(NAME_LANES)
 #define NAME_LANES 32
 #endif
+#define NAME_PANELS_base 1
+#define NAME_PANELS_avx2 2
+#define NAME_PANELS_vnni 4
 
 #if defined(__clang__) || defined(__GNUC__)
 #define NAME_INFINITY __builtin_inff()

@@ -10,45 +10,39 @@ NAME_INLINE float NAME_clamp(float x, int32_t bits)
     return number.value;
 }
 
-/* Returns the hyperbolic tangent by a quotient of polynomials. Largest error: 3.7e-7. */
+/* Returns the hyperbolic tangent by a quotient of polynomials. Largest error: 4.1e-7. */
 NAME_INLINE float NAME_tanh(float x)
 {
     float z, p, q;
-    x = NAME_clamp(x, 0x41100000); /* 9 */
+    x = NAME_clamp(x, 0x41000000); /* 8 */
     z = x * x;
-    p = -2.76076847742355e-16f;
-    p = p * z + 2.00018790482477e-13f;
-    p = p * z + -8.60467152213735e-11f;
-    p = p * z + 5.12229709037114e-08f;
-    p = p * z + 1.48572235717979e-05f;
-    p = p * z + 6.37261928875436e-04f;
-    p = p * z + 4.89352455891786e-03f;
+    p = 46.6624158f;
+    p = p * z + 12124.6848f;
+    p = p * z + 532776.681f;
+    p = p * z + 4125686.82f;
     p = p * x;
-    q = 1.19825839466702e-06f;
-    q = q * z + 1.18534705686654e-04f;
-    q = q * z + 2.26843463243900e-03f;
-    q = q * z + 4.89352518554385e-03f;
+    q = z + 977.905099f;
+    q = q * z + 98042.1469f;
+    q = q * z + 1907996.82f;
+    q = q * z + 4125689.46f;
     return p / q;
 }
 
-/* Returns 1 / (1 + exp(-x)) by a quotient of polynomials. Largest error: 2.0e-7. */
+/* Returns 1 / (1 + exp(-x)), which is 1/2 + tanh(x / 2) / 2. Largest error: 2.4e-7. */
 NAME_INLINE float NAME_sigmoid(float x)
 {
     float z, p, q;
-    x = NAME_clamp(x, 0x41900000); /* 18 */
+    x = NAME_clamp(x, 0x41800000); /* 16 */
     z = x * x;
-    p = 4.37031012579801e-11f;
-    p = p * z + 1.15627324459942e-07f;
-    p = p * z + 6.08574864600143e-05f;
-    p = p * z + 8.51377133304701e-03f;
-    p = p * z + 2.48287947061529e-01f;
+    p = 46.6624158f;
+    p = p * z + 48498.7393f;
+    p = p * z + 8524426.89f;
+    p = p * z + 264043957.0f;
     p = p * x;
-    q = 6.10247389755681e-13f;
-    q = q * z + 5.76102136993427e-09f;
-    q = q * z + 6.29106785017040e-06f;
-    q = q * z + 1.70198817374094e-03f;
-    q = q * z + 1.16817656904453e-01f;
-    q = q * z + 9.93151921023180e-01f;
+    q = z + 3911.6204f;
+    q = q * z + 1568674.35f;
+    q = q * z + 122111797.0f;
+    q = q * z + 1.0561765e+09f;
     return p / q + 0.5f;
 }
 

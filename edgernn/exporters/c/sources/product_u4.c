@@ -1,66 +1,70 @@
-/* y = x W + bias, from the rounded x of NAME_round_blocks. w: halves of bytes with zero point 8,
-   (outputs / 16, blocks, 4, 16, 4), the low one of an input, the high one of the input 16 later. factors:
-   (outputs / 16, blocks, 16). y and bias: outputs, up to a multiple of 16. */
+/* y = x W + bias, from the rounded x of NAME_round_blocks. w: halves of bytes with zero point 8, (outputs / 32, blocks, 8,
+   16, 4), the low one of an output, the high one of the output 16 later. factors: (outputs / 32, blocks, 32). y and bias:
+   outputs, up to a multiple of 32. */
+NAME_INLINE void NAME_add_block(float *restrict total, const int32_t *restrict sums, int32_t offset,
+                                const float *restrict factors, float scale)
+{
+    int i;
+    for (i = 0; i < 32; i++)
+        total[i] += (float)(sums[i] + offset) * (factors[i] * scale);
+}
+
 #if defined(NAME_X86)
 
-NAME_KERNEL void NAME_product_u4_base(float *restrict y, const int8_t *restrict bytes, const float *restrict scales,
-                                      const int32_t *restrict offsets, const uint8_t *restrict w,
-                                      const float *restrict factors, const float *restrict bias, int blocks,
-                                      int outputs)
+/* Sets sums[32] to the products of a block of 32 inputs. */
+NAME_INLINE void NAME_sums_u4_base(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
 {
     const __m128i mask = _mm_set1_epi8(15), zero = _mm_setzero_si128();
-    int tile, block, group, i;
-    for (tile = 0; tile < outputs; tile += 16) {
-        __m128 y4[4];
+    int part, group, i;
+    for (part = 0; part < 2; part++) {
+        __m128i first[4], second[4]; /* the first and the second two of four outputs */
         for (i = 0; i < 4; i++)
-            y4[i] = _mm_setzero_ps();
-        for (block = 0; block < blocks; block++) {
-            const __m128 scale = _mm_set1_ps(scales[block]);
-            __m128i even[4], odd[4];
-            for (i = 0; i < 4; i++)
-                even[i] = odd[i] = zero;
-            for (group = 0; group < 4; group++) {
-                int32_t four;
-                __m128i first, second;
-                memcpy(&four, bytes + 32 * block + 4 * group, 4);
-                first = _mm_set1_epi32(four);
-                first = _mm_srai_epi16(_mm_unpacklo_epi8(first, first), 8);
-                memcpy(&four, bytes + 32 * block + 16 + 4 * group, 4);
-                second = _mm_set1_epi32(four);
-                second = _mm_srai_epi16(_mm_unpacklo_epi8(second, second), 8);
-                for (i = 0; i < 4; i++) {
-                    const __m128i u = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i));
-                    const __m128i low = _mm_and_si128(u, mask), high = _mm_and_si128(_mm_srli_epi16(u, 4), mask);
-                    even[i] = _mm_add_epi32(even[i], _mm_madd_epi16(first, _mm_unpacklo_epi8(low, zero)));
-                    odd[i] = _mm_add_epi32(odd[i], _mm_madd_epi16(first, _mm_unpackhi_epi8(low, zero)));
-                    even[i] = _mm_add_epi32(even[i], _mm_madd_epi16(second, _mm_unpacklo_epi8(high, zero)));
-                    odd[i] = _mm_add_epi32(odd[i], _mm_madd_epi16(second, _mm_unpackhi_epi8(high, zero)));
-                }
-                w += 64;
-            }
+            first[i] = second[i] = zero;
+        for (group = 0; group < 8; group++) {
+            int32_t four;
+            __m128i v;
+            memcpy(&four, x + 4 * group, 4);
+            v = _mm_set1_epi32(four);
+            v = _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8);
             for (i = 0; i < 4; i++) {
-                const __m128 a = _mm_castsi128_ps(even[i]), b = _mm_castsi128_ps(odd[i]);
-                __m128i sum = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
-                sum = _mm_add_epi32(sum, _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd)));
-                sum = _mm_add_epi32(sum, _mm_set1_epi32(offsets[block]));
-                y4[i] = _mm_add_ps(y4[i], _mm_mul_ps(_mm_cvtepi32_ps(sum),
-                                                     _mm_mul_ps(_mm_loadu_ps(factors + 4 * i), scale)));
+                const uint8_t *const next = w + 64 * group + 32 * part + 16 * (i % 2);
+                __m128i u = _mm_loadu_si128((const __m128i *)(const void *)next);
+                u = _mm_and_si128(i < 2 ? u : _mm_srli_epi16(u, 4), mask);
+                first[i] = _mm_add_epi32(first[i], _mm_madd_epi16(v, _mm_unpacklo_epi8(u, zero)));
+                second[i] = _mm_add_epi32(second[i], _mm_madd_epi16(v, _mm_unpackhi_epi8(u, zero)));
             }
-            factors += 16;
         }
-        for (i = 0; i < 4; i++)
-            _mm_storeu_ps(y + tile + 4 * i, _mm_add_ps(y4[i], _mm_loadu_ps(bias + tile + 4 * i)));
+        for (i = 0; i < 4; i++) {
+            const __m128 a = _mm_castsi128_ps(first[i]), b = _mm_castsi128_ps(second[i]);
+            const __m128i even = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
+            const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
+            int32_t *const to = sums + 16 * (i / 2) + 8 * part + 4 * (i % 2);
+            _mm_storeu_si128((__m128i *)(void *)to, _mm_add_epi32(even, odd));
+        }
     }
 }
 
-/* Adds the products of 4 + 4 inputs with the weights of 8 outputs. */
-NAME_INLINE NAME_AVX2 __m256i NAME_add_halves(__m256i sum, __m256i first, __m256i second, const uint8_t *w)
+NAME_INLINE NAME_AVX2 void NAME_sums_u4_avx2(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
 {
-    const __m256i mask = _mm256_set1_epi8(15);
-    const __m256i u = _mm256_loadu_si256((const __m256i *)(const void *)w);
-    const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(u, mask), first);
-    const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(u, 4), mask), second);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi16(1), _mm256_add_epi16(low, high)));
+    const __m256i mask = _mm256_set1_epi8(15), ones = _mm256_set1_epi16(1);
+    __m256i pairs[4]; /* 16 products of at most 15 * 127 fit into 16 bits */
+    int group, i;
+    for (i = 0; i < 4; i++)
+        pairs[i] = _mm256_setzero_si256();
+    for (group = 0; group < 8; group++) {
+        int32_t four;
+        __m256i v;
+        memcpy(&four, x + 4 * group, 4);
+        v = _mm256_set1_epi32(four);
+        for (i = 0; i < 2; i++) {
+            const __m256i u = _mm256_loadu_si256((const __m256i *)(const void *)(w + 64 * group + 32 * i));
+            const __m256i high = _mm256_and_si256(_mm256_srli_epi16(u, 4), mask);
+            pairs[i] = _mm256_add_epi16(pairs[i], _mm256_maddubs_epi16(_mm256_and_si256(u, mask), v));
+            pairs[i + 2] = _mm256_add_epi16(pairs[i + 2], _mm256_maddubs_epi16(high, v));
+        }
+    }
+    for (i = 0; i < 4; i++)
+        _mm256_storeu_si256((__m256i *)(void *)(sums + 8 * i), _mm256_madd_epi16(pairs[i], ones));
 }
 
 NAME_KERNEL NAME_AVX2 void NAME_product_u4_avx2(float *restrict y, const int8_t *restrict bytes,
@@ -68,28 +72,69 @@ NAME_KERNEL NAME_AVX2 void NAME_product_u4_avx2(float *restrict y, const int8_t 
                                                 const uint8_t *restrict w, const float *restrict factors,
                                                 const float *restrict bias, int blocks, int outputs)
 {
-    int tile, block, group;
-    for (tile = 0; tile < outputs; tile += 16) {
-        __m256 y0 = _mm256_setzero_ps(), y1 = _mm256_setzero_ps();
+    int tile, block, i;
+    for (tile = 0; tile < outputs; tile += 32) {
+        float total[32];
+        for (i = 0; i < 32; i++)
+            total[i] = 0.0f;
         for (block = 0; block < blocks; block++) {
-            const __m256 scale = _mm256_set1_ps(scales[block]);
-            __m256i sum0 = _mm256_set1_epi32(offsets[block]), sum1 = sum0;
-            for (group = 0; group < 4; group++) {
-                int32_t first, second;
-                memcpy(&first, bytes + 32 * block + 4 * group, 4);
-                memcpy(&second, bytes + 32 * block + 16 + 4 * group, 4);
-                sum0 = NAME_add_halves(sum0, _mm256_set1_epi32(first), _mm256_set1_epi32(second), w);
-                sum1 = NAME_add_halves(sum1, _mm256_set1_epi32(first), _mm256_set1_epi32(second), w + 32);
-                w += 64;
-            }
-            y0 = _mm256_add_ps(y0, _mm256_mul_ps(_mm256_cvtepi32_ps(sum0),
-                                                 _mm256_mul_ps(_mm256_loadu_ps(factors), scale)));
-            y1 = _mm256_add_ps(y1, _mm256_mul_ps(_mm256_cvtepi32_ps(sum1),
-                                                 _mm256_mul_ps(_mm256_loadu_ps(factors + 8), scale)));
-            factors += 16;
+            int32_t sums[32];
+            NAME_sums_u4_avx2(sums, bytes + 32 * block, w);
+            NAME_add_block(total, sums, offsets[block], factors, scales[block]);
+            w += 512;
+            factors += 32;
         }
-        _mm256_storeu_ps(y + tile, _mm256_add_ps(y0, _mm256_loadu_ps(bias + tile)));
-        _mm256_storeu_ps(y + tile + 8, _mm256_add_ps(y1, _mm256_loadu_ps(bias + tile + 8)));
+        for (i = 0; i < 32; i++)
+            y[tile + i] = total[i] + bias[tile + i];
+    }
+}
+
+NAME_INLINE NAME_VNNI __m512 NAME_added_block(__m512 total, __m512i sums, const float *factors, __m512 scale)
+{
+    return _mm512_add_ps(total, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(_mm512_loadu_ps(factors), scale)));
+}
+
+/* Computes the outputs of one tile or two, which hide the latency of the instruction. A byte times x is that of its low
+   half and 16 times that of its high half, so that one mask and one shift for all inputs are enough. */
+NAME_INLINE NAME_VNNI void NAME_tiles_u4_vnni(float *restrict y, const int8_t *restrict bytes,
+                                              const float *restrict scales, const int32_t *restrict offsets,
+                                              const uint8_t *restrict w, const float *restrict factors,
+                                              const float *restrict bias, int blocks, int tiles)
+{
+    const __m512i mask = _mm512_set1_epi8(15);
+    __m512 total[2][2];
+    int tile, block, group;
+    for (tile = 0; tile < tiles; tile++)
+        total[tile][0] = total[tile][1] = _mm512_setzero_ps();
+    for (block = 0; block < blocks; block++) {
+        const __m512i offset = _mm512_set1_epi32(offsets[block]), both = _mm512_set1_epi32(17 * offsets[block]);
+        const __m512 scale = _mm512_set1_ps(scales[block]);
+        __m512i low[2], whole[2];
+        for (tile = 0; tile < tiles; tile++) {
+            low[tile] = offset;
+            whole[tile] = both;
+        }
+        for (group = 0; group < 8; group++) {
+            int32_t four;
+            __m512i v;
+            memcpy(&four, bytes + 32 * block + 4 * group, 4);
+            v = _mm512_set1_epi32(four);
+            for (tile = 0; tile < tiles; tile++) {
+                const __m512i u = _mm512_loadu_si512(w + 512 * (tile * blocks + block) + 64 * group);
+                whole[tile] = _mm512_dpbusd_epi32(whole[tile], u, v);
+                low[tile] = _mm512_dpbusd_epi32(low[tile], _mm512_and_si512(u, mask), v);
+            }
+        }
+        for (tile = 0; tile < tiles; tile++) {
+            const float *const next = factors + 32 * (tile * blocks + block);
+            const __m512i high = _mm512_srai_epi32(_mm512_sub_epi32(whole[tile], low[tile]), 4);
+            total[tile][0] = NAME_added_block(total[tile][0], low[tile], next, scale);
+            total[tile][1] = NAME_added_block(total[tile][1], high, next + 16, scale);
+        }
+    }
+    for (tile = 0; tile < tiles; tile++) {
+        _mm512_storeu_ps(y + 32 * tile, _mm512_add_ps(total[tile][0], _mm512_loadu_ps(bias + 32 * tile)));
+        _mm512_storeu_ps(y + 32 * tile + 16, _mm512_add_ps(total[tile][1], _mm512_loadu_ps(bias + 32 * tile + 16)));
     }
 }
 
@@ -98,45 +143,113 @@ NAME_KERNEL NAME_VNNI void NAME_product_u4_vnni(float *restrict y, const int8_t 
                                                 const uint8_t *restrict w, const float *restrict factors,
                                                 const float *restrict bias, int blocks, int outputs)
 {
-    const __m512i mask = _mm512_set1_epi8(15);
-    int tile, block, group;
-    for (tile = 0; tile < outputs; tile += 16) {
-        __m512 total = _mm512_setzero_ps();
-        for (block = 0; block < blocks; block++) {
-            __m512i sum = _mm512_set1_epi32(offsets[block]);
-            for (group = 0; group < 4; group++) {
-                const __m512i u = _mm512_loadu_si512(w);
-                int32_t first, second;
-                memcpy(&first, bytes + 32 * block + 4 * group, 4);
-                memcpy(&second, bytes + 32 * block + 16 + 4 * group, 4);
-                sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(u, mask), _mm512_set1_epi32(first));
-                sum = _mm512_dpbusd_epi32(sum, _mm512_and_si512(_mm512_srli_epi16(u, 4), mask),
-                                          _mm512_set1_epi32(second));
-                w += 64;
-            }
-            total = _mm512_add_ps(total, _mm512_mul_ps(_mm512_cvtepi32_ps(sum),
-                                                       _mm512_mul_ps(_mm512_loadu_ps(factors),
-                                                                     _mm512_set1_ps(scales[block]))));
-            factors += 16;
+    int at = 0;
+    for (; at + 32 < outputs; at += 64)
+        NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
+                           blocks, 2);
+    if (at < outputs)
+        NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
+                           blocks, 1);
+}
+
+#elif defined(NAME_NEON)
+
+NAME_INLINE void NAME_sums_u4_base(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
+{
+    const uint8x16_t mask = vdupq_n_u8(15);
+    int32x4_t sum[8];
+    int group, i;
+    for (i = 0; i < 8; i++)
+        sum[i] = vdupq_n_s32(0);
+    for (group = 0; group < 8; group++) {
+        uint32_t four;
+        int8x16_t v;
+        memcpy(&four, x + 4 * group, 4);
+        v = vreinterpretq_s8_u32(vdupq_n_u32(four));
+        for (i = 0; i < 8; i++) {
+            const uint8x16_t u = vld1q_u8(w + 64 * group + 16 * (i % 4));
+            const int8x16_t half = vreinterpretq_s8_u8(i < 4 ? vandq_u8(u, mask) : vshrq_n_u8(u, 4));
+#if defined(__ARM_FEATURE_DOTPROD)
+            sum[i] = vdotq_s32(sum[i], half, v);
+#else
+            const int16x8_t a = vmull_s8(vget_low_s8(half), vget_low_s8(v)), b = vmull_high_s8(half, v);
+            sum[i] = vaddq_s32(sum[i], vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b)));
+#endif
         }
-        _mm512_storeu_ps(y + tile, _mm512_add_ps(total, _mm512_loadu_ps(bias + tile)));
+    }
+    for (i = 0; i < 8; i++)
+        vst1q_s32(sums + 4 * i, sum[i]);
+}
+
+#elif defined(NAME_WASM)
+
+NAME_INLINE void NAME_sums_u4_base(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
+{
+    const v128_t mask = wasm_i8x16_splat(15);
+    int group, i;
+    v128_t first[8], second[8]; /* the first and the second two of four outputs */
+    for (i = 0; i < 8; i++)
+        first[i] = second[i] = wasm_i32x4_splat(0);
+    for (group = 0; group < 8; group++) {
+        int32_t four;
+        v128_t v;
+        memcpy(&four, x + 4 * group, 4);
+        v = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(four));
+        for (i = 0; i < 8; i++) {
+            const v128_t u = wasm_v128_load(w + 64 * group + 16 * (i % 4));
+            const v128_t half = i < 4 ? wasm_v128_and(u, mask) : wasm_u8x16_shr(u, 4);
+            first[i] = wasm_i32x4_add(first[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_low_i8x16(half)));
+            second[i] = wasm_i32x4_add(second[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_high_i8x16(half)));
+        }
+    }
+    for (i = 0; i < 8; i++)
+        wasm_v128_store(sums + 4 * i, wasm_i32x4_add(wasm_i32x4_shuffle(first[i], second[i], 0, 2, 4, 6),
+                                                     wasm_i32x4_shuffle(first[i], second[i], 1, 3, 5, 7)));
+}
+
+#elif defined(NAME_DSP)
+
+NAME_INLINE void NAME_sums_u4_base(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
+{
+    int group, i;
+    for (i = 0; i < 16; i += 2) {
+        const uint8_t *next = w + 4 * i;
+        int32_t a = 0, b = 0, c = 0, d = 0;
+        for (group = 0; group < 8; group++) {
+            int8x4_t four;
+            int16x2_t even, odd;
+            uint32_t u, v;
+            memcpy(&four, x + 4 * group, 4);
+            even = __sxtb16(four);
+            odd = __sxtb16(four >> 8);
+            memcpy(&u, next, 4);
+            memcpy(&v, next + 4, 4);
+            a = __smlad(odd, (int16x2_t)(u >> 8 & 0x000f000fu), __smlad(even, (int16x2_t)(u & 0x000f000fu), a));
+            b = __smlad(odd, (int16x2_t)(v >> 8 & 0x000f000fu), __smlad(even, (int16x2_t)(v & 0x000f000fu), b));
+            c = __smlad(odd, (int16x2_t)(u >> 12 & 0x000f000fu), __smlad(even, (int16x2_t)(u >> 4 & 0x000f000fu), c));
+            d = __smlad(odd, (int16x2_t)(v >> 12 & 0x000f000fu), __smlad(even, (int16x2_t)(v >> 4 & 0x000f000fu), d));
+            next += 64;
+        }
+        sums[i] = a, sums[i + 1] = b, sums[i + 16] = c, sums[i + 17] = d;
     }
 }
 
 #else
 
-#if defined(NAME_DSP)
-/* Adds the products of eight inputs with eight weights. even, odd: two of the inputs each, of the first four and of the
-   second four. */
-NAME_INLINE int32_t NAME_add_eight(int32_t sum, const int16x2_t *even, const int16x2_t *odd, const uint8_t *w)
+NAME_INLINE void NAME_sums_u4_base(int32_t *restrict sums, const int8_t *restrict x, const uint8_t *restrict w)
 {
-    uint32_t u;
-    memcpy(&u, w, 4);
-    sum = __smlad(even[0], (int16x2_t)(u & 0x000f000fu), sum);
-    sum = __smlad(odd[0], (int16x2_t)(u >> 8 & 0x000f000fu), sum);
-    sum = __smlad(even[1], (int16x2_t)(u >> 4 & 0x000f000fu), sum);
-    return __smlad(odd[1], (int16x2_t)(u >> 12 & 0x000f000fu), sum);
+    int group, i, j;
+    for (i = 0; i < 32; i++)
+        sums[i] = 0;
+    for (group = 0; group < 8; group++)
+        for (i = 0; i < 16; i++)
+            for (j = 0; j < 4; j++) {
+                const uint8_t u = w[64 * group + 4 * i + j];
+                sums[i] += (u & 15) * x[4 * group + j];
+                sums[i + 16] += (u >> 4) * x[4 * group + j];
+            }
 }
+
 #endif
 
 NAME_KERNEL void NAME_product_u4_base(float *restrict y, const int8_t *restrict bytes, const float *restrict scales,
@@ -144,111 +257,19 @@ NAME_KERNEL void NAME_product_u4_base(float *restrict y, const int8_t *restrict 
                                       const float *restrict factors, const float *restrict bias, int blocks,
                                       int outputs)
 {
-    int tile, block, group, i;
-    for (tile = 0; tile < outputs; tile += 16) {
-        float total[16];
-        for (i = 0; i < 16; i++)
+    int tile, block, i;
+    for (tile = 0; tile < outputs; tile += 32) {
+        float total[32];
+        for (i = 0; i < 32; i++)
             total[i] = 0.0f;
         for (block = 0; block < blocks; block++) {
-            int32_t sums[16];
-#if defined(NAME_NEON)
-            const int8x16_t mask = vdupq_n_s8(15);
-            int32x4_t sum[4];
-            for (i = 0; i < 4; i++)
-                sum[i] = vdupq_n_s32(offsets[block]);
-            for (group = 0; group < 4; group++) {
-                uint32_t four;
-                int8x16_t first, second;
-                memcpy(&four, bytes + 32 * block + 4 * group, 4);
-                first = vreinterpretq_s8_u32(vdupq_n_u32(four));
-                memcpy(&four, bytes + 32 * block + 16 + 4 * group, 4);
-                second = vreinterpretq_s8_u32(vdupq_n_u32(four));
-                for (i = 0; i < 4; i++) {
-                    const uint8x16_t u = vld1q_u8(w + 16 * i);
-                    const int8x16_t low = vandq_s8(vreinterpretq_s8_u8(u), mask);
-                    const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(u, 4));
-#if defined(__ARM_FEATURE_DOTPROD)
-                    sum[i] = vdotq_s32(vdotq_s32(sum[i], low, first), high, second);
-#else
-                    int16x8_t a = vmull_s8(vget_low_s8(low), vget_low_s8(first)), b = vmull_high_s8(low, first);
-                    a = vmlal_s8(a, vget_low_s8(high), vget_low_s8(second));
-                    b = vmlal_high_s8(b, high, second);
-                    sum[i] = vaddq_s32(sum[i], vpaddq_s32(vpaddlq_s16(a), vpaddlq_s16(b)));
-#endif
-                }
-                w += 64;
-            }
-            for (i = 0; i < 4; i++)
-                vst1q_s32(sums + 4 * i, sum[i]);
-#elif defined(NAME_WASM)
-            const v128_t mask = wasm_i8x16_splat(15);
-            v128_t even[4], odd[4];
-            for (i = 0; i < 4; i++)
-                even[i] = odd[i] = wasm_i32x4_splat(0);
-            for (group = 0; group < 4; group++) {
-                int32_t four;
-                v128_t first, second;
-                memcpy(&four, bytes + 32 * block + 4 * group, 4);
-                first = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(four));
-                memcpy(&four, bytes + 32 * block + 16 + 4 * group, 4);
-                second = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat(four));
-                for (i = 0; i < 4; i++) {
-                    const v128_t u = wasm_v128_load(w + 16 * i);
-                    const v128_t low = wasm_v128_and(u, mask), high = wasm_u8x16_shr(u, 4);
-                    even[i] = wasm_i32x4_add(even[i], wasm_i32x4_dot_i16x8(first, wasm_i16x8_extend_low_i8x16(low)));
-                    odd[i] = wasm_i32x4_add(odd[i], wasm_i32x4_dot_i16x8(first, wasm_i16x8_extend_high_i8x16(low)));
-                    even[i] = wasm_i32x4_add(even[i], wasm_i32x4_dot_i16x8(second, wasm_i16x8_extend_low_i8x16(high)));
-                    odd[i] = wasm_i32x4_add(odd[i], wasm_i32x4_dot_i16x8(second, wasm_i16x8_extend_high_i8x16(high)));
-                }
-                w += 64;
-            }
-            for (i = 0; i < 4; i++) {
-                const v128_t sum = wasm_i32x4_add(wasm_i32x4_shuffle(even[i], odd[i], 0, 2, 4, 6),
-                                                  wasm_i32x4_shuffle(even[i], odd[i], 1, 3, 5, 7));
-                wasm_v128_store(sums + 4 * i, wasm_i32x4_add(sum, wasm_i32x4_splat(offsets[block])));
-            }
-#elif defined(NAME_DSP)
-            for (i = 0; i < 16; i += 4) {
-                const uint8_t *next = w + 4 * i;
-                int32_t a = offsets[block], b = a, c = a, d = a;
-                for (group = 0; group < 4; group++) {
-                    int16x2_t even[2], odd[2];
-                    int half;
-                    for (half = 0; half < 2; half++) {
-                        int8x4_t four;
-                        memcpy(&four, bytes + 32 * block + 16 * half + 4 * group, 4);
-                        even[half] = __sxtb16(four);
-                        odd[half] = __sxtb16(four >> 8);
-                    }
-                    a = NAME_add_eight(a, even, odd, next);
-                    b = NAME_add_eight(b, even, odd, next + 4);
-                    c = NAME_add_eight(c, even, odd, next + 8);
-                    d = NAME_add_eight(d, even, odd, next + 12);
-                    next += 64;
-                }
-                sums[i] = a, sums[i + 1] = b, sums[i + 2] = c, sums[i + 3] = d;
-            }
-            w += 256;
-#else
-            for (i = 0; i < 16; i++)
-                sums[i] = offsets[block];
-            for (group = 0; group < 4; group++) {
-                const int8_t *const first = bytes + 32 * block + 4 * group, *const second = first + 16;
-                for (i = 0; i < 16; i++) {
-                    int j;
-                    for (j = 0; j < 4; j++)
-                        sums[i] += (w[4 * i + j] & 15) * first[j] + (w[4 * i + j] >> 4) * second[j];
-                }
-                w += 64;
-            }
-#endif
-            for (i = 0; i < 16; i++)
-                total[i] += (float)sums[i] * (factors[i] * scales[block]);
-            factors += 16;
+            int32_t sums[32];
+            NAME_sums_u4_base(sums, bytes + 32 * block, w);
+            NAME_add_block(total, sums, offsets[block], factors, scales[block]);
+            w += 512;
+            factors += 32;
         }
-        for (i = 0; i < 16; i++)
+        for (i = 0; i < 32; i++)
             y[tile + i] = total[i] + bias[tile + i];
     }
 }
-
-#endif
