@@ -55,8 +55,8 @@ static uint64_t exercised(uint64_t hash, int level, int inputs, int outputs, uin
     const size_t count = (size_t)inputs, made = (size_t)outputs;
     float *const x = new_floats(32 * blocks, seed), *const w = new_floats(count * panels, seed);
     float *const panel_bias = new_floats(panels, seed), *const bias = new_floats(tiles, seed);
-    float *const scale = new_floats(tiles, seed), *const factors = new_floats(blocks * tiles, seed);
-    uint8_t *const u8 = new_bytes(groups, -128, seed), *const u4 = new_bytes(16 * blocks * tiles, -128, seed);
+    float *const scale = new_floats(tiles, seed), *const factors = new_floats(blocks * panels, seed);
+    uint8_t *const u8 = new_bytes(groups, -128, seed), *const u4 = new_bytes(16 * blocks * panels, -128, seed);
     int8_t *const w8 = new_bytes(groups * tiles, -127, seed);
     int32_t *const offset = new_offsets(w8, groups, tiles);
     int8_t *const q = malloc(32 * blocks);
@@ -69,8 +69,8 @@ static uint64_t exercised(uint64_t hash, int level, int inputs, int outputs, uin
     hash = hashed(hash, tile, 4 * made);
     round_blocks(level, q, scales, offsets, x, (int)blocks);
     hash = hashed(hashed(hashed(hash, q, 32 * blocks), scales, 4 * blocks), offsets, 4 * blocks);
-    product_u4(level, tile, q, scales, offsets, u4, factors, bias, (int)blocks, outputs);
-    hash = hashed(hash, tile, 4 * made);
+    product_u4(level, y, q, scales, offsets, u4, factors, panel_bias, (int)blocks, outputs);
+    hash = hashed(hash, y, 4 * made);
     row_u4(level, row, u4, factors, inputs);
     hash = hashed(hash, row, 4 * count);
     loop(level, tanhs, sigmoids, rounded, u8, x, 0.03f, inputs);
