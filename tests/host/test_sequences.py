@@ -185,6 +185,7 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label\none,a\ntwo\n", r"line 3 of a.csv has 1 column, not 2"),
         ("text,label\none,a\ntwo,b,c\n", r"line 3 of a.csv has 3 columns, not 2"),
         ("text,label\none,\n", r"line 2 of a.csv has no label"),
+        ('text,label\none,"a\nb"\n', r"line 3 of a.csv has the label 'a\\nb', which cannot be printed: rename it"),
         ('text,label\n"one,a\n', r"line 2 of a.csv is not CSV"),
         ("text,label\n", r"a.csv has no sequences: its CSV files are empty"),
         ("text,label,Label\none,a,b\n", r"a.csv has two columns of the same name"),
@@ -207,7 +208,7 @@ def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
     (tmp_path / "b.txt.gz").write_bytes(b"no gzip")
-    with pytest.raises(CorpusError, match=r"a.txt is not UTF-8"):
+    with pytest.raises(CorpusError, match=r"a.txt is not UTF-8: .*convert it to UTF-8$"):
         read_sequences(tmp_path)
     (tmp_path / "a.txt").unlink()
     with pytest.raises(CorpusError, match=r"b.txt.gz cannot be read: Not a gzipped file"):

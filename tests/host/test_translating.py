@@ -153,6 +153,34 @@ def test_lines_that_are_empty_on_both_sides_are_left_out(tmp_path):
     assert read_pairs([tmp_path], TRAIN, "de", "en") == Pairs(["a", "b"], ["c", "d"], empty=1)
 
 
+def test_equal_sentences_are_held_out_together(tmp_path):
+    sentences = [f"Satz {number}" for number in range(40)]
+    sources = [*sentences, *reversed(sentences), *map(str.lower, sentences)]
+    lines = [f"{place}\t{sentence}\n" for place, sentence in enumerate(sources)]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("en\tde\n" + "".join(lines))
+    train, held_out = open_pairs([str(path)], GERMAN)
+    chosen = [f"satz {number}" for number in (9, 19, 29, 39)]
+    assert sorted(each.lower() for each in held_out.sources) == sorted(3 * chosen)
+    assert not {each.lower() for each in train.sources} & {each.lower() for each in held_out.sources}
+    assert sorted([*train.targets, *held_out.targets], key=int) == [str(place) for place in range(120)]
+    _, kept = open_pairs([str(path)], GERMAN.but(lowercase=False))
+    assert [each for each in kept.sources if each[0] == "s"] == chosen
+
+
+def test_sentences_without_a_split_are_divided_as_they_come(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{number}\t{number}\n" for number in range(25)) + "\n")
+    train, held_out = open_pairs([str(path)], GERMAN)
+    assert held_out == Pairs(["9", "19"], ["9", "19"])
+    assert (len(train), train.empty) == (23, 1)
+    path.write_text("9\t9\n" * 50)
+    with pytest.raises(
+        CorpusError, match=r"1 different sentence to translate, too few to hold some out: 10 are needed"
+    ):
+        open_pairs([str(path)], GERMAN)
+
+
 # The vocabulary
 
 

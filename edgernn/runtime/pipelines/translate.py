@@ -106,7 +106,8 @@ class TranslatePipeline(Pipeline[TranslateOptions]):
 
     def read_as(self, source: str | Path | bytes, options: TranslateOptions) -> Mapping[str, Array]:
         """As `read`, with the treatment of unknown characters that `options` set."""
-        text = read_text(source, "the sentence") if isinstance(source, bytes) else read_text(Path(source))
+        data = source if isinstance(source, bytes) else Path(source)
+        text = read_text(data, "the sentence" if isinstance(data, bytes) else "", None)
         return self._encode(text.rstrip("\n"), options)
 
     def read_typed(self, text: str, options: TranslateOptions) -> Mapping[str, Array]:
