@@ -181,6 +181,11 @@ def test_sentences_without_a_split_are_divided_as_they_come(tmp_path):
         open_pairs([str(path)], GERMAN)
 
 
+def test_options_of_files_are_refused_for_dates():
+    with pytest.raises(ConfigError, match="--from and --to name the languages of files, and dates are none"):
+        open_pairs(["dates"], GERMAN)
+
+
 # The vocabulary
 
 
@@ -457,6 +462,8 @@ def test_a_run_is_evaluated_in_its_languages(run, folder, tmp_path):
         evaluate(model, TranslateEvaluation(), lambda *_: None)
     with pytest.raises(ConfigError, match="--from is about the data set of --data"):
         evaluate(model, TranslateEvaluation(source_language="de"), lambda *_: None, run.data)
+    with pytest.raises(ConfigError, match="--translations are about files, and dates are none: leave them out"):
+        evaluate(model, TranslateEvaluation(data="dates", translations="fr"), lambda *_: None)
     score, notes, _ = evaluate(model, TranslateEvaluation(beam=2), lambda *_: None, run.data)
     assert score.sentences == len(read_pairs([folder], DEV, "de", "en"))
     assert notes == [
@@ -477,7 +484,8 @@ def test_greedy_translations_in_a_batch_are_those_of_the_device(run, folder):
 
 
 def test_unknown_parts_of_another_vocabulary_are_named(run, tmp_path):
-    (tmp_path / "train.de").write_text("ein hund 犬\n" * 12, encoding="utf-8")
+    sentences = ("ein" + " hund" * number + " 犬\n" for number in range(12))
+    (tmp_path / "train.de").write_text("".join(sentences), encoding="utf-8")
     (tmp_path / "train.en").write_text("a dog\n" * 12, encoding="utf-8")
     settings = {"steps": 2, "evaluations": 1, "batch_size": 4}
     trainer = Trainer.begin(TASKS["translate"], [str(tmp_path)], tmp_path / "run", start_from=run.path, **settings)

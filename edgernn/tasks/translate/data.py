@@ -17,7 +17,7 @@ from edgernn.bundle import TOKENIZER, tokenizer_file
 from edgernn.contract import Array
 from edgernn.data.pairs import DEV, TRAIN, Pairs, read_pairs
 from edgernn.data.subwords import learn_subwords
-from edgernn.errors import CorpusError, counted
+from edgernn.errors import ConfigError, CorpusError, counted
 from edgernn.tasks.translate.dates import dates
 from edgernn.tasks.translate.settings import DATES, READ, TranslateData
 from edgernn.tokenizer import Ids, Tokenizer
@@ -42,6 +42,8 @@ _MOST_HELD_OUT = 1000
 def open_pairs(sources: Sequence[str], data: TranslateData) -> tuple[Pairs, Pairs]:
     """Return the pairs to train and those to evaluate on. Raises CorpusError and ConfigError as `read_pairs` does."""
     if list(sources) == [DATES]:
+        if data.source_language or data.target_language:
+            raise ConfigError(f"--from and --to name the languages of files, and {DATES} are none: leave them out")
         return dates(TRAIN), dates(DEV)
     paths = [Path(source) for source in sources]
     languages = data.source_language, data.target_language
