@@ -29,7 +29,7 @@ from edgernn.errors import ConfigError, ContractError, CorpusError, FormatError
 from edgernn.exporters import export, verify
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.translate import translate
+from edgernn.runtime.pipelines.translate import SentenceReader, encode_sentence, translate
 from edgernn.tasks import TASKS
 from edgernn.tasks.translate.data import IGNORED, DataRecord, EncodedPairs, Tokenizers, batches, open_pairs, pad_targets
 from edgernn.tasks.translate.dates import _written, dates
@@ -481,6 +481,18 @@ def test_greedy_translations_in_a_batch_are_those_of_the_device(run, folder):
     for sentence, ids in zip(sentences, found, strict=True):
         written = translate(model, sentence, 1).tokens
         assert [token for token in written if token != model.tokenizer.end_id] == ids[: len(written)]
+
+
+def test_words_without_a_known_character_are_skipped_whole(run):
+    model = eager_model(run.source())
+    plain = encode_sentence(model, "ein hund")
+    np.testing.assert_array_equal(encode_sentence(model, "犬 ein 犬犬 hund 犬", unknown="skip"), plain)
+    with pytest.raises(ConfigError, match="no character of the vocabulary, so there is nothing to translate"):
+        encode_sentence(model, "犬 犬犬", unknown="skip")
+    reader = SentenceReader(model, unknown="skip")
+    for piece in ("犬 ei", "n 犬犬 hu", "nd 犬"):
+        reader.push(piece)
+    assert "".join(reader.begin().decode(max_tokens=20)) == translate(model, "ein hund", 1, 20).text
 
 
 def test_unknown_parts_of_another_vocabulary_are_named(run, tmp_path):

@@ -311,7 +311,12 @@ class _Parts(NamedTuple):
     start_id: int
 
     def encode(self, text: str, unknown: str) -> Ids:
-        """Return the token ids (tokens,) of a part of a sentence. Raises UnknownTokenError."""
+        """Return the token ids (tokens,) of a part of a sentence, without words of which nothing is left to read.
+
+        Raises UnknownTokenError.
+        """
+        if unknown == "skip":
+            text = " ".join(word for word in text.split() if self._is_known(word))
         try:
             return self.reads.encode(text, unknown=unknown)
         except UnknownTokenError as error:
@@ -319,6 +324,10 @@ class _Parts(NamedTuple):
                 f"{error}: is the sentence in the language that the model translates from? "
                 "--unknown skip leaves out what the vocabulary lacks"
             ) from None
+
+    def _is_known(self, word: str) -> bool:
+        """Whether the vocabulary has a character of `word`; the token that begins a word is not enough."""
+        return bool(self.reads.decode(self.reads.encode(word, unknown="skip")).strip())
 
     def check_length(self, tokens: int) -> None:
         """Raise ConfigError unless the model reads a sentence of so many tokens, without the end token."""
