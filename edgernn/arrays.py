@@ -69,7 +69,9 @@ def _array(data: bytes, name: str, kinds: str, *, fortran: bool = False) -> npt.
     start = file.tell()
     if dtype.kind == "O":
         raise FormatError(f"{name} holds Python objects: save an array of numbers or texts, for example with dtype=str")
-    if dtype.kind not in kinds or (transposed and not fortran) or any(size < 0 for size in shape):
+    if dtype.kind not in kinds:
+        raise FormatError(f"{name} holds {dtype}, and not real numbers{' or texts' if 'U' in kinds else ''}")
+    if (transposed and not fortran) or any(size < 0 for size in shape):
         raise FormatError(f"{name} holds no plain tensor")
     if math.prod(shape) * dtype.itemsize != len(data) - start:
         raise FormatError(f"{name} has {len(data) - start} bytes of elements, which are not {dtype}{list(shape)}")

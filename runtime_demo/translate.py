@@ -35,7 +35,7 @@ def main() -> int:
     damaged = 0
     for sentence in options.sentences or sys.stdin:
         try:
-            for text in translated(model, sentence.split()):
+            for text in translated(model, sentence.split()) if sentence.strip() else ():
                 print(text, end="", flush=True)
             print()
         except EdgeRNNError as error:

@@ -16,7 +16,7 @@ from edgernn.media.events import EventStream
 from edgernn.media.frames import read_frames
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import label_output, probabilities
-from edgernn.runtime.pipelines.sequence_input import SequenceInput
+from edgernn.runtime.pipelines.sequence_input import VIDEO, SequenceInput
 
 WIDTH = 30
 
@@ -29,6 +29,8 @@ def main() -> None:
 
     model = Model.load(options.bundle)
     source, output = SequenceInput(model), label_output(model)
+    if source.kind != VIDEO:
+        sys.exit(f"{options.bundle} reads {source.what}: name the bundle of a tagger of clips")
     names = model.labels or ()
     frames = source.steps(read_frames(options.clip))
     stream, events = model.stream(), EventStream()

@@ -39,6 +39,10 @@ class Pairs:
         """Return some of the pairs."""
         return Pairs(self.sources[places], self.targets[places])
 
+    def at(self, places: Sequence[int]) -> Pairs:
+        """Return the pairs at `places`."""
+        return Pairs([self.sources[place] for place in places], [self.targets[place] for place in places])
+
 
 def read_pairs(paths: Sequence[Path], split: str, source: str, target: str) -> Pairs | None:
     """Return the pairs of a split, or None if there are no files of it.
@@ -123,7 +127,7 @@ def _joined(source: Path, target: Path) -> Pairs:
 
 def _lines(path: Path) -> list[str]:
     # Only line feeds separate lines: other characters that Python counts as line breaks would shift one side.
-    lines = read_text(_content(path), str(path)).split("\n")
+    lines = read_text(_content(path), str(path), None).split("\n")
     return lines[:-1] if lines[-1] == "" else lines
 
 
@@ -143,7 +147,7 @@ def _from_table(path: Path, source: str, target: str) -> Pairs:
         raise CorpusError(
             f"{path} is neither a TSV nor a CSV file: name one, or a directory with files of both languages"
         )
-    text = read_text(_content(path), str(path))
+    text = read_text(_content(path), str(path), None)
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines) if suffix == ".csv" else csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     try:

@@ -64,20 +64,23 @@ class TextFormat(Settings):
 PLAIN = TextFormat()
 
 
-def read_text(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) -> str:
+def read_text(source: Path | bytes, name: str = "", format: TextFormat | None = PLAIN) -> str:
     """Return the text of a file, or of its bytes, as `read_pieces` yields it."""
     return "".join(read_pieces(source, name, format))
 
 
-def read_pieces(source: Path | bytes, name: str = "", format: TextFormat = PLAIN) -> Iterator[str]:
+def read_pieces(source: Path | bytes, name: str = "", format: TextFormat | None = PLAIN) -> Iterator[str]:
     r"""Yield the text of a file of any size, or of its bytes, in pieces, with every line break as "\n".
 
     Byte order marks are removed everywhere. A file that begins with the UTF-8 mark is decoded as UTF-8. With
     `format.field`, the texts of all objects follow each other, each on a new line.
-    name: the file's name in errors; if empty, its path, or "the text" for bytes.
+    name: the file's name in errors; if empty, its path, or "the text" for bytes. format: None for UTF-8 where no option
+    names another encoding.
     Raises CorpusError naming the file, what is wrong with it and where, and its likely encoding if that is another one.
     """
     name = name or ("the text" if isinstance(source, bytes) else str(source))
+    if format is None:
+        return _plain_pieces(source, name, _UTF_8, optional=False)
     pieces = _plain_pieces(source, name, format.codec)
     return pieces if format.field is None else field_texts(pieces, format.field, name, _checked)
 
@@ -131,8 +134,8 @@ def _doubt(block: bytes, text: str, name: str, encoding: str) -> str:
     return "" if guess is None else f"its encoding is likely {guess.encoding}, since {guess.reason}"
 
 
-def _plain_pieces(source: Path | bytes, name: str, encoding: str) -> Iterator[str]:
-    decoder = _Decoder(name, encoding)
+def _plain_pieces(source: Path | bytes, name: str, encoding: str, *, optional: bool = True) -> Iterator[str]:
+    decoder = _Decoder(name, encoding, optional=optional)
     breaks = io.IncrementalNewlineDecoder(None, translate=True)
     empty = True
     with _opened(source, name) as file:
@@ -166,8 +169,10 @@ def _read(file: io.BufferedReader | io.BytesIO, name: str) -> bytes:
 class _Decoder:
     """Decodes the blocks of one file and tracks the position for error messages. An empty block ends the file."""
 
-    def __init__(self, name: str, encoding: str) -> None:
+    def __init__(self, name: str, encoding: str, *, optional: bool = True) -> None:
+        """optional: whether the option --encoding names the encoding."""
         self._name, self._encoding, self._bytes, self._characters = name, encoding, 0, 0
+        self._optional = optional
         self._last = b""  # the last block
         self._decoder = codecs.getincrementaldecoder(encoding)()
 
@@ -201,10 +206,12 @@ class _Decoder:
             return "; it can be read as UTF-8: leave out --encoding, which holds for every text, or convert this one"
         guess = guess_encoding(block, begins=not self._bytes)
         if guess is None or guess.encoding == self._encoding != _UTF_8:
-            return unknown
+            return unknown if self._optional else "; convert it to UTF-8"
         if guess.encoding == _UTF_8:
             return f"; {guess.reason}, so it is likely damaged there"
         likely = f"; its encoding is likely {guess.encoding}, since {guess.reason}"
+        if not self._optional:
+            return f"{likely}: if so, convert it to UTF-8"
         if self._encoding != _UTF_8:
             return f"{likely}: if so, convert it, or give --encoding {guess.encoding}, which then holds for every text"
         return f"{likely}: if so, add --encoding {guess.encoding}, which then holds for every text"

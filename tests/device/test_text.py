@@ -123,6 +123,18 @@ def test_what_an_encoding_cannot_read_is_named_with_its_place(encoding, data, wo
         read(data, encoding=encoding)
 
 
+@pytest.mark.parametrize(
+    ("data", "advice"),
+    [
+        ("déjà vu".encode("cp1252"), "its encoding is likely cp1252, since .*: if so, convert it to UTF-8$"),
+        (b"ab\xff", "is not UTF-8: byte 2 is 0xff; convert it to UTF-8$"),
+    ],
+)
+def test_no_option_is_advised_where_there_is_none(data, advice):
+    with pytest.raises(CorpusError, match=advice):
+        read_text(data, "t.txt", None)
+
+
 def test_a_text_that_is_utf_8_after_all_is_said_to_be():
     with pytest.raises(
         CorpusError, match="is not ascii: byte 0 is 0xc3; it can be read as UTF-8: leave out --encoding, which"

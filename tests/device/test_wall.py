@@ -246,6 +246,7 @@ def test_the_demo_of_listening(tmp_path):
         ("stream_text", ["captioner", "abc"], "or describe image files with edgernn caption"),
         ("caption_image", ["BUNDLE", "noise.wav"], "it does not describe images: drive it with edgernn run"),
         ("watch_clip", ["BUNDLE", "noise.wav"], "it scores no classes"),
+        ("watch_clip", ["sound", "noise.wav"], "sound reads sound files (WAV): name the bundle of a tagger of clips"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),

@@ -185,6 +185,7 @@ def test_texts_and_labels_come_from_csv(tmp_path, name):
         ("text,label\none,a\ntwo\n", r"line 3 of a.csv has 1 column, not 2"),
         ("text,label\none,a\ntwo,b,c\n", r"line 3 of a.csv has 3 columns, not 2"),
         ("text,label\none,\n", r"line 2 of a.csv has no label"),
+        ('text,label\none,"a\nb"\n', r"line 3 of a.csv has the label 'a\\nb', which cannot be printed: rename it"),
         ('text,label\n"one,a\n', r"line 2 of a.csv is not CSV"),
         ("text,label\n", r"a.csv has no sequences: its CSV files are empty"),
         ("text,label,Label\none,a,b\n", r"a.csv has two columns of the same name"),
@@ -207,7 +208,7 @@ def test_csv_files_that_are_no_data_are_refused(tmp_path, text, message):
 def test_bytes_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"caf\xe9\n")
     (tmp_path / "b.txt.gz").write_bytes(b"no gzip")
-    with pytest.raises(CorpusError, match=r"a.txt is not UTF-8"):
+    with pytest.raises(CorpusError, match=r"a.txt is not UTF-8: .*convert it to UTF-8$"):
         read_sequences(tmp_path)
     (tmp_path / "a.txt").unlink()
     with pytest.raises(CorpusError, match=r"b.txt.gz cannot be read: Not a gzipped file"):
@@ -270,12 +271,13 @@ def test_files_are_joined_by_the_names_of_their_classes(tmp_path):
         ({"ends": np.int32([2, 2, 6])}, "ends do not rise to 6"),
         ({"ends": np.int32([0, 3, 6])}, "ends do not rise to 6"),
         ({"ends": np.uint8([5, 3, 6])}, "ends do not rise to 6"),
-        ({"ends": np.float32([2, 3, 6])}, "are not one whole number or name for each sequence"),
-        ({"ends": np.int32(6)}, "are not one whole number or name for each sequence"),
-        ({"labels": np.int16([0, 1])}, "are not one whole number or name for each sequence"),
+        ({"values": np.complex64([[1], [2], [3]])}, "holds complex64, and not real numbers or texts"),
+        ({"ends": np.float32([2, 3, 6])}, "ends and labels are float32 and int16, not whole numbers"),
+        ({"ends": np.int32(6)}, r"ends have the shape \[\], not \[1\]: one value for each sequence"),
+        ({"labels": np.int16([0, 1])}, r"labels have the shape \[2\], not \[3\]: one value for each sequence"),
         ({"labels": np.int16([0, -1, 1])}, "sequence 1 has the label -1, and there are 2 classes"),
         ({"labels": np.int16([0, 1, 2])}, "sequence 2 has the label 2, and there are 2 classes"),
-        ({"subjects": np.array(["p"])}, "are not one whole number or name for each sequence"),
+        ({"subjects": np.array(["p"])}, r"subjects have the shape \[1\], not \[3\]: one value for each sequence"),
         ({"classes": np.array(["walk", "walk"])}, "classes are not a list of different names"),
     ],
 )

@@ -55,6 +55,7 @@ def test_the_delay_is_the_median_and_a_missed_event_is_infinitely_late():
     assert score(true, [0, 1, 1, 0, 0, 2, 0, 0, 0, 0]).delay == 1
     missed = score(true, [0, 1, 1, 0, 0, 0, 0, 0, 0, 0])
     assert (missed.delay, missed.to_json()["delay_frames"]) == (None, None)
+    assert ", no median delay, since half of the events have no right frame" in str(missed)
     assert missed.event_recall == pytest.approx(1 / 3)
 
 

@@ -29,7 +29,7 @@ from edgernn.errors import ConfigError, ContractError, CorpusError, FormatError
 from edgernn.exporters import export, verify
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model
-from edgernn.runtime.pipelines.translate import translate
+from edgernn.runtime.pipelines.translate import SentenceReader, encode_sentence, translate
 from edgernn.tasks import TASKS
 from edgernn.tasks.translate.data import IGNORED, DataRecord, EncodedPairs, Tokenizers, batches, open_pairs, pad_targets
 from edgernn.tasks.translate.dates import _written, dates
@@ -151,6 +151,39 @@ def test_lines_that_are_empty_on_both_sides_are_left_out(tmp_path):
     (tmp_path / "train.de").write_text("a\n\nb\n")
     (tmp_path / "train.en").write_text("c\n\nd\n")
     assert read_pairs([tmp_path], TRAIN, "de", "en") == Pairs(["a", "b"], ["c", "d"], empty=1)
+
+
+def test_equal_sentences_are_held_out_together(tmp_path):
+    sentences = [f"Satz {number}" for number in range(40)]
+    sources = [*sentences, *reversed(sentences), *map(str.lower, sentences)]
+    lines = [f"{place}\t{sentence}\n" for place, sentence in enumerate(sources)]
+    path = tmp_path / "pairs.tsv"
+    path.write_text("en\tde\n" + "".join(lines))
+    train, held_out = open_pairs([str(path)], GERMAN)
+    chosen = [f"satz {number}" for number in (9, 19, 29, 39)]
+    assert sorted(each.lower() for each in held_out.sources) == sorted(3 * chosen)
+    assert not {each.lower() for each in train.sources} & {each.lower() for each in held_out.sources}
+    assert sorted([*train.targets, *held_out.targets], key=int) == [str(place) for place in range(120)]
+    _, kept = open_pairs([str(path)], GERMAN.but(lowercase=False))
+    assert [each for each in kept.sources if each[0] == "s"] == chosen
+
+
+def test_sentences_without_a_split_are_divided_as_they_come(tmp_path):
+    path = tmp_path / "pairs.tsv"
+    path.write_text("".join(f"{number}\t{number}\n" for number in range(25)) + "\n")
+    train, held_out = open_pairs([str(path)], GERMAN)
+    assert held_out == Pairs(["9", "19"], ["9", "19"])
+    assert (len(train), train.empty) == (23, 1)
+    path.write_text("9\t9\n" * 50)
+    with pytest.raises(
+        CorpusError, match=r"1 different sentence to translate, too few to hold some out: 10 are needed"
+    ):
+        open_pairs([str(path)], GERMAN)
+
+
+def test_options_of_files_are_refused_for_dates():
+    with pytest.raises(ConfigError, match="--from and --to name the languages of files, and dates are none"):
+        open_pairs(["dates"], GERMAN)
 
 
 # The vocabulary
@@ -429,6 +462,8 @@ def test_a_run_is_evaluated_in_its_languages(run, folder, tmp_path):
         evaluate(model, TranslateEvaluation(), lambda *_: None)
     with pytest.raises(ConfigError, match="--from is about the data set of --data"):
         evaluate(model, TranslateEvaluation(source_language="de"), lambda *_: None, run.data)
+    with pytest.raises(ConfigError, match="--translations are about files, and dates are none: leave them out"):
+        evaluate(model, TranslateEvaluation(data="dates", translations="fr"), lambda *_: None)
     score, notes, _ = evaluate(model, TranslateEvaluation(beam=2), lambda *_: None, run.data)
     assert score.sentences == len(read_pairs([folder], DEV, "de", "en"))
     assert notes == [
@@ -448,8 +483,21 @@ def test_greedy_translations_in_a_batch_are_those_of_the_device(run, folder):
         assert [token for token in written if token != model.tokenizer.end_id] == ids[: len(written)]
 
 
+def test_words_without_a_known_character_are_skipped_whole(run):
+    model = eager_model(run.source())
+    plain = encode_sentence(model, "ein hund")
+    np.testing.assert_array_equal(encode_sentence(model, "犬 ein 犬犬 hund 犬", unknown="skip"), plain)
+    with pytest.raises(ConfigError, match="no character of the vocabulary, so there is nothing to translate"):
+        encode_sentence(model, "犬 犬犬", unknown="skip")
+    reader = SentenceReader(model, unknown="skip")
+    for piece in ("犬 ei", "n 犬犬 hu", "nd 犬"):
+        reader.push(piece)
+    assert "".join(reader.begin().decode(max_tokens=20)) == translate(model, "ein hund", 1, 20).text
+
+
 def test_unknown_parts_of_another_vocabulary_are_named(run, tmp_path):
-    (tmp_path / "train.de").write_text("ein hund 犬\n" * 12, encoding="utf-8")
+    sentences = ("ein" + " hund" * number + " 犬\n" for number in range(12))
+    (tmp_path / "train.de").write_text("".join(sentences), encoding="utf-8")
     (tmp_path / "train.en").write_text("a dog\n" * 12, encoding="utf-8")
     settings = {"steps": 2, "evaluations": 1, "batch_size": 4}
     trainer = Trainer.begin(TASKS["translate"], [str(tmp_path)], tmp_path / "run", start_from=run.path, **settings)

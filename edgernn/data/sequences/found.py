@@ -40,11 +40,13 @@ class Found:
     _bytes: int = 0
 
     def add(self, sequence: LabelledSequence) -> None:
-        """Add a sequence. Raises CorpusError for one that is empty, has no class, or exceeds the memory."""
+        """Add a sequence. Raises CorpusError for one that is empty, has no name of a class, or exceeds the memory."""
         if not len(sequence.value):
             raise CorpusError(f"{sequence.name} is an empty sequence: remove it")
         if not sequence.label:
             raise CorpusError(f"{sequence.name} has no label")
+        if not sequence.label.isprintable():
+            raise CorpusError(f"{sequence.name} has the label {sequence.label!r}, which cannot be printed: rename it")
         self._bytes += _OBJECT + (len(sequence.value) if isinstance(sequence.value, str) else sequence.value.nbytes)
         if self._bytes > MOST_BYTES:
             raise CorpusError(f"the sequences up to {sequence.name} take more than {MOST_BYTES >> 30} GiB of memory")

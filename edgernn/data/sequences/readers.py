@@ -53,9 +53,12 @@ def _labelled(arrays: Mapping[str, Array], path: Path) -> tuple[Array, list[int]
     values = values[:, None] if values.ndim == 1 else values
     if values.ndim != 2 or values.dtype.kind == "U" or not values.size:
         raise CorpusError(f"{path}: values are {values.dtype}{list(values.shape)}, not numbers (rows, channels)")
-    whole = all(each.dtype.kind in "iu" for each in (ends, labels))
-    if not whole or any(each.shape != (count,) for each in (ends, labels, groups)):
-        raise CorpusError(f"{path}: ends, labels and subjects are not one whole number or name for each sequence")
+    if any(each.dtype.kind not in "iu" for each in (ends, labels)):
+        raise CorpusError(f"{path}: ends and labels are {ends.dtype} and {labels.dtype}, not whole numbers")
+    for name, each in (("ends", ends), ("labels", labels), ("subjects", groups)):
+        if each.shape != (count,):
+            shape = f"the shape {list(each.shape)}, not [{count}]"
+            raise CorpusError(f"{path}: {name} have {shape}: one value for each sequence")
     if not count or ends[0] < 1 or (np.diff(ends.astype(np.int64)) < 1).any() or ends[-1] != len(values):
         raise CorpusError(f"{path}: ends do not rise to {len(values):,}, the number of rows")
     if classes.ndim != 1 or len(set(classes.tolist())) != len(classes):

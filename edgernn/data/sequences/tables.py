@@ -129,4 +129,4 @@ def file_text(path: Path) -> str:
         raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(data) > _MOST_TEXT:
         raise CorpusError(f"{path} has more than {_MOST_TEXT >> 20:,} MiB of text: divide it")
-    return read_text(data, str(path))
+    return read_text(data, str(path), None)

@@ -106,7 +106,8 @@ class TranslatePipeline(Pipeline[TranslateOptions]):
 
     def read_as(self, source: str | Path | bytes, options: TranslateOptions) -> Mapping[str, Array]:
         """As `read`, with the treatment of unknown characters that `options` set."""
-        text = read_text(source, "the sentence") if isinstance(source, bytes) else read_text(Path(source))
+        data = source if isinstance(source, bytes) else Path(source)
+        text = read_text(data, "the sentence" if isinstance(data, bytes) else "", None)
         return self._encode(text.rstrip("\n"), options)
 
     def read_typed(self, text: str, options: TranslateOptions) -> Mapping[str, Array]:
@@ -310,7 +311,12 @@ class _Parts(NamedTuple):
     start_id: int
 
     def encode(self, text: str, unknown: str) -> Ids:
-        """Return the token ids (tokens,) of a part of a sentence. Raises UnknownTokenError."""
+        """Return the token ids (tokens,) of a part of a sentence, without words of which nothing is left to read.
+
+        Raises UnknownTokenError.
+        """
+        if unknown == "skip":
+            text = " ".join(word for word in text.split() if self._is_known(word))
         try:
             return self.reads.encode(text, unknown=unknown)
         except UnknownTokenError as error:
@@ -318,6 +324,10 @@ class _Parts(NamedTuple):
                 f"{error}: is the sentence in the language that the model translates from? "
                 "--unknown skip leaves out what the vocabulary lacks"
             ) from None
+
+    def _is_known(self, word: str) -> bool:
+        """Whether the vocabulary has a character of `word`; the token that begins a word is not enough."""
+        return bool(self.reads.decode(self.reads.encode(word, unknown="skip")).strip())
 
     def check_length(self, tokens: int) -> None:
         """Raise ConfigError unless the model reads a sentence of so many tokens, without the end token."""

@@ -114,6 +114,8 @@ class TagScore(Confusion):
         if self.delay is not None:
             text += f", median delay {self.delay:g} frames"
             text += "" if self.delay_ms is None else f" ({self.delay_ms:.0f} ms)"
+        elif len(self.delays):
+            text += ", no median delay, since half of the events have no right frame"
         return text + self.most_confused
 
 

@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from edgernn.bundle import TOKENIZER, tokenizer_file
 from edgernn.contract import Array
 from edgernn.data.pairs import DEV, TRAIN, Pairs, read_pairs
 from edgernn.data.subwords import learn_subwords
-from edgernn.errors import CorpusError, counted
+from edgernn.errors import ConfigError, CorpusError, counted
 from edgernn.tasks.translate.dates import dates
 from edgernn.tasks.translate.settings import DATES, READ, TranslateData
 from edgernn.tokenizer import Ids, Tokenizer
@@ -35,13 +35,15 @@ __all__ = [
 
 IGNORED = -100  # targets with this value do not contribute to the loss
 STORED, HELD_OUT = "pairs.npz", "held-out.json"
-_HELD_OUT = 10  # every tenth pair is held out if there are no files of a split for it
+_HELD_OUT = 10  # the pairs of every tenth sentence are held out if there are no files of a split for them
 _MOST_HELD_OUT = 1000
 
 
 def open_pairs(sources: Sequence[str], data: TranslateData) -> tuple[Pairs, Pairs]:
     """Return the pairs to train and those to evaluate on. Raises CorpusError and ConfigError as `read_pairs` does."""
     if list(sources) == [DATES]:
+        if data.source_language or data.target_language:
+            raise ConfigError(f"--from and --to name the languages of files, and {DATES} are none: leave them out")
         return dates(TRAIN), dates(DEV)
     paths = [Path(source) for source in sources]
     languages = data.source_language, data.target_language
@@ -49,15 +51,28 @@ def open_pairs(sources: Sequence[str], data: TranslateData) -> tuple[Pairs, Pair
     if train is None:
         raise CorpusError(f"{', '.join(sources)}: there are no files train.{languages[0]} and train.{languages[1]}")
     if held_out is None or not paths[0].is_dir():
-        every = max(_HELD_OUT, len(train) // _MOST_HELD_OUT)
-        kept = [place for place in range(len(train)) if place % every != every - 1]
-        held_out = train.part(slice(every - 1, None, every))
-        train = Pairs([train.sources[place] for place in kept], [train.targets[place] for place in kept], train.empty)
-    if not (len(train) and len(held_out)):
-        raise CorpusError(
-            f"{', '.join(sources)}: {counted(len(train) + len(held_out), 'pair')} of sentences is too few"
-        )
+        train, held_out = _divided(train, lowercase=data.lowercase, name=", ".join(sources))
     return train, held_out
+
+
+def _divided(pairs: Pairs, *, lowercase: bool, name: str) -> tuple[Pairs, Pairs]:
+    """Return the pairs to train on, and those of every tenth sentence, of about a thousand at most, that are held out.
+
+    Equal sentences stay together: a network would know those that it was trained on. lowercase: whether sentences are
+    read in lower case, in which more of them are equal. Raises CorpusError, which calls the data `name`, if nothing can
+    be held out.
+    """
+    read = [sentence.lower() if lowercase else sentence for sentence in pairs.sources]
+    numbers = {sentence: number for number, sentence in enumerate(dict.fromkeys(read))}
+    every = max(_HELD_OUT, len(numbers) // _MOST_HELD_OUT)
+    if len(numbers) < every:
+        found = counted(len(numbers), "different sentence")
+        raise CorpusError(f"{name}: {found} to translate, too few to hold some out: {every} are needed")
+    train, held_out = (
+        [place for place, sentence in enumerate(read) if (numbers[sentence] % every == every - 1) is held]
+        for held in (False, True)
+    )
+    return replace(pairs.at(train), empty=pairs.empty), pairs.at(held_out)
 
 
 def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:

@@ -79,6 +79,8 @@ def _pairs(model: Model, settings: TranslateEvaluation, own: RunData | None) -> 
         settings.refuse_without_data("split", "source_language", "target_language", "translations")
         return DataRecord.from_json(dict(own.record)).open_held_out(own.folder)
     if settings.data == DATES:
+        if settings.source_language or settings.target_language or settings.translations:
+            raise ConfigError(f"--from, --to and --translations are about files, and {DATES} are none: leave them out")
         return dates(settings.split)
     recorded = model.manifest.provenance.get("settings", {})
     trained: Mapping[str, Any] = recorded.get("data", {}) if isinstance(recorded, Mapping) else {}
