@@ -49,6 +49,15 @@ class _Window:
         """Whether the kernel sees one channel alone."""
         return self.channels == self.groups > 1
 
+    @property
+    def row_step(self) -> int | None:
+        """The elements from what the kernel sees at one place to the next, if they follow each other in memory."""
+        width, wide = self.sizes[1], (self.kernel[1] - 1) * self.dilations[1] + 1
+        inside = self.before == (0, 0) and (self.places[1] - 1) * self.strides[1] + wide <= width
+        one_axis = self.sizes[0] == self.kernel[0] == 1 and wide == self.kernel[1]
+        whole = self.channels == 1 or width == wide
+        return self.strides[1] if inside and one_axis and whole and self.groups == 1 else None
+
     def arguments(self) -> list[str]:
         """Return the arguments of kernels: sizes, places, kernel, strides, padding and dilations."""
         pairs = (self.sizes, self.places, self.kernel, self.strides, self.before, self.dilations)
@@ -111,10 +120,11 @@ def _convolution(node: Node, program: Program) -> None:
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
         )
         return
-    rows = _patches("patches_f32", x, "0.0f", window, program)
+    step = window.row_step
+    rows = program.place(x) if step else _patches("patches_f32", x, "0.0f", window, program)
     room = window.count * window.outputs + -window.outputs % PANEL
     made = program.scratch(f"{output}.rows", "float32", room)
-    multiply(made, rows, (name, weights.reshape(window.outputs, -1).T), bias, program, window.count)
+    multiply(made, rows, (name, weights.reshape(window.outputs, -1).T), bias, program, window.count, step)
     _channels_first(output, made, window, program)
 
 

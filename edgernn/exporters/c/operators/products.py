@@ -23,32 +23,51 @@ from edgernn.exporters.c.program import Elementwise, Place, Program, strided
 __all__ = ["PRODUCTS", "byte_product", "multiply"]
 
 _ZERO_POINT = 128
+_TOGETHER = 4  # rows for which the weights are read once
 
 
 def multiply(
-    to: Place, source: Place, matrix: tuple[str, Array], bias: Array | None, program: Program, rows: int = 1
+    to: Place,
+    source: Place,
+    matrix: tuple[str, Array],
+    bias: Array | None,
+    program: Program,
+    rows: int = 1,
+    step: int | None = None,
 ) -> None:
     """Compute rows of x W + bias in single precision, with a constant matrix (inputs, outputs), given with its name.
 
-    to: rows of outputs, the last with room up to a multiple of 32. A matrix that half precision holds exactly is stored
-    in it.
+    to: rows of outputs, the last with room up to a multiple of 32. step: the elements from one row of the source to the
+    next, if they are not its size. A matrix that half precision holds exactly is stored in it.
     """
     name, values = matrix
     inputs, outputs = values.shape
+    step = inputs if step is None else step
     bias = np.zeros(outputs, np.float32) if bias is None else np.broadcast_to(bias.ravel(), (outputs,))
     halves = halved(values)
     panels = program.stored(name, pack_panels(values if halves is None else halves))
     added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
-    program.call(
-        "product_f32" if halves is None else "product_f16",
-        _row(to, outputs, rows),
-        _row(source, inputs, rows),
-        panels,
-        added,
-        *(str(inputs), str(outputs)),
-        comment=_comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs)),
-        rows=rows,
-    )
+    comment = _comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs))
+    together = 0 if halves is not None else rows // _TOGETHER * _TOGETHER
+    if together:
+        program.kernels["product_f32"] = None  # which product_rows_f32 calls
+        program.call(
+            "product_rows_f32",
+            _row(to, _TOGETHER * outputs, together // _TOGETHER),
+            _row(source, _TOGETHER * step, together // _TOGETHER),
+            *(panels, added, str(step), str(inputs), str(outputs)),
+            comment=comment,
+            rows=together // _TOGETHER,
+        )
+    if together < rows:
+        program.call(
+            "product_f32" if halves is None else "product_f16",
+            _row(to.after(together * outputs), outputs, rows - together),
+            _row(source.after(together * step), step, rows - together),
+            *(panels, added, str(inputs), str(outputs)),
+            comment=comment,
+            rows=rows - together,
+        )
 
 
 def _row(place: Place, size: int, rows: int) -> Place:
