@@ -1,15 +1,15 @@
-"""Convolutions, in single precision and in bytes, along one axis or two.
+"""Convolutions, in single precision and in bytes, and pooling, along one axis or two.
 
 What the kernel sees at each place becomes a row of a matrix product, unless it sees one channel alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
 from edgernn.exporters.c.operators.elementwise import elements
@@ -64,7 +64,7 @@ class _Window:
         return [str(each) for pair in pairs for each in pair]
 
 
-def _window(node: Node, x: str, weights: Array, program: Program) -> _Window:
+def _window(node: Node, x: str, kernel: Sequence[int], program: Program) -> _Window:
     given, made = program.shape(x).sizes, program.shape(node.outputs[0]).sizes
     axes, attributes = len(given) - 2, node.attributes
     if axes not in (1, 2) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
@@ -79,7 +79,7 @@ def _window(node: Node, x: str, weights: Array, program: Program) -> _Window:
         attributes.get("group", 1),
         two(given[2:], 1),
         two(made[2:], 1),
-        two(weights.shape[2:], 1),
+        two(tuple(kernel), 1),
         two(attributes.get("strides") or (1,) * axes, 1),
         two((attributes.get("pads") or (0,) * axes)[:axes], 0),
         two(attributes.get("dilations") or (1,) * axes, 1),
@@ -108,7 +108,7 @@ def _convolution(node: Node, program: Program) -> None:
     if weights.dtype != np.float32:
         raise UnsupportedError(f"weights of type {weights.dtype}")
     bias = fixed(program, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    window = _window(node, x, weights, program)
+    window = _window(node, x, weights.shape[2:], program)
     if window.depthwise:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
         multiple = window.outputs // window.channels
@@ -138,7 +138,7 @@ def _byte_convolution(node: Node, program: Program) -> None:
         raise UnsupportedError("zero points that are not known, or weights with one")
     if program.shape(x).dtype != np.uint8 or program.shape(output).dtype != np.uint8:
         raise UnsupportedError("signed bytes")
-    window = _window(node, x, weights, program)
+    window = _window(node, x, weights.shape[2:], program)
     factor = fixed(program, x_scale).ravel() * fixed(program, scales).ravel() / fixed(program, y_scale).ravel()
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
@@ -178,8 +178,26 @@ def _byte_sum(node: Node, program: Program) -> None:
     elements(node, program, f"NAME_integer({' + '.join(terms)}, {zeros[2]}, 0, 255)", (a, b))
 
 
+def _pool(node: Node, program: Program) -> None:
+    """The largest element, or the mean, of what a kernel sees of each channel."""
+    x, (output, *others) = node.inputs[0], node.outputs
+    if program.shape(x).dtype != np.float32 or any(others):
+        raise UnsupportedError("elements that are not in single precision, or the places of the largest ones")
+    window = _window(node, x, node.attributes["kernel_shape"], program)
+    whole = node.attributes.get("count_include_pad", 0)
+    if whole and node.attributes.get("ceil_mode", 0):
+        raise UnsupportedError("padding that counts, at a number of places that is rounded up")
+    kernel = "largest_pool" if node.operator == "MaxPool" else "mean_pool"
+    counted = [] if node.operator == "MaxPool" else [str(whole)]
+    places = program.make(output), program.place(x)
+    comment = f"{output} {program.shape(output).sizes} from {x}"
+    program.call(kernel, *places, *counted, str(window.channels), *window.arguments(), comment=comment)
+
+
 CONVOLUTIONS: dict[str, Operator] = {
+    "AveragePool": _pool,
     "Conv": _convolution,
+    "MaxPool": _pool,
     "QLinearConv": _byte_convolution,
     "ms.QLinearAdd": _byte_sum,
 }

@@ -23,7 +23,6 @@ from edgernn.exporters.c.program import Elementwise, Place, Program, strided
 __all__ = ["PRODUCTS", "byte_product", "multiply"]
 
 _ZERO_POINT = 128
-_TOGETHER = 4  # rows for which the weights are read once
 
 
 def multiply(
@@ -48,26 +47,18 @@ def multiply(
     panels = program.stored(name, pack_panels(values if halves is None else halves))
     added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
     comment = _comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs))
-    together = 0 if halves is not None else rows // _TOGETHER * _TOGETHER
-    if together:
+    if halves is None and rows > 1:
         program.kernels["product_f32"] = None  # which product_rows_f32 calls
-        program.call(
-            "product_rows_f32",
-            _row(to, _TOGETHER * outputs, together // _TOGETHER),
-            _row(source, _TOGETHER * step, together // _TOGETHER),
-            *(panels, added, str(step), str(inputs), str(outputs)),
-            comment=comment,
-            rows=together // _TOGETHER,
-        )
-    if together < rows:
-        program.call(
-            "product_f32" if halves is None else "product_f16",
-            _row(to.after(together * outputs), outputs, rows - together),
-            _row(source.after(together * step), step, rows - together),
-            *(panels, added, str(inputs), str(outputs)),
-            comment=comment,
-            rows=rows - together,
-        )
+        sizes = map(str, (rows, step, inputs, outputs))
+        program.call("product_rows_f32", to, source, panels, added, *sizes, comment=comment)
+        return
+    program.call(
+        "product_f32" if halves is None else "product_f16",
+        *(_row(to, outputs, rows), _row(source, step, rows)),
+        *(panels, added, str(inputs), str(outputs)),
+        comment=comment,
+        rows=rows,
+    )
 
 
 def _row(place: Place, size: int, rows: int) -> Place:

@@ -1,21 +1,21 @@
-/* Four rows of y = x W + bias, each sum in the order of product_f32. x_step: the elements from one row of x to the next.
+/* Rows of y = x W + bias, each sum in the order of product_f32. x_step: the elements from one row of x to the next.
    w: (outputs / 32, inputs, 32); bias: outputs, up to a multiple of 32, and so the last row of y. */
 NAME_KERNEL void NAME_product_rows_f32_base(float *restrict y, const float *restrict x, const float *restrict w,
-                                            const float *restrict bias, int x_step, int inputs, int outputs)
+                                            const float *restrict bias, int rows, int x_step, int inputs, int outputs)
 {
     int row;
-    for (row = 0; row < 4; row++)
+    for (row = 0; row < rows; row++)
         NAME_product_f32_base(y + row * outputs, x + row * x_step, w, bias, inputs, outputs);
 }
 
 #if defined(NAME_X86)
 
 NAME_KERNEL NAME_AVX2 void NAME_product_rows_f32_avx2(float *restrict y, const float *restrict x,
-                                                      const float *restrict w, const float *restrict bias, int x_step,
-                                                      int inputs, int outputs)
+                                                      const float *restrict w, const float *restrict bias, int rows,
+                                                      int x_step, int inputs, int outputs)
 {
     int row;
-    for (row = 0; row < 4; row++)
+    for (row = 0; row < rows; row++)
         NAME_product_f32_avx2(y + row * outputs, x + row * x_step, w, bias, inputs, outputs);
 }
 
@@ -35,16 +35,16 @@ NAME_INLINE NAME_VNNI void NAME_store_row(float *y, const __m512 *sums, const fl
     memcpy(y, all, (size_t)count * sizeof *y);
 }
 
-NAME_KERNEL NAME_VNNI void NAME_product_rows_f32_vnni(float *restrict y, const float *restrict x,
-                                                      const float *restrict w, const float *restrict bias, int x_step,
-                                                      int inputs, int outputs)
+/* Four rows, for which the weights are read once. */
+NAME_INLINE NAME_VNNI void NAME_four_rows(float *y, const float *x, const float *w, const float *bias, int x_step,
+                                          int inputs, int outputs)
 {
     int at, k;
     for (at = 0; at < outputs; at += 32) {
         const int count = outputs - at < 32 ? outputs - at : 32;
         __m512 a[2], b[2], c[2], d[2];
         a[0] = a[1] = b[0] = b[1] = c[0] = c[1] = d[0] = d[1] = _mm512_setzero_ps();
-        for (k = 0; k < inputs; k++) { /* the weights are read once for all rows */
+        for (k = 0; k < inputs; k++) {
             const __m512 low = _mm512_loadu_ps(w), high = _mm512_loadu_ps(w + 16);
             NAME_add_row(a, x[k], low, high);
             NAME_add_row(b, x[x_step + k], low, high);
@@ -56,6 +56,22 @@ NAME_KERNEL NAME_VNNI void NAME_product_rows_f32_vnni(float *restrict y, const f
         NAME_store_row(y + outputs + at, b, bias + at, count);
         NAME_store_row(y + 2 * outputs + at, c, bias + at, count);
         NAME_store_row(y + 3 * outputs + at, d, bias + at, count);
+    }
+}
+
+NAME_KERNEL NAME_VNNI void NAME_product_rows_f32_vnni(float *restrict y, const float *restrict x,
+                                                      const float *restrict w, const float *restrict bias, int rows,
+                                                      int x_step, int inputs, int outputs)
+{
+    for (; rows >= 4; rows -= 4) {
+        NAME_four_rows(y, x, w, bias, x_step, inputs, outputs);
+        y += 4 * outputs;
+        x += 4 * x_step;
+    }
+    for (; rows > 0; rows--) {
+        NAME_product_f32_vnni(y, x, w, bias, inputs, outputs);
+        y += outputs;
+        x += x_step;
     }
 }
 
