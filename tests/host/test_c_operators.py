@@ -360,10 +360,16 @@ def test_sums_of_bytes(check: Check) -> None:
     check([node("ms.QLinearAdd", "a s z b t y0 u w")], feeds, scales | zeros, atol=1, rtol=0)
 
 
-def test_weights_in_bytes_are_numbers_in_c(check: Check) -> None:
-    nodes = [node("DequantizeLinear", "w s", "v", axis=0), node("Conv", "x v")]
-    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 3), dtype=np.int8)
-    check(nodes, {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(5)) / 99}, atol=1e-5)
+@pytest.mark.parametrize(("axis", "count"), [(0, 5), (1, 3), (2, 4)])
+def test_weights_in_bytes_are_numbers_in_c(check: Check, axis: int, count: int) -> None:
+    nodes = [node("DequantizeLinear", "w s", "v", axis=axis), node("Conv", "x v")]
+    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 4), dtype=np.int8)
+    feeds, constants = {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(count)) / 99}
+    check(nodes, feeds, constants, atol=1e-5)
+    data, spec = graph(nodes, feeds, constants)
+    stored = lower(fold(data, spec, {})).weights
+    assert [each.dtype for each in stored.values() if each.size >= weights.size].count(np.dtype(np.int8)) == 1
+    assert not any(each.dtype == np.float32 and each.size >= 32 * 12 for each in stored.values())
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgernn.exporters.c.folding import Node
-from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
+from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value, weights
 from edgernn.exporters.c.operators.elementwise import elements
 from edgernn.exporters.c.operators.products import byte_product, multiply
 from edgernn.exporters.c.packing import PANEL, TILE
@@ -104,17 +104,18 @@ def _channels_first(output: str, rows: Place, window: _Window, program: Program)
 
 def _convolution(node: Node, program: Program) -> None:
     (x, name), (output,) = node.inputs[:2], node.outputs
-    weights = fixed(program, name)
-    if weights.dtype != np.float32:
-        raise UnsupportedError(f"weights of type {weights.dtype}")
+    matrix = weights(program, name)
+    values = matrix.values
+    if values.dtype != np.float32:
+        raise UnsupportedError(f"weights of type {values.dtype}")
     bias = fixed(program, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    window = _window(node, x, weights.shape[2:], program)
+    window = _window(node, x, values.shape[2:], program)
     if window.depthwise:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
         multiple = window.outputs // window.channels
         program.call(
             "depthwise_f32",
-            *(program.make(output), program.place(x), program.stored(name, weights)),
+            *(program.make(output), program.place(x), program.stored(name, values)),
             program.store(f"{name}.bias", added),
             *(str(window.outputs), str(multiple), *window.arguments()),
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
@@ -124,7 +125,8 @@ def _convolution(node: Node, program: Program) -> None:
     rows = program.place(x) if step else _patches("patches_f32", x, "0.0f", window, program)
     room = window.count * window.outputs + -window.outputs % PANEL
     made = program.scratch(f"{output}.rows", "float32", room)
-    multiply(made, rows, (name, weights.reshape(window.outputs, -1).T), bias, program, window.count, step)
+    matrix = matrix.seen(lambda whole: whole.reshape(window.outputs, -1).T)
+    multiply(made, rows, matrix, bias, program, window.count, step)
     _channels_first(output, made, window, program)
 
 
@@ -132,19 +134,19 @@ def _byte_convolution(node: Node, program: Program) -> None:
     """Y = round((x - zero) W * scale) + zero, in bytes."""
     x, x_scale, x_zero, name, scales, zeros, y_scale, y_zero, *rest = node.inputs
     (output,) = node.outputs
-    weights = fixed(program, name).astype(np.int32)
+    values = fixed(program, name).astype(np.int32)
     zero, other = only_value(program, x_zero), only_value(program, y_zero)
-    if zero is None or other is None or only_value(program, zeros) != 0 or np.abs(weights).max(initial=0) > 127:
+    if zero is None or other is None or only_value(program, zeros) != 0 or np.abs(values).max(initial=0) > 127:
         raise UnsupportedError("zero points that are not known, or weights with one")
     if program.shape(x).dtype != np.uint8 or program.shape(output).dtype != np.uint8:
         raise UnsupportedError("signed bytes")
-    window = _window(node, x, weights.shape[2:], program)
+    window = _window(node, x, values.shape[2:], program)
     factor = fixed(program, x_scale).ravel() * fixed(program, scales).ravel() / fixed(program, y_scale).ravel()
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
     if window.depthwise:
         made = program.scratch(f"{output}.sums", "float32", window.outputs * window.count)
-        stored = program.stored(name, weights.astype(np.int8)), program.store(f"{name}.scale", factor)
+        stored = program.stored(name, values.astype(np.int8)), program.store(f"{name}.scale", factor)
         bias = program.store(f"{name}.bias", (added * factor).astype(np.float32))
         program.call(
             "depthwise_u8",
@@ -156,7 +158,7 @@ def _byte_convolution(node: Node, program: Program) -> None:
         )
         index = "i"
     else:
-        matrix = weights.reshape(window.outputs, -1).T
+        matrix = values.reshape(window.outputs, -1).T
         bias = (((128 - zero) * matrix.sum(axis=0) + added) * factor).astype(np.float32)
         rows = _patches("patches_u8", x, str(zero), window, program)
         room = window.count * window.outputs + -window.outputs % TILE

@@ -122,6 +122,8 @@ def _dequantize(node: Node, program: Program) -> None:
     value = program.constant(name)
     if value is not None:
         program.known[output] = (value.astype(np.int32) - zero).astype(np.float32) * scale
+        if value.dtype == np.int8 and not zero.any():
+            program.integers[output] = value, np.broadcast_to(scale, value.shape)
         return
     if len(values := np.unique(zero)) > 1:
         raise UnsupportedError("zero points that differ")

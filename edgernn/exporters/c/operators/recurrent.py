@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
 from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
-from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed
+from edgernn.exporters.c.operators.common import Matrix, Operator, UnsupportedError, fixed, weights
 from edgernn.exporters.c.operators.products import multiply
 from edgernn.exporters.c.packing import PANEL
 from edgernn.exporters.c.program import Elementwise, Place, Program
@@ -26,7 +27,7 @@ def _recurrent(gates: int, states: int, cell: _Cell, *, reading: int | None = No
     """
 
     def operator(node: Node, program: Program) -> None:
-        x, weights, recurrent, *rest = node.inputs
+        x, of_inputs, recurrent, *rest = node.inputs
         bias, lengths, *initial = [*rest, *[""] * 5][: 2 + states]
         steps, batch = program.shape(x).sizes[:2]
         directions, rows, size = program.shape(recurrent).sizes
@@ -42,14 +43,15 @@ def _recurrent(gates: int, states: int, cell: _Cell, *, reading: int | None = No
         biases = fixed(program, bias).reshape(2, rows) if bias else np.zeros((2, rows), np.float32)
         (label, *_) = [name for name in node.outputs if name]
         of_x = program.scratch(f"{label}.x", "float32", steps * rows + -rows % PANEL)
-        multiply(of_x, program.place(x), (weights, fixed(program, weights)[0].T), biases[0], program, steps)
+        whole = weights(program, of_inputs).seen(lambda each: each[0].T)
+        multiply(of_x, program.place(x), whole, biases[0], program, steps)
         carried = [_first(name, f"{label}.first_{at}", size, program) for at, name in enumerate(initial)]
         outputs = (
             program.make(node.outputs[0]) if node.outputs[0] else program.scratch(f"{label}.h", "float32", steps * size)
         )
         kept_gates = gates if reading is None else reading
         read = kept_gates * size
-        matrix = recurrent, fixed(program, recurrent)[0][:read].T
+        matrix = weights(program, recurrent).seen(lambda each: each[0][:read].T)
         for step in range(steps):
             of_h = program.scratch(f"{label}.h_{step}", "float32", read + -read % PANEL)
             multiply(of_h, carried[0], matrix, biases[1][:read], program)
@@ -93,7 +95,7 @@ def _gru(comment: str, x: list[Place], h: list[Place], states: list[Place], to: 
     return _between(comment, size, [new, x[0], h[0], states[0]], to, program)
 
 
-def _gru_of(matrix: tuple[str, Array], bias: Array) -> _Cell:
+def _gru_of(matrix: Matrix, bias: Array) -> _Cell:
     """Return a cell that resets the state before its product with the matrix of n: n = tanh(x + W (r h) + bias)."""
 
     def cell(
@@ -128,7 +130,7 @@ def _gated(node: Node, program: Program) -> None:
         return
     recurrent, bias = node.inputs[2], node.inputs[3] if len(node.inputs) > 3 else ""
     size = program.shape(recurrent).sizes[2]
-    matrix = f"{recurrent}.n", fixed(program, recurrent)[0][2 * size :].T
+    matrix = replace(weights(program, recurrent).seen(lambda each: each[0][2 * size :].T), name=f"{recurrent}.n")
     added = fixed(program, bias).reshape(2, -1)[1][2 * size :] if bias else np.zeros(size, np.float32)
     _recurrent(3, 1, _gru_of(matrix, added), reading=2)(node, program)
 
