@@ -86,7 +86,9 @@ def figures(compiled: Bundle, other: Bundle, graph: str, loops: ctypes.CDLL) -> 
     weights = calls[best].weights
     tasks: dict[str, Callable[[int], object]] = {
         "floor": lambda count: loops.readings(ctypes.c_void_p(weights), ctypes.c_size_t(described["read"]), count),
-        "onnxruntime": partial(run_bound, bound(other.graph(graph), spec, recorded)),
+        "onnxruntime": partial(
+            run_bound, bound(other.graph(graph), spec, recorded, fixed_sizes(other.manifest.contract[graph], spec))
+        ),
         **{level: partial(call.repeat, loops.steps) for level, call in calls.items()},
     }
     micros = {name: 1e6 * seconds for name, seconds in smallest(tasks).items()}
@@ -119,11 +121,22 @@ def compiled_loops(folder: Path) -> ctypes.CDLL:
     return library
 
 
+def fixed_sizes(free: GraphSpec, fixed: GraphSpec) -> dict[str, int]:
+    """Return the sizes of the named axes of a graph, if that in C has other axes; onnxruntime then knows them too."""
+    if free == fixed:
+        return {}
+    pairs = zip(free.feeds.values(), fixed.feeds.values(), strict=True)
+    sizes = (zip(one.axes, other.shape({BATCH: 1}), strict=True) for one, other in pairs)
+    return {axis: size for each in sizes for axis, size in each if isinstance(axis, str)}
+
+
 def bound(
-    data: bytes, spec: GraphSpec, recorded: Mapping[str, Array]
+    data: bytes, spec: GraphSpec, recorded: Mapping[str, Array], sizes: Mapping[str, int]
 ) -> tuple[onnxruntime.InferenceSession, onnxruntime.IOBinding]:
-    """Return a session of onnxruntime on one thread, with its inputs and outputs bound."""
+    """Return a session of onnxruntime on one thread, with its inputs and outputs bound, and sizes of named axes."""
     options = onnxruntime.SessionOptions()
+    for axis, size in sizes.items():
+        options.add_free_dimension_override_by_name(axis, size)
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(data, options, ["CPUExecutionProvider"])
     binding = session.io_binding()

@@ -37,8 +37,10 @@ def adopted(path, out, precision="fp32", **options):
     return Bundle.load(out)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
-@pytest.mark.parametrize("about", [{}, {"opset": 13}, {"inside": True}])
+@pytest.mark.parametrize(
+    ("precision", "about"),
+    [("fp32", {}), ("fp32", {"opset": 13}), ("fp32", {"inside": True}), ("fp16", {}), ("int8", {"inside": True})],
+)
 def test_a_stream_in_c_follows_the_file(tmp_path, precision, about):
     path = lstm(tmp_path / "lstm.onnx", **about)
     bundle = adopted(path, tmp_path / "c", precision)

@@ -152,6 +152,11 @@ def test_two_tensors_are_broadcast(check: Check, operator: str, sizes: tuple[tup
     check([node(operator, "a b")], {"a": normal(*sizes[0])}, {"b": normal(*sizes[1], seed=1)})
 
 
+@pytest.mark.parametrize("operator", ["Sum", "Max", "Min"])
+def test_operators_of_three_tensors(check: Check, operator: str) -> None:
+    check([node(operator, "a b c")], {"a": normal(1, 9), "b": normal(1, 9, seed=1)}, {"c": normal(9, seed=2)})
+
+
 @pytest.mark.parametrize("operator", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
 def test_comparisons_choose(check: Check, operator: str) -> None:
     feeds = {"a": normal(1, 6).round(), "b": normal(1, 6, seed=1).round(), "c": normal(1, 6), "d": normal(1, 1)}

@@ -53,7 +53,7 @@ def _reduced(expression: str) -> Operator:
     def operator(node: Node, program: Program) -> None:
         whole = "{0}"
         for place in range(1, len(node.inputs)):
-            whole = expression.replace("{0}", f"({whole})" if place > 1 else whole).replace("{1}", f"{{{place}}}")
+            whole = expression.format(f"({whole})" if place > 1 else whole, f"{{{place}}}")
         elements(node, program, whole, node.inputs)
 
     return operator
