@@ -8,6 +8,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
+from edgernn.cli.targets import Name, Size, Weights, chosen
 from edgernn.errors import ConfigError
 
 __all__ = ["adopt"]
@@ -68,13 +69,20 @@ def adopt(
             show_default="random inputs",
         ),
     ] = None,
-    precision: Annotated[
+    to: Annotated[
         str,
         typer.Option(
-            help="The precision of the weights: fp32 (unchanged), fp16, int8 or int4. Below fp32, the bundle is "
-            "compared with the ONNX files, and not written if its outputs differ too much."
+            help="The target: onnx or c. In C, and below fp32, the bundle is compared with the ONNX files, and not "
+            "written if its outputs differ too much."
         ),
+    ] = "onnx",
+    precision: Annotated[
+        str,
+        typer.Option(help="The precision of the weights: fp32 (unchanged), fp16, int8 or int4."),
     ] = "fp32",
+    name: Name = "model",
+    weights: Weights = "auto",
+    size: Size = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -103,8 +111,9 @@ def adopt(
         axes={name: _axes(text) for name, text in _pairs(axes, "=", "--axes INPUT=AXIS,AXIS…", empty=True).items()},
         example=example,
     )
+    target = chosen(to, name, weights, size or [])
     with waiting("adopting"):
-        adoption = write(files, adopt_spec, out, precision=precision, overwrite=overwrite)
+        adoption = write(files, adopt_spec, out, target=target, precision=precision, overwrite=overwrite)
     log(f"states: {', '.join(f'{given} <- {made}' for given, made in adoption.states.items()) or 'none'}")
     for graph, names in adoption.renamed.items():
         log(f"renamed in {graph}: {', '.join(f'{own} is now {name}' for name, own in names.items())}")

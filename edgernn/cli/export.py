@@ -11,7 +11,8 @@ import typer
 from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
 from edgernn.cli.load import load_bundle
 from edgernn.cli.options import Given, number
-from edgernn.errors import CheckFailedError, ConfigError, ExportWarning, ParityError
+from edgernn.cli.targets import Name, Size, Weights, chosen
+from edgernn.errors import CheckFailedError, ExportWarning, ParityError
 from edgernn.execution import Execution
 
 if TYPE_CHECKING:
@@ -43,21 +44,9 @@ def export(
             "accurate and take more space.",
         ),
     ] = 32,
-    name: Annotated[str, typer.Option(help="In C, what the names of files and functions begin with.")] = "model",
-    weights: Annotated[
-        str,
-        typer.Option(
-            help="In C, where the weights are: array, in the source file; blob, in a file of their own; or auto, which "
-            "is a blob above 1 MiB."
-        ),
-    ] = "auto",
-    size: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="AXIS=N",
-            help="In C, the size of a named axis, such as source=40. Each axis but the batch needs one.",
-        ),
-    ] = None,
+    name: Name = "model",
+    weights: Weights = "auto",
+    size: Size = None,
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
@@ -68,14 +57,10 @@ def export(
     with starting("export"):
         from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
-        from edgernn.exporters.targets.c import CodeOptions, c_target
         from edgernn.training import Run
 
     quantization = Quantization(precision, tuple(keep or ()), block)
-    options = CodeOptions(name, weights, _sizes(size or []))
-    if options != CodeOptions() and to != "c":
-        raise ConfigError("--name, --weights and --size are options of the target c: leave them out")
-    target = c_target(options) if to == "c" else to
+    target = chosen(to, name, weights, size or [])
     source = Run.load(run).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
@@ -86,17 +71,6 @@ def export(
         log(f"warning: {text}")
     text = f"{out}: {to} {precision}, {exported.bytes:,} bytes, {exported.seconds:.1f} s; {describe(exported.parity)}"
     result(exported.to_json(), "\n".join([text, *exported.report]), as_json=json)
-
-
-def _sizes(texts: list[str]) -> dict[str, int]:
-    """Return the sizes of axes, written AXIS=N. Raises ConfigError for another text."""
-    sizes = {}
-    for text in texts:
-        axis, _, size = text.partition("=")
-        if not axis or not size.isdecimal():
-            raise ConfigError(f"--size {text[:40]!r} is not of the form AXIS=N, such as source=40")
-        sizes[axis] = int(size)
-    return sizes
 
 
 def verify(

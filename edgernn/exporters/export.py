@@ -36,7 +36,7 @@ from edgernn.exporters.quantisation.calibration import calibrated
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Artifact, Target, Weight, write_files
-from edgernn.exporters.targets import TARGETS
+from edgernn.exporters.targets import TARGETS, chosen_target
 from edgernn.models import Network, Source, weights_digest
 from edgernn.runtime import Engine, Model
 from edgernn.runtime.golden import replay
@@ -114,7 +114,9 @@ def export(
     if steps < 1:
         raise ConfigError(f"steps {steps} is below 1: the parity gate takes at least one step")
     quantization = Quantization(precision) if isinstance(precision, str) else precision
-    plan = _Plan(source, _target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm))
+    plan = _Plan(
+        source, chosen_target(target, quantization), quantization, steps, examples, tolerance or {}, tuple(confirm)
+    )
     with _quietly():
         exported = _export(plan, Path(out), overwrite=overwrite)
     warn(exported.warnings)
@@ -326,20 +328,6 @@ def _quietly() -> Iterator[None]:
 
 def _loaded(target: Target, artifact: Artifact, spec: GraphSpec) -> Engine:
     return target.engine(artifact.data, spec, DEFAULT, artifact.files)
-
-
-def _target(target: str | Target, quantization: Quantization) -> Target:
-    if isinstance(target, str):
-        if target not in TARGETS:
-            raise ConfigError(f"the target {target} (--to) is not one of {', '.join(TARGETS)}")
-        target = TARGETS[target]
-    if quantization.name not in target.precisions:
-        known = ", ".join(target.precisions)
-        raise ConfigError(f"the precision {quantization.name} (--precision) is not one that {target.name} has: {known}")
-    for option in quantization.changed:
-        if option not in target.options:
-            raise ConfigError(f"{option} (--{option}) is no option of the target {target.name}: leave it out")
-    return target
 
 
 def _recorded(weights: Mapping[str, Sequence[Weight]]) -> dict[str, list[dict[str, Any]]]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from edgernn.contract import GraphSpec
+from edgernn.contract import Array, GraphSpec
 from edgernn.errors import first_line
 from edgernn.exporters.quantization import Quantization
 from edgernn.models import Graph
@@ -24,6 +24,7 @@ __all__ = [
     "NO_WEIGHT",
     "Artifact",
     "GraphReport",
+    "OnnxGraph",
     "Positional",
     "StoredTensor",
     "Target",
@@ -84,6 +85,21 @@ class Artifact:
 
 
 @dataclass(frozen=True)
+class OnnxGraph:
+    """A graph in an ONNX file, at the precision of its bundle.
+
+    weights: how each matrix is stored, if the precision is not fp32. single: the size in bytes of the file at fp32.
+    initial: the first values of the states that do not begin as zeros.
+    """
+
+    spec: GraphSpec
+    data: bytes
+    weights: tuple[Weight, ...] = ()
+    single: int | None = None
+    initial: Mapping[str, Array] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class StoredTensor:
     """A constant in a graph file. bytes: the size of its elements."""
 
@@ -129,7 +145,8 @@ class Target:
     graph. engine: runs a graph file on this machine. inspect: reports the contents of a graph file. precisions: the
     supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
     will disappear, or "". complete: returns further files of a bundle, given the specifications of its graphs, their
-    engines, the manifest's record of golden vectors, and the files so far.
+    engines, the manifest's record of golden vectors, and the files so far. adopt: writes graphs of ONNX files instead,
+    or None. sizes: of named axes other than the batch, if its graphs have none that are free; None if they may.
     """
 
     name: str
@@ -141,6 +158,8 @@ class Target:
     options: tuple[str, ...] = ()
     legacy: str = ""
     complete: Complete | None = None
+    adopt: Callable[[Sequence[OnnxGraph]], Mapping[str, Artifact]] | None = None
+    sizes: Mapping[str, int] | None = None
 
 
 def one_file_each(

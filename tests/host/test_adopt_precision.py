@@ -1,9 +1,8 @@
 """Adopted models at lower precisions, compared with the files that they came from."""
 
 import numpy as np
-import onnx
 import pytest
-from graphs import F, save
+from graphs import F, lstm, save
 
 from edgernn.bundle import Bundle
 from edgernn.engines import ENGINES
@@ -13,41 +12,6 @@ from edgernn.runtime import Model
 from edgernn.runtime.golden import verify
 
 BITS = {"fp16": 16, "int8": 8, "int4": 4}
-
-
-def lstm(path, *, opset=17, scale=0.2, inside=False):
-    """64 numbers in, an LSTM of 64, 64 numbers out; optionally in a branch whose condition is a constant."""
-    random = np.random.default_rng(0)
-
-    def weights(*shape):
-        return (scale * random.standard_normal(shape)).astype(np.float32)
-
-    constants = {"W": weights(1, 256, 64), "R": weights(1, 256, 64), "B": weights(1, 512), "out": weights(64, 64)}
-    nodes = [
-        ("Unsqueeze", ["x", "zero"], ["frames"]),
-        ("LSTM", ["frames", "W", "R", "B", "", "h", "c"], ["", "h_out", "c_out"], {"hidden_size": 64}),
-        ("Squeeze", ["h_out", "zero"], ["top"]),
-        ("MatMul", ["top", "out"], ["y"]),
-    ]
-    constants["zero"] = np.array([0])
-    inputs = {"x": (F, ["batch", 64]), "h": (F, [1, "batch", 64]), "c": (F, [1, "batch", 64])}
-    outputs = {"y": (F, ["batch", 64]), "h_out": (F, [1, "batch", 64]), "c_out": (F, [1, "batch", 64])}
-    if inside:
-        branch = onnx.helper.make_graph(
-            [onnx.helper.make_node("MatMul", ["top", "out"], ["y_then"])],
-            "then",
-            [],
-            [onnx.helper.make_tensor_value_info("y_then", F, ["batch", 64])],
-        )
-        other = onnx.helper.make_graph(
-            [onnx.helper.make_node("Identity", ["top"], ["y_else"])],
-            "else",
-            [],
-            [onnx.helper.make_tensor_value_info("y_else", F, ["batch", 64])],
-        )
-        nodes[-1] = ("If", ["yes"], ["y"], {"then_branch": branch, "else_branch": other})
-        constants["yes"] = np.array(True)
-    return save(path, inputs, outputs, nodes, constants, opset=opset)
 
 
 @pytest.mark.parametrize("precision", BITS)
@@ -110,6 +74,6 @@ def test_a_model_that_grows_says_so(tmp_path, call):
 def test_a_precision_that_does_not_exist_is_refused(tmp_path, call):
     status, _, err = call("adopt", lstm(tmp_path / "l.onnx"), "--out", tmp_path / "b", "--precision", "int3")
     assert status == 2
-    assert "the precision int3 (--precision) is not one of fp32, fp16, int8, int4" in err
+    assert "the precision int3 (--precision) is not one that onnx has: fp32, fp16, int8, int4" in err
     with pytest.raises(ConfigError, match="the precision int3"):
         adopt([tmp_path / "l.onnx"], AdoptSpec(), tmp_path / "b", precision="int3")

@@ -152,6 +152,11 @@ def test_two_tensors_are_broadcast(check: Check, operator: str, sizes: tuple[tup
     check([node(operator, "a b")], {"a": normal(*sizes[0])}, {"b": normal(*sizes[1], seed=1)})
 
 
+@pytest.mark.parametrize("operator", ["Sum", "Max", "Min"])
+def test_operators_of_three_tensors(check: Check, operator: str) -> None:
+    check([node(operator, "a b c")], {"a": normal(1, 9), "b": normal(1, 9, seed=1)}, {"c": normal(9, seed=2)})
+
+
 @pytest.mark.parametrize("operator", ["Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"])
 def test_comparisons_choose(check: Check, operator: str) -> None:
     feeds = {"a": normal(1, 6).round(), "b": normal(1, 6, seed=1).round(), "c": normal(1, 6), "d": normal(1, 1)}
@@ -202,6 +207,7 @@ MOVED: dict[str, tuple[onnx.NodeProto, tuple[int, ...], dict[str, Array]]] = {
     "tile": (node("Tile", "x r"), (1, 2, 3), {"r": np.array([1, 2, 3])}),
     "pad": (node("Pad", "x p v"), (1, 3, 4), {"p": np.array([0, 1, 2, 0, 0, 1]), "v": np.float32(7)}),
     "reflect": (node("Pad", "x p", mode="reflect"), (1, 2, 9), {"p": np.array([0, 0, 3, 0, 0, 5])}),
+    "reflect one row": (node("Pad", "x p", mode="reflect"), (1, 40), {"p": np.array([0, 20, 0, 30])}),
     "edge": (node("Pad", "x p", mode="edge"), (1, 2, 4), {"p": np.array([0, 0, 2, 0, 0, 3])}),
     "concat rows": (node("Concat", "x x x", axis=2), (1, 12, 3), {}),
     "concat channels": (node("Concat", "x x", axis=-1), (1, 2, 2), {}),
@@ -231,8 +237,9 @@ def test_reductions(check: Check, operator: str, axes: list[int]) -> None:
 
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
-def test_softmax(check: Check, operator: str) -> None:
-    check([node(operator, "x", axis=-1)], {"x": 5 * normal(1, 3, 37)}, atol=2e-6)
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_softmax(check: Check, operator: str, axis: int) -> None:
+    check([node(operator, "x", axis=axis)], {"x": 5 * normal(2, 3, 37)}, atol=2e-6)
 
 
 def test_what_is_masked_has_no_share(check: Check) -> None:
@@ -297,6 +304,8 @@ def test_bytes_with_any_zero_point(check: Check, zero: Any) -> None:
 
 CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "one axis": ((1, 3, 9), (5, 3, 3), {}),
+    "one channel, whose rows overlap": ((1, 1, 23), (35, 1, 8), {"strides": [3]}),
+    "as wide as what it sees": ((1, 3, 4), (5, 3, 4), {}),
     "one axis, dilated": ((1, 2, 12), (4, 2, 3), {"dilations": [2], "pads": [4, 0]}),
     "padded": ((1, 3, 6, 5), (7, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
     "strided": ((1, 3, 8, 7), (4, 3, 3, 3), {"strides": [2, 2], "pads": [0, 1, 1, 0]}),
@@ -309,6 +318,25 @@ def test_convolutions(check: Check, name: str) -> None:
     sizes, weights, attributes = CONVOLUTIONS[name]
     constants = {"w": normal(*weights, seed=1), "b": normal(weights[0], seed=2)}
     check([node("Conv", "x w b", **attributes)], {"x": normal(*sizes)}, constants, atol=1e-5)
+
+
+POOLS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "one axis": ((1, 3, 9), {"kernel_shape": [2], "strides": [2]}),
+    "padded": ((1, 3, 6, 5), {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1]}),
+    "rounded up": ((1, 2, 8, 7), {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1}),
+}
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("name", POOLS)
+def test_pools(check: Check, operator: str, name: str) -> None:
+    sizes, attributes = POOLS[name]
+    check([node(operator, "x", **attributes)], {"x": normal(*sizes) - 3})
+
+
+def test_padding_counts_where_it_is_asked_for(check: Check) -> None:
+    sizes, attributes = POOLS["padded"]
+    check([node("AveragePool", "x", count_include_pad=1, **attributes)], {"x": normal(*sizes)})
 
 
 @pytest.mark.parametrize("name", ["strided", "depthwise"])
@@ -337,15 +365,24 @@ def test_sums_of_bytes(check: Check) -> None:
     check([node("ms.QLinearAdd", "a s z b t y0 u w")], feeds, scales | zeros, atol=1, rtol=0)
 
 
-def test_weights_in_bytes_are_numbers_in_c(check: Check) -> None:
-    nodes = [node("DequantizeLinear", "w s", "v", axis=0), node("Conv", "x v")]
-    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 3), dtype=np.int8)
-    check(nodes, {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(5)) / 99}, atol=1e-5)
+@pytest.mark.parametrize(("axis", "count"), [(0, 5), (1, 3), (2, 4)])
+def test_weights_in_bytes_are_numbers_in_c(check: Check, axis: int, count: int) -> None:
+    nodes = [node("DequantizeLinear", "w s", "v", axis=axis), node("Conv", "x v")]
+    weights = np.random.default_rng(0).integers(-127, 128, (5, 3, 4), dtype=np.int8)
+    feeds, constants = {"x": normal(1, 3, 9)}, {"w": weights, "s": np.abs(normal(count)) / 99}
+    check(nodes, feeds, constants, atol=1e-5)
+    data, spec = graph(nodes, feeds, constants)
+    stored = lower(fold(data, spec, {})).weights
+    assert [each.dtype for each in stored.values() if each.size >= weights.size].count(np.dtype(np.int8)) == 1
+    assert not any(each.dtype == np.float32 and each.size >= 32 * 12 for each in stored.values())
 
 
-@pytest.mark.parametrize(("operator", "gates"), [("LSTM", 4), ("GRU", 3)])
+@pytest.mark.parametrize(
+    ("operator", "gates", "more"),
+    [("LSTM", 4, {}), ("GRU", 3, {"linear_before_reset": 1}), ("GRU", 3, {"linear_before_reset": 0})],
+)
 @pytest.mark.parametrize("steps", [1, 3])
-def test_recurrent_layers(check: Check, operator: str, gates: int, steps: int) -> None:
+def test_recurrent_layers(check: Check, operator: str, gates: int, more: dict[str, int], steps: int) -> None:
     size = 6
     constants = {
         "w": normal(1, gates * size, 5, seed=1) / 2,
@@ -354,7 +391,6 @@ def test_recurrent_layers(check: Check, operator: str, gates: int, steps: int) -
     }
     states = {"h": normal(1, 1, size, seed=4)} | ({"c": normal(1, 1, size, seed=5)} if operator == "LSTM" else {})
     names = " ".join(f"y{place}" for place in range(1 + len(states)))
-    more = {} if operator == "LSTM" else {"linear_before_reset": 1}
     nodes = [node(operator, f"x w r b - {' '.join(states)}", names, hidden_size=size, **more)]
     check(nodes, {"x": normal(steps, 1, 5)} | states, constants, outputs=1 + len(states))
 

@@ -145,16 +145,17 @@ def _write_detector(folder):
     """A file with the inputs and outputs of the Silero voice detector, and samples for it."""
     random = np.random.default_rng(0)
     weights = {
-        "weight": random.normal(0, 0.05, (576, 8)).astype(np.float32),
+        "weight": random.normal(0, 0.05, (64, 8)).astype(np.float32),
         "back": random.normal(0, 0.3, (8, 8)).astype(np.float32),
         "out": random.normal(0, 0.5, (8, 1)).astype(np.float32),
     }
     save(
         folder / "silero_vad.onnx",
-        {"input": (F, ["batch", 576]), "state": (F, ["batch", 8]), "sr": (I64, [])},
-        {"output": (F, ["batch", 1]), "stateN": (F, ["batch", 8])},
+        {"input": (F, [None, None]), "state": (F, [None, 8]), "sr": (I64, [])},
+        {"output": (F, [None, 1]), "stateN": (F, [None, 8])},
         [
-            ("MatMul", ["input", "weight"], ["a"]),
+            ("Slice", ["input", "from", "to", "axis"], ["first"]),
+            ("MatMul", ["first", "weight"], ["a"]),
             ("MatMul", ["state", "back"], ["b"]),
             ("Cast", ["sr"], ["rate"], {"to": F}),
             ("Mul", ["rate", "none"], ["nothing"]),
@@ -163,7 +164,9 @@ def _write_detector(folder):
             ("MatMul", ["stateN", "out"], ["d"]),
             ("Sigmoid", ["d"], ["output"]),
         ],
-        weights | {"none": np.zeros((), np.float32)},
+        weights
+        | {"none": np.zeros((), np.float32)}
+        | {"from": np.array([0]), "to": np.array([64]), "axis": np.array([1])},
     )
     np.savez(folder / "speech.npz", input=random.normal(0, 1, (40, 1, 512)).astype(np.float32))
 

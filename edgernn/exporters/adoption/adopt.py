@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import onnx
@@ -28,11 +28,12 @@ from edgernn.contract import (
     canonical_json,
 )
 from edgernn.errors import ConfigError, ExportError, ParityError, few, first_line
+from edgernn.execution import DEFAULT
 from edgernn.exporters.adoption.axes import Axes, find_axes
 from edgernn.exporters.adoption.draws import Draws, Example, check_example, read_example
 from edgernn.exporters.adoption.flow import check_random, index_bounds, restarts
 from edgernn.exporters.adoption.graph import OpenGraph
-from edgernn.exporters.adoption.lower import lower
+from edgernn.exporters.adoption.lower import compare, lower
 from edgernn.exporters.adoption.measure import check_equal_calls, check_lengths, nan_outputs, state_notes
 from edgernn.exporters.adoption.names import part_axes
 from edgernn.exporters.adoption.options import AdoptSpec, Pair, Wishes
@@ -42,16 +43,21 @@ from edgernn.exporters.adoption.states import check_pairs, find_states, overlook
 from edgernn.exporters.adoption.surgery import carry, cut, declare_axes, fix
 from edgernn.exporters.adoption.trial import MisfitError, Trial
 from edgernn.exporters.capture.rewrite import all_nodes
+from edgernn.exporters.gate.prove import Proof
 from edgernn.exporters.gate.vectors import Recorder
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
-from edgernn.exporters.target import Weight, write_files
+from edgernn.exporters.target import Artifact, OnnxGraph, Target, write_files
+from edgernn.exporters.targets import TARGETS, chosen_target
+from edgernn.exporters.targets.c import check_sizes
 from edgernn.exporters.targets.onnx import ONNX
-from edgernn.runtime import OnnxEngine
+from edgernn.runtime import Engine, OnnxEngine
 from edgernn.runtime.golden import first_states
 from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
 
 __all__ = ["Adoption", "adopt"]
+
+Tensor = TypeVar("Tensor", bound=TensorSpec)
 
 _PATIENCE = 30.0  # seconds; limits the search for the axes of a graph
 
@@ -80,27 +86,29 @@ def adopt(
     adopt_spec: AdoptSpec,
     out: Path,
     *,
+    target: str | Target = "onnx",
     precision: str | Quantization = "fp32",
     overwrite: bool = False,
 ) -> Adoption:
     """Make a bundle of ONNX files. A single graph is called `step`; several are named after their files.
 
-    Below fp32 the graphs are quantised, and compared with the files within the tolerance of the precision.
-    Raises ConfigError for an option that fits none of the files, or if it is uncertain which inputs are states;
-    EngineError for a file that is not an ONNX file or does not load; ExportError for a graph that cannot be adopted;
-    ParityError for a graph that quantisation changes too much.
+    A graph that is quantised, or written for another target than onnx, is compared with its file within the tolerance
+    of the precision.
+    Raises ConfigError for an option that fits none of the files, for a target that adopts no files, or if it is
+    uncertain which inputs are states; EngineError for a file that is not an ONNX file or does not load; ExportError for
+    a graph that cannot be adopted; ParityError for a graph that is changed too much.
     """
     quantization = Quantization(precision) if isinstance(precision, str) else precision
-    if quantization.name not in ONNX.precisions:
-        raise ConfigError(f"the precision {quantization.name} (--precision) is not one of {', '.join(ONNX.precisions)}")
+    target = chosen_target(target, quantization)
+    if target.adopt is None:
+        known = ", ".join(each.name for each in TARGETS.values() if each.adopt is not None)
+        raise ConfigError(f"the target {target.name} (--to) is not one for which ONNX files are adopted: {known}")
     with new_bundle(out, overwrite=overwrite) as writer:
-        adopted = _adopted(files, adopt_spec)
+        adopted = _fixed(_adopted(files, adopt_spec), target)
         contract = Contract(tuple(each.spec for each in adopted))
-        graphs = {each.spec.name: _written(each, quantization) for each in adopted}
-        weights = {name: each.weights for name, each in graphs.items()}
-        check_quantised(quantization.name, weights)
-        sizes = (sum(len(each.data) for each in these) for these in (graphs.values(), adopted))
-        report = summary(quantization.name, weights), larger(quantization.name, *sizes)
+        written = _written(adopted, target, quantization)
+        weights = {name: each.weights for name, each in written.artifacts.items()}
+        report = summary(quantization.name, weights), larger(quantization.name, *_sizes(written.artifacts))
         adoption = Adoption(
             contract,
             {given: made for each in adopted for given, made in each.states(several=len(adopted) > 1)},
@@ -109,24 +117,28 @@ def adopt(
             tuple(line for line in report if line),
             tuple(warning for each in adopted for warning in each.warnings),
         )
-        for name, written in graphs.items():
-            write_files(writer.directory, {f"{name}.onnx": written.data, **written.vectors})
-        parities = [written.parity for written in graphs.values() if written.parity is not None]
+        write_files(writer.directory, written.files)
         writer.finish(
             Manifest(
                 task="adopted",
-                target="onnx",
+                target=target.name,
                 precision=quantization.name,
                 digest=_digest(adopted, contract),
                 contract=contract,
-                graphs={name: f"{name}.onnx" for name in graphs},
+                graphs=written.names,
                 provenance=_provenance(files, adoption),
-                parity=worst(parities).to_json() if parities else {},
+                parity=worst(written.parities).to_json() if written.parities else {},
                 weights={name: [weight.to_json() for weight in each] for name, each in weights.items() if each},
-                golden={name: written.golden for name, written in graphs.items()},
+                golden=written.golden,
             )
         )
     return adoption
+
+
+def _sizes(artifacts: Mapping[str, Artifact]) -> tuple[int, int | None]:
+    """Return the size of some graphs in bytes, and at fp32 if it is known."""
+    single = [each.single for each in artifacts.values() if each.single is not None]
+    return sum(each.bytes for each in artifacts.values()), sum(single) if len(single) == len(artifacts) else None
 
 
 def _digest(adopted: Sequence[_Adopted], contract: Contract) -> str:
@@ -136,27 +148,67 @@ def _digest(adopted: Sequence[_Adopted], contract: Contract) -> str:
 
 @dataclass(frozen=True)
 class _Written:
-    """The files of one graph in a bundle. parity: the differences that the gate measured below fp32."""
+    """The graphs of a bundle as a target writes them.
 
-    data: bytes
+    names: of their files, by graph. files: by name, with those beside them. golden: the manifest's record of the golden
+    vectors. parities: the differences that the gate measured, unless the target keeps the files as they are.
+    """
+
+    artifacts: Mapping[str, Artifact]
+    names: Mapping[str, str]
+    files: Mapping[str, bytes]
     golden: Mapping[str, Any]
-    vectors: Mapping[str, bytes]
-    weights: tuple[Weight, ...] = ()
-    parity: Parity | None = None
+    parities: Sequence[Parity]
 
 
-def _written(graph: _Adopted, quantization: Quantization) -> _Written:
-    if quantization.name == "fp32":
-        recorder = _record(graph)
-        return _Written(graph.data, recorder.about, recorder.files())
+def _written(adopted: Sequence[_Adopted], target: Target, quantization: Quantization) -> _Written:
+    """Write graphs for a target, and record golden vectors; they are compared unless the target keeps the files."""
+    assert target.adopt is not None
+    kept = target is ONNX and quantization.name == "fp32"
+    graphs = [OnnxGraph(each.spec, each.data) if kept else each.lowered(target, quantization) for each in adopted]
+    check_quantised(quantization.name, {graph.spec.name: graph.weights for graph in graphs})
+    artifacts = target.adopt(graphs)
+    names = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
+    files = {names[name]: artifact.data for name, artifact in artifacts.items()}
+    for artifact in artifacts.values():
+        files.update(artifact.files)
+    golden: dict[str, Any] = {}
+    parities, engines = [], {}
+    for each, graph in zip(adopted, graphs, strict=True):
+        name = graph.spec.name
+        if kept:
+            recorder = _record(each)
+            golden[name] = recorder.about
+            files.update(recorder.files())
+            continue
+        engines[name] = target.engine(artifacts[name].data, graph.spec, DEFAULT, artifacts[name].files)
+        proof = _compared(each, graph, engines[name], quantization.name)
+        parities.append(proof.parity)
+        golden.update(proof.golden)
+        files.update(proof.vectors)
+    if target.complete is not None:
+        files.update(target.complete([each.spec for each in adopted], engines, golden, files))
+    return _Written(artifacts, names, files, golden, parities)
+
+
+def _compared(adopted: _Adopted, graph: OnnxGraph, engine: Engine, precision: str) -> Proof:
     try:
-        lowered = lower(graph.spec, graph.data, graph.given(), quantization)
+        return compare(graph, adopted.engine(), engine, adopted.given(), precision)
     except ParityError as error:
-        if graph.draws.example is not None:
+        if adopted.draws.example is not None:
             raise
         raise ParityError(f"{error}; the inputs were random: give real ones with --example", error.measured) from None
-    proof, name = lowered.proof, graph.spec.name
-    return _Written(lowered.data, proof.golden[name], proof.vectors, lowered.weights, proof.parity)
+
+
+def _fixed(adopted: Sequence[_Adopted], target: Target) -> Sequence[_Adopted]:
+    """Return the graphs with the sizes of a target that has no free axes but the batch.
+
+    Raises ConfigError for the size of an axis that no graph has, and ExportError for an axis without one.
+    """
+    if target.sizes is None:
+        return adopted
+    check_sizes([each.spec for each in adopted], target.sizes)
+    return [each.fixed(target.sizes) for each in adopted]
 
 
 def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
@@ -204,7 +256,10 @@ def _prepare(graph: OpenGraph, wishes: Wishes) -> None:
 
 @dataclass(frozen=True)
 class _Adopted:
-    """One graph: its file and its contract. sizes: the sizes of its named axes."""
+    """One graph: its file and its contract. sizes: the sizes of its named axes.
+
+    of_file: the contract of the file, if the axes of `spec` were given sizes.
+    """
 
     graph: OpenGraph
     spec: GraphSpec
@@ -214,6 +269,7 @@ class _Adopted:
     pairs: Sequence[Pair]
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    of_file: GraphSpec | None = None
 
     def given(self) -> Iterator[dict[str, Array]]:
         """Yield inputs and conditions of one stream, step by step; random ones do not end."""
@@ -222,6 +278,26 @@ class _Adopted:
         names = {tensor.name for tensor in (*self.spec.inputs, *self.spec.conditions)}
         steps = self.draws.stream(self.sizes, conditions)
         return ({name: array for name, array in step.items() if name in names} for step in steps)
+
+    def fixed(self, sizes: Mapping[str, int]) -> _Adopted:
+        """Return the graph with named axes of these sizes, which its file leaves free."""
+
+        def at(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+            return tuple(replace(each, axes=tuple(_size(axis, sizes) for axis in each.axes)) for each in tensors)
+
+        spec = self.spec
+        inputs, outputs, states, held = at(spec.inputs), at(spec.outputs), at(spec.states), at(spec.conditions)
+        fixed = GraphSpec(spec.name, inputs, outputs, states, held)
+        return replace(self, spec=fixed, of_file=spec, sizes={**self.sizes, **sizes})
+
+    def engine(self) -> Engine:
+        """Return an engine that runs the file."""
+        return OnnxEngine(self.data, self.of_file or self.spec)
+
+    def lowered(self, target: Target, quantization: Quantization) -> OnnxGraph:
+        """Return the graph at a precision, with all sizes if the target has no free axes."""
+        fixed = {} if target.sizes is None else {**target.sizes, BATCH: 1}
+        return lower(self.spec, self.data, quantization, fixed)
 
     def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
         """Return inputs and outputs of states, by their names in the file. several: whether there are other graphs."""
@@ -253,6 +329,10 @@ class _Adopted:
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
         return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes, warnings)
+
+
+def _size(axis: Axis, sizes: Mapping[str, int]) -> Axis:
+    return sizes.get(axis, axis) if isinstance(axis, str) else axis
 
 
 def _forgetful(graph: OpenGraph, restarts: Sequence[str]) -> list[str]:
@@ -351,7 +431,7 @@ def _record(graph: _Adopted) -> Recorder:
     recorder = Recorder(spec, tolerance_of("fp32", convolutions=convolutions))
     conditions = {tensor.name: next(graph.given())[tensor.name] for tensor in spec.conditions}
     states = first_states(spec, {}, conditions)
-    for step in chain(OnnxEngine(graph.data, spec), spec, graph.given(), states):
+    for step in chain(graph.engine(), spec, graph.given(), states):
         if _has_nan(step) or recorder.complete:
             break
         recorder.add(step)

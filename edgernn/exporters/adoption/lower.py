@@ -1,10 +1,9 @@
-"""Quantise adopted graphs, and compare them with the files in the same gate as edgernn's own networks."""
+"""Bring adopted graphs to the form that a target needs, and compare what it writes with the files in the gate."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,41 +23,40 @@ from edgernn.exporters.gate.real_inputs import RealInputs
 from edgernn.exporters.gate.vectors import STEPS
 from edgernn.exporters.quantisation.quantise import quantise
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import Weight, suppress_output
-from edgernn.exporters.targets.onnx import OPSET
+from edgernn.exporters.target import OnnxGraph, suppress_output
+from edgernn.exporters.targets.onnx import OPSET, operators, parse
 from edgernn.models import Graph
-from edgernn.runtime import OnnxEngine
+from edgernn.runtime import Engine
 
-__all__ = ["Lowered", "lower"]
+__all__ = ["compare", "lower"]
 
 _BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Lowered:
-    """A graph file at a lower precision, how its matrices are stored, and the differences that the gate measured."""
+def lower(spec: GraphSpec, data: bytes, quantization: Quantization, sizes: Mapping[str, int]) -> OnnxGraph:
+    """Return the graph in the ONNX file `data` at a precision, without branches on constant conditions.
 
-    data: bytes
-    weights: tuple[Weight, ...]
-    proof: Proof
-
-
-def lower(spec: GraphSpec, data: bytes, steps: Iterable[Mapping[str, Array]], quantization: Quantization) -> Lowered:
-    """Quantise the graph in the ONNX file `data`, and check that it still behaves like that file.
-
-    steps: inputs of one stream; the gate repeats the first ones. Weights of convolutions are quantised, but
-    convolutions are computed in single precision.
-    Raises ExportError for a graph that cannot be quantised, and ParityError for one that changes too much.
+    sizes: of named axes that are fixed. Weights of convolutions are quantised, but convolutions are computed in single
+    precision.
+    Raises ExportError for a graph that cannot be quantised.
     """
-    source = _Running(OnnxEngine(data, spec), spec)
-    model = _of_opset(_folded(data, spec), spec)
-    graph = Graph(spec, source, source, convolutions=any("Conv" in node.op_type for node in all_nodes(model.graph)))
-    real = RealInputs(_first(steps), Contract((spec,)))
-    weights = quantise(model, spec, quantization)
+    model = _of_opset(_folded(data, spec, sizes), spec)
+    weights = () if quantization.name == "fp32" else quantise(model, spec, quantization)
     del model.graph.value_info[:]
-    lowered = model.SerializeToString()
-    engines = {spec.name: OnnxEngine(lowered, spec)}
-    return Lowered(lowered, weights, prove([graph], engines, None, quantization.name, examples=real))
+    return OnnxGraph(spec, model.SerializeToString(), weights, len(data))
+
+
+def compare(
+    graph: OnnxGraph, source: Engine, engine: Engine, steps: Iterable[Mapping[str, Array]], precision: str
+) -> Proof:
+    """Check that the engine of a target behaves like the file of a graph, whose engine is `source`.
+
+    steps: inputs of one stream; the gate repeats the first ones. Raises ParityError for one that differs too much.
+    """
+    module = _Running(source, graph.spec)
+    whole = Graph(graph.spec, module, module, convolutions="Conv" in operators(parse(graph.data)))
+    real = RealInputs(_first(steps), Contract((graph.spec,)))
+    return prove([whole], {graph.spec.name: engine}, None, precision, examples=real)
 
 
 def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
@@ -74,9 +72,9 @@ def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
 
 
 class _Running(nn.Module):
-    """A graph file as a module, with which the gate compares the quantised graph."""
+    """A graph file as a module, with which the gate compares what a target writes."""
 
-    def __init__(self, engine: OnnxEngine, spec: GraphSpec) -> None:
+    def __init__(self, engine: Engine, spec: GraphSpec) -> None:
         super().__init__()
         self._engine, self._names = engine, spec.input_names
 
@@ -85,7 +83,7 @@ class _Running(nn.Module):
         return tuple(torch.from_numpy(np.array(array)) for array in self._engine.run(feeds))
 
 
-def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
+def _folded(data: bytes, spec: GraphSpec, sizes: Mapping[str, int]) -> onnx.ModelProto:
     """Return the graph without branches on constant conditions, so that weights in the taken branches are found.
 
     onnxruntime folds them; it is limited to standard ONNX operators here.
@@ -93,6 +91,8 @@ def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
+    for axis, size in sizes.items():
+        options.add_free_dimension_override_by_name(axis, size)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "folded.onnx"
         options.optimized_model_filepath = str(path)
@@ -110,7 +110,7 @@ def _folded(data: bytes, spec: GraphSpec) -> onnx.ModelProto:
 
 
 def _of_opset(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
-    """Convert the graph to the opset of quantised graphs, with inferred shapes."""
+    """Convert the graph to the opset of lowered graphs, with inferred shapes."""
     opset = next(entry.version for entry in model.opset_import if not entry.domain)
     if opset < OPSET:
         try:
@@ -118,7 +118,7 @@ def _of_opset(model: onnx.ModelProto, spec: GraphSpec) -> onnx.ModelProto:
         except Exception as error:  # noqa: BLE001 - onnx raises bare exceptions
             raise ExportError(
                 f"graph {spec.name} is of opset {opset}, and cannot be brought to {OPSET}, in which graphs are "
-                f"quantised: {first_line(error)}"
+                f"quantised and written in C: {first_line(error)}"
             ) from None
     inferred: onnx.ModelProto = onnx.shape_inference.infer_shapes(model)
     return inferred

@@ -135,7 +135,8 @@ class Program:
     weights: the content of the buffers of weights, by name. kernels: the names of those that are called. pinned:
     buffers that must stay where they are, since expressions name them. fields: the name of a tensor's buffer in C.
     initial: where the first values of states lie, other than zeros.
-    known: the values of tensors that are computed of constants alone. packed: where constants lie in other layouts.
+    known: the values of tensors that are computed of constants alone. integers: the bytes of some of them, and the
+    factor of each. packed: where constants lie in other layouts.
     """
 
     graph: FoldedGraph
@@ -148,6 +149,7 @@ class Program:
     fields: dict[tuple[Where, str], str] = field(default_factory=dict)
     initial: dict[str, Place] = field(default_factory=dict)
     known: dict[str, Array] = field(default_factory=dict)
+    integers: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
 from edgernn.exporters.c.texts import NO_TEXTS, texts
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import Artifact, GraphReport, Target, Weight
+from edgernn.exporters.target import Artifact, GraphReport, OnnxGraph, Target
 from edgernn.exporters.targets.onnx import parse, products_of, write_both
 from edgernn.models import Graph
 from edgernn.runtime import Engine
@@ -66,7 +66,11 @@ def c_target(options: CodeOptions) -> Target:
     def write_all(
         graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes]
     ) -> dict[str, Artifact]:
-        return _write(graphs, quantization, assets, options)
+        check_sizes([graph.spec for graph in graphs], options.sizes)
+        return _write([_converted(graph, quantization) for graph in graphs], assets, options)
+
+    def adopt(graphs: Sequence[OnnxGraph]) -> dict[str, Artifact]:
+        return _write(graphs, {}, options)
 
     def complete(
         specs: Sequence[GraphSpec], engines: Mapping[str, Engine], golden: Mapping[str, Any], files: Mapping[str, bytes]
@@ -83,29 +87,27 @@ def c_target(options: CodeOptions) -> Target:
         ("fp32", "fp16", "int8", "int4"),
         ("keep", "block"),
         complete=complete,
+        adopt=adopt,
+        sizes=options.sizes,
     )
 
 
-def _write(
-    graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes], options: CodeOptions
-) -> dict[str, Artifact]:
-    known = sorted({axis for graph in graphs for axis in _axes(graph)})
-    for axis in options.sizes:
-        if axis not in known:
-            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(known)}")
+def _converted(graph: Graph, quantization: Quantization) -> OnnxGraph:
+    _, data, weights = write_both(graph, quantization.exempting(graph.exact))
+    return OnnxGraph(graph.spec, data, weights, initial=_initial(graph))
+
+
+def _write(graphs: Sequence[OnnxGraph], assets: Mapping[str, bytes], options: CodeOptions) -> dict[str, Artifact]:
     programs: list[Program] = []
-    weights: list[tuple[Weight, ...]] = []
     described: dict[str, dict[str, Any]] = {}
     for graph in graphs:
-        _, data, stored = write_both(graph, quantization.exempting(graph.exact))
-        folded = fold(data, graph.spec, options.sizes)
-        programs.append(lower(folded, _initial(graph)))
+        folded = fold(graph.data, graph.spec, options.sizes)
+        programs.append(lower(folded, graph.initial))
         drop_unused(programs[-1])
-        weights.append(stored)
         described[graph.spec.name] = {
-            "sizes": {axis: options.sizes[axis] for axis in _axes(graph)},
+            "sizes": {axis: options.sizes[axis] for axis in _axes(graph.spec)},
             "operators": dict(Counter(node.operator for node in folded.nodes)),
-            "multiply_accumulates": products_of(parse(data)),
+            "multiply_accumulates": products_of(parse(graph.data)),
             "scratch": size_in_bytes(programs[-1], "scratch"),
             "weights": size_in_bytes(programs[-1], "weights"),
             "read": read_bytes(programs[-1]),
@@ -123,12 +125,12 @@ def _write(
     return {
         graph.spec.name: Artifact(
             code.source.encode(),
-            each,
+            graph.weights,
             files=files,
             name=f"{options.name}.c",
             size=described[graph.spec.name]["weights"],
         )
-        for graph, each in zip(graphs, weights, strict=True)
+        for graph in graphs
     }
 
 
@@ -139,9 +141,17 @@ def _initial(graph: Graph) -> dict[str, Array]:
     return {state.name: state.first({BATCH: 1}, files) for state in states}
 
 
-def _axes(graph: Graph) -> list[str]:
+def check_sizes(specs: Sequence[GraphSpec], sizes: Mapping[str, int]) -> None:
+    """Raise ConfigError for the size of an axis that no graph has."""
+    known = sorted({axis for spec in specs for axis in _axes(spec)})
+    for axis in sizes:
+        if axis not in known:
+            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(known)}")
+
+
+def _axes(spec: GraphSpec) -> list[str]:
     """Return the named axes of a graph other than the batch."""
-    tensors = (*graph.spec.feeds.values(), *graph.spec.results.values())
+    tensors = (*spec.feeds.values(), *spec.results.values())
     return sorted({axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH})
 
 

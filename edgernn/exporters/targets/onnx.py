@@ -32,6 +32,7 @@ from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import (
     Artifact,
     GraphReport,
+    OnnxGraph,
     Positional,
     StoredTensor,
     Target,
@@ -69,6 +70,10 @@ CONTRACT_KEY = "edgernn.contract"
 def _write(graph: Graph, quantization: Quantization) -> Artifact:
     single, data, weights = write_both(graph, quantization)
     return Artifact(data, weights, None if quantization.name == "fp32" else len(single))
+
+
+def _adopt(graphs: Sequence[OnnxGraph]) -> dict[str, Artifact]:
+    return {graph.spec.name: Artifact(graph.data, graph.weights, graph.single) for graph in graphs}
 
 
 def write_both(graph: Graph, quantization: Quantization) -> tuple[bytes, bytes, tuple[Weight, ...]]:
@@ -205,6 +210,7 @@ ONNX = Target(
     _inspect,
     precisions=("fp32", *PRECISIONS),
     options=("keep", "block"),
+    adopt=_adopt,
 )
 
 # Operators whose second input is a matrix: ONNX's, and those that onnxruntime fuses from others.

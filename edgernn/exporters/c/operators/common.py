@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.program import Program
 
-__all__ = ["Operator", "UnsupportedError", "fixed", "integers", "only_value"]
+__all__ = ["Matrix", "Operator", "UnsupportedError", "fixed", "integers", "only_value", "weights"]
 
 Operator = Callable[[Node, Program], None]
 
@@ -25,6 +26,27 @@ def fixed(program: Program, name: str) -> Array:
     if value is None:
         raise UnsupportedError(f"{name} is not constant")
     return value
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Constant weights with their name. integers, scales: bytes and factors whose products the values are, or None."""
+
+    name: str
+    values: Array
+    integers: Array | None = None
+    scales: Array | None = None
+
+    def seen(self, view: Callable[[Array], Array]) -> Matrix:
+        """Return the weights in another shape or order, or a part of them: a view of numpy."""
+        if self.integers is None or self.scales is None:
+            return Matrix(self.name, view(self.values))
+        return Matrix(self.name, view(self.values), view(self.integers), view(self.scales))
+
+
+def weights(program: Program, name: str) -> Matrix:
+    """Return constant weights. Raises UnsupportedError for a tensor that is computed."""
+    return Matrix(name, fixed(program, name), *program.integers.get(name, (None, None)))
 
 
 def integers(node: Node, program: Program, place: int) -> list[int] | None:

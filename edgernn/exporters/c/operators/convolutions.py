@@ -1,17 +1,17 @@
-"""Convolutions, in single precision and in bytes, along one axis or two.
+"""Convolutions, in single precision and in bytes, and pooling, along one axis or two.
 
 What the kernel sees at each place becomes a row of a matrix product, unless it sees one channel alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
-from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
+from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value, weights
 from edgernn.exporters.c.operators.elementwise import elements
 from edgernn.exporters.c.operators.products import byte_product, multiply
 from edgernn.exporters.c.packing import PANEL, TILE
@@ -49,13 +49,22 @@ class _Window:
         """Whether the kernel sees one channel alone."""
         return self.channels == self.groups > 1
 
+    @property
+    def row_step(self) -> int | None:
+        """The elements from what the kernel sees at one place to the next, if they follow each other in memory."""
+        width, wide = self.sizes[1], (self.kernel[1] - 1) * self.dilations[1] + 1
+        inside = self.before == (0, 0) and (self.places[1] - 1) * self.strides[1] + wide <= width
+        one_axis = self.sizes[0] == self.kernel[0] == 1 and wide == self.kernel[1]
+        whole = self.channels == 1 or width == wide
+        return self.strides[1] if inside and one_axis and whole and self.groups == 1 else None
+
     def arguments(self) -> list[str]:
         """Return the arguments of kernels: sizes, places, kernel, strides, padding and dilations."""
         pairs = (self.sizes, self.places, self.kernel, self.strides, self.before, self.dilations)
         return [str(each) for pair in pairs for each in pair]
 
 
-def _window(node: Node, x: str, weights: Array, program: Program) -> _Window:
+def _window(node: Node, x: str, kernel: Sequence[int], program: Program) -> _Window:
     given, made = program.shape(x).sizes, program.shape(node.outputs[0]).sizes
     axes, attributes = len(given) - 2, node.attributes
     if axes not in (1, 2) or attributes.get("auto_pad", b"NOTSET") not in (b"NOTSET", b"VALID"):
@@ -70,7 +79,7 @@ def _window(node: Node, x: str, weights: Array, program: Program) -> _Window:
         attributes.get("group", 1),
         two(given[2:], 1),
         two(made[2:], 1),
-        two(weights.shape[2:], 1),
+        two(tuple(kernel), 1),
         two(attributes.get("strides") or (1,) * axes, 1),
         two((attributes.get("pads") or (0,) * axes)[:axes], 0),
         two(attributes.get("dilations") or (1,) * axes, 1),
@@ -95,26 +104,29 @@ def _channels_first(output: str, rows: Place, window: _Window, program: Program)
 
 def _convolution(node: Node, program: Program) -> None:
     (x, name), (output,) = node.inputs[:2], node.outputs
-    weights = fixed(program, name)
-    if weights.dtype != np.float32:
-        raise UnsupportedError(f"weights of type {weights.dtype}")
+    matrix = weights(program, name)
+    values = matrix.values
+    if values.dtype != np.float32:
+        raise UnsupportedError(f"weights of type {values.dtype}")
     bias = fixed(program, node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
-    window = _window(node, x, weights, program)
+    window = _window(node, x, values.shape[2:], program)
     if window.depthwise:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
         multiple = window.outputs // window.channels
         program.call(
             "depthwise_f32",
-            *(program.make(output), program.place(x), program.stored(name, weights)),
+            *(program.make(output), program.place(x), program.stored(name, values)),
             program.store(f"{name}.bias", added),
             *(str(window.outputs), str(multiple), *window.arguments()),
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
         )
         return
-    rows = _patches("patches_f32", x, "0.0f", window, program)
+    step = window.row_step
+    rows = program.place(x) if step else _patches("patches_f32", x, "0.0f", window, program)
     room = window.count * window.outputs + -window.outputs % PANEL
     made = program.scratch(f"{output}.rows", "float32", room)
-    multiply(made, rows, (name, weights.reshape(window.outputs, -1).T), bias, program, window.count)
+    matrix = matrix.seen(lambda whole: whole.reshape(window.outputs, -1).T)
+    multiply(made, rows, matrix, bias, program, window.count, step)
     _channels_first(output, made, window, program)
 
 
@@ -122,19 +134,19 @@ def _byte_convolution(node: Node, program: Program) -> None:
     """Y = round((x - zero) W * scale) + zero, in bytes."""
     x, x_scale, x_zero, name, scales, zeros, y_scale, y_zero, *rest = node.inputs
     (output,) = node.outputs
-    weights = fixed(program, name).astype(np.int32)
+    values = fixed(program, name).astype(np.int32)
     zero, other = only_value(program, x_zero), only_value(program, y_zero)
-    if zero is None or other is None or only_value(program, zeros) != 0 or np.abs(weights).max(initial=0) > 127:
+    if zero is None or other is None or only_value(program, zeros) != 0 or np.abs(values).max(initial=0) > 127:
         raise UnsupportedError("zero points that are not known, or weights with one")
     if program.shape(x).dtype != np.uint8 or program.shape(output).dtype != np.uint8:
         raise UnsupportedError("signed bytes")
-    window = _window(node, x, weights, program)
+    window = _window(node, x, values.shape[2:], program)
     factor = fixed(program, x_scale).ravel() * fixed(program, scales).ravel() / fixed(program, y_scale).ravel()
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
     if window.depthwise:
         made = program.scratch(f"{output}.sums", "float32", window.outputs * window.count)
-        stored = program.stored(name, weights.astype(np.int8)), program.store(f"{name}.scale", factor)
+        stored = program.stored(name, values.astype(np.int8)), program.store(f"{name}.scale", factor)
         bias = program.store(f"{name}.bias", (added * factor).astype(np.float32))
         program.call(
             "depthwise_u8",
@@ -146,7 +158,7 @@ def _byte_convolution(node: Node, program: Program) -> None:
         )
         index = "i"
     else:
-        matrix = weights.reshape(window.outputs, -1).T
+        matrix = values.reshape(window.outputs, -1).T
         bias = (((128 - zero) * matrix.sum(axis=0) + added) * factor).astype(np.float32)
         rows = _patches("patches_u8", x, str(zero), window, program)
         room = window.count * window.outputs + -window.outputs % TILE
@@ -168,8 +180,26 @@ def _byte_sum(node: Node, program: Program) -> None:
     elements(node, program, f"NAME_integer({' + '.join(terms)}, {zeros[2]}, 0, 255)", (a, b))
 
 
+def _pool(node: Node, program: Program) -> None:
+    """The largest element, or the mean, of what a kernel sees of each channel."""
+    x, (output, *others) = node.inputs[0], node.outputs
+    if program.shape(x).dtype != np.float32 or any(others):
+        raise UnsupportedError("elements that are not in single precision, or the places of the largest ones")
+    window = _window(node, x, node.attributes["kernel_shape"], program)
+    whole = node.attributes.get("count_include_pad", 0)
+    if whole and node.attributes.get("ceil_mode", 0):
+        raise UnsupportedError("padding that counts, at a number of places that is rounded up")
+    kernel = "largest_pool" if node.operator == "MaxPool" else "mean_pool"
+    counted = [] if node.operator == "MaxPool" else [str(whole)]
+    places = program.make(output), program.place(x)
+    comment = f"{output} {program.shape(output).sizes} from {x}"
+    program.call(kernel, *places, *counted, str(window.channels), *window.arguments(), comment=comment)
+
+
 CONVOLUTIONS: dict[str, Operator] = {
+    "AveragePool": _pool,
     "Conv": _convolution,
+    "MaxPool": _pool,
     "QLinearConv": _byte_convolution,
     "ms.QLinearAdd": _byte_sum,
 }

@@ -53,7 +53,7 @@ def _reduced(expression: str) -> Operator:
     def operator(node: Node, program: Program) -> None:
         whole = "{0}"
         for place in range(1, len(node.inputs)):
-            whole = expression.replace("{0}", f"({whole})" if place > 1 else whole).replace("{1}", f"{{{place}}}")
+            whole = expression.format(f"({whole})" if place > 1 else whole, f"{{{place}}}")
         elements(node, program, whole, node.inputs)
 
     return operator
@@ -122,6 +122,8 @@ def _dequantize(node: Node, program: Program) -> None:
     value = program.constant(name)
     if value is not None:
         program.known[output] = (value.astype(np.int32) - zero).astype(np.float32) * scale
+        if value.dtype == np.int8 and not zero.any():
+            program.integers[output] = value, np.broadcast_to(scale, value.shape)
         return
     if len(values := np.unique(zero)) > 1:
         raise UnsupportedError("zero points that differ")

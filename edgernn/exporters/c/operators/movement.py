@@ -152,10 +152,9 @@ def _joined(output: str, parts: Sequence[tuple[str, tuple[slice, ...]]], axis: i
 def _moved(comment: str, to: tuple[Place, Array], source: tuple[Place, Array], program: Program) -> None:
     """Copy the elements at some positions to others."""
     (place, target), (origin, taken) = to, source
-    rows = int(np.prod(target.shape[:-1], dtype=np.int64))
     wanted, given = target.ravel(), taken.ravel()
     apart = np.flatnonzero((np.diff(wanted) != 1) | (np.diff(given) != 1)) + 1
-    if len(apart) < _FEW or rows == 1:
+    if len(apart) < _FEW:
         for first, last in zip((0, *apart), (*apart, len(wanted)), strict=True):
             begin, end = int(wanted[first]), int(given[first])
             program.copy(place.after(begin), origin.after(end), int(last - first), comment)

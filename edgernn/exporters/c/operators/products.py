@@ -6,7 +6,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
-from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
+from edgernn.exporters.c.operators.common import Matrix, Operator, UnsupportedError, fixed, only_value, weights
 from edgernn.exporters.c.packing import (
     BLOCK,
     GROUP,
@@ -26,29 +26,54 @@ _ZERO_POINT = 128
 
 
 def multiply(
-    to: Place, source: Place, matrix: tuple[str, Array], bias: Array | None, program: Program, rows: int = 1
+    to: Place,
+    source: Place,
+    matrix: Matrix,
+    bias: Array | None,
+    program: Program,
+    rows: int = 1,
+    step: int | None = None,
 ) -> None:
-    """Compute rows of x W + bias in single precision, with a constant matrix (inputs, outputs), given with its name.
+    """Compute rows of x W + bias in single precision, with a constant matrix (inputs, outputs).
 
-    to: rows of outputs, the last with room up to a multiple of 32. A matrix that half precision holds exactly is stored
-    in it.
+    to: rows of outputs, the last with room up to a multiple of 32. step: the elements from one row of the source to the
+    next, if they are not its size. A matrix that half precision holds exactly is stored in it, and one of bytes with a
+    factor for each input or output in bytes.
     """
-    name, values = matrix
+    name, values, factors = matrix.name, matrix.values, _factors(matrix)
     inputs, outputs = values.shape
+    step = inputs if step is None else step
     bias = np.zeros(outputs, np.float32) if bias is None else np.broadcast_to(bias.ravel(), (outputs,))
     halves = halved(values)
-    panels = program.stored(name, pack_panels(values if halves is None else halves))
-    added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
-    program.call(
-        "product_f32" if halves is None else "product_f16",
-        _row(to, outputs, rows),
-        _row(source, inputs, rows),
-        panels,
-        added,
-        *(str(inputs), str(outputs)),
-        comment=_comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs)),
-        rows=rows,
-    )
+    stored = [program.stored(name, pack_panels(values if halves is None else halves))] if factors is None else []
+    kernel = "product_f32" if halves is None else "product_f16"
+    if factors is not None and matrix.integers is not None:
+        kernel, (given, made) = "product_s8", factors
+        stored = [
+            program.stored(name, pack_panels(matrix.integers)),
+            program.stored(f"{name}.factors", np.ascontiguousarray(given)),
+            program.stored(f"{name}.scale", padded(made, PANEL)),
+        ]
+    stored.append(program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL)))
+    comment = _comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs))
+    if kernel == "product_f32" and rows > 1:
+        program.kernels[kernel] = None  # which product_rows_f32 calls
+        sizes = map(str, (rows, step, inputs, outputs))
+        program.call("product_rows_f32", to, source, *stored, *sizes, comment=comment)
+        return
+    places = _row(to, outputs, rows), _row(source, step, rows)
+    program.call(kernel, *places, *stored, str(inputs), str(outputs), comment=comment, rows=rows)
+
+
+def _factors(matrix: Matrix) -> tuple[Array, Array] | None:
+    """Return a factor for each input and each output of a matrix of bytes, or None if it has others."""
+    scales = matrix.scales
+    if scales is None or matrix.integers is None:
+        return None
+    inputs, outputs = (np.ones(size, np.float32) for size in scales.shape)
+    if (scales == scales[:1]).all():
+        return inputs, scales[0]
+    return (scales[:, 0], outputs) if (scales == scales[:, :1]).all() else None
 
 
 def _row(place: Place, size: int, rows: int) -> Place:
@@ -75,16 +100,16 @@ def _matmul(node: Node, program: Program) -> None:
     first, second = node.inputs
     matrix = program.constant(second)
     if matrix is not None and matrix.ndim == 2:
-        _product(node, program, matrix, None)
+        _product(node, program, weights(program, second), None)
     else:
         _general(first, second, node.outputs[0], program)
 
 
 def _gemm(node: Node, program: Program) -> None:
-    attributes, matrix = node.attributes, fixed(program, node.inputs[1])
+    attributes, matrix = node.attributes, weights(program, node.inputs[1])
     if attributes.get("transA", 0) or attributes.get("alpha", 1.0) != 1.0 or attributes.get("beta", 1.0) != 1.0:
         raise UnsupportedError("factors or a transposed first matrix")
-    matrix = matrix.T if attributes.get("transB", 0) else matrix
+    matrix = matrix.seen(np.transpose) if attributes.get("transB", 0) else matrix
     added = node.inputs[2] if len(node.inputs) > 2 else ""
     bias = program.constant(added)
     if added and (bias is None or bias.size not in (1, bias.shape[-1])):
@@ -93,24 +118,24 @@ def _gemm(node: Node, program: Program) -> None:
         _product(node, program, matrix, bias)
 
 
-def _sum_of_product(node: Node, program: Program, matrix: Array, added: str) -> None:
+def _sum_of_product(node: Node, program: Program, matrix: Matrix, added: str) -> None:
     """Y = x W + a tensor that is computed, or has a row for each of the result."""
-    (x, name), (output,) = node.inputs[:2], node.outputs
-    shape = program.shape(output)
+    x, (output,) = node.inputs[0], node.outputs
+    shape, (inputs, outputs) = program.shape(output), matrix.values.shape
     if program.shape(added).count != shape.count:
         raise UnsupportedError("a sum of another size")
-    made = program.scratch(f"{output}.product", "float32", shape.count + -matrix.shape[1] % PANEL)
-    multiply(made, program.place(x), (name, matrix), None, program, _rows(x, len(matrix), program))
+    made = program.scratch(f"{output}.product", "float32", shape.count + -outputs % PANEL)
+    multiply(made, program.place(x), matrix, None, program, _rows(x, inputs, program))
     operands = made, program.place(added)
     program.statements.append(Elementwise(program.make(output), shape.count, "{0} + {1}", operands, ("i", "i"), output))
 
 
-def _product(node: Node, program: Program, matrix: Array, bias: Array | None) -> None:
-    if matrix.dtype != np.float32:
-        raise UnsupportedError(f"a matrix of type {matrix.dtype}")
-    (x, name), (output,) = node.inputs[:2], node.outputs
-    to, source = _made(output, matrix.shape[1], PANEL, program), program.place(x)
-    multiply(to, source, (name, matrix), bias, program, _rows(x, len(matrix), program))
+def _product(node: Node, program: Program, matrix: Matrix, bias: Array | None) -> None:
+    if matrix.values.dtype != np.float32:
+        raise UnsupportedError(f"a matrix of type {matrix.values.dtype}")
+    x, (inputs, outputs) = node.inputs[0], matrix.values.shape
+    to, source = _made(node.outputs[0], outputs, PANEL, program), program.place(x)
+    multiply(to, source, matrix, bias, program, _rows(x, inputs, program))
 
 
 def _general(first: str, second: str, output: str, program: Program) -> None:
@@ -140,15 +165,15 @@ def _integer_product(node: Node, program: Program) -> None:
     zeros, bias = [each for each in rest[:2] if each], rest[2] if len(rest) > 2 else ""
     if any(only_value(program, each) != _ZERO_POINT for each in zeros) or len(zeros) != 2:
         raise UnsupportedError(f"zero points that are not {_ZERO_POINT}")
-    weights = fixed(program, name).astype(np.int32) - _ZERO_POINT
-    inputs, outputs = weights.shape
-    if np.abs(weights).max(initial=0) >= _ZERO_POINT:
+    matrix = fixed(program, name).astype(np.int32) - _ZERO_POINT
+    inputs, outputs = matrix.shape
+    if np.abs(matrix).max(initial=0) >= _ZERO_POINT:
         raise UnsupportedError("weights of -128, which overflow")
     scale = fixed(program, factor).ravel() * np.broadcast_to(fixed(program, scales).ravel(), (outputs,))
     added = fixed(program, bias).ravel() if bias else np.zeros(outputs, np.float32)
     to = _made(node.outputs[0], outputs, TILE, program)
     rows = program.place(x), inputs, _rows(x, inputs, program)
-    byte_product(to, rows, (name, weights), (scale, added), program)
+    byte_product(to, rows, (name, matrix), (scale, added), program)
 
 
 def byte_product(
@@ -162,13 +187,13 @@ def byte_product(
 
     to: rows of outputs, the last with room up to a multiple of 16. matrix: its name, and integers within ±127.
     """
-    (place, inputs, count), (name, weights), (scale, bias) = rows, matrix, scale_and_bias
-    outputs = weights.shape[1]
+    (place, inputs, count), (name, values), (scale, bias) = rows, matrix, scale_and_bias
+    outputs = values.shape[1]
     stored = [
-        program.stored(name, pack_bytes(weights.astype(np.int8))),
+        program.stored(name, pack_bytes(values.astype(np.int8))),
         program.store(f"{name}.scale", padded(scale.astype(np.float32), TILE)),
         program.store(f"{name}.bias", padded(bias.astype(np.float32), TILE)),
-        program.store(f"{name}.offset", padded((_ZERO_POINT * weights.sum(axis=0)).astype(np.int32), TILE)),
+        program.store(f"{name}.offset", padded((_ZERO_POINT * values.sum(axis=0)).astype(np.int32), TILE)),
     ]
     source, wide = _with_room(place, inputs, count, GROUP, program)
     places = _row(to, outputs, count), _row(source, wide, count)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
+from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
-from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed
+from edgernn.exporters.c.operators.common import Matrix, Operator, UnsupportedError, fixed, weights
 from edgernn.exporters.c.operators.products import multiply
 from edgernn.exporters.c.packing import PANEL
 from edgernn.exporters.c.program import Elementwise, Place, Program
@@ -18,11 +20,14 @@ _MOST = 64  # steps, each of which has statements of its own
 _Cell = Callable[[str, list[Place], list[Place], list[Place], Place, Program], list[Place]]
 
 
-def _recurrent(gates: int, states: int, cell: _Cell) -> Operator:
-    """Return the operator of a layer. cell: adds one step, and returns the next states."""
+def _recurrent(gates: int, states: int, cell: _Cell, *, reading: int | None = None) -> Operator:
+    """Return the operator of a layer. cell: adds one step, and returns the next states.
+
+    reading: the first gates, whose products with the state are given to the cell; None for all.
+    """
 
     def operator(node: Node, program: Program) -> None:
-        x, weights, recurrent, *rest = node.inputs
+        x, of_inputs, recurrent, *rest = node.inputs
         bias, lengths, *initial = [*rest, *[""] * 5][: 2 + states]
         steps, batch = program.shape(x).sizes[:2]
         directions, rows, size = program.shape(recurrent).sizes
@@ -38,18 +43,20 @@ def _recurrent(gates: int, states: int, cell: _Cell) -> Operator:
         biases = fixed(program, bias).reshape(2, rows) if bias else np.zeros((2, rows), np.float32)
         (label, *_) = [name for name in node.outputs if name]
         of_x = program.scratch(f"{label}.x", "float32", steps * rows + -rows % PANEL)
-        multiply(of_x, program.place(x), (weights, fixed(program, weights)[0].T), biases[0], program, steps)
+        whole = weights(program, of_inputs).seen(lambda each: each[0].T)
+        multiply(of_x, program.place(x), whole, biases[0], program, steps)
         carried = [_first(name, f"{label}.first_{at}", size, program) for at, name in enumerate(initial)]
         outputs = (
             program.make(node.outputs[0]) if node.outputs[0] else program.scratch(f"{label}.h", "float32", steps * size)
         )
-        matrix = recurrent, fixed(program, recurrent)[0].T
+        kept_gates = gates if reading is None else reading
+        read = kept_gates * size
+        matrix = weights(program, recurrent).seen(lambda each: each[0][:read].T)
         for step in range(steps):
-            of_h = program.scratch(f"{label}.h_{step}", "float32", rows + -rows % PANEL)
-            multiply(of_h, carried[0], matrix, biases[1], program)
-            given, kept = (
-                [place.after(gate * size) for gate in range(gates)] for place in (of_x.after(step * rows), of_h)
-            )
+            of_h = program.scratch(f"{label}.h_{step}", "float32", read + -read % PANEL)
+            multiply(of_h, carried[0], matrix, biases[1][:read], program)
+            given = [of_x.after(step * rows + gate * size) for gate in range(gates)]
+            kept = [of_h.after(gate * size) for gate in range(kept_gates)]
             carried = cell(f"{label}, step {step}", given, kept, carried, outputs.after(step * size), program)
         for name, place in zip(node.outputs[1:], carried, strict=False):
             if name:
@@ -85,8 +92,30 @@ def _gru(comment: str, x: list[Place], h: list[Place], states: list[Place], to: 
     new = program.scratch(f"{to.buffer.name}.n", "float32", size)
     expression = "NAME_tanh({0} + NAME_sigmoid({1} + {2}) * {3})"
     _add(new, size, expression, [x[2], x[1], h[1], h[2]], f"{comment}: n", program)
-    expression = "{0} + NAME_sigmoid({1} + {2}) * ({3} - {0})"
-    _add(to, size, expression, [new, x[0], h[0], states[0]], f"{comment}: h", program)
+    return _between(comment, size, [new, x[0], h[0], states[0]], to, program)
+
+
+def _gru_of(matrix: Matrix, bias: Array) -> _Cell:
+    """Return a cell that resets the state before its product with the matrix of n: n = tanh(x + W (r h) + bias)."""
+
+    def cell(
+        comment: str, x: list[Place], h: list[Place], states: list[Place], to: Place, program: Program
+    ) -> list[Place]:
+        size = x[1].offset - x[0].offset
+        kept, product, new = (
+            program.scratch(f"{to.buffer.name}.{name}", "float32", size + -size % PANEL) for name in ("r", "rh", "n")
+        )
+        _add(kept, size, "NAME_sigmoid({0} + {1}) * {2}", [x[1], h[1], states[0]], f"{comment}: r h", program)
+        multiply(product, kept, matrix, bias, program)
+        _add(new, size, "NAME_tanh({0} + {1})", [x[2], product], f"{comment}: n", program)
+        return _between(comment, size, [new, x[0], h[0], states[0]], to, program)
+
+    return cell
+
+
+def _between(comment: str, size: int, operands: list[Place], to: Place, program: Program) -> list[Place]:
+    """Add h = n + z (h - n), where z is a sigmoid. operands: n, the two terms of z's argument, and h."""
+    _add(to, size, "{0} + NAME_sigmoid({1} + {2}) * ({3} - {0})", operands, f"{comment}: h", program)
     return [to]
 
 
@@ -96,9 +125,14 @@ def _add(to: Place, count: int, expression: str, operands: list[Place], comment:
 
 
 def _gated(node: Node, program: Program) -> None:
-    if not node.attributes.get("linear_before_reset", 0):
-        raise UnsupportedError("a reset gate before the product")
-    _recurrent(3, 1, _gru)(node, program)
+    if node.attributes.get("linear_before_reset", 0):
+        _recurrent(3, 1, _gru)(node, program)
+        return
+    recurrent, bias = node.inputs[2], node.inputs[3] if len(node.inputs) > 3 else ""
+    size = program.shape(recurrent).sizes[2]
+    matrix = replace(weights(program, recurrent).seen(lambda each: each[0][2 * size :].T), name=f"{recurrent}.n")
+    added = fixed(program, bias).reshape(2, -1)[1][2 * size :] if bias else np.zeros(size, np.float32)
+    _recurrent(3, 1, _gru_of(matrix, added), reading=2)(node, program)
 
 
 RECURRENT: dict[str, Operator] = {"GRU": _gated, "LSTM": _recurrent(4, 2, _lstm)}

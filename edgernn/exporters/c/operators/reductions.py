@@ -6,7 +6,7 @@ import numpy as np
 
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, integers
-from edgernn.exporters.c.program import Program, literal
+from edgernn.exporters.c.program import Program, literal, strided
 
 __all__ = ["REDUCTIONS"]
 
@@ -76,11 +76,17 @@ def _softmax(node: Node, program: Program) -> None:
     x, (output,) = node.inputs[0], node.outputs
     sizes = _in_single(x, program)
     outer, count, inner = _parted(sizes, [node.attributes.get("axis", -1) % len(sizes)])
-    if inner > 1:
-        raise UnsupportedError("an axis that is not the last one")
     kernel = "softmax" if node.operator == "Softmax" else "log_softmax"
-    comment = f"{output} ({outer}, {count}) of {x}"
-    program.call(kernel, program.make(output), program.place(x), str(outer), str(count), comment=comment)
+    rows, elements = outer * inner, outer * count * inner
+    source, to = program.place(x), program.make(output)
+    made = to
+    if inner > 1:  # the kernel reads rows
+        apart = program.scratch(f"{x}.rows", "float32", elements)
+        program.move(apart, elements, source, strided((outer, inner, count), (count * inner, 1, inner)), f"{x} in rows")
+        source, made = apart, program.scratch(f"{output}.rows", "float32", elements)
+    program.call(kernel, made, source, str(rows), str(count), comment=f"{output} ({rows}, {count}) of {x}")
+    if inner > 1:
+        program.move(to, elements, made, strided((outer, count, inner), (count * inner, 1, count)), output)
 
 
 def _layer_norm(node: Node, program: Program) -> None:

@@ -132,7 +132,18 @@ NAME_INLINE float NAME_power(float x, float y)
     return NAME_exp(y * NAME_log(x));
 }
 
-/* Returns the square root of x, correctly rounded, bit by bit. */
+/* Returns the square root of x, correctly rounded: by an instruction, or bit by bit. */
+#if defined(NAME_X86)
+NAME_INLINE float NAME_sqrt(float x)
+{
+    return x < 0.0f ? NAME_NAN : _mm_cvtss_f32(_mm_sqrt_ss(_mm_set_ss(x)));
+}
+#elif defined(NAME_NEON)
+NAME_INLINE float NAME_sqrt(float x)
+{
+    return x < 0.0f ? NAME_NAN : vget_lane_f32(vsqrt_f32(vdup_n_f32(x)), 0);
+}
+#else
 NAME_INLINE float NAME_sqrt(float x)
 {
     union { float value; uint32_t bits; } number;
@@ -157,6 +168,7 @@ NAME_INLINE float NAME_sqrt(float x)
     number.bits = root + (uint32_t)(exponent + 126) * 0x800000u;
     return number.value;
 }
+#endif
 
 /* Returns x rounded to an integer, half to even. */
 NAME_INLINE float NAME_nearest(float x)

@@ -1,0 +1,25 @@
+/* y (channels, places_y, places_x): the largest of what a kernel sees of x (channels, height, width) at each place. */
+NAME_KERNEL NAME_TARGET void NAME_largest_pool_LEVEL(float *restrict y, const float *restrict x, int channels,
+                                                     int height, int width, int places_y, int places_x, int kernel_y,
+                                                     int kernel_x, int stride_y, int stride_x, int top, int left,
+                                                     int dilation_y, int dilation_x)
+{
+    int channel, py, px, ky, kx;
+    for (channel = 0; channel < channels; channel++) {
+        for (py = 0; py < places_y; py++) {
+            for (px = 0; px < places_x; px++) {
+                float largest = -NAME_INFINITY;
+                for (ky = 0; ky < kernel_y; ky++) {
+                    const int row = py * stride_y + ky * dilation_y - top;
+                    for (kx = 0; kx < kernel_x; kx++) {
+                        const int column = px * stride_x + kx * dilation_x - left;
+                        if (row >= 0 && row < height && column >= 0 && column < width)
+                            largest = x[row * width + column] > largest ? x[row * width + column] : largest;
+                    }
+                }
+                *y++ = largest;
+            }
+        }
+        x += height * width;
+    }
+}
