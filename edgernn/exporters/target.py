@@ -116,6 +116,10 @@ class GraphReport:
     multiply_accumulates: int | None = None
 
 
+def _no_sizes(_graphs: Sequence[Graph]) -> Mapping[str, int]:
+    return {}
+
+
 Complete = Callable[
     [Sequence[GraphSpec], Mapping[str, Engine], Mapping[str, Any], Mapping[str, bytes]], Mapping[str, bytes]
 ]
@@ -129,7 +133,8 @@ class Target:
     graph. engine: runs a graph file on this machine. inspect: reports the contents of a graph file. precisions: the
     supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
     will disappear, or "". complete: returns further files of a bundle, given the specifications of its graphs, their
-    engines, the manifest's record of golden vectors, and the files so far.
+    engines, the manifest's record of golden vectors, and the files so far. sizes: returns the sizes of named axes that
+    the contract of a bundle fixes; `write` is given the graphs without them.
     """
 
     name: str
@@ -141,6 +146,7 @@ class Target:
     options: tuple[str, ...] = ()
     legacy: str = ""
     complete: Complete | None = None
+    sizes: Callable[[Sequence[Graph]], Mapping[str, int]] = _no_sizes
 
 
 def one_file_each(

@@ -12,7 +12,7 @@ from typing import Any
 from edgernn.arrays import from_npy
 from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, ExportError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.fusing import drop_unused
@@ -22,6 +22,7 @@ from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
 from edgernn.exporters.c.texts import NO_TEXTS, texts
 from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.sizes import padded_axes
 from edgernn.exporters.target import Artifact, GraphReport, Target, Weight
 from edgernn.exporters.targets.onnx import parse, products_of, write_both
 from edgernn.models import Graph
@@ -83,27 +84,25 @@ def c_target(options: CodeOptions) -> Target:
         ("fp32", "fp16", "int8", "int4"),
         ("keep", "block"),
         complete=complete,
+        sizes=lambda graphs: _fixed(graphs, options),
     )
 
 
 def _write(
     graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes], options: CodeOptions
 ) -> dict[str, Artifact]:
-    known = sorted({axis for graph in graphs for axis in _axes(graph)})
-    for axis in options.sizes:
-        if axis not in known:
-            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(known)}")
+    sizes = _sizes(graphs, options)
     programs: list[Program] = []
     weights: list[tuple[Weight, ...]] = []
     described: dict[str, dict[str, Any]] = {}
     for graph in graphs:
         _, data, stored = write_both(graph, quantization.exempting(graph.exact))
-        folded = fold(data, graph.spec, options.sizes)
+        folded = fold(data, graph.spec, sizes)
         programs.append(lower(folded, _initial(graph)))
         drop_unused(programs[-1])
         weights.append(stored)
         described[graph.spec.name] = {
-            "sizes": {axis: options.sizes[axis] for axis in _axes(graph)},
+            "sizes": {axis: sizes[axis] for axis in graph.spec.free_axes},
             "operators": dict(Counter(node.operator for node in folded.nodes)),
             "multiply_accumulates": products_of(parse(data)),
             "scratch": size_in_bytes(programs[-1], "scratch"),
@@ -139,10 +138,29 @@ def _initial(graph: Graph) -> dict[str, Array]:
     return {state.name: state.first({BATCH: 1}, files) for state in states}
 
 
-def _axes(graph: Graph) -> list[str]:
-    """Return the named axes of a graph other than the batch."""
-    tensors = (*graph.spec.feeds.values(), *graph.spec.results.values())
-    return sorted({axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH})
+def _sizes(graphs: Sequence[Graph], options: CodeOptions) -> dict[str, int]:
+    """Return the size of each named axis other than the batch: as the caller chose it, or as its graph advises.
+
+    Raises ConfigError for an axis that no graph has, ExportError for axes without a size.
+    """
+    free: dict[str, tuple[str, str]] = {}
+    for graph in graphs:
+        free |= {axis: (graph.spec.name, name) for axis, name in graph.spec.free_axes.items() if axis not in free}
+    for axis in options.sizes:
+        if axis not in free:
+            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(sorted(free))}")
+    known = {axis: size for graph in graphs for axis, size in graph.sizes.items() if axis in free} | dict(options.sizes)
+    if missing := [axis for axis in free if axis not in known]:
+        where = ", ".join(f"{axis} (of {free[axis][1]} in the graph {free[axis][0]})" for axis in missing)
+        needed = " ".join(f"--size {axis}=N" for axis in missing)
+        raise ExportError(f"C has no free axes, and needs the size of {where}: give {needed}")
+    return known
+
+
+def _fixed(graphs: Sequence[Graph], options: CodeOptions) -> dict[str, int]:
+    """Return the sizes that the contract fixes: of all axes but those along which shorter sequences are padded."""
+    padded = padded_axes([graph.spec for graph in graphs])
+    return {axis: size for axis, size in _sizes(graphs, options).items() if axis not in padded}
 
 
 def _free(axes: Sequence[str]) -> str:
