@@ -36,7 +36,7 @@ def write(name: str, programs: Sequence[Program], *, about: str, blob: bool, tex
     header = _header(programs, texts.header, blob=blob)
     bodies = [_graph(program) for program in programs]
     used = {kernel: None for program in programs for kernel in program.kernels}
-    sources = [kernels.for_each_level(kernels.source(kernel)) for kernel in used]
+    sources = [kernels.for_each_level(kernels.source(file)) for file in kernels.with_parts(used)]
     parts = [
         header,
         "#include <string.h>",

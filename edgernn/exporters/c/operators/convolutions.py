@@ -13,8 +13,8 @@ from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
 from edgernn.exporters.c.operators.elementwise import elements
-from edgernn.exporters.c.operators.products import byte_product, multiply
-from edgernn.exporters.c.packing import PANEL, TILE
+from edgernn.exporters.c.operators.products import multiply, with_room
+from edgernn.exporters.c.packing import GROUP, PANEL, TILE, pack_bytes, padded
 from edgernn.exporters.c.program import Place, Program, literal, strided
 
 __all__ = ["CONVOLUTIONS"]
@@ -43,6 +43,16 @@ class _Window:
     def inputs(self) -> int:
         """The number of elements that the kernel sees at one place."""
         return self.channels // self.groups * self.kernel[0] * self.kernel[1]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether the kernel sees the channels of each place alone."""
+        return self.kernel == self.strides == (1, 1) and self.places == self.sizes and self.before == (0, 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the kernel sees all of the input, once."""
+        return self.places == (1, 1) and self.kernel == self.sizes and self.before == (0, 0) and self.groups == 1
 
     @property
     def depthwise(self) -> bool:
@@ -77,20 +87,47 @@ def _window(node: Node, x: str, weights: Array, program: Program) -> _Window:
     )
 
 
-def _patches(kernel: str, x: str, outside: str, window: _Window, program: Program) -> Place:
-    """Return the place of what the kernel sees at each place, in rows."""
+def _seen(x: str, outside: str, multiple: int, window: _Window, program: Program) -> tuple[Place, int]:
+    """Return the place of what the kernel sees at each place, in rows, and their size, a multiple of elements.
+
+    A row is (kernel_y, kernel_x, channels). outside: each byte of what lies beyond x.
+    """
     if window.groups > 1:
         raise UnsupportedError("groups of several channels")
-    rows = program.scratch(f"{x}.patches", str(program.shape(x).dtype), window.count * window.inputs)
-    comment = f"{x} at {window.count} places of a kernel"
-    program.call(kernel, rows, program.place(x), outside, str(window.channels), *window.arguments(), comment=comment)
-    return rows
+    source = program.last(x)
+    if window.pointwise:
+        return with_room(source, window.channels, window.count, multiple, program)
+    kind = program.shape(x).dtype
+    wide = window.inputs + -window.inputs % multiple
+    rows = program.scratch(f"{x}.patches", str(kind), window.count * wide)
+    sizes = [window.channels * kind.itemsize, wide * kind.itemsize]
+    program.call(
+        "patches",
+        *(rows, source, outside, *map(str, sizes), *window.arguments()),
+        comment=f"{x} at {window.count} places of a kernel",
+    )
+    return rows, wide
 
 
-def _channels_first(output: str, rows: Place, window: _Window, program: Program) -> None:
-    """Let `output` be the transpose of rows, one for each place."""
-    index = strided((window.outputs, window.count), (1, window.outputs))
-    program.move(program.make(output), window.outputs * window.count, rows, index, output)
+def _matrix(weights: Array) -> Array:
+    """Return the weights of a convolution as a matrix (kernel_y * kernel_x * channels, outputs)."""
+    return np.moveaxis(weights, 1, -1).reshape(len(weights), -1).T
+
+
+def _taps(weights: Array) -> Array:
+    """Return the weights of kernels that see one channel each, as (kernel_y, kernel_x, outputs)."""
+    return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+
+
+def _one_each(x: str, window: _Window, program: Program) -> Place:
+    """Return the place of x as rows of channels, each of which is repeated for the outputs that see it."""
+    source, multiple = program.last(x), window.outputs // window.channels
+    if multiple == 1:
+        return source
+    count = window.outputs * window.sizes[0] * window.sizes[1]
+    repeated = program.scratch(f"{x}.repeated", str(program.shape(x).dtype), count)
+    program.move(repeated, count, source, strided((count // multiple, multiple), (1, 0)), f"{x}, each channel repeated")
+    return repeated
 
 
 def _convolution(node: Node, program: Program) -> None:
@@ -102,24 +139,23 @@ def _convolution(node: Node, program: Program) -> None:
     window = _window(node, x, weights, program)
     if window.depthwise:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
-        multiple = window.outputs // window.channels
         program.call(
             "depthwise_f32",
-            *(program.make(output), program.place(x), program.stored(name, weights)),
-            program.store(f"{name}.bias", added),
-            *(str(window.outputs), str(multiple), *window.arguments()),
+            *(program.make_last(output), _one_each(x, window, program), program.stored(name, _taps(weights))),
+            *(program.store(f"{name}.bias", added), str(window.outputs), *window.arguments()),
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
         )
         return
-    rows = _patches("patches_f32", x, "0.0f", window, program)
+    if window.whole and not program.only_last(x):
+        rows, matrix = program.place(x), weights.reshape(window.outputs, -1).T
+    else:
+        rows, matrix = _seen(x, "0", 1, window, program)[0], _matrix(weights)
     room = window.count * window.outputs + -window.outputs % PANEL
-    made = program.scratch(f"{output}.rows", "float32", room)
-    multiply(made, rows, (name, weights.reshape(window.outputs, -1).T), bias, program, window.count)
-    _channels_first(output, made, window, program)
+    multiply(program.make_last(output, room), rows, (name, matrix), bias, program, window.count)
 
 
 def _byte_convolution(node: Node, program: Program) -> None:
-    """Y = round((x - zero) W * scale) + zero, in bytes."""
+    """Y = round(((x - zero) W + bias) * scale) + zero, in bytes."""
     x, x_scale, x_zero, name, scales, zeros, y_scale, y_zero, *rest = node.inputs
     (output,) = node.outputs
     weights = fixed(program, name).astype(np.int32)
@@ -132,29 +168,30 @@ def _byte_convolution(node: Node, program: Program) -> None:
     factor = fixed(program, x_scale).ravel() * fixed(program, scales).ravel() / fixed(program, y_scale).ravel()
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
+    comment = f"{output} {program.shape(output).sizes} from {x} by {name}"
     if window.depthwise:
-        made = program.scratch(f"{output}.sums", "float32", window.outputs * window.count)
-        stored = program.stored(name, weights.astype(np.int8)), program.store(f"{name}.scale", factor)
-        bias = program.store(f"{name}.bias", (added * factor).astype(np.float32))
         program.call(
             "depthwise_u8",
-            *(made, program.place(x)),
-            str(zero),
-            *(*stored, bias),
-            *(str(window.outputs), str(window.outputs // window.channels), *window.arguments()),
-            comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
+            *(program.make_last(output), _one_each(x, window, program), str(zero)),
+            program.stored(name, _taps(weights).astype(np.int8)),
+            program.store(f"{name}.scale", factor),
+            program.store(f"{name}.bias", added.astype(np.int32)),
+            *(str(other), str(window.outputs), *window.arguments()),
+            comment=comment,
         )
-        index = "i"
-    else:
-        matrix = weights.reshape(window.outputs, -1).T
-        bias = (((128 - zero) * matrix.sum(axis=0) + added) * factor).astype(np.float32)
-        rows = _patches("patches_u8", x, str(zero), window, program)
-        room = window.count * window.outputs + -window.outputs % TILE
-        made = program.scratch(f"{output}.sums", "float32", room)
-        byte_product(made, (rows, window.inputs, window.count), (name, matrix), (factor, bias), program)
-        index = strided((window.outputs, window.count), (1, window.outputs))
-    count = window.outputs * window.count
-    program.compute(program.make(output), count, f"NAME_integer({{0}}, {other}, 0, 255)", made, index, output)
+        return
+    matrix = _matrix(weights)
+    rows, wide = _seen(x, str(zero), GROUP, window, program)
+    sums = matrix.sum(axis=0)
+    program.call(
+        "convolution_u8",
+        *(program.make_last(output), rows, program.stored(name, pack_bytes(matrix.astype(np.int8)))),
+        program.store(f"{name}.scale", padded(factor, TILE)),
+        program.store(f"{name}.bias", padded(((128 - zero) * sums + added).astype(np.int32), TILE)),
+        program.store(f"{name}.offset", padded((128 * sums).astype(np.int32), TILE)),
+        *(str(window.count), str(wide), str(window.outputs), str(other)),
+        comment=comment,
+    )
 
 
 def _byte_sum(node: Node, program: Program) -> None:

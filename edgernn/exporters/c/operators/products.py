@@ -20,7 +20,7 @@ from edgernn.exporters.c.packing import (
 )
 from edgernn.exporters.c.program import Elementwise, Place, Program, strided
 
-__all__ = ["PRODUCTS", "byte_product", "multiply"]
+__all__ = ["PRODUCTS", "multiply", "with_room"]
 
 _ZERO_POINT = 128
 
@@ -39,15 +39,15 @@ def multiply(
     halves = halved(values)
     panels = program.stored(name, pack_panels(values if halves is None else halves))
     added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
+    kind, sizes = "f32" if halves is None else "f16", [str(inputs), str(outputs)]
+    room = []
+    if rows > 1:
+        sizes = [str(rows), *sizes]
+        room = [] if halves is None else [program.scratch(f"{name}.panel", "float32", inputs * PANEL)]
     program.call(
-        "product_f32" if halves is None else "product_f16",
-        _row(to, outputs, rows),
-        _row(source, inputs, rows),
-        panels,
-        added,
-        *(str(inputs), str(outputs)),
+        f"{'product' if rows == 1 else 'products'}_{kind}",
+        *(to, source, panels, added, *room, *sizes),
         comment=_comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs)),
-        rows=rows,
     )
 
 
@@ -74,10 +74,20 @@ def _rows(name: str, inputs: int, program: Program) -> int:
 def _matmul(node: Node, program: Program) -> None:
     first, second = node.inputs
     matrix = program.constant(second)
+    for each, other in ((first, second), (second, first)):
+        if _is_identity(program.constant(each)) and program.shape(other) == program.shape(node.outputs[0]):
+            program.same(node.outputs[0], other)
+            return
     if matrix is not None and matrix.ndim == 2:
         _product(node, program, matrix, None)
     else:
         _general(first, second, node.outputs[0], program)
+
+
+def _is_identity(matrix: Array | None) -> bool:
+    """Return whether a constant matrix changes nothing, as that of a resizing to the size that is there."""
+    square = matrix is not None and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
+    return square and np.array_equal(matrix, np.eye(len(matrix)))
 
 
 def _gemm(node: Node, program: Program) -> None:
@@ -148,10 +158,10 @@ def _integer_product(node: Node, program: Program) -> None:
     added = fixed(program, bias).ravel() if bias else np.zeros(outputs, np.float32)
     to = _made(node.outputs[0], outputs, TILE, program)
     rows = program.place(x), inputs, _rows(x, inputs, program)
-    byte_product(to, rows, (name, weights), (scale, added), program)
+    _byte_product(to, rows, (name, weights), (scale, added), program)
 
 
-def byte_product(
+def _byte_product(
     to: Place,
     rows: tuple[Place, int, int],
     matrix: tuple[str, Array],
@@ -170,10 +180,10 @@ def byte_product(
         program.store(f"{name}.bias", padded(bias.astype(np.float32), TILE)),
         program.store(f"{name}.offset", padded((_ZERO_POINT * weights.sum(axis=0)).astype(np.int32), TILE)),
     ]
-    source, wide = _with_room(place, inputs, count, GROUP, program)
-    places = _row(to, outputs, count), _row(source, wide, count)
+    source, wide = with_room(place, inputs, count, GROUP, program)
+    kernel, sizes = ("product_u8", ()) if count == 1 else ("products_u8", (str(count),))
     comment = _comment(to.buffer.name, place.buffer.name, name, (count, inputs, outputs))
-    program.call("product_u8", *places, *stored, str(wide), str(outputs), comment=comment, rows=count)
+    program.call(kernel, to, source, *stored, *sizes, str(wide), str(outputs), comment=comment)
 
 
 def _block_product(node: Node, program: Program) -> None:
@@ -194,7 +204,7 @@ def _block_product(node: Node, program: Program) -> None:
         program.store(f"{name}.bias", padded(added.astype(np.float32), TILE)),
     ]
     rows, (output,) = _rows(x, inputs, program), node.outputs
-    source, wide = _with_room(program.place(x), inputs, rows, BLOCK, program)
+    source, wide = with_room(program.place(x), inputs, rows, BLOCK, program)
     rounded = [
         program.scratch(f"{x}.bytes", "int8", rows * wide),
         program.scratch(f"{x}.scales", "float32", rows * blocks),
@@ -207,7 +217,7 @@ def _block_product(node: Node, program: Program) -> None:
     program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)
 
 
-def _with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:
+def with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:
     """Return a place of the same rows, each followed by zeros up to a multiple of elements, and their size."""
     wide, name = inputs + -inputs % multiple, place.buffer.name
     if wide == inputs:

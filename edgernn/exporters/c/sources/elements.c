@@ -227,3 +227,21 @@ NAME_INLINE float NAME_sum(const float *x, int count)
         sum += sums[j];
     return sum;
 }
+
+/* Rounds (sums + bias) * scale to bytes with a zero point. */
+NAME_INLINE void NAME_requantise(uint8_t *restrict y, const int32_t *restrict sums, const float *restrict scale,
+                                 const int32_t *restrict bias, int zero, int count)
+{
+    int i;
+    for (i = 0; i < count; i++)
+        y[i] = (uint8_t)NAME_integer((float)(sums[i] + bias[i]) * scale[i], zero, 0, 255);
+}
+
+/* Scales integers and adds a bias. */
+NAME_INLINE void NAME_scale_and_add(float *restrict y, const int32_t *restrict sums, const float *restrict scale,
+                                    const float *restrict bias, int count)
+{
+    int i;
+    for (i = 0; i < count; i++)
+        y[i] = (float)sums[i] * scale[i] + bias[i];
+}
