@@ -14,10 +14,12 @@ from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value
 from edgernn.exporters.c.operators.elementwise import elements
 from edgernn.exporters.c.operators.products import multiply, with_room
-from edgernn.exporters.c.packing import GROUP, PANEL, TILE, pack_bytes, padded
+from edgernn.exporters.c.packing import GROUP, PANEL, TILE, pack_bytes, pack_taps, padded
 from edgernn.exporters.c.program import Place, Program, literal, strided
 
 __all__ = ["CONVOLUTIONS"]
+
+_MOST_TAPS = 64
 
 
 @dataclass(frozen=True)
@@ -115,8 +117,11 @@ def _matrix(weights: Array) -> Array:
 
 
 def _taps(weights: Array) -> Array:
-    """Return the weights of kernels that see one channel each, as (kernel_y, kernel_x, outputs)."""
-    return np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+    """Return the weights of kernels that see one channel each, as (taps, outputs)."""
+    taps = np.ascontiguousarray(weights.reshape(len(weights), -1).T)
+    if len(taps) > _MOST_TAPS:
+        raise UnsupportedError(f"a kernel with more than {_MOST_TAPS} elements for each channel")
+    return taps
 
 
 def _one_each(x: str, window: _Window, program: Program) -> Place:
@@ -141,8 +146,10 @@ def _convolution(node: Node, program: Program) -> None:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
         program.call(
             "depthwise_f32",
-            *(program.make_last(output), _one_each(x, window, program), program.stored(name, _taps(weights))),
-            *(program.store(f"{name}.bias", added), str(window.outputs), *window.arguments()),
+            *(program.make_last(output), _one_each(x, window, program)),
+            program.store(f"{name}.beyond", np.zeros(window.outputs, np.float32)),
+            *(program.stored(name, _taps(weights)), program.store(f"{name}.bias", added)),
+            *(str(window.outputs), *window.arguments()),
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
         )
         return
@@ -169,27 +176,28 @@ def _byte_convolution(node: Node, program: Program) -> None:
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
     comment = f"{output} {program.shape(output).sizes} from {x} by {name}"
-    if window.depthwise:
-        program.call(
-            "depthwise_u8",
-            *(program.make_last(output), _one_each(x, window, program), str(zero)),
-            program.stored(name, _taps(weights).astype(np.int8)),
-            program.store(f"{name}.scale", factor),
-            program.store(f"{name}.bias", added.astype(np.int32)),
-            *(str(other), str(window.outputs), *window.arguments()),
-            comment=comment,
-        )
-        return
-    matrix = _matrix(weights)
-    rows, wide = _seen(x, str(zero), GROUP, window, program)
+    matrix = _taps(weights) if window.depthwise else _matrix(weights)
     sums = matrix.sum(axis=0)
-    program.call(
-        "convolution_u8",
-        *(program.make_last(output), rows, program.stored(name, pack_bytes(matrix.astype(np.int8)))),
+    columns = [
         program.store(f"{name}.scale", padded(factor, TILE)),
         program.store(f"{name}.bias", padded(((128 - zero) * sums + added).astype(np.int32), TILE)),
         program.store(f"{name}.offset", padded((128 * sums).astype(np.int32), TILE)),
-        *(str(window.count), str(wide), str(window.outputs), str(other)),
+    ]
+    if window.depthwise:
+        program.call(
+            "depthwise_u8",
+            *(program.make_last(output), _one_each(x, window, program)),
+            program.store(f"{name}.beyond", np.full(window.outputs, zero, np.uint8)),
+            program.stored(name, pack_taps(matrix.astype(np.int8))),
+            *(*columns, str(other), str(window.outputs), *window.arguments()),
+            comment=comment,
+        )
+        return
+    rows, wide = _seen(x, str(zero), GROUP, window, program)
+    program.call(
+        "convolution_u8",
+        *(program.make_last(output), rows, program.stored(name, pack_bytes(matrix.astype(np.int8)))),
+        *(*columns, str(window.count), str(wide), str(window.outputs), str(other)),
         comment=comment,
     )
 

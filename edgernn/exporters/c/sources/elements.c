@@ -245,3 +245,17 @@ NAME_INLINE void NAME_scale_and_add(float *restrict y, const int32_t *restrict s
     for (i = 0; i < count; i++)
         y[i] = (float)sums[i] * scale[i] + bias[i];
 }
+
+/* The places (height, width) that a kernel sees which begins at a line and a column; -1 for those that lie beyond. */
+NAME_INLINE void NAME_places(int *restrict places, int line, int column, int height, int width, int kernel_y,
+                             int kernel_x, int dilation_y, int dilation_x)
+{
+    int ky, kx;
+    for (ky = 0; ky < kernel_y; ky++) {
+        const int row = line + ky * dilation_y;
+        for (kx = 0; kx < kernel_x; kx++) {
+            const int at = column + kx * dilation_x;
+            *places++ = row >= 0 && row < height && at >= 0 && at < width ? row * width + at : -1;
+        }
+    }
+}
