@@ -24,7 +24,6 @@ __all__ = [
     "stored_bytes",
 ]
 
-_ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 _WIDTH = 116
 
 
@@ -222,7 +221,7 @@ def stored_bytes(program: Program) -> bytes:
 
 def size_in_bytes(program: Program, where: Where) -> int:
     """Return the size of the weights or the scratch memory of a graph."""
-    return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, where))
+    return sum(each.aligned_room * each.dtype.itemsize for each in _buffers(program, where))
 
 
 def read_bytes(program: Program) -> int:
@@ -233,7 +232,7 @@ def read_bytes(program: Program) -> int:
         for place in places(statement)
         if place.buffer.where == "weights" and not place.index
     }
-    return sum(_room(each) * each.dtype.itemsize for each in used)
+    return sum(each.aligned_room * each.dtype.itemsize for each in used)
 
 
 def _initialiser(program: Program) -> str:
@@ -249,17 +248,11 @@ def _initialiser(program: Program) -> str:
 
 def _filled(program: Program, buffer: Buffer) -> Array:
     values = program.weights[buffer.name].ravel()
-    return np.pad(values, (0, _room(buffer) - len(values)))
+    return np.pad(values, (0, buffer.aligned_room - len(values)))
 
 
 def _buffers(program: Program, where: Where) -> list[Buffer]:
     return [buffer for buffer in program.buffers.values() if buffer.where == where]
-
-
-def _room(buffer: Buffer) -> int:
-    """Return the number of elements that a buffer takes, so that the next one is aligned."""
-    each = _ALIGNMENT // buffer.dtype.itemsize
-    return -(-buffer.room // each) * each
 
 
 def _prefix(program: Program) -> str:
@@ -273,7 +266,7 @@ def _pointer(program: Program, where: Where, name: str) -> str:
 
 
 def _array(buffer: Buffer) -> str:
-    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{_room(buffer)}];"
+    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{buffer.aligned_room}];"
 
 
 def _struct(name: str, fields: Sequence[str]) -> str:

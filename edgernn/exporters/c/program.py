@@ -18,6 +18,7 @@ __all__ = [
     "Call",
     "Copy",
     "Elementwise",
+    "Loop",
     "Place",
     "Program",
     "Statement",
@@ -38,6 +39,7 @@ C_TYPES = {
     "bool": "uint8_t",
 }
 Where = Literal["in", "out", "weights", "scratch"]
+_ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Buffer:
     name: str
     dtype: np.dtype[Any]
     room: int
+
+    @property
+    def aligned_room(self) -> int:
+        """The number of elements up to the next multiple of 64 bytes, where another tensor can begin."""
+        each = _ALIGNMENT // self.dtype.itemsize
+        return -(-self.room // each) * each
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,19 @@ class Elementwise:
 Statement = Copy | Call | Elementwise
 
 
+@dataclass(frozen=True)
+class Loop:
+    """Element-wise statements over tensors of one size, in one loop. stored: the statements whose results are kept."""
+
+    statements: tuple[Elementwise, ...]
+    stored: tuple[bool, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.statements[0].count
+
+
 def places(statement: Statement) -> list[Place]:
     """Return the places that a statement reads; of a call all of its places."""
     if isinstance(statement, Copy):
@@ -136,7 +157,8 @@ class Program:
     buffers that must stay where they are, since expressions name them. fields: the name of a tensor's buffer in C.
     initial: where the first values of states lie, other than zeros.
     known: the values of tensors that are computed of constants alone. packed: where constants lie in other layouts.
-    channels_last: where tensors (1, channels, ...) lie as rows of channels, whether or not they also lie in their order.
+    channels_last: where tensors (1, channels, ...) lie as rows of channels; they may also lie in their order.
+    steps: the fused statements of a program that is complete.
     """
 
     graph: FoldedGraph
@@ -151,6 +173,7 @@ class Program:
     known: dict[str, Array] = field(default_factory=dict)
     packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
     channels_last: dict[str, Place] = field(default_factory=dict)
+    steps: list[Copy | Call | Loop] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in self.graph.spec.input_names:

@@ -15,7 +15,6 @@ from edgernn.contract import BATCH, Array, FromFile, GraphSpec
 from edgernn.errors import ConfigError, ExportError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
-from edgernn.exporters.c.fusing import drop_unused
 from edgernn.exporters.c.interface import read_bytes, size_in_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
@@ -99,7 +98,6 @@ def _write(
         _, data, stored = write_both(graph, quantization.exempting(graph.exact))
         folded = fold(data, graph.spec, sizes)
         programs.append(lower(folded, _initial(graph)))
-        drop_unused(programs[-1])
         weights.append(stored)
         described[graph.spec.name] = {
             "sizes": {axis: sizes[axis] for axis in graph.spec.free_axes},

@@ -43,8 +43,8 @@ class _Window:
 
     @property
     def inputs(self) -> int:
-        """The number of elements that the kernel sees at one place."""
-        return self.channels // self.groups * self.kernel[0] * self.kernel[1]
+        """The number of elements of all channels that the kernel sees at one place."""
+        return self.channels * self.kernel[0] * self.kernel[1]
 
     @property
     def pointwise(self) -> bool:
@@ -94,8 +94,6 @@ def _seen(x: str, outside: str, multiple: int, window: _Window, program: Program
 
     A row is (kernel_y, kernel_x, channels). outside: each byte of what lies beyond x.
     """
-    if window.groups > 1:
-        raise UnsupportedError("groups of several channels")
     source = program.last(x)
     if window.pointwise:
         return with_room(source, window.channels, window.count, multiple, program)
@@ -105,15 +103,23 @@ def _seen(x: str, outside: str, multiple: int, window: _Window, program: Program
     sizes = [window.channels * kind.itemsize, wide * kind.itemsize]
     program.call(
         "patches",
-        *(rows, source, outside, *map(str, sizes), *window.arguments()),
+        *(rows, source),
+        *(outside, *map(str, sizes), *window.arguments()),
         comment=f"{x} at {window.count} places of a kernel",
     )
     return rows, wide
 
 
-def _matrix(weights: Array) -> Array:
-    """Return the weights of a convolution as a matrix (kernel_y * kernel_x * channels, outputs)."""
-    return np.moveaxis(weights, 1, -1).reshape(len(weights), -1).T
+def _matrix(weights: Array, groups: int) -> Array:
+    """Return the weights of a convolution as a matrix (kernel_y * kernel_x * channels, outputs).
+
+    Channels of other groups than that of an output have zeros.
+    """
+    parts = np.zeros((groups, len(weights) // groups, *weights.shape[2:], groups, weights.shape[1]), weights.dtype)
+    of_groups = np.moveaxis(weights, 1, -1).reshape(*parts.shape[:-2], -1)
+    for group in range(groups):
+        parts[group, ..., group, :] = of_groups[group]
+    return parts.reshape(len(weights), -1).T
 
 
 def _taps(weights: Array) -> Array:
@@ -156,7 +162,7 @@ def _convolution(node: Node, program: Program) -> None:
     if window.whole and not program.only_last(x):
         rows, matrix = program.place(x), weights.reshape(window.outputs, -1).T
     else:
-        rows, matrix = _seen(x, "0", 1, window, program)[0], _matrix(weights)
+        rows, matrix = _seen(x, "0", 1, window, program)[0], _matrix(weights, window.groups)
     room = window.count * window.outputs + -window.outputs % PANEL
     multiply(program.make_last(output, room), rows, (name, matrix), bias, program, window.count)
 
@@ -176,7 +182,7 @@ def _byte_convolution(node: Node, program: Program) -> None:
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
     comment = f"{output} {program.shape(output).sizes} from {x} by {name}"
-    matrix = _taps(weights) if window.depthwise else _matrix(weights)
+    matrix = _taps(weights) if window.depthwise else _matrix(weights, window.groups)
     sums = matrix.sum(axis=0)
     columns = [
         program.store(f"{name}.scale", padded(factor, TILE)),
@@ -189,7 +195,8 @@ def _byte_convolution(node: Node, program: Program) -> None:
             *(program.make_last(output), _one_each(x, window, program)),
             program.store(f"{name}.beyond", np.full(window.outputs, zero, np.uint8)),
             program.stored(name, pack_taps(matrix.astype(np.int8))),
-            *(*columns, str(other), str(window.outputs), *window.arguments()),
+            *columns,
+            *(str(other), str(window.outputs), *window.arguments()),
             comment=comment,
         )
         return
@@ -197,7 +204,8 @@ def _byte_convolution(node: Node, program: Program) -> None:
     program.call(
         "convolution_u8",
         *(program.make_last(output), rows, program.stored(name, pack_bytes(matrix.astype(np.int8)))),
-        *(*columns, str(window.count), str(wide), str(window.outputs), str(other)),
+        *columns,
+        *(str(window.count), str(wide), str(window.outputs), str(other)),
         comment=comment,
     )
 

@@ -39,14 +39,15 @@ def multiply(
     halves = halved(values)
     panels = program.stored(name, pack_panels(values if halves is None else halves))
     added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
-    kind, sizes = "f32" if halves is None else "f16", [str(inputs), str(outputs)]
-    room = []
-    if rows > 1:
-        sizes = [str(rows), *sizes]
-        room = [] if halves is None else [program.scratch(f"{name}.panel", "float32", inputs * PANEL)]
+    kind, more = "f32" if halves is None else "f16", list[Place | str]()
+    if rows > 1 and halves is not None:
+        more.append(program.scratch(f"{name}.panel", "float32", inputs * PANEL))
+    more += [str(rows)] if rows > 1 else []
     program.call(
         f"{'product' if rows == 1 else 'products'}_{kind}",
-        *(to, source, panels, added, *room, *sizes),
+        *(to, source, panels, added),
+        *more,
+        *(str(inputs), str(outputs)),
         comment=_comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs)),
     )
 
@@ -86,8 +87,9 @@ def _matmul(node: Node, program: Program) -> None:
 
 def _is_identity(matrix: Array | None) -> bool:
     """Return whether a constant matrix changes nothing, as that of a resizing to the size that is there."""
-    square = matrix is not None and matrix.ndim == 2 and matrix.shape[0] == matrix.shape[1]
-    return square and np.array_equal(matrix, np.eye(len(matrix)))
+    if matrix is None or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        return False
+    return np.array_equal(matrix, np.eye(len(matrix)))
 
 
 def _gemm(node: Node, program: Program) -> None:
