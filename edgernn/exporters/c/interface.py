@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
-from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, literal, places
+from edgernn.exporters.c.program import C_TYPES, RESERVED, Buffer, Program, Where, literal, places
 
 __all__ = [
     "arrays",
@@ -17,6 +18,7 @@ __all__ = [
     "declarations",
     "definitions",
     "fnv_1a",
+    "member",
     "opening",
     "read_bytes",
     "run_signature",
@@ -65,17 +67,21 @@ def definitions(program: Program) -> str:
     spec, prefix = program.graph.spec, _prefix(program)
     fed = [
         *(_fed(program, tensor) for tensor in (*spec.inputs, *spec.conditions)),
-        *(f"state->{each.name}" for each in spec.states),
+        *(f"state->{member(each.name)}" for each in spec.states),
     ]
-    made = [*(tensor.name for tensor in spec.outputs), *(f"state->next_{each.name}" for each in spec.states)]
+    made = [
+        *(tensor.name for tensor in spec.outputs),
+        *(f"state->{member(f'next_{each.name}')}" for each in spec.states),
+    ]
     pairs = zip((program.fields["in", name] for name in spec.input_names), fed, strict=True)
+    states = [(member(each.name), member(f"next_{each.name}")) for each in spec.states]
     lines = [
         f"{prefix}_inputs in;",
         f"{prefix}_outputs out;",
         *(f"in.{field} = {value};" for field, value in pairs),
         *(f"out.{program.fields['out', name]} = {value};" for name, value in zip(spec.output_names, made, strict=True)),
         f"{prefix}_run(&in, &out, &state->scratch, state->weights, state->level);",
-        *(f"memcpy(state->{each.name}, state->next_{each.name}, sizeof state->{each.name});" for each in spec.states),
+        *(f"memcpy(state->{name}, state->{later}, sizeof state->{name});" for name, later in states),
     ]
     body = "\n".join(f"    {line}" for line in lines)
     return f"{_signature(program)}\n{{\n{body}\n}}"
@@ -142,25 +148,32 @@ def _first_values(program: Program) -> list[str]:
     """Return the statements that set the states of a new stream."""
     lines = []
     for state in program.graph.spec.states:
-        size = f"sizeof state->{state.name}"
+        name = member(state.name)
+        size = f"sizeof state->{name}"
         if state.name in program.initial:
             first = program.initial[state.name].buffer.name
-            lines.append(f"memcpy(state->{state.name}, state->weights->{first}, {size});")
+            lines.append(f"memcpy(state->{name}, state->weights->{first}, {size});")
         else:
-            lines.append(f"memset(state->{state.name}, 0, {size});")
+            lines.append(f"memset(state->{name}, 0, {size});")
     return lines
 
 
 def _members(program: Program) -> list[str]:
     """Return the members of the struct of a stream."""
     prefix, spec = _prefix(program), program.graph.spec
-    states = [*((each.name, each) for each in spec.states), *((f"next_{each.name}", each) for each in spec.states)]
+    states = [(member(f"{when}{each.name}"), each) for when in ("", "next_") for each in spec.states]
     return [
         f"const {prefix}_weights *weights;",
         "int level;",
         *(_state(program, name, each) for name, each in states),
         f"{prefix}_scratch scratch;",
     ]
+
+
+def member(name: str) -> str:
+    """Return the member of the struct of a stream that holds a state, named like it if that is possible."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"{plain}_" if plain in RESERVED else plain
 
 
 def _state(program: Program, name: str, state: StateSpec) -> str:
