@@ -15,7 +15,6 @@ from pathlib import Path
 import torch
 
 from edgernn.exporters.c.folding import fold
-from edgernn.exporters.c.fusing import drop_unused
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.source import write
 from edgernn.exporters.quantization import Quantization
@@ -95,7 +94,6 @@ def generate(sizes: tuple[int, int, int, int], precision: str, folder: Path) -> 
     graph = LanguageModel(config).eval().graphs()[0]
     _, data, _ = write_both(graph, Quantization(precision))
     programs = [lower(fold(data, graph.spec, {}))]
-    drop_unused(programs[0])
     (folder / "model.c").write_text(write("model", programs, about="A language model.", blob=False).source)
     defined = f"#define VOCABULARY {vocabulary}\n#define STATE {layers * hidden}\n"
     for name, text in {"main.c": defined + PROGRAM, "empty.c": EMPTY, "timer.h": TIMER, "none.h": NO_TIMER}.items():

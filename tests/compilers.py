@@ -25,7 +25,9 @@ def kernel_source(name: str, *more: str) -> str:
 
     name: the prefix of names, in capitals. more: files of tests/c to add.
     """
-    texts = [kernels.for_each_level(text) for text in (*map(kernels.source, KERNELS), _read("loop"))]
+    texts = [
+        kernels.for_each_level(text) for text in (*map(kernels.source, kernels.with_parts(KERNELS)), _read("loop"))
+    ]
     head = f"#include <stdint.h>\n#include <string.h>\nint {name}_level(void);"
     parts = [kernels.source("base"), kernels.helpers(texts), *texts, kernels.source("levels")]
     return "\n".join([head, *parts, *map(_read, ("entries", *more))]).replace("NAME", name)

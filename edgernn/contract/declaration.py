@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -169,6 +169,15 @@ class TensorSpec:
         except KeyError as error:
             raise ContractError(f"tensor {self.name}: the size of axis {error.args[0]!r} is not known") from None
 
+    def at(self, sizes: Mapping[str, int]) -> Self:
+        """Return the tensor with fixed sizes in place of these named axes. Raises ContractError for impossible ones."""
+        for axis, largest in self.max_sizes.items():
+            if sizes.get(axis, largest) > largest:
+                raise ContractError(f"tensor {self.name}: {axis} = {sizes[axis]} is above its largest size, {largest}")
+        axes = tuple(sizes.get(axis, axis) if isinstance(axis, str) else axis for axis in self.axes)
+        free = {axis: largest for axis, largest in self.max_sizes.items() if axis not in sizes}
+        return replace(self, axes=axes, max_sizes=free)
+
     def named_sizes(self, array: Array) -> dict[str, int]:
         """Return the sizes of the named axes in `array`, which has as many axes as this tensor."""
         return {axis: size for axis, size in zip(self.axes, array.shape, strict=True) if isinstance(axis, str)}
@@ -320,6 +329,23 @@ class GraphSpec:
     def batched(self) -> bool:
         """Whether the graph can step several streams in a batch."""
         return all(spec.batch_axis is not None for spec in (*self.feeds.values(), *self.results.values()))
+
+    def at(self, sizes: Mapping[str, int]) -> GraphSpec:
+        """Return the graph with fixed sizes in place of these named axes. Raises ContractError for impossible ones."""
+        return replace(
+            self,
+            inputs=tuple(tensor.at(sizes) for tensor in self.inputs),
+            outputs=tuple(tensor.at(sizes) for tensor in self.outputs),
+            states=tuple(tensor.at(sizes) for tensor in self.states),
+            conditions=tuple(tensor.at(sizes) for tensor in self.conditions),
+        )
+
+    @property
+    def free_axes(self) -> dict[str, str]:
+        """The named axes other than the batch, each with the first tensor that has it."""
+        tensors = {**self.feeds, **self.results}.items()
+        pairs = [(axis, name) for name, tensor in tensors for axis in tensor.axes if isinstance(axis, str)]
+        return {axis: name for axis, name in reversed(pairs) if axis != BATCH}
 
     def input_of(self, kind: str) -> TensorSpec | None:
         """Return the input of `kind`, or None unless there is exactly one."""

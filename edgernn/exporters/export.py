@@ -35,6 +35,7 @@ from edgernn.exporters.gate.real_inputs import Examples, RealInputs
 from edgernn.exporters.quantisation.calibration import calibrated
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
+from edgernn.exporters.sizes import advised, at_sizes, fixed_sizes, held_out_at
 from edgernn.exporters.target import Artifact, Target, Weight, write_files
 from edgernn.exporters.targets import TARGETS, chosen_target
 from edgernn.models import Network, Source, weights_digest
@@ -140,16 +141,19 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
     begun = time.perf_counter()
     source, target, quantization = plan.source, plan.target, plan.quantization
     with new_bundle(out, overwrite=overwrite) as writer:
-        graphs = source.network.graphs()
+        free = source.network.graphs()
+        sizes = target.sizes([graph.spec for graph in free], advised(free))
+        graphs, held_out = at_sizes(free, sizes), held_out_at(source.held_out, free, sizes)
         contract = Contract(tuple(graph.spec for graph in graphs))
         _check_kinds(contract, source.network.task)
         _check_assets(source.assets, contract)
         real = None if plan.examples is None else RealInputs(plan.examples, contract)
         found = unconfirmed(check_graphs(graphs, real), plan.confirm)
-        graphs = calibrated(graphs, source.held_out, real)
         _check_loads(source)
-        ready = [replace(graph, module=settled(graph.module)) for graph in graphs]
+        ready = [replace(each, module=settled(each.module)) for each in calibrated(free, source.held_out, real)]
         artifacts = target.write(ready, quantization, source.assets)
+        names = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
+        _check_places(source.assets, names)
         weights = {name: each.weights for name, each in artifacts.items()}
         _check_kept(weights, quantization)
         check_quantised(quantization.name, weights)
@@ -157,13 +161,12 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         proof = prove(
             graphs,
             engines,
-            source.held_out,
+            held_out,
             quantization.name,
             plan.steps,
             examples=real,
             tolerance=plan.tolerance,
         )
-        names = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
         files = {names[name]: artifact.data for name, artifact in artifacts.items()}
         for part in (*(each.files for each in artifacts.values()), *(each.files() for each in graphs)):
             files.update(part)
@@ -220,7 +223,9 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     manifest = loaded.manifest
     if manifest.target not in ENGINES or manifest.precision not in TOLERANCES:
         raise ConfigError(f"{bundle} is for {manifest.target} at {manifest.precision}, which this edgernn does not run")
-    graphs = source.network.graphs()
+    free = source.network.graphs()
+    sizes = fixed_sizes(free, manifest.contract)
+    graphs, held_out = at_sizes(free, sizes), held_out_at(source.held_out, free, sizes)
     contract = Contract(tuple(graph.spec for graph in graphs))
     for difference, same in (
         ("with other weights", manifest.digest == weights_digest(source.network, contract)),
@@ -230,7 +235,7 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
     ):
         if not same:
             raise CheckFailedError(f"{bundle} was exported {difference}{_origins(manifest, source)}")
-    written = _written(manifest)
+    written = _written(manifest.graphs)
     assets = {
         name: data
         for name, data in loaded.files.items()
@@ -241,14 +246,15 @@ def verify(bundle: str | Path, source: Source, *, steps: int = STEPS, execution:
             raise CheckFailedError(f"{bundle} was exported with another {name}{_origins(manifest, source)}")
     with _quietly():
         engines = {graph.spec.name: _engine(loaded, graph.spec, execution) for graph in graphs}
-        return prove(
-            graphs, engines, source.held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)
-        ).parity
+        return prove(graphs, engines, held_out, manifest.precision, steps, tolerance=_set_tolerance(manifest)).parity
 
 
-def _written(manifest: Manifest) -> re.Pattern[str]:
-    """Return the pattern of the names of the graph files and those beside them, such as model.c and model_check.c."""
-    stems = "|".join(re.escape(Path(name).stem) for name in manifest.graphs.values())
+def _written(names: Mapping[str, str]) -> re.Pattern[str]:
+    """Return the pattern of the names of the graph files and those beside them, such as model.c and model_check.c.
+
+    names: of the graph files, by graph.
+    """
+    stems = "|".join(re.escape(Path(name).stem) for name in names.values())
     return re.compile(rf"({stems})(_check)?\..*")
 
 
@@ -281,7 +287,19 @@ def _check_assets(assets: Mapping[str, bytes], contract: Contract) -> None:
         if not _ASSET.fullmatch(name):
             raise ExportError(f"the asset {name[:100]!r} has no plain file name: use letters, digits, '_', '-' and '.'")
         if not _may_be_asset(name, contract):
-            raise ExportError(f"the asset {name!r} would take the place of another file of the bundle: rename it")
+            raise _taken(name)
+
+
+def _check_places(assets: Mapping[str, bytes], names: Mapping[str, str]) -> None:
+    """Raise ExportError for an asset with the name of a graph file, or of one beside it. names: by graph."""
+    written = _written(names)
+    for name in assets:
+        if written.fullmatch(name):
+            raise _taken(name)
+
+
+def _taken(name: str) -> ExportError:
+    return ExportError(f"the asset {name!r} would take the place of another file of the bundle: rename it")
 
 
 def _may_be_asset(name: str, contract: Contract) -> bool:

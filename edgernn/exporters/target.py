@@ -132,6 +132,10 @@ class GraphReport:
     multiply_accumulates: int | None = None
 
 
+def _no_sizes(_specs: Sequence[GraphSpec], _advised: Mapping[str, int]) -> Mapping[str, int]:
+    return {}
+
+
 Complete = Callable[
     [Sequence[GraphSpec], Mapping[str, Engine], Mapping[str, Any], Mapping[str, bytes]], Mapping[str, bytes]
 ]
@@ -146,7 +150,9 @@ class Target:
     supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
     will disappear, or "". complete: returns further files of a bundle, given the specifications of its graphs, their
     engines, the manifest's record of golden vectors, and the files so far. adopt: writes graphs of ONNX files instead,
-    or None. sizes: of named axes other than the batch, if its graphs have none that are free; None if they may.
+    for a target whose graphs have no free axes; None for others. sizes: returns the sizes of named axes that the
+    contract of a bundle fixes, given the specifications of its graphs and the sizes that they advise; `write` is given
+    the graphs without them.
     """
 
     name: str
@@ -159,7 +165,7 @@ class Target:
     legacy: str = ""
     complete: Complete | None = None
     adopt: Callable[[Sequence[OnnxGraph]], Mapping[str, Artifact]] | None = None
-    sizes: Mapping[str, int] | None = None
+    sizes: Callable[[Sequence[GraphSpec], Mapping[str, int]], Mapping[str, int]] = _no_sizes
 
 
 def one_file_each(

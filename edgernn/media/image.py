@@ -24,6 +24,7 @@ __all__ = [
     "draw_alignment",
     "draw_attention",
     "read_image",
+    "resized",
     "shrunk",
     "write_picture",
 ]
@@ -99,6 +100,20 @@ def shrunk(image: Image, largest_side: int) -> Image:
         whole = whole.resize((width, height), Image.Resampling.BILINEAR)
     whole.getexif()[ExifTags.Base.Orientation] = image.getexif().get(ExifTags.Base.Orientation, 1)
     return whole
+
+
+def resized(image: Array, height: int, width: int) -> Array:
+    """Return an image, RGB bytes (height, width, 3), at another size; its proportions may change.
+
+    The filter is the triangle filter, with which captioners resize images themselves.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    try:
+        from PIL import Image
+    except ImportError:
+        raise MissingExtraError("PIL", "image") from None
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _plain(image: Image, white: float) -> Image:

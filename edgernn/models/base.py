@@ -26,6 +26,7 @@ class Graph:
     examples: real inputs, with which the ranges of activations are calibrated.
     convolutions: whether the graph has convolutions; None to find out by calling it.
     exact: names of matrices of `module` that stay in single precision at every precision.
+    sizes: of named axes, for targets whose graphs have no free axes.
     """
 
     spec: GraphSpec
@@ -35,6 +36,7 @@ class Graph:
     examples: Sequence[Mapping[str, Array]] = ()
     convolutions: bool | None = None
     exact: Sequence[str] = ()
+    sizes: Mapping[str, int] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """Return `tensors` as the `.npy` files of a bundle."""

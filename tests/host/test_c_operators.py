@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from edgernn.contract import Array, GraphSpec, TensorSpec
 from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import fold
-from edgernn.exporters.c.fusing import fused
+from edgernn.exporters.c.fusing import fuse
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import Copy, Program
 from edgernn.exporters.c.source import write
@@ -259,7 +259,7 @@ def test_layer_normalisation(check: Check) -> None:
     check([node("LayerNormalization", "x s b")], {"x": 3 * normal(1, 4, 37) + 1}, constants, atol=3e-6)
 
 
-@pytest.mark.parametrize("sizes", [((1, 5), (5, 33)), ((1, 3, 5), (5, 33)), ((1, 40), (40, 1))])
+@pytest.mark.parametrize("sizes", [((1, 5), (5, 33)), ((1, 7, 5), (5, 83)), ((1, 40), (40, 1))])
 def test_products_with_a_constant(check: Check, sizes: tuple[tuple[int, ...], ...]) -> None:
     check([node("MatMul", "x w")], {"x": normal(*sizes[0])}, {"w": normal(*sizes[1], seed=1)}, atol=1e-5)
 
@@ -271,11 +271,20 @@ def test_products_of_two_tensors(check: Check, sizes: tuple[tuple[int, ...], ...
     check([node("MatMul", "a b")], {"a": normal(*sizes[0]), "b": normal(*sizes[1], seed=1)}, atol=1e-5)
 
 
-def test_a_matrix_that_half_precision_holds_is_stored_in_it(check: Check) -> None:
+@pytest.mark.parametrize(("rows", "kernel"), [(1, "product_f16"), (7, "products_f16")])
+def test_a_matrix_that_half_precision_holds_is_stored_in_it(check: Check, rows: int, kernel: str) -> None:
     weights = {"w": normal(20, 33, seed=1).astype(np.float16).astype(np.float32), "c": normal(20, seed=2)}
-    check([node("Gemm", "x w c", transB=1)], {"x": normal(3, 33)}, weights, atol=1e-5)
-    data, spec = graph([node("Gemm", "x w c", transB=1)], {"x": normal(3, 33)}, weights)
-    assert "product_f16" in lower(fold(data, spec, {})).kernels
+    feeds = {"x": normal(rows, 33)}
+    check([node("Gemm", "x w c", transB=1)], feeds, weights, atol=1e-5)
+    data, spec = graph([node("Gemm", "x w c", transB=1)], feeds, weights)
+    assert kernel in lower(fold(data, spec, {})).kernels
+
+
+def test_products_with_the_identity_are_left_out(check: Check) -> None:
+    nodes = [node("MatMul", "i x", "a"), node("MatMul", "a i")]
+    check(nodes, {"x": normal(1, 2, 5, 5)}, {"i": np.eye(5, dtype=np.float32)})
+    data, spec = graph(nodes, {"x": normal(1, 2, 5, 5)}, {"i": np.eye(5, dtype=np.float32)})
+    assert not lower(fold(data, spec, {})).kernels
 
 
 def test_a_product_is_added_to_what_is_computed(check: Check) -> None:
@@ -310,6 +319,10 @@ CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]]
     "padded": ((1, 3, 6, 5), (7, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
     "strided": ((1, 3, 8, 7), (4, 3, 3, 3), {"strides": [2, 2], "pads": [0, 1, 1, 0]}),
     "depthwise": ((1, 4, 6, 5), (8, 1, 3, 3), {"group": 4, "pads": [1, 1, 1, 1], "strides": [2, 1]}),
+    "depthwise, wide": ((1, 37, 5, 4), (37, 1, 3, 2), {"group": 37, "pads": [1, 0, 1, 1], "dilations": [2, 1]}),
+    "groups": ((1, 6, 5, 4), (9, 2, 3, 3), {"group": 3, "pads": [1, 1, 1, 1]}),
+    "pointwise": ((1, 6, 3, 3), (70, 6, 1, 1), {}),
+    "whole": ((1, 6, 3), (40, 6, 3), {}),
 }
 
 
@@ -339,7 +352,27 @@ def test_padding_counts_where_it_is_asked_for(check: Check) -> None:
     check([node("AveragePool", "x", count_include_pad=1, **attributes)], {"x": normal(*sizes)})
 
 
-@pytest.mark.parametrize("name", ["strided", "depthwise"])
+def test_one_convolution_after_another(check: Check) -> None:
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 3, 1, 2]),
+        node("Sub", "t m", "s"),
+        node("Conv", "s w b", "a", pads=[1, 1, 1, 1]),
+        node("Relu", "a", "r"),
+        node("Conv", "r v", "d", group=20),
+        node("Mul", "d g", "e"),
+        node("Add", "e d", "f"),
+        node("GlobalAveragePool", "f", "y"),
+        node("Transpose", "f", "z", perm=[0, 2, 3, 1]),
+        node("Softmax", "f", "p"),
+    ]
+    constants = {"m": normal(3, 1, 1, seed=1), "w": normal(20, 3, 3, 3, seed=2), "b": normal(20, seed=3)}
+    constants |= {"v": normal(20, 1, 2, 2, seed=4)}
+    feeds = {"x": normal(1, 6, 5, 3), "g": normal(1, 1, 5, 4, seed=5)}
+    with_outputs = [*nodes, *(node("Identity", name, f"y{at}") for at, name in enumerate("yzp"))]
+    check(with_outputs, feeds, constants, outputs=3, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in CONVOLUTIONS if name != "padded"])
 def test_convolutions_of_bytes(check: Check, name: str) -> None:
     sizes, weights, attributes = CONVOLUTIONS[name]
     random = np.random.default_rng(0)
@@ -354,7 +387,10 @@ def test_convolutions_of_bytes(check: Check, name: str) -> None:
         "b": random.integers(-900, 900, weights[0], dtype=np.int32),
     }
     feeds = {"x": random.integers(0, 256, sizes, dtype=np.uint8)}
-    check([node("QLinearConv", "x s z w f o t u b", **attributes)], feeds, constants, atol=1, rtol=0)
+    (made,) = check([node("QLinearConv", "x s z w f o t u b", **attributes)], feeds, constants, atol=1, rtol=0)
+    data, _ = graph([node("QLinearConv", "x s z w f o t u b", **attributes)], feeds, constants)
+    (wanted,) = onnxruntime.InferenceSession(data).run(None, feeds)
+    assert np.mean(made != wanted) < 0.02  # a product of scales that onnxruntime rounds in another order
 
 
 def test_sums_of_bytes(check: Check) -> None:
@@ -407,8 +443,8 @@ def test_a_result_is_not_computed_where_zeros_are_written_after_it(zeros_first: 
     if not zeros_first:
         clear()
     program.copy(to.after(2), program.place("a"), 3, "a")
-    statements = fused(program)
-    kept = [each for each in statements if isinstance(each, Copy) and each.source is not None]
+    fuse(program)
+    kept = [each for each in program.steps if isinstance(each, Copy) and each.source is not None]
     assert bool(kept) is not zeros_first
 
 

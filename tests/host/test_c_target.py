@@ -103,12 +103,42 @@ PADDED = GraphSpec(
 
 
 def test_free_axes_need_a_size_and_others_have_none(tmp_path, trained, call):
-    with pytest.raises(ExportError, match=r"the axis width of x is free, and C needs its size: give --size width=N"):
+    with pytest.raises(ExportError, match=r"needs the size of width \(of x in the graph step\): give --size width=N"):
         export_module(Padded(), PADDED, out=tmp_path / "p", target="c")
     with pytest.raises(ConfigError, match=r"no axis 'depth' to give a size \(--size\): the free axes are width"):
         export_module(Padded(), PADDED, out=tmp_path / "p", target=c_target(CodeOptions(sizes={"depth": 3})))
     status, _, error = call("export", trained, "--to", "c", "--size", "depth=3", "--out", tmp_path / "p")
     assert (status, "no free axis, so leave it out" in error) == (2, True)
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_fixed_size_is_in_the_contract(tmp_path):
+    export_module(Padded(), PADDED, out=tmp_path / "p", target=c_target(CodeOptions(sizes={"width": 5})), steps=8)
+    spec = Bundle.load(tmp_path / "p").manifest.contract.graphs[0]
+    assert (spec.inputs[0].axes, spec.outputs[0].axes) == ((BATCH, 5), (BATCH, 5))
+
+
+class Levelled(nn.Module):
+    """Has a state with the name of another member of the struct of a stream."""
+
+    def forward(self, x, level):
+        level = 0.5 * level + x
+        return level * 2.0, level
+
+
+@pytest.mark.parametrize("compiler", COMPILERS)
+def test_states_may_have_names_that_the_code_uses_itself(tmp_path, compiler):
+    tensors = (TensorSpec("x", "float32", (BATCH, 3)),), (TensorSpec("y", "float32", (BATCH, 3)),)
+    spec = GraphSpec("step", *tensors, states=(StateSpec("level", "float32", (BATCH, 3)),))
+    export_module(Levelled(), spec, out=tmp_path / "b", target="c", steps=8)
+    assert checked(tmp_path / "b", tmp_path / "check", compiler).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["model.h", "model_check.c"])
+def test_an_asset_does_not_replace_a_generated_file(tmp_path, name):
+    sized = c_target(CodeOptions(sizes={"width": 5}))
+    with pytest.raises(ExportError, match=f"the asset '{name}' would take the place of another file"):
+        export_module(Padded(), PADDED, out=tmp_path / "p", target=sized, assets={name: b"mine"})
     assert not (tmp_path / "p").exists()
 
 

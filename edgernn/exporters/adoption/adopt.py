@@ -49,7 +49,6 @@ from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.report import check_quantised, larger, summary
 from edgernn.exporters.target import Artifact, OnnxGraph, Target, write_files
 from edgernn.exporters.targets import TARGETS, chosen_target
-from edgernn.exporters.targets.c import check_sizes
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.runtime import Engine, OnnxEngine
 from edgernn.runtime.golden import first_states
@@ -165,7 +164,7 @@ def _written(adopted: Sequence[_Adopted], target: Target, quantization: Quantiza
     """Write graphs for a target, and record golden vectors; they are compared unless the target keeps the files."""
     assert target.adopt is not None
     kept = target is ONNX and quantization.name == "fp32"
-    graphs = [OnnxGraph(each.spec, each.data) if kept else each.lowered(target, quantization) for each in adopted]
+    graphs = [OnnxGraph(each.spec, each.data) if kept else each.lowered(quantization) for each in adopted]
     check_quantised(quantization.name, {graph.spec.name: graph.weights for graph in graphs})
     artifacts = target.adopt(graphs)
     names = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
@@ -205,10 +204,10 @@ def _fixed(adopted: Sequence[_Adopted], target: Target) -> Sequence[_Adopted]:
 
     Raises ConfigError for the size of an axis that no graph has, and ExportError for an axis without one.
     """
-    if target.sizes is None:
+    if target.adopt is None:
         return adopted
-    check_sizes([each.spec for each in adopted], target.sizes)
-    return [each.fixed(target.sizes) for each in adopted]
+    sizes = target.sizes([each.spec for each in adopted], {})
+    return [each.fixed(sizes) for each in adopted]
 
 
 def _adopted(files: Sequence[Path], adopt_spec: AdoptSpec) -> list[_Adopted]:
@@ -281,22 +280,15 @@ class _Adopted:
 
     def fixed(self, sizes: Mapping[str, int]) -> _Adopted:
         """Return the graph with named axes of these sizes, which its file leaves free."""
-
-        def at(tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
-            return tuple(replace(each, axes=tuple(_size(axis, sizes) for axis in each.axes)) for each in tensors)
-
-        spec = self.spec
-        inputs, outputs, states, held = at(spec.inputs), at(spec.outputs), at(spec.states), at(spec.conditions)
-        fixed = GraphSpec(spec.name, inputs, outputs, states, held)
-        return replace(self, spec=fixed, of_file=spec, sizes={**self.sizes, **sizes})
+        return replace(self, spec=self.spec.at(sizes), of_file=self.spec, sizes={**self.sizes, **sizes})
 
     def engine(self) -> Engine:
         """Return an engine that runs the file."""
         return OnnxEngine(self.data, self.of_file or self.spec)
 
-    def lowered(self, target: Target, quantization: Quantization) -> OnnxGraph:
-        """Return the graph at a precision, with all sizes if the target has no free axes."""
-        fixed = {} if target.sizes is None else {**target.sizes, BATCH: 1}
+    def lowered(self, quantization: Quantization) -> OnnxGraph:
+        """Return the graph at a precision, with all sizes if some were fixed."""
+        fixed = {} if self.of_file is None else {axis: self.sizes[axis] for axis in self.of_file.free_axes} | {BATCH: 1}
         return lower(self.spec, self.data, quantization, fixed)
 
     def states(self, *, several: bool) -> Iterator[tuple[str, str]]:
@@ -329,10 +321,6 @@ class _Adopted:
         spec = _spec(graph, whole, wishes.conditions, axes, trial.draws.bounds)
         data = _with_signature(graph.model, spec)
         return cls(graph, spec, data, trial.draws, axes.sizes, pairs, notes, warnings)
-
-
-def _size(axis: Axis, sizes: Mapping[str, int]) -> Axis:
-    return sizes.get(axis, axis) if isinstance(axis, str) else axis
 
 
 def _forgetful(graph: OpenGraph, restarts: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec, TensorSpec
-from edgernn.exporters.c.interface import by_value, fnv_1a
+from edgernn.exporters.c.interface import by_value, fnv_1a, member
 from edgernn.exporters.c.kernels import source
 from edgernn.exporters.c.program import C_TYPES, literal
 from edgernn.exporters.c.source import named
@@ -193,7 +193,7 @@ def _graph(recording: _Recording, begin: str) -> str:
     body = [
         f"NAME_{graph}({', '.join(arguments)});",
         *(f"add({graph}_made_{t.name}, sizeof {graph}_made_{t.name});" for t in spec.outputs),
-        *(f"add(state.{state.name}, sizeof state.{state.name});" for state in spec.states),
+        *(f"add(state.{name}, sizeof state.{name});" for name in (member(state.name) for state in spec.states)),
     ]
     limits = f"{tolerance.absolute!r}, {max(tolerance.relative, 5e-7)!r}"
     compared = [line for t in spec.outputs for line in _comparison(recording, t, limits)]

@@ -61,15 +61,9 @@ class FoldedGraph:
 def fold(data: bytes, spec: GraphSpec, sizes: Mapping[str, int]) -> FoldedGraph:
     """Return the graph in an ONNX file at a batch of one and at `sizes` of its other named axes.
 
-    Raises ExportError if an axis has no size, or onnxruntime cannot optimise the graph.
+    Raises ExportError if onnxruntime cannot optimise the graph.
     """
     sizes = {**sizes, BATCH: 1}
-    for name, tensor in {**spec.feeds, **spec.results}.items():
-        for axis in tensor.axes:
-            if isinstance(axis, str) and axis not in sizes:
-                raise ExportError(
-                    f"graph {spec.name}: the axis {axis} of {name} is free, and C needs its size: give --size {axis}=N"
-                )
     try:
         basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         model = _optimised(data, sizes, basic)

@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Place, Program, Statement, places
+from edgernn.exporters.c.memory import homes
+from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Loop, Place, Program, Statement, places
 
-__all__ = ["Loop", "drop_unused", "fused"]
-
-
-@dataclass(frozen=True)
-class Loop:
-    """Element-wise statements over tensors of one size, in one loop. stored: the statements whose results are kept."""
-
-    statements: tuple[Elementwise, ...]
-    stored: tuple[bool, ...]
-
-    @property
-    def count(self) -> int:
-        """The number of elements."""
-        return self.statements[0].count
+__all__ = ["fuse"]
 
 
-def fused(program: Program) -> list[Copy | Call | Loop]:
-    """Return the statements of a program with fewer copies, and with loops in place of element-wise statements."""
+def fuse(program: Program) -> None:
+    """Set the steps of a program: its statements with fewer copies, and with loops in place of element-wise statements.
+
+    Scratch memory is kept as far as the steps need it, and tensors that are not needed at once share it.
+    """
     statements = _without_copies(program)
     groups = list(_groups(statements))
     reads = [(place.buffer, at) for at, group in enumerate(groups) for each in group for place in places(each)]
-    return [
+    steps = [
         _loop(group, at, reads) if isinstance(group[0], Elementwise) else group[0] for at, group in enumerate(groups)
     ]
+    needed = [(at, buffer) for at, step in enumerate(steps) for buffer in _needed(step) if buffer.where == "scratch"]
+    places_of = homes(needed, program.pinned)
+    program.steps = [_moved_step(step, places_of) for step in steps]
+    kept = {key: each for key, each in program.buffers.items() if each.where != "scratch" or each in program.pinned}
+    shared = {place.buffer for place in places_of.values()}
+    program.buffers = kept | {f"scratch.{each.name}": each for each in sorted(shared, key=lambda each: each.name)}
 
 
-def drop_unused(program: Program) -> None:
-    """Remove the scratch memory of a program that its fused statements do not need."""
-    used: set[Buffer] = set()
-    for statement in fused(program):
-        if isinstance(statement, Loop):
-            made = {each.to for each in statement.statements}
-            kept = zip(statement.statements, statement.stored, strict=True)
-            used.update(each.to.buffer for each, stored in kept if stored)
-            operands = (place for each in statement.statements for place in places(each))
-            used.update(place.buffer for place in operands if place not in made)
-        else:
-            used.update(place.buffer for place in places(statement))
-            used.update([statement.to.buffer] if isinstance(statement, Copy) else [])
-    used |= program.pinned
-    program.buffers = {
-        key: buffer for key, buffer in program.buffers.items() if buffer.where != "scratch" or buffer in used
-    }
+def _needed(step: Copy | Call | Loop) -> set[Buffer]:
+    """Return the buffers that a step reads and writes, without results that it does not keep."""
+    if not isinstance(step, Loop):
+        return _buffers(step)
+    made = {each.to for each in step.statements}
+    kept = {each.to.buffer for each, stored in zip(step.statements, step.stored, strict=True) if stored}
+    return kept | {place.buffer for each in step.statements for place in places(each) if place not in made}
+
+
+def _moved_step(step: Copy | Call | Loop, moved: Mapping[Buffer, Place]) -> Copy | Call | Loop:
+    if isinstance(step, Loop):
+        return replace(step, statements=tuple(_moved_elements(each, moved) for each in step.statements))
+    return _moved_memory(step, moved)
 
 
 def _without_copies(program: Program) -> list[Statement]:
@@ -104,17 +97,26 @@ def _moved_place(place: Place, moved: Mapping[Buffer, Place]) -> Place:
 
 
 def _moved(statement: Statement, moved: Mapping[Buffer, Place]) -> Statement:
-    def new(place: Place) -> Place:
-        return _moved_place(place, moved)
+    """Return a statement with other places for some buffers."""
+    if isinstance(statement, Elementwise):
+        return _moved_elements(statement, moved)
+    return _moved_memory(statement, moved)
 
-    if isinstance(statement, Copy):
-        source = None if statement.source is None else new(statement.source)
-        return replace(statement, to=new(statement.to), source=source)
+
+def _moved_elements(statement: Elementwise, moved: Mapping[Buffer, Place]) -> Elementwise:
+    to, operands = _moved_place(statement.to, moved), _moved_places(statement.operands, moved)
+    return replace(statement, to=to, operands=operands)
+
+
+def _moved_memory(statement: Copy | Call, moved: Mapping[Buffer, Place]) -> Copy | Call:
     if isinstance(statement, Call):
-        arguments = tuple(new(each) if isinstance(each, Place) else each for each in statement.arguments)
-        return replace(statement, arguments=arguments)
-    operands = tuple(new(each) if isinstance(each, Place) else each for each in statement.operands)
-    return replace(statement, to=new(statement.to), operands=operands)
+        return replace(statement, arguments=_moved_places(statement.arguments, moved))
+    source = None if statement.source is None else _moved_place(statement.source, moved)
+    return replace(statement, to=_moved_place(statement.to, moved), source=source)
+
+
+def _moved_places(operands: Sequence[Place | str], moved: Mapping[Buffer, Place]) -> tuple[Place | str, ...]:
+    return tuple(_moved_place(each, moved) if isinstance(each, Place) else each for each in operands)
 
 
 def _groups(statements: Sequence[Statement]) -> Iterator[list[Statement]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
-from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, literal, places
+from edgernn.exporters.c.program import C_TYPES, RESERVED, Buffer, Program, Where, literal, places
 
 __all__ = [
     "arrays",
@@ -17,6 +18,7 @@ __all__ = [
     "declarations",
     "definitions",
     "fnv_1a",
+    "member",
     "opening",
     "read_bytes",
     "run_signature",
@@ -24,7 +26,6 @@ __all__ = [
     "stored_bytes",
 ]
 
-_ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 _WIDTH = 116
 
 
@@ -66,17 +67,21 @@ def definitions(program: Program) -> str:
     spec, prefix = program.graph.spec, _prefix(program)
     fed = [
         *(_fed(program, tensor) for tensor in (*spec.inputs, *spec.conditions)),
-        *(f"state->{each.name}" for each in spec.states),
+        *(f"state->{member(each.name)}" for each in spec.states),
     ]
-    made = [*(tensor.name for tensor in spec.outputs), *(f"state->next_{each.name}" for each in spec.states)]
+    made = [
+        *(tensor.name for tensor in spec.outputs),
+        *(f"state->{member(f'next_{each.name}')}" for each in spec.states),
+    ]
     pairs = zip((program.fields["in", name] for name in spec.input_names), fed, strict=True)
+    states = [(member(each.name), member(f"next_{each.name}")) for each in spec.states]
     lines = [
         f"{prefix}_inputs in;",
         f"{prefix}_outputs out;",
         *(f"in.{field} = {value};" for field, value in pairs),
         *(f"out.{program.fields['out', name]} = {value};" for name, value in zip(spec.output_names, made, strict=True)),
         f"{prefix}_run(&in, &out, &state->scratch, state->weights, state->level);",
-        *(f"memcpy(state->{each.name}, state->next_{each.name}, sizeof state->{each.name});" for each in spec.states),
+        *(f"memcpy(state->{name}, state->{later}, sizeof state->{name});" for name, later in states),
     ]
     body = "\n".join(f"    {line}" for line in lines)
     return f"{_signature(program)}\n{{\n{body}\n}}"
@@ -143,25 +148,32 @@ def _first_values(program: Program) -> list[str]:
     """Return the statements that set the states of a new stream."""
     lines = []
     for state in program.graph.spec.states:
-        size = f"sizeof state->{state.name}"
+        name = member(state.name)
+        size = f"sizeof state->{name}"
         if state.name in program.initial:
             first = program.initial[state.name].buffer.name
-            lines.append(f"memcpy(state->{state.name}, state->weights->{first}, {size});")
+            lines.append(f"memcpy(state->{name}, state->weights->{first}, {size});")
         else:
-            lines.append(f"memset(state->{state.name}, 0, {size});")
+            lines.append(f"memset(state->{name}, 0, {size});")
     return lines
 
 
 def _members(program: Program) -> list[str]:
     """Return the members of the struct of a stream."""
     prefix, spec = _prefix(program), program.graph.spec
-    states = [*((each.name, each) for each in spec.states), *((f"next_{each.name}", each) for each in spec.states)]
+    states = [(member(f"{when}{each.name}"), each) for when in ("", "next_") for each in spec.states]
     return [
         f"const {prefix}_weights *weights;",
         "int level;",
         *(_state(program, name, each) for name, each in states),
         f"{prefix}_scratch scratch;",
     ]
+
+
+def member(name: str) -> str:
+    """Return the member of the struct of a stream that holds a state, named like it if that is possible."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"{plain}_" if plain in RESERVED else plain
 
 
 def _state(program: Program, name: str, state: StateSpec) -> str:
@@ -222,7 +234,7 @@ def stored_bytes(program: Program) -> bytes:
 
 def size_in_bytes(program: Program, where: Where) -> int:
     """Return the size of the weights or the scratch memory of a graph."""
-    return sum(_room(each) * each.dtype.itemsize for each in _buffers(program, where))
+    return sum(each.aligned_room * each.dtype.itemsize for each in _buffers(program, where))
 
 
 def read_bytes(program: Program) -> int:
@@ -233,7 +245,7 @@ def read_bytes(program: Program) -> int:
         for place in places(statement)
         if place.buffer.where == "weights" and not place.index
     }
-    return sum(_room(each) * each.dtype.itemsize for each in used)
+    return sum(each.aligned_room * each.dtype.itemsize for each in used)
 
 
 def _initialiser(program: Program) -> str:
@@ -249,17 +261,11 @@ def _initialiser(program: Program) -> str:
 
 def _filled(program: Program, buffer: Buffer) -> Array:
     values = program.weights[buffer.name].ravel()
-    return np.pad(values, (0, _room(buffer) - len(values)))
+    return np.pad(values, (0, buffer.aligned_room - len(values)))
 
 
 def _buffers(program: Program, where: Where) -> list[Buffer]:
     return [buffer for buffer in program.buffers.values() if buffer.where == where]
-
-
-def _room(buffer: Buffer) -> int:
-    """Return the number of elements that a buffer takes, so that the next one is aligned."""
-    each = _ALIGNMENT // buffer.dtype.itemsize
-    return -(-buffer.room // each) * each
 
 
 def _prefix(program: Program) -> str:
@@ -273,7 +279,7 @@ def _pointer(program: Program, where: Where, name: str) -> str:
 
 
 def _array(buffer: Buffer) -> str:
-    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{_room(buffer)}];"
+    return f"{C_TYPES[str(buffer.dtype)]} {buffer.name}[{buffer.aligned_room}];"
 
 
 def _struct(name: str, fields: Sequence[str]) -> str:

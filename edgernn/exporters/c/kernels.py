@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 
-__all__ = ["for_each_level", "helpers", "source"]
+__all__ = ["for_each_level", "helpers", "source", "with_parts"]
+
+_PARTS = {  # files that kernels share
+    "product_u8": ("add_u8", "tile_u8"),
+    "products_u8": ("add_u8", "tile_u8", "block_u8"),
+    "convolution_u8": ("add_u8", "tile_u8", "block_u8"),
+    "depthwise_u8": ("add_u8", "taps_u8"),
+    "products_f32": ("panel_f32",),
+    "products_f16": ("panel_f32",),
+}
 
 _LEVELS = {"avx2": "NAME_AVX2 ", "vnni": "NAME_VNNI "}
 _COMMENT = re.compile(r"\A/\*.*?\*/\n", re.DOTALL)  # at the beginning of a text
@@ -19,6 +28,11 @@ def source(name: str) -> str:
     """Return the text of a source file, or of a header if `name` ends in .h, in which names begin with NAME_."""
     file = name if name.endswith(".h") else f"{name}.c"
     return files("edgernn.exporters.c").joinpath("sources", file).read_text(encoding="utf-8")
+
+
+def with_parts(names: Iterable[str]) -> list[str]:
+    """Return the names of the files that contain these kernels and what they share, each once."""
+    return list(dict.fromkeys(file for name in names for file in (*_PARTS.get(name, ()), name)))
 
 
 def for_each_level(text: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "padded"]
+__all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "pack_taps", "padded"]
 
 PANEL = 32  # outputs that a kernel for floating-point matrices, or those of 4 bits, computes at once
 TILE = 16  # outputs that a kernel for matrices of 8 bits computes at once
@@ -41,6 +41,13 @@ def pack_bytes(matrix: Array) -> Array:
     inputs, outputs = matrix.shape
     wide = np.pad(matrix, ((0, -inputs % GROUP), (0, -outputs % TILE)))
     return np.ascontiguousarray(wide.reshape(-1, GROUP, wide.shape[1] // TILE, TILE).transpose(2, 0, 3, 1))
+
+
+def pack_taps(matrix: Array) -> Array:
+    """Return an int8 matrix (taps, channels) in groups of taps: (taps / 4, channels, 4)."""
+    taps, channels = matrix.shape
+    wide = np.pad(matrix, ((0, -taps % GROUP), (0, -channels % TILE)))
+    return np.ascontiguousarray(wide.reshape(-1, GROUP, wide.shape[1]).transpose(0, 2, 1))
 
 
 def pack_nibbles(matrix: Array) -> Array:

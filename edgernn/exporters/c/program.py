@@ -18,6 +18,7 @@ __all__ = [
     "Call",
     "Copy",
     "Elementwise",
+    "Loop",
     "Place",
     "Program",
     "Statement",
@@ -38,6 +39,7 @@ C_TYPES = {
     "bool": "uint8_t",
 }
 Where = Literal["in", "out", "weights", "scratch"]
+_ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,12 @@ class Buffer:
     name: str
     dtype: np.dtype[Any]
     room: int
+
+    @property
+    def aligned_room(self) -> int:
+        """The number of elements up to the next multiple of 64 bytes, where another tensor can begin."""
+        each = _ALIGNMENT // self.dtype.itemsize
+        return -(-self.room // each) * each
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,19 @@ class Elementwise:
 Statement = Copy | Call | Elementwise
 
 
+@dataclass(frozen=True)
+class Loop:
+    """Element-wise statements over tensors of one size, in one loop. stored: the statements whose results are kept."""
+
+    statements: tuple[Elementwise, ...]
+    stored: tuple[bool, ...]
+
+    @property
+    def count(self) -> int:
+        """The number of elements."""
+        return self.statements[0].count
+
+
 def places(statement: Statement) -> list[Place]:
     """Return the places that a statement reads; of a call all of its places."""
     if isinstance(statement, Copy):
@@ -136,7 +157,8 @@ class Program:
     buffers that must stay where they are, since expressions name them. fields: the name of a tensor's buffer in C.
     initial: where the first values of states lie, other than zeros.
     known: the values of tensors that are computed of constants alone. integers: the bytes of some of them, and the
-    factor of each. packed: where constants lie in other layouts.
+    factor of each. packed: where constants lie in other layouts. channels_last: where tensors (1, channels, ...) lie as
+    rows of channels; they may also lie in their order. steps: the fused statements of a program that is complete.
     """
 
     graph: FoldedGraph
@@ -151,6 +173,8 @@ class Program:
     known: dict[str, Array] = field(default_factory=dict)
     integers: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
+    channels_last: dict[str, Place] = field(default_factory=dict)
+    steps: list[Copy | Call | Loop] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in self.graph.spec.input_names:
@@ -168,9 +192,50 @@ class Program:
 
     def place(self, name: str) -> Place:
         """Return where a tensor lies. A constant is stored among the weights."""
+        if self.only_last(name):
+            rows, (channels, count) = self.channels_last[name], self._rows(name)
+            self.move(self.make(name), count * channels, rows, strided((channels, count), (1, channels)), name)
         if name not in self.places:
             self.places[name] = self.store(name, self.known[name] if name in self.known else self.graph.constants[name])
         return self.places[name]
+
+    def only_last(self, name: str) -> bool:
+        """Return whether a tensor lies as rows of channels alone."""
+        return name in self.channels_last and name not in self.places
+
+    def last(self, name: str) -> Place:
+        """Return where a tensor (1, channels, ...) lies as rows of channels, to which it is copied unless it does."""
+        if name not in self.channels_last:
+            source, (channels, count) = self.place(name), self._rows(name)
+            rows = source
+            if channels > 1 and count > 1:
+                rows = self.scratch(f"{name}.rows", str(self.shape(name).dtype), count * channels)
+                self.move(rows, count * channels, source, strided((count, channels), (1, count)), f"{name}, in rows")
+            self.channels_last[name] = rows
+        return self.channels_last[name]
+
+    def make_last(self, output: str, room: int = 0) -> Place:
+        """Return the place of a new tensor (1, channels, ...) that lies as rows of channels."""
+        shape = self.shape(output)
+        channels, count = self._rows(output)
+        rows = self.scratch(output, str(shape.dtype), max(room, shape.count))
+        self.channels_last[output] = rows
+        if channels == 1 or count == 1:
+            self.places[output] = rows
+        return rows
+
+    def _rows(self, name: str) -> tuple[int, int]:
+        """Return the channels of a tensor (1, channels, ...), and the number of rows of them."""
+        _, channels, *axes = self.shape(name).sizes
+        return channels, int(np.prod(axes, dtype=np.int64))
+
+    def same(self, output: str, source: str) -> None:
+        """Let a tensor be another one, with the same axes."""
+        for places in (self.places, self.channels_last):
+            if source in places:
+                places[output] = places[source]
+        if source not in self.channels_last:
+            self.alias(output, source)
 
     def stored(self, name: str, packed: Array) -> Place:
         """Return where a constant lies in another layout or type, in which it is stored once."""
@@ -219,15 +284,18 @@ class Program:
 
         Tensors of other sizes are broadcast as numpy does it.
         """
-        sizes = self.shape(output).sizes
-        tensors = [each in self.graph.shapes or each in self.known for each in operands]
-        places = tuple(self.place(each) if known else each for each, known in zip(operands, tensors, strict=True))
-        indices = tuple(
-            _broadcast(self.shape(each).sizes, sizes) if known else "i"
-            for each, known in zip(operands, tensors, strict=True)
-        )
-        count = self.shape(output).count
-        self.statements.append(Elementwise(self.make(output), count, expression, places, indices, output))
+        sizes, count = self.shape(output).sizes, self.shape(output).count
+        tensors = [each for each in operands if each in self.graph.shapes or each in self.known]
+        whole = {each for each in tensors if self.shape(each).sizes == sizes}
+        last = any(self.only_last(each) for each in whole)
+        places, indices = list[Place | str](), []
+        for each in operands:
+            in_rows = last and each in whole and each in self.channels_last
+            places.append(each if each not in tensors else self.last(each) if in_rows else self.place(each))
+            plain = each not in tensors or in_rows
+            indices.append("i" if plain else _broadcast(self.shape(each).sizes, sizes, channels_last=last))
+        to = self.make_last(output) if last else self.make(output)
+        self.statements.append(Elementwise(to, count, expression, tuple(places), tuple(indices), output))
 
     def move(self, to: Place, count: int, source: Place, index: str, comment: str, at: str = "i") -> None:
         """Add a copy of elements that do not follow each other. index, at: where element i comes from, and goes."""
@@ -306,6 +374,11 @@ def strided(sizes: Sequence[int], strides: Sequence[int]) -> str:
     return " + ".join(terms) or "0"
 
 
-def _broadcast(given: Sequence[int], wanted: Sequence[int]) -> str:
-    """Return the index in a tensor of sizes `given` that is broadcast to sizes `wanted`."""
-    return strided(wanted, [each // 8 for each in np.broadcast_to(np.empty(given, np.int64), wanted).strides])
+def _broadcast(given: Sequence[int], wanted: Sequence[int], *, channels_last: bool) -> str:
+    """Return the index in a tensor of sizes `given` that is broadcast to sizes `wanted`.
+
+    channels_last: the elements are counted with the second axis as the last one.
+    """
+    view = np.broadcast_to(np.empty(given, np.int64), wanted)
+    view = np.moveaxis(view, 1, -1) if channels_last else view
+    return strided(view.shape, [each // 8 for each in view.strides])

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgernn.exporters.c import kernels
-from edgernn.exporters.c.fusing import Loop, fused
 from edgernn.exporters.c.interface import arrays, declarations, definitions, opening, run_signature, stored_bytes
-from edgernn.exporters.c.program import C_TYPES, Call, Copy, Place, Program
+from edgernn.exporters.c.program import C_TYPES, Call, Copy, Loop, Place, Program
 from edgernn.exporters.c.texts import NO_TEXTS, Texts
 
 __all__ = ["Code", "named", "write"]
@@ -36,7 +35,7 @@ def write(name: str, programs: Sequence[Program], *, about: str, blob: bool, tex
     header = _header(programs, texts.header, blob=blob)
     bodies = [_graph(program) for program in programs]
     used = {kernel: None for program in programs for kernel in program.kernels}
-    sources = [kernels.for_each_level(kernels.source(kernel)) for kernel in used]
+    sources = [kernels.for_each_level(kernels.source(file)) for file in kernels.with_parts(used)]
     parts = [
         header,
         "#include <string.h>",
@@ -77,7 +76,7 @@ def _graph(program: Program) -> str:
     """Return the functions of one graph: its loops, and the step."""
     loops: list[str] = []
     lines: list[str] = []
-    for statement in fused(program):
+    for statement in program.steps:
         if isinstance(statement, Copy):
             lines += _copy(statement)
         elif isinstance(statement, Call):

@@ -26,6 +26,7 @@ from edgernn.contract import (
 from edgernn.examples import OTHER_AXIS, axis_sizes, example, extremes, random_inputs
 from edgernn.exporters.gate import vectors
 from edgernn.exporters.gate.real_inputs import GraphExamples
+from edgernn.exporters.sizes import resize
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states
@@ -369,7 +370,7 @@ def _resized(spec: GraphSpec, given: Sequence[Arrays], streams: int, steps: int)
     for number in range(steps):
         sizes = {**smallest, **largest} if number == 1 else _shrunk(smallest, number)
         rows = [given[(number + row) % len(given)] for row in range(streams)]
-        yield {t.name: _join([_resize(t, row[t.name], sizes) for row in rows], t) for t in spec.inputs}
+        yield {t.name: _join([resize(t, row[t.name], sizes, crop=True) for row in rows], t) for t in spec.inputs}
 
 
 def _shrunk(sizes: Mapping[str, int], number: int) -> dict[str, int]:
@@ -378,16 +379,6 @@ def _shrunk(sizes: Mapping[str, int], number: int) -> dict[str, int]:
         axis: max(1, size - max(1, 7 - 2 * place) * (number % (3 + place)))
         for place, (axis, size) in enumerate(sizes.items())
     }
-
-
-def _resize(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array:
-    """Crop the named axes of a tensor, or repeat their rows, to `sizes`."""
-    for place, axis in enumerate(tensor.axes):
-        if isinstance(axis, str) and axis in sizes:
-            old, new = array.shape[place], sizes[axis]
-            rows = np.arange(new) if new <= old else np.arange(new) * old // new
-            array = np.take(array, rows, axis=place)
-    return array
 
 
 def _join(parts: Sequence[Array], tensor: TensorSpec) -> Array:

@@ -12,16 +12,16 @@ from typing import Any
 from edgernn.arrays import from_npy
 from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec
-from edgernn.errors import ConfigError
+from edgernn.errors import ConfigError, ExportError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
-from edgernn.exporters.c.fusing import drop_unused
 from edgernn.exporters.c.interface import read_bytes, size_in_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
 from edgernn.exporters.c.texts import NO_TEXTS, texts
 from edgernn.exporters.quantization import Quantization
+from edgernn.exporters.sizes import advised, padded_axes
 from edgernn.exporters.target import Artifact, GraphReport, OnnxGraph, Target
 from edgernn.exporters.targets.onnx import parse, products_of, write_both
 from edgernn.models import Graph
@@ -66,11 +66,11 @@ def c_target(options: CodeOptions) -> Target:
     def write_all(
         graphs: Sequence[Graph], quantization: Quantization, assets: Mapping[str, bytes]
     ) -> dict[str, Artifact]:
-        check_sizes([graph.spec for graph in graphs], options.sizes)
-        return _write([_converted(graph, quantization) for graph in graphs], assets, options)
+        sizes = _sizes([graph.spec for graph in graphs], advised(graphs), options.sizes)
+        return _write([_converted(graph, quantization) for graph in graphs], sizes, assets, options)
 
     def adopt(graphs: Sequence[OnnxGraph]) -> dict[str, Artifact]:
-        return _write(graphs, {}, options)
+        return _write(graphs, {}, {}, options)
 
     def complete(
         specs: Sequence[GraphSpec], engines: Mapping[str, Engine], golden: Mapping[str, Any], files: Mapping[str, bytes]
@@ -88,7 +88,7 @@ def c_target(options: CodeOptions) -> Target:
         ("keep", "block"),
         complete=complete,
         adopt=adopt,
-        sizes=options.sizes,
+        sizes=lambda specs, advised: _fixed(specs, advised, options.sizes),
     )
 
 
@@ -97,15 +97,16 @@ def _converted(graph: Graph, quantization: Quantization) -> OnnxGraph:
     return OnnxGraph(graph.spec, data, weights, initial=_initial(graph))
 
 
-def _write(graphs: Sequence[OnnxGraph], assets: Mapping[str, bytes], options: CodeOptions) -> dict[str, Artifact]:
+def _write(
+    graphs: Sequence[OnnxGraph], sizes: Mapping[str, int], assets: Mapping[str, bytes], options: CodeOptions
+) -> dict[str, Artifact]:
     programs: list[Program] = []
     described: dict[str, dict[str, Any]] = {}
     for graph in graphs:
-        folded = fold(graph.data, graph.spec, options.sizes)
+        folded = fold(graph.data, graph.spec, sizes)
         programs.append(lower(folded, graph.initial))
-        drop_unused(programs[-1])
         described[graph.spec.name] = {
-            "sizes": {axis: options.sizes[axis] for axis in _axes(graph.spec)},
+            "sizes": {axis: sizes[axis] for axis in graph.spec.free_axes},
             "operators": dict(Counter(node.operator for node in folded.nodes)),
             "multiply_accumulates": products_of(parse(graph.data)),
             "scratch": size_in_bytes(programs[-1], "scratch"),
@@ -141,18 +142,29 @@ def _initial(graph: Graph) -> dict[str, Array]:
     return {state.name: state.first({BATCH: 1}, files) for state in states}
 
 
-def check_sizes(specs: Sequence[GraphSpec], sizes: Mapping[str, int]) -> None:
-    """Raise ConfigError for the size of an axis that no graph has."""
-    known = sorted({axis for spec in specs for axis in _axes(spec)})
-    for axis in sizes:
-        if axis not in known:
-            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(known)}")
+def _sizes(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mapping[str, int]) -> dict[str, int]:
+    """Return the size of each named axis other than the batch: as the caller chose it, or as the graphs advise.
+
+    Raises ConfigError for an axis that no graph has, ExportError for axes without a size.
+    """
+    free: dict[str, tuple[str, str]] = {}
+    for spec in specs:
+        free |= {axis: (spec.name, name) for axis, name in spec.free_axes.items() if axis not in free}
+    for axis in chosen:
+        if axis not in free:
+            raise ConfigError(f"there is no axis {axis[:60]!r} to give a size (--size): {_free(sorted(free))}")
+    known = {axis: size for axis, size in advised.items() if axis in free} | dict(chosen)
+    if missing := [axis for axis in free if axis not in known]:
+        where = ", ".join(f"{axis} (of {free[axis][1]} in the graph {free[axis][0]})" for axis in missing)
+        needed = " ".join(f"--size {axis}=N" for axis in missing)
+        raise ExportError(f"C has no free axes, and needs the size of {where}: give {needed}")
+    return known
 
 
-def _axes(spec: GraphSpec) -> list[str]:
-    """Return the named axes of a graph other than the batch."""
-    tensors = (*spec.feeds.values(), *spec.results.values())
-    return sorted({axis for tensor in tensors for axis in tensor.axes if isinstance(axis, str) and axis != BATCH})
+def _fixed(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mapping[str, int]) -> dict[str, int]:
+    """Return the sizes that the contract fixes: of all axes but those along which shorter sequences are padded."""
+    padded = padded_axes(specs)
+    return {axis: size for axis, size in _sizes(specs, advised, chosen).items() if axis not in padded}
 
 
 def _free(axes: Sequence[str]) -> str:

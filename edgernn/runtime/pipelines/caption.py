@@ -11,7 +11,7 @@ import numpy as np
 
 from edgernn.contract import BATCH, Array, GraphSpec, TensorSpec
 from edgernn.errors import ConfigError, StreamError
-from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image
+from edgernn.media.image import LARGEST_SIDE, SUFFIXES, draw_attention, read_image, resized
 from edgernn.runtime import Model, Sampler, Stream, beam_search
 from edgernn.runtime.beam import Candidate, greedy_search
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore, text_graph
@@ -125,7 +125,7 @@ def open_image(model: Model, source: str | Path | bytes) -> Array:
 def start_caption(model: Model, image: Array, sampler: Sampler | None = None) -> Stream:
     """Return a stream that describes `image`, bytes (height, width, 3), before its first token.
 
-    sampler: by default, greedy.
+    A model that accepts images of one size alone describes the image resized to it. sampler: by default, greedy.
     Raises ContractError for an image that does not fit, StreamError for a model that does not describe images.
     """
     stream = _begin(model, image, Sampler(temperature=0) if sampler is None else sampler)
@@ -202,4 +202,13 @@ def _parts(model: Model) -> _Parts:
 def _begin(model: Model, image: Array, sampler: Sampler) -> Stream:
     """Return a stream for `image` that has not read a token yet."""
     parts = _parts(model)
-    return model.stream(sampler, inputs={parts.image.name: image[None]}, graph=parts.text.name)
+    inputs = {parts.image.name: _accepted(image, parts.image)[None]}
+    return model.stream(sampler, inputs=inputs, graph=parts.text.name)
+
+
+def _accepted(image: Array, tensor: TensorSpec) -> Array:
+    """Return an image in the size that an input accepts, if it accepts only one."""
+    sides = [axis for axis in tensor.axes if axis != BATCH][:2]
+    if image.ndim == len(tensor.axes) - 1 and image.dtype == np.uint8 and all(isinstance(side, int) for side in sides):
+        return resized(image, *map(int, sides))
+    return image

@@ -108,7 +108,8 @@ class Captioner(Network):
         )
         source = EncodeGraph(self.encoder, self.projection)
         deployed = EncodeGraph(self.encoder.folded(), self.projection)
-        return Graph(encode, deployed, source), Graph(step, self.decoder, _OneStepSequence(self.decoder))
+        sizes = dict.fromkeys(("height", "width"), config.size)  # to which the encoder resizes every image
+        return Graph(encode, deployed, source, sizes=sizes), Graph(step, self.decoder, _OneStepSequence(self.decoder))
 
 
 class ImageProjection(nn.Module):

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from edgernn.contract import Array
 from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import FoldedGraph
+from edgernn.exporters.c.fusing import fuse
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError
 from edgernn.exporters.c.operators.convolutions import CONVOLUTIONS
 from edgernn.exporters.c.operators.elementwise import ELEMENTWISE
@@ -33,7 +34,7 @@ OPERATORS: dict[str, Operator] = {**MOVEMENT, **ELEMENTWISE, **PRODUCTS, **REDUC
 
 
 def lower(graph: FoldedGraph, initial: Mapping[str, Array] = MappingProxyType({})) -> Program:
-    """Return the statements of a graph. initial: the first values of states that do not begin as zeros.
+    """Return the program of a graph. initial: the first values of states that do not begin as zeros.
 
     Raises ExportError that names all operators without a kernel.
     """
@@ -54,4 +55,5 @@ def lower(graph: FoldedGraph, initial: Mapping[str, Array] = MappingProxyType({}
         program.initial[name] = program.store(f"initial.{name}", values)
     for name in graph.spec.output_names:
         program.copy(program.result(name), program.place(name), program.shape(name).count, name)
+    fuse(program)
     return program

@@ -10,14 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from edgernn.contract import Array
 from edgernn.exporters.c.folding import Node
 from edgernn.exporters.c.operators.common import Operator, UnsupportedError, fixed, only_value, weights
 from edgernn.exporters.c.operators.elementwise import elements
-from edgernn.exporters.c.operators.products import byte_product, multiply
-from edgernn.exporters.c.packing import PANEL, TILE
+from edgernn.exporters.c.operators.products import multiply, with_room
+from edgernn.exporters.c.packing import GROUP, PANEL, TILE, pack_bytes, pack_taps, padded
 from edgernn.exporters.c.program import Place, Program, literal, strided
 
 __all__ = ["CONVOLUTIONS"]
+
+_MOST_TAPS = 64
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,18 @@ class _Window:
 
     @property
     def inputs(self) -> int:
-        """The number of elements that the kernel sees at one place."""
-        return self.channels // self.groups * self.kernel[0] * self.kernel[1]
+        """The number of elements of all channels that the kernel sees at one place."""
+        return self.channels * self.kernel[0] * self.kernel[1]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether the kernel sees the channels of each place alone."""
+        return self.kernel == self.strides == (1, 1) and self.places == self.sizes and self.before == (0, 0)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the kernel sees all of the input, once."""
+        return self.places == (1, 1) and self.kernel == self.sizes and self.before == (0, 0) and self.groups == 1
 
     @property
     def depthwise(self) -> bool:
@@ -86,20 +99,56 @@ def _window(node: Node, x: str, kernel: Sequence[int], program: Program) -> _Win
     )
 
 
-def _patches(kernel: str, x: str, outside: str, window: _Window, program: Program) -> Place:
-    """Return the place of what the kernel sees at each place, in rows."""
-    if window.groups > 1:
-        raise UnsupportedError("groups of several channels")
-    rows = program.scratch(f"{x}.patches", str(program.shape(x).dtype), window.count * window.inputs)
-    comment = f"{x} at {window.count} places of a kernel"
-    program.call(kernel, rows, program.place(x), outside, str(window.channels), *window.arguments(), comment=comment)
-    return rows
+def _seen(x: str, outside: str, multiple: int, window: _Window, program: Program) -> tuple[Place, int]:
+    """Return the place of what the kernel sees at each place, in rows, and their size, a multiple of elements.
+
+    A row is (kernel_y, kernel_x, channels). outside: each byte of what lies beyond x.
+    """
+    source = program.last(x)
+    if window.pointwise:
+        return with_room(source, window.channels, window.count, multiple, program)
+    kind = program.shape(x).dtype
+    wide = window.inputs + -window.inputs % multiple
+    rows = program.scratch(f"{x}.patches", str(kind), window.count * wide)
+    sizes = [window.channels * kind.itemsize, wide * kind.itemsize]
+    program.call(
+        "patches",
+        *(rows, source),
+        *(outside, *map(str, sizes), *window.arguments()),
+        comment=f"{x} at {window.count} places of a kernel",
+    )
+    return rows, wide
 
 
-def _channels_first(output: str, rows: Place, window: _Window, program: Program) -> None:
-    """Let `output` be the transpose of rows, one for each place."""
-    index = strided((window.outputs, window.count), (1, window.outputs))
-    program.move(program.make(output), window.outputs * window.count, rows, index, output)
+def _matrix(values: Array, groups: int) -> Array:
+    """Return the weights of a convolution as a matrix (kernel_y * kernel_x * channels, outputs).
+
+    Channels of other groups than that of an output have zeros.
+    """
+    parts = np.zeros((groups, len(values) // groups, *values.shape[2:], groups, values.shape[1]), values.dtype)
+    of_groups = np.moveaxis(values, 1, -1).reshape(*parts.shape[:-2], -1)
+    for group in range(groups):
+        parts[group, ..., group, :] = of_groups[group]
+    return parts.reshape(len(values), -1).T
+
+
+def _taps(values: Array) -> Array:
+    """Return the weights of kernels that see one channel each, as (taps, outputs)."""
+    taps = np.ascontiguousarray(values.reshape(len(values), -1).T)
+    if len(taps) > _MOST_TAPS:
+        raise UnsupportedError(f"a kernel with more than {_MOST_TAPS} elements for each channel")
+    return taps
+
+
+def _one_each(x: str, window: _Window, program: Program) -> Place:
+    """Return the place of x as rows of channels, each of which is repeated for the outputs that see it."""
+    source, multiple = program.last(x), window.outputs // window.channels
+    if multiple == 1:
+        return source
+    count = window.outputs * window.sizes[0] * window.sizes[1]
+    repeated = program.scratch(f"{x}.repeated", str(program.shape(x).dtype), count)
+    program.move(repeated, count, source, strided((count // multiple, multiple), (1, 0)), f"{x}, each channel repeated")
+    return repeated
 
 
 def _convolution(node: Node, program: Program) -> None:
@@ -112,26 +161,27 @@ def _convolution(node: Node, program: Program) -> None:
     window = _window(node, x, values.shape[2:], program)
     if window.depthwise:
         added = np.zeros(window.outputs, np.float32) if bias is None else bias
-        multiple = window.outputs // window.channels
         program.call(
             "depthwise_f32",
-            *(program.make(output), program.place(x), program.stored(name, values)),
-            program.store(f"{name}.bias", added),
-            *(str(window.outputs), str(multiple), *window.arguments()),
+            *(program.make_last(output), _one_each(x, window, program)),
+            program.store(f"{name}.beyond", np.zeros(window.outputs, np.float32)),
+            *(program.stored(name, _taps(values)), program.store(f"{name}.bias", added)),
+            *(str(window.outputs), *window.arguments()),
             comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
         )
         return
     step = window.row_step
-    rows = program.place(x) if step else _patches("patches_f32", x, "0.0f", window, program)
+    if (step or window.whole) and not program.only_last(x):
+        rows, seen = program.place(x), matrix.seen(lambda whole: whole.reshape(window.outputs, -1).T)
+    else:
+        step, rows = None, _seen(x, "0", 1, window, program)[0]
+        seen = matrix.seen(lambda whole: _matrix(whole, window.groups))
     room = window.count * window.outputs + -window.outputs % PANEL
-    made = program.scratch(f"{output}.rows", "float32", room)
-    matrix = matrix.seen(lambda whole: whole.reshape(window.outputs, -1).T)
-    multiply(made, rows, matrix, bias, program, window.count, step)
-    _channels_first(output, made, window, program)
+    multiply(program.make_last(output, room), rows, seen, bias, program, window.count, step)
 
 
 def _byte_convolution(node: Node, program: Program) -> None:
-    """Y = round((x - zero) W * scale) + zero, in bytes."""
+    """Y = round(((x - zero) W + bias) * scale) + zero, in bytes."""
     x, x_scale, x_zero, name, scales, zeros, y_scale, y_zero, *rest = node.inputs
     (output,) = node.outputs
     values = fixed(program, name).astype(np.int32)
@@ -144,29 +194,33 @@ def _byte_convolution(node: Node, program: Program) -> None:
     factor = fixed(program, x_scale).ravel() * fixed(program, scales).ravel() / fixed(program, y_scale).ravel()
     factor = np.broadcast_to(factor, (window.outputs,)).astype(np.float32)
     added = fixed(program, rest[0]).astype(np.int64) if rest and rest[0] else np.zeros(window.outputs, np.int64)
+    comment = f"{output} {program.shape(output).sizes} from {x} by {name}"
+    matrix = _taps(values) if window.depthwise else _matrix(values, window.groups)
+    sums = matrix.sum(axis=0)
+    columns = [
+        program.store(f"{name}.scale", padded(factor, TILE)),
+        program.store(f"{name}.bias", padded(((128 - zero) * sums + added).astype(np.int32), TILE)),
+        program.store(f"{name}.offset", padded((128 * sums).astype(np.int32), TILE)),
+    ]
     if window.depthwise:
-        made = program.scratch(f"{output}.sums", "float32", window.outputs * window.count)
-        stored = program.stored(name, values.astype(np.int8)), program.store(f"{name}.scale", factor)
-        bias = program.store(f"{name}.bias", (added * factor).astype(np.float32))
         program.call(
             "depthwise_u8",
-            *(made, program.place(x)),
-            str(zero),
-            *(*stored, bias),
-            *(str(window.outputs), str(window.outputs // window.channels), *window.arguments()),
-            comment=f"{output} {program.shape(output).sizes} from {x} by {name}",
+            *(program.make_last(output), _one_each(x, window, program)),
+            program.store(f"{name}.beyond", np.full(window.outputs, zero, np.uint8)),
+            program.stored(name, pack_taps(matrix.astype(np.int8))),
+            *columns,
+            *(str(other), str(window.outputs), *window.arguments()),
+            comment=comment,
         )
-        index = "i"
-    else:
-        matrix = values.reshape(window.outputs, -1).T
-        bias = (((128 - zero) * matrix.sum(axis=0) + added) * factor).astype(np.float32)
-        rows = _patches("patches_u8", x, str(zero), window, program)
-        room = window.count * window.outputs + -window.outputs % TILE
-        made = program.scratch(f"{output}.sums", "float32", room)
-        byte_product(made, (rows, window.inputs, window.count), (name, matrix), (factor, bias), program)
-        index = strided((window.outputs, window.count), (1, window.outputs))
-    count = window.outputs * window.count
-    program.compute(program.make(output), count, f"NAME_integer({{0}}, {other}, 0, 255)", made, index, output)
+        return
+    rows, wide = _seen(x, str(zero), GROUP, window, program)
+    program.call(
+        "convolution_u8",
+        *(program.make_last(output), rows, program.stored(name, pack_bytes(matrix.astype(np.int8)))),
+        *columns,
+        *(str(window.count), str(wide), str(window.outputs), str(other)),
+        comment=comment,
+    )
 
 
 def _byte_sum(node: Node, program: Program) -> None:

@@ -20,7 +20,11 @@ _FEW = 8  # copies of pieces that lie apart, above which one loop copies element
 
 def _view(node: Node, program: Program) -> None:
     """The elements stay where they are."""
-    program.alias(node.outputs[0], node.inputs[0])
+    (output,), (source, *_) = node.outputs, node.inputs
+    if program.shape(output) == program.shape(source):
+        program.same(output, source)
+    else:
+        program.alias(output, source)
 
 
 def _rearranged(output: str, source: str, program: Program, view: Callable[[Array], Array], offset: str = "") -> None:
@@ -115,7 +119,15 @@ def _pieces(positions: Sequence[int]) -> Iterator[slice]:
 
 
 def _transpose(node: Node, program: Program) -> None:
-    order = node.attributes.get("perm")
+    (source,), (output,), order = node.inputs, node.outputs, node.attributes.get("perm")
+    sizes = program.shape(source).sizes
+    axes = list(range(len(sizes)))
+    if len(axes) > 2 and sizes[0] == 1 and order == [0, *axes[2:], 1] and program.only_last(source):
+        program.places[output] = program.channels_last[source]
+        return
+    if len(axes) > 2 and sizes[0] == 1 and order == [0, axes[-1], *axes[1:-1]]:
+        program.channels_last[output] = program.place(source)
+        return
     _rearranged(node.outputs[0], node.inputs[0], program, lambda whole: whole.transpose(order))
 
 

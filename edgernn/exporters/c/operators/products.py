@@ -20,7 +20,7 @@ from edgernn.exporters.c.packing import (
 )
 from edgernn.exporters.c.program import Elementwise, Place, Program, strided
 
-__all__ = ["PRODUCTS", "byte_product", "multiply"]
+__all__ = ["PRODUCTS", "multiply", "with_room"]
 
 _ZERO_POINT = 128
 
@@ -45,24 +45,27 @@ def multiply(
     step = inputs if step is None else step
     bias = np.zeros(outputs, np.float32) if bias is None else np.broadcast_to(bias.ravel(), (outputs,))
     halves = halved(values)
-    stored = [program.stored(name, pack_panels(values if halves is None else halves))] if factors is None else []
-    kernel = "product_f32" if halves is None else "product_f16"
-    if factors is not None and matrix.integers is not None:
-        kernel, (given, made) = "product_s8", factors
-        stored = [
-            program.stored(name, pack_panels(matrix.integers)),
-            program.stored(f"{name}.factors", np.ascontiguousarray(given)),
-            program.stored(f"{name}.scale", padded(made, PANEL)),
-        ]
-    stored.append(program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL)))
     comment = _comment(to.buffer.name, source.buffer.name, name, (rows, inputs, outputs))
-    if kernel == "product_f32" and rows > 1:
-        program.kernels[kernel] = None  # which product_rows_f32 calls
-        sizes = map(str, (rows, step, inputs, outputs))
-        program.call("product_rows_f32", to, source, *stored, *sizes, comment=comment)
+    added = program.store(f"{name}.bias", padded(bias.astype(np.float32), PANEL))
+    sizes = str(inputs), str(outputs)
+    if matrix.integers is not None and factors is not None:
+        given, made = factors
+        program.call(
+            "product_s8",
+            *(_row(to, outputs, rows), _row(source, step, rows), program.stored(name, pack_panels(matrix.integers))),
+            program.stored(f"{name}.factors", np.ascontiguousarray(given)),
+            *(program.stored(f"{name}.scale", padded(made, PANEL)), added, *sizes),
+            comment=comment,
+            rows=rows,
+        )
         return
-    places = _row(to, outputs, rows), _row(source, step, rows)
-    program.call(kernel, *places, *stored, str(inputs), str(outputs), comment=comment, rows=rows)
+    panels = program.stored(name, pack_panels(values if halves is None else halves))
+    kind, more = "f32" if halves is None else "f16", list[Place | str]()
+    if rows > 1 and halves is not None:
+        more.append(program.scratch(f"{name}.panel", "float32", inputs * PANEL))
+    more += [str(rows), str(step)] if rows > 1 else []
+    kernel = f"{'product' if rows == 1 else 'products'}_{kind}"
+    program.call(kernel, to, source, panels, added, *more, *sizes, comment=comment)
 
 
 def _factors(matrix: Matrix) -> tuple[Array, Array] | None:
@@ -99,10 +102,21 @@ def _rows(name: str, inputs: int, program: Program) -> int:
 def _matmul(node: Node, program: Program) -> None:
     first, second = node.inputs
     matrix = program.constant(second)
+    for each, other in ((first, second), (second, first)):
+        if _is_identity(program.constant(each)) and program.shape(other) == program.shape(node.outputs[0]):
+            program.same(node.outputs[0], other)
+            return
     if matrix is not None and matrix.ndim == 2:
         _product(node, program, weights(program, second), None)
     else:
         _general(first, second, node.outputs[0], program)
+
+
+def _is_identity(matrix: Array | None) -> bool:
+    """Return whether a constant matrix changes nothing, as that of a resizing to the size that is there."""
+    if matrix is None or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        return False
+    return np.array_equal(matrix, np.eye(len(matrix)))
 
 
 def _gemm(node: Node, program: Program) -> None:
@@ -173,10 +187,10 @@ def _integer_product(node: Node, program: Program) -> None:
     added = fixed(program, bias).ravel() if bias else np.zeros(outputs, np.float32)
     to = _made(node.outputs[0], outputs, TILE, program)
     rows = program.place(x), inputs, _rows(x, inputs, program)
-    byte_product(to, rows, (name, matrix), (scale, added), program)
+    _byte_product(to, rows, (name, matrix), (scale, added), program)
 
 
-def byte_product(
+def _byte_product(
     to: Place,
     rows: tuple[Place, int, int],
     matrix: tuple[str, Array],
@@ -195,10 +209,10 @@ def byte_product(
         program.store(f"{name}.bias", padded(bias.astype(np.float32), TILE)),
         program.store(f"{name}.offset", padded((_ZERO_POINT * values.sum(axis=0)).astype(np.int32), TILE)),
     ]
-    source, wide = _with_room(place, inputs, count, GROUP, program)
-    places = _row(to, outputs, count), _row(source, wide, count)
+    source, wide = with_room(place, inputs, count, GROUP, program)
+    kernel, sizes = ("product_u8", ()) if count == 1 else ("products_u8", (str(count),))
     comment = _comment(to.buffer.name, place.buffer.name, name, (count, inputs, outputs))
-    program.call("product_u8", *places, *stored, str(wide), str(outputs), comment=comment, rows=count)
+    program.call(kernel, to, source, *stored, *sizes, str(wide), str(outputs), comment=comment)
 
 
 def _block_product(node: Node, program: Program) -> None:
@@ -219,7 +233,7 @@ def _block_product(node: Node, program: Program) -> None:
         program.store(f"{name}.bias", padded(added.astype(np.float32), PANEL)),
     ]
     rows, (output,) = _rows(x, inputs, program), node.outputs
-    source, wide = _with_room(program.place(x), inputs, rows, BLOCK, program)
+    source, wide = with_room(program.place(x), inputs, rows, BLOCK, program)
     rounded = [
         program.scratch(f"{x}.bytes", "int8", rows * wide),
         program.scratch(f"{x}.scales", "float32", rows * blocks),
@@ -232,7 +246,7 @@ def _block_product(node: Node, program: Program) -> None:
     program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)
 
 
-def _with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:
+def with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:
     """Return a place of the same rows, each followed by zeros up to a multiple of elements, and their size."""
     wide, name = inputs + -inputs % multiple, place.buffer.name
     if wide == inputs:

@@ -55,7 +55,14 @@ def _parted(sizes: tuple[int, ...], axes: list[int]) -> tuple[int, int, int]:
 
 def _global_mean(node: Node, program: Program) -> None:
     x, (output,) = node.inputs[0], node.outputs
-    _reduce("sums", output, x, list(range(2, len(program.shape(x).sizes))), program, mean=True)
+    batch, channels, *axes = _in_single(x, program)
+    if program.only_last(x) and batch == 1:
+        count = int(np.prod(axes, dtype=np.int64))
+        sizes = ["1", str(count), str(channels), literal(np.float32(count))]
+        comment = f"{output} ({channels}) from {x} ({count}, {channels})"
+        program.call("sums", program.make(output), program.last(x), *sizes, comment=comment)
+        return
+    _reduce("sums", output, x, list(range(2, len(axes) + 2)), program, mean=True)
 
 
 def _largest_index(node: Node, program: Program) -> None:

@@ -69,6 +69,11 @@
 #define NAME_PANELS_avx2 2
 #define NAME_PANELS_vnni 4
 
+/* The sums that a kernel computes at once for each of four rows. */
+#define NAME_COLUMNS_base 16
+#define NAME_COLUMNS_avx2 16
+#define NAME_COLUMNS_vnni 32
+
 #if defined(__clang__) || defined(__GNUC__)
 #define NAME_INFINITY __builtin_inff()
 #define NAME_NAN __builtin_nanf("")

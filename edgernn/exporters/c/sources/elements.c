@@ -233,3 +233,35 @@ NAME_INLINE float NAME_sum(const float *x, int count)
         sum += sums[j];
     return sum;
 }
+
+/* Rounds (sums + bias) * scale to bytes with a zero point. */
+NAME_INLINE void NAME_requantise(uint8_t *restrict y, const int32_t *restrict sums, const float *restrict scale,
+                                 const int32_t *restrict bias, int zero, int count)
+{
+    int i;
+    for (i = 0; i < count; i++)
+        y[i] = (uint8_t)NAME_integer((float)(sums[i] + bias[i]) * scale[i], zero, 0, 255);
+}
+
+/* Scales integers and adds a bias. */
+NAME_INLINE void NAME_scale_and_add(float *restrict y, const int32_t *restrict sums, const float *restrict scale,
+                                    const float *restrict bias, int count)
+{
+    int i;
+    for (i = 0; i < count; i++)
+        y[i] = (float)sums[i] * scale[i] + bias[i];
+}
+
+/* The places (height, width) that a kernel sees which begins at a line and a column; -1 for those that lie beyond. */
+NAME_INLINE void NAME_places(int *restrict places, int line, int column, int height, int width, int kernel_y,
+                             int kernel_x, int dilation_y, int dilation_x)
+{
+    int ky, kx;
+    for (ky = 0; ky < kernel_y; ky++) {
+        const int row = line + ky * dilation_y;
+        for (kx = 0; kx < kernel_x; kx++) {
+            const int at = column + kx * dilation_x;
+            *places++ = row >= 0 && row < height && at >= 0 && at < width ? row * width + at : -1;
+        }
+    }
+}

@@ -1,57 +1,19 @@
-/* y = (x - 128) W * scale + bias. x: bytes with zero point 128, up to a multiple of 4. w: int8 within +-127,
-   (outputs / 16, inputs / 4, 16, 4). offset: 128 times the sum of the weights of each output. y, scale, bias and
-   offset: outputs, up to a multiple of 16. */
-NAME_INLINE void NAME_scaled(float *restrict y, const int32_t *restrict sums, const float *restrict scale,
-                             const float *restrict bias)
-{
-    int i;
-    for (i = 0; i < 16; i++)
-        y[i] = (float)sums[i] * scale[i] + bias[i];
-}
-
-#if defined(NAME_X86)
-
+/* y = (x - 128) W * scale + bias. x: bytes with zero point 128, up to a multiple of 4. w: int8 within +-127, in tiles.
+   offset: 128 times the sum of the weights of each output. y, scale, bias and offset: outputs, up to a multiple of 16. */
 NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
                                       const float *restrict scale, const float *restrict bias,
                                       const int32_t *restrict offset, int inputs, int outputs)
 {
-    const __m128i zero_point = _mm_set1_epi8((char)-128);
-    int tile, k, i;
+    int tile;
     (void)offset;
     for (tile = 0; tile < outputs; tile += 16) {
-        __m128i low[4], high[4];
         int32_t sums[16];
-        for (i = 0; i < 4; i++)
-            low[i] = high[i] = _mm_setzero_si128();
-        for (k = 0; k < inputs; k += 4) {
-            int32_t four;
-            __m128i v;
-            memcpy(&four, x + k, 4);
-            v = _mm_xor_si128(_mm_set1_epi32(four), zero_point);
-            v = _mm_srai_epi16(_mm_unpacklo_epi8(v, v), 8);
-            for (i = 0; i < 4; i++) {
-                const __m128i u = _mm_loadu_si128((const __m128i *)(const void *)(w + 16 * i));
-                low[i] = _mm_add_epi32(low[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpacklo_epi8(u, u), 8)));
-                high[i] = _mm_add_epi32(high[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpackhi_epi8(u, u), 8)));
-            }
-            w += 64;
-        }
-        for (i = 0; i < 4; i++) {
-            const __m128 a = _mm_castsi128_ps(low[i]), b = _mm_castsi128_ps(high[i]);
-            const __m128i even = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
-            const __m128i odd = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
-            _mm_storeu_si128((__m128i *)(void *)(sums + 4 * i), _mm_add_epi32(even, odd));
-        }
-        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
+        NAME_tile_base(sums, x, w + tile * inputs, inputs);
+        NAME_scale_and_add(y + tile, sums, scale + tile, bias + tile, 16);
     }
 }
 
-/* Adds the products of four inputs with 32 weights of 8 outputs. */
-NAME_INLINE NAME_AVX2 __m256i NAME_add_products(__m256i sum, __m256i magnitude, __m256i v, const int8_t *w)
-{
-    const __m256i u = _mm256_sign_epi8(_mm256_loadu_si256((const __m256i *)(const void *)w), v);
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_set1_epi16(1), _mm256_maddubs_epi16(magnitude, u)));
-}
+#if defined(NAME_X86)
 
 NAME_KERNEL NAME_AVX2 void NAME_product_u8_avx2(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
                                                 const float *restrict scale, const float *restrict bias,
@@ -80,9 +42,9 @@ NAME_KERNEL NAME_AVX2 void NAME_product_u8_avx2(float *restrict y, const uint8_t
         }
         for (i = 0; i < 4; i++)
             _mm256_storeu_si256((__m256i *)(void *)(sums + 8 * i), sum[i]);
-        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
+        NAME_scale_and_add(y + tile, sums, scale + tile, bias + tile, 16);
         if (tile + 16 < outputs)
-            NAME_scaled(y + tile + 16, sums + 16, scale + tile + 16, bias + tile + 16);
+            NAME_scale_and_add(y + tile + 16, sums + 16, scale + tile + 16, bias + tile + 16, 16);
         w = next + size;
     }
 }
@@ -128,103 +90,6 @@ NAME_KERNEL NAME_VNNI void NAME_product_u8_vnni(float *restrict y, const uint8_t
         }
         NAME_store_scaled(y + tile, a, scale + tile, bias + tile, offset + tile);
         w += size;
-    }
-}
-
-#else
-
-#if defined(NAME_DSP)
-/* Adds the products of four inputs with four weights. even, odd: two of the inputs each. */
-NAME_INLINE int32_t NAME_add_four(int32_t sum, int16x2_t even, int16x2_t odd, const int8_t *w)
-{
-    int8x4_t four;
-    memcpy(&four, w, 4);
-    sum = __smlad(even, __sxtb16(four), sum);
-    return __smlad(odd, __sxtb16(four >> 8), sum);
-}
-#endif
-
-NAME_KERNEL void NAME_product_u8_base(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
-                                      const float *restrict scale, const float *restrict bias,
-                                      const int32_t *restrict offset, int inputs, int outputs)
-{
-    int tile, k, i;
-    (void)offset;
-    for (tile = 0; tile < outputs; tile += 16) {
-        int32_t sums[16];
-#if defined(NAME_NEON)
-        int32x4_t sum[4];
-        for (i = 0; i < 4; i++)
-            sum[i] = vdupq_n_s32(0);
-        for (k = 0; k < inputs; k += 4) {
-            uint32_t four;
-            int8x16_t v;
-            memcpy(&four, x + k, 4);
-            v = vreinterpretq_s8_u32(vdupq_n_u32(four ^ 0x80808080u));
-            for (i = 0; i < 4; i++) {
-                const int8x16_t u = vld1q_s8(w + 16 * i);
-#if defined(__ARM_FEATURE_DOTPROD)
-                sum[i] = vdotq_s32(sum[i], u, v);
-#else
-                const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(u), vget_low_s8(v)));
-                const int32x4_t high = vpaddlq_s16(vmull_high_s8(u, v));
-                sum[i] = vaddq_s32(sum[i], vpaddq_s32(low, high));
-#endif
-            }
-            w += 64;
-        }
-        for (i = 0; i < 4; i++)
-            vst1q_s32(sums + 4 * i, sum[i]);
-#elif defined(NAME_WASM)
-        v128_t low[4], high[4];
-        for (i = 0; i < 4; i++)
-            low[i] = high[i] = wasm_i32x4_splat(0);
-        for (k = 0; k < inputs; k += 4) {
-            uint32_t four;
-            v128_t v;
-            memcpy(&four, x + k, 4);
-            v = wasm_i16x8_extend_low_i8x16(wasm_i32x4_splat((int32_t)(four ^ 0x80808080u)));
-            for (i = 0; i < 4; i++) {
-                const v128_t u = wasm_v128_load(w + 16 * i);
-                low[i] = wasm_i32x4_add(low[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_low_i8x16(u)));
-                high[i] = wasm_i32x4_add(high[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_high_i8x16(u)));
-            }
-            w += 64;
-        }
-        for (i = 0; i < 4; i++)
-            wasm_v128_store(sums + 4 * i, wasm_i32x4_add(wasm_i32x4_shuffle(low[i], high[i], 0, 2, 4, 6),
-                                                         wasm_i32x4_shuffle(low[i], high[i], 1, 3, 5, 7)));
-#elif defined(NAME_DSP)
-        for (i = 0; i < 16; i += 4) {
-            const int8_t *next = w + 4 * i;
-            int32_t a = 0, b = 0, c = 0, d = 0;
-            for (k = 0; k < inputs; k += 4) {
-                uint32_t four;
-                int16x2_t even, odd;
-                memcpy(&four, x + k, 4);
-                four ^= 0x80808080u;
-                even = __sxtb16((int8x4_t)four);
-                odd = __sxtb16((int8x4_t)(four >> 8));
-                a = NAME_add_four(a, even, odd, next);
-                b = NAME_add_four(b, even, odd, next + 4);
-                c = NAME_add_four(c, even, odd, next + 8);
-                d = NAME_add_four(d, even, odd, next + 12);
-                next += 64;
-            }
-            sums[i] = a, sums[i + 1] = b, sums[i + 2] = c, sums[i + 3] = d;
-        }
-        w += 16 * inputs;
-#else
-        for (i = 0; i < 16; i++)
-            sums[i] = 0;
-        for (k = 0; k < inputs; k += 4) {
-            for (i = 0; i < 16; i++)
-                sums[i] += (x[k] - 128) * w[4 * i] + (x[k + 1] - 128) * w[4 * i + 1] + (x[k + 2] - 128) * w[4 * i + 2] +
-                           (x[k + 3] - 128) * w[4 * i + 3];
-            w += 64;
-        }
-#endif
-        NAME_scaled(y + tile, sums, scale + tile, bias + tile);
     }
 }
 
