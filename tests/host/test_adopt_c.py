@@ -89,7 +89,8 @@ def test_all_levels_and_a_batch_give_the_same_bits(tmp_path):
 
 def test_a_free_axis_needs_a_size_which_the_contract_then_has(tmp_path):
     path = listener(tmp_path / "l.onnx")
-    with pytest.raises(ExportError, match="the axis samples of x is free, and C needs its size: give --size samples=N"):
+    needed = r"C has no free axes, and needs the size of samples \(of x in the graph step\): give --size samples=N"
+    with pytest.raises(ExportError, match=needed):
         adopted(path, tmp_path / "b")
     with pytest.raises(ConfigError, match=r"no axis 'time' to give a size \(--size\): the free axes are samples"):
         adopted(path, tmp_path / "b", sizes={"time": 8})

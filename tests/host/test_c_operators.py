@@ -333,6 +333,14 @@ def test_convolutions(check: Check, name: str) -> None:
     check([node("Conv", "x w b", **attributes)], {"x": normal(*sizes)}, constants, atol=1e-5)
 
 
+@pytest.mark.parametrize(("axis", "sizes", "scales"), [(1, (9, 32), (9, 2)), (2, (9, 2, 16), (9, 2, 1))])
+def test_a_row_of_several_blocks(check: Check, axis: int, sizes: tuple[int, ...], scales: tuple[int, ...]) -> None:
+    made = node("GatherBlockQuantized", "w x s", bits=4, block_size=32, gather_axis=0, quantize_axis=axis)
+    made.domain = "com.microsoft"
+    halves = np.random.default_rng(0).integers(0, 256, sizes).astype(np.uint8)
+    check([made], {"x": np.array([7])}, {"w": halves, "s": np.abs(normal(*scales))})
+
+
 POOLS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "one axis": ((1, 3, 9), {"kernel_shape": [2], "strides": [2]}),
     "padded": ((1, 3, 6, 5), {"kernel_shape": [3, 2], "pads": [1, 0, 1, 1], "strides": [2, 1]}),

@@ -271,7 +271,7 @@ def _block_rows(node: Node, program: Program) -> None:
     (output,) = node.outputs
     size = program.shape(output).count
     row = f"(size_t){program.value(indices)}"
-    half, blocks = program.shape(name).sizes[-1], program.shape(scales).sizes[-1]
+    half, blocks = (program.shape(each).count // program.shape(each).sizes[0] for each in (name, scales))
     halves = program.place(name).indexed(f"{half} * {row}")
     factors = program.place(scales).indexed(f"{blocks} * {row}")
     program.call("row_u4", program.make(output), halves, factors, str(size), comment=f"{output} ({size})")
