@@ -2,12 +2,16 @@
 NAME_KERNEL NAME_TARGET void NAME_row_u4_LEVEL(float *restrict y, const uint8_t *restrict halves,
                                                const float *restrict factors, int count)
 {
-    int j, k;
-    for (j = 0; j + 32 <= count; j += 32)
-        for (k = 0; k < 16; k++) {
-            y[j + 2 * k] = (float)((halves[j / 2 + k] & 15) - 8) * factors[j / 32];
-            y[j + 2 * k + 1] = (float)((halves[j / 2 + k] >> 4) - 8) * factors[j / 32];
+    const int blocks = count / 32, rest = count % 32;
+    int block, j;
+    for (block = 0; block < blocks; block++) {
+        for (j = 0; j < 16; j++) {
+            y[2 * j] = (float)((halves[j] & 15) - 8) * factors[block];
+            y[2 * j + 1] = (float)((halves[j] >> 4) - 8) * factors[block];
         }
-    for (; j < count; j++)
-        y[j] = (float)((j & 1 ? halves[j / 2] >> 4 : halves[j / 2] & 15) - 8) * factors[j / 32];
+        y += 32;
+        halves += 16;
+    }
+    for (j = 0; j < rest; j++)
+        y[j] = (float)((j & 1 ? halves[j / 2] >> 4 : halves[j / 2] & 15) - 8) * factors[blocks];
 }
