@@ -15,7 +15,8 @@ _PARTS = {  # files that kernels share
     "convolution_u8": ("add_u8", "tile_u8", "block_u8"),
     "depthwise_u8": ("add_u8", "taps_u8"),
     "products_f32": ("panel_f32",),
-    "products_f16": ("panel_f32",),
+    "product_f16": ("widen_f16",),
+    "products_f16": ("panel_f32", "widen_f16"),
 }
 
 _LEVELS = {"avx2": "NAME_AVX2 ", "vnni": "NAME_VNNI "}

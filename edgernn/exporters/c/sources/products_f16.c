@@ -7,8 +7,8 @@ NAME_KERNEL NAME_TARGET void NAME_products_f16_LEVEL(float *restrict y, const fl
 {
     int at, j;
     for (at = 0; at < outputs; at += 32) {
-        for (j = 0; j < 32 * inputs; j++)
-            panel[j] = NAME_widened(w[at * inputs + j]);
+        for (j = 0; j < inputs; j++)
+            NAME_widen_LEVEL(panel + 32 * j, w + at * inputs + 32 * j);
         NAME_panel_LEVEL(y + at, x, panel, bias + at, rows, x_step, inputs, outputs,
                          outputs - at < 32 ? outputs - at : 32);
     }
