@@ -27,21 +27,23 @@ class Execution(Settings):
     )
     providers: tuple[str, ...] = option(
         (),
-        "An execution provider of onnxruntime, such as CUDA or CoreML; the CPU takes what it leaves. Can be given more "
-        "than once, the preferred one first.",
+        "An execution provider of onnxruntime, such as CUDA or CoreML. The CPU executes what the provider does not "
+        "support. Can be given more than once, the preferred one first.",
         flag="provider",
         unset="CPU",
     )
     engine: str | None = option(
         None,
-        "c compiles the source file of a bundle in C and executes it. Such a bundle does not run without this option, "
-        "since its code can do anything: give it if you trust where the bundle comes from.",
+        "The engine that executes the bundle: c compiles the source code of a bundle in C and executes it. A bundle in "
+        "C runs only with this option, because its code can do anything: use the option only for bundles from people "
+        "whom you trust.",
         choices=("c",),
         unset="that of the bundle's target",
     )
     level: str | None = option(
         None,
-        "The instructions that the compiled code of a bundle in C uses; all of them give the same bits.",
+        "The level of instructions that the compiled code of a bundle in C uses: base is SSE2 on x86-64. All levels "
+        "compute the same bits.",
         choices=LEVELS,
         unset="the best that the processor has",
     )

@@ -72,8 +72,8 @@ def adopt(
     to: Annotated[
         str,
         typer.Option(
-            help="The target: onnx or c. In C, and below fp32, the bundle is compared with the ONNX files, and not "
-            "written if its outputs differ too much."
+            help="The target: onnx or c. A bundle in C, or of a precision below fp32, is compared with the ONNX files, "
+            "and is written only if its outputs agree within a stated tolerance."
         ),
     ] = "onnx",
     precision: Annotated[
@@ -88,8 +88,8 @@ def adopt(
 ) -> None:
     """Make a bundle of ONNX files that another program exported, so that edgernn's runtime can stream it.
 
-    The options refer to inputs by their names in the file, or as GRAPH.INPUT if several files have the name. A graph is
-    called like its file, or step if there is only one file.
+    The options refer to tensors by their names in the files, or by GRAPH.NAME if several files use the same name. A
+    single graph is named step; otherwise each graph is named after its file.
 
     [bold]Example:[/bold] edgernn adopt silero_vad.onnx --constant sr=16000 --carry input:64 --out bundles/silero
     """

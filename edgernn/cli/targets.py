@@ -14,19 +14,20 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "Size", "Weights", "chosen"]
 
-Name = Annotated[str, typer.Option(help="In C, what the names of files and functions begin with.")]
+Name = Annotated[str, typer.Option(help="In C, the word with which the names of files and functions begin.")]
 Weights = Annotated[
     str,
     typer.Option(
-        help="In C, where the weights are: array, in the source file; blob, in a file of their own; or auto, which "
-        "is a blob above 1 MiB."
+        help="In C, how the weights are stored: array stores them in the source file, blob in a file of their own; "
+        "auto chooses blob for weights of more than 1 MiB."
     ),
 ]
 Size = Annotated[
     list[str] | None,
     typer.Option(
         metavar="AXIS=N",
-        help="In C, the size of a named axis, such as source=40. Each axis but the batch needs one.",
+        help="In C, the size of a named axis, such as source=40. Every named axis needs a size, except the batch, and "
+        "the height and width of pictures of a captioner, which have a default. Can be given more than once.",
     ),
 ]
 

@@ -64,8 +64,8 @@ class LabellerConfig(Settings):
     cell: str = option("gru", "The recurrent cell.", choices=CELLS)
     features: int = option(
         40,
-        "The number of features that the front end computes of each step: mel bands of sound, the size of the "
-        "embedding of text.",
+        "The number of features that the front end, the first part of the network, computes in each step: of sound, "
+        "the mel bands; of text, the size of the embedding.",
         low=1,
         high=_LARGEST,
     )
@@ -79,14 +79,14 @@ class LabellerConfig(Settings):
         "The number of rows of numbers that the network reads in one step.",
         low=1,
         high=_LARGEST,
-        unset="1; 8 for sequences of 200 rows or more",
+        unset="8 if the median sequence has at least 200 rows, otherwise 1",
     )
     window: int | None = option(
         None,
         "The number of rows of numbers that the front end sees in one step: those of the step and those before it.",
         low=1,
         high=_LARGEST,
-        unset="4 times the hop; 1 for a hop of 1",
+        unset="4 times --hop, or 1 if --hop is 1",
     )
 
     def __post_init__(self) -> None:

@@ -68,8 +68,8 @@ class CaptionOptions(Settings):
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
     attention: Path | None = option(
         None,
-        "Write a picture of the attention for each word of the caption, or of the translation; of several lines to "
-        "translate, OUT.png is of the first, OUT-2.png of the second, and so on.",
+        "Write a picture of the attention for each word of the caption or of the translation. If several lines are "
+        "translated, OUT.png shows the first, OUT-2.png the second, and so on.",
     )
 
 

@@ -75,13 +75,16 @@ class TagOptions(SequenceOptions):
     """How events are found and shown."""
 
     shortest: int | None = option(
-        None, "The number of frames of the shortest event; shorter ones are dropped.", low=1, unset="50 ms of sound; 1"
+        None,
+        "The number of frames of the shortest event; shorter ones are dropped.",
+        low=1,
+        unset="those of 50 ms for sound, otherwise 1",
     )
     gap: int | None = option(
         None,
-        "Events of one label become one if fewer than this number of frames lie between them.",
+        "Two events of the same label become one if fewer than this number of frames are between them.",
         low=0,
-        unset="50 ms of sound; 0",
+        unset="those of 50 ms for sound, otherwise 0",
     )
     plot: Path | None = option(
         None, "Write a picture of the events, and of the probabilities of all classes over time."

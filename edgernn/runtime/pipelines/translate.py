@@ -74,8 +74,8 @@ class TranslateOptions(Settings):
     )
     attention: Path | None = option(
         None,
-        "Write a picture of the attention: a row for each word of the translation, a column for each that was read. "
-        "From standard input, OUT.png is of the first line, OUT-2.png of the second, and so on.",
+        "Write a picture of the attention: a row for each word of the translation, a column for each word of the "
+        "sentence. If standard input has several lines, OUT.png shows the first, OUT-2.png the second, and so on.",
     )
 
 

@@ -29,9 +29,9 @@ class ClassifyData(LabellerData):
 
     kind: str | None = option(
         None,
-        "The kind of data to read, where a directory has several.",
+        "The kind of data to read, if a directory contains several kinds.",
         choices=KINDS,
-        unset="the first that is found of .npz files, WAV files, GIF files or frames, CSV files, and text files",
+        unset="that of the files that come first in this order: .npz, WAV, GIF or frames, CSV, text",
     )
     held_out: float = option(
         0.1,
@@ -63,9 +63,17 @@ class ClassifyTraining(TrainingSettings):
         "Vary the training sequences at random: loudness, speed and noise of sound; scale, speed, noise and extent of "
         "numbers.",
     )
-    smoothing: float = option(0.1, "Label smoothing: the share of probability for all classes alike.", low=0, below=1)
+    smoothing: float = option(
+        0.1,
+        "Label smoothing: this fraction of the target probability is spread over all classes; 0 disables it.",
+        low=0,
+        below=1,
+    )
     running: float = option(
-        0.2, "The weight of the loss of the guesses before the last step; 0 trains the last one only.", low=0, high=1e6
+        0.2,
+        "The weight of the loss of the guesses before the last step; 0 trains only the guess of the last step.",
+        low=0,
+        high=1e6,
     )
     class_weights: bool = option(
         False, "Weight the loss of each class by the inverse of its frequency, for balanced accuracy."

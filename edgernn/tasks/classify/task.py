@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 __all__ = ["CLASSIFY"]
 
 _DATA = (
-    "Labelled sequences: a directory of WAV files, named LABEL_NAME.wav or in a directory for each label; a text file "
-    "for each label, with an example in each line; CSV files with the columns text and label, or sequence, label and "
-    "one for each channel of numbers; .npz files; for each label a directory of GIF files or of directories of frames; "
-    "or the word clips for drawn clips, which need no files."
+    "Labelled sequences: a directory of WAV files, named CLASS_NAME.wav or in a directory for each class; a text file "
+    "for each class, with an example in each line; CSV files with the columns text and label, or with the columns "
+    "sequence, label and one for each channel of numbers; .npz files; a directory for each class, with GIF files or "
+    "with directories of frames; or the word clips for drawn clips, which need no files."
 )
 
 

@@ -35,8 +35,8 @@ class TagConfig(LabellerConfig):
     window: int | None = redefault(LabellerConfig, "window", 1)
     delay: int = option(
         0,
-        "The number of steps that the network sees of what follows a frame before it labels the frame. The label comes "
-        "later by as many steps.",
+        "The number of steps after a frame that the network reads before it labels the frame. The label is late by "
+        "this number of steps.",
         low=0,
         high=1000,
     )
@@ -49,8 +49,8 @@ class TagTraining(TrainingSettings):
     batch_size: int = option(32, "The number of sequences in a batch.", low=1, high=_LARGEST)
     excerpt: int = option(
         200,
-        "The number of steps of each training sequence: an excerpt of longer ones, or of sound, as much as is strung "
-        "together.",
+        "The number of steps of each training sequence, which is an excerpt of a longer sequence or, for sound, joined "
+        "from recordings.",
         low=1,
         high=_LARGEST,
     )

@@ -20,8 +20,8 @@ __all__ = ["TAG"]
 
 _DATA = (
     "Frames with labels: a directory of WAV files, each of one class, named CLASS_NAME.wav or in a directory for each "
-    "class, which are strung together; .npz files with frames, labels and classes; or the word clips for drawn clips, "
-    "which need no files."
+    "class, which training joins to continuous sound; .npz files with the arrays frames, labels and classes; or the "
+    "word clips for drawn clips, which need no files."
 )
 
 

@@ -31,9 +31,11 @@ class TranslateData(Settings):
     """The settings of the data: the languages and the vocabulary."""
 
     source_language: str = option(
-        "", "The language to translate from, as file names or columns name it: de.", flag="from"
+        "", "The language to translate from, as file names or columns name it, such as de.", flag="from"
     )
-    target_language: str = option("", "The language to translate to, as file names or columns name it: en.", flag="to")
+    target_language: str = option(
+        "", "The language to translate to, as file names or columns name it, such as en.", flag="to"
+    )
     vocabulary: int = option(
         8000,
         "The number of parts of words (byte-pair encoding) in the vocabulary.",
@@ -41,7 +43,9 @@ class TranslateData(Settings):
         high=_LARGEST,
     )
     vocabularies: str = option(
-        "joint", "One vocabulary for both languages, or one of that size for each.", choices=VOCABULARIES
+        "joint",
+        "One vocabulary for both languages (joint), or one of the size --vocabulary for each (separate).",
+        choices=VOCABULARIES,
     )
     lowercase: bool = option(True, "Read and write all text in lower case.")
 
@@ -66,8 +70,8 @@ class TranslateConfig(Settings):
     hidden: int = option(512, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
     layers: int = option(
         1,
-        "The number of recurrent layers of the encoder, and of the decoder, whose first layer is below the attention "
-        "and whose others are above it.",
+        "The number of recurrent layers of the encoder, and also of the decoder. The first layer of the decoder is "
+        "below the attention, and its other layers are above it.",
         low=1,
         high=_LARGEST,
     )

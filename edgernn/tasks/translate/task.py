@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["TRANSLATE"]
 
 _DATA = (
-    "Sentences with translations: directories with the files train.LANGUAGE and val.LANGUAGE, which may end in .gz and "
-    "of which each side may lie in another directory; a CSV file whose header names the languages; a TSV file with "
-    "such a header, or else with the language to translate from in its first column; or the word dates for generated "
+    "Sentences with translations: one directory, or one for each language, with the files train.LANGUAGE and "
+    "val.LANGUAGE, which may end in .gz; a CSV file whose header names the languages; a TSV file with such a header, "
+    "or without a header and with the language to translate from in its first column; or the word dates for generated "
     "dates in words, which need no files."
 )
 
