@@ -31,10 +31,11 @@ def inspect_bundle(path: Path) -> dict[str, Any]:
         raise BundleError(
             f"{path} is for {manifest.target}, which this edgernn cannot inspect: it knows {', '.join(TARGETS)}"
         )
-    graphs = [bundle.graph(graph.name) for graph in manifest.contract.graphs]
+    graphs = dict.fromkeys(bundle.graph(graph.name) for graph in manifest.contract.graphs)  # one file may hold several
     about = {name: getattr(manifest, name) for name in ("task", "target", "precision", "digest")}
     reports = [TARGETS[manifest.target].inspect(graph) for graph in graphs]
-    values = {**about, **_together(reports, contract_to_json(manifest.contract), sum(map(len, graphs)))}
+    sizes = [len(graph) if each.bytes is None else each.bytes for graph, each in zip(graphs, reports, strict=True)]
+    values = {**about, **_together(reports, contract_to_json(manifest.contract), sum(sizes))}
     if manifest.precision != "fp32" or values["parameters"] is None:
         values["parameters"] = manifest.provenance.get("parameters")
     records = {name: dict(getattr(manifest, name)) for name in ("weights", "provenance", "parity")}

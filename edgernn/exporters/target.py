@@ -117,7 +117,8 @@ class GraphReport:
     each operator. opset, ir_version: of ONNX, else None. quantised: whether any weight is stored in integers. contract:
     the contract in the file itself, if it has one. inputs, outputs: names, types and axes, if the format has them.
     tensors: the constants. multiply_accumulates: the number for products with constant matrices, for one step of one
-    stream (and one step of recurrent operators), or None if the format hides them.
+    stream (and one step of recurrent operators), or None if the format hides them. bytes: the size of the weights, or
+    None if it is that of the file.
     """
 
     parameters: int | None
@@ -130,6 +131,7 @@ class GraphReport:
     outputs: tuple[str, ...] = ()
     tensors: tuple[StoredTensor, ...] = ()
     multiply_accumulates: int | None = None
+    bytes: int | None = None
 
 
 def _no_sizes(_specs: Sequence[GraphSpec], _advised: Mapping[str, int]) -> Mapping[str, int]:

@@ -95,7 +95,8 @@ class CompiledEngine:
             padded = isinstance(tensor, ConditionSpec) and tensor.padded_axis is not None
             if size > fixed or (size < fixed and not padded):
                 raise EngineError(
-                    f"graph {self._spec.name} was generated for {fixed} {axis}, and {tensor.name} has {size}"
+                    f"{tensor.name} has {size} {axis}, and graph {self._spec.name} was generated for {fixed}: "
+                    f"export it with --size {axis}={size}"
                 )
             widths.append((0, fixed - size))
         return np.pad(array, widths) if any(after for _, after in widths) else array

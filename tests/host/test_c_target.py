@@ -1,5 +1,6 @@
 """Bundles in C: they check themselves, stream as the others do, and say what is wrong with what they are given."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -19,7 +20,7 @@ from edgernn.execution import Execution
 from edgernn.exporters import export, export_module
 from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.runtime import Model, Sampler
-from edgernn.runtime.compiled import CompiledEngine, _level
+from edgernn.runtime.compiled import CompiledEngine, _level, about
 from edgernn.training import Run
 
 pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
@@ -253,6 +254,13 @@ def test_a_snapshot_goes_on_in_c_and_back(bundles, precision, window):
 def test_a_bundle_in_c_is_verified_against_its_run(bundles, trained, call):
     status, printed, error = call("verify", bundles / "blob", "--against", trained, *C)
     assert (status, "agrees with" in printed) == (0, True), error
+
+
+def test_the_bytes_of_a_bundle_in_c_are_those_of_its_weights(bundles, call):
+    for folder, name in (("c-fp32", "model"), ("c-int8", "model"), ("blob", "fox")):
+        inside = about((bundles / folder / f"{name}.c").read_bytes())["graphs"]["step"]
+        report = json.loads(call("inspect", bundles / folder, "--json")[1])
+        assert (report["bytes"], report["operators"]) == (inside["weights"], inside["operators"])
 
 
 def test_compiled_code_is_in_the_cache(bundle, monkeypatch, tmp_path, call):

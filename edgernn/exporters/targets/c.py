@@ -177,7 +177,8 @@ def _inspect(data: bytes) -> GraphReport:
     operators: Counter[str] = Counter()
     for each in graphs:
         operators.update(each["operators"])
-    return GraphReport(None, operators, multiply_accumulates=sum(each["multiply_accumulates"] for each in graphs))
+    products, size = (sum(each[name] for each in graphs) for name in ("multiply_accumulates", "weights"))
+    return GraphReport(None, operators, multiply_accumulates=products, bytes=size)
 
 
 C = c_target(CodeOptions())
