@@ -19,7 +19,7 @@ from edgernn.exporters.c.interface import read_bytes, size_in_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
-from edgernn.exporters.c.texts import NO_TEXTS, texts
+from edgernn.exporters.c.texts import NO_TEXTS, Texts, texts
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.sizes import advised, padded_axes
 from edgernn.exporters.target import Artifact, GraphReport, OnnxGraph, Target
@@ -118,6 +118,7 @@ def _write(
     added = NO_TEXTS
     if TOKENIZER in assets:
         added = texts([graph.spec for graph in graphs], Tokenizer.from_json(assets[TOKENIZER].decode()))
+    _check_names([graph.spec.name for graph in graphs], added)
     record = {"edgernn": "c", "name": options.name, "blob": blob, "sampler": added.constants, "graphs": described}
     code = write(options.name, programs, about=json.dumps(record), blob=blob, texts=added)
     files = {f"{options.name}.h": code.header.encode()}
@@ -133,6 +134,14 @@ def _write(
         )
         for graph in graphs
     }
+
+
+def _check_names(graphs: Sequence[str], added: Texts) -> None:
+    """Raise ExportError for a graph whose name would be no identifier, or that of something else in the header."""
+    taken = {"level", "is_blob", *re.findall(r"\bNAME_(\w+)", added.header)}
+    for name in graphs:
+        if "." in name or name in taken:
+            raise ExportError(f"the graph name {name!r} cannot be a function in C: give the graph another one")
 
 
 def _initial(graph: Graph) -> dict[str, Array]:
