@@ -12,7 +12,7 @@ from typing import Any
 from edgernn.arrays import from_npy
 from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec
-from edgernn.errors import ConfigError, ExportError
+from edgernn.errors import ConfigError, ExportError, MissingSizeError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.interface import read_bytes, size_in_bytes
@@ -154,7 +154,7 @@ def _initial(graph: Graph) -> dict[str, Array]:
 def _sizes(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mapping[str, int]) -> dict[str, int]:
     """Return the size of each named axis other than the batch: as the caller chose it, or as the graphs advise.
 
-    Raises ConfigError for an axis that no graph has, ExportError for axes without a size.
+    Raises ConfigError for an axis that no graph has, MissingSizeError for axes without a size.
     """
     free: dict[str, tuple[str, str]] = {}
     for spec in specs:
@@ -166,7 +166,7 @@ def _sizes(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mappi
     if missing := [axis for axis in free if axis not in known]:
         where = ", ".join(f"{axis} (of {free[axis][1]} in the graph {free[axis][0]})" for axis in missing)
         needed = " ".join(f"--size {axis}=N" for axis in missing)
-        raise ExportError(f"C has no free axes, and needs the size of {where}: give {needed}")
+        raise MissingSizeError(f"C has no free axes, and needs the size of {where}: give {needed}")
     return known
 
 
