@@ -139,6 +139,10 @@ class ExportError(EdgeRNNError):
     """A network cannot be exported to a target."""
 
 
+class MissingSizeError(ExportError):
+    """A target that has no free axes was not told the size of one."""
+
+
 class ExportWarning(UserWarning):
     """Trials suggest, but cannot prove, that a network does not behave as its contract says."""
 

@@ -117,9 +117,9 @@ def _set_threads(threads: int) -> None:
 def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     """Export the run to every target and precision, and return the bundles.
 
-    Targets with a missing extra are skipped.
+    Targets with a missing extra are skipped, and C where it needs the size of an axis.
     """
-    from edgernn.errors import MissingExtraError
+    from edgernn.errors import MissingExtraError, MissingSizeError
     from edgernn.exporters import TARGETS, export
 
     exported: dict[str, Path] = {}
@@ -133,6 +133,9 @@ def _export_all(source: Source, folder: Path) -> dict[str, Path]:
                     export(source, path, target=target.name, precision=precision, steps=64)
                 except MissingExtraError as error:
                     missing.append(f"{target.name} is left out: {error}")
+                    break
+                except MissingSizeError as error:
+                    missing.append(f"{target.name} is left out: {error} to edgernn export, and the bundle to bench")
                     break
                 exported[f"{target.name} {precision}"] = path
     for line in missing:

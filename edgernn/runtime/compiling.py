@@ -45,9 +45,12 @@ def library(source: bytes) -> ctypes.CDLL:
 def compiler() -> tuple[str, ...]:
     """Return the command of the C compiler. Raises EngineError if there is none."""
     if given := os.environ.get("CC"):
-        command = tuple(shlex.split(given))
-        if not shutil.which(command[0]):
-            raise EngineError(f"the C compiler {command[0]} (CC) is not installed")
+        try:
+            command = tuple(shlex.split(given))
+        except ValueError as error:
+            raise EngineError(f"the C compiler {given[:60]!r} (CC) is no command: {str(error).lower()}") from None
+        if not command or not shutil.which(command[0]):
+            raise EngineError(f"the C compiler {command[0] if command else repr(given)} (CC) is not installed")
         return command
     for name in _COMPILERS:
         if shutil.which(name):
@@ -71,7 +74,8 @@ def _compile(compiler: Sequence[str], source: bytes, path: Path) -> None:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
             if done.returncode:
                 lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
-                raise EngineError(f"{compiler[0]} cannot compile the bundle: {lines[0].replace(folder, '…')[:200]}")
+                line = next((line for line in lines if "error" in line), lines[0])  # gcc names the function first
+                raise EngineError(f"{compiler[0]} cannot compile the bundle: {line.replace(folder, '…')[:200]}")
             made.replace(path)
     except OSError as error:
         raise EngineError(f"{path.parent} cannot be written: {error.strerror}") from None

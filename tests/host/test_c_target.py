@@ -119,20 +119,40 @@ def test_a_fixed_size_is_in_the_contract(tmp_path):
     assert (spec.inputs[0].axes, spec.outputs[0].axes) == ((BATCH, 5), (BATCH, 5))
 
 
-class Levelled(nn.Module):
-    """Has a state with the name of another member of the struct of a stream."""
+class Decay(nn.Module):
+    """Adds its inputs, and forgets half at each step."""
 
-    def forward(self, x, level):
-        level = 0.5 * level + x
-        return level * 2.0, level
+    def forward(self, *given):
+        state = 0.5 * given[-1] + sum(given[:-1])
+        return state * 2.0, state
 
 
-@pytest.mark.parametrize("compiler", COMPILERS)
-def test_states_may_have_names_that_the_code_uses_itself(tmp_path, compiler):
-    tensors = (TensorSpec("x", "float32", (BATCH, 3)),), (TensorSpec("y", "float32", (BATCH, 3)),)
-    spec = GraphSpec("step", *tensors, states=(StateSpec("level", "float32", (BATCH, 3)),))
-    export_module(Levelled(), spec, out=tmp_path / "b", target="c", steps=8)
-    assert checked(tmp_path / "b", tmp_path / "check", compiler).returncode == 0
+def decay(inputs, output, state, graph="step"):
+    """Return the specification of `Decay` with these names."""
+    given = tuple(TensorSpec(name, "float32", (BATCH, 3)) for name in inputs)
+    made = (TensorSpec(output, "float32", (BATCH, 3)),)
+    return GraphSpec(graph, given, made, (StateSpec(state, "float32", (BATCH, 3)),))
+
+
+@pytest.mark.parametrize(
+    ("inputs", "output", "state"),
+    [
+        (("state", "int", "x.y", "memcpy", "NULL"), "out", "level"),
+        (("in", "restrict", "int64_t"), "state", "a.b"),
+        (("x",), "double", "state"),
+    ],
+)
+def test_tensors_may_have_names_that_the_code_uses_itself(tmp_path, inputs, output, state):
+    export_module(Decay(), decay(inputs, output, state), out=tmp_path / "b", target="c", steps=8)
+    for compiler in COMPILERS:
+        assert checked(tmp_path / "b", tmp_path / "check", compiler).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["a.b", "level", "is_blob"])
+def test_a_graph_that_cannot_be_a_function_is_refused(tmp_path, name):
+    with pytest.raises(ExportError, match=f"the graph name '{name}' cannot be a function in C"):
+        export_module(Decay(), decay(("x",), "y", "h", name), out=tmp_path / "b", target="c", steps=8)
+    assert not (tmp_path / "b").exists()
 
 
 @pytest.mark.parametrize("name", ["model.h", "model_check.c"])
@@ -192,7 +212,8 @@ def test_compilers_that_are_missing_or_fail_are_named(bundle, call, monkeypatch,
     monkeypatch.setenv("EDGERNN_CACHE", str(tmp_path / "cache"))
     (tmp_path / "bin").mkdir()
     failing = tmp_path / "bin" / "failing"
-    failing.write_text("#!/bin/sh\necho 'model.c:1: error: no such thing' >&2\necho more >&2\nexit 1\n")
+    lines = ("model.c: In function f:", "model.c:1: error: no such thing", "more")
+    failing.write_text("#!/bin/sh\n" + "".join(f"echo '{line}' >&2\n" for line in lines) + "exit 1\n")
     silent = tmp_path / "bin" / "silent"
     silent.write_text("#!/bin/sh\nexit 3\n")
     for path in (failing, silent):
@@ -201,6 +222,8 @@ def test_compilers_that_are_missing_or_fail_are_named(bundle, call, monkeypatch,
         ("no-such-cc -O2", "the C compiler no-such-cc (CC) is not installed"),
         (str(failing), f"{failing} cannot compile the bundle: model.c:1: error: no such thing\n"),
         (str(silent), f"{silent} cannot compile the bundle: exit status 3\n"),
+        (" ", "the C compiler ' ' (CC) is not installed"),
+        ("'gcc", 'the C compiler "\'gcc" (CC) is no command: no closing quotation'),
     ):
         monkeypatch.setenv("CC", given)
         status, _, error = call("verify", bundle, *C)
@@ -254,6 +277,31 @@ def test_a_snapshot_goes_on_in_c_and_back(bundles, precision, window):
 def test_a_bundle_in_c_is_verified_against_its_run(bundles, trained, call):
     status, printed, error = call("verify", bundles / "blob", "--against", trained, *C)
     assert (status, "agrees with" in printed) == (0, True), error
+
+
+class Halving(nn.Module):
+    """A state that decays."""
+
+    def forward(self, x, h):
+        h = h * 0.5 + x
+        return h, h
+
+
+HALVING = GraphSpec(
+    "step",
+    inputs=(TensorSpec("x", "float32", (BATCH, 1)),),
+    outputs=(TensorSpec("y", "float32", (BATCH, 1)),),
+    states=(StateSpec("h", "float32", (BATCH, 1)),),
+)
+
+
+def test_a_thread_that_flushes_denormals_computes_the_same_bits(tmp_path):
+    """That of these tests does, since onnxruntime has run in it."""
+    bundle = Bundle.load(export_module(Halving(), HALVING, out=tmp_path / "b", target="c").path)
+    engine = CompiledEngine(bundle.graph("step"), HALVING, files=bundle.files)
+    h = np.array([[107_044]], np.int32).view(np.float32)  # a multiple of 2 ** -149
+    y, _ = engine.run({"x": np.zeros((1, 1), np.float32), "h_in": h})
+    assert y.view(np.int32)[0, 0] == 53_522
 
 
 def test_the_bytes_of_a_bundle_in_c_are_those_of_its_weights(bundles, call):

@@ -10,6 +10,7 @@ import torch
 from tasks import EXAMPLES, write_pairs
 
 from edgernn.bundle import Bundle
+from edgernn.cli.bench import _export_all
 from edgernn.contract import (
     BATCH,
     ConditionSpec,
@@ -26,7 +27,7 @@ from edgernn.data.pairs import DEV, TEST, TRAIN, Pairs, read_pairs
 from edgernn.data.subwords import learn_subwords
 from edgernn.engines.eager import eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, FormatError
-from edgernn.exporters import export, verify
+from edgernn.exporters import TARGETS, export, verify
 from edgernn.models.cells import CELLS
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.translate import SentenceReader, encode_sentence, translate
@@ -572,3 +573,10 @@ def test_each_language_may_have_a_vocabulary_of_its_own(folder, tmp_path):
     assert stream.steps == len(reads.encode("läuft"))
     score = evaluate(model, TranslateEvaluation(data=str(folder), beam=1), lambda *_: None).score
     assert score.sentences == 12
+
+
+def test_peers_leave_out_c_where_it_needs_a_size(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("edgernn.exporters.TARGETS", {"c": TARGETS["c"]})
+    assert _export_all(run.source(), tmp_path) == {}
+    words = "give --size source=N to edgernn export, and the bundle to bench"
+    assert words in " ".join(capsys.readouterr().err.split())

@@ -12,9 +12,9 @@ import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec, TensorSpec
-from edgernn.exporters.c.interface import by_value, fnv_1a, member
+from edgernn.exporters.c.interface import by_value, fnv_1a
 from edgernn.exporters.c.kernels import source
-from edgernn.exporters.c.program import C_TYPES, literal
+from edgernn.exporters.c.program import C_TYPES, identifier, literal
 from edgernn.exporters.c.source import named
 from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states, vector_file
@@ -182,18 +182,16 @@ def _graph(recording: _Recording, begin: str) -> str:
     """Return the arrays and the function that check one graph."""
     spec, tolerance = recording.spec, recording.tolerance
     graph, steps = spec.name, len(recording.rows)
-    arrays = {f"given_{name}": array for name, array in recording.given.items()}
-    arrays |= {f"recorded_{name}": array for name, array in recording.outputs.items() if array.size}
+    arrays = {f"given_{identifier(name)}": array for name, array in recording.given.items()}
+    arrays |= {f"recorded_{identifier(name)}": array for name, array in recording.outputs.items() if array.size}
     arrays["rows"] = np.array(recording.rows, np.int32)
-    made = [
-        f"static {_type(tensor)} {graph}_made_{tensor.name}[{_count(tensor, recording)}];" for tensor in spec.outputs
-    ]
+    made = [f"static {_type(tensor)} {_made(spec, tensor)}[{_count(tensor, recording)}];" for tensor in spec.outputs]
     arguments = ["&state", *(_argument(recording, tensor) for tensor in (*spec.inputs, *spec.conditions))]
-    arguments += [f"{graph}_made_{tensor.name}" for tensor in spec.outputs]
+    arguments += [_made(spec, tensor) for tensor in spec.outputs]
     body = [
         f"NAME_{graph}({', '.join(arguments)});",
-        *(f"add({graph}_made_{t.name}, sizeof {graph}_made_{t.name});" for t in spec.outputs),
-        *(f"add(state.{name}, sizeof state.{name});" for name in (member(state.name) for state in spec.states)),
+        *(f"add({name}, sizeof {name});" for name in (_made(spec, tensor) for tensor in spec.outputs)),
+        *(f"add(state.{name}, sizeof state.{name});" for name in (identifier(state.name) for state in spec.states)),
     ]
     limits = f"{tolerance.absolute!r}, {max(tolerance.relative, 5e-7)!r}"
     compared = [line for t in spec.outputs for line in _comparison(recording, t, limits)]
@@ -218,7 +216,7 @@ def _graph(recording: _Recording, begin: str) -> str:
 
 
 def _argument(recording: _Recording, tensor: TensorSpec) -> str:
-    name, count = f"{recording.spec.name}_given_{tensor.name}", _count(tensor, recording)
+    name, count = f"{recording.spec.name}_given_{identifier(tensor.name)}", _count(tensor, recording)
     if tensor in recording.spec.conditions:
         return f"{name}[0]" if by_value(tensor.numpy_dtype, count) else name
     return f"{name}[step]" if by_value(tensor.numpy_dtype, count) else f"{name} + step * {count}"
@@ -231,9 +229,15 @@ def _comparison(recording: _Recording, tensor: TensorSpec, limits: str) -> list[
     if not count or (exact and recording.tolerance.mismatches):
         return []
     graph = recording.spec.name
-    pair = f"{graph}_made_{tensor.name}[i]", f"{graph}_recorded_{tensor.name}[{graph}_rows[step] * {count} + i]"
+    recorded = f"{graph}_recorded_{identifier(tensor.name)}[{graph}_rows[step] * {count} + i]"
+    pair = f"{_made(recording.spec, tensor)}[i]", recorded
     values = ", ".join(f"(double){each}" for each in pair)
     return [f"for (i = 0; i < {count}; i++)", f"    compare({values}, {'0, 0' if exact else limits});"]
+
+
+def _made(spec: GraphSpec, tensor: TensorSpec) -> str:
+    """Return the array in which the program receives an output."""
+    return f"{spec.name}_made_{identifier(tensor.name)}"
 
 
 def _count(tensor: TensorSpec, recording: _Recording) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from edgernn.contract import Array, FromGraph, StateSpec, TensorSpec
-from edgernn.exporters.c.program import C_TYPES, RESERVED, Buffer, Program, Where, literal, places
+from edgernn.exporters.c.program import C_TYPES, Buffer, Program, Where, identifier, literal, places
 
 __all__ = [
     "arrays",
@@ -18,7 +17,6 @@ __all__ = [
     "declarations",
     "definitions",
     "fnv_1a",
-    "member",
     "opening",
     "read_bytes",
     "run_signature",
@@ -67,14 +65,14 @@ def definitions(program: Program) -> str:
     spec, prefix = program.graph.spec, _prefix(program)
     fed = [
         *(_fed(program, tensor) for tensor in (*spec.inputs, *spec.conditions)),
-        *(f"state->{member(each.name)}" for each in spec.states),
+        *(f"state->{identifier(each.name)}" for each in spec.states),
     ]
     made = [
-        *(tensor.name for tensor in spec.outputs),
-        *(f"state->{member(f'next_{each.name}')}" for each in spec.states),
+        *(identifier(tensor.name) for tensor in spec.outputs),
+        *(f"state->{identifier(f'next_{each.name}')}" for each in spec.states),
     ]
     pairs = zip((program.fields["in", name] for name in spec.input_names), fed, strict=True)
-    states = [(member(each.name), member(f"next_{each.name}")) for each in spec.states]
+    states = [(identifier(each.name), identifier(f"next_{each.name}")) for each in spec.states]
     lines = [
         f"{prefix}_inputs in;",
         f"{prefix}_outputs out;",
@@ -148,7 +146,7 @@ def _first_values(program: Program) -> list[str]:
     """Return the statements that set the states of a new stream."""
     lines = []
     for state in program.graph.spec.states:
-        name = member(state.name)
+        name = identifier(state.name)
         size = f"sizeof state->{name}"
         if state.name in program.initial:
             first = program.initial[state.name].buffer.name
@@ -161,19 +159,13 @@ def _first_values(program: Program) -> list[str]:
 def _members(program: Program) -> list[str]:
     """Return the members of the struct of a stream."""
     prefix, spec = _prefix(program), program.graph.spec
-    states = [(member(f"{when}{each.name}"), each) for when in ("", "next_") for each in spec.states]
+    states = [(identifier(f"{when}{each.name}"), each) for when in ("", "next_") for each in spec.states]
     return [
         f"const {prefix}_weights *weights;",
         "int level;",
         *(_state(program, name, each) for name, each in states),
         f"{prefix}_scratch scratch;",
     ]
-
-
-def member(name: str) -> str:
-    """Return the member of the struct of a stream that holds a state, named like it if that is possible."""
-    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"{plain}_" if plain in RESERVED else plain
 
 
 def _state(program: Program, name: str, state: StateSpec) -> str:
@@ -189,7 +181,7 @@ def _signature(program: Program) -> str:
     """Return the function that steps a stream, as it is declared."""
     spec, prefix = program.graph.spec, _prefix(program)
     given = [_parameter(program, tensor) for tensor in (*spec.inputs, *spec.conditions)]
-    made = [f"{C_TYPES[str(program.shape(each.name).dtype)]} *{each.name}" for each in spec.outputs]
+    made = [f"{C_TYPES[str(program.shape(each.name).dtype)]} *{identifier(each.name)}" for each in spec.outputs]
     text = f"void {prefix}({', '.join([f'{prefix}_state *state', *given, *made])})"
     return "\n".join(textwrap.wrap(text, _WIDTH, subsequent_indent="    "))
 
@@ -204,15 +196,15 @@ def run_signature(program: Program) -> str:
 
 
 def _parameter(program: Program, tensor: TensorSpec) -> str:
-    shape = program.shape(tensor.name)
+    shape, name = program.shape(tensor.name), identifier(tensor.name)
     if by_value(shape.dtype, shape.count):
-        return f"{C_TYPES[str(shape.dtype)]} {tensor.name}"
-    return f"const {C_TYPES[str(shape.dtype)]} *{tensor.name}"
+        return f"{C_TYPES[str(shape.dtype)]} {name}"
+    return f"const {C_TYPES[str(shape.dtype)]} *{name}"
 
 
 def _fed(program: Program, tensor: TensorSpec) -> str:
-    shape = program.shape(tensor.name)
-    return f"&{tensor.name}" if by_value(shape.dtype, shape.count) else tensor.name
+    shape, name = program.shape(tensor.name), identifier(tensor.name)
+    return f"&{name}" if by_value(shape.dtype, shape.count) else name
 
 
 def by_value(dtype: np.dtype[Any], count: int) -> bool:

@@ -23,6 +23,7 @@ __all__ = [
     "Program",
     "Statement",
     "Where",
+    "identifier",
     "literal",
     "strided",
 ]
@@ -334,9 +335,16 @@ _WORDS = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while class new delete
 this template typename operator public private protected virtual friend namespace using try catch throw true false
-bool i in out weights scratch level
+bool i in out weights scratch level state memcpy memmove memset size_t int8_t uint8_t int16_t uint16_t int32_t uint32_t
+int64_t uint64_t NULL INFINITY NAN
 """
-RESERVED = frozenset(_WORDS.split())  # of C and C++, and the names of variables of a step
+RESERVED = frozenset(_WORDS.split())  # of C and C++ and their headers, and the names of variables of a step
+
+
+def identifier(name: str) -> str:
+    """Return the name of a tensor in C: the tensor's own if that is possible."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"{plain}_" if plain in RESERVED else plain
 
 
 def literal(value: Any) -> str:

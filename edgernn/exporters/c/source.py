@@ -93,7 +93,8 @@ def _graph(program: Program) -> str:
     counter = "    int i;\n" if any(line.startswith("for (i") for line in lines) else ""
     step = (
         f"{run_signature(program)}\n{{\n"
-        f"{counter}    (void)in, (void)out, (void)scratch, (void)weights, (void)level;\n{body}\n}}"
+        f"{counter}    const NAME_control control = NAME_enter();\n"
+        f"    (void)in, (void)out, (void)scratch, (void)weights, (void)level;\n{body}\n    NAME_leave(control);\n}}"
     )
     return "\n\n".join([*loops, step])
 

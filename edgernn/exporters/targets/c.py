@@ -12,14 +12,14 @@ from typing import Any
 from edgernn.arrays import from_npy
 from edgernn.bundle import TOKENIZER
 from edgernn.contract import BATCH, Array, FromFile, GraphSpec
-from edgernn.errors import ConfigError, ExportError
+from edgernn.errors import ConfigError, ExportError, MissingSizeError
 from edgernn.exporters.c.check import check
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.interface import read_bytes, size_in_bytes
 from edgernn.exporters.c.operators import lower
 from edgernn.exporters.c.program import RESERVED, Program
 from edgernn.exporters.c.source import write
-from edgernn.exporters.c.texts import NO_TEXTS, texts
+from edgernn.exporters.c.texts import NO_TEXTS, Texts, texts
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.sizes import advised, padded_axes
 from edgernn.exporters.target import Artifact, GraphReport, OnnxGraph, Target
@@ -118,6 +118,7 @@ def _write(
     added = NO_TEXTS
     if TOKENIZER in assets:
         added = texts([graph.spec for graph in graphs], Tokenizer.from_json(assets[TOKENIZER].decode()))
+    _check_names([graph.spec.name for graph in graphs], added)
     record = {"edgernn": "c", "name": options.name, "blob": blob, "sampler": added.constants, "graphs": described}
     code = write(options.name, programs, about=json.dumps(record), blob=blob, texts=added)
     files = {f"{options.name}.h": code.header.encode()}
@@ -135,6 +136,14 @@ def _write(
     }
 
 
+def _check_names(graphs: Sequence[str], added: Texts) -> None:
+    """Raise ExportError for a graph whose name would be no identifier, or that of something else in the header."""
+    taken = {"level", "is_blob", *re.findall(r"\bNAME_(\w+)", added.header)}
+    for name in graphs:
+        if "." in name or name in taken:
+            raise ExportError(f"the graph name {name!r} cannot be a function in C: give the graph another one")
+
+
 def _initial(graph: Graph) -> dict[str, Array]:
     """Return the first values of the states that begin as a tensor of the bundle, with their full shapes."""
     files = {name: from_npy(data, name) for name, data in graph.files().items()}
@@ -145,7 +154,7 @@ def _initial(graph: Graph) -> dict[str, Array]:
 def _sizes(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mapping[str, int]) -> dict[str, int]:
     """Return the size of each named axis other than the batch: as the caller chose it, or as the graphs advise.
 
-    Raises ConfigError for an axis that no graph has, ExportError for axes without a size.
+    Raises ConfigError for an axis that no graph has, MissingSizeError for axes without a size.
     """
     free: dict[str, tuple[str, str]] = {}
     for spec in specs:
@@ -157,7 +166,7 @@ def _sizes(specs: Sequence[GraphSpec], advised: Mapping[str, int], chosen: Mappi
     if missing := [axis for axis in free if axis not in known]:
         where = ", ".join(f"{axis} (of {free[axis][1]} in the graph {free[axis][0]})" for axis in missing)
         needed = " ".join(f"--size {axis}=N" for axis in missing)
-        raise ExportError(f"C has no free axes, and needs the size of {where}: give {needed}")
+        raise MissingSizeError(f"C has no free axes, and needs the size of {where}: give {needed}")
     return known
 
 
