@@ -89,7 +89,7 @@ class ClassifyEvaluation(LabellerEvaluation):
 
 PRESETS = {
     "sound": Preset(),
-    "text": Preset({"features": 64, "layers": 1, "hidden": 192}, {"batch_size": 64}),
+    "text": Preset({"features": 64, "layers": 1, "hidden": 256, "dropout": 0.5}, {"batch_size": 64}),
     "numbers": Preset({"features": 64, "hidden": 96}),
     "video": Preset({"features": 96, "hidden": 96, "layers": 1}),
 }
