@@ -43,6 +43,7 @@ def write(name: str, programs: Sequence[Program], *, about: str, blob: bool, tex
         kernels.helpers([*sources, *bodies]),
         *sources,
         kernels.source("levels"),
+        kernels.source("control"),
         "" if blob else arrays(programs),
         *bodies,
         opening(programs, weights if blob else None),
