@@ -142,7 +142,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
     source, target, quantization = plan.source, plan.target, plan.quantization
     with new_bundle(out, overwrite=overwrite) as writer:
         free = source.network.graphs()
-        sizes = target.sizes([graph.spec for graph in free], advised(free))
+        sizes = {} if target.sizes is None else target.sizes([graph.spec for graph in free], advised(free))
         graphs, held_out = at_sizes(free, sizes), held_out_at(source.held_out, free, sizes)
         contract = Contract(tuple(graph.spec for graph in graphs))
         _check_kinds(contract, source.network.task)

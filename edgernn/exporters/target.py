@@ -134,10 +134,6 @@ class GraphReport:
     bytes: int | None = None
 
 
-def _no_sizes(_specs: Sequence[GraphSpec], _advised: Mapping[str, int]) -> Mapping[str, int]:
-    return {}
-
-
 Complete = Callable[
     [Sequence[GraphSpec], Mapping[str, Engine], Mapping[str, Any], Mapping[str, bytes]], Mapping[str, bytes]
 ]
@@ -152,9 +148,9 @@ class Target:
     supported precisions. options: the supported options of `Quantization`. legacy: a warning to users of a target that
     will disappear, or "". complete: returns further files of a bundle, given the specifications of its graphs, their
     engines, the manifest's record of golden vectors, and the files so far. adopt: writes graphs of ONNX files instead,
-    for a target whose graphs have no free axes; None for others. sizes: returns the sizes of named axes that the
-    contract of a bundle fixes, given the specifications of its graphs and the sizes that they advise; `write` is given
-    the graphs without them.
+    or None. sizes: returns the sizes of named axes that the contract of a bundle fixes, given the specifications of its
+    graphs and the sizes that they advise; `write` is given the graphs without them. It is None for a target whose
+    graphs may have free axes.
     """
 
     name: str
@@ -167,7 +163,7 @@ class Target:
     legacy: str = ""
     complete: Complete | None = None
     adopt: Callable[[Sequence[OnnxGraph]], Mapping[str, Artifact]] | None = None
-    sizes: Callable[[Sequence[GraphSpec], Mapping[str, int]], Mapping[str, int]] = _no_sizes
+    sizes: Callable[[Sequence[GraphSpec], Mapping[str, int]], Mapping[str, int]] | None = None
 
 
 def one_file_each(

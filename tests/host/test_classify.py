@@ -678,7 +678,7 @@ def test_the_preset_is_that_of_the_kind_which_is_asked_for(tmp_path):
         *("sound", "sound", "text")
     ]
     chosen = task.choose([str(tmp_path)], kind="text")
-    assert (chosen.model.hidden, chosen.training.batch_size) == (192, 64)
+    assert (chosen.model.hidden, chosen.training.batch_size) == (256, 64)
     assert task.choose([str(tmp_path)], kind="text", hidden=3).model.hidden == 3
     assert task.choose([str(tmp_path)], preset="sound", kind="text").training.batch_size == 32
     with pytest.raises(ConfigError, match="--kind smells is not one of sound, text, numbers, video"):

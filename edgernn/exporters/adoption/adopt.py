@@ -204,7 +204,7 @@ def _fixed(adopted: Sequence[_Adopted], target: Target) -> Sequence[_Adopted]:
 
     Raises ConfigError for the size of an axis that no graph has, and ExportError for an axis without one.
     """
-    if target.adopt is None:
+    if target.sizes is None:
         return adopted
     sizes = target.sizes([each.spec for each in adopted], {})
     return [each.fixed(sizes) for each in adopted]
