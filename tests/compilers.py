@@ -4,12 +4,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from edgernn.exporters.c import kernels
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
 KERNELS = ("product_f32", "product_u8", "product_u4", "round_blocks", "row_u4")
 SOURCES = Path(__file__).with_name("c")
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
+NEEDS_COMPILER = pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
 
 
 def compile_c(source: Path, out: Path, compiler: str, *flags: str) -> Path:

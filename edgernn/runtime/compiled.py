@@ -162,7 +162,10 @@ def _streams_back(tensor: TensorSpec, array: Array) -> Array:
 
 
 def _room(tensor: TensorSpec, sizes: Mapping[str, int]) -> Array:
-    return _streams_first(tensor, np.empty(tensor.shape(sizes), tensor.numpy_dtype))
+    shape = [*tensor.shape(sizes)]
+    if tensor.batch_axis is not None:
+        shape.insert(0, shape.pop(tensor.batch_axis))
+    return np.empty(shape, tensor.numpy_dtype)
 
 
 def _cropped(tensor: TensorSpec, array: Array, sizes: Mapping[str, int]) -> Array:

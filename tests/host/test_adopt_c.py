@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from compilers import COMPILERS
+from compilers import NEEDS_COMPILER
 from graphs import F, lstm, save
 
 from edgernn.bundle import Bundle
@@ -16,7 +16,7 @@ from edgernn.runtime import Model, OnnxEngine
 from edgernn.runtime.compiled import CompiledEngine
 from edgernn.runtime.golden import verify
 
-pytestmark = pytest.mark.skipif(not COMPILERS, reason="a C compiler is needed")
+pytestmark = NEEDS_COMPILER
 
 
 def listener(path, *, opset=17):

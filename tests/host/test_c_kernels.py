@@ -5,11 +5,11 @@ import subprocess
 
 import numpy as np
 import pytest
-from compilers import COMPILERS, compile_c, kernel_source
+from compilers import COMPILERS, NEEDS_COMPILER, compile_c, kernel_source
 
 from edgernn.exporters.c.packing import BLOCK, GROUP, PANEL, TILE, pack_bytes, pack_nibbles, pack_panels, padded
 
-pytestmark = pytest.mark.skipif(not COMPILERS, reason="there is no C compiler")
+pytestmark = NEEDS_COMPILER
 
 SIZES = [(1, 1), (3, 16), (4, 17), (30, 32), (33, 48), (64, 63), (97, 80), (128, 160), (260, 129)]  # inputs, outputs
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compilers import COMPILERS, STRICT
+from compilers import COMPILERS, NEEDS_COMPILER, STRICT
 from conversions import convert_once
 from torch import nn
 
@@ -23,7 +23,7 @@ from edgernn.runtime import Model, Sampler
 from edgernn.runtime.compiled import CompiledEngine, _level, about
 from edgernn.training import Run
 
-pytestmark = pytest.mark.skipif(not COMPILERS, reason="no C compiler is installed")
+pytestmark = NEEDS_COMPILER
 C = ("--engine", "c")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import onnx
@@ -56,7 +56,6 @@ from edgernn.runtime.parity import Parity, Step, chain, tolerance_of, worst
 
 __all__ = ["Adoption", "adopt"]
 
-Tensor = TypeVar("Tensor", bound=TensorSpec)
 
 _PATIENCE = 30.0  # seconds; limits the search for the axes of a graph
 
