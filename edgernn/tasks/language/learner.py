@@ -115,6 +115,7 @@ class LanguageLearner(Learner):
 
     def loss(self, step: int, progress: float) -> Loss:
         """Return the mean nats per token of the batch of `step`; each sequence continues from its carried state."""
+        self.network.set_dropout(self.network.config.dropout * self._dropout(progress))
         batch = self.batches.read(step, self._share)
         device = self.placement.device
         inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
@@ -148,6 +149,11 @@ class LanguageLearner(Learner):
     def restore(self, carried: Mapping[str, Tensor]) -> None:
         """Continue from states that `carried` returned."""
         self._state = tuple(carried[str(index)].to(self.placement.device) for index in range(len(self._state)))
+
+    def _dropout(self, progress: float) -> float:
+        """Return the fraction of the dropout probability that is left at `progress`, from 0 to 1."""
+        second_half = max(0.0, 2 * progress - 1)
+        return 1 - (1 - self.training.final_dropout) * second_half
 
     def _begin(self, batch: TokenBatch) -> tuple[Tensor, ...]:
         """Return the state of each sequence before its first token."""
