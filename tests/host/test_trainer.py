@@ -28,7 +28,7 @@ from edgernn.tasks.language.data import TRAIN
 from edgernn.tasks.settings import one_cycle
 from edgernn.training import Evaluated, Run, Stepped, Trainer
 from edgernn.training.device import find_autocast, find_device
-from edgernn.training.run import CHECKPOINT, CONFIG, DATA, HELD_OUT, METRICS, WEIGHTS
+from edgernn.training.run import CHECKPOINT, CONFIG, DATA, HELD_OUT, METRICS, SAMPLES, WEIGHTS
 
 LANGUAGE = TASKS["language"]
 
@@ -81,7 +81,7 @@ def test_a_model_learns(trained):
     assert [line["step"] for line in lines] == [20, 40, 60]
     assert lines[-1]["nats_per_char"] < 2.5 < math.log(run.prepared.chosen.model.vocabulary)
     assert all(line.keys() == {"step", "nats_per_char", "train_nats", "train_bits_per_char"} for line in lines)
-    files = {CHECKPOINT, CONFIG, METRICS, WEIGHTS, HELD_OUT, "assets/tokenizer.json", "data/train.tokens"}
+    files = {CHECKPOINT, CONFIG, METRICS, SAMPLES, WEIGHTS, HELD_OUT, "assets/tokenizer.json", "data/train.tokens"}
     assert contents(trained).keys() == files | {"data/held-out.tokens"}
 
 
@@ -123,7 +123,7 @@ def test_the_score_at_the_end_is_that_of_the_best_weights_as_one_stream(trained,
 def test_every_evaluation_shows_a_sample(corpus, small, tmp_path):
     events = list(begin(corpus, tmp_path / "run", **small).fit())
     samples = [event.samples["sample"] for event in events if isinstance(event, Evaluated)]
-    assert [len(sample) for sample in samples] == [160] * 3
+    assert [len(sample) for sample in samples] == [500] * 3
     assert set("".join(samples)) <= set(corpus.read_text())
     assert samples[0] != samples[2]
 

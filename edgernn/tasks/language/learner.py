@@ -36,7 +36,7 @@ __all__ = ["LanguageLearner", "sample_text", "score_tokens"]
 _EVALUATION_BATCH = 32  # positions of the held-out text that are read in parallel during training
 _CHUNK = 512  # tokens of a sequence that are scored in one call
 _LOGITS = 1 << 22  # logits that are computed in one call, which limits the memory for large vocabularies
-_PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 160
+_PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 500
 _SAMPLER = Sampler(temperature=0.8, top_k=40)
 _SEQUENCES, _STEPS = 16, 1024  # of the held-out text, for the parity gate
 
