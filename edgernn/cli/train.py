@@ -23,6 +23,7 @@ from edgernn.cli.console import (
     result,
     starting,
 )
+from edgernn.cli.load import load_run
 from edgernn.cli.options import Command, Given, Group, command_from, default_text, value_text
 from edgernn.errors import ConfigError, counted
 from edgernn.paths import Kind, identify
@@ -101,7 +102,7 @@ def train_command(task: Task) -> Callable[..., None]:
                 "--preset": preset,
                 "--overwrite": overwrite,
             }
-            settings = [flag_of(each) for each in given.values if each not in LIMITS]
+            settings = [flag_of(each) for each in given.values if each not in (*LIMITS, "cell")]
             _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
         with _read_whole(task, out, resume), progress("reading the data") as show:
             if resume is None:
@@ -188,9 +189,9 @@ def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[N
 
 
 def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], None]) -> Trainer:
-    from edgernn.training import Run, Trainer
+    from edgernn.training import Trainer
 
-    run = Run.load(path)
+    run = load_run(path, given.values.get("cell"))
     if run.task.name != task.name:
         raise ConfigError(f"{path} is a run of the task {run.task.name}: continue it with edgernn {run.resume}")
     trainer = Trainer.resume(path, show, **given.of(task.training))

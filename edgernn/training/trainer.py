@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
+from edgernn.cell_names import UserCell
 from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError, counted
 from edgernn.models import Network
+from edgernn.models.cells.user import load_cell
 from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
 from edgernn.tasks.settings import LIMITS, TrainingSettings
@@ -86,13 +88,16 @@ class Trainer:
 
         sources: the sources of the task's data. preset: one of `Task.presets`; None for the default of the sources.
         start_from: a run of the task, whose best weights, network and vocabulary the new run takes; the optimizer
-        starts anew. settings: changes to the preset, by field name. progress: called while data is read. Raises
-        ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing is written or replaced.
+        starts anew. settings: changes to the preset, by field name; a file that `cell` names is executed. progress:
+        called while data is read. Raises ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing
+        is written or replaced.
         """
         if not sources:
             raise ConfigError(f"edgernn train {task.name} needs a {task.sources[0]} to train on")
         if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
+        if UserCell.parse(settings.get("cell", "")) is not None:
+            settings["cell"] = load_cell(settings["cell"])
         start = None if start_from is None else Start.open(task, start_from)
         choose = task.choose if start is None else start.choose
         chosen = choose(sources, preset, **settings)
