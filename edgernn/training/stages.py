@@ -76,5 +76,7 @@ def side_by_side(texts: Sequence[tuple[str, str]], columns: int = 2) -> str:
 
 def _row(texts: Sequence[tuple[str, str]]) -> list[str]:
     titles = "".join(f"<th>{html.escape(title)}</th>" for title, _ in texts)
-    cells = "".join(f"<td><pre>{_EMPTY_LINE.sub('&nbsp;', html.escape(text))}</pre></td>" for _, text in texts)
+    cells = "".join(
+        f"<td valign='top'><pre>{_EMPTY_LINE.sub('&nbsp;', html.escape(text))}</pre></td>" for _, text in texts
+    )
     return [f"<tr>{titles}</tr>", f"<tr>{cells}</tr>"]

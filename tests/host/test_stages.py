@@ -53,12 +53,12 @@ def test_texts_stand_side_by_side():
     assert table.splitlines() == [
         "<table>",
         "<tr><th>a &lt; b</th><th>c</th></tr>",
-        "<tr><td><pre>x &amp; y",
+        "<tr><td valign='top'><pre>x &amp; y",
         "&nbsp;",
         "&nbsp;",
-        "z</pre></td><td><pre>&nbsp;</pre></td></tr>",
+        "z</pre></td><td valign='top'><pre>&nbsp;</pre></td></tr>",
         "<tr><th>d</th></tr>",
-        "<tr><td><pre>&lt;!-- end --&gt;</pre></td></tr>",
+        "<tr><td valign='top'><pre>&lt;!-- end --&gt;</pre></td></tr>",
         "</table>",
     ]
 
@@ -147,7 +147,7 @@ def test_samples_are_shown_and_written(trained, tmp_path, capsys):
     assert stages[-1].score in shown
     assert f"    | {stages[-1].samples['sample'].splitlines()[0]}" in shown
     assert execute(["samples", str(trained), "--out", str(tmp_path / "samples.html")]) == 0
-    assert (tmp_path / "samples.html").read_text().count("<td>") == 3
+    assert (tmp_path / "samples.html").read_text().count("<pre>") == 3
 
 
 def test_a_figure_that_is_not_a_number_is_not_kept(corpus, small, tmp_path, monkeypatch):
