@@ -75,11 +75,13 @@ def main() -> None:
     written = "write the report of each run into this page, between <!-- texts: RUN --> and <!-- end -->"
     parser.add_argument("--write", type=Path, metavar="PAGE", help=written)
     arguments = parser.parse_args()
-    for named in arguments.runs:
-        path, _, syntax = named.partition("=")
+    runs = [(Run.load(path), syntax) for path, _, syntax in (named.partition("=") for named in arguments.runs)]
+    for run, syntax in runs:  # before minutes are spent on measuring
         if syntax not in SYNTAX:
-            parser.error(f"{named}: the syntax is {' or '.join(filter(None, SYNTAX))}")
-        run = Run.load(path)
+            parser.error(f"{run.path}={syntax}: the syntax is {' or '.join(filter(None, SYNTAX))}")
+        if arguments.write is not None:
+            around(arguments.write, name_of(run))
+    for run, syntax in runs:
         model = exported(run)
         loss = evaluate(model, LanguageEvaluation(), ignore_progress, run.data).score
         assert isinstance(loss, Score)
@@ -89,7 +91,13 @@ def main() -> None:
         if arguments.write is None:
             print(report, flush=True)
         else:
-            write(arguments.write, run.path.resolve().name, report)
+            before, after = around(arguments.write, name_of(run))
+            arguments.write.write_text(f"{before}\n{report}\n{after}", encoding="utf-8")
+
+
+def name_of(run: Run) -> str:
+    """The name of a run in a page."""
+    return run.path.resolve().name
 
 
 def exported(run: Run) -> Model:
@@ -198,13 +206,13 @@ def shown(stage: Stage, characters: int) -> tuple[str, str]:
     return title, stage.samples.get("sample", "")[:characters].expandtabs()
 
 
-def write(page: Path, name: str, report: str) -> None:
-    """Replace the part `name` of a page. Exits if the page has no such part."""
+def around(page: Path, name: str) -> tuple[str, str]:
+    """What stands in a page before and after the part `name`, with its marks. Exits if the page has no such part."""
     before, begins, rest = page.read_text(encoding="utf-8").partition(f"<!-- texts: {name} -->\n")
     _, ends, after = rest.partition("<!-- end -->")
     if not ends:
         raise SystemExit(f"{page} has no part between <!-- texts: {name} --> and <!-- end -->: add both lines to it")
-    page.write_text(f"{before}{begins}\n{report}\n{ends}{after}", encoding="utf-8")
+    return before + begins, ends + after
 
 
 if __name__ == "__main__":

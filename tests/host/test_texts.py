@@ -57,10 +57,23 @@ def test_places_are_at_equal_distances(names, trained):
     assert [place.real for place in places] == [held_out[start + 45 : start + 65] for start in (0, 90, 180)]
 
 
-def test_the_report_has_the_loss_the_measures_and_the_stages(report, trained):
-    said = report(f"{trained}=c", "--texts", 2, "--length", 60, "--stages", 2, "--characters", 30)
-    stages = Run.load(trained).stages()
-    assert "2 layers of 24 units (lstm) and" in said
+def test_a_page_has_a_part_for_each_run(names, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Fox\n\n<!-- texts: fox -->\nold\n<!-- end -->\n<!-- texts: cat -->\n<!-- end -->\n")
+    before, after = names["around"](page, "fox")
+    assert before == "# Fox\n\n<!-- texts: fox -->\n"
+    assert after == "<!-- end -->\n<!-- texts: cat -->\n<!-- end -->\n"
+    with pytest.raises(SystemExit, match="has no part between <!-- texts: dog --> and <!-- end -->"):
+        names["around"](page, "dog")
+
+
+@pytest.mark.slow
+def test_the_report_has_the_loss_the_measures_and_the_stages(report, trained, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "fox")
+    options = ["--texts", 2, "--length", 60, "--stages", 2, "--characters", 30]
+    said = report(f"{run}=c", *options)
+    stages = Run.load(run).stages()
+    assert said.startswith("The network has 2 layers of 24 units (lstm) and")
     assert "trained in 60 steps, 1.62 passes over 2,430 characters" in said
     assert float(re.search(r"\*\*([\d.]+) nats", said)[1]) == pytest.approx(
         stages[-1].figures["nats_per_char"], rel=0.1
@@ -72,24 +85,16 @@ def test_the_report_has_the_loss_the_measures_and_the_stages(report, trained):
     assert rows["words of the training text"][-1] == "91.7 %"  # 22 of 24: both texts begin in the middle of "jumps"
     assert rows["sequences of 50 characters of the training text"][0] == "0.0 %"
     assert re.findall(r"<th>step (\d+), ", said) == ["20", "60"]
-    assert said == report(f"{trained}=c", "--texts", 2, "--length", 60, "--stages", 2, "--characters", 30)
-
-
-def test_the_report_is_written_into_a_page(report, trained, tmp_path):
-    run = shutil.copytree(trained, tmp_path / "fox")
     page = tmp_path / "page.md"
-    page.write_text("# Fox\n\n<!-- texts: fox -->\nold\n<!-- end -->\n\nThe end.\n<!-- texts: cat -->\n<!-- end -->\n")
-    for _ in range(2):
-        assert report(run, "--texts", 2, "--length", 60, "--write", page) == ""
-        written = page.read_text()
-        assert written.startswith("# Fox\n\n<!-- texts: fox -->\n\nThe network has 2 layers")
-        assert written.endswith("</table>\n\n<!-- end -->\n\nThe end.\n<!-- texts: cat -->\n<!-- end -->\n")
-    page.write_text("<!-- texts: cat -->\n<!-- end -->\n")
-    with pytest.raises(SystemExit, match="has no part between <!-- texts: fox -->"):
-        report(run, "--texts", 2, "--length", 60, "--write", page)
+    page.write_text("<!-- texts: fox -->\nold\n<!-- end -->\n")
+    assert report(f"{run}=c", *options, "--write", page) == ""
+    assert page.read_text() == f"<!-- texts: fox -->\n\n{said}<!-- end -->\n"  # seeds are fixed
 
 
-def test_an_unknown_syntax_is_refused(report, trained, capsys):
+def test_what_is_wrong_is_said_before_anything_is_measured(report, trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         report(f"{trained}=fortran")
     assert "the syntax is c or latex" in capsys.readouterr().err
+    (tmp_path / "page.md").write_text("nothing")
+    with pytest.raises(SystemExit, match="has no part between <!-- texts: fox -->"):
+        report(trained, "--write", tmp_path / "page.md")
