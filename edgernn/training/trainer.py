@@ -354,7 +354,8 @@ class Trainer:
         """Draw samples from the network that had `score`, and keep both in the run."""
         samples = self.learner.samples(self.average)
         if self.group.is_main:
-            stage = Stage(self.step, self.passes, score.figures, str(score), samples)
+            figures = {name: value for name, value in score.figures.items() if math.isfinite(value)}
+            stage = Stage(self.step, self.passes, figures, str(score), samples)
             self.run.write_stages([each for each in self.run.stages() if each.step < self.step] + [stage])
         return Evaluated(self.step, min(self._progress(), 1.0), score, best, self.seconds, samples)
 
