@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, log, progress, require_extra, result, starting
-from edgernn.cli.load import load_model
+from edgernn.cli.console import Json, log, progress, require_extra, result
+from edgernn.cli.load import load_model, load_run
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError, FormatError, RunError
 from edgernn.execution import Execution
@@ -80,11 +80,5 @@ def _find(
                 f"{path} is a bundle of the task {model.manifest.task}; edgernn evaluate measures {', '.join(tasks)}"
             )
         return task, lambda: model, None
-    with starting("train"):
-        import torch
-
-        from edgernn.engines.eager import eager_model
-        from edgernn.training import Run
-    run = Run.load(path)
-    torch.set_num_threads(1)  # single steps are too small to share between threads
-    return run.task, lambda: eager_model(run.source(), execution), run.data
+    run, load = load_run(path, execution)
+    return run.task, load, run.data

@@ -1,7 +1,8 @@
-"""Load a bundle with the engine of its target."""
+"""Load a bundle with the engine of its target, or a run in torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,9 @@ from edgernn.execution import DEFAULT, Execution
 if TYPE_CHECKING:
     from edgernn.bundle import Bundle
     from edgernn.runtime import BundleEngine, Model
+    from edgernn.training import Run
 
-__all__ = ["load_bundle", "load_model"]
+__all__ = ["load_bundle", "load_model", "load_run"]
 
 
 def load_model(path: Path, execution: Execution = DEFAULT) -> Model:
@@ -48,3 +50,15 @@ def load_bundle(path: Path, execution: Execution = DEFAULT) -> tuple[Bundle, typ
     if target not in ENGINES:
         raise BundleError(f"{path} is for {target}, and this version of edgernn has engines for {', '.join(ENGINES)}")
     return bundle, ENGINES[target]
+
+
+def load_run(path: Path, execution: Execution = DEFAULT) -> tuple[Run, Callable[[], Model]]:
+    """The run at `path`, and what loads its network as a model, in eager torch on the CPU."""
+    with starting("train"):
+        import torch
+
+        from edgernn.engines.eager import eager_model
+        from edgernn.training import Run
+    run = Run.load(path)
+    torch.set_num_threads(1)  # single steps are too small to share between threads
+    return run, lambda: eager_model(run.source(), execution)

@@ -5,18 +5,31 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.runtime import Model, Stream
 from edgernn.settings import Settings
 
-__all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore", "text_graph"]
+__all__ = ["Conversation", "Pipeline", "Result", "Shaded", "Show", "check_output", "ignore", "text_graph"]
 
 Options = TypeVar("Options", bound=Settings)
 
 Show = Callable[[str], object]  # called with each piece of decoded text; the pipeline ends if it returns False
+
+
+class Shaded(str):
+    """A piece of text with the shade that a unit gives it, from -1, blue, over white to 1, red."""
+
+    __slots__ = ("shade",)
+    shade: float
+
+    def __new__(cls, text: str, shade: float) -> Self:
+        """Return `text` with a shade."""
+        piece = super().__new__(cls, text)
+        piece.shade = shade
+        return piece
 
 
 def ignore(text: str) -> None:
