@@ -79,7 +79,7 @@ def cells(
     """Find the units of a language model that tell where in a text it is: in a comment, in quotes, at which column.
 
     For each property, the unit, its sign and its threshold are chosen on the first half of the text and scored on the
-    second, beside units that are found in the same way for the property shifted along the text. The text is drawn in
+    second, beside units that are found in the same way for the property in another order. The text is drawn in
     the colours of the unit, from blue to red, on the terminal and in a file.
 
     [bold]Example:[/bold] edgernn cells bundles/linux --text val.txt --out cells.html
@@ -238,7 +238,7 @@ _COLOURS = "Red is where the unit tells that the property holds, or is large; un
 def _table(findings: Sequence[Finding]) -> list[str]:
     """The findings as aligned lines, below a line of headings."""
     rows: list[tuple[str, ...]] = [
-        ("property", "unit", "score", "shifted", "the property holds, or is large, where the unit is")
+        ("property", "unit", "score", "shuffled", "the property holds, or is large, where the unit is")
     ]
     for each in findings:
         high = "above" if each.sign > 0 else "below"
@@ -257,7 +257,7 @@ def _held_table(findings: Sequence[Finding], held: Sequence[Held]) -> list[str]:
     """What holding the units changed in generated texts, as aligned lines below a line of headings."""
     if not held:
         return []
-    head = ("property", "in generated texts, with the unit:", "held high", "held low", "free", "it changes")
+    head = ("property", "in generated texts", "held as if it holds", "as if not", "unit free", "it changes")
     rows: list[tuple[str, ...]] = [head]
     for finding, each in zip(findings, held, strict=True):
         number = finding.threshold is None

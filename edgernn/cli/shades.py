@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from edgernn.runtime.units.drawing import Drawing
 
-__all__ = ["paint", "print_shaded", "shows_colours"]
+__all__ = ["paint", "print_piece", "shows_colours"]
 
 
 def shows_colours() -> bool:
@@ -34,8 +35,13 @@ def paint(drawing: Drawing) -> None:
     _console().print(text, soft_wrap=True, end="" if drawing.text.endswith("\n") else "\n")
 
 
-def print_shaded(text: str, shade: float) -> None:
-    """Print a piece of text on a background of its shade, from -1, blue, to 1, red; without a line break."""
+def print_piece(text: str) -> None:
+    """Print a piece of text at once, without a line break; on a background of its shade, if it has one."""
+    from edgernn.runtime.units.shading import Shaded
+
+    if not isinstance(text, Shaded) or not shows_colours():
+        print(text, end="", flush=True)
+        return
     from rich.text import Text
 
     from edgernn.runtime.units.shades import level
@@ -43,10 +49,9 @@ def print_shaded(text: str, shade: float) -> None:
     coloured = Text()
     for number, line in enumerate(text.split("\n")):
         _append(coloured, "\n" if number else "", 0)
-        _append(coloured, line, level(shade))
-    console = _console()
-    console.print(coloured, soft_wrap=True, end="")
-    console.file.flush()
+        _append(coloured, line, level(text.shade))
+    _console().print(coloured, soft_wrap=True, end="")
+    sys.stdout.flush()
 
 
 def _append(text: Text, run: str, level: int, *, mark: bool = False) -> None:
@@ -57,7 +62,8 @@ def _append(text: Text, run: str, level: int, *, mark: bool = False) -> None:
     if run == "\n" or not run:
         text.append(run)
     else:
-        text.append(printable(run), Style(color="black", bgcolor=colour(level), underline=mark))
+        shown = "\t".join(map(printable, run.split("\t")))  # rich widens a tab
+        text.append(shown, Style(color="black", bgcolor=colour(level), underline=mark))
 
 
 @cache

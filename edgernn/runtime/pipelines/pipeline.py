@@ -5,31 +5,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.runtime import Model, Stream
+from edgernn.runtime.units.shading import Shading
 from edgernn.settings import Settings
 
-__all__ = ["Conversation", "Pipeline", "Result", "Shaded", "Show", "check_output", "ignore", "text_graph"]
+__all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore", "text_graph"]
 
 Options = TypeVar("Options", bound=Settings)
 
 Show = Callable[[str], object]  # called with each piece of decoded text; the pipeline ends if it returns False
-
-
-class Shaded(str):
-    """A piece of text with the shade that a unit gives it, from -1, blue, over white to 1, red."""
-
-    __slots__ = ("shade",)
-    shade: float
-
-    def __new__(cls, text: str, shade: float) -> Self:
-        """Return `text` with a shade."""
-        piece = super().__new__(cls, text)
-        piece.shade = shade
-        return piece
 
 
 def ignore(text: str) -> None:
@@ -62,7 +50,7 @@ class Conversation(NamedTuple):
     """A stream for a user to talk with in turns.
 
     max_tokens, stop: how each of its answers ends. unknown: what becomes of characters that the vocabulary lacks, as in
-    `Stream.prefill`. echo: whether what was typed is shown before each answer.
+    `Stream.prefill`. echo: whether what was typed is shown before each answer. shading: by which the text is coloured.
     """
 
     stream: Stream
@@ -70,6 +58,7 @@ class Conversation(NamedTuple):
     stop: tuple[str, ...] = ()
     unknown: str = "refuse"
     echo: bool = True
+    shading: Shading | None = None
 
 
 class Pipeline(ABC, Generic[Options]):

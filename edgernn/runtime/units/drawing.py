@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -137,42 +136,39 @@ u {{ text-decoration-thickness: 2px; text-underline-offset: 3px; }}
 
 def picture(drawings: Sequence[Drawing]) -> str:
     """Return the drawings, one below the other, as a picture in SVG that needs no other file."""
-    rows: list[str] = []
-    lines = widest = 0
+    parts: list[str] = []
+    top = widest = 0
     for drawing in drawings:
-        rows.append(_text(0, lines, drawing.title, 'font-weight="bold"'))
-        for run, level, mark, column, line in _placed(drawing):
-            rows += _cell(run, level, column, lines + 1 + line, mark=mark)
-            widest = max(widest, column + len(run))
-        widest = max(widest, len(drawing.title))
-        lines += drawing.text.rstrip("\n").count("\n") + 3
-    width, height = math.ceil((widest + 2) * _WIDE), (lines + 1) * _HIGH
-    return _PICTURE.format(width=width, height=height, rows="\n".join(rows))
+        lines = drawing.text.rstrip("\n").split("\n")
+        parts += [_text(top, drawing.title, 'font-weight="bold"'), *_cells(drawing, top + 1)]
+        parts += [_text(top + 1 + row, line, f'textLength="{_x(len(line))}"') for row, line in enumerate(lines) if line]
+        widest = max(widest, len(drawing.title), *map(len, lines))
+        top += len(lines) + 2
+    return _PICTURE.format(width=_x(widest + 2), height=(top - 1) * _HIGH + 12, parts="\n".join(parts))
 
 
-def _placed(drawing: Drawing) -> Iterator[tuple[str, int, bool, int, int]]:
-    """The runs of a drawing, each with its column and line."""
-    column = line = 0
+def _cells(drawing: Drawing, top: int) -> Iterator[str]:
+    """The coloured backgrounds of a drawing whose first line is `top`, and the lines below what is underlined."""
+    column, row = 0, top
     for run, level, mark in runs(drawing.text, drawing.shades, drawing.holds):
         if run == "\n":
-            column, line = 0, line + 1
+            column, row = 0, row + 1
             continue
-        yield run, level, mark, column, line
+        place = f'x="{_x(column + 1)}" width="{_x(len(run))}"'
+        yield f'<rect {place} y="{row * _HIGH + 5}" height="{_HIGH}" fill="{colour(level)}"/>'
+        if mark:
+            yield f'<rect {place} y="{row * _HIGH + _HIGH + 2}" height="2"/>'
         column += len(run)
 
 
-def _cell(run: str, level: int, column: int, line: int, *, mark: bool) -> Iterator[str]:
-    x, y, width = (column + 1) * _WIDE, line * _HIGH, len(run) * _WIDE
-    yield f'<rect x="{x:g}" y="{y + 5}" width="{width:g}" height="{_HIGH}" fill="{colour(level)}"/>'
-    if mark:
-        yield f'<rect x="{x:g}" y="{y + _HIGH + 2}" width="{width:g}" height="2"/>'
-    if run.strip():
-        yield _text(column, line, run, f'textLength="{width:g}"')
+def _text(row: int, text: str, attributes: str) -> str:
+    place = f'x="{_x(1)}" y="{(row + 1) * _HIGH}"'
+    return f'<text {place} xml:space="preserve" {attributes}>{escape(_written(text))}</text>'
 
 
-def _text(column: int, line: int, text: str, attributes: str) -> str:
-    x, y = (column + 1) * _WIDE, (line + 1) * _HIGH
-    return f'<text x="{x:g}" y="{y}" {attributes}>{escape(_written(text))}</text>'
+def _x(columns: int) -> str:
+    """The width of so many characters, in pixels."""
+    return f"{columns * _WIDE:g}"
 
 
 def _written(text: str) -> str:
@@ -182,8 +178,8 @@ def _written(text: str) -> str:
 
 _WIDE, _HIGH = 7.8, 18  # of a character, in pixels
 _PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">
-<style>text {{ font: 13px monospace; white-space: pre; }}</style>
+<style>text {{ font-family: monospace; font-size: 13px; }}</style>
 <rect width="100%" height="100%" fill="white"/>
-{rows}
+{parts}
 </svg>
 """

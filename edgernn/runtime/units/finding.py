@@ -17,8 +17,8 @@ from edgernn.runtime.units.unit import Unit
 __all__ = ["Finder", "Finding", "is_so"]
 
 _LEVELS = 256  # of the values of a unit: thresholds lie between them
-_SHIFTS = 10  # of the shuffled baseline
-_NEAREST = 0.1  # the least shift, as a fraction of the text
+_SHUFFLES = 10  # of the baseline
+_PIECES, _FEWEST, _SHORTEST = 50, 4, 100  # of a shuffled text, and tokens in a piece on average
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Finding:
     holds and where it does not; "correlation" (Pearson's) of one that is a number.
     sign: 1 if the property holds, or is larger, where the unit is high; -1 where it is low.
     score: on the second half of the text. baseline: the mean score of units that are found in the same way for the
-    property shifted along the text; None where no shift leaves both halves with and without it.
+    property with its pieces in another order; None where no order leaves both halves with and without it.
     threshold: between the values of the unit that tell the property and the others. line: slope and intercept that
     tell a number from the unit. Each is None for the other kind.
     low, high: the mean of the unit where the property does not hold and where it does; of a number, where it is at most
@@ -120,18 +120,20 @@ class Finder:
         )
 
     def _baseline(self, truth: Array, progress: Callable[[float, str], None]) -> float | None:
-        """The mean score for the property shifted along the text, in a circle.
+        """The mean score for the property with its pieces in another order.
 
-        A shift keeps how long the property holds and how often it changes, which a shuffle of its single values would
-        not; only its relation to the text is lost.
+        The text is cut at random places. Within a piece, the property changes as often as it does in the text, and only
+        the relation between them is lost; single values in a random order would change at every character.
         """
         size, scores = len(truth), []
+        pieces = max(_FEWEST, min(_PIECES, size // _SHORTEST))
         random = np.random.default_rng(0)
-        for number in range(_SHIFTS):
-            progress(number / _SHIFTS, "")
-            shifted = np.roll(truth, random.integers(int(_NEAREST * size), size - int(_NEAREST * size)))
-            if _varies(shifted[: self._recording.half]) and _varies(shifted[self._recording.half :]):
-                scores.append(self._choose(shifted).score)
+        for number in range(_SHUFFLES):
+            progress(number / _SHUFFLES, "")
+            parts = np.split(truth, np.sort(random.integers(1, size, pieces - 1)))
+            shuffled = np.concatenate([parts[place] for place in random.permutation(pieces)])
+            if _varies(shuffled[: self._recording.half]) and _varies(shuffled[self._recording.half :]):
+                scores.append(self._choose(shuffled).score)
         return float(np.mean(scores)) if scores else None
 
     def _choose(self, truth: Array) -> _Choice:
@@ -207,7 +209,8 @@ def _varies(values: Array) -> bool:
 
 
 def _check_varies(property: Property, truth: Array, half: int) -> None:
-    for part, where in ((truth, "the text"), (truth[:half], "its first half"), (truth[half:], "its second half")):
+    first, second = (truth[:half], "the first half of the text"), (truth[half:], "the second half of the text")
+    for part, where in ((truth, "the text"), first, second):
         if _varies(part):
             continue
         if truth.dtype == bool:

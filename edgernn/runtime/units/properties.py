@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.errors import ConfigError, first_line
+from edgernn.errors import ConfigError, counted, first_line
 from edgernn.runtime.units.source import read_source
 
 __all__ = ["PROPERTIES", "TAB", "Property", "codes", "from_file", "matching", "named"]
@@ -116,7 +116,7 @@ def _one_a_character(found: object, text: str, what: str) -> Array:
     except (TypeError, ValueError):
         raise ConfigError(f"{what} returns {type(found).__name__[:40]}: {wanted}") from None
     if values.shape != (len(text),):
-        size = f"{len(values):,} values" if values.ndim == 1 else f"an array of shape {values.shape}"
+        size = counted(len(values), "value") if values.ndim == 1 else f"an array of shape {values.shape}"
         raise ConfigError(f"{what} returns {size}: {wanted}")
     if values.dtype != bool and values.dtype.kind not in "iuf":
         raise ConfigError(f"{what} returns values such as {str(values[0])[:40]!r}: {wanted}")

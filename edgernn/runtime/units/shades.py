@@ -67,8 +67,9 @@ def runs(text: str, shades: Array, holds: Array | None = None) -> Iterator[tuple
     levels = [level(shade) for shade in shades.tolist()]
     marks = [False] * len(text) if holds is None or holds.dtype != bool else holds.tolist()
     keyed = zip(text, levels, marks, strict=True)
-    for (found, mark, _), group in groupby(keyed, lambda each: (each[1], each[2], each[0] == "\n")):
-        yield "".join(character for character, _, _ in group), found, mark
+    for (found, mark, is_break), group in groupby(keyed, lambda each: (each[1], each[2], each[0] == "\n")):
+        run = "".join(character for character, _, _ in group)
+        yield from ((part, found, mark) for part in (run if is_break else [run]))
 
 
 def window(text: str, property: Array, start: int, length: int) -> slice:

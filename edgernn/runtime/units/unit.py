@@ -90,8 +90,8 @@ class Units:
                 return self._in_state(state, text, rest)
         names = [self[self._starts[state.name] + math.prod(_sizes(state)) - 1].name for state in self._states]
         raise ConfigError(
-            f"there is no unit {text[:40]!r}: a unit is a number from 0 to {self._count - 1}, or a name "
-            f"up to {', '.join(names)}"
+            f"there is no unit {text[:40]!r}: a unit is a number from 0 to {self._count - 1}, or a name, "
+            f"up to {' and '.join(names)}"
         )
 
     def values(self, state: Mapping[str, Array]) -> Array:
