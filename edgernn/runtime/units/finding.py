@@ -154,6 +154,7 @@ class Finder:
             if abs(apart[at]) > best[0]:
                 best = float(abs(apart[at])), column, 1 if (apart[at] >= 0) == rarer else -1, float(edges[at])
         _, column, sign, threshold = best
+        threshold = _exact(self._first[:, column], first, sign, threshold)
         told = (self._second[:, column] > threshold) == (sign > 0)
         return _Choice(column, sign, threshold, float((told[second].mean() + (~told)[~second].mean()) / 2))
 
@@ -182,6 +183,18 @@ def _thresholds(values: Array) -> Array:
 def _below(levels: Array, edges: int) -> Array:
     """How many of `levels` are below each edge (edges,)."""
     return np.asarray(np.bincount(levels, minlength=edges + 1).cumsum()[:edges])
+
+
+def _exact(values: Array, truth: Array, sign: int, threshold: float) -> float:
+    """The best of all thresholds between the values of one unit; `threshold`, if they are all the same."""
+    order = np.argsort(values, kind="stable")
+    ordered, so = values[order], truth[order]
+    between = np.flatnonzero(ordered[1:] != ordered[:-1])
+    if not len(between):
+        return threshold
+    apart = (~so).cumsum()[between] / (~so).sum() - so.cumsum()[between] / so.sum()
+    at = between[(sign * apart).argmax()]
+    return float(ordered[at] / 2 + ordered[at + 1] / 2)
 
 
 def _correlation(values: Array, truth: Array) -> float:

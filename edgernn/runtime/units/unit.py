@@ -111,11 +111,11 @@ class Units:
     def hold(self, state: Mapping[str, Array], unit: Unit, values: Array) -> State:
         """Return `state` with `unit` at `values` (streams,), one for each stream; NaN leaves a stream as it is."""
         spec = next(each for each in self._states if each.name == unit.state)
-        place: list[Any] = list(np.unravel_index(unit.number - self._starts[unit.state], _sizes(spec)))
-        if spec.batch_axis is not None:
-            place.insert(spec.batch_axis, slice(None))
+        place = np.unravel_index(unit.number - self._starts[unit.state], _sizes(spec))
         held = np.array(state[unit.state])
-        held[tuple(place)] = np.where(np.isnan(values), held[tuple(place)], values)
+        streams = held[None] if spec.batch_axis is None else np.moveaxis(held, spec.batch_axis, 0)  # a view
+        before = streams[:, *place]
+        streams[:, *place] = np.where(np.isnan(values), before, values)
         return State({**state, unit.state: held})
 
     def _in_state(self, state: StateSpec, text: str, rest: list[str]) -> Unit:
