@@ -65,7 +65,7 @@ class CellsSettings(TextFormat):
     )
     max_tokens: int = option(200, "--clamp: the number of tokens of each generated text.", low=1, high=1_000_000)
     temperature: float = option(0.8, "--clamp: the sampling temperature; 0 is greedy.", low=0, high=1e6)
-    seed: int = option(0, "--clamp: the seed of the random number generator.", low=0, below=2**64 - 64)
+    seed: int = option(0, "--clamp: the seed of the random number generator.", low=0, below=2**63)
 
 
 def cells(

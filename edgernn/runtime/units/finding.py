@@ -91,7 +91,7 @@ class Finder:
         levels = zip(self._thresholds, self._first.T, strict=True)
         self._levels = np.array([np.searchsorted(edges, column) for edges, column in levels], np.uint8)
         self._below = [_below(each, len(edges)) for each, edges in zip(self._levels, self._thresholds, strict=True)]
-        self._spread = self._first.std(axis=0, dtype=np.float64)
+        self._spread = np.array([column.std(dtype=np.float64) for column in self._first.T])
 
     def find(self, property: Property, progress: Callable[[float, str], None] = lambda done, figures: None) -> Finding:
         """Return the unit that tells `property` best.
