@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -105,37 +105,33 @@ def cells(
     findings, skipped = _find(recording, properties, unit, every=not settings.properties)
     held = _hold(model, recording, findings, settings, graph.name) if settings.clamp else []
     drawings = _drawings(recording, findings, unit, settings.length)
-    read = f"{counted(len(recording.text), 'character')} of {settings.text}, {counted(len(recording.units), 'unit')}"
+    read = f"{counted(len(text), 'character')} of {settings.text}, {counted(len(recording.units), 'unit')}; {_HALVES}"
     _write(drawings, read, settings.out)
     if not json and shows_colours():
         for each in drawings:
             print(each.title)
             paint(each)
     values = {
-        **{"text": settings.text, "characters": len(recording.text), "tokens": len(recording.tokens)},
-        "units": len(recording.units),
-        "properties": [
-            each.to_json() | ({"clamp": held[place].to_json()} if held else {}) for place, each in enumerate(findings)
-        ],
-        "skipped": [{"name": name, "reason": reason} for name, reason in skipped.items()],
-        "out": str(settings.out),
+        **{"text": settings.text, "characters": len(text), "tokens": len(recording.tokens)},
+        **{"units": len(recording.units), "properties": _to_json(findings, held)},
+        **{"skipped": [{"name": name, "reason": reason} for name, reason in skipped.items()], "out": str(settings.out)},
     }
-    lines = [f"{read}; {_HALVES}", *_table(findings), *skipped.values(), *_held_table(findings, held)]
-    result(values, "\n".join([*lines, str(settings.out)]), as_json=json)
+    lines = [read, *_table(findings), *skipped.values(), *_held_table(findings, held), str(settings.out)]
+    result(values, "\n".join(lines), as_json=json)
 
 
 def _check(settings: CellsSettings, given: Given) -> None:
     """Raise ConfigError for what is missing or cannot be, before anything is loaded."""
     if not settings.text:
         raise ConfigError("edgernn cells needs a text that the model reads: name a file with --text")
-    if settings.out.suffix not in (".html", ".svg"):
-        raise ConfigError(f"--out {settings.out}: the name must end in .html or .svg")
-    if not settings.out.parent.is_dir():
-        raise ConfigError(f"--out {settings.out} cannot be written: there is no directory {settings.out.parent}")
     if not settings.clamp:
-        for name in ("max_tokens", "temperature", "seed"):
-            if name in given.values:
-                raise ConfigError(f"--{name.replace('_', '-')} goes with --clamp: leave it out, or add --clamp")
+        for flag in given.flags:
+            if flag in ("--max-tokens", "--temperature", "--seed"):
+                raise ConfigError(f"{flag} goes with --clamp: leave it out, or add --clamp")
+    from edgernn.runtime.pipelines.pipeline import check_output
+    from edgernn.runtime.units.drawing import FORMATS
+
+    check_output("--out", settings.out, [Path(settings.text)], FORMATS)
 
 
 def _load(path: Path, execution: Execution) -> Model:
@@ -197,15 +193,12 @@ def _hold(
     from edgernn.sampling import Sampler
 
     sampler = Sampler(settings.temperature, seed=settings.seed)
+    found = []
     with progress("generating") as show:
-        return [
-            hold(
-                *(model, recording, each, sampler, settings.max_tokens),
-                graph=graph,
-                progress=lambda done, figures, at=number: show((at + done) / len(findings), figures),  # type: ignore[misc]
-            )
-            for number, each in enumerate(findings)
-        ]
+        for number, each in enumerate(findings):
+            show(number / len(findings), each.property.name)
+            found.append(hold(model, recording, each, sampler, settings.max_tokens, graph=graph))
+    return found
 
 
 def _drawings(recording: Recording, findings: Sequence[Finding], unit: Unit | None, length: int) -> list[Drawing]:
@@ -220,11 +213,8 @@ def _write(drawings: Sequence[Drawing], read: str, out: Path) -> None:
     from edgernn.atomic import replace_file
     from edgernn.runtime.units.drawing import page, picture
 
-    content = (
-        page("Readable cells", [f"{read}; {_HALVES}.", _COLOURS], drawings)
-        if out.suffix == ".html"
-        else picture(drawings)
-    )
+    as_page = out.suffix.lower() == ".html"
+    content = page("Readable cells", [f"{read}.", _COLOURS], drawings) if as_page else picture(drawings)
     try:
         replace_file(out, content.encode())
     except OSError as error:
@@ -246,6 +236,14 @@ def _table(findings: Sequence[Finding]) -> list[str]:
         scores = ("-" if score is None else _score(each, score) for score in (each.score, each.baseline))
         rows.append((each.property.name, str(each.unit), *scores, where))
     return _aligned(rows) if findings else []
+
+
+def _to_json(findings: Sequence[Finding], held: Sequence[Held]) -> list[dict[str, Any]]:
+    """The findings as JSON values, each with what holding its unit changed, if that was measured."""
+    values = [each.to_json() for each in findings]
+    for each, found in zip(values, held, strict=False):
+        each["clamp"] = found.to_json()
+    return values
 
 
 def _score(finding: Finding, score: float) -> str:

@@ -11,6 +11,9 @@ from rich.console import Console
 from tiny import PLANTED_ALPHABET, write_captioner, write_planted, write_text_classifier
 
 from edgernn.cli import shades
+from edgernn.cli.cells import CellsSettings
+from edgernn.settings import declared_options
+from edgernn.tokenizer import UNKNOWN_CHOICES
 
 BUILT_IN = ["quotes", "position", "newline-distance", "indentation", "word", "comment", "string", "brackets"]
 ABSENT = {"indentation", "comment", "brackets", "bracket-depth", "brace-depth", "if-condition"}
@@ -31,6 +34,7 @@ def folder(tmp_path_factory):
     (folder / "text.txt").write_text(text)
     (folder / "short.txt").write_text('12 "ab"\n' * 9)
     (folder / "other.txt").write_text("12 x\n" * 90)
+    (folder / "page.html").write_text(text)
     (folder / "plain.txt").write_text("1" * 400)
     (folder / "own.py").write_text(
         "def long(text): return [1.0] * 3\ndef mark(text): return [c == '\"' for c in text]\n"
@@ -111,6 +115,13 @@ def test_fewer_characters_can_be_read(call, at):
     assert json.loads(run(call, at, "--chars", 500, "--json")[1])["characters"] == 500
 
 
+def test_what_becomes_of_unknown_characters_is_as_elsewhere(call, at):
+    assert declared_options(CellsSettings)["unknown"].option.choices == UNKNOWN_CHOICES
+    for unknown, tokens in (("skip", 360), ("replace", 450)):  # of 90 lines, 12 x
+        found = call("cells", at / "planted", "--text", at / "other.txt", "--unknown", unknown, "--json")[1]
+        assert json.loads(found)["tokens"] == tokens
+
+
 def test_the_text_can_be_standard_input(call, at, monkeypatch):
     class Input:
         buffer = io.BytesIO((at / "text.txt").read_bytes())
@@ -157,8 +168,9 @@ def test_clamping_says_what_it_changes(call, at):
         ("planted --text TEXT --unit 4", "there is no unit 4: units are numbered from 0 to 3"),
         ("planted --text TEXT --unit c.0", "there is no unit 'c.0': a unit is a number from 0 to 3, or a name"),
         ("planted --text TEXT --unit h.1.0", "the layers of the state h are 0 to 0"),
-        ("planted --text TEXT --out a.png", "--out a.png: the name must end in .html or .svg"),
+        ("planted --text TEXT --out a.png", "--out a.png: the name must end in .html, .svg"),
         ("planted --text TEXT --out no/a.svg", "--out no/a.svg cannot be written: there is no directory no"),
+        ("planted --text page.html --out page.html", "--out page.html is the input itself: choose another name"),
         ("planted --text TEXT --seed 3", "--seed goes with --clamp: leave it out, or add --clamp"),
         ("planted --text TEXT --max-tokens 3", "--max-tokens goes with --clamp"),
         ("planted --text TEXT --chars 0", "--chars 0 is not a whole number of at least 1 and at most 10,000,000"),

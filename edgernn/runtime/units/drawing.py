@@ -40,9 +40,10 @@ def draw_finding(recording: Recording, finding: Finding, length: int) -> Drawing
     """Draw a property's unit over about `length` characters of the second half, where the property varies most."""
     truth = finding.property(recording.text)
     part = window(recording.text, truth, int(recording.places[recording.half]), length)
-    kind = "of the tokens told, balanced" if finding.threshold is not None else "correlation"
-    score = f"{finding.score:.1%}" if finding.threshold is not None else f"{finding.score:.2f}"
-    note = f"{finding.property.meaning[:1].upper()}{finding.property.meaning[1:]}: {score} {kind}"
+    form = ".1%" if finding.threshold is not None else ".2f"
+    shuffled = "" if finding.baseline is None else f", {finding.baseline:{form}} if shuffled"
+    meaning = finding.property.meaning
+    note = f"{meaning[:1].upper()}{meaning[1:]}: {finding.kind} {finding.score:{form}}{shuffled}"
     title = f"{finding.property.name}: unit {finding.unit}"
     holds = truth if truth.dtype == bool else None
     return _drawing(recording, finding.unit, title, note, part, finding, holds)

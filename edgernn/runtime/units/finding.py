@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -93,7 +93,7 @@ class Finder:
         self._below = [_below(each, len(edges)) for each, edges in zip(self._levels, self._thresholds, strict=True)]
         self._spread = np.array([column.std(dtype=np.float64) for column in self._first.T])
 
-    def find(self, property: Property, progress: Callable[[float, str], None] = lambda done, figures: None) -> Finding:
+    def find(self, property: Property) -> Finding:
         """Return the unit that tells `property` best.
 
         Raises ConfigError for a property that is the same in all of the text or in one of its halves, and for what
@@ -111,7 +111,7 @@ class Finder:
             "balanced accuracy" if truth.dtype == bool else "correlation",
             choice.sign,
             choice.score,
-            self._baseline(truth, progress),
+            self._baseline(truth),
             choice.threshold,
             None if truth.dtype == bool else _line(values, truth[:half]),
             float(values[~told].mean()),
@@ -119,7 +119,7 @@ class Finder:
             float(truth.mean()),
         )
 
-    def _baseline(self, truth: Array, progress: Callable[[float, str], None]) -> float | None:
+    def _baseline(self, truth: Array) -> float | None:
         """The mean score for the property with its pieces in another order.
 
         The text is cut at random places. Within a piece, the property changes as often as it does in the text, and only
@@ -128,8 +128,7 @@ class Finder:
         size, scores = len(truth), []
         pieces = max(_FEWEST, min(_PIECES, size // _SHORTEST))
         random = np.random.default_rng(0)
-        for number in range(_SHUFFLES):
-            progress(number / _SHUFFLES, "")
+        for _ in range(_SHUFFLES):
             parts = np.split(truth, np.sort(random.integers(1, size, pieces - 1)))
             shuffled = np.concatenate([parts[place] for place in random.permutation(pieces)])
             if _varies(shuffled[: self._recording.half]) and _varies(shuffled[self._recording.half :]):

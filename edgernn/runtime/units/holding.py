@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -97,7 +97,6 @@ def hold(
     tokens: int,
     *,
     graph: str = STEP,
-    progress: Callable[[float, str], None] = lambda done, figures: None,
 ) -> Held:
     """Generate texts with the unit of `finding` free, held high and held low, and measure how they differ.
 
@@ -117,7 +116,6 @@ def hold(
     while len(texts) < len(rows):
         part = rows[len(texts) : len(texts) + at_once]
         texts += _Generation(model, recording, finding, part, sampler, graph).run(tokens)
-        progress(len(texts) / len(rows), finding.property.name)
     if not all(texts):
         raise ConfigError("a generated text has no characters: take more of them with --max-tokens")
     likeness = _Likeness(recording, finding)

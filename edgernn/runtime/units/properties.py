@@ -62,7 +62,7 @@ def named(text: str) -> Property:
 def matching(name: str, pattern: str) -> Property:
     """Return the property that holds at each character of a match of a regular expression; ^ and $ match at lines.
 
-    Raises ConfigError for an expression that Python cannot read, or that matches nothing but empty texts.
+    Raises ConfigError for an empty expression, and for one that Python cannot read.
     """
     try:
         expression = re.compile(pattern, re.MULTILINE)
