@@ -3,7 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->`, or `evaluate NAME` or `run NAME`, and `<!-- end -->`.
+A table stands between `<!-- options: train NAME -->`, or `evaluate NAME`, `run NAME` or `cells language`, and
+`<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 import sys
 from pathlib import Path
 
+from edgernn.cli.cells import CellsSettings
 from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
 from edgernn.runtime.pipelines import PIPELINES
@@ -28,7 +30,8 @@ def written(page: str) -> str:
 def _table(command: str, task: str) -> str:
     if command == "train":
         return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
-    return option_table({"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options}[command])
+    kinds = {"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options, "cells": CellsSettings}
+    return option_table(kinds[command])
 
 
 def main() -> int:

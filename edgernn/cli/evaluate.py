@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, log, progress, require_extra, result, starting
-from edgernn.cli.load import CellFile, load_model, load_run, refuse_cell
+from edgernn.cli.console import Json, log, progress, require_extra, result
+from edgernn.cli.load import CellFile, load_model, load_run, refuse_cell, run_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError, FormatError, RunError
 from edgernn.execution import Execution
@@ -82,10 +82,5 @@ def _find(
                 f"{path} is a bundle of the task {model.manifest.task}; edgernn evaluate measures {', '.join(tasks)}"
             )
         return task, lambda: model, None
-    with starting("train"):
-        import torch
-
-        from edgernn.engines.eager import eager_model
     run = load_run(path, cell)
-    torch.set_num_threads(1)  # single steps are too small to share between threads
-    return run.task, lambda: eager_model(run.source(), execution), run.data
+    return run.task, run_model(run, execution), run.data

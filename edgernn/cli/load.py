@@ -1,7 +1,8 @@
-"""Load a bundle with the engine of its target."""
+"""Load a bundle with the engine of its target, or a run in torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from edgernn.runtime import BundleEngine, Model
     from edgernn.training import Run
 
-__all__ = ["CellFile", "load_bundle", "load_model", "load_run", "refuse_cell"]
+__all__ = ["CellFile", "load_bundle", "load_model", "load_run", "refuse_cell", "run_model"]
 
 CellFile = Annotated[
     str | None,
@@ -33,9 +34,10 @@ def load_run(path: Path, cell: str | None = None) -> Run:
 
     Raises ConfigError if the file cannot be executed, or the run has another cell.
     """
-    from edgernn.models.cells.user import find_loaded, load_cell
-    from edgernn.training import Run
-    from edgernn.training.run import own_cell
+    with starting("train"):
+        from edgernn.models.cells.user import find_loaded, load_cell
+        from edgernn.training import Run
+        from edgernn.training.run import own_cell
 
     run = Run.load(path)
     if cell is not None:
@@ -45,6 +47,16 @@ def load_run(path: Path, cell: str | None = None) -> Run:
         load_cell(cell)
         find_loaded(str(own))
     return run
+
+
+def run_model(run: Run, execution: Execution = DEFAULT) -> Callable[[], Model]:
+    """Return what loads the network of a run as a model, in eager torch on the CPU."""
+    with starting("train"):
+        import torch
+
+        from edgernn.engines.eager import eager_model
+    torch.set_num_threads(1)  # single steps are too small to share between threads
+    return lambda: eager_model(run.source(), execution)
 
 
 def refuse_cell(cell: str | None) -> None:

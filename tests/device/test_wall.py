@@ -46,7 +46,7 @@ DEVICE_MODULES = [
     "syntax",
     "tokenizer",
 ]
-PACKAGES = ["contract", "media", "runtime", "runtime.pipelines"]
+PACKAGES = ["contract", "media", "runtime", "runtime.pipelines", "runtime.units"]
 HOST_PACKAGES = ["cli", "data", "engines", "exporters", "models", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 
@@ -273,7 +273,7 @@ def test_a_demo_whose_reader_stops_is_silent(bundle):
     assert (len(done.stdout), done.stderr) == (5, "")
 
 
-def test_help_and_run_need_no_torch(bundle):
+def test_help_run_and_cells_need_no_torch(bundle, tmp_path):
     block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
     for arguments in (["--help"], ["train", "language", "--help"], ["run", "--help"], ["caption", "--help"]):
@@ -282,6 +282,20 @@ def test_help_and_run_need_no_torch(bundle):
     command = [sys.executable, "-c", block + code, "run", str(bundle), "abc", "--max-tokens", "9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stdout)) == (0, 13), done.stderr
+    (tmp_path / "abc.txt").write_text("abc\n" * 40)
+    command = [
+        sys.executable,
+        "-c",
+        block + code,
+        "cells",
+        str(bundle),
+        "--text",
+        "abc.txt",
+        "--clamp",
+        "--max-tokens=9",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["train", "language", "stdlib", "--out", "r"], ["adopt", "a.onnx", "--out=b"]])
