@@ -224,20 +224,24 @@ def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
     return closing(TensorBoardLogger(directory, trainer.step, trainer.learner.unit))
 
 
-def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
+def fit(
+    trainer: Trainer, board: TensorBoardLogger | None = None, *, title: str = "training", resume: str = ""
+) -> Score:
     """Train to the end with a progress bar, and return the score of the best weights.
 
-    board: also logs the figures.
+    board: also logs the figures. title: of the progress bar. resume: what continues the training; by default the
+    command for its run.
 
     The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
     with the last checkpoint. Either way, the command that continues the training is printed.
     """
     from edgernn.training import Evaluated
 
+    resume = resume or _command(trainer)
     for note in trainer.notes:
         log(note)
     try:
-        with on_interrupt(lambda: _stop(trainer)), progress("training") as show:
+        with on_interrupt(lambda: _stop(trainer)), progress(title) as show:
             for event in trainer.fit():
                 if board is not None:
                     board.log(event)
@@ -249,14 +253,14 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
             trainer.save()
     except KeyboardInterrupt:  # the second one
         log("stopped at once; the last checkpoint is kept")
-        log(f"to continue: {_command(trainer)}")
+        log(f"to continue: {resume}")
         raise
     if trainer.stopped:
-        _end_early(trainer)
+        _end_early(trainer, resume)
     try:
         return trainer.score()
     except KeyboardInterrupt:
-        log(f"the training is finished; to see its score: {_command(trainer)}")
+        log(f"the training is finished; to see its score: {resume}")
         raise
 
 
@@ -288,10 +292,10 @@ def _show(event: Evaluated) -> None:
     log(textwrap.indent("\n".join(texts).strip(), "    | "))
 
 
-def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C, and a checkpoint: print the command that continues the training."""
+def _end_early(trainer: Trainer, resume: str) -> NoReturn:
+    """After Ctrl-C, and a checkpoint: print what continues the training."""
     log(f"stopped at step {trainer.step:,}; everything up to it is kept")
-    log(f"to continue: {_command(trainer)}")
+    log(f"to continue: {resume}")
     raise KeyboardInterrupt
 
 
