@@ -3,7 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->`, or `evaluate NAME` or `run NAME`, and `<!-- end -->`.
+A table stands between `<!-- options: train NAME -->`, or `evaluate NAME`, `run NAME` or `compare NAME`, and
+`<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
+from edgernn.comparison.settings import ComparisonSettings
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.tasks import TASKS
 
@@ -28,6 +30,8 @@ def written(page: str) -> str:
 def _table(command: str, task: str) -> str:
     if command == "train":
         return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
+    if command == "compare":
+        return option_table(ComparisonSettings)
     return option_table({"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options}[command])
 
 

@@ -124,7 +124,8 @@ def _contender(cell: str) -> Contender:
     try:
         LanguageConfig(cell=cell)
     except ConfigError as error:
-        raise ConfigError(str(error).replace("--cell ", "--cells ", 1)) from None
+        flag = declared_options(LanguageConfig)["cell"].flag
+        raise ConfigError(str(error).replace(flag, f"{flag}s", 1)) from None
     return Contender(cell.rpartition(":")[2], cell)
 
 

@@ -15,7 +15,9 @@ __all__ = ["SHARED", "ComparedModel", "ComparedTraining", "ComparisonSettings"]
 class ComparisonSettings(Settings):
     """Which cells are compared, and on which targets."""
 
-    cells: str = option(",".join(CELLS), "The cells to compare, separated by commas, named as for --cell of train.")
+    cells: str = option(
+        ",".join(CELLS), "The cells to compare, separated by commas, named as in edgernn train language."
+    )
     seeds: int = option(
         3, "The number of trainings of each cell; they have the seeds 0, 1, 2 and so on.", low=1, high=1000
     )

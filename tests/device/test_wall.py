@@ -46,14 +46,15 @@ DEVICE_MODULES = [
     "tokenizer",
 ]
 PACKAGES = ["contract", "media", "runtime", "runtime.pipelines"]
-HOST_PACKAGES = ["cli", "data", "engines", "exporters", "models", "tasks", "training"]
+HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 
 BLOCK = """
 import sys
 class Wall:
     blocked = ("torch", "onnx", "onnxscript", "safetensors", "edgernn.cli", "edgernn.models",
-               "edgernn.data", "edgernn.tasks", "edgernn.training", "edgernn.engines", "edgernn.exporters")
+               "edgernn.data", "edgernn.tasks", "edgernn.training", "edgernn.engines", "edgernn.exporters",
+               "edgernn.comparison")
     def find_spec(self, name, path=None, target=None):
         if any(name == each or name.startswith(each + ".") for each in self.blocked):
             raise ImportError("behind the wall: " + name)
