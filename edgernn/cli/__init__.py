@@ -15,7 +15,7 @@ from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
 from edgernn.cli.cache import cache
 from edgernn.cli.caption import caption
-from edgernn.cli.compare import compare
+from edgernn.cli.compare import compare_command
 from edgernn.cli.console import discard, log
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
@@ -26,7 +26,6 @@ from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
-from edgernn.comparison.settings import SHARED, ComparisonSettings
 from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
 from edgernn.execution import Execution
 from edgernn.tasks import TASKS
@@ -37,7 +36,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
-    *(command_from(bench, Execution), command_from(compare, ComparisonSettings, *SHARED), plot, cache, demo),
+    *(command_from(bench, Execution), compare_command(), plot, cache, demo),
 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,20 +11,29 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, log, progress, require_extra, result, starting, waiting
-from edgernn.cli.options import Given
-from edgernn.cli.train import fit
-from edgernn.comparison.settings import SHARED, ComparisonSettings
+from edgernn.cli.options import Given, command_from, default_text
+from edgernn.cli.train import fit, shown_default
+from edgernn.comparison.settings import DIFFERING, MINUTES, ComparisonSettings
+from edgernn.settings import Declared
+from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.settings import LIMITS
 
 if TYPE_CHECKING:
     from edgernn.comparison.comparison import Comparison
 
-__all__ = ["compare"]
+__all__ = ["compare_command"]
 
 _CORPUS = (
     "The text to train on: files, directories, stdlib for the source code of Python's standard library, or "
     "tinyshakespeare, which is downloaded once."
 )
+_PRESET = f"A set of defaults, which other options override. One of: {', '.join(LANGUAGE.presets)}."
 _AGAIN = "give the same command again"
+
+
+def compare_command() -> Callable[..., None]:
+    """Return the command `compare`, with the options of language models that do not differ between cells."""
+    return command_from(compare, ComparisonSettings, *LANGUAGE.settings, shown=_shown_default, without=DIFFERING)
 
 
 def compare(
@@ -37,6 +46,7 @@ def compare(
         ),
     ],
     *,
+    preset: Annotated[str | None, typer.Option(help=_PRESET, show_default=next(iter(LANGUAGE.presets)))] = None,
     given: Given,
     json: Json = False,
 ) -> None:
@@ -51,7 +61,8 @@ def compare(
     """
     from edgernn.comparison.plan import Plan
 
-    plan = Plan.of(corpus, ComparisonSettings(**given.of(ComparisonSettings)), **given.of(*SHARED))
+    comparison_settings = ComparisonSettings(**given.of(ComparisonSettings))
+    plan = Plan.of(corpus, comparison_settings, preset, **given.of(*LANGUAGE.settings))
     with starting("export"):
         from edgernn.comparison.comparison import Comparison
         from edgernn.comparison.report import table
@@ -75,6 +86,14 @@ def compare(
         "left_out": comparison.left_out,
     }
     result(values, text, as_json=json)
+
+
+def _shown_default(declared: Declared) -> str:
+    if declared.settings is ComparisonSettings:
+        return default_text(declared)
+    if declared.field.name in LIMITS:
+        return f"{MINUTES:g}" if declared.field.name == "minutes" else ""
+    return shown_default(LANGUAGE, declared)
 
 
 @contextmanager

@@ -6,16 +6,17 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import torch
 
-from edgernn.comparison.plan import Contender, Plan
+from edgernn.cell_names import UserCell
+from edgernn.comparison.plan import Contender, Plan, of_cells
 from edgernn.comparison.report import Row, rows_of
-from edgernn.comparison.results import Artifact, Results, Size, Training
+from edgernn.comparison.results import RECORD, Artifact, Results, Size, Training
 from edgernn.comparison.sizes import count_parameters, largest_state
 from edgernn.engines import ENGINES
 from edgernn.errors import (
@@ -27,8 +28,10 @@ from edgernn.errors import (
     ExportError,
     ExportWarning,
     MissingExtraError,
+    RunError,
 )
 from edgernn.exporters import TARGETS, export
+from edgernn.models.cells.user import load_cell
 from edgernn.runtime import Model
 from edgernn.runtime.benchmark import measure
 from edgernn.tasks.language.task import LANGUAGE
@@ -75,11 +78,20 @@ class Comparison:
         impossible, or another than that of the comparison at `path`; in that case nothing is written.
         """
         _check_targets(plan)
+        cells = {each.name: _loaded(each.cell) for each in plan.contenders}
         if Results.check_place(path):
             results = Results.read(path)
             plan.check_same(results.plan, path)
+            if results.sizes.keys() != cells.keys():
+                raise RunError(
+                    f"{path / RECORD} is damaged: it has other cells than its plan; choose another directory (--out)"
+                )
+            if changed := [name for name, cell in cells.items() if cell != results.sizes[name].cell]:
+                raise ConfigError(
+                    f"the file of {changed[0]} has changed since {path} was begun: choose another directory (--out)"
+                )
             return cls(path, plan, results)
-        sizes, digest = _sizes(plan, progress)
+        sizes, digest = _sizes(plan, cells, progress)
         comparison = cls(path, plan, Results(plan.to_json(), digest, sizes))
         path.mkdir(parents=True, exist_ok=True)
         comparison._write()
@@ -186,9 +198,11 @@ class Comparison:
         path = self._run(contender.name, seed)
         if path.exists():
             return Trainer.resume(path, progress)
-        hidden = self.results.sizes[contender.name].hidden
-        settings = {**self.plan.settings, "cell": contender.cell, "hidden": hidden, "seed": seed}
-        trainer = Trainer.begin(LANGUAGE, self.plan.sources, path, progress=progress, **settings)
+        size = self.results.sizes[contender.name]
+        settings = {**self.plan.settings, **_cell(contender, size.cell), "hidden": size.hidden, "seed": seed}
+        trainer = Trainer.begin(
+            LANGUAGE, self.plan.sources, path, preset=self.plan.preset, progress=progress, **settings
+        )
         if trainer.run.prepared.record["sha256"] != self.results.sha256:
             shutil.rmtree(path)
             names = ", ".join(self.plan.sources)
@@ -219,19 +233,38 @@ def _check_targets(plan: Plan) -> None:
             raise ConfigError(f"--precisions {precision} is not one of {', '.join(known)}")
 
 
-def _sizes(plan: Plan, progress: Progress) -> tuple[dict[str, Size], str]:
+def _loaded(cell: str) -> str:
+    """Return the name of a cell in the settings of runs, for which the file of a user's cell is executed."""
+    try:
+        return cell if UserCell.parse(cell) is None else load_cell(cell)
+    except ConfigError as error:
+        raise of_cells(error) from None
+
+
+def _cell(contender: Contender, cell: str) -> dict[str, Any]:
+    """Return the settings of a contender's cell, by field name. cell: its name in the settings of runs."""
+    return {"cell": cell, **({"layer_norm": True} if contender.layer_norm else {})}
+
+
+def _sizes(plan: Plan, cells: Mapping[str, str], progress: Progress) -> tuple[dict[str, Size], str]:
     """Return the size of each contender by its name, and the digest of the text.
 
-    Begins a training that is thrown away, which raises what the trainings of the comparison would raise.
+    cells: by the name of the contender, as the settings of runs have them. Begins a training that is thrown away, which
+    raises what the trainings of the comparison would raise.
     """
     with tempfile.TemporaryDirectory(prefix="edgernn-") as folder:
-        trial = Trainer.begin(LANGUAGE, plan.sources, Path(folder) / "run", progress=progress, **plan.settings)
+        out = Path(folder) / "run"
+        trial = Trainer.begin(LANGUAGE, plan.sources, out, preset=plan.preset, progress=progress, **plan.settings)
         prepared, default = trial.run.prepared, trial.parameters
     wanted = default if plan.parameters is None else plan.parameters
     sizes = {}
     for each in plan.contenders:
-        hidden = largest_state(prepared, each.cell, wanted)
-        sizes[each.name] = Size(hidden, count_parameters(prepared, each.cell, hidden))
+        settings = _cell(each, cells[each.name])
+        try:
+            hidden = largest_state(prepared, wanted, **settings)
+        except ConfigError as error:
+            raise ConfigError(f"{each.name}: {error}") from None
+        sizes[each.name] = Size(cells[each.name], hidden, count_parameters(prepared, hidden, **settings))
     return sizes, str(prepared.record["sha256"])
 
 

@@ -2,82 +2,105 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from edgernn.comparison.settings import SHARED, ComparedModel, ComparedTraining, ComparisonSettings
+from edgernn.cell_names import UserCell
+from edgernn.comparison.settings import DIFFERING, MINUTES, ComparisonSettings
 from edgernn.data.corpus import STDIN
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, declared_options, flag_of
-from edgernn.tasks.language.settings import LanguageConfig, LanguageData
+from edgernn.settings import declared_options, flag_of
+from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.settings import LIMITS, CellSettings
 
-__all__ = ["Contender", "Plan"]
+__all__ = ["Contender", "Plan", "of_cells"]
 
 
 class Contender(NamedTuple):
-    """A cell that is compared. name: in tables and names of files. cell: its name in the settings of a network."""
+    """A cell that is compared.
+
+    name: in tables and names of files. cell: its name, or FILE.py:CLASS. layer_norm: whether it has layer normalisation
+    even if the other cells have none.
+    """
 
     name: str
     cell: str
+    layer_norm: bool = False
 
 
 @dataclass(frozen=True)
 class Plan:
     """What is compared, and how. A comparison is continued only with an equal plan.
 
-    sources: of the text. settings: of all networks and trainings, by field name; they are complete.
+    sources: of the text. cells: as they were typed. preset: of language models. settings: those that all trainings
+    share, by field name; they are complete.
     """
 
     sources: tuple[str, ...]
-    contenders: tuple[Contender, ...]
+    cells: tuple[str, ...]
     seeds: int
     parameters: int | None
     targets: tuple[str, ...]
     precisions: tuple[str, ...]
+    preset: str
     settings: Mapping[str, Any]
 
     @classmethod
-    def of(cls, sources: Sequence[str], comparison: ComparisonSettings, **options: Any) -> Self:
+    def of(
+        cls, sources: Sequence[str], comparison: ComparisonSettings, preset: str | None = None, **options: Any
+    ) -> Self:
         """Return the plan for the settings that are given.
 
-        options: of networks and trainings, by field name; a limit among them replaces the default limit. Raises
-        ConfigError for a cell that does not exist, a list with an empty or repeated name, settings that are impossible,
-        and a text that can be read only once.
+        options: of language models and their training, by field name, except those in `DIFFERING`; a limit among them
+        replaces the default limit. Raises ConfigError for a cell that does not exist, a list with an empty or repeated
+        name, settings that are impossible, and a text that can be read only once.
         """
         for source in sources:
             if source == STDIN or (Path(source).exists() and not (Path(source).is_file() or Path(source).is_dir())):
                 raise ConfigError(
                     f"{source} can be read only once, and each training reads the text: save it in a file"
                 )
-        contenders = tuple(map(_contender, _listed("--cells", comparison.cells)))
-        _refuse_repeated("--cells", [each.name for each in contenders])
-        return cls(
+        limited = options if set(LIMITS) & options.keys() else {**options, "minutes": MINUTES}
+        chosen = LANGUAGE.choose(sources, preset, **limited)
+        parts = {type(part): part for part in (chosen.data, chosen.model, chosen.training)}
+        declared = [each for each in declared_options(*parts).values() if each.field.name not in DIFFERING]
+        plan = cls(
             tuple(sources),
-            contenders,
+            _listed("--cells", comparison.cells),
             comparison.seeds,
             comparison.parameters,
             _listed("--targets", comparison.targets),
             _listed("--precisions", comparison.precisions),
-            _complete(options),
+            LANGUAGE.preset_for(sources, options) if preset is None else preset,
+            {each.field.name: getattr(parts[each.settings], each.field.name) for each in declared},
         )
+        _refuse_repeated("--cells", [each.name for each in plan.contenders])
+        return plan
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """The cells. Raises ConfigError for one that does not exist."""
+        return tuple(map(_contender, self.cells))
 
     @property
     def limits(self) -> str:
         """The limits of each training as options, such as "--minutes 4"."""
-        values = ((name, self.settings[name]) for name in ("steps", "passes", "minutes"))
+        values = ((name, self.settings[name]) for name in LIMITS)
         return " ".join(f"--{name} {value:.15g}" for name, value in values if value is not None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as plain JSON values: the sources, and the value of each option by its name."""
         return {
             "sources": list(self.sources),
-            "cells": ",".join(each.cell for each in self.contenders),
+            "cells": ",".join(self.cells),
             "seeds": self.seeds,
             "parameters": self.parameters,
             "targets": ",".join(self.targets),
             "precisions": ",".join(self.precisions),
+            "preset": self.preset,
             **self.settings,
         }
 
@@ -94,17 +117,6 @@ class Plan:
                 )
 
 
-def _complete(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all settings that trainings share, by field name. Raises ConfigError for an impossible value."""
-    data, model, training = ({name: options[name] for name in _fields(kind) if name in options} for kind in SHARED)
-    parts: list[Settings] = [LanguageData(**data), ComparedModel(**model), ComparedTraining.of(training)]
-    return {name: getattr(part, name) for part in parts for name in _fields(type(part))}
-
-
-def _fields(kind: type[Settings]) -> list[str]:
-    return [declared.field.name for declared in declared_options(kind).values()]
-
-
 def _listed(flag: str, text: str) -> tuple[str, ...]:
     """Return names that are separated by commas. Raises ConfigError for an empty or repeated one."""
     names = tuple(name.strip() for name in text.split(","))
@@ -119,14 +131,22 @@ def _refuse_repeated(flag: str, names: Sequence[str]) -> None:
         raise ConfigError(f"{flag} names {repeated} twice")
 
 
-def _contender(cell: str) -> Contender:
-    """Return the contender that is called `cell`, or FILE.py:CLASS. Raises ConfigError if it does not exist."""
+def _contender(text: str) -> Contender:
+    """Return the contender of a text: CELL or CELL+ln. Raises ConfigError if there is no such cell."""
+    cell = text.removesuffix(_NORMALISED)
     try:
-        LanguageConfig(cell=cell)
+        CellSettings(cell=cell)
     except ConfigError as error:
-        flag = declared_options(LanguageConfig)["cell"].flag
-        raise ConfigError(str(error).replace(flag, f"{flag}s", 1)) from None
-    return Contender(cell.rpartition(":")[2], cell)
+        raise of_cells(error) from None
+    user = UserCell.parse(cell)
+    name = cell if user is None else user.kind
+    return Contender(f"{name}{_NORMALISED}" if cell != text else name, cell, layer_norm=cell != text)
+
+
+def of_cells(error: ConfigError) -> ConfigError:
+    """Return an error about the option for one cell as one about --cells."""
+    flag = declared_options(CellSettings)["cell"].flag
+    return ConfigError(re.sub(rf"{flag}\b(?!-)", f"{flag}s", str(error), count=1))
 
 
 def _shown(value: Any) -> str:
@@ -134,4 +154,5 @@ def _shown(value: Any) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
+_NORMALISED = "+ln"  # after the name of a cell that has layer normalisation
 _SHOWN = 80  # characters of a value in a message

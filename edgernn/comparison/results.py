@@ -22,13 +22,19 @@ _KEYS = {"format", "edgernn", "plan", "sha256", "sizes", "trainings", "artifacts
 
 @dataclass(frozen=True)
 class Size:
-    """The size of the state with which a cell is compared, and the number of parameters that the network then has."""
+    """The size with which a cell is compared.
 
+    cell: its name in the settings of runs, which has the digest of a file of the user. hidden: the size of the state.
+    parameters: the number that the network then has.
+    """
+
+    cell: str
     hidden: int
     parameters: int
 
     def __post_init__(self) -> None:
         """Raise FormatError for a value of another type."""
+        records.text(self.cell, "cell")
         records.integer(self.hidden, "hidden")
         records.integer(self.parameters, "parameters")
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.language.settings import LanguageConfig, LanguageData, LanguageTraining
-from edgernn.tasks.settings import CELLS
+from edgernn.cell_names import CELLS
+from edgernn.settings import Settings, option
 
-__all__ = ["SHARED", "ComparedModel", "ComparedTraining", "ComparisonSettings"]
+__all__ = ["DIFFERING", "MINUTES", "ComparisonSettings"]
+
+DIFFERING = ("cell", "hidden", "seed")  # the settings in which the trainings of a comparison differ
+MINUTES = 4.0  # of a training without another limit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +18,9 @@ class ComparisonSettings(Settings):
     """Which cells are compared, and on which targets."""
 
     cells: str = option(
-        ",".join(CELLS), "The cells to compare, separated by commas, named as in edgernn train language."
+        ",".join(CELLS),
+        "The cells to compare, separated by commas: names, or FILE.py:CLASS for a class in a Python file of yours, "
+        "which is executed. CELL+ln is the cell with layer normalisation.",
     )
     seeds: int = option(
         3, "The number of trainings of each cell; they have the seeds 0, 1, 2 and so on.", low=1, high=1000
@@ -26,7 +30,7 @@ class ComparisonSettings(Settings):
         "The number of parameters of the networks: each has the largest state with which it has no more.",
         low=1,
         high=10**8,
-        unset="those of an LSTM of the default size",
+        unset="those of an LSTM of the preset's size",
     )
     targets: str = option(
         "onnx,torchscript,executorch,c",
@@ -36,23 +40,3 @@ class ComparisonSettings(Settings):
     precisions: str = option(
         "fp32,int8", "The precisions of the exports, separated by commas; a target leaves out those that it lacks."
     )
-
-
-@dataclass(frozen=True)
-class ComparedModel(LanguageConfig):
-    """The configuration of the networks, without the options that differ between them."""
-
-    cell: str = LanguageConfig.cell
-    hidden: int = LanguageConfig.hidden
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComparedTraining(LanguageTraining):
-    """How the networks are trained, without the seed, which differs between trainings."""
-
-    passes: float | None = redefault(LanguageTraining, "passes", None)
-    minutes: float | None = redefault(LanguageTraining, "minutes", 4.0)
-    seed: int = LanguageTraining.seed
-
-
-SHARED = (LanguageData, ComparedModel, ComparedTraining)  # the settings that all trainings share

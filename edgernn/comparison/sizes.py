@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -15,27 +16,27 @@ from edgernn.training.run import build_network
 __all__ = ["count_parameters", "largest_size", "largest_state"]
 
 
-def count_parameters(prepared: Prepared, cell: str, hidden: int) -> int:
-    """Return the number of parameters of a language model with `cell` and states of size `hidden`.
+def count_parameters(prepared: Prepared, hidden: int, **cell: Any) -> int:
+    """Return the number of parameters of a language model with states of size `hidden`.
 
-    prepared: has the other settings of the network. No weight is allocated.
+    prepared: has the settings of the network. cell: those of its cell, by field name. No weight is allocated.
     """
-    model = prepared.chosen.model.but(cell=cell, hidden=hidden)
+    model = prepared.chosen.model.but(hidden=hidden, **cell)
     with torch.device("meta"):
         network = build_network(LANGUAGE, replace(prepared, chosen=replace(prepared.chosen, model=model)))
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def largest_state(prepared: Prepared, cell: str, wanted: int) -> int:
-    """Return a size of the state with which `cell` has at most `wanted` parameters, and with one unit more has more.
+def largest_state(prepared: Prepared, wanted: int, **cell: Any) -> int:
+    """Return a size of the state with which a network has at most `wanted` parameters, and more with one unit more.
 
-    Raises ConfigError if there is none.
+    prepared, cell: as for `count_parameters`. Raises ConfigError if there is none.
     """
-    size = largest_size(lambda hidden: count_parameters(prepared, cell, hidden), wanted)
+    size = largest_size(lambda hidden: count_parameters(prepared, hidden, **cell), wanted)
     if not size:
-        least = count_parameters(prepared, cell, 1)
+        least = count_parameters(prepared, 1, **cell)
         raise ConfigError(
-            f"{wanted:,} parameters (--parameters) are too few for {cell}: with a state of one unit it has {least:,}"
+            f"{wanted:,} parameters (--parameters) are too few: with states of one unit there are {least:,}"
         )
     return size
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgernn.bundle import Bundle
+from edgernn.cell_names import CELLS
 from edgernn.comparison import comparison as compared
 from edgernn.comparison.comparison import Comparison
 from edgernn.comparison.picture import plot_comparison
@@ -21,7 +22,6 @@ from edgernn.comparison.sizes import count_parameters, largest_size, largest_sta
 from edgernn.errors import ConfigError, CorpusError, DivergedError, MissingExtraError, ParityError
 from edgernn.exporters import export
 from edgernn.tasks.language.network import LanguageModel
-from edgernn.tasks.settings import CELLS
 from edgernn.training import Run, Stepped, Trainer
 
 SMALL = {
@@ -76,26 +76,34 @@ def without_times(comparison):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@pytest.mark.parametrize(("wanted", "changes"), [(3_000, {}), (50_000, {"layers": 2, "tied": True}), (300_000, {})])
-def test_a_network_has_at_most_the_parameters_and_with_one_unit_more_has_more(trained, cell, wanted, changes):
+@pytest.mark.parametrize(
+    ("wanted", "layer_norm", "changes"),
+    [(3_000, False, {}), (50_000, False, {"layers": 2, "tied": True}), (30_000, True, {})],
+)
+def test_a_network_has_at_most_the_parameters_and_with_one_unit_more_has_more(
+    trained, cell, wanted, layer_norm, changes
+):
     prepared = Run.load(trained).prepared
     model = prepared.chosen.model.but(**changes)
     prepared = replace(prepared, chosen=replace(prepared.chosen, model=model))
-    hidden = largest_state(prepared, cell, wanted)
+    hidden = largest_state(prepared, wanted, cell=cell, layer_norm=layer_norm)
     counts = [
-        sum(parameter.numel() for parameter in LanguageModel(model.but(cell=cell, hidden=size)).parameters())
+        sum(
+            parameter.numel()
+            for parameter in LanguageModel(model.but(cell=cell, layer_norm=layer_norm, hidden=size)).parameters()
+        )
         for size in (hidden, hidden + 1)
     ]
     assert counts[0] <= wanted < counts[1]
-    assert count_parameters(prepared, cell, hidden) == counts[0]
+    assert count_parameters(prepared, hidden, cell=cell, layer_norm=layer_norm) == counts[0]
 
 
 def test_too_few_parameters_for_a_cell_are_refused(trained):
     prepared = Run.load(trained).prepared
-    least = count_parameters(prepared, "gru", 1)
-    assert largest_state(prepared, "gru", least) == 1
-    with pytest.raises(ConfigError, match=rf"\(--parameters\) are too few for gru: .* one unit it has {least:,}"):
-        largest_state(prepared, "gru", least - 1)
+    least = count_parameters(prepared, 1, cell="gru")
+    assert largest_state(prepared, least, cell="gru") == 1
+    with pytest.raises(ConfigError, match=rf"\(--parameters\) are too few: .* one unit there are {least:,}"):
+        largest_state(prepared, least - 1, cell="gru")
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=40), st.integers(0, 2500))
@@ -206,6 +214,54 @@ def test_a_training_takes_four_minutes_unless_another_limit_is_given(corpus):
     assert Plan.of([str(corpus)], comparison, passes=2.5).limits == "--passes 2.5"
 
 
+def test_the_preset_is_that_of_language_models(corpus, tmp_path):
+    plan = Plan.of([str(corpus)], ComparisonSettings(cells="lstm", targets="onnx"), "tiny", **SMALL)
+    assert plan.settings["dropout"] == 0.1
+    assert plan.limits == "--steps 12"
+    assert Comparison.open(tmp_path / "c", plan).results.sizes["lstm"].hidden == 128
+
+
+@pytest.mark.slow
+def test_a_cell_with_layer_normalisation_is_another_contender(corpus, tmp_path):
+    comparison = Comparison.open(tmp_path / "c", plan_of(corpus, cells="gru,gru+ln", seeds=1, parameters=2000))
+    train_all(comparison)
+    plain, normalised = (Run.load(tmp_path / "c" / f"{name}-0") for name in ("gru", "gru+ln"))
+    assert [run.prepared.chosen.model.layer_norm for run in (plain, normalised)] == [False, True]
+    assert {run.prepared.chosen.model.cell for run in (plain, normalised)} == {"gru"}
+    sizes = comparison.results.sizes
+    assert sizes["gru"].hidden > sizes["gru+ln"].hidden
+    comparison.export()
+    assert {row.name: list(row.artifacts) for row in comparison.rows} == {"gru": ["onnx fp32"], "gru+ln": ["onnx fp32"]}
+
+
+USER = """
+import torch
+from edgernn.models.cells import Cell
+
+class Simple(Cell):
+    def __init__(self, input_size, hidden_size, layer_norm=False):
+        super().__init__(input_size, hidden_size, layer_norm)
+        self.product = self.linear(input_size + hidden_size, hidden_size)
+
+    def step(self, x, state):
+        return (torch.tanh(self.product(torch.cat([x, state[0]], dim=1))),)
+"""
+
+
+def test_a_cell_of_a_file_is_compared_until_the_file_changes(corpus, tmp_path):
+    (tmp_path / "cells.py").write_text(USER)
+    plan = plan_of(corpus, cells=f"elman,{tmp_path}/cells.py:Simple", seeds=1)
+    comparison = Comparison.open(tmp_path / "c", plan)
+    train_all(comparison)
+    assert comparison.untrained == []
+    sizes = comparison.results.sizes
+    assert (sizes["Simple"].hidden, sizes["Simple"].parameters) == (sizes["elman"].hidden, sizes["elman"].parameters)
+    assert Comparison.open(tmp_path / "c", plan).untrained == []
+    (tmp_path / "cells.py").write_text(USER + "# changed\n")
+    with pytest.raises(ConfigError, match=r"the file of Simple has changed since .* was begun: choose another"):
+        Comparison.open(tmp_path / "c", plan)
+
+
 # What does not succeed
 
 
@@ -306,7 +362,8 @@ def test_a_plan_that_is_impossible_writes_nothing(corpus, tmp_path):
     [
         lambda record: {**record, "format": 2},
         lambda record: {**record, "trainings": [{"cell": "gru"}]},
-        lambda record: {**record, "sizes": {"gru": {"hidden": "9", "parameters": 3}}},
+        lambda record: {**record, "sizes": {"gru": {"cell": "gru", "hidden": "9", "parameters": 3}}},
+        lambda record: {**record, "sizes": {"gru": {"cell": "gru", "hidden": 9, "parameters": 3}}},
         lambda record: {**record, "artifacts": [{"cell": "gru", "target": "onnx", "precision": "fp32", "bytes": 1.5}]},
         lambda record: {key: value for key, value in record.items() if key != "plan"},
         lambda record: [],
@@ -316,7 +373,10 @@ def test_a_damaged_record_is_refused(call, corpus, tmp_path, damage):
     out = tmp_path / "c"
     Comparison.open(out, plan_of(corpus))
     (out / RECORD).write_text(json.dumps(damage(json.loads((out / RECORD).read_text()))))
-    status, _, message = call("compare", corpus, "--out", out)
+    status, _, message = call(
+        *("compare", corpus, "--out", out, "--cells", "gru,elman", "--seeds", 2, "--parameters", 900),
+        *("--targets", "onnx", "--precisions", "fp32", *OPTIONS),
+    )
     assert status == 2
     assert f"{out / RECORD} is damaged: " in message
 
@@ -329,7 +389,7 @@ def test_the_table_of_a_comparison(corpus):
     results = Results(
         plan.to_json(),
         "",
-        {"lstm": Size(100, 9_000), "gru": Size(120, 8_990), "elman": Size(1200, 8_900)},
+        {"lstm": Size("lstm", 100, 9_000), "gru": Size("gru", 120, 8_990), "elman": Size("elman", 1200, 8_900)},
         {
             ("lstm", 0): Training(100, 4.0, 1000.0, 100, "a chip, 2 threads", 1.5),
             ("lstm", 1): Training(102, 4.0, 1100.0, 102, "a chip, 2 threads", 1.25),
@@ -407,6 +467,7 @@ def test_the_command_trains_exports_measures_and_reports(call, corpus, tmp_path)
     )
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_continue(call, corpus, tmp_path, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
