@@ -53,8 +53,8 @@ BLOCK = """
 import sys
 class Wall:
     blocked = ("torch", "onnx", "onnxscript", "safetensors", "edgernn.cli", "edgernn.models",
-               "edgernn.data", "edgernn.tasks", "edgernn.training", "edgernn.engines", "edgernn.exporters",
-               "edgernn.comparison")
+               "edgernn.data", "edgernn.comparison", "edgernn.tasks", "edgernn.training", "edgernn.engines",
+               "edgernn.exporters")
     def find_spec(self, name, path=None, target=None):
         if any(name == each or name.startswith(each + ".") for each in self.blocked):
             raise ImportError("behind the wall: " + name)
@@ -274,7 +274,7 @@ def test_a_demo_whose_reader_stops_is_silent(bundle):
 
 
 def test_help_and_run_need_no_torch(bundle):
-    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
+    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.comparison", "edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
     for arguments in (["--help"], ["train", "language", "--help"], ["run", "--help"], ["caption", "--help"]):
         command = [sys.executable, "-c", block + code, *arguments]
