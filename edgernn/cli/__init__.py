@@ -24,6 +24,7 @@ from edgernn.cli.inspect import inspect
 from edgernn.cli.options import Command, DeferredCommand, Group, command_from, renamed, unknown_option
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
+from edgernn.cli.samples import samples
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
 from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
@@ -36,7 +37,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
-    *(command_from(bench, Execution), compare_command(), plot, cache, demo),
+    *(command_from(bench, Execution), compare_command(), plot, samples, cache, demo),
 )
 
 
