@@ -480,7 +480,7 @@ def test_ctrl_c_says_how_to_continue(call, corpus, tmp_path, monkeypatch):
 
 
 def test_the_command_says_that_a_training_diverged(call, corpus, tmp_path, monkeypatch):
-    def diverge(trainer):
+    def diverge(trainer, **options):
         raise DivergedError("the loss is not finite at step 1")
 
     monkeypatch.setattr(Trainer, "fit", diverge)
