@@ -3,8 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->`, or `evaluate NAME`, `run NAME` or `cells language`, and
-`<!-- end -->`.
+A table stands between `<!-- options: train NAME -->` and `<!-- end -->`; `evaluate NAME`, `run NAME`, `cells language`
+and `compare language` have tables too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from edgernn.cli.cells import CellsSettings
 from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
+from edgernn.comparison.settings import ComparisonSettings
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.tasks import TASKS
 
@@ -30,7 +31,12 @@ def written(page: str) -> str:
 def _table(command: str, task: str) -> str:
     if command == "train":
         return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
-    kinds = {"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options, "cells": CellsSettings}
+    kinds = {
+        "evaluate": TASKS[task].evaluation,
+        "run": PIPELINES[task].options,
+        "cells": CellsSettings,
+        "compare": ComparisonSettings,
+    }
     return option_table(kinds[command])
 
 

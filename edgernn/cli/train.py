@@ -235,20 +235,29 @@ def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
     return closing(TensorBoardLogger(directory, trainer.step, trainer.learner.unit))
 
 
-def fit(trainer: Trainer, board: TensorBoardLogger | None = None, *, early: bool = False) -> Score:
+def fit(
+    trainer: Trainer,
+    board: TensorBoardLogger | None = None,
+    *,
+    early: bool = False,
+    title: str = "training",
+    resume: str = "",
+) -> Score:
     """Train to the end with a progress bar, and return the score of the best weights.
 
-    board: also logs the figures. early: also evaluate and sample before the first evaluation.
+    board: also logs the figures. early: also evaluate and sample before the first evaluation. title: of the progress
+    bar. resume: what continues the training; by default the command for its run.
 
     The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
     with the last checkpoint. Either way, the command that continues the training is printed.
     """
     from edgernn.training import Evaluated
 
+    resume = resume or _command(trainer)
     for note in trainer.notes:
         log(note)
     try:
-        with on_interrupt(lambda: _stop(trainer)), progress("training") as show:
+        with on_interrupt(lambda: _stop(trainer)), progress(title) as show:
             for event in trainer.fit(early=early):
                 if board is not None:
                     board.log(event)
@@ -260,14 +269,14 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None, *, early: bool
             trainer.save()
     except KeyboardInterrupt:  # the second one
         log("stopped at once; the last checkpoint is kept")
-        log(f"to continue: {_command(trainer)}")
+        log(f"to continue: {resume}")
         raise
     if trainer.stopped:
-        _end_early(trainer)
+        _end_early(trainer, resume)
     try:
         return trainer.score()
     except KeyboardInterrupt:
-        log(f"the training is finished; to see its score: {_command(trainer)}")
+        log(f"the training is finished; to see its score: {resume}")
         raise
 
 
@@ -301,10 +310,10 @@ def _beginning(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
-def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C, and a checkpoint: print the command that continues the training."""
+def _end_early(trainer: Trainer, resume: str) -> NoReturn:
+    """After Ctrl-C, and a checkpoint: print what continues the training."""
     log(f"stopped at step {trainer.step:,}; everything up to it is kept")
-    log(f"to continue: {_command(trainer)}")
+    log(f"to continue: {resume}")
     raise KeyboardInterrupt
 
 

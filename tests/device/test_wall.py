@@ -34,6 +34,7 @@ DEVICE_MODULES = [
     "arrays",
     "atomic",
     "bundle",
+    "cell_names",
     "errors",
     "examples",
     "execution",
@@ -47,14 +48,15 @@ DEVICE_MODULES = [
     "tokenizer",
 ]
 PACKAGES = ["contract", "media", "runtime", "runtime.pipelines", "runtime.units"]
-HOST_PACKAGES = ["cli", "data", "engines", "exporters", "models", "tasks", "training"]
+HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 
 BLOCK = """
 import sys
 class Wall:
     blocked = ("torch", "onnx", "onnxscript", "safetensors", "edgernn.cli", "edgernn.models",
-               "edgernn.data", "edgernn.tasks", "edgernn.training", "edgernn.engines", "edgernn.exporters")
+               "edgernn.data", "edgernn.comparison", "edgernn.tasks", "edgernn.training", "edgernn.engines",
+               "edgernn.exporters")
     def find_spec(self, name, path=None, target=None):
         if any(name == each or name.startswith(each + ".") for each in self.blocked):
             raise ImportError("behind the wall: " + name)
@@ -274,7 +276,7 @@ def test_a_demo_whose_reader_stops_is_silent(bundle):
 
 
 def test_help_run_and_cells_need_no_torch(bundle, tmp_path):
-    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
+    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.comparison", "edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
     for arguments in (["--help"], ["train", "language", "--help"], ["run", "--help"], ["caption", "--help"]):
         command = [sys.executable, "-c", block + code, *arguments]

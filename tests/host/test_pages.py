@@ -68,6 +68,10 @@ TRANSLATE = {
 }
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
+COMPARE = [
+    *("--parameters", "5000", "--seeds", "1", "--targets", "onnx", "--precisions", "fp32"),
+    *("--embedding", "8", "--layers", "1", "--batch-size", "4", "--bptt", "16", "--steps", "60", "--evaluations", "3"),
+]
 OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
@@ -239,6 +243,8 @@ def _run(line, place):
 
 def _settings(words):
     """Options that make a training short; those of the network are left out where another run gives them."""
+    if words[1] == "compare":
+        return COMPARE
     if words[1] != "train" or "--resume" in words:
         return []
     given = OF_THE_NETWORK if "--from" in words and words[2] != "translate" else ()
