@@ -49,6 +49,16 @@ class Cell(nn.Module, ABC):
         """
         return gates[..., index * self.hidden_size : (index + 1) * self.hidden_size]
 
+    def parts(self, gates: Tensor) -> tuple[Tensor, ...]:
+        """Return all gates of gates (..., gates * hidden), each (..., hidden).
+
+        In training they are split, whose gradient is one copy, where each slice has a gradient of the size of `gates`.
+        """
+        if torch.is_grad_enabled():
+            split: tuple[Tensor, ...] = gates.split(self.hidden_size, dim=-1)
+            return split
+        return tuple(self.part(gates, index) for index in range(gates.shape[-1] // self.hidden_size))
+
 
 class ProjectedCell(Cell):
     """A cell whose products of the input do not depend on the state, so that training computes them all at once."""

@@ -76,7 +76,7 @@ class LSTM(Cell):
         """Return the next (h, c), each (batch, hidden), from input x (batch, input)."""
         h, c = state
         gates = self.gates(torch.cat([x, h], dim=1))  # (batch, 4 hidden)
-        i, f, g, o = (self.part(gates, index) for index in range(4))
+        i, f, g, o = self.parts(gates)
         c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(self.cell_norm(c)), c
 
@@ -111,8 +111,9 @@ class GRU(Cell):
         """Return the next (h,), (batch, hidden), from input x (batch, input)."""
         (h,) = state
         from_input, from_state = self.from_input(x), self.from_state(h)  # (batch, 3 hidden)
-        r, z = (torch.sigmoid(self.part(from_input, gate) + self.part(from_state, gate)) for gate in (0, 1))
-        n = torch.tanh(self.part(from_input, 2) + r * (self.part(from_state, 2) + self.candidate_bias))
+        (xr, xz, xn), (hr, hz, hn) = self.parts(from_input), self.parts(from_state)
+        r, z = torch.sigmoid(xr + hr), torch.sigmoid(xz + hz)
+        n = torch.tanh(xn + r * (hn + self.candidate_bias))
         return (n + z * (h - n),)
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:

@@ -31,7 +31,7 @@ class _Mutant(ProjectedCell):
     def advance(self, projected: Tensor, state: CellState) -> CellState:
         """Return the next (h,), (batch, hidden)."""
         (h,) = state
-        from_z, from_r, from_n = (self.part(projected, index) for index in range(3))
+        from_z, from_r, from_n = self.parts(projected)
         z = torch.sigmoid(self._update(from_z, h))
         r = torch.sigmoid(from_r + self.reset_from_state(h))
         n = torch.tanh(self.candidate_from_state(r * h) + self._candidate(from_n))
@@ -115,9 +115,7 @@ class NAS(ProjectedCell):
     def advance(self, projected: Tensor, state: CellState) -> CellState:
         """Return the next (h, c), each (batch, hidden)."""
         h, c = state
-        from_state = self.from_state(h)
-        a = [self.part(projected, index) for index in range(8)]
-        u = [self.part(from_state, index) for index in range(8)]
+        a, u = self.parts(projected), self.parts(self.from_state(h))
         p = torch.tanh(torch.sigmoid(a[0] + u[0]) * torch.relu(a[1] + u[1]))
         q = torch.tanh(torch.sigmoid(a[2] + u[2]) + torch.relu(a[3] * u[3]))
         r = torch.tanh(torch.tanh(a[4] + u[4]) * torch.sigmoid(a[5] + u[5]))

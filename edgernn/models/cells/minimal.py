@@ -49,9 +49,9 @@ class MinGRU(_Minimal):
 
     def coefficients(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return 1 - z and z (x W + b), each (..., hidden), from inputs x (..., input)."""
-        gates = self.gates(x)
-        z = torch.sigmoid(self.part(gates, 0))
-        return 1 - z, z * self.part(gates, 1)
+        gate, n = self.parts(self.gates(x))
+        z = torch.sigmoid(gate)
+        return 1 - z, z * n
 
 
 class MinLSTM(_Minimal):
@@ -72,10 +72,10 @@ class MinLSTM(_Minimal):
 
     def coefficients(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return f / (f + i) and i (x W + b) / (f + i), each (..., hidden), from inputs x (..., input)."""
-        gates = self.gates(x)
-        f, i = (torch.sigmoid(self.part(gates, index)) for index in range(2))
+        forget, inputs, n = self.parts(self.gates(x))
+        f, i = torch.sigmoid(forget), torch.sigmoid(inputs)
         total = f + i
-        return f / total, i / total * self.part(gates, 2)
+        return f / total, i / total * n
 
 
 def linear_recurrence(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
@@ -92,21 +92,20 @@ def linear_recurrence(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
 class _LinearRecurrence(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, h: Tensor) -> Tensor:
-        outputs = _recur(a, b, h)
+        outputs = torch.empty_like(b)
+        last = h
+        for step in range(len(b)):
+            last = torch.addcmul(b[step], a[step], last, out=outputs[step])
         ctx.save_for_backward(a, h, outputs)
         return outputs
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         a, h, outputs = ctx.saved_tensors
-        following = torch.cat([a[1:], torch.zeros_like(a[:1])]).flip(0)
-        of_b = _recur(following, gradient.flip(0), torch.zeros_like(h)).flip(0)
-        before = torch.cat([h.unsqueeze(0), outputs[:-1]])
-        return of_b * before, of_b, of_b[0] * a[0]
-
-
-def _recur(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
-    outputs = torch.empty_like(b)
-    for step in range(len(b)):
-        h = torch.addcmul(b[step], a[step], h, out=outputs[step])
-    return outputs
+        of_a, of_b = torch.empty_like(a), torch.empty_like(a)
+        of_h = torch.zeros_like(h)
+        for step in reversed(range(len(a))):
+            each = torch.add(gradient[step], of_h, out=of_b[step])
+            torch.mul(each, outputs[step - 1] if step else h, out=of_a[step])
+            of_h = each * a[step]
+        return of_a, of_b, of_h
