@@ -2,16 +2,15 @@
 NAME_KERNEL NAME_TARGET void NAME_row_u4_LEVEL(float *restrict y, const uint8_t *restrict halves,
                                                const float *restrict factors, int count)
 {
-    const int blocks = count / 32, rest = count % 32;
-    int block, j;
-    for (block = 0; block < blocks; block++) {
-        for (j = 0; j < 16; j++) {
-            y[2 * j] = (float)((halves[j] & 15) - 8) * factors[block];
-            y[2 * j + 1] = (float)((halves[j] >> 4) - 8) * factors[block];
+    int at, j;
+    for (at = 0; at < count; at += 32) {
+        const int pairs = (count - at < 32 ? count - at : 32) / 2; /* if it were constant, gcc would not use vectors */
+        const float factor = factors[at / 32];
+        for (j = 0; j < pairs; j++) {
+            y[at + 2 * j] = (float)((halves[at / 2 + j] & 15) - 8) * factor;
+            y[at + 2 * j + 1] = (float)((halves[at / 2 + j] >> 4) - 8) * factor;
         }
-        y += 32;
-        halves += 16;
     }
-    for (j = 0; j < rest; j++)
-        y[j] = (float)((j & 1 ? halves[j / 2] >> 4 : halves[j / 2] & 15) - 8) * factors[blocks];
+    if (count % 2 != 0)
+        y[count - 1] = (float)((halves[count / 2] & 15) - 8) * factors[count / 32];
 }
