@@ -125,11 +125,18 @@ static void generate(void)
     }
 }
 
-static void exponentials(void)
+/* Print the exponentials of numbers, so many at once as there may be. */
+static void print_exponentials(void)
 {
-    double x;
-    while (scanf("%lf", &x) == 1)
-        printf("%a\n", exponential(x));
+    static double x[MOST];
+    int32_t i, count;
+    do {
+        for (count = 0; count < MOST && scanf("%lf", &x[count]) == 1;)
+            count++;
+        exponentials(x, count);
+        for (i = 0; i < count; i++)
+            printf("%a\n", x[i]);
+    } while (count == MOST);
 }
 
 #ifdef WITH_TOKENIZER
@@ -166,7 +173,7 @@ int main(int argc, char **argv)
     else if (strcmp(what, "generate") == 0)
         generate();
     else if (strcmp(what, "exponentials") == 0)
-        exponentials();
+        print_exponentials();
 #ifdef WITH_TOKENIZER
     else if (strcmp(what, "encode") == 0)
         encode();

@@ -94,22 +94,22 @@ NAME_INLINE NAME_VNNI __m512 NAME_added_block(__m512 total, __m512i sums, const 
     return _mm512_add_ps(total, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(_mm512_loadu_ps(factors), scale)));
 }
 
-/* Computes the outputs of one tile or two, which hide the latency of the instruction. A byte times x is that of its low
-   half and 16 times that of its high half, so that one mask and one shift for all inputs are enough. */
+/* Computes the outputs of some tiles, whose number is constant: four hide the latency of the instruction. A byte times x is
+   that of its low half and 16 times that of its high half, so that one mask and one shift for all inputs are enough. */
 NAME_INLINE NAME_VNNI void NAME_tiles_u4_vnni(float *restrict y, const int8_t *restrict bytes,
                                               const float *restrict scales, const int32_t *restrict offsets,
                                               const uint8_t *restrict w, const float *restrict factors,
                                               const float *restrict bias, int blocks, int tiles)
 {
     const __m512i mask = _mm512_set1_epi8(15);
-    __m512 total[2][2];
+    __m512 total[4][2];
     int tile, block, group;
     for (tile = 0; tile < tiles; tile++)
         total[tile][0] = total[tile][1] = _mm512_setzero_ps();
     for (block = 0; block < blocks; block++) {
         const __m512i offset = _mm512_set1_epi32(offsets[block]), both = _mm512_set1_epi32(17 * offsets[block]);
         const __m512 scale = _mm512_set1_ps(scales[block]);
-        __m512i low[2], whole[2];
+        __m512i low[4], whole[4];
         for (tile = 0; tile < tiles; tile++) {
             low[tile] = offset;
             whole[tile] = both;
@@ -144,10 +144,16 @@ NAME_KERNEL NAME_VNNI void NAME_product_u4_vnni(float *restrict y, const int8_t 
                                                 const float *restrict bias, int blocks, int outputs)
 {
     int at = 0;
-    for (; at + 32 < outputs; at += 64)
+    for (; at + 96 < outputs; at += 128)
+        NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
+                           blocks, 4);
+    if (at + 64 < outputs)
+        NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
+                           blocks, 3);
+    else if (at + 32 < outputs)
         NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
                            blocks, 2);
-    if (at < outputs)
+    else if (at < outputs)
         NAME_tiles_u4_vnni(y + at, bytes, scales, offsets, w + at * blocks * 16, factors + at * blocks, bias + at,
                            blocks, 1);
 }

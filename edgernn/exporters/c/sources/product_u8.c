@@ -57,40 +57,51 @@ NAME_INLINE NAME_VNNI void NAME_store_scaled(float *y, __m512i sum, const float 
     _mm512_storeu_ps(y, _mm512_add_ps(product, _mm512_loadu_ps(bias)));
 }
 
+NAME_INLINE NAME_VNNI __m512i NAME_four_inputs(const uint8_t *x)
+{
+    int32_t four;
+    memcpy(&four, x, 4);
+    return _mm512_set1_epi32(four);
+}
+
+/* Computes the outputs of some tiles, whose number is constant. The sums of each, two for inputs by turns, hide the latency
+   of the instruction. */
+NAME_INLINE NAME_VNNI void NAME_some_tiles_u8_vnni(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
+                                                   const float *restrict scale, const float *restrict bias,
+                                                   const int32_t *restrict offset, int inputs, int tiles)
+{
+    const int size = 16 * inputs;
+    __m512i even[4], odd[4];
+    int tile, k;
+    for (tile = 0; tile < tiles; tile++)
+        even[tile] = odd[tile] = _mm512_setzero_si512();
+    for (k = 0; k + 8 <= inputs; k += 8) {
+        const __m512i u = NAME_four_inputs(x + k), v = NAME_four_inputs(x + k + 4);
+        for (tile = 0; tile < tiles; tile++) {
+            const int8_t *const next = w + size * tile + 16 * k;
+            even[tile] = _mm512_dpbusd_epi32(even[tile], u, _mm512_loadu_si512(next));
+            odd[tile] = _mm512_dpbusd_epi32(odd[tile], v, _mm512_loadu_si512(next + 64));
+        }
+    }
+    if (k < inputs) {
+        const __m512i u = NAME_four_inputs(x + k);
+        for (tile = 0; tile < tiles; tile++)
+            even[tile] = _mm512_dpbusd_epi32(even[tile], u, _mm512_loadu_si512(w + size * tile + 16 * k));
+    }
+    for (tile = 0; tile < tiles; tile++)
+        NAME_store_scaled(y + 16 * tile, _mm512_add_epi32(even[tile], odd[tile]), scale + 16 * tile, bias + 16 * tile,
+                          offset + 16 * tile);
+}
+
 NAME_KERNEL NAME_VNNI void NAME_product_u8_vnni(float *restrict y, const uint8_t *restrict x, const int8_t *restrict w,
                                                 const float *restrict scale, const float *restrict bias,
                                                 const int32_t *restrict offset, int inputs, int outputs)
 {
-    const int size = 16 * inputs;
-    int tile = 0, k;
-    for (; tile + 64 <= outputs; tile += 64) { /* four tiles at once hide the latency of the instruction */
-        __m512i a = _mm512_setzero_si512(), b = a, c = a, d = a;
-        for (k = 0; k < inputs; k += 4) {
-            int32_t four;
-            __m512i v;
-            memcpy(&four, x + k, 4);
-            v = _mm512_set1_epi32(four);
-            a = _mm512_dpbusd_epi32(a, v, _mm512_loadu_si512(w + 16 * k));
-            b = _mm512_dpbusd_epi32(b, v, _mm512_loadu_si512(w + size + 16 * k));
-            c = _mm512_dpbusd_epi32(c, v, _mm512_loadu_si512(w + 2 * size + 16 * k));
-            d = _mm512_dpbusd_epi32(d, v, _mm512_loadu_si512(w + 3 * size + 16 * k));
-        }
-        NAME_store_scaled(y + tile, a, scale + tile, bias + tile, offset + tile);
-        NAME_store_scaled(y + tile + 16, b, scale + tile + 16, bias + tile + 16, offset + tile + 16);
-        NAME_store_scaled(y + tile + 32, c, scale + tile + 32, bias + tile + 32, offset + tile + 32);
-        NAME_store_scaled(y + tile + 48, d, scale + tile + 48, bias + tile + 48, offset + tile + 48);
-        w += 4 * size;
-    }
-    for (; tile < outputs; tile += 16) {
-        __m512i a = _mm512_setzero_si512();
-        for (k = 0; k < inputs; k += 4) {
-            int32_t four;
-            memcpy(&four, x + k, 4);
-            a = _mm512_dpbusd_epi32(a, _mm512_set1_epi32(four), _mm512_loadu_si512(w + 16 * k));
-        }
-        NAME_store_scaled(y + tile, a, scale + tile, bias + tile, offset + tile);
-        w += size;
-    }
+    int at = 0;
+    for (; at + 64 <= outputs; at += 64)
+        NAME_some_tiles_u8_vnni(y + at, x, w + inputs * at, scale + at, bias + at, offset + at, inputs, 4);
+    for (; at < outputs; at += 16)
+        NAME_some_tiles_u8_vnni(y + at, x, w + inputs * at, scale + at, bias + at, offset + at, inputs, 1);
 }
 
 #endif

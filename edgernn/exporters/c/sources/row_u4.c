@@ -2,16 +2,17 @@
 NAME_KERNEL NAME_TARGET void NAME_row_u4_LEVEL(float *restrict y, const uint8_t *restrict halves,
                                                const float *restrict factors, int count)
 {
-    const int blocks = count / 32, rest = count % 32;
-    int block, j;
-    for (block = 0; block < blocks; block++) {
-        for (j = 0; j < 16; j++) {
-            y[2 * j] = (float)((halves[j] & 15) - 8) * factors[block];
-            y[2 * j + 1] = (float)((halves[j] >> 4) - 8) * factors[block];
+    int j;
+    for (; count > 0; count -= 32) {
+        const int pairs = (count < 32 ? count : 32) / 2; /* if it were constant, gcc would not use vectors */
+        for (j = 0; j < pairs; j++) {
+            y[2 * j] = (float)((halves[j] & 15) - 8) * *factors;
+            y[2 * j + 1] = (float)((halves[j] >> 4) - 8) * *factors;
         }
-        y += 32;
-        halves += 16;
+        if (count < 32 && count % 2 != 0)
+            y[2 * pairs] = (float)((halves[pairs] & 15) - 8) * *factors;
+        y += 2 * pairs;
+        halves += pairs;
+        factors++;
     }
-    for (j = 0; j < rest; j++)
-        y[j] = (float)((j & 1 ? halves[j / 2] >> 4 : halves[j / 2] & 15) - 8) * factors[blocks];
 }

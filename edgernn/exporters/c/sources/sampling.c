@@ -17,14 +17,23 @@
 #pragma fp_contract(off)
 #endif
 
+typedef union {
+    uint64_t bits;
+    double value;
+} NAME_double;
+
 static double from_bits(uint64_t bits)
 {
-    union {
-        uint64_t bits;
-        double value;
-    } both;
-    both.bits = bits;
-    return both.value;
+    NAME_double number;
+    number.bits = bits;
+    return number.value;
+}
+
+static uint64_t bits_of(double value)
+{
+    NAME_double number;
+    number.value = value;
+    return number.bits;
 }
 
 static double minus_infinity(void)
@@ -54,25 +63,35 @@ static const uint64_t powers[64] = {
     0x3FE0B5586CF9890F, 0x3FE0874518759BC8, 0x3FE059B0D3158574, 0x3FE02C9A3E778061
 };
 
-/* The exponential of the contract, for x of at most 0. */
-static double exponential(double x)
+#define NAME_TOGETHER 8 /* numbers that are computed with at once: a compiler can use vectors */
+#define NAME_RANGES 64  /* in which logits are counted */
+
+/* Replace numbers of at most 0 by their exponentials, as the contract defines them. */
+static void exponentials(double *x, int32_t count)
 {
     const double whole = 6755399441055744.0; /* 1.5 * 2^52: numbers near it are whole */
-    const double t = -x * 92.33248261689366;
-    double n, r, p, power;
-    int32_t k;
-    if (t > 61440.5)
-        return 0.0;
-    n = (t + whole) - whole;
-    k = (int32_t)n;
-    r = (x + n * 0.010830424696223417) + n * 2.572804622327669e-14;
-    p = r * 0.008333333333333333;
-    p = r * (p + 0.041666703066666665);
-    p = r * (p + 0.16666666666666666);
-    p = r * (p + 0.5);
-    p = r * (p + 1.0);
-    power = from_bits(powers[k % 64] - ((uint64_t)(k / 64) << 52));
-    return power + power * p;
+    double t[NAME_TOGETHER], shifted[NAME_TOGETHER], p[NAME_TOGETHER];
+    int32_t i, size;
+    for (; count > 0; count -= size, x += size) {
+        size = count < NAME_TOGETHER ? count : NAME_TOGETHER;
+        for (i = 0; i < size; i++) {
+            double n, r;
+            t[i] = -x[i] * 92.33248261689366;
+            shifted[i] = t[i] + whole;
+            n = shifted[i] - whole;
+            r = (x[i] + n * 0.010830424696223417) + n * 2.572804622327669e-14;
+            p[i] = r * 0.008333333333333333;
+            p[i] = r * (p[i] + 0.041666703066666665);
+            p[i] = r * (p[i] + 0.16666666666666666);
+            p[i] = r * (p[i] + 0.5);
+            p[i] = r * (p[i] + 1.0);
+        }
+        for (i = 0; i < size; i++) {
+            const uint64_t n = bits_of(shifted[i]) & 0xFFFF; /* at most 61440 */
+            const double power = from_bits(powers[n % 64] - (n / 64 << 52));
+            x[i] = t[i] > 61440.5 ? 0.0 : power + power * p[i];
+        }
+    }
 }
 
 /* SplitMix64: the next number in [0, 1). */
@@ -119,8 +138,8 @@ static double pop(double *heap, int32_t size)
     return least;
 }
 
-/* The k-th largest of the values: the least in a heap of the k largest. */
-static double kth_largest(const double *values, int32_t count, int32_t k, double *heap)
+/* The k-th largest of the values: the least in a heap of the k largest. The heap may lie where the values do. */
+static double least_in_heap(const double *values, int32_t count, int32_t k, double *heap)
 {
     int32_t i;
     for (i = 0; i < k; i++)
@@ -132,6 +151,28 @@ static double kth_largest(const double *values, int32_t count, int32_t k, double
             sink(heap, k, 0);
         }
     return heap[0];
+}
+
+/* The k-th largest of the values, which lie from `lowest` to `highest` but for minus infinity. They are counted in ranges,
+   so that the heap is one of the values in a single range: for many values it mispredicts most branches. places: room. */
+static double kth_largest(const double *values, int32_t count, int32_t k, double lowest, double highest, double *heap,
+                          int32_t *places)
+{
+    const double scale = (NAME_RANGES - 1) / (highest - lowest);
+    int32_t counts[NAME_RANGES] = {0};
+    int32_t i, place = 0, kept = 0;
+    for (i = 0; i < count; i++) {
+        const double depth = (highest - values[i]) * scale;
+        places[i] = depth < NAME_RANGES - 1 ? (int32_t)depth : NAME_RANGES - 1;
+        counts[places[i]]++;
+    }
+    for (; counts[place] < k; place++)
+        k -= counts[place];
+    for (i = 0; i < count; i++) {
+        heap[kept] = values[i];
+        kept += places[i] == place;
+    }
+    return least_in_heap(heap, kept, k, heap);
 }
 
 static double sum_of(const double *values, int32_t count)
@@ -226,29 +267,40 @@ static void adjust(const NAME_sampler *sampler, NAME_text *text, const float *lo
     forbid(NAME_START, text->weights);
 }
 
-/* Step 3: the first of the highest logits; -1 if that is infinite or a logit is NaN. */
-static int32_t likeliest(const double *logits)
+/* Find the highest logit, and the lowest but for minus infinity. Return 0 if the highest is infinite or a logit is NaN. */
+static int find_limits(const double *logits, double *lowest, double *highest)
 {
-    double highest = logits[0];
-    int32_t i, token = 0, numbers = 1;
-    for (i = 0; i < NAME_VOCABULARY; i++) {
-        numbers &= logits[i] == logits[i];
-        if (logits[i] > highest) {
-            highest = logits[i];
-            token = i;
-        }
+    double low[NAME_TOGETHER], high[NAME_TOGETHER];
+    int32_t i, j, others = 0;
+    for (j = 0; j < NAME_TOGETHER; j++) {
+        low[j] = -minus_infinity();
+        high[j] = minus_infinity();
     }
-    return numbers && is_finite(highest) ? token : -1;
+    for (i = 0; i < NAME_VOCABULARY; i += j)
+        for (j = 0; j < NAME_TOGETHER && j < NAME_VOCABULARY - i; j++) {
+            const double finite = logits[i + j] > minus_infinity() ? logits[i + j] : low[j];
+            low[j] = finite < low[j] ? finite : low[j];
+            high[j] = logits[i + j] > high[j] ? logits[i + j] : high[j];
+        }
+    for (i = 0; i < NAME_VOCABULARY; i++)
+        others += logits[i] != logits[i];
+    *lowest = low[0];
+    *highest = high[0];
+    for (j = 1; j < NAME_TOGETHER; j++) {
+        *lowest = low[j] < *lowest ? low[j] : *lowest;
+        *highest = high[j] > *highest ? high[j] : *highest;
+    }
+    return others == 0 && is_finite(*highest);
 }
 
 /* Step 4: move the logits that top-k keeps, and their tokens, to the front. Return their number. */
-static int32_t keep_top_k(NAME_text *text, int32_t k)
+static int32_t keep_top_k(NAME_text *text, int32_t k, double lowest, double highest)
 {
     double *const weights = text->weights;
     double least = minus_infinity();
     int32_t i, count = 0;
     if (k > 0 && k < NAME_VOCABULARY)
-        least = kth_largest(weights, NAME_VOCABULARY, k, text->heap);
+        least = kth_largest(weights, NAME_VOCABULARY, k, lowest, highest, text->heap, text->kept);
     for (i = 0; i < NAME_VOCABULARY; i++) {
         text->kept[count] = i;
         weights[count] = weights[i];
@@ -266,11 +318,9 @@ static int32_t choose(double *weights, int32_t count, double u)
         weights[i] = sum += weights[i];
     at = u * sum;
     while (low < high) {
-        const int32_t middle = low + (high - low) / 2;
-        if (weights[middle] > at)
-            high = middle;
-        else
-            low = middle + 1;
+        const int32_t middle = low + (high - low) / 2, above = weights[middle] > at;
+        high = above ? middle : high;
+        low = above ? low : middle + 1;
     }
     return low;
 }
@@ -278,18 +328,22 @@ static int32_t choose(double *weights, int32_t count, double u)
 int32_t NAME_draw(const NAME_sampler *sampler, NAME_text *text, const float *logits)
 {
     double *const weights = text->weights;
-    double highest;
-    int32_t i, count, token;
+    double lowest, highest;
+    int32_t i, count, token = 0;
     if (!NAME_possible(sampler))
         return -1;
     adjust(sampler, text, logits);
-    token = likeliest(weights);
-    if (token < 0 || sampler->temperature == 0.0)
+    if (!find_limits(weights, &lowest, &highest))
+        return -1;
+    if (sampler->temperature == 0.0) { /* step 3 */
+        while (weights[token] != highest)
+            token++;
         return token;
-    highest = weights[token];
-    count = keep_top_k(text, sampler->top_k);
+    }
+    count = keep_top_k(text, sampler->top_k, lowest, highest);
     for (i = 0; i < count; i++) /* step 5 */
-        weights[i] = exponential((weights[i] - highest) / sampler->temperature);
+        weights[i] = (weights[i] - highest) / sampler->temperature;
+    exponentials(weights, count);
     if (sampler->top_p < 1.0)
         drop_below(least_of_top_p(weights, count, sampler->top_p, text->heap), weights, count);
     if (sampler->min_p > 0.0) /* step 7 */
