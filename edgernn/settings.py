@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import keyword
 import math
+import re
 import types
 from collections.abc import Mapping
 from dataclasses import Field, asdict, dataclass, field, fields, replace
@@ -40,12 +41,15 @@ class Option:
     """The help text of a field on the command line, and the values that it accepts.
 
     help: one or more whole sentences. flag: the name of the option, if it is not the field's. choices: all accepted
-    values. low, high: inclusive bounds. above, below: exclusive bounds. unset: the meaning of None.
+    values. pattern, form: a regular expression of texts that are accepted beside the choices, and their form in words.
+    low, high: inclusive bounds. above, below: exclusive bounds. unset: the meaning of None.
     """
 
     help: str
     flag: str = ""
     choices: tuple[str, ...] = ()
+    pattern: str = ""
+    form: str = ""
     low: float = -math.inf
     high: float = math.inf
     above: float = -math.inf
@@ -55,11 +59,16 @@ class Option:
     def accepts(self, value: Any) -> bool:
         """Return whether `value`, which has the right type, is within the choices and the bounds."""
         if self.choices:
-            return value in self.choices
+            return value in self.choices or bool(self.pattern and re.fullmatch(self.pattern, value))
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
         highest = self.high if self.has_upper_bound else _LARGEST
         return self.low <= value <= highest and self.above < value < self.below
+
+    @property
+    def listed(self) -> str:
+        """The accepted values of an option with choices in words, such as "lstm, gru, or FILE.py:CLASS"."""
+        return ", ".join(self.choices) + (f", or {self.form}" if self.form else "")
 
     @property
     def has_upper_bound(self) -> bool:
@@ -85,8 +94,8 @@ def option(default: Any, help: str, **about: Any) -> Any:
 
 def redefault(settings: type[Settings], name: str, default: Any) -> Any:
     """Return a field like the option `name` of the settings class `settings`, with another default."""
-    about = {each.name: each.metadata for each in fields(settings)}
-    return field(default=default, metadata=about[name])
+    declared = {each.name: each for each in fields(settings)}[name]
+    return field(default=default, metadata=declared.metadata, kw_only=declared.kw_only)
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,7 @@ class Declared(NamedTuple):
     def accepted(self) -> str:
         """The accepted values in words, such as "a whole number of at least 1"."""
         if self.option.choices:
-            return f"one of {', '.join(self.option.choices)}"
+            return f"one of {self.option.listed}"
         noun = "a list" if self.several else _TYPES[self.type][1]
         bounds = self.option.bounds.replace("at least", "of at least", 1)
         return f"{noun} {bounds}".strip()

@@ -245,8 +245,8 @@ def value_text(value: Any) -> str:
 
 def help_text(declared: Declared) -> str:
     """Return the help of an option, with its choices."""
-    choices = declared.option.choices
-    return declared.option.help + (f" One of: {', '.join(choices)}." if choices else "")
+    option = declared.option
+    return option.help + (f" One of: {option.listed}." if option.choices else "")
 
 
 def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:

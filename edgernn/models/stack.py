@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgernn.contract import BATCH, ZEROS, FromFile, Initial, StateSpec
-from edgernn.models.cells import CELLS, Cell
+from edgernn.models.cells import Cell, cell_class
 
 __all__ = ["INITIALS", "RecurrentStack", "StackState"]
 
@@ -21,6 +21,7 @@ class RecurrentStack(nn.Module):
     dropout: between layers, in training mode.
     residual: each layer from the second on adds its input to its output (He et al. 2015).
     initial: the state before the first step: "zeros", or "learned", which is one vector for each layer and state.
+    layer_norm: whether the products of each layer with its weights are normalised.
     prefix: precedes the names of the states, for networks with several stacks.
     """
 
@@ -34,12 +35,13 @@ class RecurrentStack(nn.Module):
         dropout: float = 0.0,
         residual: bool = False,
         initial: str = "zeros",
+        layer_norm: bool = False,
         prefix: str = "",
     ) -> None:
         super().__init__()
-        kind = CELLS[cell]
+        kind = cell_class(cell)
         sizes = [input_size] + [hidden_size] * (num_layers - 1)
-        self.layers = nn.ModuleList([kind(size, hidden_size) for size in sizes])
+        self.layers = nn.ModuleList([kind(size, hidden_size, layer_norm) for size in sizes])
         self.states, self.bounds = tuple(f"{prefix}{name}" for name in kind.states), kind.bounds
         self.hidden_size = hidden_size
         self.dropout = nn.Dropout(dropout)

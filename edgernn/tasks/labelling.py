@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgernn.errors import ConfigError
-from edgernn.settings import Settings, option
-from edgernn.tasks.settings import CELLS, EvaluationSettings
+from edgernn.settings import Settings, option, redefault
+from edgernn.tasks.settings import CellSettings, EvaluationSettings
 
 __all__ = ["CLIPS", "LabellerConfig", "LabellerData", "LabellerEvaluation"]
 
@@ -46,7 +46,7 @@ class LabellerEvaluation(EvaluationSettings):
 
 
 @dataclass(frozen=True)
-class LabellerConfig(Settings):
+class LabellerConfig(CellSettings):
     """The configuration of a network that labels sequences: a front end, recurrent layers, and scores of classes.
 
     The data decides these fields: kind, one of "sound", "text", "numbers" and "video"; classes: the number of classes;
@@ -61,7 +61,7 @@ class LabellerConfig(Settings):
     channels: int = 0
     height: int = 0
     width: int = 0
-    cell: str = option("gru", "The recurrent cell.", choices=CELLS)
+    cell: str = redefault(CellSettings, "cell", "gru")
     features: int = option(
         40,
         "The number of features that the front end, the first part of the network, computes in each step: of sound, "

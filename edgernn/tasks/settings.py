@@ -8,21 +8,21 @@ from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Self
 
+from edgernn.cell_names import CELLS, USER_CELL
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, declared_options, option
 
 __all__ = [
     "AUTOCASTS",
-    "CELLS",
     "DEVICES",
     "LIMITS",
+    "CellSettings",
     "Chosen",
     "EvaluationSettings",
     "TrainingSettings",
     "one_cycle",
 ]
 
-CELLS = ("lstm", "gru", "elman", "elman-relu")  # the names of `models.cells.CELLS`
 DEVICES = ("auto", "cpu", "cuda", "mps")
 AUTOCASTS = ("auto", "off", "bf16")
 
@@ -108,6 +108,20 @@ class TrainingSettings(Settings):
         if self.passes is not None:
             done.append(_fraction(step, begun[0], max(1, round(self.passes * steps_per_pass))))
         return max(done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSettings(Settings):
+    """The recurrent cell of a network."""
+
+    cell: str = option(
+        "lstm",
+        "The recurrent cell, or a class in a Python file of yours, which is executed.",
+        choices=CELLS,
+        pattern=USER_CELL,
+        form="FILE.py:CLASS",
+    )
+    layer_norm: bool = option(False, "Normalise the products of each recurrent layer with its weights.")
 
 
 @dataclass(frozen=True)

@@ -166,7 +166,7 @@ def test_matrices_of_the_decoder_decay_and_nothing_else(data, tmp_path):
         assert [group.get("scale", 1.0) for group in (decaying, others, encoder)] == [1.0, 1.0, scale]
         matrices = {names[each] for each in decaying["params"]}
         assert "decoder.embedding.weight" in {names[each] for each in others["params"]}
-        assert {"decoder.join.weight", "projection.cell.weight", "decoder.stack.layers.0.weight"} <= matrices
+        assert {"decoder.join.weight", "projection.cell.weight", "decoder.stack.layers.0.gates.weight"} <= matrices
         assert all(each.ndim == 2 for each in decaying["params"])
         assert all(names[each].startswith("encoder.") for each in encoder["params"])
         layers = {int(names[each].split(".")[3]) for each in encoder["params"]}

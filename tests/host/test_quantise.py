@@ -234,7 +234,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     stored = {t.name: numpy_helper.to_array(t) for t in onnx.load_model_from_string(data).graph.initializer}
     table, levels, scales = (
         next(array for name, array in stored.items() if name.endswith(end))
-        for end in ("embedding.weight.int8", "layers.0.weight.int8", "layers.0.weight.scales")
+        for end in ("embedding.weight.int8", "layers.0.gates.weight.int8", "layers.0.gates.weight.scales")
     )
     assert (table.dtype, levels.dtype) == (np.uint8, np.uint8)
     h, c = (np.random.default_rng(n).uniform(-1, 1, (1, 3, 24)).astype(np.float32) for n in (0, 1))

@@ -825,7 +825,7 @@ def test_a_checkpoint_of_another_shape_is_named(damaged):
             read()
     config["settings"]["model"]["layers"] = 1
     (damaged / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(RunError, match=r"stack.layers.1.bias is in one and not in the other"):
+    with pytest.raises(RunError, match=r"stack.layers.1.gates.bias is in one and not in the other"):
         Run.load(damaged).network()
     config["settings"]["model"]["vocabulary"] = 0
     (damaged / CONFIG).write_text(json.dumps(config))

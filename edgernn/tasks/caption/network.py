@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -152,11 +153,11 @@ class Decoder(nn.Module):
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
         soft = config.attention == "soft"
         beneath = 1 if soft else config.layers
-        self.stack = RecurrentStack(config.cell, 2 * width, hidden, beneath, dropout=config.dropout)
+        stack = partial(RecurrentStack, config.cell, dropout=config.dropout, layer_norm=config.layer_norm)
+        self.stack = stack(2 * width, hidden, beneath)
         self.above: RecurrentStack | None = None
         if soft and config.layers > 1:
-            layers, dropout = config.layers - 1, config.dropout
-            self.above = RecurrentStack(config.cell, 2 * hidden, hidden, layers, dropout=dropout, prefix="above_")
+            self.above = stack(2 * hidden, hidden, config.layers - 1, prefix="above_")
         if soft:
             self.query = nn.Linear(hidden, hidden)
             self.join = nn.Linear(2 * hidden, width)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.settings import CELLS, EvaluationSettings, TrainingSettings, one_cycle
+from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings, one_cycle
 from edgernn.tasks.task import Preset
 
 __all__ = ["PRESETS", "SCENES", "CaptionConfig", "CaptionData", "CaptionEvaluation", "CaptionTraining"]
@@ -39,7 +39,7 @@ class CaptionData(Settings):
 
 
 @dataclass(frozen=True)
-class CaptionConfig(Settings):
+class CaptionConfig(CellSettings):
     """The configuration of the network. vocabulary: the number of words, which depends on the data."""
 
     vocabulary: int = 0
@@ -68,7 +68,6 @@ class CaptionConfig(Settings):
     )
     attention: str = option("soft", "The decoder's attention over the parts of the image.", choices=ATTENTIONS)
     heads: int = option(8, "The number of attention heads, which must divide the hidden size.", low=1, high=_LARGEST)
-    cell: str = option("lstm", "The recurrent cell.", choices=CELLS)
     embedding: int = option(256, "The size of the word embeddings and of the image vector.", low=1, high=_LARGEST)
     hidden: int = option(512, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
     layers: int = option(

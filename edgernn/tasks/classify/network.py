@@ -36,7 +36,11 @@ class Classifier(Network):
             raise ConfigError("a classifier needs the kind of its data and the number of its classes")
         self.config = config
         self.front = front_end(config)
-        self.stack = RecurrentStack(config.cell, self.front.size, config.hidden, config.layers, dropout=config.dropout)
+        self.stack = RecurrentStack(
+            *(config.cell, self.front.size, config.hidden, config.layers),
+            dropout=config.dropout,
+            layer_norm=config.layer_norm,
+        )
         self.dropout = nn.Dropout(config.dropout)
         self.output = nn.Linear(2 * config.hidden + 1, config.classes)
         self.register_buffer("temperature", torch.ones(()))

@@ -37,6 +37,7 @@ class LanguageModel(Network):
             dropout=config.dropout,
             residual=config.residual,
             initial=config.initial,
+            layer_norm=config.layer_norm,
         )
         self.dropout = nn.Dropout(config.dropout)
         if self.embedding is not None and config.tied:

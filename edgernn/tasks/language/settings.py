@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
 from edgernn.media.text import TextFormat
-from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.settings import CELLS, TrainingSettings
+from edgernn.settings import option, redefault
+from edgernn.tasks.settings import CellSettings, TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = ["PRESETS", "LanguageConfig", "LanguageData", "LanguageEvaluation", "LanguageTraining"]
@@ -49,11 +49,10 @@ class LanguageData(TextFormat):
 
 
 @dataclass(frozen=True)
-class LanguageConfig(Settings):
+class LanguageConfig(CellSettings):
     """The configuration of the network. vocabulary: the number of tokens, which depends on the data."""
 
     vocabulary: int = 0
-    cell: str = option("lstm", "The recurrent cell.", choices=CELLS)
     input: str = option(
         "embedding", "The input of the network: learned embeddings of tokens, or one-hot vectors.", choices=INPUTS
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -101,11 +102,11 @@ class _Stacks(nn.Module):
         self.config, hidden = config, config.hidden
         self.attends = config.attention != "none"
         beneath = 1 if self.attends else config.layers
-        self.stack = RecurrentStack(config.cell, input_size, hidden, beneath, dropout=config.dropout)
+        stack = partial(RecurrentStack, config.cell, dropout=config.dropout, layer_norm=config.layer_norm)
+        self.stack = stack(input_size, hidden, beneath)
         self.above: RecurrentStack | None = None
         if config.layers > beneath:
-            layers, dropout = config.layers - beneath, config.dropout
-            self.above = RecurrentStack(config.cell, above_size, hidden, layers, dropout=dropout, prefix="above_")
+            self.above = stack(above_size, hidden, config.layers - beneath, prefix="above_")
         self.embedding = nn.Embedding(vocabulary, config.embedding)
         nn.init.normal_(self.embedding.weight, std=config.embedding**-0.5)
         self.dropout = nn.Dropout(config.dropout)

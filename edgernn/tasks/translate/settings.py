@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option, redefault
-from edgernn.tasks.settings import CELLS, EvaluationSettings, TrainingSettings
+from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings
 from edgernn.tasks.task import Preset
 
 __all__ = [
@@ -51,7 +51,7 @@ class TranslateData(Settings):
 
 
 @dataclass(frozen=True)
-class TranslateConfig(Settings):
+class TranslateConfig(CellSettings):
     """The configuration of the network.
 
     source_vocabulary, vocabulary: the numbers of tokens that are read and written, which depend on the data.
@@ -65,7 +65,6 @@ class TranslateConfig(Settings):
         "or none.",
         choices=ATTENTIONS,
     )
-    cell: str = option("lstm", "The recurrent cell of encoder and decoder.", choices=CELLS)
     embedding: int = option(256, "The size of the embeddings and of the attention.", low=1, high=_LARGEST)
     hidden: int = option(512, "The size of the state of each recurrent layer.", low=1, high=_LARGEST)
     layers: int = option(
