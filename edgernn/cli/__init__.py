@@ -23,11 +23,14 @@ from edgernn.cli.inspect import inspect
 from edgernn.cli.options import Command, DeferredCommand, Group, command_from, renamed, unknown_option
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
+from edgernn.cli.search import search
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
 from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
 from edgernn.execution import Execution
+from edgernn.search.settings import SearchSettings
 from edgernn.tasks import TASKS
+from edgernn.tasks.language.settings import LanguageData
 
 __all__ = ["app", "application", "execute", "main"]
 
@@ -35,7 +38,7 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
-    *(command_from(bench, Execution), plot, cache, demo),
+    *(command_from(search, SearchSettings, LanguageData), command_from(bench, Execution), plot, cache, demo),
 )
 
 

@@ -29,7 +29,6 @@ from edgernn.search.formula import (
     is_pure,
     names_in,
     rebuilt,
-    walk,
 )
 
 __all__ = ["canonical", "faults", "inlined", "simplified", "spelled"]
@@ -65,7 +64,9 @@ def inlined(formula: Formula) -> Formula:
     uses = Counter(name for value in values.values() for name in names_in(value))
     made: dict[str, Expression] = {}
     for name, value in values.items():  # a state would be computed twice
-        made[name] = _replaced(value, {n: v for n, v in made.items() if n not in NEXT and (uses[n] == 1 or isinstance(v, Name | Number))})
+        made[name] = _replaced(
+            value, {n: v for n, v in made.items() if n not in NEXT and (uses[n] == 1 or isinstance(v, Name | Number))}
+        )
     return _ordered(made)
 
 
@@ -77,12 +78,18 @@ def spelled(formula: Formula) -> Formula:
 def faults(formula: Formula) -> str:
     """What a canonical formula lacks to be a recurrent cell, as the end of a sentence; empty for nothing."""
     values = formula.values()
+    used = {name for value in values.values() for name in names_in(value)}
     for state, following in zip(STATES, NEXT, strict=True):
-        if following in values and not names_in(values[following]):
+        if following not in values:
+            continue
+        if not names_in(values[following]):
             return f"{following} is always the same number"
-        if following in values and state not in _reached(values, NEXT[0]):
-            return f"the output h' does not depend on the state {state}"
-    return "" if INPUT in _reached(values, NEXT[0]) else "the output h' does not depend on the input x"
+        if state not in used:
+            return f"the state {state} is not read"
+    reached = _reached(values, NEXT[0])
+    if missing := next((each for each in (INPUT, *formula.states) if each not in reached), None):
+        return f"the output h' does not depend on {missing}"
+    return ""
 
 
 def _reached(values: Mapping[str, Expression], start: str) -> set[str]:
@@ -131,7 +138,7 @@ class _Rewriter:
         """Return the normal form of an expression."""
         match expression:
             case Call(function, operand):
-                return _called(function, self.rewrite(operand))
+                return self._called(function, self.rewrite(operand))
             case Linear(operands):
                 return self._linear([self.rewrite(each) for each in operands])
             case Binary():
@@ -139,11 +146,30 @@ class _Rewriter:
             case _:
                 return expression
 
+    def _called(self, function: str, operand: Expression) -> Expression:
+        match function, self._resolved(operand):
+            case "relu", Call("relu" | "sigmoid"):
+                return operand
+            case _, Number(value):
+                return _constant(_FUNCTIONS[function](value))
+            case _, Binary("-", Number(0.0), Number(value)):
+                return _constant(_FUNCTIONS[function](-value))
+            case _:
+                return Call(function, operand)
+
+    def _resolved(self, expression: Expression) -> Expression:
+        """Return the value of a name, unless it is the input or a state."""
+        return self._values.get(expression.name, expression) if isinstance(expression, Name) else expression
+
     def _linear(self, operands: Sequence[Expression]) -> Expression:
         if not self._free:
             return Linear(tuple(operands))
         kept = [each for each in self._distinct([*map(self._unscaled, operands)]) if each != Number(0.0)]
-        return Linear(tuple(sorted(kept, key=lambda each: (each != Name(INPUT), self._key(each))))) if kept else Number(0.0)
+        return (
+            Linear(tuple(sorted(kept, key=lambda each: (each != Name(INPUT), self._key(each)))))
+            if kept
+            else Number(0.0)
+        )
 
     def _unscaled(self, operand: Expression) -> Expression:
         """Return an operand of `linear` without the number that is added to it, or the factor that it is scaled by."""
@@ -239,14 +265,11 @@ class _Rewriter:
 
     def _distinct(self, expressions: Sequence[Expression]) -> list[Expression]:
         """Return expressions without those that have the value of an earlier one."""
-        return [
-            each for place, each in enumerate(expressions) if not (is_pure(each) and each in expressions[:place])
-        ]
+        return [each for place, each in enumerate(expressions) if not (is_pure(each) and each in expressions[:place])]
 
     def _key(self, expression: Expression) -> tuple[int, str]:
         """What operands are sorted by, which does not depend on the names of values: gates before states."""
-        value = self._values.get(expression.name, expression) if isinstance(expression, Name) else expression
-        match value:
+        match self._resolved(expression):
             case Binary():
                 rank = 0
             case Call("sigmoid"):
@@ -303,18 +326,6 @@ def _product(term: _Term) -> Expression:
     coefficient, factors = term
     parts = [*([Number(coefficient)] if coefficient != 1 or not factors else []), *factors]
     return reduce(lambda left, right: Binary("*", left, right), parts)
-
-
-def _called(function: str, operand: Expression) -> Expression:
-    match function, operand:
-        case "relu", Call("relu" | "sigmoid"):
-            return operand
-        case _, Number(value):
-            return _constant(_FUNCTIONS[function](value))
-        case _, Binary("-", Number(0.0), Number(value)):
-            return _constant(_FUNCTIONS[function](-value))
-        case _:
-            return Call(function, operand)
 
 
 def _constant(value: float) -> Expression:

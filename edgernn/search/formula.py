@@ -108,7 +108,7 @@ class Assignment(NamedTuple):
 
 @dataclass(frozen=True)
 class Formula:
-    """The assignments of one step of a cell; each uses only names above it. `str` returns the text that `parse` reads."""
+    """The assignments of one step of a cell, each of which uses names above it. `parse` reads what `str` writes."""
 
     assignments: tuple[Assignment, ...]
 
@@ -225,7 +225,8 @@ class _Token(NamedTuple):
 
 
 _TOKENS = re.compile(
-    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[A-Za-z_]\w*'?)|(?P<sign>[-+*(),=])|(?P<end>[\n;])|[ \t\r]+|(?P<other>.)"
+    r"(?P<number>\d+(?:\.\d+)?(?:e[+-]?\d+)?)|(?P<name>[A-Za-z_]\w*'?)"
+    r"|(?P<sign>[-+*(),=])|(?P<end>[\n;])|[ \t\r]+|(?P<other>.)"
 )
 
 

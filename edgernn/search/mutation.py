@@ -111,7 +111,8 @@ def _gate(random: Random, place: _Place) -> Expression:
 def _product(random: Random, place: _Place) -> Linear:
     """A product with weights that reads the input, a state, or both."""
     state = random.choice(place.states)
-    return random.choice([Linear((Name(INPUT), state)), Linear((Name(INPUT), state)), Linear((Name(INPUT),)), Linear((state,))])
+    both, one = [Linear((Name(INPUT), state))], [Linear((Name(INPUT),)), Linear((state,))]
+    return random.choice([*both, *both, *one])
 
 
 def _leaf(random: Random, place: _Place) -> Expression:
@@ -160,12 +161,13 @@ def _other_reads(random: Random, node: Expression, place: _Place) -> Expression 
     if len(node.operands) > 1 and random.random() < 0.5:
         left_out = random.randrange(len(node.operands))
         return Linear(tuple(each for index, each in enumerate(node.operands) if index != left_out))
-    gated = Binary("*", random.choice([*place.above, _gate(random, place)]), random.choice(place.states))
+    gated = _gated(random, random.choice(place.states), place)
     return Linear((*node.operands, random.choice([Name(INPUT), *place.names, gated])))
 
 
 def _gated(random: Random, node: Expression, place: _Place) -> Expression:
-    return Binary("*", random.choice([*place.above, _gate(random, place)]), node)
+    gates: list[Expression] = [*place.above, _gate(random, place)]
+    return Binary("*", random.choice(gates), node)
 
 
 def _summed(random: Random, node: Expression, place: _Place) -> Expression:

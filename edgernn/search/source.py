@@ -96,7 +96,7 @@ class _Part(NamedTuple):
     """One occurrence of `linear`: the number of its product, and its place in it."""
 
     product: int
-    index: int
+    place: int
 
 
 class _Writer:
@@ -112,7 +112,9 @@ class _Writer:
 
     def _place(self, linear: Linear) -> _Part:
         """Assign an occurrence to the product of its operands; those that contain weights have a product each."""
-        shared = (n for n, each in enumerate(self._products) if each.operands == linear.operands and _reads_values(linear))
+        shared = (
+            n for n, each in enumerate(self._products) if each.operands == linear.operands and _reads_values(linear)
+        )
         number = next(shared, len(self._products))
         if number == len(self._products):
             self._products.append(_Product(linear.operands))
@@ -157,7 +159,7 @@ class _Writer:
             self._computed.add(part.product)
             read = operands[0] if len(operands) == 1 else f"torch.cat([{', '.join(operands)}], dim=1)"
             self._lines.append(f"{variable} = self.products{number}({read})")
-        return variable if self._products[part.product].count == 1 else f"self.part({variable}, {part.index})"
+        return variable if self._products[part.product].count == 1 else f"self.part({variable}, {part.place})"
 
 
 def _reads_values(linear: Linear) -> bool:
