@@ -224,7 +224,7 @@ class _Rewriter:
         terms = list(self._collected(terms))
         if self._free:
             terms = list(self._merged(terms))
-        terms = [(coefficient, factors) for coefficient, factors in terms if coefficient and math.isfinite(coefficient)]
+        terms = [(coefficient, factors) for coefficient, factors in terms if coefficient]
         terms.sort(key=lambda term: (_order(term), [self._key(factor) for factor in term[1]]))
         added = [_product(term) for term in terms if term[0] > 0] or [Number(0.0)]
         taken = [_product((-coefficient, factors)) for coefficient, factors in terms if coefficient < 0]

@@ -163,9 +163,11 @@ def rebuilt(expression: Expression, operands: Sequence[Expression]) -> Expressio
 
 def walk(expression: Expression) -> Iterator[Expression]:
     """Yield an expression and all its parts, each before its operands, as they are written from left to right."""
-    yield expression
-    for child in children(expression):
-        yield from walk(child)
+    left = [expression]
+    while left:
+        node = left.pop()
+        yield node
+        left += reversed(children(node))
 
 
 def names_in(expression: Expression) -> list[str]:
@@ -321,7 +323,8 @@ class _Parser:
 
     def _operand(self) -> Expression:
         """Read an operand of linear, which can be the input."""
-        if self._now.text == INPUT and self._tokens[self._place + 1].text in (",", ")"):
+        following = self._tokens[min(self._place + 1, len(self._tokens) - 1)]
+        if self._now.text == INPUT and (following.text in (",", ")") or following.kind == "end"):
             self._place += 1
             return Name(INPUT)
         return self._sum()

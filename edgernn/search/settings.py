@@ -32,12 +32,12 @@ class SearchSettings(Settings):
         1, "The number of candidates that are trained at once, each by one thread.", low=1, high=1024
     )
     parameters: int = option(
-        60_000,
+        30_000,
         "The number of parameters of every network, to which the size of the state is fitted.",
         low=1,
         high=10**9,
     )
-    steps: int = option(240, "The number of optimizer steps that a candidate is trained for.", low=4)
+    steps: int = option(400, "The number of optimizer steps that a candidate is trained for.", low=4)
     final_steps: int | None = option(
         None, "The number of optimizer steps of the comparison.", low=1, unset="as the minutes allow"
     )
@@ -47,9 +47,9 @@ class SearchSettings(Settings):
         'A formula to begin with, beside those of known cells, such as "h\' = tanh(linear(x, h))". Can be given more '
         "than once.",
     )
-    batch_size: int = redefault(LanguageTraining, "batch_size", 32)
-    bptt: int = redefault(LanguageTraining, "bptt", 64)
-    learning_rate: float = redefault(LanguageTraining, "learning_rate", 6e-3)
+    batch_size: int = redefault(LanguageTraining, "batch_size", 16)
+    bptt: int = redefault(LanguageTraining, "bptt", 32)
+    learning_rate: float = redefault(LanguageTraining, "learning_rate", 0.02)
     seed: int = redefault(LanguageTraining, "seed", 0)
 
     def chosen(self, data: LanguageData) -> Chosen:
