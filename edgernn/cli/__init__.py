@@ -23,6 +23,7 @@ from edgernn.cli.inspect import inspect
 from edgernn.cli.options import Command, DeferredCommand, Group, command_from, renamed, unknown_option
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
+from edgernn.cli.samples import samples
 from edgernn.cli.search import search
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
@@ -38,7 +39,8 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
-    *(command_from(search, SearchSettings, LanguageData), command_from(bench, Execution), plot, cache, demo),
+    command_from(search, SearchSettings, LanguageData),
+    *(command_from(bench, Execution), plot, samples, cache, demo),
 )
 
 

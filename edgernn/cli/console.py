@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -79,6 +80,13 @@ def discard(descriptor: int) -> None:
 def printable(text: str) -> str:
     """Return `text` with control characters escaped, so that text from a file cannot control the terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def indented(samples: Mapping[str, str], margin: str = "    | ") -> str:
+    """Return the samples of a network as lines that begin with `margin`; several ones are named."""
+    named = len(samples) > 1
+    texts = (f"{name}: {text}" if named else text for name, text in samples.items())
+    return textwrap.indent("\n".join(texts).strip("\n"), margin, lambda line: True)
 
 
 def result(values: Mapping[str, Any], text: str, *, as_json: bool) -> None:

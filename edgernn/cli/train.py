@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from edgernn.cli.console import (
     Json,
     Overwrite,
+    indented,
     log,
     on_interrupt,
     on_terminal,
@@ -48,7 +48,16 @@ Resume = Annotated[
 _FROM = (
     "Fine-tune: start a new run from the best weights of the run in this directory, with its network and vocabulary."
 )
+Early = Annotated[
+    bool,
+    typer.Option(
+        "--early-samples",
+        help="Also evaluate the network after 1, 3, 10, 30, 100 steps and so on, up to the first evaluation, and "
+        "keep its samples, which edgernn samples shows.",
+    ),
+]
 Board = Annotated[Path | None, typer.Option(help="Write TensorBoard event files to this directory.")]
+_SHOWN = 240  # characters of a sample on the terminal; the run keeps all
 
 
 def train_command(task: Task) -> Callable[..., None]:
@@ -74,6 +83,7 @@ def train_command(task: Task) -> Callable[..., None]:
         start_from: Path | None = None,
         resume: Resume = None,
         tensorboard: Board = None,
+        early: Early = False,
         overwrite: Overwrite = False,
         json: Json = False,
     ) -> None:
@@ -102,7 +112,7 @@ def train_command(task: Task) -> Callable[..., None]:
                 trainer = _resume(task, resume, given, show)
         with ExitStack() as stack:
             board = stack.enter_context(_board(trainer, tensorboard)) if tensorboard and trainer.group.is_main else None
-            score = fit(trainer, board)
+            score = fit(trainer, board, early=early)
         if trainer.group.is_main:
             _report(trainer, score, as_json=json)
 
@@ -224,10 +234,10 @@ def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
     return closing(TensorBoardLogger(directory, trainer.step, trainer.learner.unit))
 
 
-def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
+def fit(trainer: Trainer, board: TensorBoardLogger | None = None, *, early: bool = False) -> Score:
     """Train to the end with a progress bar, and return the score of the best weights.
 
-    board: also logs the figures.
+    board: also logs the figures. early: also evaluate and sample before the first evaluation.
 
     The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
     with the last checkpoint. Either way, the command that continues the training is printed.
@@ -238,7 +248,7 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None) -> Score:
         log(note)
     try:
         with on_interrupt(lambda: _stop(trainer)), progress("training") as show:
-            for event in trainer.fit():
+            for event in trainer.fit(early=early):
                 if board is not None:
                     board.log(event)
                 if isinstance(event, Evaluated):
@@ -283,9 +293,11 @@ def _show(event: Evaluated) -> None:
     if not on_terminal():
         return
     log(f"  step {event.step:,}: {event.score}")
-    named = len(event.samples) > 1
-    texts = (f"{name}: {text}" if named else text for name, text in event.samples.items())
-    log(textwrap.indent("\n".join(texts).strip(), "    | "))
+    log(indented({name: _beginning(text) for name, text in event.samples.items()}).expandtabs())
+
+
+def _beginning(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
 def _end_early(trainer: Trainer) -> NoReturn:

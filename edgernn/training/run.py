@@ -9,6 +9,7 @@ weights.safetensors      the best weights so far, which are evaluated and export
 checkpoint.safetensors   the last state of the training, from which it is resumed
 start.safetensors        the initial weights, in a run that starts from another one
 metrics.jsonl            one line for each evaluation
+samples.jsonl            the score and the samples of each evaluation, one line each
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import errno
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -41,6 +42,7 @@ from edgernn.tasks.score import Progress, RunData
 from edgernn.tasks.settings import Chosen, TrainingSettings
 from edgernn.tasks.task import Task
 from edgernn.training.extension import Extension
+from edgernn.training.stages import Stage
 
 __all__ = [
     "CHECKPOINT",
@@ -48,6 +50,7 @@ __all__ = [
     "DATA",
     "FORMAT",
     "METRICS",
+    "SAMPLES",
     "START",
     "WEIGHTS",
     "Run",
@@ -62,8 +65,9 @@ HELD_OUT = "held-out.safetensors"
 WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
 START = "start.safetensors"
-_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, START})
+_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, SAMPLES, START})
 _KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
 _OPTIONAL_KEYS = {"origin", "extensions"}
 _FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
@@ -130,7 +134,8 @@ class Run:
             **({"origin": dict(self.origin)} if self.origin else {}),
         }
         (self.path / CONFIG).write_bytes(_config_bytes(config))
-        (self.path / METRICS).touch()
+        for name in (METRICS, SAMPLES):
+            (self.path / name).touch()
         if start is not None:
             (self.path / START).write_bytes(_tensor_bytes(start, self.origin))
 
@@ -239,7 +244,25 @@ class Run:
 
     def write_metrics(self, lines: list[dict[str, Any]]) -> None:
         """Replace the log of evaluations."""
-        self._replace(METRICS, "".join(json.dumps(line) + "\n" for line in lines).encode())
+        self._replace(METRICS, _json_lines(lines))
+
+    def stages(self) -> list[Stage]:
+        """Return the score and the samples of each evaluation so far; none of a run that keeps no samples.
+
+        Raises RunError if the file is damaged.
+        """
+        path = self.path / SAMPLES
+        try:
+            lines = path.read_bytes().splitlines() if path.exists() else []
+            return [Stage.from_json(records.parse(line, SAMPLES)) for line in lines]
+        except OSError as error:
+            raise RunError(f"{path} cannot be read: {error.strerror}") from None
+        except FormatError as error:
+            raise RunError(f"{path} is damaged: {error}") from None
+
+    def write_stages(self, stages: Iterable[Stage]) -> None:
+        """Replace the scores and samples of the evaluations."""
+        self._replace(SAMPLES, _json_lines(stage.to_json() for stage in stages))
 
     def clean(self) -> None:
         """Remove temporary files that a crash left behind."""
@@ -322,6 +345,10 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _tensor_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> bytes:
     each = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
     return safetensors.torch.save(each, metadata={_METADATA: json.dumps(metadata)})
+
+
+def _json_lines(lines: Iterable[Mapping[str, Any]]) -> bytes:
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
 
 
 def _config_bytes(config: Mapping[str, Any]) -> bytes:

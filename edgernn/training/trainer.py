@@ -25,6 +25,7 @@ from edgernn.training.extension import Extension
 from edgernn.training.optimizer import Optimizer
 from edgernn.training.processes import ProcessGroup
 from edgernn.training.run import CHECKPOINT, DATA, START, WEIGHTS, Run, check_tensors, open_learner
+from edgernn.training.stages import Stage, is_early
 from edgernn.training.start import Start
 
 __all__ = ["Evaluated", "Stepped", "Trainer", "ignore_progress"]
@@ -140,9 +141,11 @@ class Trainer:
             trainer._extend(given)
         return trainer
 
-    def fit(self) -> Iterator[Stepped | Evaluated]:
+    def fit(self, *, early: bool = False) -> Iterator[Stepped | Evaluated]:
         """Train to the end, and yield an event for each step and evaluation; each evaluation writes a checkpoint.
 
+        early: also evaluate after 1, 3, 10, 30 steps and so on up to the first evaluation. This only adds events and
+        samples: it writes no checkpoint, keeps no weights, and does not count for the patience.
         Raises TrainingError if the loss is not a number; the last checkpoint is kept.
         """
         begun, since = self.seconds, time.perf_counter()
@@ -163,6 +166,8 @@ class Trainer:
                 self._agree(begun + time.perf_counter() - since)
                 if progress < 1 <= self._progress():  # the time limit was reached during the evaluation
                     self.save()
+            elif early and not self._evaluations and is_early(self.step):
+                yield self._evaluated(self._held_out_score(), best=False)
 
     @property
     def parameters(self) -> int:
@@ -315,11 +320,7 @@ class Trainer:
     # Evaluations
 
     def _evaluate(self, progress: float) -> Evaluated:
-        self.average.eval()
-        try:
-            score = self.learner.evaluate(self.average)
-        except CheckFailedError:
-            raise self._diverged("loss", "on the held-out data") from None
+        score = self._held_out_score()
         figure = self.group.of_main(score.figures[self.task.metric])  # rounding could make processes disagree
         self._check_finite(self.task.metric, figure, "on the held-out data")
         best = self._better(figure, self.best)
@@ -332,9 +333,25 @@ class Trainer:
                 self._written = figure
                 self.run.write(WEIGHTS, self.average.state_dict(), {"step": self.step, self.task.metric: figure})
         self._sums = {}
+        event = self._evaluated(score, best=best)
         self.save()
+        return event
+
+    def _held_out_score(self) -> Score:
+        """Return the score of the averaged network, in evaluation mode, on the held-out data."""
+        self.average.eval()
+        try:
+            return self.learner.evaluate(self.average)
+        except CheckFailedError:
+            raise self._diverged("loss", "on the held-out data") from None
+
+    def _evaluated(self, score: Score, *, best: bool) -> Evaluated:
+        """Draw samples from the network that had `score`, and keep both in the run."""
         samples = self.learner.samples(self.average)
-        return Evaluated(self.step, min(progress, 1.0), score, best, self.seconds, samples)
+        if self.group.is_main:
+            stage = Stage(self.step, self.passes, score.figures, str(score), samples)
+            self.run.write_stages([each for each in self.run.stages() if each.step < self.step] + [stage])
+        return Evaluated(self.step, min(self._progress(), 1.0), score, best, self.seconds, samples)
 
     def _log(self, score: Score) -> None:
         """Log the score's figures and the means over the steps since the last evaluation."""
@@ -425,6 +442,7 @@ class Trainer:
         self.learner.restore({name: each[rank] for name, each in _strip_prefix("carried.", tensors).items()})
         if self.group.is_main:
             self.run.write_metrics([line for line in self.run.metrics() if line["step"] <= self.step])
+            self.run.write_stages(stage for stage in self.run.stages() if stage.step <= self.step)
 
     def _count_on(self, about: dict[str, Any]) -> None:
         """Restore the values of `_counters`. Raises FormatError or ValueError for anything else."""

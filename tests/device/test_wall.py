@@ -43,6 +43,7 @@ DEVICE_MODULES = [
     "sampling",
     "score",
     "settings",
+    "syntax",
     "tokenizer",
 ]
 PACKAGES = ["contract", "media", "runtime", "runtime.pipelines"]

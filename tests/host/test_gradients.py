@@ -60,7 +60,7 @@ def test_small_recurrent_weights_make_it_vanish_and_large_ones_explode():
         network = model("elman-relu")
         with torch.no_grad():
             network.stack.layers[0].gates.weight[3:] = scale * torch.eye(4)
-            network.stack.layers[0].gates.weight[:3] = network.stack.layers[0].weight[:3].abs()
+            network.stack.layers[0].gates.weight[:3] = network.stack.layers[0].gates.weight[:3].abs()
             network.embedding.weight.abs_()
         norms = norms_of(network, windows, 8)
         ratios.append(norms[7] / norms[0])

@@ -109,7 +109,6 @@ def test_the_reference_size():
         ({"input": "two-hot"}, "--input two-hot is not one of embedding, one-hot"),
         ({"input": "one-hot", "embedding": 3}, "--input one-hot has no --embedding"),
         ({"input": "one-hot", "tied": True}, "--tied needs the weights of an embedding"),
-        ({"residual": True, "layers": 1}, "--residual adds the input of a layer from the second on"),
         ({"depth": 3}, "there is no setting 'depth'; there is cell, dropout"),
         ({"hidden": 0}, "--hidden 0 is not a whole number of at least 1 and at most 1,000,000"),
         ({"layers": 1.5}, r"--layers 1\.5 is not a whole number"),

@@ -270,8 +270,8 @@ def test_drawn_scenes_have_a_preset_of_their_own():
 
 def test_the_default_of_an_option_in_each_preset():
     declared = declared_options(*LANGUAGE.settings)
-    assert LANGUAGE.presets_of(declared["hidden"]) == {"small": 256, "tiny": 128, "medium": 384}
-    assert LANGUAGE.presets_of(declared["bptt"]) == {"small": 128, "tiny": 128, "medium": 128}
+    assert LANGUAGE.presets_of(declared["hidden"]) == {"small": 256, "tiny": 128, "medium": 384, "large-text": 256}
+    assert LANGUAGE.presets_of(declared["bptt"]) == dict.fromkeys(("small", "tiny", "medium", "large-text"), 128)
     assert CAPTION.presets_of(declared_options(*CAPTION.settings)["min_count"]) == {"photographs": 5, "drawings": 1}
 
 

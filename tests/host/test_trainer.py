@@ -28,7 +28,7 @@ from edgernn.tasks.language.data import TRAIN
 from edgernn.tasks.settings import one_cycle
 from edgernn.training import Evaluated, Run, Stepped, Trainer
 from edgernn.training.device import find_autocast, find_device
-from edgernn.training.run import CHECKPOINT, CONFIG, DATA, HELD_OUT, METRICS, WEIGHTS
+from edgernn.training.run import CHECKPOINT, CONFIG, DATA, HELD_OUT, METRICS, SAMPLES, WEIGHTS
 
 LANGUAGE = TASKS["language"]
 
@@ -81,7 +81,7 @@ def test_a_model_learns(trained):
     assert [line["step"] for line in lines] == [20, 40, 60]
     assert lines[-1]["nats_per_char"] < 2.5 < math.log(run.prepared.chosen.model.vocabulary)
     assert all(line.keys() == {"step", "nats_per_char", "train_nats", "train_bits_per_char"} for line in lines)
-    files = {CHECKPOINT, CONFIG, METRICS, WEIGHTS, HELD_OUT, "assets/tokenizer.json", "data/train.tokens"}
+    files = {CHECKPOINT, CONFIG, METRICS, SAMPLES, WEIGHTS, HELD_OUT, "assets/tokenizer.json", "data/train.tokens"}
     assert contents(trained).keys() == files | {"data/held-out.tokens"}
 
 
@@ -123,7 +123,7 @@ def test_the_score_at_the_end_is_that_of_the_best_weights_as_one_stream(trained,
 def test_every_evaluation_shows_a_sample(corpus, small, tmp_path):
     events = list(begin(corpus, tmp_path / "run", **small).fit())
     samples = [event.samples["sample"] for event in events if isinstance(event, Evaluated)]
-    assert [len(sample) for sample in samples] == [160] * 3
+    assert [len(sample) for sample in samples] == [500] * 3
     assert set("".join(samples)) <= set(corpus.read_text())
     assert samples[0] != samples[2]
 
@@ -512,7 +512,7 @@ def test_each_step_is_the_one_computed_by_hand(corpus, tmp_path):
     """State carried within a pass and fresh at the next, gradients cut at bptt, clipped, and the rate followed."""
     trainer = plain(corpus, tmp_path / "run", passes=2.0, learning_rate=0.05, clip=0.1, evaluations=1, reset=0.2)
     twin = copy.deepcopy(trainer.network).train()
-    matrices = [layer.weight for layer in twin.stack.layers]
+    matrices = [layer.gates.weight for layer in twin.stack.layers]
     others = [p for p in twin.parameters() if all(p is not matrix for matrix in matrices)]
     decay = trainer.settings.weight_decay
     groups = [{"params": others, "weight_decay": 0.0}, {"params": matrices, "weight_decay": decay}]
@@ -555,8 +555,8 @@ def test_muon_makes_the_steps_of_recurrent_matrices_orthogonal(corpus, tmp_path)
     moved = {name: p.detach() - before[name] for name, p in trainer.network.named_parameters()}
     rate = trainer.learner.learning_rate(0.0)
     for layer in range(2):
-        step = moved[f"stack.layers.{layer}.weight"]
-        gradient = dict(trainer.network.named_parameters())[f"stack.layers.{layer}.weight"].grad
+        step = moved[f"stack.layers.{layer}.gates.weight"]
+        gradient = dict(trainer.network.named_parameters())[f"stack.layers.{layer}.gates.weight"].grad
         (high, middle), (steep, usual) = (torch.linalg.svdvals(m)[[0, 6]] for m in (step, gradient))
         assert high / middle < 2 < 4 < steep / usual
         assert step.square().mean().sqrt().item() == pytest.approx(0.2 * rate, rel=0.3)
@@ -950,3 +950,14 @@ def test_held_out_data_that_lies_is_named(damaged, change, words):
     rewrite(damaged, HELD_OUT, change)
     with pytest.raises(RunError, match=rf"held-out\.safetensors is damaged: .*{words}"):
         Run.load(damaged)
+
+
+def test_dropout_falls_in_the_second_half_of_training(corpus, tmp_path):
+    settings = {"hidden": 4, "batch_size": 3, "bptt": 16, "dropout": 0.4, "final_dropout": 0.25, "steps": 8}
+    trainer = begin(corpus, tmp_path / "run", **settings)
+    probabilities = []
+    for event in trainer.fit():
+        if not isinstance(event, Evaluated):
+            assert trainer.network.dropout.p == trainer.network.stack.dropout.p
+            probabilities.append(trainer.network.dropout.p)
+    assert probabilities == pytest.approx([0.4, 0.4, 0.4, 0.4, 0.4, 0.325, 0.25, 0.175])

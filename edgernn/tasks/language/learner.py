@@ -36,7 +36,7 @@ __all__ = ["LanguageLearner", "sample_text", "score_tokens"]
 _EVALUATION_BATCH = 32  # positions of the held-out text that are read in parallel during training
 _CHUNK = 512  # tokens of a sequence that are scored in one call
 _LOGITS = 1 << 22  # logits that are computed in one call, which limits the memory for large vocabularies
-_PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 160
+_PROMPT_TOKENS, _SAMPLE_TOKENS = 20, 500
 _SAMPLER = Sampler(temperature=0.8, top_k=40)
 _SEQUENCES, _STEPS = 16, 1024  # of the held-out text, for the parity gate
 
@@ -115,6 +115,7 @@ class LanguageLearner(Learner):
 
     def loss(self, step: int, progress: float) -> Loss:
         """Return the mean nats per token of the batch of `step`; each sequence continues from its carried state."""
+        self.network.set_dropout(self.network.config.dropout * self._dropout(progress))
         batch = self.batches.read(step, self._share)
         device = self.placement.device
         inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
@@ -148,6 +149,11 @@ class LanguageLearner(Learner):
     def restore(self, carried: Mapping[str, Tensor]) -> None:
         """Continue from states that `carried` returned."""
         self._state = tuple(carried[str(index)].to(self.placement.device) for index in range(len(self._state)))
+
+    def _dropout(self, progress: float) -> float:
+        """Return the fraction of the dropout probability that is left at `progress`, from 0 to 1."""
+        second_half = max(0.0, 2 * progress - 1)
+        return 1 - (1 - self.training.final_dropout) * second_half
 
     def _begin(self, batch: TokenBatch) -> tuple[Tensor, ...]:
         """Return the state of each sequence before its first token."""

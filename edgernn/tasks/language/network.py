@@ -47,6 +47,10 @@ class LanguageModel(Network):
         else:
             self.output = nn.Linear(config.hidden, config.vocabulary)
 
+    def set_dropout(self, probability: float) -> None:
+        """Set the dropout probability after the embedding, between layers and before the output."""
+        self.dropout.p = self.stack.dropout.p = probability
+
     def initial_state(self, batch: int) -> StackState:
         """Return the state before the first token: a tensor (layers, batch, hidden) for each of the cell's states."""
         return self.stack.initial_state(batch)

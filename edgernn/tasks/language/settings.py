@@ -83,10 +83,6 @@ class LanguageConfig(CellSettings):
             raise ConfigError(
                 "--tied needs the weights of an embedding, and --input one-hot has none: leave one of them out"
             )
-        if self.residual and self.layers == 1:
-            raise ConfigError(
-                "--residual adds the input of a layer from the second on: leave it out, or give --layers 2 or more"
-            )
         if type(self.vocabulary) is not int or not 0 <= self.vocabulary <= _LARGEST:
             raise ConfigError(f"a vocabulary of {str(self.vocabulary)[:40]} tokens is not possible")
 
@@ -123,10 +119,16 @@ class LanguageTraining(TrainingSettings):
         "The optimizer of the recurrent weight matrices; all other parameters use AdamW.",
         choices=OPTIMIZERS,
     )
+    final_dropout: float = option(
+        0.3,
+        "The fraction of --dropout that is left at the end of training; it falls to it linearly in the second half.",
+        low=0,
+        high=1,
+    )
     passes: float | None = redefault(TrainingSettings, "passes", 24.0)
-    learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 1e-2)
     weight_decay: float = option(
-        0.16,
+        0.3,
         "The decoupled weight decay of the recurrent weight matrices, which is multiplied by the learning rate.",
         low=0,
         high=1e6,
@@ -145,7 +147,8 @@ class LanguageEvaluation(TextFormat):
 
 
 PRESETS = {
-    "small": Preset(),
-    "tiny": Preset({"hidden": 128, "dropout": 0.1}, {"passes": 20.0, "evaluations": 20}),
-    "medium": Preset({"hidden": 384, "dropout": 0.35}, {"passes": 16.0, "evaluations": 16}),
+    "small": Preset({"residual": True}),
+    "tiny": Preset({"residual": True, "hidden": 128, "dropout": 0.1}, {"passes": 20.0, "evaluations": 20}),
+    "medium": Preset({"residual": True, "hidden": 384, "dropout": 0.35}, {"passes": 16.0, "evaluations": 16}),
+    "large-text": Preset({"residual": True, "dropout": 0.1}, {"passes": 6.0, "weight_decay": 0.1}),
 }
