@@ -3,7 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->`, or `evaluate NAME` or `run NAME`, and `<!-- end -->`.
+A table stands between `<!-- options: train NAME -->`, or `evaluate NAME`, `run NAME` or `search cells`, and
+`<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
 from edgernn.runtime.pipelines import PIPELINES
+from edgernn.search import SearchSettings
 from edgernn.tasks import TASKS
 
 _TABLE = re.compile(r"(<!-- options: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -28,6 +30,8 @@ def written(page: str) -> str:
 def _table(command: str, task: str) -> str:
     if command == "train":
         return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
+    if command == "search":
+        return option_table(SearchSettings)
     return option_table({"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options}[command])
 
 

@@ -45,6 +45,12 @@ class Entry:
         return mean(each.seconds for each in self.trials)
 
     @property
+    def title(self) -> str:
+        """The name, and that of the known cell whose formula it has."""
+        known = next((name for name, formula in KNOWN.items() if str(formula) == self.formula), self.name)
+        return self.name if known == self.name else f"{self.name} ({known})"
+
+    @property
     def file(self) -> str:
         """The cell's file and class, as --cell takes them; empty for a known cell."""
         return "" if self.name in KNOWN else f"{CELLS}/{self.name}.py:{self.name.capitalize()}"
@@ -69,7 +75,7 @@ class Report:
             "steps": self.comparison.steps,
             "cells": [
                 {
-                    "name": entry.name,
+                    "name": entry.title,
                     "nats_per_char": entry.loss,
                     "losses": entry.losses,
                     "parameters": entry.trials[0].parameters,
@@ -103,7 +109,7 @@ class Report:
         """Return the report as a page."""
         rows = ["| cell | nats per character | parameters | size of the state | seconds |", "|---|---|---|---|---|"]
         rows += [f"| {' | '.join(_row(entry))} |" for entry in self.sorted]
-        formulas = [f"## {entry.name}\n\n{_file(entry)}```text\n{entry.formula}\n```" for entry in self.sorted]
+        formulas = [f"## {entry.title}\n\n{_file(entry)}```text\n{entry.formula}\n```" for entry in self.sorted]
         parts = ["# Search", f"{self._tried} {self._compared}", "\n".join(rows), self.verdict, *formulas]
         return "\n\n".join(parts) + "\n"
 
@@ -124,7 +130,7 @@ class Report:
             return "There is nothing to compare."
         less = known[0].loss - new[0].loss
         than = f"{'less' if less > 0 else 'more'} than {known[0].name}"
-        said = f"{new[0].name} has {abs(less):.4f} nats per character {than}"
+        said = f"{new[0].title} has {abs(less):.4f} nats per character {than}"
         if self.comparison.seeds == 1:
             return f"{said}, from one training of each; another seed may change the order."
         spread = max(entry.spread for entry in self.entries)
@@ -155,7 +161,7 @@ def _row(entry: Entry) -> tuple[str, ...]:
         loss = next(each.outcome for each in entry.trials if each.reported is None)
     else:
         loss = f"{entry.loss:.4f}" + (f" ± {entry.spread / 2:.4f}" if len(entry.trials) > 1 else "")
-    return entry.name, loss, f"{trial.parameters:,}", str(trial.hidden), f"{entry.seconds:.1f}"
+    return entry.title, loss, f"{trial.parameters:,}", str(trial.hidden), f"{entry.seconds:.1f}"
 
 
 def _file(entry: Entry) -> str:

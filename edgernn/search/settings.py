@@ -13,6 +13,7 @@ __all__ = ["CHANGEABLE", "SearchSettings"]
 # What a later call may change, because no candidate's loss depends on it.
 CHANGEABLE = ("minutes", "candidates", "processes", "final_steps", "best")
 _EMBEDDING = 32
+_WEIGHT_DECAY = 0.16  # for trainings that are too short to overfit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +61,7 @@ class SearchSettings(Settings):
             batch_size=self.batch_size,
             bptt=self.bptt,
             learning_rate=self.learning_rate,
+            weight_decay=_WEIGHT_DECAY,
             device="cpu",
             autocast="off",
             seed=self.seed,

@@ -166,6 +166,7 @@ def built(formula, folder, seed=0, name="Found"):
 # Text
 
 
+@settings(max_examples=60)
 @given(formulas())
 def test_a_formula_is_read_as_it_was_written(formula):
     assert parse(str(formula)) == formula
@@ -213,6 +214,7 @@ def test_a_formula_is_read_with_the_usual_precedence():
 # The canonical form
 
 
+@settings(max_examples=60)
 @given(formulas(), st.integers(0, 99))
 def test_simplification_keeps_every_value(formula, seed):
     random = np.random.default_rng(seed)
@@ -225,6 +227,7 @@ def test_simplification_keeps_every_value(formula, seed):
         )
 
 
+@settings(max_examples=60)
 @given(formulas())
 def test_the_canonical_form_is_canonical(formula):
     form = canonical(formula)

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from edgernn.errors import ConfigError, OutputExistsError, RunError
+from edgernn.exporters import export
 from edgernn.models.cells.user import load_cell
 from edgernn.runtime import Model
 from edgernn.search import trial as trials
@@ -23,8 +24,10 @@ from edgernn.search.report import Entry
 from edgernn.search.search import Compared, Search, Tried
 from edgernn.search.settings import SearchSettings
 from edgernn.search.trial import Job, Laboratory, fitted
+from edgernn.tasks import TASKS
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig, LanguageData
+from edgernn.training import Run, Trainer
 
 SETTINGS = SearchSettings(
     candidates=14, parameters=3000, steps=8, final_steps=8, best=2, batch_size=4, bptt=8, learning_rate=0.02
@@ -367,7 +370,7 @@ def test_the_report_says_how_much_better_the_best_is(found):
     assert page == report.markdown()
     assert page.startswith("# Search\n\n14 candidates in 0.")
     for entry in report.entries:
-        assert f"| {entry.name} | {entry.loss:.4f} |" in page
+        assert f"| {entry.title} | {entry.loss:.4f} |" in page
         assert entry.formula in page
     known = min(entry.loss for entry in report.entries if entry.name in KNOWN)
     best = min(entry.loss for entry in report.entries if entry.name not in KNOWN)
@@ -383,6 +386,8 @@ def test_an_entry_has_the_mean_and_the_spread_of_its_seeds():
     assert (entry.loss, entry.spread, entry.seconds) == (2.25, 0.5, 0.5)
     exploded = Entry("best1", "…", [entry.trials[0], Trial("…", "exploded")])
     assert exploded.loss is None
+    assert (entry.title, replace(entry, formula=str(KNOWN["MUT1"])).title) == ("best1", "best1 (MUT1)")
+    assert Entry("LSTM", str(KNOWN["LSTM"]), []).title == "LSTM"
 
 
 def test_the_best_are_written_as_cells(found):
@@ -456,11 +461,11 @@ def test_bad_input_is_one_line(call, corpus, tmp_path, monkeypatch, arguments, w
 
 
 @pytest.mark.slow
-def test_a_found_cell_is_trained_and_exported_to_int8(call, corpus, tmp_path, found):
-    cell = f"{found[0].directory.path / 'cells' / 'best1.py'}:Best1"
-    small = ["--hidden", 12, "--embedding", 4, "--layers", 2, "--bptt", 16, "--batch-size", 2, "--steps", 12]
-    assert call("train", "language", corpus, "--out", tmp_path / "run", "--cell", cell, *small)[0] == 0
-    options = ["--to", "onnx", "--precision", "int8", "--cell", cell]
-    status, _, err = call("export", tmp_path / "run", "--out", tmp_path / "bundle", *options)
-    assert (status, err) == (0, "")
-    assert Model.load(tmp_path / "bundle").manifest.precision == "int8"
+def test_a_found_cell_is_trained_and_exported_to_int8(corpus, small, tmp_path, found):
+    cell = load_cell(f"{found[0].directory.path / 'cells' / 'best1.py'}:Best1")
+    trainer = Trainer.begin(TASKS["language"], [str(corpus)], tmp_path / "run", cell=cell, **{**small, "steps": 12})
+    assert [event.step for event in trainer.fit()][-1] == 12
+    export(Run.load(tmp_path / "run").source(), tmp_path / "bundle", target="onnx", precision="int8")
+    model = Model.load(tmp_path / "bundle")
+    assert model.manifest.precision == "int8"
+    assert model.contract.graphs[0].states[0].name == "h"
