@@ -29,6 +29,7 @@ from edgernn.search.formula import (
     is_pure,
     names_in,
     rebuilt,
+    walk,
 )
 
 __all__ = ["canonical", "faults", "inlined", "simplified", "spelled"]
@@ -86,6 +87,9 @@ def faults(formula: Formula) -> str:
             return f"{following} is always the same number"
         if state not in used:
             return f"the state {state} is not read"
+    numbers = [node.value for value in values.values() for node in walk(value) if isinstance(node, Number)]
+    if not all(map(math.isfinite, numbers)):
+        return "its numbers are too large"
     reached = _reached(values, NEXT[0])
     if missing := next((each for each in (INPUT, *formula.states) if each not in reached), None):
         return f"the output h' does not depend on {missing}"

@@ -289,6 +289,7 @@ def test_gates_have_names_and_shared_values_are_computed_once():
         ("h' = tanh(linear(x))", "the state h is not read"),
         ("h' = tanh(linear(x, h)); c' = c + h", "the output h' does not depend on c"),
         ("h' = tanh(linear(x, h, c)); c' = c - c + 1", "c' is always the same number"),
+        ("h' = tanh(linear(x)) + h * 1e300 * 1e300", "its numbers are too large"),
         ("h' = tanh(linear(h)) + c; c' = c * linear(x)", ""),
     ],
 )

@@ -215,13 +215,13 @@ def test_an_old_option_is_refused_with_its_new_name():
 # By the beginning of a module's path: the commands that print its messages. Each list has to have the option in one of
 # its commands; a module that is not listed has its messages printed by any command.
 PRINTED_BY = {
-    **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "cache", "evaluate", "inspect", "plot", "search")},
+    **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "cache", "evaluate", "inspect", "plot")},
     "cli/demo/": [["demo", "run", "train language"]],  # which it says to try
     "cli/export.py": [["export", "verify"]],
     "exporters/adoption/": [["adopt"]],
     "exporters/": [["export"]],
     "runtime/pipelines/": [["run"]],
-    "search/": [["search"]],
+    **{prefix: [["search", "train language"]] for prefix in ("search/", "cli/search.py")},  # whose cells that takes
     "training/gradients.py": [["inspect"]],
     "training/curves.py": [["plot", "bench", "inspect"]],
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},
