@@ -49,15 +49,19 @@ class Comparison:
     def from_json(cls, value: Any) -> Comparison:
         """Read what `to_json` wrote. Raises FormatError for anything else."""
         values = records.record(value, "the comparison", {"steps", "seeds", "formulas", "trials"})
-        formulas = records.mapping(values["formulas"], "formulas")
+        formulas = {
+            name: records.text(each, name) for name, each in records.mapping(values["formulas"], "formulas").items()
+        }
         trials = []
         for each in records.items(values["trials"], "trials"):
             trial = records.mapping(each, "a trial")
             trials.append((records.integer(trial.pop("seed", None), "seed"), Trial.from_json(trial)))
+        if strangers := {trial.formula for _, trial in trials} - {*formulas.values()}:
+            raise FormatError(f"the comparison has no formula {min(strangers)[:40]!r}, of which it has a trial")
         return cls(
             records.integer(values["steps"], "steps"),
             records.integer(values["seeds"], "seeds"),
-            {name: records.text(formula, name) for name, formula in formulas.items()},
+            formulas,
             trials,
         )
 

@@ -48,7 +48,7 @@ def formulas(draw):
 
 
 def expressions(known):
-    leaves = st.builds(Name, st.sampled_from(known)) | st.builds(Number, st.floats(0, 4))
+    leaves = st.builds(Name, st.sampled_from(known)) | st.builds(Number, st.floats(0, 4, allow_subnormal=False))
     return st.recursive(leaves, larger, max_leaves=8)
 
 

@@ -326,6 +326,7 @@ def test_something_else_at_the_path_is_left_alone(corpus, tmp_path):
         ("search.json", "{}"),
         ("candidates.jsonl", '{"generation": 0}\n'),
         ("candidates.jsonl", "[]\n"),
+        ("candidates.jsonl", '{"generation": 0, "place": 0, "formula": "h", "outcome": "won"}\n'),
     ],
 )
 def test_a_damaged_search_is_refused_in_one_line(corpus, tmp_path, found, name, text):
@@ -357,6 +358,15 @@ def test_a_formula_of_the_user_is_tried_with_the_known_ones(corpus, tmp_path):
     assert [each.formula for each in mutants] == [str(canonical(parse(EXPLOSIVE))), "h' = relu(linear(x, h))"]
     assert [each.outcome for each in mutants] == ["exploded", "finished"]
     assert "1 exploded" in str(own.report)
+
+
+def test_a_comparison_with_a_trial_of_something_else_is_damaged(corpus, tmp_path, found):
+    path = shutil.copytree(found[0].directory.path, tmp_path / "found") / "search.json"
+    values = json.loads(path.read_text())
+    values["comparison"]["trials"][0]["formula"] = "h' = h"
+    path.write_text(json.dumps(values))
+    with pytest.raises(RunError, match=r"is damaged: the comparison has no formula \"h' = h\""):
+        search(corpus, tmp_path / "found")
 
 
 # The report
