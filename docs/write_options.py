@@ -3,8 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->`, or `evaluate NAME`, `run NAME` or `search cells`, and
-`<!-- end -->`.
+A table stands between `<!-- options: train NAME -->` and `<!-- end -->`; `evaluate NAME`, `run NAME`, `cells language`,
+`compare language` and `search language` have tables too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ import re
 import sys
 from pathlib import Path
 
+from edgernn.cli.cells import CellsSettings
 from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
+from edgernn.comparison.settings import ComparisonSettings
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.search import SearchSettings
 from edgernn.tasks import TASKS
@@ -30,9 +32,14 @@ def written(page: str) -> str:
 def _table(command: str, task: str) -> str:
     if command == "train":
         return option_table(*TASKS[task].settings, shown=lambda declared: shown_default(TASKS[task], declared))
-    if command == "search":
-        return option_table(SearchSettings)
-    return option_table({"evaluate": TASKS[task].evaluation, "run": PIPELINES[task].options}[command])
+    kinds = {
+        "evaluate": TASKS[task].evaluation,
+        "run": PIPELINES[task].options,
+        "cells": CellsSettings,
+        "compare": ComparisonSettings,
+        "search": SearchSettings,
+    }
+    return option_table(kinds[command])
 
 
 def main() -> int:

@@ -12,7 +12,8 @@ EdgeRNNError
 ├── OutputError              a directory cannot be written (for example, because the disk is full)
 │   └── OutputExistsError    the output path exists already
 ├── RunError                 a run directory is missing, damaged or of another version
-├── TrainingError            training cannot continue (for example, the loss is not a number)
+├── TrainingError            training cannot continue
+│   └── DivergedError        the loss or the gradient is not finite
 ├── BundleError              a bundle is missing, damaged, of another version or for another engine
 ├── EngineError              a graph cannot be loaded or run
 ├── StreamError              a stream or its model does not support an operation
@@ -113,6 +114,10 @@ class RunError(EdgeRNNError):
 
 class TrainingError(EdgeRNNError):
     """Training cannot continue."""
+
+
+class DivergedError(TrainingError):
+    """The loss or the gradient of a training is not finite."""
 
 
 class BundleError(EdgeRNNError):

@@ -128,6 +128,19 @@ class Tokenizer:
             unknown.update((piece[start:end], None) for token, (start, end) in found if token == self.unknown_id)
         return list(unknown)
 
+    def places(self, text: str) -> Ids:
+        """Return the position in `text` of the last character of each token (tokens,).
+
+        Unknown parts count as tokens. Tokens that are parts of one character all have its position.
+        """
+        found, start = [np.empty(0, dtype=np.int64)], 0
+        with _ours("the tokenizer cannot write this text"):
+            for piece in pieces(text):
+                ends = [end for _, end in self._backend.encode(piece).offsets]
+                found.append(np.asarray(ends, dtype=np.int64) + start - 1)
+                start += len(piece)
+        return np.concatenate(found)
+
     def first_chars(self, text: str) -> int:
         """Return the number of characters that belong to the first token of `text`, which must not be empty."""
         start = next(pieces(text))

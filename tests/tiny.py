@@ -372,6 +372,59 @@ def write_sound_classifier(path: Path) -> Path:
     return path
 
 
+PLANTED_ALPHABET = 'ab12" \n'
+
+
+def write_planted(path: Path, *, batched: bool = True) -> Path:
+    """A language model whose units are known: two of noise, 1 in a quotation, and the hundredth of the place in a line.
+
+    It predicts letters while a quotation is open and digits otherwise, and now and then a quotation mark.
+    """
+    tokenizer = Tokenizer.characters(PLANTED_ALPHABET)
+    ids = {character: int(tokenizer.encode(character)[0]) for character in PLANTED_ALPHABET}
+    random = np.random.default_rng(0)
+    noise = random.standard_normal((len(tokenizer), 2)).astype(np.float32)
+    mark, kept = np.zeros((len(tokenizer), 1), np.float32), np.ones((len(tokenizer), 1), np.float32)
+    mark[ids['"']], kept[ids["\n"]] = 1, 0
+    inside, outside = (np.full(len(tokenizer), -20, np.float32) for _ in range(2))
+    inside[[ids["a"], ids["b"]]], outside[[ids["1"], ids["2"]]] = 3, 3
+    inside[ids['"']] = outside[ids['"']] = 1
+    outside[ids["\n"]] = 1
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("token", "int64", (BATCH,), bound=len(tokenizer), kind="token"),),
+        (TensorSpec("logits", "float32", (BATCH, len(tokenizer)), kind="next-token"),),
+        (StateSpec("h", "float32", (1, BATCH if batched else 1, 4)),),
+    )
+    nodes = [
+        helper.make_node("Squeeze", ["h_in", "first"], ["h"]),
+        helper.make_node("Split", ["h", "sizes"], ["n", "q", "p"], axis=1),
+        helper.make_node("Gather", ["noise", "token"], ["e"]),
+        helper.make_node("Gather", ["mark", "token"], ["m"]),
+        helper.make_node("Gather", ["kept", "token"], ["k"]),
+        helper.make_node("Mul", ["n", "half"], ["fading"]),
+        helper.make_node("Add", ["fading", "e"], ["n2"]),
+        helper.make_node("Sub", ["q", "m"], ["turned"]),
+        helper.make_node("Mul", ["turned", "turned"], ["q2"]),
+        helper.make_node("Add", ["p", "hundredth"], ["longer"]),
+        helper.make_node("Mul", ["longer", "k"], ["p2"]),
+        helper.make_node("Concat", ["n2", "q2", "p2"], ["h2"], axis=1),
+        helper.make_node("Unsqueeze", ["h2", "first"], ["h_out"]),
+        helper.make_node("Mul", ["q2", "change"], ["changed"]),
+        helper.make_node("Add", ["changed", "outside"], ["logits"]),
+    ]
+    weights = {
+        **{"first": np.array([0]), "sizes": np.array([2, 1, 1]), "half": np.float32([0.5])},
+        **{"noise": noise, "mark": mark, "kept": kept, "hundredth": np.float32([0.01])},
+        **{"change": inside - outside, "outside": outside},
+    }
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / TOKENIZER).write_text(tokenizer.to_json(), encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}))
+    return path
+
+
 def write_namesake(path: Path, axes: tuple[int | str, ...] = (BATCH, 2), task: str = "adopted") -> Path:
     """A graph without kinds whose input happens to be called token, and whose output logits: the sum of all inputs."""
     spec = GraphSpec(

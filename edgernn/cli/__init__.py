@@ -15,6 +15,8 @@ from edgernn.cli.adopt import adopt
 from edgernn.cli.bench import bench
 from edgernn.cli.cache import cache
 from edgernn.cli.caption import caption
+from edgernn.cli.cells import CellsSettings, cells
+from edgernn.cli.compare import compare_command
 from edgernn.cli.console import discard, log
 from edgernn.cli.demo import demo
 from edgernn.cli.evaluate import evaluate_command
@@ -39,8 +41,9 @@ _INTERRUPTED = 130
 _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
+    *(command_from(bench, Execution), command_from(cells, CellsSettings, Execution), compare_command()),
     command_from(search, SearchSettings, LanguageData),
-    *(command_from(bench, Execution), plot, samples, cache, demo),
+    *(plot, samples, cache, demo),
 )
 
 

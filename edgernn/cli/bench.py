@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgernn.cli.console import Json, log, require_extra, result, starting, waiting
-from edgernn.cli.load import load_model
+from edgernn.cli.load import CellFile, load_model, load_run, refuse_cell
 from edgernn.cli.options import Given, number
 from edgernn.errors import ConfigError
 from edgernn.execution import Execution
@@ -48,6 +48,7 @@ def bench(
         Path | None,
         typer.Option(help="Also measure this run: in PyTorch, and exported to every target and precision."),
     ] = None,
+    cell: CellFile = None,
     rounds: Annotated[
         int,
         typer.Option(
@@ -68,6 +69,8 @@ def bench(
     from edgernn.cli.startup import measure_start
     from edgernn.runtime.benchmark import measure
 
+    if peers is None:
+        refuse_cell(cell)
     if not bundles and peers is None:
         raise ConfigError("bench needs a BUNDLE, or --peers RUN")
     if out is not None:
@@ -83,8 +86,7 @@ def bench(
         if peers is not None:
             with starting("export"):
                 from edgernn.engines.eager import eager_model
-                from edgernn.training import Run
-            source = Run.load(peers).source()
+            source = load_run(peers, cell).source()
             models |= {EAGER: eager_model(source, execution)}
             exported = _export_all(source, Path(folder))
             paths |= exported

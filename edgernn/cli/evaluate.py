@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, log, progress, require_extra, result, starting
-from edgernn.cli.load import load_model
+from edgernn.cli.console import Json, log, progress, require_extra, result
+from edgernn.cli.load import CellFile, load_model, load_run, refuse_cell, run_model
 from edgernn.cli.options import Given, command_from
 from edgernn.errors import ConfigError, FormatError, RunError
 from edgernn.execution import Execution
@@ -30,6 +30,7 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
     def evaluate(
         path: Annotated[Path, typer.Argument(metavar="RUN_OR_BUNDLE", help="The run or bundle to evaluate.")],
         *,
+        cell: CellFile = None,
         given: Given,
         json: Json = False,
     ) -> None:
@@ -41,7 +42,7 @@ def evaluate_command(tasks: Mapping[str, Task]) -> Callable[..., None]:
 
         [bold]Example:[/bold] edgernn evaluate runs/digits
         """
-        task, load, own = _find(path, tasks, Execution(**given.of(Execution)))
+        task, load, own = _find(path, tasks, cell, Execution(**given.of(Execution)))
         flags = ", ".join(declared.flag for declared in declared_options(task.evaluation).values())
         given.refuse_others(task.evaluation, Execution, what=f"the task {task.name}, which has {flags}")
         settings = task.evaluation(**given.of(task.evaluation))
@@ -66,13 +67,14 @@ def _evaluation(
 
 
 def _find(
-    path: Path, tasks: Mapping[str, Task], execution: Execution
+    path: Path, tasks: Mapping[str, Task], cell: str | None, execution: Execution
 ) -> tuple[Task, Callable[[], Model], RunData | None]:
     """The task of a run or a bundle, what loads it as a model, and the data that a run keeps."""
     found = identify(path)
     if found.kind not in (Kind.RUN, Kind.BUNDLE) and not (path / CONFIG).is_file():
         raise ConfigError(refusal(path, Kind.RUN, Kind.BUNDLE))
     if found.kind is Kind.BUNDLE:
+        refuse_cell(cell)
         model = load_model(path, execution)
         task = tasks.get(model.manifest.task)
         if task is None:
@@ -80,11 +82,5 @@ def _find(
                 f"{path} is a bundle of the task {model.manifest.task}; edgernn evaluate measures {', '.join(tasks)}"
             )
         return task, lambda: model, None
-    with starting("train"):
-        import torch
-
-        from edgernn.engines.eager import eager_model
-        from edgernn.training import Run
-    run = Run.load(path)
-    torch.set_num_threads(1)  # single steps are too small to share between threads
-    return run.task, lambda: eager_model(run.source(), execution), run.data
+    run = load_run(path, cell)
+    return run.task, run_model(run, execution), run.data

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edgernn.cli.console import Json, Overwrite, log, result, starting, waiting
-from edgernn.cli.load import load_bundle
+from edgernn.cli.load import CellFile, load_bundle, load_run, refuse_cell
 from edgernn.cli.options import Given, number
 from edgernn.cli.targets import Name, Size, Weights, chosen
 from edgernn.errors import CheckFailedError, ExportWarning, ParityError
@@ -44,6 +44,7 @@ def export(
             "accurate and take more space.",
         ),
     ] = 32,
+    cell: CellFile = None,
     name: Name = "model",
     weights: Weights = "auto",
     size: Size = None,
@@ -57,11 +58,10 @@ def export(
     with starting("export"):
         from edgernn.exporters import TARGETS, Quantization
         from edgernn.exporters import export as write
-        from edgernn.training import Run
 
     quantization = Quantization(precision, tuple(keep or ()), block)
     target = chosen(to, name, weights, size or [])
-    source = Run.load(run).source()
+    source = load_run(run, cell).source()
     if to in TARGETS and TARGETS[to].legacy:
         log(TARGETS[to].legacy)
     with warnings.catch_warnings(), waiting("exporting"):
@@ -77,6 +77,7 @@ def verify(
     *,
     bundle: Annotated[Path, typer.Argument(help="The bundle to check.")],
     against: Annotated[Path | None, typer.Option(help="The run that it was exported from, to be driven again.")] = None,
+    cell: CellFile = None,
     given: Given,
     json: Json = False,
 ) -> None:
@@ -88,8 +89,10 @@ def verify(
     [bold]Example:[/bold] edgernn verify bundles/shakespeare --against runs/shakespeare
     """
     execution = Execution(**given.of(Execution))
+    if against is None:
+        refuse_cell(cell)
     try:
-        parity = _replay(bundle, execution) if against is None else _drive(bundle, against, execution)
+        parity = _replay(bundle, execution) if against is None else _drive(bundle, against, cell, execution)
     except CheckFailedError as error:
         if json:
             measured = error.measured if isinstance(error, ParityError) else None
@@ -108,13 +111,12 @@ def _replay(bundle: Path, execution: Execution) -> Parity:
         return check(loaded, engine, execution)
 
 
-def _drive(bundle: Path, run: Path, execution: Execution) -> Parity:
+def _drive(bundle: Path, run: Path, cell: str | None, execution: Execution) -> Parity:
     with starting("export"):
         from edgernn.exporters import verify as check
-        from edgernn.training import Run
 
     with waiting("verifying"):
-        return check(bundle, Run.load(run).source(), execution=execution)
+        return check(bundle, load_run(run, cell).source(), execution=execution)
 
 
 def describe(parity: Parity) -> str:

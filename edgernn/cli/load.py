@@ -1,18 +1,68 @@
-"""Load a bundle with the engine of its target."""
+"""Load a bundle with the engine of its target, or a run in torch."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from edgernn.cli.console import starting
+from edgernn.errors import BundleError, ConfigError
 from edgernn.execution import DEFAULT, Execution
 
 if TYPE_CHECKING:
     from edgernn.bundle import Bundle
     from edgernn.runtime import BundleEngine, Model
+    from edgernn.training import Run
 
-__all__ = ["load_bundle", "load_model"]
+__all__ = ["CellFile", "load_bundle", "load_model", "load_run", "refuse_cell", "run_model"]
+
+CellFile = Annotated[
+    str | None,
+    typer.Option(
+        "--cell",
+        metavar="FILE.py:CLASS",
+        help="The file and class of the run's recurrent cell, if it is one of yours; the file is executed.",
+    ),
+]
+
+
+def load_run(path: Path, cell: str | None = None) -> Run:
+    """Return the run at `path`, and execute the file of its recurrent cell if `cell` names it: FILE.py:CLASS.
+
+    Raises ConfigError if the file cannot be executed, or the run has another cell.
+    """
+    with starting("train"):
+        from edgernn.models.cells.user import find_loaded, load_cell
+        from edgernn.training import Run
+        from edgernn.training.run import own_cell
+
+    run = Run.load(path)
+    if cell is not None:
+        own = own_cell(run.prepared.chosen)
+        if own is None:
+            raise ConfigError(f"--cell {cell}: the recurrent cell of {path} is one of edgernn's: leave out --cell")
+        load_cell(cell)
+        find_loaded(str(own))
+    return run
+
+
+def run_model(run: Run, execution: Execution = DEFAULT) -> Callable[[], Model]:
+    """Return what loads the network of a run as a model, in eager torch on the CPU."""
+    with starting("train"):
+        import torch
+
+        from edgernn.engines.eager import eager_model
+    torch.set_num_threads(1)  # single steps are too small to share between threads
+    return lambda: eager_model(run.source(), execution)
+
+
+def refuse_cell(cell: str | None) -> None:
+    """Raise ConfigError if `cell` names a recurrent cell where no run is loaded."""
+    if cell is not None:
+        raise ConfigError(f"--cell {cell} is for runs, and a bundle contains its recurrent cell: leave out --cell")
 
 
 def load_model(path: Path, execution: Execution = DEFAULT) -> Model:
@@ -29,7 +79,6 @@ def load_bundle(path: Path, execution: Execution = DEFAULT) -> tuple[Bundle, typ
     execute its code.
     """
     from edgernn.bundle import Bundle
-    from edgernn.errors import BundleError, ConfigError
     from edgernn.runtime.compiled import CompiledEngine
     from edgernn.runtime.engine import DEVICE_ENGINES
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import GenericAlias
@@ -88,15 +88,17 @@ def command_from(
     *kinds: type[Settings],
     titles: Mapping[type[Settings], str] | None = None,
     shown: Callable[[Declared], str] | None = None,
+    without: Collection[str] = (),
 ) -> Callable[..., None]:
     """Return the command `function`, with the options of the settings classes `kinds` instead of its parameter `given`.
 
     When the command is invoked, `given` holds only the options that were given, so that defaults are written in one
     place. Options that several of `kinds` declare become one option.
     titles: the title of each of `kinds`, such as "caption", if options belong to different titles.
-    shown: returns the default of an option for the help; `default_text` if it is None.
+    shown: returns the default of an option for the help; `default_text` if it is None. without: the names of options
+    that the command does not have.
     """
-    merged = _merged(kinds)
+    merged = {name: each for name, each in _merged(kinds).items() if name not in without}
     own = inspect.signature(function, eval_str=True).parameters
     hints = get_type_hints(function, include_extras=True)
     parameters: list[inspect.Parameter] = []

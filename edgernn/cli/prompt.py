@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
 from functools import partial
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgernn.cli.console import on_interrupt
+from edgernn.cli.shades import print_piece
 from edgernn.cli.spelling import did_you_mean
 from edgernn.errors import ConfigError, EdgeRNNError, UnknownTokenError
 from edgernn.media.text import as_read
@@ -89,20 +90,26 @@ class Prompt:
         if line.startswith("/") and not line.startswith("//"):
             self._command(line)
             return
-        stream, stop = self._stream, self._conversation.stop
+        stream, stop, shading = self._stream, self._conversation.stop, self._conversation.shading
         text = as_read(line.removeprefix("/") if line.startswith("//") else line, "what you typed")
+        unknown = self._conversation.unknown
         try:
-            stream.prefill(text, unknown=self._conversation.unknown)
+            if shading is None:
+                stream.prefill(text, unknown=unknown)
+                read: Sequence[str] = [text]
+            else:
+                read = [*shading.prefill(stream, text, unknown=unknown)]
         except UnknownTokenError as error:
             raise UnknownTokenError(f"{error}; edgernn run with --unknown skip leaves out such characters") from None
         if stream.logits is None:
             raise ConfigError("there is no text to continue yet: type a beginning")
         stopped: list[bool] = []
-        if self._conversation.echo:
-            print(text, end="", flush=True)
+        for piece in read if self._conversation.echo else ():
+            print_piece(piece)
+        decode = stream.decode if shading is None else partial(shading.decode, stream)
         with on_interrupt(lambda: stopped.append(True)):
-            for piece in stream.decode(self._max_tokens, stop):
-                print(piece, end="", flush=True)
+            for piece in decode(self._max_tokens, stop):
+                print_piece(piece)
                 if stopped:
                     break
         print("\n", flush=True)

@@ -14,6 +14,7 @@ import typer
 from edgernn.cli.console import Json, log, on_interrupt, on_terminal, progress, result, waiting
 from edgernn.cli.load import load_model
 from edgernn.cli.options import Given, command_from
+from edgernn.cli.shades import print_piece
 from edgernn.errors import ConfigError, EdgeRNNError, MissingExtraError
 from edgernn.execution import Execution
 
@@ -228,7 +229,7 @@ def _run_one(run: "_Run", named: Mapping[str, str], *, as_json: bool) -> None:
         if text and not as_json:
             wait.stop()
             pieces.append(text)
-            print(text, end="", flush=True)
+            print_piece(text)
 
     try:
         with waiting("reading the input") as wait:

@@ -60,5 +60,5 @@ def _title(stage: Stage) -> str:
 
 def _shown(stage: Stage) -> str:
     """A stage as it is printed: its title, and its samples below."""
-    lines = indented(stage.samples).expandtabs().split("\n")
+    lines = indented(stage.samples).expandtabs().split("\n") if stage.samples else []
     return "\n".join([_title(stage), *map(printable, lines)])

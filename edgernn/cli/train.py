@@ -23,6 +23,7 @@ from edgernn.cli.console import (
     result,
     starting,
 )
+from edgernn.cli.load import load_run
 from edgernn.cli.options import Command, Given, Group, command_from, default_text, value_text
 from edgernn.errors import ConfigError, counted
 from edgernn.paths import Kind, identify
@@ -101,7 +102,7 @@ def train_command(task: Task) -> Callable[..., None]:
                 "--preset": preset,
                 "--overwrite": overwrite,
             }
-            settings = [flag_of(each) for each in given.values if each not in LIMITS]
+            settings = [flag_of(each) for each in given.values if each not in (*LIMITS, "cell")]
             _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
         with _read_whole(task, out, resume), progress("reading the data") as show:
             if resume is None:
@@ -188,9 +189,9 @@ def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[N
 
 
 def _resume(task: Task, path: Path, given: Given, show: Callable[[float, str], None]) -> Trainer:
-    from edgernn.training import Run, Trainer
+    from edgernn.training import Trainer
 
-    run = Run.load(path)
+    run = load_run(path, given.values.get("cell"))
     if run.task.name != task.name:
         raise ConfigError(f"{path} is a run of the task {run.task.name}: continue it with edgernn {run.resume}")
     trainer = Trainer.resume(path, show, **given.of(task.training))
@@ -234,20 +235,29 @@ def _board(trainer: Trainer, directory: Path) -> closing[TensorBoardLogger]:
     return closing(TensorBoardLogger(directory, trainer.step, trainer.learner.unit))
 
 
-def fit(trainer: Trainer, board: TensorBoardLogger | None = None, *, early: bool = False) -> Score:
+def fit(
+    trainer: Trainer,
+    board: TensorBoardLogger | None = None,
+    *,
+    early: bool = False,
+    title: str = "training",
+    resume: str = "",
+) -> Score:
     """Train to the end with a progress bar, and return the score of the best weights.
 
-    board: also logs the figures. early: also evaluate and sample before the first evaluation.
+    board: also logs the figures. early: also evaluate and sample before the first evaluation. title: of the progress
+    bar. resume: what continues the training; by default the command for its run.
 
     The first Ctrl-C ends training after the present step and writes a checkpoint; the second one ends it at once,
     with the last checkpoint. Either way, the command that continues the training is printed.
     """
     from edgernn.training import Evaluated
 
+    resume = resume or _command(trainer)
     for note in trainer.notes:
         log(note)
     try:
-        with on_interrupt(lambda: _stop(trainer)), progress("training") as show:
+        with on_interrupt(lambda: _stop(trainer)), progress(title) as show:
             for event in trainer.fit(early=early):
                 if board is not None:
                     board.log(event)
@@ -259,14 +269,14 @@ def fit(trainer: Trainer, board: TensorBoardLogger | None = None, *, early: bool
             trainer.save()
     except KeyboardInterrupt:  # the second one
         log("stopped at once; the last checkpoint is kept")
-        log(f"to continue: {_command(trainer)}")
+        log(f"to continue: {resume}")
         raise
     if trainer.stopped:
-        _end_early(trainer)
+        _end_early(trainer, resume)
     try:
         return trainer.score()
     except KeyboardInterrupt:
-        log(f"the training is finished; to see its score: {_command(trainer)}")
+        log(f"the training is finished; to see its score: {resume}")
         raise
 
 
@@ -300,10 +310,10 @@ def _beginning(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
-def _end_early(trainer: Trainer) -> NoReturn:
-    """After Ctrl-C, and a checkpoint: print the command that continues the training."""
+def _end_early(trainer: Trainer, resume: str) -> NoReturn:
+    """After Ctrl-C, and a checkpoint: print what continues the training."""
     log(f"stopped at step {trainer.step:,}; everything up to it is kept")
-    log(f"to continue: {_command(trainer)}")
+    log(f"to continue: {resume}")
     raise KeyboardInterrupt
 
 

@@ -206,7 +206,10 @@ class Learner(ABC):
 
     @abstractmethod
     def samples(self, network: Network) -> Mapping[str, str]:
-        """Return a few outputs of `network`, in evaluation mode, to show to the user, by name."""
+        """Return a few outputs of `network`, in evaluation mode, to show to the user and to keep in the run, by name.
+
+        They depend on the weights alone, and draw nothing from torch's global generator.
+        """
 
     def carried(self) -> Mapping[str, Tensor]:
         """Return tensors of this process that are carried from batch to batch and needed to resume training."""

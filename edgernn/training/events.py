@@ -29,9 +29,10 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One evaluation on the held-out data, after whose checkpoint was written.
+    """One evaluation on the held-out data, whose samples the run keeps; unless it is an early one, a checkpoint too.
 
-    best: whether it is the best evaluation so far. samples: outputs of the network to show to the user, by name.
+    best: whether it is the best evaluation so far, among those that are not early. samples: outputs of the network to
+    show to the user, by name.
     """
 
     step: int

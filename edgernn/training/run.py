@@ -10,6 +10,7 @@ checkpoint.safetensors   the last state of the training, from which it is resume
 start.safetensors        the initial weights, in a run that starts from another one
 metrics.jsonl            one line for each evaluation
 samples.jsonl            the score and the samples of each evaluation, one line each
+cell.py                  the text of the recurrent cell, if it comes from a file of the user; it is never executed
 """
 
 from __future__ import annotations
@@ -32,8 +33,10 @@ from torch import Tensor
 import edgernn
 from edgernn import records
 from edgernn.atomic import check_free, new_directory, replace_file
+from edgernn.cell_names import UserCell
 from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, TrainingError, first_line
 from edgernn.models import Network
+from edgernn.models.cells.user import source_text
 from edgernn.models.source import HeldOut, Source
 from edgernn.paths import CONFIG, Kind, refusal
 from edgernn.tasks import TASKS
@@ -56,9 +59,10 @@ __all__ = [
     "Run",
     "build_network",
     "check_tensors",
+    "own_cell",
 ]
 
-FORMAT = 2
+FORMAT = 3
 ASSETS = "assets"
 DATA = "data"
 HELD_OUT = "held-out.safetensors"
@@ -66,8 +70,9 @@ WEIGHTS = "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.jsonl"
 SAMPLES = "samples.jsonl"
+CELL = "cell.py"
 START = "start.safetensors"
-_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, SAMPLES, START})
+_FILES = frozenset({CONFIG, HELD_OUT, WEIGHTS, CHECKPOINT, METRICS, SAMPLES, CELL, START})
 _KEYS = {"format", "edgernn", "task", "settings", "data", "assets", "files"}
 _OPTIONAL_KEYS = {"origin", "extensions"}
 _FORMAT_1_FILES = {"tokenizer.json", "train.tokens", "held-out.tokens", "pictures.safetensors", "encoder.safetensors"}
@@ -134,6 +139,8 @@ class Run:
             **({"origin": dict(self.origin)} if self.origin else {}),
         }
         (self.path / CONFIG).write_bytes(_config_bytes(config))
+        if (cell := own_cell(prepared.chosen)) is not None:
+            (self.path / CELL).write_text(source_text(cell), encoding="utf-8", newline="")
         for name in (METRICS, SAMPLES):
             (self.path / name).touch()
         if start is not None:
@@ -273,7 +280,9 @@ class Run:
     @property
     def resume(self) -> str:
         """The arguments of `edgernn` that resume the run."""
-        return f"train {self.task.name} --resume {shlex.quote(str(self.path))}"
+        own = own_cell(self.prepared.chosen)
+        cell = "" if own is None else f" --cell {shlex.quote(f'{own.file}:{own.kind}')}"
+        return f"train {self.task.name} --resume {shlex.quote(str(self.path))}{cell}"
 
     def _replace(self, name: str, data: bytes) -> None:
         try:
@@ -288,6 +297,11 @@ class Run:
                 f"{self.path / name} cannot be written: {error.strerror}; {kept}: "
                 f"{remedy}, then continue with edgernn {self.resume}"
             ) from None
+
+
+def own_cell(chosen: Chosen) -> UserCell | None:
+    """Return the recurrent cell of a network if it comes from a file of the user."""
+    return UserCell.parse(getattr(chosen.model, "cell", ""))
 
 
 def build_network(task: Task, prepared: Prepared) -> Network:

@@ -21,7 +21,8 @@ _EMPTY_LINE = re.compile(r"^[ \t]*$", re.M)
 class Stage:
     """The network at one evaluation.
 
-    passes: over the training data so far. figures: on the held-out data, by name. score: the same in words.
+    passes: over the training data so far. figures: those on the held-out data that are finite, by name. score:
+    the same in words.
     samples: outputs of the network, by name.
     """
 
@@ -75,5 +76,7 @@ def side_by_side(texts: Sequence[tuple[str, str]], columns: int = 2) -> str:
 
 def _row(texts: Sequence[tuple[str, str]]) -> list[str]:
     titles = "".join(f"<th>{html.escape(title)}</th>" for title, _ in texts)
-    cells = "".join(f"<td><pre>{_EMPTY_LINE.sub('&nbsp;', html.escape(text))}</pre></td>" for _, text in texts)
+    cells = "".join(
+        f"<td valign='top'><pre>{_EMPTY_LINE.sub('&nbsp;', html.escape(text))}</pre></td>" for _, text in texts
+    )
     return [f"<tr>{titles}</tr>", f"<tr>{cells}</tr>"]

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from edgernn import records
-from edgernn.errors import CheckFailedError, ConfigError, FormatError, RunError, TrainingError, counted
+from edgernn.cell_names import UserCell
+from edgernn.errors import CheckFailedError, ConfigError, DivergedError, FormatError, RunError, TrainingError, counted
 from edgernn.models import Network
+from edgernn.models.cells.user import load_cell
 from edgernn.tasks.learner import Loss, Placement
 from edgernn.tasks.score import Progress, Score
 from edgernn.tasks.settings import LIMITS, TrainingSettings
@@ -40,10 +42,10 @@ def ignore_progress(done: float, figures: str) -> None:
 class Trainer:
     """A network in training, with everything that a checkpoint stores.
 
-    step: the number of optimizer steps so far. seconds: their duration, including evaluations. best: the best value of
-    the task's metric so far. network: the network that is trained. average: the network with averaged weights, which is
-    evaluated and saved; it is `network` itself if no phase averages weights. notes: what the user should know about the
-    data.
+    step: the number of optimizer steps so far. seconds: their duration, including evaluations. rate: examples per
+    second in the last call of `fit`, without evaluations. best: the best value of the task's metric so far. network:
+    the network that is trained. average: the network with averaged weights, which is evaluated and saved; it is
+    `network` itself if no phase averages weights. notes: what the user should know about the data.
     """
 
     def __init__(self, run: Run, progress: Progress = ignore_progress) -> None:
@@ -52,6 +54,7 @@ class Trainer:
         self.settings = run.training
         self.group = ProcessGroup.join(find_device(self.settings.device))
         self.step, self.seconds, self.phase = 0, 0.0, 0
+        self.rate = 0.0
         self.best = self._written = -math.inf if self.task.higher_is_better else math.inf
         self._evaluations, self._stale = 0, 0  # evaluations so far, and since the last improvement
         self._sums: dict[str, tuple[float, int]] = {}  # of figures since the last evaluation
@@ -86,13 +89,17 @@ class Trainer:
 
         sources: the sources of the task's data. preset: one of `Task.presets`; None for the default of the sources.
         start_from: a run of the task, whose best weights, network and vocabulary the new run takes; the optimizer
-        starts anew. settings: changes to the preset, by field name. progress: called while data is read. Raises
-        ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing is written or replaced.
+        starts anew. settings: changes to the preset, by field name; a file that `cell` names is executed. progress:
+        called while data is read. Raises ConfigError, CorpusError, RunError or OutputExistsError; in that case nothing
+        is written or replaced.
         """
         if not sources:
             raise ConfigError(f"edgernn train {task.name} needs a {task.sources[0]} to train on")
         if len(sources) > 1 and not task.several:
             raise ConfigError(f"{task.name} is trained on one {task.sources[0]}, not on {len(sources)}")
+        given = UserCell.parse(settings.get("cell", ""))
+        if given is not None and not given.digest:
+            settings["cell"] = load_cell(str(given))
         start = None if start_from is None else Start.open(task, start_from)
         choose = task.choose if start is None else start.choose
         chosen = choose(sources, preset, **settings)
@@ -146,7 +153,8 @@ class Trainer:
 
         early: also evaluate after 1, 3, 10, 30 steps and so on up to the first evaluation. This only adds events and
         samples: it writes no checkpoint, keeps no weights, and does not count for the patience.
-        Raises TrainingError if the loss is not a number; the last checkpoint is kept.
+        Raises DivergedError if the loss or the gradient is not finite, TrainingError if training cannot continue for
+        another reason; the last checkpoint is kept.
         """
         begun, since = self.seconds, time.perf_counter()
         learning, examples = 0.0, 0.0
@@ -159,8 +167,9 @@ class Trainer:
             self.step += 1
             self._agree(begun + now - since)
             learning, examples = learning + now - before, examples + loss.examples * self.group.count
+            self.rate = examples / learning
             progress = self._progress()
-            yield Stepped(self.step, min(progress, 1.0), figures, learning_rate, examples / learning, self.seconds)
+            yield Stepped(self.step, min(progress, 1.0), figures, learning_rate, self.rate, self.seconds)
             if self._due(progress):
                 yield self._evaluate(progress)
                 self._agree(begun + time.perf_counter() - since)
@@ -349,7 +358,8 @@ class Trainer:
         """Draw samples from the network that had `score`, and keep both in the run."""
         samples = self.learner.samples(self.average)
         if self.group.is_main:
-            stage = Stage(self.step, self.passes, score.figures, str(score), samples)
+            figures = {name: value for name, value in score.figures.items() if math.isfinite(value)}
+            stage = Stage(self.step, self.passes, figures, str(score), samples)
             self.run.write_stages([each for each in self.run.stages() if each.step < self.step] + [stage])
         return Evaluated(self.step, min(self._progress(), 1.0), score, best, self.seconds, samples)
 
@@ -366,8 +376,8 @@ class Trainer:
         if not math.isfinite(figure):
             raise self._diverged(what, where)
 
-    def _diverged(self, what: str, where: str) -> TrainingError:
-        return TrainingError(
+    def _diverged(self, what: str, where: str) -> DivergedError:
+        return DivergedError(
             f"the {what.replace('_', ' ')} is not finite {where}; the checkpoint before it is kept: "
             "train again with a smaller --learning-rate or --clip"
         )

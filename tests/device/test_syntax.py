@@ -169,3 +169,13 @@ def test_shares_add_up_and_are_shown_in_per_cent():
     assert total == Share(4, 8)
     assert str(total) == "50.0 %"
     assert str(Share(0, 0)) == "none"
+
+
+@pytest.mark.real_data
+def test_real_texts_are_right_almost_everywhere(real_data):
+    c, latex = ((real_data / name / "val.txt").read_text(encoding="utf-8") for name in ("linux", "stacks"))
+    assert c_lines(c) == Share(19_667, 19_667)
+    assert c_brackets(c) == Share(19_516, 19_517)
+    assert latex_brackets(latex) == Share(33_164, 33_170)  # brackets that the book forgot
+    assert latex_environments(latex) == Share(1_380, 1_380)
+    assert latex_formulas(latex) == Share(18_414, 18_414)

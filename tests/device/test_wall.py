@@ -34,6 +34,7 @@ DEVICE_MODULES = [
     "arrays",
     "atomic",
     "bundle",
+    "cell_names",
     "errors",
     "examples",
     "execution",
@@ -46,15 +47,16 @@ DEVICE_MODULES = [
     "syntax",
     "tokenizer",
 ]
-PACKAGES = ["contract", "media", "runtime", "runtime.pipelines"]
-HOST_PACKAGES = ["cli", "data", "engines", "exporters", "models", "tasks", "training"]
+PACKAGES = ["contract", "media", "runtime", "runtime.pipelines", "runtime.units"]
+HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 
 BLOCK = """
 import sys
 class Wall:
     blocked = ("torch", "onnx", "onnxscript", "safetensors", "edgernn.cli", "edgernn.models",
-               "edgernn.data", "edgernn.tasks", "edgernn.training", "edgernn.engines", "edgernn.exporters")
+               "edgernn.data", "edgernn.comparison", "edgernn.tasks", "edgernn.training", "edgernn.engines",
+               "edgernn.exporters")
     def find_spec(self, name, path=None, target=None):
         if any(name == each or name.startswith(each + ".") for each in self.blocked):
             raise ImportError("behind the wall: " + name)
@@ -273,8 +275,8 @@ def test_a_demo_whose_reader_stops_is_silent(bundle):
     assert (len(done.stdout), done.stderr) == (5, "")
 
 
-def test_help_and_run_need_no_torch(bundle):
-    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.tasks", ', "")
+def test_help_run_and_cells_need_no_torch(bundle, tmp_path):
+    block = BLOCK.replace('"edgernn.cli", ', "").replace('"edgernn.comparison", "edgernn.tasks", ', "")
     code = "from edgernn.cli import main; main()"
     for arguments in (["--help"], ["train", "language", "--help"], ["run", "--help"], ["caption", "--help"]):
         command = [sys.executable, "-c", block + code, *arguments]
@@ -282,6 +284,20 @@ def test_help_and_run_need_no_torch(bundle):
     command = [sys.executable, "-c", block + code, "run", str(bundle), "abc", "--max-tokens", "9"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, len(done.stdout)) == (0, 13), done.stderr
+    (tmp_path / "abc.txt").write_text("abc\n" * 40)
+    command = [
+        sys.executable,
+        "-c",
+        block + code,
+        "cells",
+        str(bundle),
+        "--text",
+        "abc.txt",
+        "--clamp",
+        "--max-tokens=9",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["train", "language", "stdlib", "--out", "r"], ["adopt", "a.onnx", "--out=b"]])

@@ -283,6 +283,25 @@ ROWS = [
     (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),
     (f"export runs/fox {NEW} --precision int4 --block 7", "block 7 (--block) is not one of 16, 32, 64, 128"),
     (f"adopt bundles/tiny/step.onnx {NEW} --carry token:many", "--carry 'many' is not a whole number"),
+    # Comparisons of cells
+    (f"compare fox.txt {NEW} --cells lstm,lstn", "--cells lstn is not one of lstm, gru, elman"),
+    (f"compare fox.txt {NEW} --cells lstm,,gru", "--cells 'lstm,,gru' has an empty name: give names that are"),
+    (f"compare fox.txt {NEW} --cells gru,gru", "--cells names gru twice"),
+    (f"compare fox.txt {NEW} --cells none.py:Cell", "--cells none.py: No such file or directory"),
+    (f"compare fox.txt {NEW} --cells network.py:A,x/network.py:A", "--cells names A twice"),
+    (f"compare fox.txt {NEW} --seeds 0", "--seeds 0 is not a whole number of at least 1"),
+    (
+        f"compare fox.txt {NEW} --cells lstm --parameters 99",
+        "lstm: 99 parameters (--parameters) are too few: with states of one unit",
+    ),
+    (f"compare fox.txt {NEW} --targets onnx,abacus", "--targets abacus is not one of onnx, ort, c"),
+    (f"compare fox.txt {NEW} --precisions int3", "--precisions int3 is not one of fp32, fp16, int8, int4"),
+    (f"compare short.txt {NEW}", "the training text has 16 tokens, and one sequence takes 129: give more text"),
+    (f"compare nothing.txt {NEW}", "nothing.txt: cannot be read: No such file or directory"),
+    (f"compare - {NEW}", "- can be read only once, and each training reads the text: save it in a file"),
+    ("compare fox.txt --out other", "other exists and is not a comparison, for it has no compare.json"),
+    ("compare fox.txt --out runs/fox", "runs/fox exists and is not a comparison, for it has no compare.json"),
+    ("compare fox.txt --out empty.txt", "empty.txt exists and is not a comparison"),
     # Options that a command would ignore
     (
         f"export runs/fox {NEW} --block 64",

@@ -25,7 +25,6 @@ from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
 from edgernn.exporters import export, verify
 from edgernn.exporters.gate.streams import Beginnings, held_out_streams
-from edgernn.models.cells import CELLS
 from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_weights, resize
 from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
@@ -67,7 +66,7 @@ def test_images_are_resized_as_torch_does(height, width, size, seed):
 
 
 @pytest.mark.parametrize("attention", ATTENTIONS)
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ["lstm", "gru", "mingru"])
 def test_the_step_that_is_deployed_is_the_path_that_is_trained(cell, attention):
     model = captioner(cell=cell, attention=attention, layers=2)
     seen = model.projection(model.encoder(torch.randint(0, 256, (3, 40, 50, 3), dtype=torch.uint8)))

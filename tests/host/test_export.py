@@ -214,6 +214,7 @@ def test_an_existing_bundle_is_kept(bundles, source):
 
 EVERY_SHAPE = [
     *({"cell": cell} for cell in CELLS),
+    {"cell": "lstm", "layer_norm": True},
     {"residual": True, "layers": 2},
     {"initial": "learned", "cell": "gru"},
     {"tied": True},

@@ -215,12 +215,17 @@ def test_an_old_option_is_refused_with_its_new_name():
 # By the beginning of a module's path: the commands that print its messages. Each list has to have the option in one of
 # its commands; a module that is not listed has its messages printed by any command.
 PRINTED_BY = {
-    **{f"cli/{name}.py": [[name]] for name in ("adopt", "bench", "cache", "evaluate", "inspect", "plot")},
+    **{
+        f"cli/{name}.py": [[name]]
+        for name in ("adopt", "bench", "cache", "cells", "compare", "evaluate", "inspect", "plot")
+    },
+    "comparison/": [["compare"]],
     "cli/demo/": [["demo", "run", "train language"]],  # which it says to try
     "cli/export.py": [["export", "verify"]],
     "exporters/adoption/": [["adopt"]],
     "exporters/": [["export"]],
     "runtime/pipelines/": [["run"]],
+    "runtime/units/": [["cells"]],
     **{prefix: [["search", "train language"]] for prefix in ("search/", "cli/search.py")},  # whose cells that takes
     "training/gradients.py": [["inspect"]],
     "training/curves.py": [["plot", "bench", "inspect"]],

@@ -71,6 +71,10 @@ TRANSLATE = {
 }
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
+COMPARE = [
+    *("--parameters", "5000", "--seeds", "1", "--targets", "onnx", "--precisions", "fp32"),
+    *("--embedding", "8", "--layers", "1", "--batch-size", "4", "--bptt", "16", "--steps", "60", "--evaluations", "3"),
+]
 OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
@@ -97,6 +101,14 @@ def desk(tmp_path_factory):
             (folder / "recordings").mkdir(exist_ok=True)
             write_tone(folder / "recordings" / f"{name}_{place}.wav", hertz, seed=place)
         write_frames(folder / "machine" / f"{place}.npz", place)
+    for name in (
+        "linux-6.1/kernel/time.c",
+        "linux-6.1/kernel/rcu/tree.c",
+        "stacks-project/sets.tex",
+        "stacks-project/topology.tex",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(TEXT)
     write_tone(folder / "speech.wav", 400)
     _write_labelled(folder)
     with pytest.MonkeyPatch.context() as patch:
@@ -199,6 +211,7 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/benchmarks.md": {},
     "docs/c.md": {"runs/demo": "runs/shakespeare"},
     "docs/captioning.md": {},
+    "docs/cells.md": {"bundles/linux": "bundles/demo"},
     "docs/classification.md": {},
     "docs/devices.md": {"runs/demo": "runs/shakespeare"},
     "docs/export.md": {"runs/shakespeare": "runs/shakespeare"},
@@ -233,6 +246,8 @@ def _run(line, place):
 
 def _settings(words):
     """Options that make a training short; those of the network are left out where another run gives them."""
+    if words[1] == "compare":
+        return COMPARE
     if words[1] != "train" or "--resume" in words:
         return []
     given = OF_THE_NETWORK if "--from" in words and words[2] != "translate" else ()
@@ -353,4 +368,5 @@ def test_what_is_not_run_is_what_cannot_be_run_here():
         "docs/quantisation.md": ["text"],
         "docs/search.md": ["text", "text"],
         "docs/tagging.md": ["console"],
+        "docs/texts.md": ["console"],
     }

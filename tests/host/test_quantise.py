@@ -33,6 +33,7 @@ from edgernn.tokenizer import Tokenizer
 
 SHAPES = [
     *({"cell": cell} for cell in CELLS),
+    {"cell": "gru", "layer_norm": True},
     {"residual": True, "layers": 3},
     {"initial": "learned", "cell": "gru"},
     {"tied": True},

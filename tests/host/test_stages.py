@@ -1,6 +1,7 @@
 """The stages of a training: samples that a run keeps, early ones, and the command that shows them."""
 
 import json
+import math
 import re
 import shutil
 
@@ -8,6 +9,7 @@ import pytest
 
 from edgernn.cli import execute
 from edgernn.errors import RunError
+from edgernn.score import Score
 from edgernn.tasks import TASKS
 from edgernn.training import Evaluated, Run, Trainer
 from edgernn.training.run import CHECKPOINT, METRICS, SAMPLES, WEIGHTS
@@ -51,12 +53,12 @@ def test_texts_stand_side_by_side():
     assert table.splitlines() == [
         "<table>",
         "<tr><th>a &lt; b</th><th>c</th></tr>",
-        "<tr><td><pre>x &amp; y",
+        "<tr><td valign='top'><pre>x &amp; y",
         "&nbsp;",
         "&nbsp;",
-        "z</pre></td><td><pre>&nbsp;</pre></td></tr>",
+        "z</pre></td><td valign='top'><pre>&nbsp;</pre></td></tr>",
         "<tr><th>d</th></tr>",
-        "<tr><td><pre>&lt;!-- end --&gt;</pre></td></tr>",
+        "<tr><td valign='top'><pre>&lt;!-- end --&gt;</pre></td></tr>",
         "</table>",
     ]
 
@@ -145,7 +147,22 @@ def test_samples_are_shown_and_written(trained, tmp_path, capsys):
     assert stages[-1].score in shown
     assert f"    | {stages[-1].samples['sample'].splitlines()[0]}" in shown
     assert execute(["samples", str(trained), "--out", str(tmp_path / "samples.html")]) == 0
-    assert (tmp_path / "samples.html").read_text().count("<td>") == 3
+    assert (tmp_path / "samples.html").read_text().count("<pre>") == 3
+
+
+def test_a_figure_that_is_not_a_number_is_not_kept(corpus, small, tmp_path, monkeypatch):
+    figures = property(lambda score: {"nats_per_char": score.nats_per_char, "recall": math.nan})
+    monkeypatch.setattr(Score, "figures", figures)
+    for _ in begin(corpus, tmp_path / "run", small, steps=4, evaluations=2).fit():
+        pass
+    assert [each.figures.keys() for each in Run.load(tmp_path / "run").stages()] == [{"nats_per_char"}] * 2
+
+
+def test_a_stage_without_samples_is_its_score(trained, tmp_path, capsys):
+    path = shutil.copytree(trained, tmp_path / "run")
+    Run.load(path).write_stages([Stage(2, 0.2, {}, "2 nats", {}), Stage(4, 0.4, {}, "1 nat", {})])
+    assert execute(["samples", str(path)]) == 0
+    assert capsys.readouterr().out == "step 2 (0.2 passes): 2 nats\n\nstep 4 (0.4 passes): 1 nat\n"
 
 
 def test_samples_cannot_control_the_terminal(trained, tmp_path, capsys):

@@ -30,8 +30,8 @@ _SHAPES = {
 }
 _ARITHMETIC = {
     *("abs", "add", "addmm", "clamp", "clamp_max", "clamp_min", "div", "exp", "maximum", "mean", "minimum", "mm"),
-    *("mul", "native_layer_norm", "neg", "pow", "reciprocal", "relu", "rsqrt", "rsub", "sigmoid", "silu", "softplus"),
-    *("sqrt", "_softmax", "sub", "sum", "tanh"),
+    *("mul", "native_layer_norm", "neg", "pow", "reciprocal", "relu", "rsqrt", "rsub", "sigmoid", "silu"),
+    *("sqrt", "_softmax", "sub", "sum", "tanh", "ge", "gt", "le", "lt", "where"),
 }
 OPERATORS = frozenset(_SHAPES | _ARITHMETIC)  # ATen operators that cells on every target may consist of
 
@@ -186,8 +186,10 @@ class _Operators(TorchDispatchMode):
         name = func.__name__.partition(".")[0]
         if name in _READS:
             raise _Fault(f"step reads the value of a tensor in Python{self._line()}, which an exporter would freeze")
+        if name.endswith("_"):
+            raise _Fault(f"step changes a tensor in place{self._line()}: compute new tensors")
         if name not in OPERATORS:
-            listed = ", ".join(sorted(_ARITHMETIC))
+            listed = ", ".join(sorted(each.removeprefix("native").strip("_") for each in _ARITHMETIC))
             raise _Fault(
                 f"step uses {name}{self._line()}, which not every target has; besides slices and shapes, a cell can "
                 f"use {listed}"

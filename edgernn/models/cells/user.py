@@ -77,9 +77,9 @@ def find_loaded(name: str) -> type[Cell]:
     )
 
 
-def source_text(name: str) -> str:
-    """Return the text of the file of a name that `load_cell` returned."""
-    return _loaded[UserCell(*UserCell.parse(name) or ("", ""))].text
+def source_text(cell: UserCell) -> str:
+    """Return the text of the file of a cell that is loaded."""
+    return _loaded[cell].text
 
 
 def _class(module: types.ModuleType, path: Path, kind: str) -> type[Cell]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from edgernn.errors import ConfigError, StreamError, UnknownTokenError, counted
 from edgernn.media.text import TextFormat, as_read, read_text
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result, Show, ignore, text_graph
+from edgernn.runtime.units.shading import Shading
+from edgernn.runtime.units.unit import Units
 from edgernn.settings import option
 from edgernn.tokenizer import UNKNOWN_CHOICES
 
@@ -66,6 +69,11 @@ class LanguageOptions(TextFormat):
         choices=UNKNOWN_CHOICES,
     )
     echo: bool = option(True, "Print the prompt before the text.")
+    cells: str | None = option(
+        None,
+        "Colour the text by this unit, from blue (-1) to red (1), on a terminal: a number or a name such as c.1.56, as "
+        "edgernn cells shows them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -144,24 +152,46 @@ class LanguagePipeline(Pipeline[LanguageOptions]):
         Raises ConfigError for options that apply to files only.
         """
         options.refuse_for("what is typed")
-        return Conversation(self._stream(options), options.max_tokens, options.stop, options.unknown, options.echo)
+        return Conversation(
+            *(self._stream(options), options.max_tokens, options.stop, options.unknown, options.echo),
+            self._shading(options),
+        )
 
     def __call__(self, inputs: Mapping[str, Array], options: LanguageOptions, show: Show = ignore) -> LanguageResult:
         """Continue the prompt. Raises ConfigError for settings that the sampler refuses."""
-        ids = inputs[self._token]
+        ids, shading = inputs[self._token], self._shading(options)
         stream = self._stream(options)
-        stream.prefill(ids)
-        prompt = self._tokenizer.decode(ids) if options.echo else ""
-        if prompt:
-            show(prompt)
+        prompt = self._prefill(stream, ids, shading, show if options.echo else ignore)
         pieces: list[str] = []
         begun, before = time.perf_counter(), stream.steps
-        for text in stream.decode(options.max_tokens, options.stop):
+        decode = stream.decode if shading is None else partial(shading.decode, stream)
+        for text in decode(options.max_tokens, options.stop):
             pieces.append(text)
             if show(text) is False:
                 break
         seconds = time.perf_counter() - begun
-        return LanguageResult("".join(pieces), stream.steps - before, stream.ended, prompt, seconds)
+        return LanguageResult(
+            "".join(pieces), stream.steps - before, stream.ended, prompt if options.echo else "", seconds
+        )
+
+    def _prefill(self, stream: Stream, ids: Array, shading: Shading | None, show: Show) -> str:
+        """Consume the prompt, show it, and return its text."""
+        if shading is not None:
+            pieces = []
+            for piece in shading.prefill(stream, ids):
+                pieces.append(str(piece))
+                show(piece)
+            return "".join(pieces)
+        stream.prefill(ids)
+        prompt = self._tokenizer.decode(ids)
+        if prompt:
+            show(prompt)
+        return prompt
+
+    def _shading(self, options: LanguageOptions) -> Shading | None:
+        if options.cells is None:
+            return None
+        return Shading(Units(self.model.contract[self._graph]), options.cells)
 
     def _stream(self, options: LanguageOptions) -> Stream:
         sampler = Sampler(

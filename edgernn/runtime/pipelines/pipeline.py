@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 from edgernn.contract import Array, GraphSpec
 from edgernn.errors import ConfigError
 from edgernn.runtime import Model, Stream
+from edgernn.runtime.units.shading import Shading
 from edgernn.settings import Settings
 
 __all__ = ["Conversation", "Pipeline", "Result", "Show", "check_output", "ignore", "text_graph"]
@@ -49,7 +50,7 @@ class Conversation(NamedTuple):
     """A stream for a user to talk with in turns.
 
     max_tokens, stop: how each of its answers ends. unknown: what becomes of characters that the vocabulary lacks, as in
-    `Stream.prefill`. echo: whether what was typed is shown before each answer.
+    `Stream.prefill`. echo: whether what was typed is shown before each answer. shading: by which the text is coloured.
     """
 
     stream: Stream
@@ -57,6 +58,7 @@ class Conversation(NamedTuple):
     stop: tuple[str, ...] = ()
     unknown: str = "refuse"
     echo: bool = True
+    shading: Shading | None = None
 
 
 class Pipeline(ABC, Generic[Options]):
