@@ -22,7 +22,7 @@ from edgernn.search.source import cell_source
 from edgernn.search.trial import RUNGS, Job, fitted
 from edgernn.search.workers import Run, workers
 from edgernn.tasks.language.learner import LanguageLearner
-from edgernn.tasks.language.settings import LanguageConfig, LanguageData
+from edgernn.tasks.language.settings import LanguageData
 from edgernn.tasks.learner import Prepared
 from edgernn.tasks.score import Progress
 from edgernn.training.trainer import ignore_progress
@@ -230,14 +230,9 @@ def _given(text: str) -> Formula:
 
 
 def _check_parameters(prepared: Prepared, parameters: int) -> None:
-    config = prepared.chosen.model
-    assert isinstance(config, LanguageConfig)
-    size, least = fitted(config, 0)
+    size, least = fitted(prepared, 0)
     if least > parameters:
-        raise ConfigError(
-            f"--parameters {parameters} is too few: with a state of {size} and {config.vocabulary} tokens there are "
-            f"{least:,}"
-        )
+        raise ConfigError(f"--parameters {parameters} is too few: with a state of {size} unit there are {least:,}")
 
 
 def _plain(values: Mapping[str, object]) -> dict[str, object]:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from edgernn.bundle import TOKENIZER
+from edgernn.comparison.sizes import count_parameters, largest_size
 from edgernn.data.tokens import TokenArray, TokenFile
 from edgernn.errors import CheckFailedError, ConfigError
 from edgernn.models.cells.user import load_cell
@@ -35,7 +36,6 @@ RUNGS = (0.25, 0.5)  # fractions of the steps after which a trial may be stopped
 _SCORED = 32 * 1024 + 1  # tokens of the held-out text on which candidates are compared
 _PLACES = 32  # that are read in parallel
 _LARGEST_STATE = 1e4  # absolute value: a state that is larger grows without limit
-_WIDEST = 1 << 16  # of states
 _GROWS = "grows without limit"  # of a cell, as its checks say
 
 Stop = Callable[[], bool]
@@ -81,7 +81,7 @@ class Laboratory:
             if cell is None:
                 return Trial(job.formula, EXPLODED if _GROWS in reason else REFUSED, reason=reason)
             config = self._config().but(cell=cell)
-            hidden, parameters = fitted(config, self._parameters)
+            hidden, parameters = fitted(self._prepared, self._parameters, cell=cell)
             torch.manual_seed(job.seed)
             network = LanguageModel(config.but(hidden=hidden))
         run = _Run(network, self._learner(network, job), job, stop)
@@ -170,24 +170,18 @@ class _Run:
             raise _Exploded(f"the {what} is not finite at step {self.step + 1}")
 
 
-def fitted(config: LanguageConfig, parameters: int) -> tuple[int, int]:
-    """Return the size of the state with which the network of `config` has about `parameters` parameters, and these.
+def fitted(prepared: Prepared, parameters: int, **cell: str) -> tuple[int, int]:
+    """Return the size of the state with which a language model has about `parameters` parameters, and their number.
 
-    No other size comes closer.
+    prepared, cell: as for `count_parameters`. No other size comes closer.
     """
-    low, high = 1, 2
-    while high < _WIDEST and _count(config, high) < parameters:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _count(config, middle) < parameters else (low, middle)
-    return min(((size, _count(config, size)) for size in (low, high)), key=lambda found: abs(found[1] - parameters))
 
+    def count(hidden: int) -> int:
+        return count_parameters(prepared, hidden, **cell)
 
-def _count(config: LanguageConfig, hidden: int) -> int:
-    with torch.device("meta"):
-        network = LanguageModel(config.but(hidden=hidden))
-    return sum(parameter.numel() for parameter in network.parameters())
+    size = largest_size(count, parameters)
+    found = [(each, count(each)) for each in (size, size + 1) if each]
+    return min(found, key=lambda each: abs(each[1] - parameters))
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from edgernn.search.settings import SearchSettings
 from edgernn.search.trial import Job, Laboratory, fitted
 from edgernn.tasks import TASKS
 from edgernn.tasks.language.network import LanguageModel
-from edgernn.tasks.language.settings import LanguageConfig, LanguageData
+from edgernn.tasks.language.settings import LanguageData
 from edgernn.training import Run, Trainer
 
 SETTINGS = SearchSettings(
@@ -73,10 +73,10 @@ def compared(own):
 
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("parameters", [3000, 20_000, 250_000])
-def test_no_size_of_the_state_comes_closer_to_the_number_of_parameters(laboratory, name, parameters):
+def test_no_size_of_the_state_comes_closer_to_the_number_of_parameters(found, name, parameters):
     with trials._loaded(str(KNOWN[name])) as (cell, _):
-        config = LanguageConfig(vocabulary=50, cell=cell, embedding=32, layers=1)
-        hidden, count = fitted(config, parameters)
+        config = found[0]._prepared.chosen.model.but(cell=cell)
+        hidden, count = fitted(found[0]._prepared, parameters, cell=cell)
         counts = [
             sum(parameter.numel() for parameter in LanguageModel(config.but(hidden=size)).parameters())
             for size in (hidden - 1, hidden, hidden + 1)
@@ -342,7 +342,7 @@ def test_a_damaged_search_is_refused_in_one_line(corpus, tmp_path, found, name, 
     [
         ({"formula": ("h' = tanh(linear(x",)}, "line 1, column 19: the end stands where ) is needed"),
         ({"formula": ("h' = tanh(linear(x))",)}, "is no cell: the state h is not read"),
-        ({"parameters": 500}, "--parameters 500 is too few: with a state of 1 and 30 tokens there are 1,156"),
+        ({"parameters": 500}, "--parameters 500 is too few: with a state of 1 unit there are 1,156"),
     ],
 )
 def test_impossible_settings_are_refused_before_anything_is_written(corpus, tmp_path, changes, words):
