@@ -3,8 +3,8 @@
 python docs/write_options.py           rewrite the pages
 python docs/write_options.py --check   exit with status 1 if a page would change
 
-A table stands between `<!-- options: train NAME -->` and `<!-- end -->`; `evaluate NAME`, `run NAME`, `cells language`
-and `compare language` have tables too.
+A table stands between `<!-- options: train NAME -->` and `<!-- end -->`; `evaluate NAME`, `run NAME`, `cells language`,
+`compare language` and `search language` have tables too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgernn.cli.options import option_table
 from edgernn.cli.train import shown_default
 from edgernn.comparison.settings import ComparisonSettings
 from edgernn.runtime.pipelines import PIPELINES
+from edgernn.search import SearchSettings
 from edgernn.tasks import TASKS
 
 _TABLE = re.compile(r"(<!-- options: (\w+) (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -36,6 +37,7 @@ def _table(command: str, task: str) -> str:
         "run": PIPELINES[task].options,
         "cells": CellsSettings,
         "compare": ComparisonSettings,
+        "search": SearchSettings,
     }
     return option_table(kinds[command])
 

@@ -26,11 +26,14 @@ from edgernn.cli.options import Command, DeferredCommand, Group, command_from, r
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.samples import samples
+from edgernn.cli.search import search
 from edgernn.cli.train import train_app
 from edgernn.cli.version import show_version
 from edgernn.errors import EXTRAS, CheckFailedError, EdgeRNNError, MissingExtraError
 from edgernn.execution import Execution
+from edgernn.search.settings import SearchSettings
 from edgernn.tasks import TASKS
+from edgernn.tasks.language.settings import LanguageData
 
 __all__ = ["app", "application", "execute", "main"]
 
@@ -39,6 +42,7 @@ _LONGEST = 600  # characters of an error message
 _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
     *(command_from(bench, Execution), command_from(cells, CellsSettings, Execution), compare_command()),
+    command_from(search, SearchSettings, LanguageData),
     *(plot, samples, cache, demo),
 )
 

@@ -226,6 +226,7 @@ PRINTED_BY = {
     "exporters/": [["export"]],
     "runtime/pipelines/": [["run"]],
     "runtime/units/": [["cells"]],
+    **{prefix: [["search", "train language"]] for prefix in ("search/", "cli/search.py")},  # whose cells that takes
     "training/gradients.py": [["inspect"]],
     "training/curves.py": [["plot", "bench", "inspect"]],
     **{f"tasks/{name}/": [[f"train {name}", "evaluate"]] for name in TASKS},

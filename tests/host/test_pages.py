@@ -44,6 +44,9 @@ SMALLER = {
     "hidden=96, steps=200": "hidden=24, steps=20, bptt=16, batch_size=4",  # docs/training.md
     "--resume runs/NAME --passes 40": "--resume runs/NAME --passes 2",
     "tinyshakespeare": "shakespeare.txt",
+    "--parameters 12000 --steps 300 --minutes 20": (  # docs/search.md
+        "--parameters 6000 --steps 4 --batch-size 4 --bptt 8 --candidates 3 --final-steps 4"
+    ),
     "--encoder-weights mobilenet_v2.safetensors": "--encoder small",  # weights of 14 MB
 }
 LANGUAGE = {
@@ -363,6 +366,7 @@ def test_what_is_not_run_is_what_cannot_be_run_here():
         "docs/install.md": ["console"] * 3,
         "docs/min-char-rnn.md": ["text"],
         "docs/quantisation.md": ["text"],
+        "docs/search.md": ["text", "text"],
         "docs/tagging.md": ["console"],
         "docs/texts.md": ["console"],
     }
