@@ -1,4 +1,4 @@
-"""`edgernn cells`: which units of a language model can be read, and what holding them changes."""
+"""`edgernn cells`: which units of a language model can be interpreted, and what holding them changes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _STANDARD_INPUT = "-"
 
 @dataclass(frozen=True, kw_only=True)
 class CellsSettings(TextFormat):
-    """Which text is read, what is looked for in it, and what is drawn."""
+    """Which text is read, for which properties units are sought, and what is drawn."""
 
     text: str = option("", "The text file that the model reads; - is standard input.")
     chars: int = option(50_000, "Read this many characters of the text at most.", low=1, high=10_000_000)
@@ -56,16 +56,18 @@ class CellsSettings(TextFormat):
         unset="all built-in ones",
     )
     unit: str | None = option(
-        None, "Draw this unit, and score it alone: its number, or its name, such as c.1.56.", unset="all units"
+        None, "Score and draw only this unit: its number, or its name, such as c.1.56.", unset="all units"
     )
     out: Path = option(Path("cells.html"), "The page (.html) or picture (.svg) to write.")
     length: int = option(600, "The number of characters to draw for each property.", low=1, high=1_000_000)
     clamp: bool = option(
-        False, "Hold each unit at either end while texts are generated, and measure how often its property holds there."
+        False,
+        "Generate texts with each unit held as if its property holds and as if it does not, and measure how the texts "
+        "differ.",
     )
-    max_tokens: int = option(200, "--clamp: the number of tokens of each generated text.", low=1, high=1_000_000)
-    temperature: float = option(0.8, "--clamp: the sampling temperature; 0 is greedy.", low=0, high=1e6)
-    seed: int = option(0, "--clamp: the seed of the random number generator.", low=0, below=2**63)
+    max_tokens: int = option(200, "With --clamp, the number of tokens of each generated text.", low=1, high=1_000_000)
+    temperature: float = option(0.8, "With --clamp, the sampling temperature; 0 is greedy.", low=0, high=1e6)
+    seed: int = option(0, "With --clamp, the seed of the random number generator.", low=0, below=2**63)
 
 
 def cells(
@@ -77,11 +79,11 @@ def cells(
     given: Given,
     json: Json = False,
 ) -> None:
-    """Find the units of a language model that tell where in a text it is: in a comment, in quotes, at which column.
+    """Find the units of a language model that indicate properties of a text, such as being inside a comment.
 
-    For each property, the unit, its sign and its threshold are chosen on the first half of the text and scored on the
-    second, beside units that are found in the same way for the property in another order. The text is drawn in
-    the colours of the unit, from blue to red, on the terminal and in a file.
+    For each property, a unit, its sign and its threshold are chosen on the first half of the text and scored on the
+    second. The baseline is the score of units that are chosen in the same way after pieces of the property have been
+    shuffled. The text is drawn in the colours of the unit, from blue to red, on the terminal and in a file.
 
     [bold]Example:[/bold] edgernn cells bundles/linux --text val.txt --out cells.html
 
@@ -216,7 +218,7 @@ def _write(drawings: Sequence[Drawing], read: str, out: Path) -> None:
     from edgernn.runtime.units.drawing import page, picture
 
     as_page = out.suffix.lower() == ".html"
-    content = page("Readable cells", [f"{read}.", _COLOURS], drawings) if as_page else picture(drawings)
+    content = page("Interpretable units", [f"{read}.", _COLOURS], drawings) if as_page else picture(drawings)
     try:
         replace_file(out, content.encode())
     except OSError as error:
@@ -224,7 +226,10 @@ def _write(drawings: Sequence[Drawing], read: str, out: Path) -> None:
 
 
 _HALVES = "chosen on the first half, scored on the second"
-_COLOURS = "Red is where the unit tells that the property holds, or is large; underlined is where it holds."
+_COLOURS = (
+    "Characters are red where the unit indicates that the property holds or is large, and underlined where the "
+    "property holds."
+)
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:
@@ -257,13 +262,13 @@ def _held_table(findings: Sequence[Finding], held: Sequence[Held]) -> list[str]:
     """What holding the units changed in generated texts, as aligned lines below a line of headings."""
     if not held:
         return []
-    head = ("property", "in generated texts", "held as if it holds", "as if not", "unit free", "it changes")
+    head = ("property", "in generated texts", "held as if it holds", "as if not", "unit free", "change")
     rows: list[tuple[str, ...]] = [head]
     for finding, each in zip(findings, held, strict=True):
         number = finding.threshold is None
         for what, measured in (
             ("its mean" if number else "the share of characters", each.mean),
-            ("bits a character towards it", each.likeness),
+            ("likeness, bits per character", each.likeness),
         ):
             form = "+.2f" if measured is each.likeness else ".2f" if number else ".1%"
             values = (format(value, form) for value in (measured.high, measured.low, measured.free))
@@ -271,7 +276,7 @@ def _held_table(findings: Sequence[Finding], held: Sequence[Held]) -> list[str]:
     return _aligned(rows)
 
 
-_DIRECTIONS = {1: "as it should", -1: "the other way", 0: "not for certain"}
+_DIRECTIONS = {1: "as expected", -1: "opposite", 0: "not significant"}
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -1,4 +1,4 @@
-"""`edgernn compare`: train several cells at equal parameters, and compare them."""
+"""`edgernn compare`: train several cells with about the same number of parameters, and compare them."""
 
 from __future__ import annotations
 
@@ -41,8 +41,9 @@ def compare(
     out: Annotated[
         Path,
         typer.Option(
-            help="The directory to write, or to continue: it keeps a run of each training, the exported bundles, and "
-            "what was measured as compare.json, compare.md and compare.png."
+            help="The directory to write, which keeps a run of each training, the exported bundles, and the results in "
+            "compare.json, compare.md and compare.png. A comparison that was begun there with the same options "
+            "continues."
         ),
     ],
     *,
@@ -50,12 +51,13 @@ def compare(
     given: Given,
     json: Json = False,
 ) -> None:
-    """Compare recurrent cells as language models of one text.
+    """Compare recurrent cells by training a language model with each of them on the same text.
 
-    The networks of all cells have equally many parameters, and are trained alike, each with several seeds. The loss on
-    the held-out text with its spread, the speed of training, and the step time and size on each target are compared.
+    The networks of all cells have about the same number of parameters and the same training settings, and each is
+    trained with several seeds. The results are the loss on the held-out text and its spread, the speed of training, and
+    the time of a step and the size on each target.
 
-    After Ctrl-C, the same command continues; trainings that have ended are not repeated.
+    After Ctrl-C, the same command continues the comparison; trainings that have ended are not repeated.
 
     [bold]Example:[/bold] edgernn compare tinyshakespeare --out runs/cells --cells lstm,gru,elman
     """

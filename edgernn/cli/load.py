@@ -24,7 +24,7 @@ CellFile = Annotated[
     typer.Option(
         "--cell",
         metavar="FILE.py:CLASS",
-        help="The file and class of the run's recurrent cell, if it is one of yours; the file is executed.",
+        help="The Python file and the class of the run's recurrent cell, if you wrote the cell; the file is executed.",
     ),
 ]
 
@@ -43,7 +43,7 @@ def load_run(path: Path, cell: str | None = None) -> Run:
     if cell is not None:
         own = own_cell(run.prepared.chosen)
         if own is None:
-            raise ConfigError(f"--cell {cell}: the recurrent cell of {path} is one of edgernn's: leave out --cell")
+            raise ConfigError(f"--cell {cell}: the recurrent cell of {path} is built in: leave out --cell")
         load_cell(cell)
         find_loaded(str(own))
     return run

@@ -18,14 +18,14 @@ __all__ = ["samples"]
 
 
 def samples(
-    run: Annotated[Path, typer.Argument(help="The run whose samples to show.")],
+    run: Annotated[Path, typer.Argument(help="The run whose samples are shown.")],
     *,
     stages: Annotated[
         int,
         typer.Option(
             parser=number("stages", low=1),
-            help="At most this number of stages of the training: the first, the last, and others by about equal "
-            "ratios of their steps.",
+            help="The largest number of stages to show: the first, the last, and others whose steps grow by about "
+            "equal ratios.",
         ),
     ] = 6,
     out: Annotated[
@@ -46,7 +46,7 @@ def samples(
     if not chosen:
         raise RunError(
             f"{run} has no samples: continue it up to its first evaluation with edgernn {loaded.resume}, or train it "
-            "again if an earlier version trained it"
+            "again if it was trained with an earlier version"
         )
     if out is not None:
         out.write_text(side_by_side([(_title(stage), indented(stage.samples, "")) for stage in chosen]) + "\n", "utf-8")

@@ -34,7 +34,7 @@ def search(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The directory to write. A search that was begun there with the same options goes on."),
+        typer.Option(help="The directory to write. A search that was begun there with the same options continues."),
     ] = None,
     plot: Annotated[
         Path | None, typer.Option(help="Also draw the losses of the candidates in this .png or .svg file.")
@@ -44,8 +44,8 @@ def search(
 ) -> None:
     """Search for recurrent cells: evolve update formulas, and compare the best with LSTM and GRU.
 
-    Each candidate is a language model of the same number of parameters, which is trained on the text for a few hundred
-    steps. The best formulas are written to OUT/cells as cells for --cell of edgernn train.
+    Each candidate formula is trained on the text for a few hundred steps, as the cell of a language model with the same
+    number of parameters. The best formulas are written to OUT/cells as cells for --cell of edgernn train.
 
     [bold]Example:[/bold] edgernn search shakespeare.txt --out search/shakespeare --minutes 30
     """

@@ -20,14 +20,14 @@ class ComparisonSettings(Settings):
     cells: str = option(
         ",".join(CELLS),
         "The cells to compare, separated by commas: names, or FILE.py:CLASS for a class in a Python file of yours, "
-        "which is executed. CELL+ln is the cell with layer normalisation.",
+        "which is executed. The suffix +ln adds layer normalisation to a cell, as in lstm+ln.",
     )
     seeds: int = option(
         3, "The number of trainings of each cell; they have the seeds 0, 1, 2 and so on.", low=1, high=1000
     )
     parameters: int | None = option(
         None,
-        "The number of parameters of the networks: each has the largest state with which it has no more.",
+        "The largest number of parameters of a network; each cell gets the largest state that keeps within it.",
         low=1,
         high=10**8,
         unset="those of an LSTM of the preset's size",
@@ -38,5 +38,6 @@ class ComparisonSettings(Settings):
         "out.",
     )
     precisions: str = option(
-        "fp32,int8", "The precisions of the exports, separated by commas; a target leaves out those that it lacks."
+        "fp32,int8",
+        "The precisions of the exports, separated by commas; a target leaves out those that it does not support.",
     )

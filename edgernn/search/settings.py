@@ -21,32 +21,37 @@ class SearchSettings(Settings):
     """How long the search lasts, how its candidates are trained, and what is written."""
 
     minutes: float = option(
-        30.0, "The minutes of the whole search; the last two fifths are for the comparison of the best.", low=1e-3
+        30.0,
+        "The minutes of the whole search; the last two fifths are for the comparison of the best formulas.",
+        low=1e-3,
     )
     candidates: int | None = option(
         None,
-        "End the search after this number of candidates, and compare the best.",
+        "End the search after this number of candidates, and compare the best formulas.",
         low=1,
         unset="as the minutes allow",
     )
     processes: int = option(
-        1, "The number of candidates that are trained at once, each by one thread.", low=1, high=1024
+        1, "The number of candidates that are trained in parallel, each on one thread.", low=1, high=1024
     )
     parameters: int = option(
         30_000,
-        "The number of parameters of every network, to which the size of the state is fitted.",
+        "The number of parameters of every network; the state has the size that comes closest to it.",
         low=1,
         high=10**9,
     )
     steps: int = option(400, "The number of optimizer steps that a candidate is trained for.", low=4)
     final_steps: int | None = option(
-        None, "The number of optimizer steps of the comparison.", low=1, unset="as the minutes allow"
+        None,
+        "The number of optimizer steps of each training in the comparison of the best formulas.",
+        low=1,
+        unset="as the minutes allow",
     )
     best: int = option(3, "The number of best formulas to compare and to write as cells.", low=1, high=100)
     formula: tuple[str, ...] = option(
         (),
-        'A formula to begin with, beside those of known cells, such as "h\' = tanh(linear(x, h))". Can be given more '
-        "than once.",
+        'A formula to begin with, in addition to those of known cells, such as "h\' = tanh(linear(x, h))". Can be '
+        "given more than once.",
     )
     batch_size: int = redefault(LanguageTraining, "batch_size", 16)
     bptt: int = redefault(LanguageTraining, "bptt", 32)

@@ -116,12 +116,12 @@ class CellSettings(Settings):
 
     cell: str = option(
         "lstm",
-        "The recurrent cell, or a class in a Python file of yours, which is executed.",
+        "The recurrent cell: its name, or a class in a Python file of yours, which is executed.",
         choices=CELLS,
         pattern=USER_CELL,
         form="FILE.py:CLASS",
     )
-    layer_norm: bool = option(False, "Normalise the products of each recurrent layer with its weights.")
+    layer_norm: bool = option(False, "Apply layer normalisation to the matrix products of each recurrent layer.")
 
 
 @dataclass(frozen=True)

@@ -139,7 +139,7 @@ def test_clamping_says_what_it_changes(call, at):
     assert letters[:2] == ["letter", "the share of characters"]
     held, free, low = (float(letters[place].rstrip("%")) for place in (2, 4, 3))
     assert held > 80 > free > low
-    assert letters[-1] == likeness[-1] == "as it should"
+    assert letters[-1] == likeness[-1] == "as expected"
     assert position[1] == "its mean"
     values = json.loads(run(call, at, *options, "--json")[1])["properties"][0]["clamp"]
     assert set(values) == {"prompts", "tokens", "mean", "likeness"}

@@ -94,7 +94,7 @@ REFUSED = [
     ("def step", "def stop(:", r"line 13: SyntaxError: "),
     ("import torch\n", "import torch\nraise SystemExit(3)\n", r"line 3: SystemExit: 3"),
     ('"""One', 'states = ()\n    """One', r"states is \(\), not a tuple of names"),
-    ('"""One', 'states = ("h", "h")\n    """One', "two of its states have one name"),
+    ('"""One', 'states = ("h", "h")\n    """One', "two of its states have the same name"),
     ('"""One', 'states = ("h", "c")\n    """One', r"bounds is \(1.0,\); give one number or None for each state: h, c"),
     ('"""One', 'bounds = (-1,)\n    """One', "the bound of the state h is -1, not a number above 0 or None"),
     (STEP, "return h + z * (n - h)", "step returns Tensor, not a tuple of one tensor for each state: h"),

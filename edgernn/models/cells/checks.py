@@ -67,7 +67,7 @@ def _check_names(kind: type[Cell]) -> None:
     if not isinstance(states, tuple) or not states or not all(isinstance(n, str) and n.isidentifier() for n in states):
         raise _Fault(f"states is {states!r}, not a tuple of names, such as ('h',)")
     if len(set(states)) < len(states):
-        raise _Fault(f"two of its states have one name: {', '.join(states)}")
+        raise _Fault(f"two of its states have the same name: {', '.join(states)}")
     if not isinstance(bounds, tuple) or len(bounds) != len(states):
         raise _Fault(f"bounds is {bounds!r}; give one number or None for each state: {', '.join(states)}")
     for name, bound in zip(states, bounds, strict=True):
@@ -84,8 +84,8 @@ def _check_step(cell: Cell) -> None:
         raise _Fault("step changes its input or its state in place: return new tensors")
     if not all(map(torch.equal, after, _step(cell, x, state))):
         raise _Fault(
-            "a second call of step with the same input and state gives another result: it draws random numbers, or "
-            "keeps what belongs into a state"
+            "a second call of step with the same input and state gives another result: step draws random numbers, "
+            "or keeps between calls what belongs in a state"
         )
     alone = [_step(cell, x[row : row + 1], tuple(each[row : row + 1] for each in state)) for row in range(_BATCH)]
     for name, together, rows in zip(cell.states, after, zip(*alone, strict=True), strict=True):
@@ -99,7 +99,7 @@ def _check_reads(cell: Cell, x: Tensor, state: CellState) -> None:
     leaves = [each.clone().requires_grad_() for each in (x, *state)]
     total = torch.stack([each.sum() for each in _step(cell, leaves[0], tuple(leaves[1:]))]).sum()
     if not total.requires_grad:
-        raise _Fault("the results of step have no gradient: it must be differentiable")
+        raise _Fault("the results of step have no gradient: step must be differentiable")
     gradients = torch.autograd.grad(total, leaves, allow_unused=True)
     for name, gradient in zip(("input x", *(f"state {each}" for each in cell.states)), gradients, strict=True):
         if gradient is None or not gradient.any():
@@ -128,7 +128,7 @@ def _check_bounds(cell: Cell, scale: float) -> None:
             if bound is not None and not value.abs().max() <= bound * (1 + _ROUNDING):
                 raise _Fault(
                     f"bounds says that the state {name} is at most {bound:g} in absolute value, and it is "
-                    f"{value.abs().max():g} after {step + 1} steps; None is no bound"
+                    f"{value.abs().max():g} after {step + 1} steps; give None for a state without a bound"
                 )
 
 
@@ -139,9 +139,9 @@ def _check_sequence(cell: Cell) -> None:
     for x_t, output in zip(x, outputs, strict=True):
         state = _step(cell, x_t, state)
         if not torch.allclose(output, state[0], atol=_ROUNDING):
-            raise _Fault("the outputs of sequence are not those of its steps")
+            raise _Fault("the outputs of sequence differ from those of its steps, one after the other")
     if not all(torch.allclose(one, other, atol=_ROUNDING) for one, other in zip(last, state, strict=True)):
-        raise _Fault("the last state of sequence is not that of its steps")
+        raise _Fault("the last state of sequence differs from that of its steps, one after the other")
 
 
 def _step(cell: Cell, x: Tensor, state: CellState) -> CellState:
@@ -185,14 +185,16 @@ class _Operators(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.__name__.partition(".")[0]
         if name in _READS:
-            raise _Fault(f"step reads the value of a tensor in Python{self._line()}, which an exporter would freeze")
+            raise _Fault(
+                f"step reads the value of a tensor in Python{self._line()}: an export would contain it as a constant"
+            )
         if name.endswith("_"):
             raise _Fault(f"step changes a tensor in place{self._line()}: compute new tensors")
         if name not in OPERATORS:
             listed = ", ".join(sorted(each.removeprefix("native").strip("_") for each in _ARITHMETIC))
             raise _Fault(
-                f"step uses {name}{self._line()}, which not every target has; besides slices and shapes, a cell can "
-                f"use {listed}"
+                f"step uses {name}{self._line()}, which not every target has; besides slicing and reshaping, a cell "
+                f"can use {listed}"
             )
         return func(*args, **(kwargs or {}))
 

@@ -69,11 +69,11 @@ def find_loaded(name: str) -> type[Cell]:
         if other.kind == wanted.kind:
             raise ConfigError(
                 f"{said} has {digest}, and {loaded.path} has {other.digest[:_SHOWN]}…: give the file as it was in "
-                "training, whose text the run keeps in cell.py"
+                "training; the run keeps its text in cell.py"
             )
     raise ConfigError(
-        f"{said} is Python code of a user, which is executed only on request: add --cell FILE.py:{wanted.kind}, where "
-        f"the file has {digest}"
+        f"{said} is Python code of a user, which is executed only on request: add --cell FILE.py:{wanted.kind}, with "
+        f"the file that has {digest}"
     )
 
 

@@ -67,13 +67,13 @@ class LanguageConfig(CellSettings):
     layers: int = option(2, "The number of recurrent layers.", low=1, high=_LARGEST)
     dropout: float = option(
         0.3,
-        "The dropout probability after the embedding, between layers and before the output.",
+        "The dropout probability after the embedding, between layers and before the output layer.",
         low=0,
         below=1,
     )
     residual: bool = option(False, "Add a residual connection around each recurrent layer from the second on.")
     initial: str = option("zeros", "The state before the first token: zeros, or a learned vector.", choices=INITIALS)
-    tied: bool = option(False, "Tie the weights of the output projection to those of the embedding.")
+    tied: bool = option(False, "Tie the weights of the output layer to those of the embedding.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -121,7 +121,7 @@ class LanguageTraining(TrainingSettings):
     )
     final_dropout: float = option(
         0.3,
-        "The fraction of --dropout that is left at the end of training; it falls to it linearly in the second half.",
+        "The fraction of --dropout that remains at the end of training; dropout falls linearly in the second half.",
         low=0,
         high=1,
     )
