@@ -155,15 +155,24 @@ def _columns(text: str) -> Array:
 
 
 def _indentation(text: str) -> Array:
-    """The width of the spaces and tabs that begin the line, as far as they are read; a line break changes nothing."""
-    columns, found = _columns(text), np.zeros(len(text), int)
+    """The level of indentation: how many of the lines above are the nearest that begin further to the left.
+
+    A line counts once its first character beside spaces and tabs is read; a line without such a character does not.
+    """
+    columns, levels = _columns(text), np.zeros(len(text), int)
+    widths, level = [0], 0
     for match in _LINE.finditer(text):
         start, end = match.span("space")
-        found[start:end] = columns[start:end]
-        found[end : match.end()] = columns[end - 1] if end > start else 0
-    breaks = codes(text) == ord("\n")
-    before = np.maximum.accumulate(np.where(breaks, -1, np.arange(len(text))))
-    return np.where(before < 0, 0, found[before])
+        levels[start:end] = level
+        if end < match.end():
+            width = columns[end - 1] if end > start else 0
+            while widths[-1] > width:
+                widths.pop()
+            if width > widths[-1]:
+                widths.append(width)
+            level = len(widths) - 1
+        levels[end : match.end() + 1] = level  # with the line break
+    return levels
 
 
 def _words(text: str) -> Array:
@@ -193,7 +202,7 @@ PROPERTIES: Mapping[str, Property] = {
         Property("quotes", "inside a pair of quotation marks", _quotes),
         Property("position", "the column in the line", _columns),
         Property("newline-distance", "the number of characters since the last line break", _since_newline),
-        Property("indentation", "the width of the spaces and tabs at the beginning of the line", _indentation),
+        Property("indentation", "the level of indentation of the line", _indentation),
         Property("word", "a word has begun and may go on", _words),
         Property("comment", "inside a comment, /* */ or //", lambda text: read_source(text).comment),
         Property("string", "inside a string or a character constant", lambda text: read_source(text).string),
