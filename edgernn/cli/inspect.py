@@ -30,6 +30,16 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(help="gradients: the picture to write.", show_default="gradients.png")
     ] = None,
+    cells: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cell",
+            metavar="FILE.py:CLASS",
+            help="gradients: the Python file and the class of a run's recurrent cell, if you wrote the cell; the file "
+            "is executed. Can be given more than once.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Show the inputs, outputs and states of a bundle or an ONNX file, and how its weights are stored.
@@ -44,9 +54,10 @@ def inspect(
     A bundle or file that is itself called gradients is named ./gradients.
     """
     if what[0] == "gradients":
-        _gradients([Path(run) for run in what[1:]], distance, out or Path("gradients.png"), as_json=json)
+        runs = [Path(run) for run in what[1:]]
+        _gradients(runs, distance, out or Path("gradients.png"), cells or [], as_json=json)
         return
-    for flag, value in (("--distance", distance), ("--out", out)):
+    for flag, value in (("--distance", distance), ("--out", out), ("--cell", cells)):
         if value is not None:
             raise ConfigError(f"{flag} goes with edgernn inspect gradients: leave it out")
     if len(what) > 1:
@@ -63,14 +74,17 @@ def inspect(
     result(values, _describe(values), as_json=json)
 
 
-def _gradients(runs: list[Path], distance: int | None, out: Path, *, as_json: bool) -> None:
+def _gradients(runs: list[Path], distance: int | None, out: Path, cells: list[str], *, as_json: bool) -> None:
     if not runs:
         raise ConfigError("edgernn inspect gradients needs a RUN")
     with starting("plot"):
+        from edgernn.models.cells.user import load_cell
         from edgernn.training.curves import check_picture, labels
         from edgernn.training.gradients import plot_gradients, run_gradient_norms
 
     check_picture(out)
+    for cell in cells:
+        load_cell(cell)
     with waiting("measuring"):
         norms = {str(run): run_gradient_norms(run, distance) for run in runs}
     plot_gradients(dict(zip(labels(runs), norms.values(), strict=True)), out)

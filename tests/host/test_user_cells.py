@@ -58,10 +58,10 @@ class EveryPart(Cell):
         up = torch.sqrt(up * up + 1) + torch.abs(e) / (1 + torch.exp(-torch.clamp(d, -3, 3)))
         up = torch.where(b > 0, up, torch.where(b < -1, 0.5 * up, torch.where(a >= 1, a, torch.where(d <= -1, d, up))))
         mean = up.mean(dim=1, keepdim=True) + torch.softmax(a, dim=1).sum(dim=1, keepdim=True)
-        c = 0.3 * torch.maximum(-c, 0.5 * c) + 0.3 * torch.minimum(up, mean) * torch.rsqrt(1 + up.pow(2))
+        c = 0.3 * torch.maximum(-c, 0.5 * c) + 0.3 * torch.minimum(up, 1 - mean) * torch.rsqrt(1 + up.pow(2))
         c = c + 0.1 * torch.nn.functional.layer_norm(a, (self.hidden_size,)) - torch.reciprocal(2 + up * up)
         pair = torch.stack([torch.tanh(c), torch.sigmoid(e)], dim=1)
-        return pair[:, 0] * pair[:, 1] * torch.ones_like(h), c.clamp(max=5.0).clamp(min=-5.0)
+        return pair[:, 0] * pair[:, 1] * torch.ones_like(h), torch.clamp_min(torch.clamp_max(c, 5.0), -5.0)
 """
 
 
@@ -96,7 +96,8 @@ REFUSED = [
     ('"""One', 'states = ()\n    """One', r"states is \(\), not a tuple of names"),
     ('"""One', 'states = ("h", "h")\n    """One', "two of its states have the same name"),
     ('"""One', 'states = ("h", "c")\n    """One', r"bounds is \(1.0,\); give one number or None for each state: h, c"),
-    ('"""One', 'bounds = (-1,)\n    """One', "the bound of the state h is -1, not a number above 0 or None"),
+    ('"""One', 'bounds = (-1,)\n    """One', "the bound of the state h is -1, not a finite number above 0 or None"),
+    ('"""One', 'bounds = (float("inf"),)\n    """One', "is inf, not a finite number above 0 or None"),
     (STEP, "return h + z * (n - h)", "step returns Tensor, not a tuple of one tensor for each state: h"),
     (STEP, "return (h, h)", "step returns 2 values, not a tuple"),
     (STEP, "return (torch.cat([h, n], 1),)", r"the state h after a step is torch.float32 \(4, 10\), not torch.float32"),
@@ -125,6 +126,33 @@ REFUSED = [
         STEP + "\n\n    def sequence(self, x, state):\n        return x.new_zeros(len(x), 4, 5), state",
         "of sequence",
     ),
+    (STEP, STEP + "\n\n    def sequence(self, x, state):\n        return x", "sequence does not return two values"),
+    (STEP, STEP + "\n\n    def sequence(self, x, state):\n        return None", "sequence does not return two values"),
+    (
+        STEP,
+        STEP + "\n\n    def sequence(self, x, state):\n        return super().sequence(x[1:], state)",
+        r"the outputs, \(time, batch, hidden\), and the last state, a tuple",
+    ),
+    (
+        STEP,
+        STEP + "\n\n    def sequence(self, x, state):\n        return super().sequence(x, state)[0], state[0]",
+        "sequence does not return two values",
+    ),
+    (STEP, "raise SystemExit(3)", "step fails: SystemExit: 3"),
+    (STEP, "return (n / (0 * h),)", "the state h after a step is not finite"),
+    (
+        ", layer_norm=False):\n        super().__init__(input_size, hidden_size, layer_norm)",
+        "):\n        super().__init__(input_size, hidden_size)",
+        r"__init__ fails: TypeError: Gated.__init__\(\) takes 3 positional arguments",
+    ),
+    ("(input_size, hidden_size, layer_norm)\n", "(input_size, hidden_size)\n", "does not pass its three arguments"),
+    (
+        "import torch\n",
+        "import torch\n\0\n",
+        r"my_cell.py: (SyntaxError|ValueError): source code string cannot contain",
+    ),
+    ("z, n = torch.sigmoid(self.part(gates, 0))", "z, n = torch.sigmoid(self.parts(gates)[0])", None),
+    ("\nimport torch\n", "\ufeffimport torch\n", None),
 ]
 
 
@@ -199,15 +227,19 @@ def test_the_commands_need_the_cell_of_the_run(write, tmp_path, call, monkeypatc
     needs = {
         "export": ["export", run, "--out", bundle],
         "evaluate": ["evaluate", run],
-        "resume": ["train", "language", "--resume", run, "--steps", "3"],
         "verify": ["verify", bundle, "--against", run],
+        "gradients": ["inspect", "gradients", run, "--distance", "2", "--out", tmp_path / "gradients.png"],
+        "resume": ["train", "language", "--resume", run, "--steps", "3"],
     }
     for command in needs.values():
         monkeypatch.setattr("edgernn.models.cells.user._loaded", {})
         status, _, said = call(*command)
         assert (status, said.count("\n")) == (2, 1)
         assert "add --cell FILE.py:Gated" in said
-        assert call(*command, *cell)[0] == 0
+        status, _, said = call(*command, *cell)
+        assert status == 0, said
+    status, _, said = call("inspect", bundle, *cell)
+    assert (status, said) == (2, "edgernn: --cell goes with edgernn inspect gradients: leave it out\n")
     status, _, said = call("evaluate", bundle, "--text", corpus, *cell)
     assert (status, said) == (
         2,

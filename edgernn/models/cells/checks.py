@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -39,7 +40,8 @@ OPERATORS = frozenset(_SHAPES | _ARITHMETIC)  # ATen operators that cells on eve
 def check_cell(kind: type[Cell], what: str) -> None:
     """Raise ConfigError, which begins with `what`, for a class that does not do what `Cell` says.
 
-    Its states must have names and bounds, a step must return one tensor (batch, hidden) for each state, read all of
+    Its states must have names and bounds, it must be made for the sizes that it is given, with layer normalisation and
+    without, a step must return one tensor (batch, hidden) for each state, read all of
     them, change nothing in place, keep nothing between calls, treat the rows of a batch alike and keep its bounds, and
     a sequence must be its steps. The first weights must not make the state grow without limit.
     """
@@ -48,7 +50,8 @@ def check_cell(kind: type[Cell], what: str) -> None:
         with torch.random.fork_rng():
             torch.manual_seed(0)
             for inputs in _INPUTS:
-                cell = _call("__init__", kind, inputs, _HIDDEN)
+                _check_step(_make(kind, inputs, layer_norm=True))
+                cell = _make(kind, inputs, layer_norm=False)
                 _check_step(cell)
                 _check_growth(cell)
                 _check_sequence(cell)
@@ -71,17 +74,30 @@ def _check_names(kind: type[Cell]) -> None:
     if not isinstance(bounds, tuple) or len(bounds) != len(states):
         raise _Fault(f"bounds is {bounds!r}; give one number or None for each state: {', '.join(states)}")
     for name, bound in zip(states, bounds, strict=True):
-        if bound is not None and not (isinstance(bound, int | float) and bound > 0):
-            raise _Fault(f"the bound of the state {name} is {bound!r}, not a number above 0 or None")
+        if bound is not None and not (isinstance(bound, int | float) and 0 < bound < math.inf):
+            raise _Fault(f"the bound of the state {name} is {bound!r}, not a finite number above 0 or None")
+
+
+def _make(kind: type[Cell], inputs: int, *, layer_norm: bool) -> Cell:
+    """Return a new cell. Raises _Fault unless it has the sizes and the layer normalisation that it is given."""
+    cell: Cell = _call("__init__", kind, inputs, _HIDDEN, layer_norm)
+    if (cell.input_size, cell.hidden_size, cell.layer_norm) != (inputs, _HIDDEN, layer_norm):
+        raise _Fault(
+            "__init__(self, input_size, hidden_size, layer_norm) does not pass its three arguments to super().__init__"
+        )
+    return cell
 
 
 def _check_step(cell: Cell) -> None:
     x, state = torch.randn(_BATCH, cell.input_size), _random_state(cell)
     given = (x.clone(), *(each.clone() for each in state))
-    with _Operators(type(cell)):
+    with torch.no_grad(), _Operators(type(cell)):  # as an export computes the step
         after = _step(cell, x, state)
     if not all(map(torch.equal, given, (x, *state))):
         raise _Fault("step changes its input or its state in place: return new tensors")
+    for name, value in zip(cell.states, after, strict=True):
+        if not value.isfinite().all():
+            raise _Fault(f"the state {name} after a step is not finite")
     if not all(map(torch.equal, after, _step(cell, x, state))):
         raise _Fault(
             "a second call of step with the same input and state gives another result: step draws random numbers, "
@@ -135,7 +151,7 @@ def _check_bounds(cell: Cell, scale: float) -> None:
 @torch.no_grad()
 def _check_sequence(cell: Cell) -> None:
     x, state = torch.randn(_HIDDEN, _BATCH, cell.input_size), _random_state(cell)
-    outputs, last = _call("sequence", cell.sequence, x, state)
+    outputs, last = _sequence(cell, x, state)
     for x_t, output in zip(x, outputs, strict=True):
         state = _step(cell, x_t, state)
         if not torch.allclose(output, state[0], atol=_ROUNDING):
@@ -157,12 +173,31 @@ def _step(cell: Cell, x: Tensor, state: CellState) -> CellState:
     return after
 
 
+def _sequence(cell: Cell, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
+    """Return outputs and the last state. Raises _Fault unless they are (time, batch, hidden), and as of a step."""
+    found = _call("sequence", cell.sequence, x, state)
+    expected = [(*x.shape[:2], cell.hidden_size), *(each.shape for each in state)]
+    try:
+        outputs, last = found
+        tensors = [outputs, *last]
+        right = isinstance(last, tuple) and [each.shape for each in tensors] == expected
+        right = right and all(each.dtype == x.dtype for each in tensors)
+    except (AttributeError, TypeError, ValueError):
+        right = False
+    if not right:
+        raise _Fault(
+            "sequence does not return two values: the outputs, (time, batch, hidden), and the last state, a tuple of "
+            f"one tensor (batch, hidden) for each state: {', '.join(cell.states)}"
+        )
+    return outputs, last
+
+
 def _call(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return function(*arguments)
     except _Fault:
         raise
-    except Exception as error:  # noqa: BLE001 - a user's code may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
         raise _Fault(f"{name} fails: {type(error).__name__}: {first_line(error)}") from None
 
 

@@ -48,7 +48,7 @@ def load_cell(name: str) -> str:
         raise ConfigError(f"--cell {path} is not UTF-8 text") from None
     known = UserCell(path.name, given.kind, hashlib.sha256(content).hexdigest())
     if known not in _loaded:
-        cell = _class(_execute(path, text, known.digest), path, given.kind)
+        cell = _class(_execute(path, content, known.digest), path, given.kind)
         check_cell(cell, f"--cell {path}:{given.kind}")
         _loaded[known] = _Loaded(cell, path, text)
     return str(known)
@@ -98,7 +98,7 @@ def _is_cell(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Cell) and value is not Cell
 
 
-def _execute(path: Path, text: str, digest: str) -> types.ModuleType:
+def _execute(path: Path, text: bytes, digest: str) -> types.ModuleType:
     """Return the module of a file's text. Raises ConfigError, naming the line, if the text fails."""
     module = types.ModuleType(f"edgernn_cell_{digest[:16]}")
     module.__file__ = str(path)
@@ -116,7 +116,7 @@ def _execute(path: Path, text: str, digest: str) -> types.ModuleType:
 def _line(error: BaseException, file: str) -> str:
     """Return the last line of `file` that an exception passed through, as ", line 3"; empty if there is none."""
     if isinstance(error, SyntaxError):
-        return f", line {error.lineno}"
+        return f", line {error.lineno}" if error.lineno else ""
     lines, trace = [0], error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == file:
