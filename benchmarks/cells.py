@@ -24,8 +24,9 @@ _ROUNDS = 5
 def main() -> None:
     """Print a table of both paths."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    for name, default in (("length", 512), ("batch", 32), ("hidden", 256)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--length", type=int, default=512)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--hidden", type=int, default=256)
     options = parser.parse_args()
     print("| cell | loop, ms | parallel, ms | ratio |\n|---|---|---|---|")
     for name in ("mingru", "minlstm"):

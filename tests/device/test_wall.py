@@ -48,7 +48,7 @@ DEVICE_MODULES = [
     "tokenizer",
 ]
 PACKAGES = ["contract", "media", "runtime", "runtime.pipelines", "runtime.units"]
-HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "tasks", "training"]
+HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "search", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 
 BLOCK = """

@@ -91,10 +91,10 @@ def test_the_image_enters_every_gate_at_every_step():
     vector, token = torch.randn(1, 12).tanh(), torch.tensor([4])
     h, c = torch.randn(1, 1, 16).tanh(), torch.randn(1, 1, 16)
     _, h_next, c_next = decoder(token, vector, h, c)
-    w = layer.weight.numpy()
+    w = layer.gates.weight.numpy()
     of_word, of_image, of_state = w[:12], w[12:24], w[24:]
     gates = decoder.embedding.weight[4].numpy() @ of_word + vector[0].numpy() @ of_image
-    gates = gates + h[0, 0].numpy() @ of_state + layer.bias.numpy()
+    gates = gates + h[0, 0].numpy() @ of_state + layer.gates.bias.numpy()
     i, f, g, o = np.split(gates, 4)
     i, f, o = (1 / (1 + np.exp(-gate)) for gate in (i, f, o))
     expected = f * c[0, 0].numpy() + i * np.tanh(g)

@@ -241,7 +241,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     h, c = (np.random.default_rng(n).uniform(-1, 1, (1, 3, 24)).astype(np.float32) for n in (0, 1))
     token = np.array([1, 5, 9])
     x = np.concatenate([table[token].astype(int), np.rint(h[0] * 127) + 128], axis=1)
-    bias = model.stack.layers[0].bias.detach().numpy()
+    bias = model.stack.layers[0].gates.bias.detach().numpy()
     levels = levels.astype(int) - 128
     gates = ((x.astype(int) - 128) @ levels) * scales + bias
     i, f, g, o = np.split(gates, 4, axis=1)
@@ -255,7 +255,7 @@ def test_int8_is_the_integer_arithmetic_that_it_claims_to_be(tmp_path):
     steps = np.abs(embedding).max(axis=0) / 127
     np.testing.assert_allclose((table - 128.0) * steps, embedding, atol=steps.max() / 1.99)
     worth = np.concatenate([steps, np.full(24, 1 / 127)])[:, None]
-    weight = model.stack.layers[0].weight.detach().numpy()
+    weight = model.stack.layers[0].gates.weight.detach().numpy()
     assert np.all(np.abs(levels * scales / worth - weight) <= 0.51 * scales / worth)
 
 

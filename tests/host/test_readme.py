@@ -19,7 +19,13 @@ from edgernn.runtime import Model
 
 PAGES = [*READ, "CONTRIBUTING.md", "CHANGELOG.md", "export/CONTRACT.md"]
 TEXT = {page: (ROOT / page).read_text(encoding="utf-8") for page in PAGES}
-OTHER_OPTIONS = {"--nproc-per-node", "--megabytes", "--mutations", "--only"}  # of other programs that pages name
+OTHER_OPTIONS = {
+    "--nproc-per-node",
+    "--megabytes",
+    "--mutations",
+    "--only",
+    "--write",
+}  # of other programs that pages name
 
 
 def commands_of(page):

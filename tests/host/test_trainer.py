@@ -775,7 +775,7 @@ def test_a_run_of_format_1_is_refused_by_name_and_may_be_replaced(corpus, small,
     (path / ".tokenizer.json.ab1").write_bytes(b"half")
     for read in (Run.load, Trainer.resume):
         with pytest.raises(
-            RunError, match=r"old is a run of format 1, and this edgernn reads format 2: train it again"
+            RunError, match=r"old is a run of format 1, and this edgernn reads format 3: train it again"
         ):
             read(path)
     (path / "notes.txt").write_text("dear diary")
@@ -883,7 +883,7 @@ def test_a_damaged_log_is_named(damaged, line):
     ("change", "words"),
     [
         (lambda c: c.update(format=True), "format True"),
-        (lambda c: c.update(format=7), "format 7, and this edgernn reads format 2"),
+        (lambda c: c.update(format=7), "format 7, and this edgernn reads format 3"),
         (lambda c: c.update(task="dance"), "is a run of 'dance'; this edgernn knows language, caption"),
         (lambda c: c.update(task=3), "task: '3' is not a string"),
         (lambda c: c.update(task="caption"), "settings.data lacks 'encoder_weights'"),
