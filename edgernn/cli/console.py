@@ -10,7 +10,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Annotated, Any, TextIO
 
 import typer
@@ -31,6 +31,7 @@ __all__ = [
     "require_extra",
     "result",
     "starting",
+    "stop_after_step",
     "waiting",
 ]
 
@@ -168,6 +169,13 @@ def starting(extra: str) -> Iterator[None]:
     """For imports that take seconds: as `require_extra`, and shown as `waiting` shows it."""
     with require_extra(extra), waiting("starting"):
         yield
+
+
+def stop_after_step(stop: Callable[[], None]) -> None:
+    """Call `stop`, which ends the work after its present step, and say so at once."""
+    stop()
+    with suppress(RuntimeError):  # the signal came while the same stream was being written to
+        log("stopping after this step; Ctrl-C again ends it now")
 
 
 @contextmanager

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgernn.cli.console import Json, log, on_interrupt, progress, require_extra, result, starting
+from edgernn.cli.console import Json, log, on_interrupt, progress, require_extra, result, starting, stop_after_step
 from edgernn.cli.options import Given
 from edgernn.errors import ConfigError
 from edgernn.search.settings import SearchSettings
@@ -77,19 +76,13 @@ def _run(search: Search) -> None:
 
     if count := len(search.state.candidates):
         log(f"{search.directory.path} has {count:,} candidates so far")
-    with on_interrupt(lambda: _stop(search)):
+    with on_interrupt(lambda: stop_after_step(search.stop)):
         for event in search.run():
             log(_candidate(event) if isinstance(event, Tried) else _comparison(event))
     if search.stopped:
         log(f"stopped; {len(search.state.candidates):,} candidates are kept")
         log(f"to continue: edgernn {shlex.join(sys.argv[1:])}")
         raise KeyboardInterrupt
-
-
-def _stop(search: Search) -> None:
-    search.stop()
-    with suppress(RuntimeError):  # the signal came while the same stream was being written to
-        log("stopping after this step; Ctrl-C again ends it now")
 
 
 def _candidate(event: Tried) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -22,6 +22,7 @@ from edgernn.cli.console import (
     require_extra,
     result,
     starting,
+    stop_after_step,
 )
 from edgernn.cli.load import load_run
 from edgernn.cli.options import Command, Given, Group, command_from, default_text, value_text
@@ -257,7 +258,7 @@ def fit(
     for note in trainer.notes:
         log(note)
     try:
-        with on_interrupt(lambda: _stop(trainer)), progress(title) as show:
+        with on_interrupt(lambda: stop_after_step(trainer.stop)), progress(title) as show:
             for event in trainer.fit(early=early):
                 if board is not None:
                     board.log(event)
@@ -278,13 +279,6 @@ def fit(
     except KeyboardInterrupt:
         log(f"the training is finished; to see its score: {resume}")
         raise
-
-
-def _stop(trainer: Trainer) -> None:
-    """End the training after the present step, and say so at once."""
-    trainer.stop()
-    with suppress(RuntimeError):  # the signal came while the same stream was being written to
-        log("stopping after this step; Ctrl-C again ends it now")
 
 
 def _command(trainer: Trainer) -> str:

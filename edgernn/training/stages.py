@@ -21,9 +21,8 @@ _EMPTY_LINE = re.compile(r"^[ \t]*$", re.M)
 class Stage:
     """The network at one evaluation.
 
-    passes: over the training data so far. figures: those on the held-out data that are finite, by name. score:
-    the same in words.
-    samples: outputs of the network, by name.
+    passes: over the training data so far. figures: those on the held-out data that are finite, by name. score: the
+    same in words. samples: outputs of the network, by name.
     """
 
     step: int

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -32,11 +33,7 @@ class Cell(nn.Module, ABC):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last state from inputs x (time, batch, input)."""
-        outputs = []
-        for x_t in x.unbind(0):
-            state = self.step(x_t, state)
-            outputs.append(state[0])
-        return torch.stack(outputs), state
+        return _unrolled(self.step, x, state)
 
     def linear(self, inputs: int, outputs: int, bias: bool = True) -> Linear:
         """Return a product with a weight matrix, which is normalised if the cell has layer normalisation."""
@@ -77,11 +74,18 @@ class ProjectedCell(Cell):
 
     def sequence(self, x: Tensor, state: CellState) -> tuple[Tensor, CellState]:
         """Return outputs (time, batch, hidden) and the last state from inputs x (time, batch, input)."""
-        outputs = []
-        for projected in self.project(x).unbind(0):
-            state = self.advance(projected, state)
-            outputs.append(state[0])
-        return torch.stack(outputs), state
+        return _unrolled(self.advance, self.project(x), state)
+
+
+def _unrolled(
+    step: Callable[[Tensor, CellState], CellState], inputs: Tensor, state: CellState
+) -> tuple[Tensor, CellState]:
+    """Return outputs and the last state of `step`, which is called for each of inputs (time, batch, ...) in turn."""
+    outputs = []
+    for each in inputs.unbind(0):
+        state = step(each, state)
+        outputs.append(state[0])
+    return torch.stack(outputs), state
 
 
 class Linear(nn.Module):

@@ -40,10 +40,10 @@ OPERATORS = frozenset(_SHAPES | _ARITHMETIC)  # ATen operators that cells on eve
 def check_cell(kind: type[Cell], what: str) -> None:
     """Raise ConfigError, which begins with `what`, for a class that does not do what `Cell` says.
 
-    Its states must have names and bounds, it must be made for the sizes that it is given, with layer normalisation and
-    without, a step must return one tensor (batch, hidden) for each state, read all of
-    them, change nothing in place, keep nothing between calls, treat the rows of a batch alike and keep its bounds, and
-    a sequence must be its steps. The first weights must not make the state grow without limit.
+    Its states must have names and bounds, and it must be made for the sizes that it is given, with layer normalisation
+    and without. A step must return one tensor (batch, hidden) for each state, read all of them, change nothing in
+    place, keep nothing between calls, treat the rows of a batch alike and keep its bounds, and a sequence must be its
+    steps. The first weights must not make the state grow without limit.
     """
     try:
         _check_names(kind)
