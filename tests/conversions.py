@@ -20,16 +20,28 @@ _converted: dict[tuple[str, str], bytes] = {}
 
 
 @contextmanager
-def convert_once(*kinds: type[nn.Module]) -> Iterator[None]:
+def read_operators_once() -> Iterator[None]:
+    """While this is entered, torch reads its table of ONNX operators once, which it otherwise does at each conversion.
+
+    That takes half of the time of a conversion of a small network.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(_operators))
+        yield
+
+
+@contextmanager
+def convert_once(*kinds: type[nn.Module], name: str = "") -> Iterator[None]:
     """While this is entered, equal language models, and equal modules of these kinds, are converted to ONNX once.
 
-    Modules are equal that have equal contracts and weights, and print alike.
+    Modules are equal that have equal contracts and weights, and print alike. Modules that differ in something else have
+    different names.
     """
 
     def once(graph: Graph) -> onnx.ModelProto:
         if not isinstance(graph.module, (LanguageModel, *kinds)):
             return _convert(graph)
-        about = repr((graph.module, getattr(graph.module, "config", None)))
+        about = repr((name, graph.module, getattr(graph.module, "config", None)))
         key = about, weights_digest(graph.module, Contract((graph.spec,)))
         if key not in _converted:
             _converted[key] = _convert(graph).SerializeToString()
@@ -37,8 +49,6 @@ def convert_once(*kinds: type[nn.Module]) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(target, "convert", once)
-        # Half of the time of every other conversion goes into reading the same table of operators anew.
-        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(_operators))
         yield
 
 

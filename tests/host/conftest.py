@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from conversions import read_operators_once
 from gallery import FEW, SMALL, write_gallery
 
 from edgernn.tasks import TASKS
@@ -15,6 +16,12 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _operators_read_once():
+    with read_operators_once():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conversions import convert_once
 from tasks import EXAMPLES
+from torch import nn
 
 from edgernn.bundle import Bundle
 from edgernn.cli.load import load_model
@@ -47,6 +49,12 @@ PAIRS = [
 def _cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGERNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once(nn.Module):
         yield
 
 
