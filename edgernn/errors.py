@@ -2,6 +2,7 @@
 
 EdgeRNNError
 ├── ConfigError              a setting is impossible, or two settings exclude each other
+│   └── CellError            a recurrent cell of the user does not do what every cell must
 ├── FormatError              a JSON record does not have the expected form
 ├── ContractError            a contract is malformed, or tensors do not fit it
 ├── TokenizerError           a tokenizer cannot be read, or cannot encode a text
@@ -70,6 +71,17 @@ class EdgeRNNError(Exception):
 
 class ConfigError(EdgeRNNError):
     """A setting is impossible, or two settings exclude each other."""
+
+
+class CellError(ConfigError):
+    """A recurrent cell of the user does not do what every cell must.
+
+    reason: what is wrong, without the name of the cell. grows: whether it is that a state grows without limit.
+    """
+
+    def __init__(self, cell: str, reason: str, *, grows: bool = False) -> None:
+        super().__init__(f"{cell}: {reason}")
+        self.reason, self.grows = reason, grows
 
 
 class FormatError(EdgeRNNError):

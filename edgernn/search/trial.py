@@ -16,7 +16,7 @@ from torch import nn
 from edgernn.bundle import TOKENIZER
 from edgernn.comparison.sizes import count_parameters, largest_size
 from edgernn.data.tokens import TokenArray, TokenFile
-from edgernn.errors import CheckFailedError, ConfigError
+from edgernn.errors import CellError, CheckFailedError
 from edgernn.models.cells.user import load_cell
 from edgernn.search.evolution import EXPLODED, FINISHED, REFUSED, STOPPED, Trial
 from edgernn.search.formula import parse
@@ -36,7 +36,6 @@ RUNGS = (0.25, 0.5)  # fractions of the steps after which a trial may be stopped
 _SCORED = 32 * 1024 + 1  # tokens of the held-out text on which candidates are compared
 _PLACES = 32  # that are read in parallel
 _LARGEST_STATE = 1e4  # absolute value: a state that is larger grows without limit
-_GROWS = "grows without limit"  # of a cell, as its checks say
 
 Stop = Callable[[], bool]
 
@@ -77,9 +76,11 @@ class Laboratory:
     def try_formula(self, job: Job, stop: Stop) -> Trial | None:
         """Train and score a formula. Returns None if `stop` returned true before the end."""
         begun = time.perf_counter()
-        with _loaded(job.formula) as (cell, reason):
-            if cell is None:
-                return Trial(job.formula, EXPLODED if _GROWS in reason else REFUSED, reason=reason)
+        with _source(job.formula) as source:
+            try:
+                cell = load_cell(source)
+            except CellError as error:
+                return Trial(job.formula, EXPLODED if error.grows else REFUSED, reason=error.reason)
             config = self._config().but(cell=cell)
             hidden, parameters = fitted(self._prepared, self._parameters, cell=cell)
             torch.manual_seed(job.seed)
@@ -185,17 +186,12 @@ def fitted(prepared: Prepared, parameters: int, **cell: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _loaded(formula: str) -> Iterator[tuple[str | None, str]]:
-    """Yield the name of the cell of a formula, as networks take it; or None, and what keeps it from being a cell."""
+def _source(formula: str) -> Iterator[str]:
+    """Yield a formula as FILE.py:CLASS; the file is removed at the end of the block."""
     with tempfile.TemporaryDirectory(prefix="edgernn-") as folder:
         path = Path(folder) / "candidate.py"
         path.write_text(cell_source(parse(formula), "Candidate", "A candidate."), encoding="utf-8")
-        try:
-            name = load_cell(f"{path}:Candidate")
-        except ConfigError as error:
-            yield None, str(error).partition("Candidate: ")[2]
-        else:
-            yield name, ""
+        yield f"{path}:Candidate"
 
 
 def _span(tokens: TokenFile, start: int, end: int) -> TokenArray:

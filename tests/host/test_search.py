@@ -74,7 +74,8 @@ def compared(own):
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("parameters", [3000, 20_000, 250_000])
 def test_no_size_of_the_state_comes_closer_to_the_number_of_parameters(found, name, parameters):
-    with trials._loaded(str(KNOWN[name])) as (cell, _):
+    with trials._source(str(KNOWN[name])) as source:
+        cell = load_cell(source)
         config = found[0]._prepared.chosen.model.but(cell=cell)
         hidden, count = fitted(found[0]._prepared, parameters, cell=cell)
         counts = [
@@ -129,14 +130,15 @@ def test_a_state_that_grows_in_training_is_hopeless(laboratory, monkeypatch):
 
 @pytest.mark.parametrize("what", ["loss", "gradient", "loss of the held-out text"])
 def test_a_figure_that_is_not_finite_is_hopeless(laboratory, monkeypatch, what):
+    def poison(network):
+        network.output.bias.data.fill_(math.nan)
+
     if what == "loss":
-        poison = lambda self, step, progress: self.network.output.bias.data.fill_(math.nan)  # noqa: E731
-        _before(monkeypatch, trials.LanguageLearner, "loss", poison)
+        _before(monkeypatch, trials.LanguageLearner, "loss", lambda self, step, progress: poison(self.network))
     elif what == "gradient":
         monkeypatch.setattr(trials.nn.utils, "clip_grad_norm_", lambda parameters, norm: torch.tensor(math.inf))
     else:
-        poison = lambda self, network, tokens: network.output.bias.data.fill_(math.nan)  # noqa: E731
-        _before(monkeypatch, Laboratory, "_score", poison)
+        _before(monkeypatch, Laboratory, "_score", lambda self, network, tokens: poison(network))
     trial = laboratory.try_formula(Job(str(KNOWN["Elman"]), 8, 0), never)
     assert trial.outcome == "exploded"
     assert trial.reason.startswith(f"the {what} is not finite")

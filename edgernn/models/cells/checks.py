@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.errors import ConfigError, first_line
+from edgernn.errors import CellError, first_line
 from edgernn.models.cells.base import Cell, CellState
 
 __all__ = ["OPERATORS", "check_cell"]
@@ -38,7 +38,7 @@ OPERATORS = frozenset(_SHAPES | _ARITHMETIC)  # ATen operators that cells on eve
 
 
 def check_cell(kind: type[Cell], what: str) -> None:
-    """Raise ConfigError, which begins with `what`, for a class that does not do what `Cell` says.
+    """Raise CellError, which begins with `what`, for a class that does not do what `Cell` says.
 
     Its states must have names and bounds, and it must be made for the sizes that it is given, with layer normalisation
     and without. A step must return one tensor (batch, hidden) for each state, read all of them, change nothing in
@@ -58,11 +58,15 @@ def check_cell(kind: type[Cell], what: str) -> None:
                 for scale in _SCALES:
                     _check_bounds(cell, scale)
     except _Fault as fault:
-        raise ConfigError(f"{what}: {fault}") from None
+        raise CellError(what, str(fault), grows=isinstance(fault, _Growth)) from None
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module
     """What is wrong with a cell."""
+
+
+class _Growth(_Fault):
+    """A state of a cell grows without limit."""
 
 
 def _check_names(kind: type[Cell]) -> None:
@@ -129,7 +133,7 @@ def _check_growth(cell: Cell) -> None:
         state = _step(cell, torch.randn(_BATCH, cell.input_size), state)
         for name, value in zip(cell.states, state, strict=True):
             if not value.abs().max() <= _LARGEST:  # also for NaN
-                raise _Fault(f"the state {name} grows without limit: {value.abs().max():g} after {step + 1} steps")
+                raise _Growth(f"the state {name} grows without limit: {value.abs().max():g} after {step + 1} steps")
 
 
 @torch.no_grad()
@@ -214,7 +218,7 @@ class _Operators(TorchDispatchMode):
     """Raises _Fault for an operator that is not one of OPERATORS, with the line of the user's file that calls it."""
 
     def __init__(self, kind: type[Cell]) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._file = inspect.getfile(kind)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -83,7 +83,7 @@ def linear_recurrence(a: Tensor, b: Tensor, h: Tensor) -> Tensor:
 
     Its gradient is such a recurrence too, from the last step to the first.
     """
-    outputs: Tensor = _LinearRecurrence.apply(  # type: ignore[no-untyped-call]
+    outputs: Tensor = _LinearRecurrence.apply(  # type: ignore[no-untyped-call]  # torch does not annotate it
         a.to(h.dtype), b.to(h.dtype), h
     )
     return outputs

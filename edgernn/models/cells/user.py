@@ -32,8 +32,8 @@ def load_cell(name: str) -> str:
     """Execute a file, check the cell in it, and return the name by which networks and runs refer to it.
 
     name: FILE.py:CLASS. The name that is returned has the file's name without its directory, the class and the SHA-256
-    of the text. Raises ConfigError for a file that cannot be read or executed, or a class that is no cell or does not
-    do what `Cell` says.
+    of the text. Raises ConfigError for a file that cannot be read or executed or a class that is no cell, and CellError
+    for one that does not do what `Cell` says.
     """
     given = UserCell.parse(name)
     if given is None:
