@@ -29,7 +29,8 @@ from edgernn.training import Run, Trainer
 SMALL = ["--hidden", "12", "--embedding", "4", "--layers", "1", "--bptt", "16", "--batch-size", "2", "--steps", "12"]
 COMMANDS = [
     *("train language", "train caption", "evaluate", "export", "adopt", "verify"),
-    *("run", "caption", "inspect", "bench", "cells", "compare", "plot", "samples", "search", "cache", "demo"),
+    *("run", "caption", "inspect", "bench", "cells", "compare", "plot", "samples", "search", "page", "serve"),
+    *("cache", "demo"),
 ]
 
 

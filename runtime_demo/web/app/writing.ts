@@ -1,0 +1,115 @@
+/** A text that a model writes, of which any beginning can be gone back to. */
+import { Sampler, UnknownTokenError, type Model, type SampledToken, type Stream } from "../src/index.ts";
+import type { Ended, SamplerDefaults, Wish } from "./protocol.ts";
+import { suggest } from "./suggest.ts";
+
+const SPACING = 32; // tokens between two kept streams
+const WORDS = 3;
+
+export class Writing {
+  readonly #model: Model;
+  readonly #defaults: SamplerDefaults;
+  #ids: number[] = []; // all that the stream has read, sampled tokens too
+  readonly #kept: Stream[]; // forks of the stream after each multiple of SPACING tokens
+  #stream: Stream;
+  #after: Stream; // the stream at the end of the prompt
+  #tokens: AsyncIterator<SampledToken> | Iterator<SampledToken> | null = null;
+
+  /** origin: a new stream, or a restored one, after which the prompt is read. */
+  constructor(model: Model, origin: Stream, defaults: SamplerDefaults) {
+    this.#model = model;
+    this.#defaults = defaults;
+    this.#kept = [origin];
+    this.#stream = this.#after = origin;
+  }
+
+  /**
+   * Read a prompt, of which the part is kept that was read before, and be ready to continue it.
+   *
+   * Returns what the vocabulary lacks of the prompt, in words, and whether there is nothing to continue.
+   */
+  async begin(wish: Wish, turn: () => Promise<void>): Promise<{ lacking: string; empty: boolean }> {
+    this.#tokens = null;
+    const [ids, lacking] = this.#encode(wish.prompt);
+    const common = wish.sampler === null ? 0 : commonLength(ids, this.#ids);
+    this.#kept.length = Math.min(Math.floor(common / SPACING) + 1, this.#kept.length);
+    const start = (this.#kept.length - 1) * SPACING;
+    this.#stream = this.#kept.at(-1)!.fork();
+    this.#ids = ids.slice(0, start);
+    await this.#stream.prefill([]); // an incomplete character before it is dropped
+    for (const token of ids.slice(start)) {
+      await this.#stream.prefill([token]);
+      this.#record(token);
+      await turn();
+    }
+    if (wish.sampler !== null) this.#sample(BigInt(wish.sampler.seed), wish.sampler.temperature);
+    this.#after = this.#stream.fork();
+    return { lacking, empty: this.#stream.logits === null };
+  }
+
+  /** The next sampled token, or why the text ends. It goes on after that, except after the end token. */
+  async next(): Promise<{ text: string; ended: Ended }> {
+    this.#tokens ??= this.#stream.tokens(this.#defaults.max_tokens);
+    const { value, done } = await this.#tokens.next();
+    if (!done) {
+      this.#record(value.token);
+      return { text: value.text, ended: null };
+    }
+    this.#tokens = null;
+    return { text: "", ended: this.#stream.ended === "end" ? "end" : "length" };
+  }
+
+  /** The first state of the network that holds real numbers. */
+  cells(): Float32Array<ArrayBuffer> {
+    const real = Object.values(this.#stream.state).find((state) => state.dtype === "float32");
+    return Float32Array.from((real?.data as Float32Array | undefined) ?? []);
+  }
+
+  /** The likeliest words after the prompt. */
+  words(turn: () => Promise<void>): Promise<string[]> {
+    return suggest(this.#after, this.#model.tokenizer!, WORDS, turn);
+  }
+
+  snapshot(): { bytes: Uint8Array; steps: number } {
+    return { bytes: this.#stream.snapshot(), steps: this.#stream.steps };
+  }
+
+  /** The time of one step in microseconds, from about 30 ms of steps. */
+  async measure(): Promise<number> {
+    const stream = this.#stream.fork();
+    const tokens = new Array<number>(64).fill(this.#ids.at(-1) ?? 0);
+    const begun = performance.now();
+    let elapsed = 0;
+    let steps = 0;
+    for (; elapsed < 30; elapsed = performance.now() - begun, steps += tokens.length) await stream.prefill(tokens);
+    return (1000 * elapsed) / steps;
+  }
+
+  #encode(prompt: string): [number[], string] {
+    const tokenizer = this.#model.tokenizer!;
+    try {
+      return [tokenizer.encode(prompt), ""];
+    } catch (error) {
+      if (!(error instanceof UnknownTokenError)) throw error;
+      return [tokenizer.encode(prompt, { unknown: "skip" }), error.message];
+    }
+  }
+
+  #record(token: number): void {
+    this.#ids.push(token);
+    if (this.#ids.length % SPACING === 0) this.#kept.push(this.#stream.fork());
+  }
+
+  /** Draw from the beginning of a seed. A sampler of the same seed would go on with the stream's generator. */
+  #sample(seed: bigint, temperature: number): void {
+    const { top_k: topK, top_p: topP, min_p: minP, repetition_penalty: repetitionPenalty } = this.#defaults;
+    const sampler = new Sampler({ temperature, topK, topP, minP, repetitionPenalty, seed });
+    this.#stream.sampler = sampler.with({ seed: seed ^ 1n });
+    this.#stream.sampler = sampler;
+  }
+}
+
+function commonLength(one: readonly number[], other: readonly number[]): number {
+  const differs = one.findIndex((token, place) => token !== other[place]);
+  return differs < 0 ? one.length : differs;
+}
