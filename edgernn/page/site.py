@@ -29,9 +29,10 @@ from edgernn.paths import SITE, Kind, identify
 from edgernn.runtime.pipelines.language import LanguageOptions
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["HASHED", "TARGET", "Opening", "Site", "build_site", "compressed"]
+__all__ = ["CODE", "HASHED", "TARGET", "Opening", "Site", "build_site", "compressed"]
 
 TARGET = "wasm"
+CODE = files("edgernn.page").joinpath("app")  # the page's own code, which `make web` builds
 HASHED = "assets/"  # the folder of the files whose names hold a hash of their content
 _APP = ("index.html", "main.js", "page.css", "sw.js", "worker.js")
 _PROMPTS = ("The ", "the ", "A", "a", "\n")
@@ -109,7 +110,7 @@ def compressed(name: str, data: bytes) -> bytes | None:
     return smaller if len(smaller) < len(data) else None
 
 
-def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Opening()) -> Site:  # noqa: B008 - frozen
+def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Opening()) -> Site:
     """Return the site of the bundles at `paths`, each of which is a tab of the page.
 
     title: the page's name; by default those of the bundles.
@@ -142,9 +143,8 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
 
 def _app() -> dict[str, bytes]:
     """The built code of the page, by file name."""
-    folder = files("edgernn.page").joinpath("app")
     try:
-        return {name: folder.joinpath(name).read_bytes() for name in _APP}
+        return {name: CODE.joinpath(name).read_bytes() for name in _APP}
     except OSError:
         raise ConfigError(
             "the code of the page is not built: run make web in edgernn's checkout, which needs Node.js"
@@ -177,6 +177,8 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
     served[MANIFEST] = (path / MANIFEST).read_bytes()
     return {
         "name": name,
+        "digest": manifest.digest,
+        "precision": manifest.precision,
         "prompt": opening.prompt_for(tokenizer, path),
         "seed": str(opening.seed),
         "files": {each: _add(assets, PurePosixPath(each).name, data) for each, data in served.items()},

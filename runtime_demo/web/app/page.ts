@@ -1,8 +1,10 @@
 /** The page: what its user does becomes requests to the worker, and the worker's answers are shown. */
+import type { Reason } from "../src/index.ts";
 import { Cells } from "./cells.ts";
-import { element, size, duration, download, downloaded } from "./document.ts";
+import { download, element } from "./document.ts";
+import { downloaded, duration, size } from "./measures.ts";
 import { impossible, keep } from "./offline.ts";
-import type { Answer, BundleInfo, Ended, Request, Site, Wish } from "./protocol.ts";
+import type { Answer, BundleInfo, Request, Site, Wish } from "./protocol.ts";
 import { Written } from "./written.ts";
 
 const PACE = 0.08; // characters in a millisecond
@@ -36,7 +38,7 @@ export class Page {
     this.#worker = new Worker(site.worker, { type: "module" });
     this.#worker.onmessage = (event: MessageEvent<Answer>) => this.#hear(event.data);
     this.#worker.onerror = () => this.#fail("The code of this page did not arrive.", () => location.reload());
-    this.#ask({ kind: "start", site });
+    this.#ask({ kind: "start", site, folder: document.baseURI });
     this.#makeTabs();
     this.#listen();
     this.#choose(0);
@@ -205,7 +207,7 @@ export class Page {
     if (empty) this.#setWriting(false);
   }
 
-  #show(text: string, cells: Float32Array, ended: Ended): void {
+  #show(text: string, cells: Float32Array, ended: Reason | null): void {
     this.#waiting = false;
     this.#owed -= Math.max(1, text.length);
     this.#cells.show(cells);

@@ -1,4 +1,5 @@
 /** What the page and its worker say to each other. */
+import type { Reason } from "../src/index.ts";
 
 /** What the page is told about the site, in index.html. */
 export interface Site {
@@ -24,6 +25,7 @@ export interface BundleInfo {
   name: string;
   /** Of the source network's weights and contract, by which a snapshot finds its bundle. */
   digest: string;
+  precision: string;
   /** What its text begins with on the first visit, and the seed of that text, a decimal number of 64 bits. */
   prompt: string;
   seed: string;
@@ -37,14 +39,12 @@ export interface Wish {
   sampler: { seed: string; temperature: number } | null;
 }
 
-export type Ended = "length" | "end" | null;
-
 /**
  * Every request has a generation. A request of a new generation ends the work on all older ones, and answers of older
  * generations are dropped.
  */
 export type Request = { generation: number } & (
-  | { kind: "start"; site: Site }
+  | { kind: "start"; site: Site; folder: string }
   | { kind: "open"; bundle: number }
   | { kind: "write"; wish: Wish }
   | { kind: "frame"; tokens: number }
@@ -59,7 +59,7 @@ export type Answer = { generation: number } & (
   /** The prompt has been read. lacking: what the vocabulary lacks of it, in words. empty: whether nothing was left. */
   | { kind: "read"; lacking: string; empty: boolean }
   /** A piece of text, and the state of the network after it. ended: why the text ends here, or null. */
-  | { kind: "frame"; text: string; cells: Float32Array; ended: Ended }
+  | { kind: "frame"; text: string; cells: Float32Array; ended: Reason | null }
   | { kind: "suggestions"; words: string[] }
   | { kind: "saved"; bytes: ArrayBuffer; steps: number }
   | { kind: "restored"; name: string; bundle: number; steps: number; seed: string; temperature: number }

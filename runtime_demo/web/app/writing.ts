@@ -1,6 +1,6 @@
 /** A text that a model writes, of which any beginning can be gone back to. */
-import { Sampler, UnknownTokenError, type Model, type SampledToken, type Stream } from "../src/index.ts";
-import type { Ended, SamplerDefaults, Wish } from "./protocol.ts";
+import { Sampler, UnknownTokenError, type Model, type Reason, type SampledToken, type Stream } from "../src/index.ts";
+import type { SamplerDefaults, Wish } from "./protocol.ts";
 import { suggest } from "./suggest.ts";
 
 const SPACING = 32; // tokens between two kept streams
@@ -13,7 +13,7 @@ export class Writing {
   readonly #kept: Stream[]; // forks of the stream after each multiple of SPACING tokens
   #stream: Stream;
   #after: Stream; // the stream at the end of the prompt
-  #tokens: AsyncIterator<SampledToken> | Iterator<SampledToken> | null = null;
+  #tokens: AsyncIterator<SampledToken, void> | null = null;
 
   /** origin: a new stream, or a restored one, after which the prompt is read. */
   constructor(model: Model, origin: Stream, defaults: SamplerDefaults) {
@@ -47,16 +47,14 @@ export class Writing {
     return { lacking, empty: this.#stream.logits === null };
   }
 
-  /** The next sampled token, or why the text ends. It goes on after that, except after the end token. */
-  async next(): Promise<{ text: string; ended: Ended }> {
-    this.#tokens ??= this.#stream.tokens(this.#defaults.max_tokens);
-    const { value, done } = await this.#tokens.next();
-    if (!done) {
-      this.#record(value.token);
-      return { text: value.text, ended: null };
-    }
-    this.#tokens = null;
-    return { text: "", ended: this.#stream.ended === "end" ? "end" : "length" };
+  /** The next piece of text, and why it is the last, or null. After the largest length, the text goes on. */
+  async next(): Promise<{ text: string; ended: Reason | null }> {
+    this.#tokens ??= this.#stream.tokens({ maxTokens: this.#defaults.max_tokens });
+    const { value } = await this.#tokens.next();
+    if (value) this.#record(value.token);
+    const ended = value ? this.#stream.ended : "end";
+    if (ended === "length") this.#tokens = null;
+    return { text: value?.text ?? "", ended };
   }
 
   /** The first state of the network that holds real numbers. */
@@ -70,7 +68,7 @@ export class Writing {
     return suggest(this.#after, this.#model.tokenizer!, WORDS, turn);
   }
 
-  snapshot(): { bytes: Uint8Array; steps: number } {
+  snapshot(): { bytes: Uint8Array<ArrayBuffer>; steps: number } {
     return { bytes: this.#stream.snapshot(), steps: this.#stream.steps };
   }
 
