@@ -2,7 +2,8 @@
 
 const BLUE = [64, 140, 255];
 const ORANGE = [255, 140, 30];
-const GAP = 1; // device pixels between squares
+const GAP = 2; // device pixels between squares
+const HEIGHT = 96; // CSS pixels that all squares take, about
 const FADING = 0.99; // of the largest value seen, at each frame
 
 export class Cells {
@@ -26,25 +27,29 @@ export class Cells {
   }
 
   #draw(): void {
-    const { clientWidth, clientHeight } = this.#canvas;
-    const scale = devicePixelRatio || 1;
-    const [width, height] = [Math.round(clientWidth * scale), Math.round(clientHeight * scale)];
-    if (this.#canvas.width !== width || this.#canvas.height !== height) {
-      this.#canvas.width = width;
-      this.#canvas.height = height;
-    }
     const count = this.#values.length;
+    const width = this.#canvas.clientWidth;
     const context = this.#canvas.getContext("2d");
     if (context === null || count === 0 || width === 0) return;
-    context.clearRect(0, 0, width, height);
+    const columns = columnsFor(count, width);
+    const scale = devicePixelRatio || 1;
+    const side = (width / columns) * scale;
+    this.#resize(width * scale, Math.ceil(count / columns) * side, scale);
+    context.clearRect(0, 0, this.#canvas.width, this.#canvas.height);
     this.#ground = rgb(getComputedStyle(this.#canvas).color);
-    const [columns, side] = grid(count, width, height);
-    const left = (width - columns * side) >> 1;
     for (let at = 0; at < count; at++) {
       context.fillStyle = this.#colour(this.#values[at] / this.#largest);
-      const [x, y] = [left + (at % columns) * side, Math.floor(at / columns) * side];
-      context.fillRect(x, y, Math.max(1, side - GAP), Math.max(1, side - GAP));
+      const [left, top] = [Math.round((at % columns) * side), Math.round(Math.floor(at / columns) * side)];
+      const shown = Math.max(1, Math.round(side) - GAP);
+      context.fillRect(left, top, shown, shown);
     }
+  }
+
+  #resize(width: number, height: number, scale: number): void {
+    const [columns, rows] = [Math.round(width), Math.round(height)];
+    if (this.#canvas.width === columns && this.#canvas.height === rows) return;
+    [this.#canvas.width, this.#canvas.height] = [columns, rows];
+    this.#canvas.style.height = `${rows / scale}px`;
   }
 
   /** The colour of a value from -1 to 1. The root lets small values be seen. */
@@ -56,11 +61,14 @@ export class Cells {
   }
 }
 
-/** The columns of squares, and the largest side, with which `count` of them fit. */
-function grid(count: number, width: number, height: number): [number, number] {
-  let side = Math.max(1, Math.floor(Math.sqrt((width * height) / count)));
-  while (side > 1 && Math.floor(width / side) * Math.floor(height / side) < count) side--;
-  return [Math.max(1, Math.floor(width / side)), side];
+/** The number of columns with which so many squares are about HEIGHT high; those that fill all rows are preferred. */
+function columnsFor(count: number, width: number): number {
+  const cost = (columns: number): number => {
+    const height = Math.ceil(count / columns) * (width / columns);
+    return Math.abs(height - HEIGHT) + (count % columns === 0 ? 0 : HEIGHT / 3);
+  };
+  const all = Array.from({ length: count }, (_, place) => place + 1);
+  return all.reduce((best, columns) => (cost(columns) < cost(best) ? columns : best));
 }
 
 function rgb(colour: string): number[] {

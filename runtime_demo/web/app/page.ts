@@ -10,6 +10,7 @@ import { Written } from "./written.ts";
 const PACE = 0.08; // characters in a millisecond
 const OWED = 12; // characters at most that may be owed after a pause
 const CALM = 32; // tokens at once, where the user asks for less motion
+const WARM = 1000; // milliseconds until steps are timed, when the browser has compiled the model for speed
 const SEEDS = 1n << 64n;
 
 type Body<T> = T extends unknown ? Omit<T, "generation"> : never;
@@ -62,6 +63,7 @@ export class Page {
 
   #listen(): void {
     this.#prompt.addEventListener("input", () => this.#write());
+    addEventListener("resize", () => this.#fit());
     this.#seed.addEventListener("change", () => this.#resample());
     this.#temperature.addEventListener("input", () => this.#resample());
     element("another").addEventListener("click", () => this.#drawAnother());
@@ -130,6 +132,7 @@ export class Page {
     element("trouble").replaceChildren();
     this.#suggested = false;
     this.#say("");
+    element("temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
     this.#fit();
     this.#ask({ kind: "write", wish: this.#wish });
     this.#waiting = true;
@@ -230,7 +233,7 @@ export class Page {
   #settle(): void {
     this.#shown = true;
     performance.mark("first text");
-    this.#ask({ kind: "measure" });
+    setTimeout(() => this.#ask({ kind: "measure" }), WARM);
     const offline = element("offline");
     offline.textContent = impossible();
     if (offline.textContent !== "") return;
@@ -244,7 +247,7 @@ export class Page {
     const made = words.map((word) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.textContent = /^\s/.test(word) ? word.trim() : `…${word.trim()}`;
+      button.textContent = /[\p{L}\p{N}]$/u.test(this.#prompt.value) && /^\S/.test(word) ? `…${word}` : word.trim();
       button.addEventListener("click", () => {
         this.#prompt.value += word;
         this.#write();
@@ -278,11 +281,14 @@ export class Page {
     element("pause").textContent = writing ? "Pause" : "Go on";
   }
 
-  /** Show the whole prompt, and the temperature as a number. */
+  /** Show the whole prompt, and let what is written begin where the prompt ends, on the same line. */
   #fit(): void {
     this.#prompt.style.height = "auto";
     this.#prompt.style.height = `${this.#prompt.scrollHeight}px`;
-    element("temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
+    const end = document.createElement("span");
+    end.textContent = "\u200b"; // without width
+    element("mirror").replaceChildren(this.#prompt.value, end);
+    element("written").style.textIndent = `${end.offsetLeft}px`;
   }
 
   #say(text: string): void {

@@ -62,7 +62,7 @@ async function write(request: Request, text: Writing): Promise<void> {
     case "suggest":
       return answer(request, { kind: "suggestions", words: await text.words(turns(request)) });
     case "measure":
-      return answer(request, { kind: "measured", microseconds: await text.measure(), simd: hasSimd(), bytes: downloaded() });
+      return answer(request, { kind: "measured", microseconds: await text.measure(turns(request)), simd: hasSimd(), bytes: downloaded() });
     case "save": {
       const { bytes, steps } = text.snapshot();
       return answer(request, { kind: "saved", bytes: bytes.buffer, steps }, [bytes.buffer]);

@@ -5,6 +5,8 @@ import { suggest } from "./suggest.ts";
 
 const SPACING = 32; // tokens between two kept streams
 const WORDS = 3;
+const BATCH = 128; // steps that are timed together, since clocks of pages are coarse
+const MEASURED = 60; // milliseconds
 
 export class Writing {
   readonly #model: Model;
@@ -72,15 +74,19 @@ export class Writing {
     return { bytes: this.#stream.snapshot(), steps: this.#stream.steps };
   }
 
-  /** The time of one step in microseconds, from about 30 ms of steps. */
-  async measure(): Promise<number> {
+  /** The time of a step in microseconds: the median over batches of steps, which take about 60 ms together. */
+  async measure(turn: () => Promise<void>): Promise<number> {
     const stream = this.#stream.fork();
-    const tokens = new Array<number>(64).fill(this.#ids.at(-1) ?? 0);
-    const begun = performance.now();
-    let elapsed = 0;
-    let steps = 0;
-    for (; elapsed < 30; elapsed = performance.now() - begun, steps += tokens.length) await stream.prefill(tokens);
-    return (1000 * elapsed) / steps;
+    const tokens = new Array<number>(BATCH).fill(this.#ids.at(-1) ?? 0);
+    const times: number[] = [];
+    for (let total = 0; total < MEASURED; total += times.at(-1)!) {
+      const begun = performance.now();
+      await stream.prefill(tokens);
+      times.push(performance.now() - begun);
+      await turn();
+    }
+    times.sort((one, other) => one - other);
+    return (1000 * times[times.length >> 1]) / BATCH;
   }
 
   #encode(prompt: string): [number[], string] {

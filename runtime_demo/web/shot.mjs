@@ -1,0 +1,16 @@
+import { chromium, devices } from "playwright-core";
+const [, , url, prefix, scheme = "light", wait = "2500"] = process.argv;
+const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+const context = await browser.newContext({ ...devices["Pixel 7"], viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, colorScheme: scheme });
+const page = await context.newPage();
+page.on("console", (m) => console.log("console:", m.text()));
+page.on("pageerror", (e) => console.log("error:", e.message));
+page.on("requestfailed", (r) => console.log("failed:", r.url(), r.failure().errorText));
+await page.goto(url);
+await page.waitForFunction(() => performance.getEntriesByName("first text").length > 0, null, { timeout: 20000 });
+console.log("first text", await page.evaluate(() => performance.getEntriesByName("first text")[0].startTime));
+await page.waitForTimeout(Number(wait));
+console.log(await page.evaluate(() => document.getElementById("written").textContent.slice(0, 80)));
+console.log(await page.evaluate(() => document.getElementById("status").textContent));
+await page.screenshot({ path: `${prefix}.png` });
+await browser.close();
