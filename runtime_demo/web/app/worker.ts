@@ -79,15 +79,16 @@ async function newText(request: Request): Promise<Writing> {
   return new Writing(model, await model.stream(), site.sampler);
 }
 
-/** Write as many tokens as are asked for, or as a slice of time allows. */
+/** Write as many tokens as are asked for, unless the text ends before. */
 async function frame(request: Request, writing: Writing, tokens: number): Promise<void> {
-  const end = performance.now() + SLICE;
+  const turn = turns(request);
   let text = "";
   let ended: Reason | null = null;
-  for (let count = 0; count < tokens && ended === null && performance.now() < end; count++) {
+  for (let count = 0; count < tokens && ended === null; count++) {
     const next = await writing.next();
     text += next.text;
     ended = next.ended;
+    await turn();
   }
   const cells = writing.cells();
   answer(request, { kind: "frame", text, cells, ended }, [cells.buffer]);

@@ -22,7 +22,7 @@ export class Writing {
     this.#model = model;
     this.#defaults = defaults;
     this.#kept = [origin];
-    this.#stream = this.#after = origin;
+    this.#stream = this.#after = origin.fork(); // what is kept is never stepped
   }
 
   /**
@@ -38,7 +38,7 @@ export class Writing {
     const start = (this.#kept.length - 1) * SPACING;
     this.#stream = this.#kept.at(-1)!.fork();
     this.#ids = ids.slice(0, start);
-    await this.#stream.prefill([]); // an incomplete character before it is dropped
+    if (start > 0) await this.#stream.prefill([]); // an incomplete character before it is dropped
     for (const token of ids.slice(start)) {
       await this.#stream.prefill([token]);
       this.#record(token);
