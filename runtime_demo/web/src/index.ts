@@ -8,6 +8,7 @@
  *     for await (const text of stream.decode({ maxTokens: 400 })) console.log(text);
  */
 export { copy, fromNpy, tensor, type DType, type Elements, type Tensor, type Tensors } from "./arrays.ts";
+export { beamSearch, type Candidate } from "./beam.ts";
 export { Bundle, fromUrl, type Files, type Manifest } from "./bundle.ts";
 export {
   Contract,
@@ -35,6 +36,7 @@ export {
   TokenizerError,
   UnknownTokenError,
 } from "./errors.ts";
+export { verify, type Parity } from "./golden.ts";
 export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
 export { Reading } from "./reading.ts";
 export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
@@ -42,5 +44,6 @@ export { hexadecimal, sha256 } from "./sha256.ts";
 export { fromSnapshot, type Snapshot } from "./snapshot.ts";
 export type { Limits, Reason } from "./stopping.ts";
 export { Stream, type SampledToken } from "./stream.ts";
+export { suggest, type Suggestion } from "./suggest.ts";
 export { TokenDecoder, Tokenizer, type Unknown } from "./tokenizer.ts";
 export { hasSimd, wasmLoader } from "./wasm.ts";
