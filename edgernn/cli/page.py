@@ -23,7 +23,7 @@ _Bundles = Annotated[
     ),
 ]
 _Title = Annotated[str | None, typer.Option(help="The name of the page.", show_default="the names of the bundles")]
-_Prompt = Annotated[
+_Opening = Annotated[
     str | None,
     typer.Option(help="The beginning of the text that the page writes by itself.", show_default="The"),
 ]
@@ -37,7 +37,7 @@ def page(
     bundles: _Bundles,
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     title: _Title = None,
-    prompt: _Prompt = None,
+    opening: _Opening = None,
     seed: _Seed = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an existing site at --out; other files are never replaced.")
@@ -50,7 +50,7 @@ def page(
 
     [bold]Example:[/bold] edgernn page bundles/shakespeare-wasm --out site
     """
-    site = _site(bundles, title, prompt, seed)
+    site = _site(bundles, title, opening, seed)
     site.write(out, overwrite=overwrite)
     values = {
         **{"site": str(out), "title": site.title, "files": len(site.files), "bytes": site.bytes},
@@ -72,7 +72,7 @@ def serve(
         int, typer.Option(parser=number("port", low=0, high=65535), help="The port; 0 is any that is free.")
     ] = 8000,
     title: _Title = None,
-    prompt: _Prompt = None,
+    opening: _Opening = None,
     seed: _Seed = 1,
     json: Json = False,
 ) -> None:
@@ -85,7 +85,7 @@ def serve(
     """
     from edgernn.page import Server
 
-    with Server(_site(bundles, title, prompt, seed), host, port) as server:
+    with Server(_site(bundles, title, opening, seed), host, port) as server:
         urls = {"url": server.url, "network_url": server.network_url}
         result(urls, server.url, as_json=json)
         if server.network_url is not None:
@@ -98,7 +98,7 @@ def serve(
             server.serve_forever()
 
 
-def _site(bundles: list[Path], title: str | None, prompt: str | None, seed: int) -> Site:
+def _site(bundles: list[Path], title: str | None, opening: str | None, seed: int) -> Site:
     from edgernn.page import Opening, build_site
 
-    return build_site(bundles, title=title or "", opening=Opening(prompt, seed))
+    return build_site(bundles, title=title or "", opening=Opening(opening, seed))

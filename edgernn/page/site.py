@@ -53,7 +53,7 @@ class Opening:
 
     def __post_init__(self) -> None:
         if self.prompt == "":
-            raise ConfigError("the prompt (--prompt) is empty: give the text that the page begins with")
+            raise ConfigError("the prompt (--opening) is empty: give the text that the page begins with")
         LanguageOptions(seed=self.seed)
 
     def prompt_for(self, tokenizer: Tokenizer, path: Path) -> str:
@@ -62,7 +62,7 @@ class Opening:
             try:
                 tokenizer.encode(self.prompt)
             except TokenizerError as error:
-                raise TokenizerError(f"{path}: {error}: choose another prompt (--prompt)") from None
+                raise TokenizerError(f"{path}: {error}: choose another prompt (--opening)") from None
             return self.prompt
         return next((each for each in _PROMPTS if _known(tokenizer, each)), tokenizer.decode([len(tokenizer) - 1]))
 

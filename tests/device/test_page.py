@@ -127,8 +127,8 @@ def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_pat
         ([photos], "photos is a bundle of the task caption, and the page shows models that continue a text"),
         ([bundle, twin], "two bundles are called tiny"),
         ([tmp_path / "none"], f"there is no {tmp_path / 'none'}"),
-        ([bundle, "--prompt", "xyz"], "the vocabulary has no 'x' (U+0078)"),
-        ([bundle, "--prompt", ""], "the prompt (--prompt) is empty"),
+        ([bundle, "--opening", "xyz"], "the vocabulary has no 'x' (U+0078)"),
+        ([bundle, "--opening", ""], "the prompt (--opening) is empty"),
         ([bundle, "--seed", str(2**64)], "seed"),
     ):
         status, out, err = call("page", *named, "--out", tmp_path / "site")

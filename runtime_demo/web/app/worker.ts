@@ -60,7 +60,7 @@ async function write(request: Request, text: Writing): Promise<void> {
     case "frame":
       return frame(request, text, request.tokens);
     case "suggest":
-      return answer(request, { kind: "suggestions", words: await text.words(turns(request)) });
+      return answer(request, { kind: "suggestions", words: await text.words() });
     case "measure":
       return answer(request, { kind: "measured", microseconds: await text.measure(turns(request)), simd: hasSimd(), bytes: downloaded() });
     case "save": {

@@ -1,7 +1,6 @@
 /** A text that a model writes, of which any beginning can be gone back to. */
-import { Sampler, UnknownTokenError, type Model, type Reason, type SampledToken, type Stream } from "../src/index.ts";
+import { Sampler, suggest, UnknownTokenError, type Model, type Reason, type SampledToken, type Stream } from "../src/index.ts";
 import type { SamplerDefaults, Wish } from "./protocol.ts";
-import { suggest } from "./suggest.ts";
 
 const SPACING = 32; // tokens between two kept streams
 const WORDS = 3;
@@ -66,8 +65,8 @@ export class Writing {
   }
 
   /** The likeliest words after the prompt. */
-  words(turn: () => Promise<void>): Promise<string[]> {
-    return suggest(this.#after, this.#model.tokenizer!, WORDS, turn);
+  async words(): Promise<string[]> {
+    return (await suggest(this.#after, WORDS)).map((word) => word.text);
   }
 
   snapshot(): { bytes: Uint8Array<ArrayBuffer>; steps: number } {
