@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import PurePosixPath
@@ -61,6 +62,11 @@ class Server(ThreadingHTTPServer):
     def is_local(self) -> bool:
         """Whether only this machine can reach the page."""
         return ipaddress.ip_address(self.server_address[0]).is_loopback  # type: ignore[arg-type] # of IPv4
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a browser that has left; print any other error, as the base class does."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type] # of TCP
 
 
 class _Handler(BaseHTTPRequestHandler):

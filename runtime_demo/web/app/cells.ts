@@ -3,7 +3,8 @@
 const BLUE = [64, 140, 255];
 const ORANGE = [255, 140, 30];
 const GAP = 2; // device pixels between squares
-const HEIGHT = 96; // CSS pixels that all squares take, about
+const HEIGHT = 96; // CSS pixels that all squares take, about,
+const SHARE = 1 / 8; // unless that is more than this share of the window
 const FADING = 0.99; // of the largest value seen, at each frame
 
 export class Cells {
@@ -61,11 +62,12 @@ export class Cells {
   }
 }
 
-/** The number of columns with which so many squares are about HEIGHT high; those that fill all rows are preferred. */
+/** The number of columns with which so many squares have about the wanted height; those that fill all rows are preferred. */
 function columnsFor(count: number, width: number): number {
+  const wanted = Math.min(HEIGHT, innerHeight * SHARE);
   const cost = (columns: number): number => {
     const height = Math.ceil(count / columns) * (width / columns);
-    return Math.abs(height - HEIGHT) + (count % columns === 0 ? 0 : HEIGHT / 3);
+    return Math.abs(height - wanted) + (count % columns === 0 ? 0 : wanted / 3);
   };
   const all = Array.from({ length: count }, (_, place) => place + 1);
   return all.reduce((best, columns) => (cost(columns) < cost(best) ? columns : best));

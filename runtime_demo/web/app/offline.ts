@@ -13,8 +13,8 @@ export async function keep(done: (ready: boolean) => void, renewed: () => void):
   serviceWorker.addEventListener("controllerchange", () => before && renewed());
   try {
     const registration = await serviceWorker.register("sw.js");
-    if (registration.active !== null) return done(true);
-    registration.installing?.addEventListener("statechange", () => registration.installing === null && done(registration.active !== null));
+    const { installing } = registration;
+    installing?.addEventListener("statechange", () => installing.state === "redundant" && done(registration.active !== null));
     await serviceWorker.ready;
     done(true);
   } catch {

@@ -215,7 +215,8 @@ export class Page {
     this.#owed -= Math.max(1, text.length);
     this.#cells.show(cells);
     const sheet = element("sheet");
-    const follows = sheet.scrollHeight - sheet.scrollTop - sheet.clientHeight < 40;
+    const typing = document.activeElement === this.#prompt;
+    const follows = !typing && sheet.scrollHeight - sheet.scrollTop - sheet.clientHeight < 40;
     this.#written.add(text);
     if (follows) sheet.scrollTop = sheet.scrollHeight;
     if (ended !== null) {

@@ -13,7 +13,7 @@ import { fromDirectory } from "../src/node.ts";
 const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
 const WEB = resolve(import.meta.dirname, "../..");
 const ROOT = resolve(WEB, "../..");
-const FIXTURE = join(WEB, "test/page_fixture.py");
+const FIXTURE = join(ROOT, "tests/web/page.py");
 const IN_VENV = join(ROOT, ".venv/bin/python");
 const PYTHON = existsSync(IN_VENV) ? IN_VENV : "python3";
 const PHONE = { ...devices["Pixel 7"], viewport: { width: 390, height: 844 } };
@@ -39,14 +39,13 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Serve bundles of the folder as a user does. Returns the addresses and the process. */
-async function serve(...bundles: string[]): Promise<[string, string, ChildProcess]> {
-  const given = ["-m", "edgernn", "serve", ...bundles, "--host", "0.0.0.0", "--port", "0", "--json"];
-  const server = spawn(PYTHON, given, { cwd: folder, env: ENVIRONMENT, stdio: ["ignore", "pipe", "inherit"] });
+/** Serve bundles of the folder as a user does, on any free port unless one is given. Returns the address and the process. */
+async function serve(...bundlesAndOptions: string[]): Promise<[string, ChildProcess]> {
+  const given = ["-m", "edgernn", "serve", "--host", "0.0.0.0", "--port", "0", "--json", ...bundlesAndOptions];
+  const server = spawn(PYTHON, given, { cwd: folder, env: ENVIRONMENT, stdio: ["ignore", "pipe", "ignore"] });
   servers.push(server);
   const line = await new Promise<Buffer>((done, failed) => server.stdout!.once("data", done).once("end", failed));
-  const { url, network_url } = JSON.parse(line.toString());
-  return [url, network_url, server];
+  return [JSON.parse(line.toString()).url, server];
 }
 
 /** A phone that has opened the page. Whatever it asks of others than the server, and every error, fails the test. */
@@ -114,7 +113,7 @@ test("a first visit writes by itself what Python writes from the same seed, and 
 });
 
 test("the page works with the server stopped, and can be installed", async () => {
-  const [url, , server] = await serve("tiny");
+  const [url, server] = await serve("tiny");
   const { page, context, faults } = await phone(url);
   await page.locator("#offline", { hasText: "offline ready ✓" }).waitFor();
   server.kill();
@@ -222,6 +221,23 @@ test("typing goes on from the common beginning; words, temperature and seeds dra
   await page.locator("#another").click(); // seeds have 64 bits
   assert.equal(await page.locator("#seed").inputValue(), "0");
   assert.ok((await continuation("The ", 0, 0)).startsWith(await until(page, 40)));
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a new version of the site comes by itself, and is there at the visit after", async () => {
+  const [url, server] = await serve("tiny", "--title", "First");
+  const { page, context, faults } = await phone(url);
+  await page.locator("#offline", { hasText: "offline ready ✓" }).waitFor();
+  server.kill();
+  await new Promise((done) => server.once("exit", done));
+  await serve("tiny", "--title", "Second", "--port", new URL(url).port);
+  await page.reload();
+  await says(page, /A newer version of this page has come/);
+  assert.equal(await page.locator("h1").innerText(), "First");
+  await page.reload();
+  assert.equal(await page.locator("h1").innerText(), "Second");
+  assert.ok(expected.text.startsWith(await until(page, 20)));
   assert.deepEqual(faults, []);
   await context.close();
 });

@@ -1,7 +1,7 @@
 """Write the bundle that the page is tested with into a folder, and what Python does with it.
 
-    python page_fixture.py FOLDER                       tiny, expected.json and python.snapshot
-    python page_fixture.py FOLDER restore SNAPSHOT N    print N tokens that follow a snapshot
+    python page.py FOLDER                       tiny, expected.json and python.snapshot
+    python page.py FOLDER restore SNAPSHOT N    print N tokens that follow a snapshot
 
 The network is untrained.
 """
