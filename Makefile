@@ -3,6 +3,7 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := .venv-device
+WEB := runtime_demo/web
 PIP = $(BIN)/python -m pip install --no-compile -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # What is wrong with $(PYTHON), or nothing.
@@ -10,7 +11,7 @@ OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is 
 WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test test-matrix test-device cross check format docs bench wheel clean
+.PHONY: help install demo picture test test-matrix test-device test-web cross check format docs bench wheel clean
 
 help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +68,17 @@ test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there 
 cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
+$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
+	npm --prefix $(WEB) ci
+	@touch $@
+
+CONFORMANCE = PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/web/conformance.py
+
+test-web: install $(WEB)/node_modules/.package-lock.json ## the runtime in TypeScript, in Node and browsers; .ci/browsers installs these (Debian)
+	$(CONFORMANCE) write build/web
+	npm --prefix $(WEB) test
+	$(CONFORMANCE) check build/web
+
 check: install ## format, lint, types, import contracts, documentation and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -88,4 +100,4 @@ bench: install ## measure the speed of steps and training relative to bare onnxr
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## remove what was built
-	rm -rf $(VENV) $(DEVICE) dist build site
+	rm -rf $(VENV) $(DEVICE) dist build site $(WEB)/node_modules $(WEB)/dist

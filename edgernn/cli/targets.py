@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "Size", "Weights", "chosen"]
 
-Name = Annotated[str, typer.Option(help="In C and WebAssembly, the word with which the names of files and functions begin.")]
+Name = Annotated[
+    str, typer.Option(help="In C and WebAssembly, the word with which the names of files and functions begin.")
+]
 Weights = Annotated[
     str,
     typer.Option(
