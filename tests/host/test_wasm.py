@@ -73,9 +73,9 @@ def test_python_runs_it_as_the_code_in_c(bundles):
 
 def test_the_commands_know_it(bundles, call):
     path = bundles / "wasm"
-    status, _, error = call("run", path, "--prompt", "the ", "--max-tokens", 3)
+    status, _, error = call("run", path, "the ")
     assert (status, "has source code in C" in error) == (2, True)
-    status, output, _ = call("run", path, "--prompt", "the ", "--max-tokens", 3, "--engine", "c", "--json")
+    status, output, _ = call("run", path, "the ", "--max-tokens", 3, "--engine", "c", "--json")
     assert (status, json.loads(output)["tokens"]) == (0, 3)
     assert call("verify", path, "--engine", "c")[0] == 0
     status, output, _ = call("inspect", path, "--json")
@@ -106,7 +106,7 @@ def test_a_module_with_another_rounding_is_refused(bundle):
 
 def test_a_module_that_node_cannot_run_is_refused(bundle):
     files = {**bundle.files, "model.wasm": bundle.files["model.wasm"][:-9]}
-    with pytest.raises(ExportError, match="Node cannot run the module of WebAssembly: .*Error"):
+    with pytest.raises(ExportError, match=r"Node cannot run the module of WebAssembly: .*Error"):
         webassembly.replay(["model.wasm"], *recorded(bundle), files)
 
 
@@ -127,7 +127,7 @@ def test_without_node_the_export_says_what_was_not_run(source, tmp_path, monkeyp
 
 def test_code_that_clang_refuses_is_named(bundle):
     record = about(bundle.files["model.c"])
-    with pytest.raises(ExportError, match="clang cannot compile the code to WebAssembly: .*error"):
+    with pytest.raises(ExportError, match=r"clang cannot compile the code to WebAssembly: .*error"):
         webassembly.compile_module(b"int broken(", record, webassembly.BASE)
 
 

@@ -1,9 +1,10 @@
 """What the runtime in TypeScript must reproduce, and what Python must read of it.
 
-    PYTHONPATH=tests python tests/web/conformance.py write FOLDER    bundles for WebAssembly, and what Python computes with them
-    PYTHONPATH=tests python tests/web/conformance.py check FOLDER    the snapshots that the runtime wrote there, continued by Python
+    PYTHONPATH=tests python tests/web/conformance.py write FOLDER
+    PYTHONPATH=tests python tests/web/conformance.py check FOLDER
 
-`golden` in FOLDER are the bundles of `export/golden`, of the same networks, as bundles for WebAssembly.
+`write` writes bundles for WebAssembly, and what Python computes with them: `golden` are those of `export/golden`, of
+the same networks. `check` continues in Python the snapshots that the runtime wrote.
 """
 
 import json
@@ -211,7 +212,7 @@ def check(folder: Path) -> None:
         assert [each.token for each in made] == record["tokens"], path
         assert [each.text for each in made] == record["pieces"], path
     assert records, "no snapshots were written"
-    print(f"Python went on from {len(records)} snapshots of the runtime in TypeScript, token for token")
+    sys.stdout.write(f"Python continued {len(records)} snapshots of the runtime in TypeScript, token for token\n")
 
 
 if __name__ == "__main__":
