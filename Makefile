@@ -68,15 +68,15 @@ test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there 
 cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
-$(WEB)/node_modules/.package-lock.json: $(WEB)/package-lock.json
-	npm --prefix $(WEB) ci
+$(WEB)/node_modules/installed: $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --silent
 	@touch $@
 
 CONFORMANCE = PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/web/conformance.py
 
-test-web: install $(WEB)/node_modules/.package-lock.json ## the runtime in TypeScript, in Node and browsers; .ci/browsers installs these (Debian)
+test-web: install $(WEB)/node_modules/installed ## the runtime in TypeScript, in Node and browsers; .ci/browsers installs these (Debian)
 	$(CONFORMANCE) write build/web
-	npm --prefix $(WEB) test
+	cd $(WEB) && npm test
 	$(CONFORMANCE) check build/web
 
 check: install ## format, lint, types, import contracts, documentation and tests
