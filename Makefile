@@ -12,7 +12,7 @@ OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is 
 WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture web test test-matrix test-device cross check format docs bench wheel clean
+.PHONY: help install demo picture web test test-matrix test-device test-web cross check format docs bench wheel clean
 
 help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -81,6 +81,13 @@ test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there 
 cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
+CONFORMANCE = PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/web/conformance.py
+
+test-web: install $(PAGE)/index.html ## the runtime in TypeScript and the page, in Node and browsers; .ci/browsers installs these (Debian)
+	$(CONFORMANCE) write build/web
+	cd $(WEB) && npm test
+	$(CONFORMANCE) check build/web
+
 check: install ## format, lint, types, import contracts, documentation and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -102,4 +109,4 @@ bench: install ## measure the speed of steps and training relative to bare onnxr
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## remove what was built
-	rm -rf $(VENV) $(DEVICE) dist build site $(PAGE) $(WEB)/node_modules
+	rm -rf $(VENV) $(DEVICE) dist build site $(PAGE) $(WEB)/node_modules $(WEB)/dist

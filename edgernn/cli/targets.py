@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "Size", "Weights", "chosen"]
 
-Name = Annotated[str, typer.Option(help="In C and WebAssembly, the word with which the names of files and functions begin.")]
+Name = Annotated[
+    str, typer.Option(help="In C and WebAssembly, the word with which the names of files and functions begin.")
+]
 Weights = Annotated[
     str,
     typer.Option(
@@ -26,8 +28,9 @@ Size = Annotated[
     list[str] | None,
     typer.Option(
         metavar="AXIS=N",
-        help="In C and WebAssembly, the size of a named axis, such as source=40. Every named axis needs a size, except the batch, and "
-        "the height and width of pictures of a captioner, which have a default. Can be given more than once.",
+        help="In C and WebAssembly, the size of a named axis, such as source=40. Every named axis needs a size, except "
+        "the batch, and the height and width of pictures of a captioner, which have a default. Can be given more than "
+        "once.",
     ),
 ]
 

@@ -172,8 +172,14 @@ def test_an_asset_does_not_replace_a_generated_file(tmp_path, name):
         (["--to", "c", "--size", "width"], "--size 'width' is not of the form AXIS=N"),
         (["--to", "c", "--size", "width=0"], "the size 0 (--size) of the axis width is below 1"),
         (["--to", "c", "--precision", "fp64"], "fp64 (--precision) is not one that c has: fp32, fp16, int8, int4"),
-        (["--name", "fox"], "--name and --size are options of the targets c and wasm, and --weights of c alone: leave them out"),
-        (["--to", "ort", "--weights", "blob"], "--name and --size are options of the targets c and wasm, and --weights of c alone"),
+        (
+            ["--name", "fox"],
+            "--name and --size are options of the targets c and wasm, and --weights of c alone: leave them out",
+        ),
+        (
+            ["--to", "ort", "--weights", "blob"],
+            "--name and --size are options of the targets c and wasm, and --weights of c alone",
+        ),
         (["--size", "width=3"], "--name and --size are options of the targets c and wasm, and --weights of c alone"),
     ],
 )

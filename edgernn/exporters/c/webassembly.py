@@ -51,7 +51,16 @@ def compile_module(source: bytes, record: Mapping[str, Any], features: Sequence[
         for part in parts[1:]:
             part.write_bytes(library.joinpath(part.name).read_bytes())
         made = Path(folder) / "model.wasm"
-        command = [_TOOLS[0], *_FLAGS, *features, f"-Wl,{exports}", f"-I{folder}", *map(str, parts[:2]), "-o", str(made)]
+        command = [
+            _TOOLS[0],
+            *_FLAGS,
+            *features,
+            f"-Wl,{exports}",
+            f"-I{folder}",
+            *map(str, parts[:2]),
+            "-o",
+            str(made),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_LONGEST)
         if done.returncode:
             lines = (done.stderr or done.stdout).strip().splitlines() or [f"exit status {done.returncode}"]
@@ -100,7 +109,9 @@ def replay(
         for each in recordings:
             end = begin + len(each.made)
             if made[begin:end] != each.made:
-                raise ParityError(f"graph {each.spec.name}: {name} computes other bits than the code in C that it was made of")
+                raise ParityError(
+                    f"graph {each.spec.name}: {name} computes other bits than the code in C that it was made of"
+                )
             begin = end
 
 

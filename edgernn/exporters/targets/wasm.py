@@ -1,7 +1,7 @@
 """The target for WebAssembly: the code of the C target, compiled by clang with SIMD128 and without.
 
-The gate drives the code in C, compiled for this machine. Where Node is installed, it also steps both modules, whose bits
-must be the same.
+The gate drives the code in C, compiled for this machine. Where Node is installed, it also steps both modules, and their
+bits must be the same.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import type { Stream } from "./stream.ts";
 const LONGEST = 32; // tokens of a word; longer words are not suggested
 const BREADTH = 4; // beginnings that are followed for each suggestion
 const HALF = "\ufffd";
-const IN_WORDS = /[\p{L}\p{N}_'’]/u;
+const IN_WORDS = /[\p{L}\p{N}_'\u2019]/u;
 
 /** A possible continuation of a text, with the probability that the model gives it. */
 export interface Suggestion {

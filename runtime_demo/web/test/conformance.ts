@@ -38,8 +38,12 @@ export interface Case {
 
 /** The cases. simd: which of the two modules of a bundle runs. machine: a word for what runs them. */
 export function cases(machine: string, simd: boolean): Case[] {
-  const load = (world: World, path: string): Promise<Model> =>
-    Model.load((name) => world.read(`${path}/${name}`), { engines: [wasmLoader(simd)] });
+  const loaded = new Map<string, Promise<Model>>();
+  const load = (world: World, path: string): Promise<Model> => {
+    const model = loaded.get(path) ?? Model.load((name) => world.read(`${path}/${name}`), { engines: [wasmLoader(simd)] });
+    loaded.set(path, model);
+    return model;
+  };
   const expected = async (world: World): Promise<Expected> => json(await world.read("expected.json"));
   return [
     { name: "SHA-256 of FIPS 180-4", run: digests },
