@@ -19,13 +19,15 @@ __all__ = ["page", "serve"]
 _Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE…", help="The bundles of the target wasm, each a tab of the page.", show_default=False
+        metavar="BUNDLE", help="The bundles of the target wasm, each a tab of the page.", show_default=False
     ),
 ]
 _Title = Annotated[str | None, typer.Option(help="The name of the page.", show_default="the names of the bundles")]
 _Opening = Annotated[
     str | None,
-    typer.Option(help="The beginning of the text that the page writes by itself.", show_default="The"),
+    typer.Option(
+        help="The beginning of the text that the page writes by itself.", show_default="The, if the vocabulary has it"
+    ),
 ]
 _Seed = Annotated[
     int,

@@ -161,6 +161,8 @@ def _names(paths: Sequence[Path]) -> list[str]:
 
 def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Opening) -> dict[str, Any]:
     """Add the files that the page needs of a bundle, and return what it is told of the bundle."""
+    if identify(path).kind is Kind.RUN:
+        raise BundleError(f"{path} is a run: export it with edgernn export {path} --to {TARGET} --out BUNDLE")
     bundle = Bundle.load(path)
     manifest = bundle.manifest
     if manifest.target != TARGET:

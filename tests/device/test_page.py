@@ -121,7 +121,11 @@ def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_pat
     manifest.write_text(manifest.read_text().replace('"target": "onnx"', '"target": "wasm"'))
     (tmp_path / "twin").mkdir()
     twin = TinyLanguage.random(1).write(tmp_path / "twin" / "tiny", target="wasm")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.json").write_text('{"task": "language"}')
     for named, words in (
+        ([run], f"run is a run: export it with edgernn export {run} --to wasm --out BUNDLE"),
         ([onnx], "onnx is for onnx, and a page runs wasm: export its run again with edgernn export RUN --to wasm"),
         ([changed], "step.onnx was changed: its SHA-256 is not the one in bundle.json"),
         ([photos], "photos is a bundle of the task caption, and the page shows models that continue a text"),

@@ -171,10 +171,13 @@ export class Page {
     requestAnimationFrame(this.#tick);
     this.#owed = Math.min(this.#owed + (now - this.#before) * PACE, OWED);
     this.#before = now;
-    if (!this.#writing || this.#waiting || this.#owed < 1) return;
+    if (this.#writing && !this.#waiting && this.#owed >= 1) this.#askText();
+  };
+
+  #askText(): void {
     this.#waiting = true;
     this.#ask({ kind: "frame", tokens: this.#calm.matches ? CALM : 1 });
-  };
+  }
 
   #hear(answer: Answer): void {
     if (answer.generation !== this.#generation) return;
@@ -208,6 +211,7 @@ export class Page {
     if (lacking !== "") this.#say(`Left out: ${lacking}.`);
     else if (element("notice").textContent?.startsWith("Loading")) this.#say("");
     if (empty) this.#setWriting(false);
+    else if (this.#writing) this.#askText();
   }
 
   #show(text: string, cells: Float32Array, ended: Reason | null): void {
