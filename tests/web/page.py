@@ -24,7 +24,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         stream = load(folder).stream()
         stream.load(sys.argv[3])
-        print(json.dumps(continuation(stream, int(sys.argv[4]))))
+        sys.stdout.write(json.dumps(continuation(stream, int(sys.argv[4]))))
         return
     write(folder / "tiny")
     model = load(folder)
