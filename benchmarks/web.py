@@ -1,6 +1,6 @@
 """The runtime in TypeScript beside onnxruntime in Python: microseconds, the smallest of many bursts, on one thread.
 
-python benchmarks/web.py                 all precisions of a small language model, S of `benchmarks/c.py`
+python benchmarks/web.py                 all precisions of the language model S of `benchmarks/c.py`
 python benchmarks/web.py --only int8     one precision
 
 It takes clang, Node, and what `make test-web` installs into runtime_demo/web; Chromium where it is installed.
@@ -19,14 +19,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from c import SIZES, untrained
 
+from edgernn.bundle import TOKENIZER
 from edgernn.exporters import export
+from edgernn.models.source import Source
 from edgernn.runtime import Model
+from edgernn.tasks.language.network import LanguageModel
+from edgernn.tasks.language.settings import LanguageConfig
+from edgernn.tokenizer import Tokenizer
 
 WEB = Path(__file__).parents[1] / "runtime_demo" / "web"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
+SMALL = LanguageConfig(65, embedding=64, hidden=128, layers=1)
 BURSTS, BURST = 400, 200
+HEAD = (
+    "",
+    "onnxruntime, Python",
+    "Node",
+    "Chromium",
+    "no SIMD, Node",
+    "decoding, Node",
+    "decoding, Chromium",
+    "growth",
+)
 
 
 def main() -> None:
@@ -35,10 +50,8 @@ def main() -> None:
     parser.add_argument("--only", choices=PRECISIONS)
     only = parser.parse_args().only
     subprocess.run(["npx", "tsc"], cwd=WEB, check=True)
-    print(
-        "| | onnxruntime, Python | Node | Chromium | no SIMD, Node | decoding, Node | decoding, Chromium | growth, bytes |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|", " | ".join(HEAD), "|")
+    print("|---" * len(HEAD) + "|")
     for precision in PRECISIONS if only is None else [only]:
         with tempfile.TemporaryDirectory() as folder:
             print(f"| S {precision} | {row(precision, Path(folder))} |", flush=True)
@@ -46,7 +59,8 @@ def main() -> None:
 
 def row(precision: str, folder: Path) -> str:
     """Return the figures of one precision."""
-    source = untrained(*SIZES["S"])
+    tokens = Tokenizer.characters([chr(0x4E00 + code) for code in range(SMALL.vocabulary - 1)])
+    source = Source(LanguageModel(SMALL).eval(), {TOKENIZER: tokens.to_json().encode()})
     bundle = export(source, folder / "bundle", target="wasm", precision=precision, steps=16).path
     other = export(source, folder / "onnx", precision=precision, steps=16).path
     command = ["node", "--expose-gc", "dist/test/speed.js", str(bundle.parent)]
