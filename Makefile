@@ -3,6 +3,8 @@ TORCH_INDEX ?=
 VENV := .venv
 BIN := $(VENV)/bin
 DEVICE := .venv-device
+WEB := runtime_demo/web
+PAGE := edgernn/page/app
 PIP = $(BIN)/python -m pip install --no-compile -c constraints.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 
 # What is wrong with $(PYTHON), or nothing.
@@ -10,7 +12,7 @@ OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is 
 WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo picture test test-matrix test-device cross check format docs bench wheel clean
+.PHONY: help install demo picture web test test-matrix test-device test-web cross check format docs bench wheel clean
 
 help: ## list the targets of this Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,7 +38,10 @@ $(VENV)/installed: pyproject.toml constraints.txt $(BIN)/pip
 	@rm $(VENV)/unfinished
 	@touch $@ $(VENV)/installed-demo
 
-install: $(VENV)/installed ## create .venv with everything, at pinned versions
+# The page for browsers is built where there is Node.js; without it, edgernn page says that it is not there.
+BUILT_PAGE := $(if $(shell command -v npm),$(PAGE)/index.html)
+
+install: $(VENV)/installed $(BUILT_PAGE) ## create .venv with everything, at pinned versions
 
 demo: $(VENV)/installed-demo ## install what the demo needs, and run it
 	@$(BIN)/edgernn demo
@@ -44,7 +49,16 @@ demo: $(VENV)/installed-demo ## install what the demo needs, and run it
 picture: $(VENV)/installed-demo ## run the demo, and draw it as docs/demo.svg
 	@$(BIN)/edgernn demo --picture docs/demo.svg
 
-wheel: $(BIN)/pip ## build the wheel into dist/
+$(WEB)/node_modules/installed: $(WEB)/package.json $(WEB)/package-lock.json
+	cd $(WEB) && npm ci --silent
+	@touch $@
+
+$(PAGE)/index.html: $(WEB)/node_modules/installed $(wildcard $(WEB)/src/*.ts $(WEB)/app/*)
+	node $(WEB)/app/build.mjs $(PAGE)
+
+web: $(PAGE)/index.html ## build the page for browsers, which takes Node.js 20 or later
+
+wheel: $(BIN)/pip $(BUILT_PAGE) ## build the wheel into dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	@ls -s -h dist/*.whl
 
@@ -67,6 +81,13 @@ test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there 
 cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
+CONFORMANCE = PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/web/conformance.py
+
+test-web: install $(PAGE)/index.html ## the runtime in TypeScript and the page, in Node and browsers; .ci/browsers installs these (Debian)
+	$(CONFORMANCE) write build/web
+	cd $(WEB) && npm test
+	$(CONFORMANCE) check build/web
+
 check: install ## format, lint, types, import contracts, documentation and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -88,4 +109,4 @@ bench: install ## measure the speed of steps and training relative to bare onnxr
 	$(BIN)/python benchmarks/speed.py
 
 clean: ## remove what was built
-	rm -rf $(VENV) $(DEVICE) dist build site
+	rm -rf $(VENV) $(DEVICE) dist build site $(PAGE) $(WEB)/node_modules $(WEB)/dist

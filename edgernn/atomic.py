@@ -55,7 +55,7 @@ def check_free(path: Path, *, overwrite: bool, kind: Kind, strangers: Strangers)
     if not path.is_dir():
         raise OutputExistsError(f"{path} exists and is not a directory; choose another name")
     found = identify(path)
-    if found.kind in (Kind.RUN, Kind.BUNDLE) and found.kind is not kind:
+    if found.kind in (Kind.RUN, Kind.BUNDLE, Kind.SITE) and found.kind is not kind:
         raise OutputExistsError(f"{path} is {found.noun}, which {kind.value} does not replace: choose another name")
     if not overwrite:
         raise OutputExistsError(f"{path} exists; choose another name, or replace it with overwrite=True (--overwrite)")

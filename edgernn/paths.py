@@ -13,10 +13,11 @@ from typing import Any
 
 from edgernn.errors import few
 
-__all__ = ["CONFIG", "MANIFEST", "Found", "Kind", "cache_directory", "identify", "refusal"]
+__all__ = ["CONFIG", "MANIFEST", "SITE", "Found", "Kind", "cache_directory", "identify", "refusal"]
 
 MANIFEST = "bundle.json"  # of a bundle
 CONFIG = "config.json"  # of a run
+SITE = "site.json"  # of a page for the browser
 _LARGEST = 4 << 20  # bytes of a JSON file that is looked into
 _NAMED = 100  # characters of a name that comes from a file
 _HEAD = 16  # bytes that tell what kind of file it is
@@ -28,6 +29,7 @@ class Kind(Enum):
     NOTHING = "nothing"
     RUN = "a run"
     BUNDLE = "a bundle"
+    SITE = "a site"
     DIRECTORY = "a directory"
     EMPTY_DIRECTORY = "an empty directory"
     ONNX = "an ONNX file"
@@ -123,6 +125,8 @@ def _directory(path: Path) -> Found:
         return Found(path, Kind.BUNDLE, run[:_NAMED] if isinstance(run, str) else "")
     if "task" in _read(path / CONFIG):
         return Found(path, Kind.RUN)
+    if "first_visit" in _read(path / SITE):
+        return Found(path, Kind.SITE)
     return Found(path, Kind.DIRECTORY if any(path.iterdir()) else Kind.EMPTY_DIRECTORY)
 
 

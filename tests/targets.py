@@ -1,5 +1,5 @@
-"""The targets that run any module. C refuses operators that it has no kernel for, and has tests of its own."""
+"""The targets that run any module. C and WebAssembly refuse operators without a kernel, and have tests of their own."""
 
 from edgernn.exporters import TARGETS as ALL_TARGETS
 
-TARGETS = {name: target for name, target in ALL_TARGETS.items() if name != "c"}
+TARGETS = {name: target for name, target in ALL_TARGETS.items() if name not in ("c", "wasm")}

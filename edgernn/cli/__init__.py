@@ -23,6 +23,7 @@ from edgernn.cli.evaluate import evaluate_command
 from edgernn.cli.export import export, verify
 from edgernn.cli.inspect import inspect
 from edgernn.cli.options import Command, DeferredCommand, Group, command_from, renamed, unknown_option
+from edgernn.cli.page import page, serve
 from edgernn.cli.plot import plot
 from edgernn.cli.run import run
 from edgernn.cli.samples import samples
@@ -43,7 +44,7 @@ _COMMANDS: tuple[Callable[..., object], ...] = (
     *(export, adopt, command_from(verify, Execution), run, caption, inspect),
     *(command_from(bench, Execution), command_from(cells, CellsSettings, Execution), compare_command()),
     command_from(search, SearchSettings, LanguageData),
-    *(plot, samples, cache, demo),
+    *(page, serve, plot, samples, cache, demo),
 )
 
 

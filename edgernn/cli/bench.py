@@ -119,15 +119,17 @@ def _set_threads(threads: int) -> None:
 def _export_all(source: Source, folder: Path) -> dict[str, Path]:
     """Export the run to every target and precision, and return the bundles.
 
-    Targets with a missing extra are skipped, and C where it needs the size of an axis.
+    Targets with a missing extra are skipped, and C where it needs the size of an axis. Bundles for WebAssembly run in
+    Python as those in C, and are left out.
     """
     from edgernn.errors import MissingExtraError, MissingSizeError
     from edgernn.exporters import TARGETS, export
+    from edgernn.runtime.wasm import WasmEngine
 
     exported: dict[str, Path] = {}
     missing: list[str] = []
     with waiting("exporting") as wait:
-        for target in TARGETS.values():
+        for target in (each for each in TARGETS.values() if each.engine is not WasmEngine):
             for precision in target.precisions:
                 wait.figures = f"{target.name} {precision}"
                 path = folder / f"{target.name}-{precision}"

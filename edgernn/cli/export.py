@@ -24,7 +24,7 @@ __all__ = ["export", "verify"]
 def export(
     run: Annotated[Path, typer.Argument(help="The run to export.")],
     out: Annotated[Path, typer.Option(help="The bundle directory to write.")],
-    to: Annotated[str, typer.Option(help="The target: onnx, ort, c, torchscript or executorch.")] = "onnx",
+    to: Annotated[str, typer.Option(help="The target: onnx, ort, c, wasm, torchscript or executorch.")] = "onnx",
     precision: Annotated[
         str,
         typer.Option(help="The precision of the weights: fp32, fp16, int8 or int4."),

@@ -75,21 +75,23 @@ def load_model(path: Path, execution: Execution = DEFAULT) -> Model:
 def load_bundle(path: Path, execution: Execution = DEFAULT) -> tuple[Bundle, type[BundleEngine]]:
     """Return the bundle at `path` and the engine of its target.
 
-    Raises BundleError for a target without an engine, ConfigError for a bundle in C unless `execution` allows to
-    execute its code.
+    Raises BundleError for a target without an engine, ConfigError for a bundle with code in C unless `execution` allows
+    to execute it.
     """
     from edgernn.bundle import Bundle
     from edgernn.runtime.compiled import CompiledEngine
     from edgernn.runtime.engine import DEVICE_ENGINES
+    from edgernn.runtime.wasm import WasmEngine
 
     bundle = Bundle.load(path)
     target = bundle.manifest.target
-    if target == CompiledEngine.target:
+    compiled = {engine.target: engine for engine in (CompiledEngine, WasmEngine)}
+    if target in compiled:
         if execution.engine != CompiledEngine.target:
             raise ConfigError(
-                f"{path} is source code in C, which would be compiled and executed: if you trust it, add --engine c"
+                f"{path} has source code in C, which would be compiled and executed: if you trust it, add --engine c"
             )
-        return bundle, CompiledEngine
+        return bundle, compiled[target]
     if target in DEVICE_ENGINES:
         return bundle, DEVICE_ENGINES[target]
     with starting("train"):

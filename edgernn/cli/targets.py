@@ -1,4 +1,4 @@
-"""The options of the target c, which `export` and `adopt` share."""
+"""The options of the targets c and wasm, which `export` and `adopt` share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Name", "Size", "Weights", "chosen"]
 
-Name = Annotated[str, typer.Option(help="In C, the word with which the names of files and functions begin.")]
+Name = Annotated[
+    str, typer.Option(help="In C and WebAssembly, the word with which the names of files and functions begin.")
+]
 Weights = Annotated[
     str,
     typer.Option(
@@ -26,8 +28,9 @@ Size = Annotated[
     list[str] | None,
     typer.Option(
         metavar="AXIS=N",
-        help="In C, the size of a named axis, such as source=40. Every named axis needs a size, except the batch, and "
-        "the height and width of pictures of a captioner, which have a default. Can be given more than once.",
+        help="In C and WebAssembly, the size of a named axis, such as source=40. Every named axis needs a size, except "
+        "the batch, and the height and width of pictures of a captioner, which have a default. Can be given more than "
+        "once.",
     ),
 ]
 
@@ -35,12 +38,17 @@ Size = Annotated[
 def chosen(to: str, name: str, weights: str, sizes: Iterable[str]) -> str | Target:
     """Return the target that the options of a command describe. Raises ConfigError if they do not fit it."""
     from edgernn.exporters.targets.c import CodeOptions, c_target
+    from edgernn.exporters.targets.wasm import wasm_target
 
     options = CodeOptions(name, weights, _sizes(sizes))
     if to == "c":
         return c_target(options)
+    if to == "wasm" and weights == CodeOptions().weights:
+        return wasm_target(options)
     if options != CodeOptions():
-        raise ConfigError("--name, --weights and --size are options of the target c: leave them out")
+        raise ConfigError(
+            "--name and --size are options of the targets c and wasm, and --weights of c alone: leave them out"
+        )
     return to
 
 

@@ -6,8 +6,9 @@ from edgernn.engines.torchscript import TorchScriptEngine
 from edgernn.runtime import BundleEngine
 from edgernn.runtime.compiled import CompiledEngine
 from edgernn.runtime.engine import DEVICE_ENGINES
+from edgernn.runtime.wasm import WasmEngine
 
 __all__ = ["ENGINES", "EagerEngine", "ExecuTorchEngine", "TorchScriptEngine", "eager_model"]
 
-_OTHER_ENGINES: tuple[type[BundleEngine], ...] = (CompiledEngine, TorchScriptEngine, ExecuTorchEngine)
+_OTHER_ENGINES: tuple[type[BundleEngine], ...] = (CompiledEngine, WasmEngine, TorchScriptEngine, ExecuTorchEngine)
 ENGINES = DEVICE_ENGINES | {engine.target: engine for engine in _OTHER_ENGINES}

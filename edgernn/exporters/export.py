@@ -54,7 +54,7 @@ class Exported:
 
     bytes: the total size of its graph files. bundle_bytes: the total size of all its files. weights: how each matrix is
     stored, by graph; empty at fp32. single_bytes: the total size of the graph files at fp32, or a lower bound of it if
-    that exceeds `bytes` already; None at fp32.
+    that exceeds `bytes` already; None at fp32. unproven: a sentence on what the gate could not prove here, or "".
     """
 
     path: Path
@@ -67,11 +67,16 @@ class Exported:
     weights: Mapping[str, Sequence[Weight]]
     single_bytes: int | None
     warnings: tuple[str, ...] = ()
+    unproven: str = ""
 
     @property
     def report(self) -> tuple[str, ...]:
-        """Sentences about the lower precision: the matrices that were not quantised, and a missing gain in size."""
-        lines = summary(self.precision, self.weights), larger(self.precision, self.bytes, self.single_bytes)
+        """Sentences on matrices that were not quantised, a missing gain in size, and what could not be proven here."""
+        lines = (
+            summary(self.precision, self.weights),
+            larger(self.precision, self.bytes, self.single_bytes),
+            self.unproven,
+        )
         return tuple(line for line in lines if line)
 
     def __repr__(self) -> str:
@@ -209,6 +214,7 @@ def _export(plan: _Plan, out: Path, *, overwrite: bool) -> Exported:
         weights=weights,
         single_bytes=_single_bytes(artifacts.values()),
         warnings=found,
+        unproven=target.unproven(),
     )
 
 

@@ -150,7 +150,8 @@ class Target:
     engines, the manifest's record of golden vectors, and the files so far. adopt: writes graphs of ONNX files instead,
     or None. sizes: returns the sizes of named axes that the contract of a bundle fixes, given the specifications of its
     graphs and the sizes that they advise; `write` is given the graphs without them. It is None for a target whose
-    graphs may have free axes.
+    graphs may have free axes. unproven: returns a sentence if the gate on this machine proves less than the whole
+    artifact, else "".
     """
 
     name: str
@@ -164,6 +165,7 @@ class Target:
     complete: Complete | None = None
     adopt: Callable[[Sequence[OnnxGraph]], Mapping[str, Artifact]] | None = None
     sizes: Callable[[Sequence[GraphSpec], Mapping[str, int]], Mapping[str, int]] | None = None
+    unproven: Callable[[], str] = str
 
 
 def one_file_each(

@@ -18,7 +18,7 @@ from edgernn.runtime.engine import NO_FILES
 from edgernn.runtime.floor import floor
 from edgernn.sampling import Draw, Sampler
 
-__all__ = ["BoundCall", "CompiledEngine", "about"]
+__all__ = ["BoundCall", "CompiledEngine", "about", "described"]
 
 
 class CompiledEngine:
@@ -127,14 +127,19 @@ class BoundCall:
 def about(source: bytes) -> dict[str, Any]:
     """Return what the first line of a source file says of it. Raises EngineError if edgernn did not write it."""
     line = source.split(b"\n", 1)[0].strip().removeprefix(b"/*").removesuffix(b"*/")
+    return described(line, "a C source file")
+
+
+def described(text: bytes, kind: str) -> dict[str, Any]:
+    """Return the record of its graphs that a file of this kind contains. Raises EngineError for another text."""
     try:
-        record = json.loads(line)
+        record = json.loads(text)
         for described in record["graphs"].values():
             _ = described["sizes"], described["scratch"], described["read"], described["operators"]
             _ = described["multiply_accumulates"]
         _ = record["name"], record["blob"], record["sampler"]
     except (ValueError, LookupError, TypeError, AttributeError):
-        raise EngineError("this is not a C source file of edgernn, or a damaged one") from None
+        raise EngineError(f"this is not {kind} of edgernn, or a damaged one") from None
     return dict(record)
 
 

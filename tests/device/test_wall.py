@@ -47,7 +47,7 @@ DEVICE_MODULES = [
     "syntax",
     "tokenizer",
 ]
-PACKAGES = ["contract", "media", "runtime", "runtime.pipelines", "runtime.units"]
+PACKAGES = ["contract", "media", "page", "runtime", "runtime.pipelines", "runtime.units"]
 HOST_PACKAGES = ["cli", "comparison", "data", "engines", "exporters", "models", "search", "tasks", "training"]
 DEMOS = sorted((Path(__file__).parents[2] / "runtime_demo").glob("*.py"))
 

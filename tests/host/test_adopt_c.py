@@ -121,7 +121,10 @@ def test_the_command_writes_verifies_and_measures(tmp_path, call):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--name", "listener"], "--name, --weights and --size are options of the target c: leave them out"),
+        (
+            ["--name", "listener"],
+            "--name and --size are options of the targets c and wasm, and --weights of c alone: leave them out",
+        ),
         (["--to", "ort"], "the target ort (--to) is not one for which ONNX files are adopted: onnx, c"),
         (["--to", "cobol"], "the target cobol (--to) is not one of onnx, ort, c"),
         (["--to", "c", "--size", "samples"], "--size 'samples' is not of the form AXIS=N"),

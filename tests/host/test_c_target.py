@@ -172,9 +172,15 @@ def test_an_asset_does_not_replace_a_generated_file(tmp_path, name):
         (["--to", "c", "--size", "width"], "--size 'width' is not of the form AXIS=N"),
         (["--to", "c", "--size", "width=0"], "the size 0 (--size) of the axis width is below 1"),
         (["--to", "c", "--precision", "fp64"], "fp64 (--precision) is not one that c has: fp32, fp16, int8, int4"),
-        (["--name", "fox"], "--name, --weights and --size are options of the target c: leave them out"),
-        (["--to", "ort", "--weights", "blob"], "--name, --weights and --size are options of the target c"),
-        (["--size", "width=3"], "--name, --weights and --size are options of the target c"),
+        (
+            ["--name", "fox"],
+            "--name and --size are options of the targets c and wasm, and --weights of c alone: leave them out",
+        ),
+        (
+            ["--to", "ort", "--weights", "blob"],
+            "--name and --size are options of the targets c and wasm, and --weights of c alone",
+        ),
+        (["--size", "width=3"], "--name and --size are options of the targets c and wasm, and --weights of c alone"),
     ],
 )
 def test_options_of_the_code_are_checked(trained, tmp_path, call, options, words):
@@ -188,7 +194,7 @@ def test_code_runs_only_if_the_caller_says_so(bundle, call):
     for command in (["run", bundle, "the"], ["verify", bundle], ["bench", bundle]):
         status, printed, error = call(*command)
         assert (status, printed) == (2, "")
-        assert "is source code in C, which would be compiled and executed: if you trust it, add --engine c" in error
+        assert "has source code in C, which would be compiled and executed: if you trust it, add --engine c" in error
 
 
 def test_levels_are_checked(bundle, call, monkeypatch):

@@ -31,7 +31,10 @@ from edgernn.errors import ConfigError
 from edgernn.settings import Settings, declared_options, option
 from edgernn.tasks import TASKS
 
-ELSEWHERE = {"--nproc-per-node", "--logdir"}  # options of other programs that messages name
+ELSEWHERE = {  # options of other programs that messages name, and of clang
+    *("--nproc-per-node", "--logdir"),
+    *("--target", "--export", "--no-entry", "--stack-first", "--strip-all"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -106,7 +106,11 @@ def adopt(
         contract = Contract(tuple(each.spec for each in adopted))
         written = _written(adopted, target, quantization)
         weights = {name: each.weights for name, each in written.artifacts.items()}
-        report = summary(quantization.name, weights), larger(quantization.name, *_sizes(written.artifacts))
+        report = (
+            summary(quantization.name, weights),
+            larger(quantization.name, *_sizes(written.artifacts)),
+            target.unproven(),
+        )
         adoption = Adoption(
             contract,
             {given: made for each in adopted for given, made in each.states(several=len(adopted) > 1)},

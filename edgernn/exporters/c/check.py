@@ -20,7 +20,7 @@ from edgernn.runtime import Engine
 from edgernn.runtime.golden import first_states, vector_file
 from edgernn.runtime.parity import Step, Tolerance, chain
 
-__all__ = ["check"]
+__all__ = ["Recording", "check", "record_steps"]
 
 _STEPS = 32  # beyond them the file would only grow: the bits of all states are compared
 _WIDTH = 116
@@ -92,7 +92,7 @@ def check(
     """
     blob = bool(record["blob"])
     recordings = [
-        _recorded(spec, golden[spec.name], record["graphs"][spec.name]["sizes"], engines[spec.name], files)
+        record_steps(spec, golden[spec.name], record["graphs"][spec.name]["sizes"], engines[spec.name], files)
         for spec in specs
     ]
     calls = "\n".join(f"    same &= check_{spec.name}();" for spec in specs)
@@ -107,25 +107,40 @@ def check(
 
 
 @dataclass(frozen=True)
-class _Recording:
+class Recording:
     """Recorded steps of one graph at the sizes of the code.
 
-    given: inputs of all steps, and conditions. outputs: of the steps whose rows are not -1, as far as they were
-    recorded. digest: of what the code computes in all steps.
+    given: inputs of all steps, and conditions. first: the states before the first step. outputs: of the steps whose
+    rows are not -1, as far as they were recorded. made: the bytes that the code computes in all steps.
     """
 
     spec: GraphSpec
     sizes: Mapping[str, int]
     tolerance: Tolerance
     given: Mapping[str, Array]
+    first: Mapping[str, Array]
     rows: Sequence[int]
     outputs: Mapping[str, Array]
-    digest: int
+    made: bytes
+
+    @property
+    def steps(self) -> int:
+        """The number of steps."""
+        return len(self.rows)
+
+    def bytes(self, tensor: TensorSpec) -> int:
+        """Return the size of a tensor."""
+        return int(np.prod(tensor.shape(self.sizes), dtype=np.int64)) * tensor.numpy_dtype.itemsize
 
 
-def _recorded(
+def record_steps(
     spec: GraphSpec, about: Mapping[str, Any], sizes: Mapping[str, int], engine: Engine, files: Mapping[str, bytes]
-) -> _Recording:
+) -> Recording:
+    """Return up to 32 golden steps of a graph, and what `engine` computes in them.
+
+    about: the manifest's record of the golden vectors. sizes: of named axes. files: those of the bundle, by name.
+    """
+
     def read(kind: str, name: str) -> Array:
         file = vector_file(spec.name, kind, name)
         return from_npy(files[file], file)
@@ -138,20 +153,20 @@ def _recorded(
     held = {tensor.name: _filled(tensor, read("conditions", tensor.name), sizes, 0) for tensor in spec.conditions}
     outputs = {tensor.name: read("outputs", tensor.name)[: max(rows) + 1] for tensor in spec.outputs}
     starts = {state.initial.file for state in spec.states if isinstance(state.initial, FromFile)}
-    initial = {file: from_npy(files[file], file) for file in starts}
+    first = first_states(spec, {file: from_npy(files[file], file) for file in starts}, held)
     feeds = ({**held, **{name: array[step, ...] for name, array in inputs.items()}} for step in range(steps))
-    made = chain(engine, spec, feeds, first_states(spec, initial, held))
-    return _Recording(
+    return Recording(
         spec,
         sizes,
         Tolerance(**about["tolerance"]),
         {**inputs, **held},
+        first,
         rows,
         {
             tensor.name: np.stack([_recorded_part(tensor, row, sizes) for row in outputs[tensor.name]])
             for tensor in spec.outputs
         },
-        fnv_1a(b"".join(part for step in made for part in _bytes(spec, step))),
+        b"".join(part for step in chain(engine, spec, feeds, first) for part in _bytes(spec, step)),
     )
 
 
@@ -178,7 +193,7 @@ def _filled(tensor: TensorSpec, array: Array, sizes: Mapping[str, int], value: f
     return np.pad(array, widths, constant_values=value)
 
 
-def _graph(recording: _Recording, begin: str) -> str:
+def _graph(recording: Recording, begin: str) -> str:
     """Return the arrays and the function that check one graph."""
     spec, tolerance = recording.spec, recording.tolerance
     graph, steps = spec.name, len(recording.rows)
@@ -209,20 +224,20 @@ def _graph(recording: _Recording, begin: str) -> str:
                 begin=begin.format(graph=graph),
                 steps=steps,
                 body="\n".join(f"            {line}" for line in body),
-                digest=recording.digest,
+                digest=fnv_1a(recording.made),
             ),
         ]
     )
 
 
-def _argument(recording: _Recording, tensor: TensorSpec) -> str:
+def _argument(recording: Recording, tensor: TensorSpec) -> str:
     name, count = f"{recording.spec.name}_given_{identifier(tensor.name)}", _count(tensor, recording)
     if tensor in recording.spec.conditions:
         return f"{name}[0]" if by_value(tensor.numpy_dtype, count) else name
     return f"{name}[step]" if by_value(tensor.numpy_dtype, count) else f"{name} + step * {count}"
 
 
-def _comparison(recording: _Recording, tensor: TensorSpec, limits: str) -> list[str]:
+def _comparison(recording: Recording, tensor: TensorSpec, limits: str) -> list[str]:
     """Return the loop that compares an output; whole numbers, which have no tolerance, only if none may differ."""
     count = recording.outputs[tensor.name].shape[1]
     exact = tensor.numpy_dtype.kind != "f"
@@ -240,7 +255,7 @@ def _made(spec: GraphSpec, tensor: TensorSpec) -> str:
     return f"{spec.name}_made_{identifier(tensor.name)}"
 
 
-def _count(tensor: TensorSpec, recording: _Recording) -> int:
+def _count(tensor: TensorSpec, recording: Recording) -> int:
     return max(1, int(np.prod(tensor.shape(recording.sizes), dtype=np.int64)))
 
 

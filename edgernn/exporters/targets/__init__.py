@@ -8,10 +8,11 @@ from edgernn.exporters.targets.executorch import EXECUTORCH
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.ort import ORT
 from edgernn.exporters.targets.torchscript import TORCHSCRIPT
+from edgernn.exporters.targets.wasm import WASM
 
 __all__ = ["TARGETS", "chosen_target"]
 
-TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, C, TORCHSCRIPT, EXECUTORCH)}
+TARGETS: dict[str, Target] = {target.name: target for target in (ONNX, ORT, C, WASM, TORCHSCRIPT, EXECUTORCH)}
 
 
 def chosen_target(target: str | Target, quantization: Quantization) -> Target:

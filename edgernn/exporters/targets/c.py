@@ -29,7 +29,7 @@ from edgernn.runtime import Engine
 from edgernn.runtime.compiled import CompiledEngine, about
 from edgernn.tokenizer import Tokenizer
 
-__all__ = ["C", "CodeOptions", "c_target"]
+__all__ = ["C", "CodeOptions", "c_target", "report"]
 
 WEIGHTS = ("auto", "array", "blob")
 _LARGEST_ARRAY = 1 << 20  # bytes; compilers take seconds and hundreds of megabytes for larger ones
@@ -181,7 +181,11 @@ def _free(axes: Sequence[str]) -> str:
 
 
 def _inspect(data: bytes) -> GraphReport:
-    record = about(data)
+    return report(about(data))
+
+
+def report(record: Mapping[str, Any]) -> GraphReport:
+    """Return the contents of generated code, of which it has this record."""
     graphs = record["graphs"].values()
     operators: Counter[str] = Counter()
     for each in graphs:

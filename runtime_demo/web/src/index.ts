@@ -1,0 +1,49 @@
+/**
+ * The runtime of edgernn in TypeScript, for browsers and for Node.
+ *
+ *     import { Model, Sampler, fromUrl } from "edgernn";
+ *     const model = await Model.load(fromUrl("bundles/shakespeare"));
+ *     const stream = await model.stream(new Sampler({ temperature: 0.8, topK: 40, seed: 0 }));
+ *     await stream.prefill("ROMEO:\n");
+ *     for await (const text of stream.decode({ maxTokens: 400 })) console.log(text);
+ */
+export { copy, fromNpy, tensor, type DType, type Elements, type Tensor, type Tensors } from "./arrays.ts";
+export { beamSearch, type Candidate } from "./beam.ts";
+export { Bundle, fromUrl, type Files, type Manifest } from "./bundle.ts";
+export {
+  Contract,
+  GraphSpec,
+  type Axis,
+  type ConditionSpec,
+  type FromFile,
+  type FromGraph,
+  type FromSteps,
+  type StateSpec,
+  type TensorSpec,
+} from "./contract.ts";
+export type { Cursor, Engine, EngineLoader } from "./engine.ts";
+export {
+  BundleError,
+  ConfigError,
+  ContractError,
+  EdgeRNNError,
+  EngineError,
+  FormatError,
+  ParityError,
+  SamplingError,
+  SnapshotError,
+  StreamError,
+  TokenizerError,
+  UnknownTokenError,
+} from "./errors.ts";
+export { verify, type Parity } from "./golden.ts";
+export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
+export { Reading } from "./reading.ts";
+export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
+export { hexadecimal, sha256 } from "./sha256.ts";
+export { fromSnapshot, type Snapshot } from "./snapshot.ts";
+export type { Limits, Reason } from "./stopping.ts";
+export { Stream, type SampledToken } from "./stream.ts";
+export { suggest, type Suggestion } from "./suggest.ts";
+export { TokenDecoder, Tokenizer, type Unknown } from "./tokenizer.ts";
+export { hasSimd, wasmLoader } from "./wasm.ts";

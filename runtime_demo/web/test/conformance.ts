@@ -1,0 +1,290 @@
+/**
+ * The conformance test: what every machine that runs this runtime must compute.
+ *
+ * `tests/web/conformance.py` writes the bundles and what Python computes with them. Node and browsers run the cases.
+ */
+import {
+  Generator,
+  Model,
+  Sampler,
+  StreamError,
+  Tokenizer,
+  beamSearch,
+  fromSnapshot,
+  hexadecimal,
+  sha256,
+  suggest,
+  tensor,
+  verify,
+  wasmLoader,
+  type SampledToken,
+  type Settings,
+  type Tensor,
+  type Tensors,
+} from "../src/index.ts";
+import type { JsonObject } from "../src/records.ts";
+import { samplerFrom } from "../src/snapshot.ts";
+
+/** Where a case finds its files, and where it leaves what Python then reads. Paths are relative to one folder. */
+export interface World {
+  read(path: string): Promise<Uint8Array>;
+  write(path: string, data: Uint8Array): Promise<void>;
+}
+
+export interface Case {
+  readonly name: string;
+  run(world: World): Promise<void>;
+}
+
+/** The cases. simd: which of the two modules of a bundle runs. machine: a word for what runs them. */
+export function cases(machine: string, simd: boolean): Case[] {
+  const loaded = new Map<string, Promise<Model>>();
+  const load = (world: World, path: string): Promise<Model> => {
+    const model = loaded.get(path) ?? Model.load((name) => world.read(`${path}/${name}`), { engines: [wasmLoader(simd)] });
+    loaded.set(path, model);
+    return model;
+  };
+  const expected = async (world: World): Promise<Expected> => json(await world.read("expected.json"));
+  return [
+    { name: "SHA-256 of FIPS 180-4", run: digests },
+    { name: "the generator's first numbers", run: generator },
+    { name: "draws of golden/", run: draws },
+    { name: "texts of golden/", run: (world) => goldenTexts(world, load) },
+    { name: "streams of golden/", run: (world) => goldenStreams(world, load) },
+    { name: "snapshots of golden/", run: (world) => goldenSnapshots(world, load) },
+    { name: "golden vectors", run: (world) => goldenVectors(world, load) },
+    { name: "300 tokens are Python's at every precision", run: async (world) => texts(world, load, await expected(world)) },
+    { name: "snapshots from Python are continued", run: async (world) => continued(world, load, await expected(world), machine) },
+    { name: "beams and suggestions are Python's", run: async (world) => searches(world, load, await expected(world)) },
+    { name: "tokenizers are Python's", run: async (world) => tokenizers(await expected(world)) },
+    { name: "streams of one model do not see each other", run: (world) => interleaved(world, load) },
+  ];
+}
+
+type Load = (world: World, path: string) => Promise<Model>;
+
+interface Made {
+  readonly bundle: string;
+  readonly tokens: readonly number[];
+  readonly pieces: readonly string[];
+}
+
+interface Expected {
+  readonly texts: (Made & { prompt: string; sampler: JsonObject & { seed: string }; scores: number[]; logits: number[] })[];
+  readonly snapshots: Made[];
+  readonly searches: {
+    bundle: string;
+    prompt: string;
+    candidates: { tokens: number[]; text: string; score: number }[];
+    suggestions: { text: string; probability: number }[];
+  }[];
+  readonly tokenizers: {
+    json: string;
+    texts: [string, "refuse" | "skip" | "replace", number[]][];
+    sequences: [number[], string, string[], number[][]][];
+  }[];
+}
+
+async function digests(): Promise<void> {
+  const of = (text: string): string => hexadecimal(sha256(new TextEncoder().encode(text)));
+  equal(of(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  equal(of("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  equal(of("a".repeat(1_000_000)), "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
+async function generator(): Promise<void> {
+  const numbers = new Generator(0n);
+  equal([numbers.uniform(), numbers.uniform(), numbers.uniform()], [0.8833108082136426, 0.43152799704850997, 0.026433771592597743]);
+}
+
+async function draws(world: World): Promise<void> {
+  const list = json<{ sampler: SavedSampler; logits: number[]; tokens: number[] }[]>(await world.read("golden/draws.json"));
+  for (const each of list) {
+    const sampler = samplerOf(each.sampler);
+    const numbers = new Generator(sampler.seed!);
+    const drawn: number[] = [];
+    while (drawn.length < each.tokens.length) drawn.push(sampler.draw(Float32Array.from(each.logits), numbers, drawn));
+    equal(drawn, each.tokens);
+  }
+}
+
+async function goldenTexts(world: World, load: Load): Promise<void> {
+  const list = json<{ bundle: string; prompt: string; sampler: SavedSampler; text: string }[]>(await world.read("golden/texts.json"));
+  for (const each of list) {
+    const stream = await (await load(world, `golden/${each.bundle}`)).stream(samplerOf(each.sampler));
+    equal(await stream.complete(each.prompt, { maxTokens: [...each.text].length }), each.text);
+  }
+}
+
+async function goldenStreams(world: World, load: Load): Promise<void> {
+  type Values = Record<string, Nested>;
+  const list = json<{ bundle: string; begin: Values; inputs: Values[]; outputs: Values[] }[]>(await world.read("golden/streams.json"));
+  for (const each of list) {
+    const stream = await (await load(world, `golden/${each.bundle}`)).stream(undefined, { inputs: tensors(each.begin) });
+    for (const [place, inputs] of each.inputs.entries()) {
+      const outputs = await stream.step(tensors(inputs));
+      for (const [name, expected] of Object.entries(tensors(each.outputs[place]))) {
+        equal(outputs[name].shape, expected.shape);
+        close([...outputs[name].data].map(Number), [...expected.data].map(Number), 1e-5);
+      }
+    }
+  }
+}
+
+async function goldenSnapshots(world: World, load: Load): Promise<void> {
+  const list = json<{ bundle: string; snapshot: string; text: string }[]>(await world.read("golden/snapshots.json"));
+  for (const each of list) {
+    const stream = await (await load(world, `golden/${each.bundle}`)).stream();
+    stream.restore(await world.read(`golden/${each.snapshot}`));
+    let text = "";
+    for await (const piece of stream.decode({ maxTokens: [...each.text].length })) text += piece;
+    equal(text, each.text);
+  }
+}
+
+async function goldenVectors(world: World, load: Load): Promise<void> {
+  for (const bundle of ["characters-fp32", "characters-int8", "characters-int4", "looker", "attender"]) {
+    const { steps, share } = await verify(await load(world, `golden/${bundle}`));
+    equal(steps, 256);
+    if (!(share <= 1)) throw new Error(`${bundle} uses ${share} of its tolerance`);
+  }
+}
+
+async function texts(world: World, load: Load, { texts }: Expected): Promise<void> {
+  for (const each of texts) {
+    const stream = await (await load(world, `texts/${each.bundle}`)).stream(samplerOf(each.sampler));
+    await stream.prefill(each.prompt, { unknown: "skip" });
+    const made = await collected(stream.tokens({ maxTokens: 300 }));
+    equal(made.map(({ token }) => token), each.tokens);
+    equal(made.map(({ text }) => text), each.pieces);
+    close(made.map(({ logProbability }) => logProbability), each.scores, 1e-9);
+    equal([...stream.logits!.data], each.logits);
+  }
+}
+
+async function continued(world: World, load: Load, { snapshots }: Expected, machine: string): Promise<void> {
+  for (const each of snapshots) {
+    const saved = await world.read(`texts/${each.bundle}.snapshot`);
+    const stream = await (await load(world, `texts/${each.bundle}`)).stream();
+    stream.restore(saved);
+    equal(comparable(stream.snapshot()), comparable(saved));
+    const made = await collected(stream.tokens({ maxTokens: each.tokens.length }));
+    equal(made.map(({ token }) => token), each.tokens);
+    equal(made.map(({ text }) => text), each.pieces);
+    const taken = stream.snapshot();
+    const later = await collected(stream.fork().tokens({ maxTokens: 40 }));
+    stream.restore(taken);
+    equal(await collected(stream.tokens({ maxTokens: 40 })), later);
+    await world.write(`written/${machine}-${each.bundle}.snapshot`, taken);
+    const record = { bundle: each.bundle, tokens: later.map(({ token }) => token), pieces: later.map(({ text }) => text) };
+    await world.write(`written/${machine}-${each.bundle}.json`, new TextEncoder().encode(JSON.stringify(record)));
+  }
+}
+
+async function searches(world: World, load: Load, { searches }: Expected): Promise<void> {
+  for (const each of searches) {
+    const stream = await (await load(world, `texts/${each.bundle}`)).stream();
+    await stream.prefill(each.prompt, { unknown: "skip" });
+    const found = await beamSearch(stream, { width: 4, maxTokens: 12 });
+    equal(found.map(({ tokens, text }) => [tokens, text]), each.candidates.map(({ tokens, text }) => [tokens, text]));
+    close(found.map(({ score }) => score), each.candidates.map(({ score }) => score), 1e-9);
+    const words = await suggest(stream, 3);
+    equal(words.map(({ text }) => text), each.suggestions.map(({ text }) => text));
+    close(words.map(({ probability }) => probability), each.suggestions.map(({ probability }) => probability), 1e-9);
+  }
+}
+
+async function tokenizers({ tokenizers }: Expected): Promise<void> {
+  for (const each of tokenizers) {
+    const tokenizer = await Tokenizer.fromJson(each.json);
+    for (const [text, unknown, ids] of each.texts) equal(tokenizer.encode(text, { unknown }), ids, JSON.stringify(text));
+    for (const [ids, text, pieces, tails] of each.sequences) {
+      equal(tokenizer.decode(ids), text);
+      const decoder = tokenizer.decoder();
+      const found = ids.map((id) => [decoder.push(id), decoder.tail] as const);
+      equal(found.map(([piece]) => piece), pieces);
+      equal(found.map(([, tail]) => tail), tails);
+    }
+  }
+}
+
+async function interleaved(world: World, load: Load): Promise<void> {
+  const model = await load(world, "texts/int8");
+  const settings: Settings[] = [{ seed: 1 }, { seed: 2, temperature: 0.5 }, { seed: 3, topK: 3 }];
+  const begin = async (each: Settings) => {
+    const stream = await model.stream(new Sampler(each));
+    await stream.prefill("The fox");
+    return stream;
+  };
+  const alone = [];
+  for (const each of settings) alone.push((await collected((await begin(each)).tokens({ maxTokens: 50 }))).map(({ token }) => token));
+  const streams = await Promise.all(settings.map(begin));
+  const together = streams.map((stream) => stream.tokens({ maxTokens: 50 }));
+  const drawn: number[][] = settings.map(() => []);
+  for (let step = 0; step < 50; step++) {
+    for (const [place, tokens] of together.entries()) drawn[place].push(((await tokens.next()).value as SampledToken).token);
+  }
+  equal(drawn, alone);
+  streams[0].reset();
+  await throws(StreamError, () => collected(streams[0].tokens({ maxTokens: 1 })));
+}
+
+/* --- assertions and conversions ----------------------------------------------------------------------------------- */
+
+type SavedSampler = JsonObject & { seed: string };
+type Nested = number | boolean | Nested[];
+
+function samplerOf({ seed, ...settings }: SavedSampler): Sampler {
+  return samplerFrom(settings, BigInt(seed));
+}
+
+async function collected(tokens: AsyncIterable<SampledToken>): Promise<SampledToken[]> {
+  const made: SampledToken[] = [];
+  for await (const each of tokens) made.push(each);
+  return made;
+}
+
+function tensors(values: Record<string, Nested>): Tensors {
+  return Object.fromEntries(Object.entries(values).map(([name, each]) => [name, float32(each)]));
+}
+
+function float32(values: Nested): Tensor {
+  const shape: number[] = [];
+  for (let each = values; Array.isArray(each); each = each[0]) shape.push(each.length);
+  return tensor("float32", shape, ([values] as unknown[]).flat(8) as number[]);
+}
+
+/** A snapshot without what need not be equal: the text of its header. */
+function comparable(data: Uint8Array): unknown {
+  const { sampler, ...saved } = fromSnapshot(data);
+  return { ...saved, sampler: { ...sampler, bias: [...sampler.bias] } };
+}
+
+function json<T>(data: Uint8Array): T {
+  return JSON.parse(new TextDecoder().decode(data)) as T;
+}
+
+const plain = (_: string, value: unknown): unknown =>
+  typeof value === "bigint" ? `${value}n` : ArrayBuffer.isView(value) ? [...(value as Float32Array)] : value;
+
+/** Throws unless two values are the same; numbers to the bit. */
+export function equal(actual: unknown, expected: unknown, what = ""): void {
+  const [a, b] = [actual, expected].map((value) => JSON.stringify(value, plain));
+  if (a !== b) throw new Error(`${what} ${a?.slice(0, 300)} is not ${b?.slice(0, 300)}`);
+}
+
+function close(actual: readonly number[], expected: readonly number[], apart: number): void {
+  const far = expected.findIndex((value, place) => !(Math.abs(actual[place] - value) <= apart));
+  if (far >= 0 || actual.length !== expected.length) throw new Error(`${actual[far]} is not ${expected[far]} at ${far}`);
+}
+
+/** Throws unless a call throws an error of a kind. */
+export async function throws(kind: new (message: string) => Error, call: () => unknown, words = ""): Promise<void> {
+  try {
+    await call();
+  } catch (error) {
+    if (error instanceof kind && error.message.includes(words)) return;
+    throw error;
+  }
+  throw new Error(`nothing was thrown, and ${kind.name} was expected`);
+}
