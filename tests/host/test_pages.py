@@ -18,12 +18,12 @@ from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 from tasks import EXAMPLES, write_frames, write_pairs, write_tone
 
 from edgernn.cli import execute
+from edgernn.data import drawn_digits, scenes
 from edgernn.exporters import export, verify
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
 from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
-from edgernn.tasks.caption import scenes
 from edgernn.tasks.classify import data as classify_data
 from edgernn.tasks.tag import data as tag_data
 from edgernn.tasks.translate import dates
@@ -76,6 +76,7 @@ COMPARE = [
     *("--embedding", "8", "--layers", "1", "--batch-size", "4", "--bptt", "16", "--steps", "60", "--evaluations", "3"),
 ]
 OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
+OF_A_TASK["glimpse"] = {**EXAMPLES["glimpse"].settings, "steps": 6, "evaluations": 1}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -200,7 +201,7 @@ def place(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(classify_data, "_DRAWN", dict.fromkeys(classify_data._DRAWN, 20))
     for name in ("_DRAWN", "_STRUNG"):
         monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
-    for generated in (scenes, dates):
+    for generated in (scenes, dates, drawn_digits):
         monkeypatch.setattr(generated, "_COUNT", {name: min(count, 64) for name, count in generated._COUNT.items()})
     dates.dates.cache_clear()
     return folder

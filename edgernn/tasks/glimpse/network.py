@@ -29,7 +29,8 @@ class Glimpser(Network):
     """Scores the classes of a picture after each glimpse. `forward` is the deployed step, `sequence` the training path.
 
     Places are (x, y), from -1 at the left and upper edges to 1. Each glimpse has a learned place, to which the state
-    adds an offset.
+    adds an offset. A stream that goes on after the last glimpse looks at the centre: a place that depends on what was
+    seen at the last one, for ever, would amplify differences of rounding without limit.
     """
 
     task = "glimpse"
@@ -47,6 +48,9 @@ class Glimpser(Network):
         self.offset = nn.Linear(config.hidden, 2)
         self.places = nn.Parameter(_SPREAD * torch.randn(config.glimpses, 2))
         self.output = nn.Linear(config.hidden, config.classes)
+        for layer in (self.seen, self.joined):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.ones_(self.place.bias)  # at first, what is seen counts wherever it is seen
         nn.init.zeros_(self.offset.bias)
 
     def forward(self, image: Tensor, place: Tensor, glimpse: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
@@ -83,7 +87,8 @@ class Glimpser(Network):
         h, carried = self.stack.step(torch.relu(self.joined(seen)), state)
         glimpse = torch.clamp(glimpse + 1.0, max=float(config.glimpses))
         chosen = torch.clamp(1.0 - (glimpse - torch.arange(config.glimpses, device=place.device)).abs(), min=0.0)
-        place = torch.tanh(chosen @ self.places + self.offset(h))
+        moves = chosen.sum(dim=1, keepdim=True)  # 0 after the last glimpse
+        place = torch.tanh(chosen @ self.places + moves * self.offset(h))
         return (cast(Tensor, self.output(h)), boxes, place, glimpse, *carried)
 
     def graphs(self) -> tuple[Graph, ...]:

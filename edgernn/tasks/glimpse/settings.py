@@ -60,6 +60,7 @@ class GlimpseConfig(CellSettings):
     width: int = 0
     channels: int = 0
     classes: int = 0
+    cell: str = redefault(CellSettings, "cell", "gru")
     glimpses: int = option(6, "The number of glimpses.", low=1, high=1000)
     side: int = option(8, "The side of a glimpse, in pixels.", low=1, high=_LARGEST_SIDE)
     scales: int = option(
@@ -70,17 +71,17 @@ class GlimpseConfig(CellSettings):
         high=8,
     )
     features: int = option(128, "The number of features of a glimpse.", low=1, high=_LARGEST)
-    hidden: int = option(160, "The size of the hidden state.", low=1, high=_LARGEST)
+    hidden: int = option(192, "The size of the hidden state.", low=1, high=_LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GlimpseTraining(TrainingSettings):
     """How a network that looks by glimpses is trained: by the gradients of a soft crop."""
 
-    batch_size: int = option(64, "The number of pictures in a batch.", low=1, high=_LARGEST)
+    batch_size: int = option(128, "The number of pictures in a batch.", low=1, high=_LARGEST)
     minutes: float | None = redefault(TrainingSettings, "minutes", 10.0)
     passes: float | None = redefault(TrainingSettings, "passes", 100.0)
-    learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
     augment: bool = option(
         True, "Turn, slant, scale and shift the training pictures a little at random, before they are placed."
@@ -124,5 +125,5 @@ PRESETS = {
     "digits": Preset(),
     "translated": Preset(_WIDE, {"minutes": 25.0}, {"canvas": 60}),
     "cluttered": Preset(_WIDE, {"minutes": 25.0}, {"canvas": 60, "clutter": 4}),
-    "scenes": Preset({**_WIDE, "glimpses": 6}, {"minutes": 5.0}),
+    "scenes": Preset({**_WIDE, "glimpses": 6, "features": 96}, {"minutes": 5.0}),
 }
