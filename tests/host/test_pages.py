@@ -15,7 +15,7 @@ import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
-from tasks import EXAMPLES, write_frames, write_pairs, write_tone
+from tasks import EXAMPLES, write_bars, write_frames, write_pairs, write_tone
 
 from edgernn.cli import execute
 from edgernn.data import drawn_digits, scenes
@@ -69,14 +69,21 @@ TRANSLATE = {
     "evaluations": 1,
     "autocast": "off",
 }
+GLIMPSE = {**EXAMPLES["glimpse"].settings, "steps": 6, "evaluations": 1}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
 COMPARE = [
     *("--parameters", "5000", "--seeds", "1", "--targets", "onnx", "--precisions", "fp32"),
     *("--embedding", "8", "--layers", "1", "--batch-size", "4", "--bptt", "16", "--steps", "60", "--evaluations", "3"),
 ]
-OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
-OF_A_TASK["glimpse"] = {**EXAMPLES["glimpse"].settings, "steps": 6, "evaluations": 1}
+OF_A_TASK = {
+    "classify": CLASSIFY,
+    "language": LANGUAGE,
+    "caption": SMALL | FEW,
+    "tag": TAG,
+    "translate": TRANSLATE,
+    "glimpse": GLIMPSE,
+}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -91,6 +98,8 @@ def desk(tmp_path_factory):
         (folder / f"{name}.txt").write_text(TEXT)
     write_image(folder / "holiday.jpg")
     _write_flickr(folder / "flickr8k")
+    (folder / "mnist").mkdir()
+    write_bars(folder / "mnist")
     (folder / "multi30k").mkdir()
     write_pairs(folder / "multi30k")
     write_gallery(folder).rename(folder / "photos.csv")
@@ -310,6 +319,10 @@ def _check_translate(names):
     assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1, 30).text
 
 
+def _check_glimpse(names):
+    assert len(names["guesses"]) == names["look"].glimpses == 3
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -320,6 +333,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/classification.md": _check_classification,
     "docs/devices.md": _check_devices,
     "docs/export.md": _check_export,
+    "docs/glimpse.md": _check_glimpse,
     "docs/min-char-rnn.md": _check_min_char_rnn,
     "docs/runtime.md": _check_runtime,
     "docs/training.md": _check_training,

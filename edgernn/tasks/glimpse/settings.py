@@ -81,7 +81,7 @@ class GlimpseTraining(TrainingSettings):
     batch_size: int = option(128, "The number of pictures in a batch.", low=1, high=_LARGEST)
     minutes: float | None = redefault(TrainingSettings, "minutes", 10.0)
     passes: float | None = redefault(TrainingSettings, "passes", 100.0)
-    learning_rate: float = redefault(TrainingSettings, "learning_rate", 6e-3)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
     augment: bool = option(
         True, "Turn, slant, scale and shift the training pictures a little at random, before they are placed."
