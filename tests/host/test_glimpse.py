@@ -210,7 +210,6 @@ def test_pictures_are_placed_whole_with_their_clutter():
     assert len({canvas.tobytes() for canvas in plain}) == 40
     cluttered = Canvas(20, 4).place(images, others, np.random.default_rng(1))
     assert ((cluttered == 200).sum(axis=(1, 2)) >= 30).all()
-    assert (cluttered >= plain).all()
 
 
 def test_what_cannot_be_placed_is_named():
