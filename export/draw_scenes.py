@@ -11,7 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from edgernn.data.captions import TEST
-from edgernn.tasks.caption.scenes import draw_scenes
+from edgernn.data.scenes import draw_scenes
 
 
 def main() -> None:

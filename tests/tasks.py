@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import wave as wave_module
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from gallery import write_gallery, write_image
+from PIL import Image
 
 TEXT = "the quick brown fox jumps over the lazy dog.\n" * 60
 
@@ -113,6 +115,41 @@ def write_pairs(folder: Path, pairs: int = 60, held_out: int = 12) -> Path:
     return folder
 
 
+def idx(array: np.ndarray) -> bytes:
+    """The IDX file of an array of unsigned bytes."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return header + array.astype(np.uint8).tobytes()
+
+
+def bars(count: int, seed: int = 0, side: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of one bright bar, upright (class 0) or level (class 1), and their classes."""
+    random = np.random.default_rng(seed)
+    labels = random.integers(0, 2, count)
+    images = random.integers(0, 60, (count, side, side))
+    for image, label, place in zip(images, labels, random.integers(2, side - 3, count), strict=True):
+        (image if label else image.T)[place : place + 2] = 220
+    return images.astype(np.uint8), labels.astype(np.uint8)
+
+
+def write_bars(folder: Path) -> Path:
+    """IDX files of bars: a part to train on, gzipped, and one to test on."""
+    for part, count, seed in (("train", 48, 0), ("t10k", 20, 1)):
+        images, labels = bars(count, seed)
+        for name, array in (("images-idx3", images), ("labels-idx1", labels)):
+            data = idx(array)
+            if part == "train":
+                (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(data))
+            else:
+                (folder / f"{part}-{name}-ubyte").write_bytes(data)
+    return folder
+
+
+def write_bar(path: Path) -> Path:
+    """An image file of a bar."""
+    Image.fromarray(bars(1, 7)[0][0]).save(path)
+    return path
+
+
 EXAMPLES: dict[str, Example] = {
     "language": Example(
         _write_text,
@@ -209,5 +246,23 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0]},
         lambda folder: write_frames(folder / "unseen.npz", 7),
         {"shortest": 2},
+    ),
+    "glimpse": Example(
+        lambda folder: [str(write_bars(folder))],
+        {
+            "held_out": 0.25,
+            "glimpses": 3,
+            "side": 4,
+            "features": 12,
+            "hidden": 12,
+            "batch_size": 8,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0]},
+        lambda folder: write_bar(folder / "bar.png"),
+        {"certainty": 0.99},
     ),
 }

@@ -372,6 +372,52 @@ def write_sound_classifier(path: Path) -> Path:
     return path
 
 
+def write_glimpser(path: Path, side: int = 8) -> Path:
+    """A graph that looks at a square of 2 pixels in the upper left corner, then one place to the right at each step.
+
+    The counter n' = min(n + 1, 3); the score of "bright" is the brightness of the whole picture, that of "dark" 0.5.
+    """
+    spec = GraphSpec(
+        "step",
+        (),
+        (
+            TensorSpec("scores", "float32", (BATCH, 2), kind="label"),
+            TensorSpec("boxes", "float32", (BATCH, 1, 4), kind="boxes"),
+        ),
+        (StateSpec("glimpse", "float32", (BATCH, 1), bound=3.0, low=0.0),),
+        (ConditionSpec("image", "uint8", (BATCH, side, side, 3), kind="image"),),
+    )
+    nodes = [
+        helper.make_node("Cast", ["image"], ["levels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["levels"], ["pixels"]),
+        helper.make_node("ReduceMean", ["pixels", "second"], ["mean"], keepdims=1),
+        helper.make_node("Mul", ["mean", "scale"], ["bright"]),
+        helper.make_node("Mul", ["bright", "glimpse_out"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "weight"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["scores"]),
+        helper.make_node("MatMul", ["glimpse_in", "across"], ["moved"]),
+        helper.make_node("Add", ["moved", "corner"], ["box"]),
+        helper.make_node("Unsqueeze", ["box", "second"], ["boxes"]),
+        helper.make_node("Add", ["glimpse_in", "one"], ["next"]),
+        helper.make_node("Min", ["next", "most"], ["glimpse_out"]),
+    ]
+    weights = {
+        "second": np.array([1]),
+        "scale": np.float32([1 / 255]),
+        "weight": np.float32([[2, 0]]),
+        "bias": np.float32([0, 0.5]),
+        "across": np.float32([[1, 0, 1, 0]]),
+        "corner": np.float32([0, 0, 2, 2]),
+        "one": np.float32([1]),
+        "most": np.float32([3]),
+    }
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / LABELS).write_text('["bright", "dark"]', encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="glimpse"))
+    return path
+
+
 PLANTED_ALPHABET = 'ab12" \n'
 
 

@@ -50,6 +50,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "label": ("float32", "float16"),
     "attention": ("float32", "float16"),
     "alignment": ("float32", "float16"),
+    "boxes": ("float32", "float16"),
 }
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
@@ -109,7 +110,8 @@ class TensorSpec:
     max_sizes: the largest sizes of named axes; such an axis has at least size 1.
     kind: what the tensor means, or "" for plain numbers. "token": ids of a vocabulary; "next-token": scores of the next
     token; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of classes; "attention": weights of
-    the cells of a square grid, in reading order; "alignment": weights of the steps of another graph, (batch, steps).
+    the cells of a square grid, in reading order; "alignment": weights of the steps of another graph, (batch, steps);
+    "boxes": parts of the image, (batch, boxes, 4): left, top, right and bottom in pixels.
     rate: of audio, in samples per second.
     delay: of scores of classes, the number of steps by which they come later than the input that they describe.
     """

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -11,15 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from edgernn.contract import Array
+from edgernn.data.idx import read_idx
 from edgernn.errors import CorpusError
 
 __all__ = ["DIGITS_SIDE", "Digits", "read_digits"]
 
 DIGITS_SIDE = 28  # pixels
 _IMAGES, _LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
-_BYTES = 8  # the code of unsigned bytes in an IDX header
 _CLASSES = 10
-_MOST = 1_000_000  # images: a header of a hostile file can claim billions
 _HELD_OUT = 12  # the last twelfth is held out: 5,000 of 60,000
 
 
@@ -42,8 +39,11 @@ def read_digits(folder: Path) -> Digits:
     Raises CorpusError if a file is missing, damaged or of another format, if the files do not belong together, if an
     image is blank, or if one of the parts lacks a second kind of digit.
     """
-    images = _read_idx(folder / _IMAGES, (DIGITS_SIDE, DIGITS_SIDE))
-    labels = _read_idx(folder / _LABELS, ())
+    for name in (_IMAGES, _LABELS):
+        if not (folder / name).exists():
+            raise CorpusError(f"{folder / name} is missing: a folder of digits has {_IMAGES} and {_LABELS}")
+    images = read_idx(folder / _IMAGES, (DIGITS_SIDE, DIGITS_SIDE))
+    labels = read_idx(folder / _LABELS, ())
     if len(images) != len(labels):
         raise CorpusError(f"{folder / _IMAGES} has {len(images):,} images, but {_LABELS} has {len(labels):,} labels")
     if labels.max(initial=0) >= _CLASSES:
@@ -54,23 +54,3 @@ def read_digits(folder: Path) -> Digits:
     if any(len(np.unique(part.labels)) < 2 for part in digits.parts()):
         raise CorpusError(f"{folder} has too few digits: at least two kinds are needed, also among the last twelfth")
     return digits
-
-
-def _read_idx(path: Path, shape: tuple[int, ...]) -> Array:
-    """Read an IDX file of unsigned bytes (count, *shape)."""
-    try:
-        with gzip.open(path) as file:
-            header = file.read(4 + 4 * (1 + len(shape)))
-            magic, *sizes = np.frombuffer(header[: len(header) // 4 * 4], ">u4").tolist() or [0]
-            if magic != (_BYTES << 8 | 1 + len(shape)) or tuple(sizes[1:]) != shape or not sizes or sizes[0] > _MOST:
-                wanted = " x ".join(["count", *map(str, shape)])
-                raise CorpusError(f"{path} is not an IDX file of unsigned bytes, {wanted}")
-            size = int(np.prod(sizes))
-            data = file.read(size + 1)
-    except FileNotFoundError:
-        raise CorpusError(f"{path} is missing: a folder of digits has {_IMAGES} and {_LABELS}") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from None
-    if len(data) != size:
-        raise CorpusError(f"{path} is cut off or has surplus data: its header announces {size:,} bytes")
-    return np.frombuffer(data, np.uint8).reshape(sizes)

@@ -23,6 +23,7 @@ __all__ = [
     "SUFFIXES",
     "draw_alignment",
     "draw_attention",
+    "fitted",
     "read_image",
     "resized",
     "shrunk",
@@ -114,6 +115,21 @@ def resized(image: Array, height: int, width: int) -> Array:
     except ImportError:
         raise MissingExtraError("PIL", "image") from None
     return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def fitted(image: Array, height: int, width: int) -> Array:
+    """Return an image, RGB bytes (height, width, 3), on a canvas of another size, with its proportions.
+
+    An image that is larger than the canvas is scaled down. The canvas around it has the median colour of its edge.
+    """
+    factor = min(height / image.shape[0], width / image.shape[1], 1.0)
+    rows, columns = (max(1, round(side * factor)) for side in image.shape[:2])
+    edge = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    canvas = np.empty((height, width, 3), np.uint8)
+    canvas[:] = np.median(edge, axis=0)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    canvas[top : top + rows, left : left + columns] = resized(image, rows, columns)
+    return canvas
 
 
 def _plain(image: Image, white: float) -> Image:

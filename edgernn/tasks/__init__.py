@@ -2,6 +2,7 @@
 
 from edgernn.tasks.caption.task import CAPTION
 from edgernn.tasks.classify.task import CLASSIFY
+from edgernn.tasks.glimpse.task import GLIMPSE
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.tag.task import TAG
 from edgernn.tasks.task import Task
@@ -15,4 +16,5 @@ TASKS: dict[str, Task] = {
     "classify": CLASSIFY,
     "tag": TAG,
     "translate": TRANSLATE,
+    "glimpse": GLIMPSE,
 }

@@ -19,6 +19,7 @@ from tiny import (
     manifest,
     onnx_bytes,
     write_captioner,
+    write_glimpser,
     write_sound_classifier,
     write_translator,
 )
@@ -226,6 +227,14 @@ def test_the_demo_of_a_clip(tmp_path):
     assert lines[4:] == ["            bright: frames 1 to 2"]
 
 
+def test_the_demo_of_glimpses(tmp_path):
+    write_glimpser(tmp_path / "b")
+    Image.new("L", (20, 10), 255).save(tmp_path / "white.png")
+    lines = play("look_at_digit", tmp_path / "b", tmp_path / "white.png", "--certainty", 0.9).splitlines()
+    assert [line.split("  |")[0] for line in lines] == ["glimpse 1 at (  1.0,   1.0)", "glimpse 2 at (  2.0,   1.0)"]
+    assert all(line.endswith("|  bright") for line in lines)
+
+
 def test_the_demo_of_listening(tmp_path):
     """A loud sound, a pause, and a faint one: each has its own label and time."""
     write_sound_classifier(tmp_path / "b")
@@ -250,6 +259,8 @@ def test_the_demo_of_listening(tmp_path):
         ("caption_image", ["BUNDLE", "noise.wav"], "it does not describe images: drive it with edgernn run"),
         ("watch_clip", ["BUNDLE", "noise.wav"], "it scores no classes"),
         ("watch_clip", ["sound", "noise.wav"], "sound reads sound files (WAV): name the bundle of a tagger of clips"),
+        ("look_at_digit", ["BUNDLE", "noise.wav"], "it scores no classes"),
+        ("look_at_digit", ["glimpser", "noise.wav"], "noise.wav cannot be read as an image"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),
@@ -260,6 +271,7 @@ def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, w
     (tmp_path / "noise.wav").write_bytes(b"noise")
     write_captioner(tmp_path / "captioner")
     write_sound_classifier(tmp_path / "sound")
+    write_glimpser(tmp_path / "glimpser")
     path = next(path for path in DEMOS if path.stem == demo)
     given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
     command = [sys.executable, path, *given]

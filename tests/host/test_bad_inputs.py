@@ -118,15 +118,18 @@ ROWS = [
     ("export runs/fox --target onnx", "No such option: --target; did you mean --to?"),
     (
         "train fox.txt",
-        "first (language, caption, classify, tag or translate), as in edgernn train language fox.txt --out runs/fox",
+        "first (language, caption, classify, tag, translate or glimpse), as in "
+        "edgernn train language fox.txt --out runs/fox",
     ),
     (
         "train none.txt --out new",
-        "first (language, caption, classify, tag or translate), as in edgernn train language none.txt --out runs/none",
+        "first (language, caption, classify, tag, translate or glimpse), as in "
+        "edgernn train language none.txt --out runs/none",
     ),
     (
         "train other",
-        "first (language, caption, classify, tag or translate), as in edgernn train TASK other --out runs/other",
+        "first (language, caption, classify, tag, translate or glimpse), as in "
+        "edgernn train TASK other --out runs/other",
     ),
     ("train langauge fox.txt", "No such command 'langauge'. Did you mean 'language'?"),
     ("train language --lanes 3 --resume runs/fox", "--lanes is now --batch-size"),

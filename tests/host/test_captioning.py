@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from targets import TARGETS
 
+from edgernn.data import scenes as drawing
 from edgernn.data.captions import DEV, TEST, TRAIN, read_captions
+from edgernn.data.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
 from edgernn.data.words import learn_words, words
 from edgernn.engines import EagerEngine, eager_model
 from edgernn.errors import ConfigError, ContractError, CorpusError, MissingExtraError
@@ -29,11 +31,9 @@ from edgernn.models.encoder import ENCODERS, EncoderConfig, ImageEncoder, load_w
 from edgernn.models.mobilenet import MobileNetV2
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import MAX_TOKENS, attention_maps, caption_image, start_caption
-from edgernn.tasks.caption import scenes as drawing
 from edgernn.tasks.caption.data import IGNORED, left_out, pad_captions
 from edgernn.tasks.caption.decode import beam_captions, before_end, sample_captions
 from edgernn.tasks.caption.network import Captioner, ImageFeatures
-from edgernn.tasks.caption.scenes import NOVEL, UNSEEN, Scene, Thing, draw_scenes
 from edgernn.tasks.caption.score import Cider, evaluate, score_captions, score_images
 from edgernn.tasks.caption.settings import ATTENTIONS, CaptionConfig, CaptionData, CaptionEvaluation, CaptionTraining
 from edgernn.training import Run

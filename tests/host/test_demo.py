@@ -17,10 +17,10 @@ from edgernn.cli.demo import steps
 from edgernn.cli.demo.drawing import Picture, lit, sparkline
 from edgernn.cli.demo.screen import Screen
 from edgernn.data.captions import TEST
+from edgernn.data.scenes import draw_scenes
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image
 from edgernn.runtime.suggest import Suggestion
-from edgernn.tasks.caption.scenes import draw_scenes
 
 ROOT = Path(__file__).parents[2]
 WALK = """

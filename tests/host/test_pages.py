@@ -15,15 +15,15 @@ import pytest
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
-from tasks import EXAMPLES, write_frames, write_pairs, write_tone
+from tasks import EXAMPLES, write_bars, write_frames, write_pairs, write_tone
 
 from edgernn.cli import execute
+from edgernn.data import drawn_digits, scenes
 from edgernn.exporters import export, verify
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
 from edgernn.runtime.pipelines.translate import translate
 from edgernn.tasks import TASKS
-from edgernn.tasks.caption import scenes
 from edgernn.tasks.classify import data as classify_data
 from edgernn.tasks.tag import data as tag_data
 from edgernn.tasks.translate import dates
@@ -70,13 +70,21 @@ TRANSLATE = {
     "evaluations": 1,
     "autocast": "off",
 }
+GLIMPSE = {**EXAMPLES["glimpse"].settings, "steps": 6, "evaluations": 1}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
 COMPARE = [
     *("--parameters", "5000", "--seeds", "1", "--targets", "onnx", "--precisions", "fp32"),
     *("--embedding", "8", "--layers", "1", "--batch-size", "4", "--bptt", "16", "--steps", "60", "--evaluations", "3"),
 ]
-OF_A_TASK = {"classify": CLASSIFY, "language": LANGUAGE, "caption": SMALL | FEW, "tag": TAG, "translate": TRANSLATE}
+OF_A_TASK = {
+    "classify": CLASSIFY,
+    "language": LANGUAGE,
+    "caption": SMALL | FEW,
+    "tag": TAG,
+    "translate": TRANSLATE,
+    "glimpse": GLIMPSE,
+}
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
 
@@ -91,6 +99,8 @@ def desk(tmp_path_factory):
         (folder / f"{name}.txt").write_text(TEXT)
     write_image(folder / "holiday.jpg")
     _write_flickr(folder / "flickr8k")
+    (folder / "mnist").mkdir()
+    write_bars(folder / "mnist")
     (folder / "multi30k").mkdir()
     write_pairs(folder / "multi30k")
     write_gallery(folder).rename(folder / "photos.csv")
@@ -201,7 +211,7 @@ def place(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(classify_data, "_DRAWN", dict.fromkeys(classify_data._DRAWN, 20))
     for name in ("_DRAWN", "_STRUNG"):
         monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
-    for generated in (scenes, dates):
+    for generated in (scenes, dates, drawn_digits):
         monkeypatch.setattr(generated, "_COUNT", {name: min(count, 64) for name, count in generated._COUNT.items()})
     dates.dates.cache_clear()
     return folder
@@ -311,6 +321,10 @@ def _check_translate(names):
     assert names["pieces"] == translate(names["model"], "the twenty-first of march, 1998", 1, 30).text
 
 
+def _check_glimpse(names):
+    assert len(names["guesses"]) == names["look"].glimpses == 3
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -321,6 +335,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/classification.md": _check_classification,
     "docs/devices.md": _check_devices,
     "docs/export.md": _check_export,
+    "docs/glimpse.md": _check_glimpse,
     "docs/min-char-rnn.md": _check_min_char_rnn,
     "docs/runtime.md": _check_runtime,
     "docs/training.md": _check_training,

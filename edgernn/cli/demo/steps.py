@@ -22,10 +22,10 @@ from edgernn.tasks.language.task import LANGUAGE
 
 if TYPE_CHECKING:
     from edgernn.contract import Array
+    from edgernn.data.scenes import Scene
     from edgernn.exporters import Exported
     from edgernn.models import Network
     from edgernn.runtime.suggest import Suggestion
-    from edgernn.tasks.caption.scenes import Scene
     from edgernn.tasks.score import Score
     from edgernn.training import Run
 
@@ -401,7 +401,7 @@ def describe(screen: Screen, folder: Path) -> Described:
 
 def scene() -> Scene:
     """What is drawn; no scene of the training has it."""
-    from edgernn.tasks.caption.scenes import Scene, Thing
+    from edgernn.data.scenes import Scene, Thing
 
     return Scene((Thing("large", "red", "circle", 20, 18), Thing("small", "blue", "square", 42, 46)), 90, 0)
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from edgernn import records
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, read_captions
+from edgernn.data.scenes import draw_scenes
 from edgernn.errors import CorpusError, counted
 from edgernn.runtime.pipelines.caption import MAX_TOKENS
-from edgernn.tasks.caption.scenes import draw_scenes
 from edgernn.tasks.caption.settings import SCENES
 from edgernn.tokenizer import Ids, Tokenizer
 

@@ -1,0 +1,168 @@
+"""Train a network that looks by glimpses: the loss of the guess after the last glimpse, and of those before it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from edgernn.bundle import LABELS
+from edgernn.contract import Array
+from edgernn.data.batches import Passes
+from edgernn.data.sequences import PackedSequences
+from edgernn.errors import ConfigError, CorpusError
+from edgernn.models import Network
+from edgernn.models.source import HeldOut
+from edgernn.runtime.pipelines.class_scores import probabilities
+from edgernn.tasks.glimpse.data import HELD_OUT, TRAIN, Canvas, Pictures, in_colour, open_training, vary
+from edgernn.tasks.glimpse.network import Glimpser
+from edgernn.tasks.glimpse.score import GlimpseScore, score_glimpses
+from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation, GlimpseTraining
+from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
+from edgernn.tasks.score import Progress
+from edgernn.tasks.settings import Chosen
+
+__all__ = ["GlimpseLearner"]
+
+_EVALUATED = 500  # pictures that are evaluated in a batch
+_GATE = 64  # held-out pictures, for the parity gate
+
+
+class GlimpseLearner(Learner):
+    """Trains a Glimpser on labelled pictures, and evaluates it on those that are held out."""
+
+    unit = "pictures"
+    network: Glimpser
+
+    def __init__(
+        self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
+    ) -> None:
+        super().__init__(network, prepared, folder, placement, progress)
+        training, data = prepared.chosen.training, prepared.chosen.data
+        assert isinstance(training, GlimpseTraining)
+        assert isinstance(data, GlimpseData)
+        self.training, self._canvas = training, _canvas(data)
+        self._train, self._held_out = (
+            PackedSequences.of_run(folder, name, prepared.record) for name in (TRAIN, HELD_OUT)
+        )
+        placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
+        self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
+        self._passes = Passes(self._batches, training.seed)
+
+    @classmethod
+    def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
+        """Read or draw the pictures, and store both parts as packed arrays; those that are held out on their canvas.
+
+        Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
+        """
+        (source,) = sources
+        data, model, training = chosen.data, chosen.model, chosen.training
+        assert isinstance(data, GlimpseData)
+        assert isinstance(model, GlimpseConfig)
+        train, held_out = open_training(source, data, training.seed)
+        canvas = _canvas(data)
+        if canvas is not None:
+            canvas.check(train.images, source)
+            placed = canvas.place(held_out.images, train.images, np.random.default_rng((training.seed, 1)))
+            held_out = held_out._replace(images=placed)
+        if held_out.images.shape[1:] != (train.images.shape[1:] if canvas is None else (canvas.side, canvas.side)):
+            raise CorpusError(f"{source} has pictures of two sizes: bring those of all parts to one size")
+        record = {name: _write(folder, name, part) for name, part in ((TRAIN, train), (HELD_OUT, held_out))}
+        height, width = held_out.images.shape[1:3]
+        channels = held_out.images.shape[3] if held_out.images.ndim > 3 else 1
+        config = model.but(height=height, width=width, channels=channels, classes=len(train.classes))
+        assets = {LABELS: json.dumps(list(train.classes), ensure_ascii=False).encode()}
+        return Prepared(replace(chosen, model=config), record, assets, _gate(held_out, config))
+
+    @classmethod
+    def prepare_from(
+        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
+    ) -> Prepared:
+        """Like `prepare`. Raises CorpusError for pictures of another size or of other classes than `origin` has."""
+        prepared = cls.prepare(sources, chosen, folder, progress)
+        if prepared.assets != origin.assets or prepared.chosen.model != chosen.model:
+            raise CorpusError(
+                f"{sources[0]} has pictures of another size or of other classes than those of the run {origin.name}"
+            )
+        return prepared
+
+    @classmethod
+    def build(cls, prepared: Prepared) -> Glimpser:
+        """Return a new Glimpser with the run's configuration."""
+        config = prepared.chosen.model
+        assert isinstance(config, GlimpseConfig)
+        return Glimpser(config)
+
+    def loss(self, step: int, progress: float) -> Loss:
+        """Return the loss of the batch of `step`."""
+        places = self._passes.batch(*divmod(step, self.steps_per_pass))
+        random = np.random.default_rng((self.training.seed, 2, step))
+        images, labels = self._pictures(places, random), self._train.labels[places]
+        (own, weight), device = self.placement.part_of(np.arange(len(places))), self.placement.device
+        pixels, targets = (torch.from_numpy(each[own]).to(device) for each in (in_colour(images), labels))
+        with self.placement.autocast():
+            scores = self.network.sequence(pixels).float()
+        losses = nn.functional.cross_entropy(
+            scores.flatten(0, 1),
+            targets.repeat(len(scores)),
+            reduction="none",
+            label_smoothing=self.training.smoothing,
+        ).unflatten(0, (len(scores), len(own)))
+        last = losses[-1].mean()
+        loss = last + self.training.running * losses[:-1].mean() if len(losses) > 1 else last
+        return Loss(loss, {"nats": last.item()}, len(own), weight * len(own))
+
+    def evaluate(self, network: Network, *, whole: bool = False) -> GlimpseScore:
+        """Return the score on the held-out pictures."""
+        assert isinstance(network, Glimpser)
+        found = []
+        for begun in range(0, len(self._held_out), _EVALUATED):
+            images = in_colour(self._held_out.values[begun : begun + _EVALUATED])
+            with torch.no_grad():
+                found.append(network.sequence(torch.from_numpy(images).to(self.placement.device)).float().cpu().numpy())
+        scores = np.concatenate(found, axis=1)
+        return score_glimpses(probabilities(scores), self._held_out.labels, GlimpseEvaluation().certainty)
+
+    def samples(self, network: Network) -> Mapping[str, str]:
+        """Return nothing: the score shows how the error falls from glimpse to glimpse."""
+        return {}
+
+    def _batches(self, random: np.random.Generator) -> list[Array]:
+        """Return the places of the pictures of each batch of one pass."""
+        order = random.permutation(len(self._train))
+        size = self.training.batch_size
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def _pictures(self, places: Array, random: np.random.Generator) -> Array:
+        """Return training pictures as the network sees them: varied, and on their canvas."""
+        images = self._train.values[places]
+        if self.training.augment:
+            images = vary(images, random)
+        return images if self._canvas is None else self._canvas.place(images, self._train.values, random)
+
+
+def _canvas(data: GlimpseData) -> Canvas | None:
+    """Return the canvas on which pictures are placed. Raises ConfigError for clutter without one."""
+    if data.canvas is not None:
+        return Canvas(data.canvas, data.clutter)
+    if data.clutter:
+        raise ConfigError("--clutter lies on a canvas that is larger than the pictures: give its side with --canvas")
+    return None
+
+
+def _write(folder: Path, name: str, pictures: Pictures) -> dict[str, object]:
+    images = [image[None] for image in pictures.images]
+    return PackedSequences.write(folder, name, images, pictures.labels.tolist()).to_json()
+
+
+def _gate(held_out: Pictures, config: GlimpseConfig) -> HeldOut:
+    """Return held-out pictures for the parity gate, each with its label after every glimpse."""
+    labels = held_out.labels[:_GATE]
+    begin = [{"image": image[None]} for image in in_colour(held_out.images[:_GATE])]
+    return HeldOut({}, {"scores": np.repeat(labels[:, None], config.glimpses, axis=1)}, begin)

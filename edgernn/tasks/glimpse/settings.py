@@ -1,0 +1,129 @@
+"""Settings of networks that look by glimpses. Importing this module does not import torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgernn.settings import Settings, option, redefault
+from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings
+from edgernn.tasks.task import Preset
+
+__all__ = [
+    "DIGITS",
+    "PRESETS",
+    "SCENES",
+    "GlimpseConfig",
+    "GlimpseData",
+    "GlimpseEvaluation",
+    "GlimpseTraining",
+]
+
+DIGITS, SCENES = "digits", "scenes"  # the names of the drawn data sets
+_LARGEST = 1_000_000  # upper bound of counts and sizes
+_LARGEST_SIDE = 512  # pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlimpseData(Settings):
+    """The settings of the data: what the pictures are placed on, and what is held out."""
+
+    canvas: int | None = option(
+        None,
+        "The side of a square black canvas, in pixels, on which each picture is placed at random.",
+        low=1,
+        high=_LARGEST_SIDE,
+        unset="no canvas: the pictures as they are",
+    )
+    clutter: int = option(
+        0,
+        "The number of pieces of other pictures, 8 × 8 pixels each, that lie on the canvas beside the picture.",
+        low=0,
+        high=100,
+    )
+    held_out: float = option(
+        0.05,
+        "The fraction of the training pictures, chosen at random, to hold out, on which the model is evaluated.",
+        above=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class GlimpseConfig(CellSettings):
+    """The configuration of the network.
+
+    height, width, channels: of the pictures, in pixels; 1 channel for grey ones. classes: their number. The data
+    determines all four.
+    """
+
+    height: int = 0
+    width: int = 0
+    channels: int = 0
+    classes: int = 0
+    cell: str = redefault(CellSettings, "cell", "gru")
+    glimpses: int = option(6, "The number of glimpses.", low=1, high=1000)
+    side: int = option(8, "The side of a glimpse, in pixels.", low=1, high=_LARGEST_SIDE)
+    scales: int = option(
+        2,
+        "The number of patches in a glimpse, all with the same centre and number of pixels. Each has twice the side of "
+        "the one before it, at half the resolution.",
+        low=1,
+        high=8,
+    )
+    features: int = option(128, "The number of features of a glimpse.", low=1, high=_LARGEST)
+    hidden: int = option(192, "The size of the hidden state.", low=1, high=_LARGEST)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlimpseTraining(TrainingSettings):
+    """How a network that looks by glimpses is trained: by the gradients of a soft crop."""
+
+    batch_size: int = option(128, "The number of pictures in a batch.", low=1, high=_LARGEST)
+    minutes: float | None = redefault(TrainingSettings, "minutes", 10.0)
+    passes: float | None = redefault(TrainingSettings, "passes", 100.0)
+    learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
+    average: float = redefault(TrainingSettings, "average", 0.999)
+    augment: bool = option(
+        True, "Turn, slant, scale and shift the training pictures a little at random, before they are placed."
+    )
+    smoothing: float = option(
+        0.0,
+        "Label smoothing: this fraction of the target probability is spread over all classes; 0 disables it.",
+        low=0,
+        below=1,
+    )
+    running: float = option(
+        0.5,
+        "The weight of the loss of the guesses before the last glimpse; 0 trains only the guess after the last one.",
+        low=0,
+        high=1e6,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlimpseEvaluation(EvaluationSettings):
+    """The data on which the network is evaluated, and when it may stop looking."""
+
+    certainty: float = option(
+        0.99,
+        "The probability of a class at which looking may stop, for the mean number of glimpses and the error that "
+        "comes with it.",
+        low=0,
+        high=1,
+    )
+    clutter: int | None = option(
+        None,
+        "The number of pieces of other pictures beside each picture that is placed on a larger canvas.",
+        low=0,
+        high=100,
+        unset="as in training",
+    )
+
+
+_WIDE = {"side": 12, "scales": 3, "glimpses": 8}
+PRESETS = {
+    "digits": Preset(),
+    "translated": Preset(_WIDE, {"minutes": 25.0}, {"canvas": 60}),
+    "cluttered": Preset(_WIDE, {"minutes": 25.0}, {"canvas": 60, "clutter": 4}),
+    "scenes": Preset({**_WIDE, "glimpses": 6, "features": 96}, {"minutes": 5.0}),
+}

@@ -1,0 +1,89 @@
+"""IDX files: parts, gzipped or not, and what is wrong with damaged ones, in one line."""
+
+import gzip
+
+import numpy as np
+import pytest
+from tasks import bars, idx, write_bars
+
+from edgernn.data.idx import idx_parts, read_pictures
+from edgernn.errors import CorpusError
+
+IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
+
+
+def test_the_parts_of_a_folder_are_read(tmp_path):
+    write_bars(tmp_path)
+    assert idx_parts(tmp_path) == ("train", "test")
+    for part, count, seed in (("train", 48, 0), ("test", 20, 1)):
+        found = read_pictures(tmp_path, part)
+        images, labels = bars(count, seed)
+        assert np.array_equal(found.images, images)
+        assert np.array_equal(found.labels, labels)
+    assert len(read_pictures(tmp_path, None).labels) == 68
+    with pytest.raises(CorpusError, match="has no part dev; it has train, test"):
+        read_pictures(tmp_path, "dev")
+
+
+@pytest.mark.parametrize("name", ["digits-{}.{}-ubyte", "{}-{}-ubyte.gz", "x.{}-{}-ubyte"])
+def test_files_without_a_part_are_taken_whole(tmp_path, name):
+    images, labels = bars(5)
+    for what, array in (("images", images), ("labels", labels)):
+        file = name.format(what, "idx3" if what == "images" else "idx1")
+        data = idx(array)
+        (tmp_path / file).write_bytes(gzip.compress(data) if file.endswith(".gz") else data)
+    assert idx_parts(tmp_path) == ()
+    assert np.array_equal(read_pictures(tmp_path, None).images, images)
+
+
+def test_a_file_that_is_there_twice_is_read_once(tmp_path):
+    write_bars(tmp_path)
+    (tmp_path / IMAGES.removesuffix(".gz")).write_bytes(idx(bars(48)[0]))
+    assert len(read_pictures(tmp_path, "train").labels) == 48
+
+
+@pytest.mark.parametrize(
+    ("file", "data", "words"),
+    [
+        (IMAGES, b"", "is not an IDX file of unsigned bytes, count x any x any"),
+        (IMAGES, gzip.compress(b"\0\0\x08"), "is not an IDX file"),
+        (IMAGES, gzip.compress(idx(bars(48)[0]))[:-20], "cannot be read"),
+        (IMAGES, gzip.compress(idx(bars(48)[0])[:-1]), "is cut off or has surplus data"),
+        (IMAGES, gzip.compress(idx(bars(48)[0]) + b"\0"), "is cut off or has surplus data"),
+        (IMAGES, gzip.compress(bytes([0, 0, 13, 3]) + idx(bars(48)[0])[4:]), "is not an IDX file"),
+        (IMAGES, gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12), "is not an IDX file"),
+        (IMAGES, gzip.compress(idx(np.zeros((48, 12, 0)))), "is not an IDX file"),
+        (IMAGES, gzip.compress(idx(np.zeros((0, 12, 12)))), "has 0 images, but"),
+        (IMAGES, b"not gzipped", "cannot be read"),
+        (IMAGES, gzip.compress(idx(bars(47)[0])), "has 47 images, but train-labels-idx1-ubyte.gz has 48 labels"),
+        (LABELS, gzip.compress(idx(bars(48)[0])), "is not an IDX file of unsigned bytes, count"),
+        (LABELS, None, "the labels of .* are missing: there is no train-labels-idx1-ubyte or"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_one_line(tmp_path, file, data, words):
+    write_bars(tmp_path)
+    if data is None:
+        (tmp_path / file).unlink()
+    else:
+        (tmp_path / file).write_bytes(data)
+    with pytest.raises(CorpusError, match=words) as caught:
+        read_pictures(tmp_path, "train")
+    assert "\n" not in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_what_is_no_folder_of_idx_files_is_named(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for path, words in ((tmp_path, "has no IDX files of images"), (tmp_path / "none", "there is no")):
+        with pytest.raises(CorpusError, match=words):
+            idx_parts(path)
+    with pytest.raises(CorpusError, match="is not a folder of IDX files"):
+        idx_parts(tmp_path / "file")
+
+
+def test_pictures_of_two_sizes_are_refused(tmp_path):
+    write_bars(tmp_path)
+    (tmp_path / "train2-images-idx3-ubyte").write_bytes(idx(np.ones((2, 3, 3))))
+    (tmp_path / "train2-labels-idx1-ubyte").write_bytes(idx(np.ones(2)))
+    with pytest.raises(CorpusError, match="train2-images-idx3-ubyte has pictures of another size than train-images"):
+        read_pictures(tmp_path, "train")
