@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ _WINDOW = (40, 220, 90)  # green
 _BYTE = 255
 
 
-def block_text(pictures: Sequence[Array]) -> str:
+def block_text(pictures: Iterable[Array]) -> str:
     """Return pictures (height, width), from 0 to 1, side by side in block characters, each for two pixels of a column.
 
     Each line ends with a line break.

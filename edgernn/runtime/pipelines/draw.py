@@ -173,7 +173,7 @@ class DrawPipeline(Pipeline[DrawOptions]):
             if not np.isfinite(pictures[-1]).all():
                 raise SamplingError(f"after step {number}, the canvas is not made of numbers")
             fitting = max(1, _COLUMNS // (pictures[-1].shape[2] + 2))
-            if show(f"step {number}\n{block_text(list(pictures[-1][:fitting]))}") is False:
+            if show(f"step {number}\n{block_text(pictures[-1][:fitting])}") is False:
                 break
         if options.out is not None:
             draw_drawings(np.stack(pictures), np.stack(boxes), options.out)

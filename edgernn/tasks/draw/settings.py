@@ -42,7 +42,7 @@ class DrawConfig(CellSettings):
     writes: int = option(8, "The number of steps in which a picture is drawn.", low=1, high=1000)
     window: int = option(10, "The side of the windows for reading and writing, in points.", low=2, high=512)
     latents: int = option(12, "The number of latent variables that are drawn at each step.", low=1, high=_LARGEST)
-    hidden: int = option(192, "The size of the hidden states of encoder and decoder.", low=1, high=_LARGEST)
+    hidden: int = option(184, "The size of the hidden states of encoder and decoder.", low=1, high=_LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
