@@ -74,7 +74,7 @@ class DrawOptions(Settings):
         None,
         "The seed of the random numbers. Each further drawing has the next seed.",
         low=0,
-        high=_SEEDS - 1,
+        below=_SEEDS,
         unset="a new one for each run",
     )
     out: Path | None = option(
