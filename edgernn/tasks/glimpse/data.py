@@ -40,31 +40,24 @@ class Canvas:
 
     def place(self, images: Array, others: Array, random: np.random.Generator) -> Array:
         """Return images (pictures, height, width) on canvases (pictures, side, side). others: of which pieces are."""
-        count, height, width = images.shape
-        placed = np.zeros((count, self.side, self.side), np.uint8)
-        tops, lefts = (random.integers(0, self.side - size + 1, count) for size in (height, width))
-        for each, image, top, left in zip(placed, images, tops, lefts, strict=True):
-            each[top : top + height, left : left + width] = image
-        for each, pieces in zip(placed, self._pieces(others, count, random), strict=True):
-            for piece, top, left in pieces:
-                there = each[top : top + len(piece), left : left + piece.shape[1]]
-                np.maximum(there, piece, out=there)
+        placed = np.zeros((len(images), self.side, self.side), np.uint8)
+        for canvas, image in zip(placed, images, strict=True):
+            self._add(canvas, image, random)
+            for which in random.integers(0, len(others), self.clutter):
+                self._add(canvas, _piece(others[which], random), random)
         return placed
 
-    def _pieces(self, others: Array, count: int, random: np.random.Generator) -> list[list[tuple[Array, int, int]]]:
-        """Return the pieces on each of `count` canvases, with their upper and left edges."""
-        size = np.minimum(_PIECE, others.shape[1:])
-        shape = (count, self.clutter)
-        chosen = random.integers(0, len(others), shape)
-        begin = random.integers(0, others.shape[1:] - size + 1, (*shape, 2))
-        put = random.integers(0, self.side - size + 1, (*shape, 2))
-        return [
-            [
-                (others[which, y : y + size[0], x : x + size[1]], top, left)
-                for which, (y, x), (top, left) in zip(*each, strict=True)
-            ]
-            for each in zip(chosen, begin.tolist(), put.tolist(), strict=True)
-        ]
+    def _add(self, canvas: Array, image: Array, random: np.random.Generator) -> None:
+        """Add an image (height, width) to a canvas at a random place; the brighter pixel wins."""
+        top, left = (int(random.integers(0, self.side - size + 1)) for size in image.shape)
+        there = canvas[top : top + len(image), left : left + image.shape[1]]
+        np.maximum(there, image, out=there)
+
+
+def _piece(image: Array, random: np.random.Generator) -> Array:
+    """Return a random piece of an image (height, width)."""
+    top, left = (int(random.integers(0, max(1, size - _PIECE + 1))) for size in image.shape)
+    return image[top : top + _PIECE, left : left + _PIECE]
 
 
 def vary(images: Array, random: np.random.Generator) -> Array:
@@ -74,6 +67,7 @@ def vary(images: Array, random: np.random.Generator) -> Array:
     across, down = 1 + random.uniform(-_SCALE, _SCALE, (2, count))
     moved = 2 * random.uniform(-_SHIFT, _SHIFT, (2, count))
     cos, sin = np.cos(turn), np.sin(turn)
+    # Each map is a rotation, times a shear, times a scaling, and a shift.
     rows = [[across * cos, down * (slant * cos - sin), moved[0]], [across * sin, down * (slant * sin + cos), moved[1]]]
     maps = torch.from_numpy(np.array(rows, np.float32).transpose(2, 0, 1).copy())
     pixels = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2).float()

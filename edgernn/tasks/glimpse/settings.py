@@ -102,7 +102,7 @@ class GlimpseEvaluation(EvaluationSettings):
     """The data on which the network is evaluated, and when it may stop looking."""
 
     certainty: float = option(
-        0.95,
+        0.99,
         "The probability of a class at which looking may stop, for the mean number of glimpses and the error that "
         "comes with it.",
         low=0,
