@@ -217,13 +217,18 @@ def check_text(contract: Contract, tokenizer: Tokenizer, own: Mapping[str, Token
 
 
 def check_labels(contract: Contract, labels: Sequence[str]) -> None:
-    """Raise ContractError unless each output of kind label has a score for each of `labels`, the class names."""
+    """Raise ContractError unless tensors of the kinds label and class have one class for each of the names `labels`."""
     for graph in contract.graphs:
         for tensor in graph.outputs:
             if tensor.kind == "label" and tensor.axes[-1:] != (len(labels),):
                 raise ContractError(
                     f"graph {graph.name} has scores {tensor.name} of axes {list(tensor.axes)}, and {LABELS} names "
                     f"{len(labels)} classes"
+                )
+        for given in (*graph.inputs, *graph.conditions):
+            if given.kind == "class" and given.bound != len(labels):
+                raise ContractError(
+                    f"graph {graph.name} has classes {given.name} below {given.bound}, and {LABELS} names {len(labels)}"
                 )
 
 

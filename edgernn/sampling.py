@@ -23,6 +23,9 @@ from edgernn.exponential import exponentiate
 __all__ = ["BatchSampler", "Draw", "Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
+_WEYL = 0x9E3779B97F4A7C15  # by which the state of the generator grows
+_RATIO = 1.7155277699214135  # sqrt(8 / e)
+_PAIRS = 8  # of uniform numbers that are drawn at once, beside half as many again as there are deviates
 _COLDEST = 0.001  # smaller temperatures could overflow when logits are divided by them
 _LARGEST_BIAS = 1e6
 _LARGEST_COUNT = 1 << 31
@@ -41,11 +44,31 @@ class Generator:
 
     def uniform(self) -> float:
         """Return the next number in [0, 1), a multiple of 2**-53."""
-        self.state = (self.state + 0x9E3779B97F4A7C15) & _MASK
+        self.state = (self.state + _WEYL) & _MASK
         z = self.state
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
         return ((z ^ (z >> 31)) >> 11) * 2.0**-53
+
+    def normal(self, count: int) -> Array:
+        """Return the next `count` standard normal deviates, float64 (count,), by the ratio of two uniform numbers.
+
+        After Kinderman and Monahan 1977. It needs no function but the exponential, so the bits are the same everywhere.
+        """
+        found, needed = [], count
+        while needed > 0:
+            before, pairs = self.state, needed + needed // 2 + _PAIRS
+            u, v = np.array([self.uniform() for _ in range(2 * pairs)]).reshape(pairs, 2).T
+            u = 1.0 - u
+            x = _RATIO * (v - 0.5) / u
+            density = x * x * -0.25
+            exponentiate(density)
+            accepted = (u <= density).nonzero()[0][:needed]
+            if len(accepted) == needed:  # the numbers after the last pair are drawn again
+                self.state = (before + 2 * (int(accepted[-1]) + 1) * _WEYL) & _MASK
+            found.append(x[accepted])
+            needed -= len(accepted)
+        return np.concatenate([np.empty(0), *found])
 
 
 class Draw(Protocol):

@@ -170,6 +170,7 @@ def main() -> None:
     torch.manual_seed(1)
     export_module({"read": Read(), "step": Attend()}, ATTENDER, out=GOLDEN / "attender", overwrite=True)
     write("draws.json", list(draws()))
+    write("normals.json", list(normals()))
     write("texts.json", list(texts(bundles["fp32"])))
     write("streams.json", [looked(), attended()])
     write("snapshots.json", [kept(bundles["fp32"])])
@@ -188,6 +189,12 @@ def draws() -> Iterator[dict[str, Any]]:
             for _ in range(12):
                 drawn.append(sampler(single, generator, drawn))
             yield {"sampler": seeded(sampler), "logits": [float(value) for value in single], "tokens": drawn}
+
+
+def normals() -> Iterator[dict[str, Any]]:
+    """For each seed, the first normal deviates."""
+    for seed in (0, 1, 7, 2**64 - 1):
+        yield {"seed": str(seed), "normals": Generator(seed).normal(24).tolist()}
 
 
 def texts(bundle: Path) -> Iterator[dict[str, Any]]:

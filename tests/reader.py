@@ -205,3 +205,11 @@ class Sampler:
         z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
         z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
         return ((z ^ (z >> 31)) >> 11) / 2**53
+
+    def normal(self) -> float:
+        """The ratio of two uniform numbers."""
+        while True:
+            u, v = 1 - self.uniform(), self.uniform()
+            x = 1.7155277699214135 * (v - 0.5) / u
+            if u <= exponential(x * x * -0.25):
+                return x

@@ -22,14 +22,14 @@ class Example:
     """Data of one task.
 
     write: writes the data into a folder and returns the sources, as `edgernn train` takes them. settings: of a training
-    that takes a second. evaluation: by the sources, what `edgernn evaluate` is given. item: writes a file that the
-    task's pipeline reads, or returns the text that it takes. options: of the pipeline. sizes: of the named axes of its
-    graphs, for the target c.
+    that takes a second. evaluation: by the sources, what `edgernn evaluate` is given; None if bundles cannot be scored.
+    item: writes a file that the task's pipeline reads, or returns the text that it takes. options: of the pipeline.
+    sizes: of the named axes of its graphs, for the target c.
     """
 
     write: Callable[[Path], list[str]]
     settings: Mapping[str, Any]
-    evaluation: Callable[[list[str]], Mapping[str, Any]]
+    evaluation: Callable[[list[str]], Mapping[str, Any]] | None
     item: Callable[[Path], Path | str]
     options: Mapping[str, Any] = field(default_factory=dict)
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -264,5 +264,23 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0]},
         lambda folder: write_bar(folder / "bar.png"),
         {"certainty": 0.99},
+    ),
+    "draw": Example(
+        lambda folder: [str(write_bars(folder))],
+        {
+            "held_out": 0.25,
+            "writes": 3,
+            "window": 4,
+            "latents": 2,
+            "hidden": 10,
+            "batch_size": 8,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        None,
+        lambda folder: "",
+        {"label": "1", "seed": 3, "count": 2},
     ),
 }

@@ -418,6 +418,56 @@ def write_glimpser(path: Path, side: int = 8) -> Path:
     return path
 
 
+def write_drawer(path: Path, side: int = 6) -> Path:
+    """A graph that adds the first noise, and 1 for the class "bright", to all pixels; the window moves to the right.
+
+    canvas' = clip(canvas + noise[0] + label, -12, 12); the counter n' = min(n + 1, 3); picture = sigmoid(canvas').
+    """
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("noise", "float32", (BATCH, 2), kind="noise"),),
+        (
+            TensorSpec("picture", "float32", (BATCH, side, side), bound=1.0, low=0.0, kind="canvas"),
+            TensorSpec("boxes", "float32", (BATCH, 1, 4), kind="boxes"),
+        ),
+        (
+            StateSpec("canvas", "float32", (BATCH, side, side), bound=12.0),
+            StateSpec("step", "float32", (BATCH, 1), bound=3.0, low=0.0),
+        ),
+        (ConditionSpec("label", "int64", (BATCH,), bound=2, kind="class"),),
+    )
+    nodes = [
+        helper.make_node("MatMul", ["noise", "first"], ["level"]),
+        helper.make_node("Cast", ["label"], ["number"], to=TensorProto.FLOAT),
+        helper.make_node("Unsqueeze", ["number", "second"], ["column"]),
+        helper.make_node("Add", ["level", "column"], ["sum"]),
+        helper.make_node("Unsqueeze", ["sum", "second"], ["added"]),
+        helper.make_node("Add", ["canvas_in", "added"], ["drawn"]),
+        helper.make_node("Clip", ["drawn", "least", "most"], ["canvas_out"]),
+        helper.make_node("Sigmoid", ["canvas_out"], ["picture"]),
+        helper.make_node("MatMul", ["step_in", "across"], ["moved"]),
+        helper.make_node("Add", ["moved", "corner"], ["box"]),
+        helper.make_node("Unsqueeze", ["box", "second"], ["boxes"]),
+        helper.make_node("Add", ["step_in", "one"], ["next"]),
+        helper.make_node("Min", ["next", "last"], ["step_out"]),
+    ]
+    weights = {
+        "first": np.float32([[1], [0]]),
+        "second": np.array([1]),
+        "least": np.float32(-12),
+        "most": np.float32(12),
+        "across": np.float32([[1, 0, 1, 0]]),
+        "corner": np.float32([0, 0, 2, 2]),
+        "one": np.float32([1]),
+        "last": np.float32([3]),
+    }
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / LABELS).write_text('["dark", "bright"]', encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="draw"))
+    return path
+
+
 PLANTED_ALPHABET = 'ab12" \n'
 
 

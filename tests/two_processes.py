@@ -23,7 +23,7 @@ LANGUAGE = {"hidden": 12, "embedding": 4, "layers": 1, "batch_size": 4, "bptt": 
 SHORT = {"steps": 9, "evaluations": 3, "average": 0.9}
 LABELLERS = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("classify", "tag")}
 TRANSLATE = {**EXAMPLES["translate"].settings, **SHORT}
-GLIMPSE = {**EXAMPLES["glimpse"].settings, **SHORT}
+PICTURES = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("glimpse", "draw")}
 EXACT = {  # settings of which two processes make what one makes
     "language": {**LANGUAGE, "dropout": 0.0, "optimizer": "adamw", "autocast": "off", "average": 0.9},
     "caption": {
@@ -33,14 +33,14 @@ EXACT = {  # settings of which two processes make what one makes
     "classify": {**LABELLERS["classify"], "dropout": 0.0, "augment": False},
     "tag": {**LABELLERS["tag"], "dropout": 0.0},
     "translate": {**TRANSLATE, "dropout": 0.0, "word_dropout": 0.0},
-    "glimpse": GLIMPSE,
+    **PICTURES,
 }
 OTHERS = {  # and with all that is random
     "language": {**LANGUAGE, "dropout": 0.2, "reset": 0.2},
     "caption": {**SMALL, **FEW, "steps": 9, "evaluations": 3, "word_dropout": 0.2, "augmentations": 3, "average": 0.9},
     **LABELLERS,
     "translate": TRANSLATE,
-    "glimpse": GLIMPSE,
+    **PICTURES,
 }
 
 

@@ -61,6 +61,8 @@ def pipeline_command(name: str, about: str, pipelines: "Mapping[str, type[Pipeli
         live = pipeline.live(options)
         if live is not None:
             _run_live(live, inputs or [], as_json=json)
+        elif pipeline.takes_nothing:
+            _run_alone(pipeline, inputs or [], options, as_json=json)
         elif pipeline.takes_text:
             _run_text(f"edgernn {name} {bundle}", pipeline, inputs or [], options, as_json=json)
         elif inputs:
@@ -79,6 +81,9 @@ def _about_inputs(kinds: "Sequence[type[Pipeline[Any]]]") -> str:
     """What the help says of INPUT: a sentence for each task, which names the task where there are several."""
     sentences = []
     for each in kinds:
+        if each.takes_nothing:
+            sentences.append(f"For the task {each.task}: {each.inputs[1]}.")
+            continue
         what = each.inputs[1]
         also = "without it, or for -, standard input is read" if each.takes_text else "- is standard input"
         sentence = f"{what if each.takes_text else f'{what}, or directories of them'}; {also}."
@@ -211,6 +216,14 @@ def _standard_input() -> bytes:
 
 _BLOCK = 1 << 20  # bytes
 _STANDARD_INPUT = "-"
+
+
+def _run_alone(pipeline: "Pipeline[Any]", inputs: Sequence[str], options: "Settings", *, as_json: bool) -> None:
+    """Run without any input."""
+    if inputs:
+        raise ConfigError(f"a {pipeline.task} bundle takes no INPUT: leave out {inputs[0]}")
+    pipeline.check(options, ())
+    _run_one(partial(pipeline, {}, options), {}, as_json=as_json)
 
 
 def _run_live(live: "_Run", inputs: Sequence[str], *, as_json: bool) -> None:

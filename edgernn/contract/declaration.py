@@ -51,6 +51,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "attention": ("float32", "float16"),
     "alignment": ("float32", "float16"),
     "boxes": ("float32", "float16"),
+    "class": ("int64", "int32"),
+    "noise": ("float32", "float16"),
+    "canvas": ("float32", "float16"),
 }
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
@@ -111,7 +114,9 @@ class TensorSpec:
     kind: what the tensor means, or "" for plain numbers. "token": ids of a vocabulary; "next-token": scores of the next
     token; "image": RGB bytes, (height, width, 3); "audio": samples; "label": scores of classes; "attention": weights of
     the cells of a square grid, in reading order; "alignment": weights of the steps of another graph, (batch, steps);
-    "boxes": parts of the image, (batch, boxes, 4): left, top, right and bottom in pixels.
+    "boxes": parts of the image, (batch, boxes, 4): left, top, right and bottom in pixels; "class": the place of a class
+    among the names of the classes; "noise": standard normal deviates, drawn anew at each step; "canvas": the intensity
+    of each pixel from 0 to 1, (height, width).
     rate: of audio, in samples per second.
     delay: of scores of classes, the number of steps by which they come later than the input that they describe.
     """

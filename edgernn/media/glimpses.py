@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgernn.atomic import replace_file
 from edgernn.contract import Array
-from edgernn.errors import ImageError, MissingExtraError
-from edgernn.media.image import write_picture
+from edgernn.errors import MissingExtraError
+from edgernn.media.animation import write_frames
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,10 +31,7 @@ def draw_glimpses(image: Array, boxes: Sequence[Array], guesses: Sequence[str], 
     Raises ImageError if `out` cannot be written.
     """
     frames = [_frame(image, boxes[:count], guesses[count - 1]) for count in range(1, len(boxes) + 1)]
-    if out.suffix.lower() == ".gif":
-        _write_animation(frames, out)
-    else:
-        write_picture(_side_by_side(frames), out)
+    write_frames(frames, out, seconds=_SECONDS, last=_LAST_SECONDS, across=_ACROSS)
 
 
 def _frame(image: Array, boxes: Sequence[Array], guess: str) -> Image:
@@ -62,25 +57,3 @@ def _frame(image: Array, boxes: Sequence[Array], guess: str) -> Image:
     middle = (frame.width / 2, height + _GAP + _LABEL / 2)
     ImageDraw.Draw(frame).text(middle, guess, fill="white", font=font, anchor="mm")
     return frame
-
-
-def _side_by_side(frames: Sequence[Image]) -> Image:
-    from PIL import Image
-
-    width, height = frames[0].size
-    columns = min(len(frames), _ACROSS)
-    sheet = Image.new("RGB", (columns * width, -(-len(frames) // columns) * height), "black")
-    for place, frame in enumerate(frames):
-        sheet.paste(frame, (place % columns * width, place // columns * height))
-    return sheet
-
-
-def _write_animation(frames: Sequence[Image], out: Path) -> None:
-    data = io.BytesIO()
-    seconds = [_SECONDS] * (len(frames) - 1) + [_LAST_SECONDS]
-    durations = [round(1000 * each) for each in seconds]
-    frames[0].save(data, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
-    try:
-        replace_file(out, data.getvalue())
-    except OSError as error:
-        raise ImageError(f"{out} cannot be written: {error.strerror or error}") from None

@@ -90,6 +90,11 @@ class Stream:
         return self._sampling.steps
 
     @property
+    def seed(self) -> int:
+        """The seed of the random generator: the sampler's, or the one that was taken in its place."""
+        return self._sampling.seed
+
+    @property
     def conditions(self) -> Mapping[str, Array]:
         """The conditions of the stream, as read-only arrays."""
         return _read_only(self._conditions)
@@ -127,6 +132,23 @@ class Stream:
             token = self._text.token
             self._sampling.consume(None if token is None else int(inputs[token.name][0]))
             return {name: array.copy() for name, array in outputs.items()}
+
+    def noise(self) -> dict[str, Array]:
+        """Draw the inputs of kind noise of the next step: normal deviates, multiplied by the sampler's temperature.
+
+        They come from the stream's random generator, so that snapshots and forks go on with the same ones.
+        Raises StreamError for a graph without such an input.
+        """
+        specs = [tensor for tensor in self._spec.inputs if tensor.kind == "noise"]
+        if not specs:
+            raise StreamError(f"graph {self._graph} has no input of the kind noise")
+        with self._turn:
+            found = {}
+            for tensor in specs:
+                shape = tensor.shape({BATCH: 1})
+                drawn = self._sampling.generator.normal(math.prod(shape)) * self.sampler.temperature
+                found[tensor.name] = drawn.reshape(shape).astype(tensor.numpy_dtype)
+            return found
 
     def prefill(self, prompt: str | Ids, *, unknown: str = "refuse") -> None:
         """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.

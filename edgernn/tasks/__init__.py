@@ -2,6 +2,7 @@
 
 from edgernn.tasks.caption.task import CAPTION
 from edgernn.tasks.classify.task import CLASSIFY
+from edgernn.tasks.draw.task import DRAW
 from edgernn.tasks.glimpse.task import GLIMPSE
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.tag.task import TAG
@@ -17,4 +18,5 @@ TASKS: dict[str, Task] = {
     "tag": TAG,
     "translate": TRANSLATE,
     "glimpse": GLIMPSE,
+    "draw": DRAW,
 }

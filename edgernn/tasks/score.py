@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from edgernn.models import Network
 
 __all__ = ["Evaluation", "Progress", "RunData", "Score", "note_held_out"]
 
@@ -34,13 +37,15 @@ class Evaluation(NamedTuple):
 
 
 class RunData(NamedTuple):
-    """The data that a run keeps, on whose held-out part `evaluate` scores the run where no other data is named.
+    """What a run keeps and a bundle does not: data, and the parts of its network that are not deployed.
 
-    record: the run's record of its data, as in `Prepared`. folder: where `Learner.prepare` wrote it.
+    record: the run's record of its data, as in `Prepared`. folder: where `Learner.prepare` wrote it; `evaluate` scores
+    the run on the held-out part where no other data is named. network: loads the network, as `Run.network` does.
     """
 
     record: Mapping[str, Any]
     folder: Path
+    network: Callable[[], Network]
 
 
 def note_held_out(what: str, flag: str = "--data") -> str:

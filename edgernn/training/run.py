@@ -201,8 +201,8 @@ class Run:
 
     @property
     def data(self) -> RunData:
-        """The data that the task wrote, with its record."""
-        return RunData(self.prepared.record, self.path / DATA)
+        """The data that the task wrote, with its record, and the network."""
+        return RunData(self.prepared.record, self.path / DATA, self.network)
 
     def source(self) -> Source:
         """What an exporter sees of the run. Raises RunError as `network` does."""

@@ -73,6 +73,13 @@ def test_draws(case):
     assert drawn == case["tokens"]
 
 
+@pytest.mark.parametrize("case", read("normals.json"), ids=lambda case: case["seed"])
+def test_normal_deviates(case):
+    theirs = ReadSampler({"seed": case["seed"]})
+    assert [theirs.normal() for _ in case["normals"]] == case["normals"]
+    assert Generator(int(case["seed"])).normal(len(case["normals"])).tolist() == case["normals"]
+
+
 @pytest.mark.parametrize("case", read("texts.json"), ids=lambda case: case["sampler"]["seed"])
 def test_texts(case):
     assert Reader(GOLDEN / case["bundle"]).write(case["prompt"], len(case["text"]), case["sampler"]) == case["text"]

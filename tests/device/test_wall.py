@@ -19,6 +19,7 @@ from tiny import (
     manifest,
     onnx_bytes,
     write_captioner,
+    write_drawer,
     write_glimpser,
     write_sound_classifier,
     write_translator,
@@ -235,6 +236,16 @@ def test_the_demo_of_glimpses(tmp_path):
     assert all(line.endswith("|  bright") for line in lines)
 
 
+def test_the_demo_of_drawing(tmp_path):
+    write_drawer(tmp_path / "b")
+    whole = play("draw_digit", tmp_path / "b", "bright", "--seed", 3, "--temperature", 0)
+    assert whole.split("\n\n")[0] == "step 1\n" + "\n".join(["▓▓▓▓▓▓"] * 3)
+    assert whole.count("step") == 3
+    begun = play("draw_digit", tmp_path / "b", "dark", "--seed", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
+    ended = play("draw_digit", tmp_path / "b", "dark", "--resume", tmp_path / "s")
+    assert begun + ended == play("draw_digit", tmp_path / "b", "dark", "--seed", 3)
+
+
 def test_the_demo_of_listening(tmp_path):
     """A loud sound, a pause, and a faint one: each has its own label and time."""
     write_sound_classifier(tmp_path / "b")
@@ -261,6 +272,9 @@ def test_the_demo_of_listening(tmp_path):
         ("watch_clip", ["sound", "noise.wav"], "sound reads sound files (WAV): name the bundle of a tagger of clips"),
         ("look_at_digit", ["BUNDLE", "noise.wav"], "it scores no classes"),
         ("look_at_digit", ["glimpser", "noise.wav"], "noise.wav cannot be read as an image"),
+        ("draw_digit", ["BUNDLE", "7"], "it does not draw"),
+        ("draw_digit", ["drawer", "7"], "there is no class 7 to draw: there is dark, bright"),
+        ("draw_digit", ["drawer", "dark", "--resume", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),
@@ -272,6 +286,7 @@ def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, w
     write_captioner(tmp_path / "captioner")
     write_sound_classifier(tmp_path / "sound")
     write_glimpser(tmp_path / "glimpser")
+    write_drawer(tmp_path / "drawer")
     path = next(path for path in DEMOS if path.stem == demo)
     given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
     command = [sys.executable, path, *given]

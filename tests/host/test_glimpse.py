@@ -11,18 +11,19 @@ from tasks import EXAMPLES, bars, write_bar, write_bars
 
 from edgernn.cli import execute
 from edgernn.data import drawn_digits
+from edgernn.data import pictures as labelled
 from edgernn.data.drawn_digits import draw_digits
+from edgernn.data.pictures import Pictures, open_part, open_training
 from edgernn.engines.eager import eager_model
 from edgernn.errors import CheckFailedError, ConfigError, CorpusError
 from edgernn.models.source import Source
 from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.runtime.pipelines.glimpse import Look
 from edgernn.tasks import TASKS
-from edgernn.tasks.glimpse import data as glimpse_data
-from edgernn.tasks.glimpse.data import Canvas, Pictures, open_part, open_training, vary
+from edgernn.tasks.glimpse.data import Canvas, vary
 from edgernn.tasks.glimpse.network import Glimpser, crop
 from edgernn.tasks.glimpse.score import evaluate, score_glimpses
-from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation
+from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseEvaluation
 from edgernn.training.trainer import ignore_progress
 
 GLIMPSE = TASKS["glimpse"]
@@ -173,7 +174,7 @@ def test_drawn_digits_depend_only_on_seed_and_part(monkeypatch):
 
 
 def test_scenes_have_one_class_each(monkeypatch):
-    monkeypatch.setattr(glimpse_data, "_SCENES", {"train": 12, "dev": 4, "test": 4})
+    monkeypatch.setattr(labelled, "_SCENES", {"train": 12, "dev": 4, "test": 4})
     scenes = open_part("scenes", "train")
     assert scenes.images.shape == (12, 64, 64, 3)
     assert len(scenes.classes) == 24
@@ -184,7 +185,7 @@ def test_scenes_have_one_class_each(monkeypatch):
 def test_pictures_are_held_out_at_random_and_never_trained_on(tmp_path):
     write_bars(tmp_path)
     images, _ = bars(48)
-    train, held_out = open_training(str(tmp_path), GlimpseData(held_out=0.25), 0)
+    train, held_out = open_training(str(tmp_path), 0.25, 0)
     assert (len(train.labels), len(held_out.labels)) == (36, 12)
     known = {image.tobytes() for image in train.images}
     assert not known & {image.tobytes() for image in held_out.images}
@@ -327,7 +328,7 @@ def test_settings_that_do_not_fit_are_one_line(tmp_path, monkeypatch, capsys, op
 
 @pytest.mark.real_data
 def test_mnist_is_read(real_data):
-    train, held_out = open_training(str(real_data / "mnist"), GlimpseData(), 0)
+    train, held_out = open_training(str(real_data / "mnist"), 0.05, 0)
     assert (len(train.labels), len(held_out.labels)) == (57_000, 3_000)
     assert train.classes == tuple("0123456789")
     counts = np.bincount(held_out.labels)

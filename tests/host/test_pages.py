@@ -70,7 +70,7 @@ TRANSLATE = {
     "evaluations": 1,
     "autocast": "off",
 }
-GLIMPSE = {**EXAMPLES["glimpse"].settings, "steps": 6, "evaluations": 1}
+PICTURES = {task: {**EXAMPLES[task].settings, "steps": 6, "evaluations": 1} for task in ("glimpse", "draw")}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
 COMPARE = [
@@ -83,7 +83,7 @@ OF_A_TASK = {
     "caption": SMALL | FEW,
     "tag": TAG,
     "translate": TRANSLATE,
-    "glimpse": GLIMPSE,
+    **PICTURES,
 }
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
@@ -325,6 +325,11 @@ def _check_glimpse(names):
     assert len(names["guesses"]) == names["look"].glimpses == 3
 
 
+def _check_draw(names):
+    assert names["stream"].steps == names["draw"].steps == 3
+    assert names["other"].steps == 3
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -334,6 +339,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/captioning.md": _check_captioning,
     "docs/classification.md": _check_classification,
     "docs/devices.md": _check_devices,
+    "docs/draw.md": _check_draw,
     "docs/export.md": _check_export,
     "docs/glimpse.md": _check_glimpse,
     "docs/min-char-rnn.md": _check_min_char_rnn,

@@ -7,6 +7,7 @@ from edgernn.errors import StreamError
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import CaptionPipeline
 from edgernn.runtime.pipelines.classify import ClassifyPipeline
+from edgernn.runtime.pipelines.draw import DrawPipeline
 from edgernn.runtime.pipelines.glimpse import GlimpsePipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
@@ -23,6 +24,7 @@ PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "tag": TagPipeline,
     "translate": TranslatePipeline,
     "glimpse": GlimpsePipeline,
+    "draw": DrawPipeline,
 }
 
 

@@ -71,6 +71,7 @@ class Pipeline(ABC, Generic[Options]):
     takes_text: whether the argument of a command is one text, which `read_typed` reads, in place of names of files;
     without an argument, the text comes from standard input. takes_lines: whether each line of standard input is a text
     of its own, whose result is printed before the next line is read. of_nothing: the JSON keys for an empty line.
+    takes_nothing: whether a command has no argument, because the options say everything; the inputs are then empty.
     """
 
     task: ClassVar[str]
@@ -81,6 +82,7 @@ class Pipeline(ABC, Generic[Options]):
     input_key: ClassVar[str] = "input"
     takes_text: bool = False
     takes_lines: bool = False
+    takes_nothing: bool = False
     of_nothing: ClassVar[Mapping[str, Any]] = {}
 
     def __init__(self, model: Model) -> None:

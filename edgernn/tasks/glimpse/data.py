@@ -1,91 +1,21 @@
-"""The data of networks that look by glimpses: open labelled pictures, vary them, and place them on a canvas."""
+"""Place pictures on a larger canvas, and vary them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from edgernn.contract import Array
-from edgernn.data.captions import DEV, TEST, TRAIN
-from edgernn.data.drawn_digits import draw_digits
-from edgernn.data.idx import LabelledPictures, idx_parts, read_pictures
-from edgernn.data.scenes import COLOURS, SHAPES, SIDE, SIZES, Scene, Thing
-from edgernn.errors import ConfigError, CorpusError, few
-from edgernn.tasks.glimpse.settings import DIGITS, SCENES, GlimpseData
+from edgernn.errors import ConfigError
 
-__all__ = ["HELD_OUT", "TRAIN", "Canvas", "Pictures", "in_colour", "open_part", "open_training", "vary"]
+__all__ = ["Canvas", "vary"]
 
-HELD_OUT = "held-out"  # the part of a run that TRAIN leaves
-_SCENES = {TRAIN: 6_000, DEV: 600, TEST: 1_000}
 _PIECE = 8  # pixels, the side of a piece of clutter
 _TURN, _SLANT, _SCALE = 0.18, 0.15, 0.1  # radians, shift of the top by the height, relative change; at most
 _SHIFT = 0.07  # of the side, at most
-_FEWEST = 2  # pictures, of which one is held out
-
-
-class Pictures(NamedTuple):
-    """images: uint8, (pictures, height, width) if they are grey, else (pictures, height, width, 3).
-
-    labels: int64 (pictures,), the place of the class among `classes`.
-    """
-
-    images: Array
-    labels: Array
-    classes: tuple[str, ...]
-
-    def at(self, places: Array) -> Pictures:
-        """Return some of the pictures."""
-        return Pictures(self.images[places], self.labels[places], self.classes)
-
-    def among(self, classes: Sequence[str], source: str) -> Pictures:
-        """Return the pictures with their labels as places in `classes`. Raises CorpusError for one that is missing."""
-        there = [self.classes[label] for label in np.unique(self.labels)]
-        if strange := [name for name in there if name not in classes]:
-            raise CorpusError(f"{source} has the class {strange[0]}, which is not among {few(classes)}")
-        places = np.array([classes.index(name) if name in classes else -1 for name in self.classes])
-        return Pictures(self.images, places[self.labels], tuple(classes))
-
-
-def open_training(source: str, settings: GlimpseData, seed: int) -> tuple[Pictures, Pictures]:
-    """Return the pictures to train on, and those to evaluate on: a part dev, or else some that are chosen at random.
-
-    Raises CorpusError for data that is missing, damaged or too small.
-    """
-    if source in (DIGITS, SCENES):
-        return open_part(source, TRAIN), open_part(source, DEV)
-    parts = idx_parts(Path(source))
-    train = open_part(source, TRAIN if parts else None)
-    if DEV in parts:
-        return train, open_part(source, DEV).among(train.classes, source)
-    count = len(train.labels)
-    if count < _FEWEST:
-        raise CorpusError(f"{source} has one picture to train on, and one must be held out: add more")
-    order = np.random.default_rng(seed).permutation(count)
-    cut = min(max(1, round(settings.held_out * count)), count - 1)
-    return train.at(np.sort(order[cut:])), train.at(np.sort(order[:cut]))
-
-
-def open_part(source: str, part: str | None) -> Pictures:
-    """Return the pictures of a part of a data set, or of all of it for None.
-
-    Raises CorpusError for data that is missing or damaged, and a part that the drawn data does not have.
-    """
-    if source not in (DIGITS, SCENES):
-        return _labelled(read_pictures(Path(source), part))
-    if part not in _SCENES:
-        raise CorpusError(f"there is no part {part} of the drawn {source}: there is {', '.join(_SCENES)}")
-    return _scenes(part) if source == SCENES else _labelled(draw_digits(part))
-
-
-def _labelled(pictures: LabelledPictures) -> Pictures:
-    labels = pictures.labels.astype(np.int64)
-    return Pictures(pictures.images, labels, tuple(map(str, range(int(labels.max()) + 1))))
 
 
 @dataclass(frozen=True)
@@ -144,23 +74,3 @@ def vary(images: Array, random: np.random.Generator) -> Array:
     grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     return varied.round().to(torch.uint8).permute(0, 2, 3, 1).reshape(images.shape).numpy()
-
-
-def in_colour(images: Array) -> Array:
-    """Return pictures, grey (pictures, height, width) or not, as RGB (pictures, height, width, 3)."""
-    return images if images.ndim > 3 else np.repeat(images[..., None], 3, axis=3)
-
-
-def _scenes(part: str) -> Pictures:
-    """Return drawn scenes of one thing each, whose class is its colour and shape."""
-    random = np.random.default_rng((1, list(_SCENES).index(part)))
-    kinds = [(colour, shape) for shape in SHAPES for colour in COLOURS]
-    labels = random.integers(0, len(kinds), _SCENES[part])
-    images = [_scene(colour, shape, random).read() for colour, shape in (kinds[label] for label in labels)]
-    return Pictures(np.stack(images), labels, tuple(f"{colour} {shape}" for colour, shape in kinds))
-
-
-def _scene(colour: str, shape: str, random: np.random.Generator) -> Scene:
-    size = tuple(SIZES)[random.integers(len(SIZES))]
-    x, y = (int(each) for each in random.integers(SIZES[size] + 1, SIDE - SIZES[size] - 1, 2))
-    return Scene((Thing(size, colour, shape, x, y),), int(random.integers(20, 120)), int(random.integers(1 << 31)))

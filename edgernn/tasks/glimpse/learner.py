@@ -15,12 +15,13 @@ from torch import nn
 from edgernn.bundle import LABELS
 from edgernn.contract import Array
 from edgernn.data.batches import Passes
+from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, in_colour, open_training
 from edgernn.data.sequences import PackedSequences
 from edgernn.errors import ConfigError, CorpusError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
 from edgernn.runtime.pipelines.class_scores import probabilities
-from edgernn.tasks.glimpse.data import HELD_OUT, TRAIN, Canvas, Pictures, in_colour, open_training, vary
+from edgernn.tasks.glimpse.data import Canvas, vary
 from edgernn.tasks.glimpse.network import Glimpser
 from edgernn.tasks.glimpse.score import GlimpseScore, score_glimpses
 from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation, GlimpseTraining
@@ -65,7 +66,7 @@ class GlimpseLearner(Learner):
         data, model, training = chosen.data, chosen.model, chosen.training
         assert isinstance(data, GlimpseData)
         assert isinstance(model, GlimpseConfig)
-        train, held_out = open_training(source, data, training.seed)
+        train, held_out = open_training(source, data.held_out, training.seed)
         canvas = _canvas(data)
         if canvas is not None:
             canvas.check(train.images, source)
@@ -73,7 +74,7 @@ class GlimpseLearner(Learner):
             held_out = held_out._replace(images=placed)
         if held_out.images.shape[1:] != (train.images.shape[1:] if canvas is None else (canvas.side, canvas.side)):
             raise CorpusError(f"{source} has pictures of two sizes: bring those of all parts to one size")
-        record = {name: _write(folder, name, part) for name, part in ((TRAIN, train), (HELD_OUT, held_out))}
+        record = {name: part.write(folder, name) for name, part in ((TRAIN, train), (HELD_OUT, held_out))}
         height, width = held_out.images.shape[1:3]
         channels = held_out.images.shape[3] if held_out.images.ndim > 3 else 1
         config = model.but(height=height, width=width, channels=channels, classes=len(train.classes))
@@ -154,11 +155,6 @@ def _canvas(data: GlimpseData) -> Canvas | None:
     if data.clutter:
         raise ConfigError("--clutter lies on a canvas that is larger than the pictures: give its side with --canvas")
     return None
-
-
-def _write(folder: Path, name: str, pictures: Pictures) -> dict[str, object]:
-    images = [image[None] for image in pictures.images]
-    return PackedSequences.write(folder, name, images, pictures.labels.tolist()).to_json()
 
 
 def _gate(held_out: Pictures, config: GlimpseConfig) -> HeldOut:

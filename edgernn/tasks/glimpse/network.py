@@ -16,6 +16,7 @@ from edgernn.contract import BATCH, ConditionSpec, FromFile, GraphSpec, StateSpe
 from edgernn.errors import ConfigError
 from edgernn.models.base import Graph, Network
 from edgernn.models.stack import RecurrentStack, StackState
+from edgernn.models.windows import window_filters
 from edgernn.tasks.glimpse.settings import GlimpseConfig
 
 __all__ = ["Glimpser", "crop"]
@@ -126,16 +127,9 @@ def crop(canvas: Tensor, place: Tensor, side: int, scales: int) -> tuple[Tensor,
     patches, boxes = [], []
     for scale in range(scales):
         apart = float(2**scale)
-        down, across = _filter(y, height, side, apart), _filter(x, width, side, apart)
+        down = (window_filters(y, apart, side, height) / apart).unsqueeze(1)
+        across = (window_filters(x, apart, side, width) / apart).unsqueeze(1)
         patches.append((down @ canvas @ across.transpose(2, 3)).flatten(1))
         half = side * apart / 2
         boxes.append(torch.cat([x - half, y - half, x + half, y + half], dim=1))
     return torch.cat(patches, dim=1), torch.stack(boxes, dim=1)
-
-
-def _filter(centre: Tensor, size: int, points: int, apart: float) -> Tensor:
-    """Return the weights (batch, 1, points, size) of `size` pixels in points around centres (batch, 1)."""
-    offsets = (torch.arange(points, dtype=torch.float32, device=centre.device) - (points - 1) / 2) * apart
-    pixels = torch.arange(size, dtype=torch.float32, device=centre.device) + 0.5
-    distance = (pixels - (centre + offsets).unsqueeze(2)).abs()
-    return (torch.clamp(1.0 - distance / apart, min=0.0) / apart).unsqueeze(1)

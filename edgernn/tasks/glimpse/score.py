@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edgernn.contract import Array
-from edgernn.data.captions import TEST
-from edgernn.data.idx import idx_parts
+from edgernn.data.pictures import HELD_OUT, in_colour, open_part, part_to_evaluate
 from edgernn.data.sequences import PackedSequences
 from edgernn.errors import CheckFailedError, ConfigError, CorpusError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.runtime.pipelines.glimpse import Look
-from edgernn.tasks.glimpse.data import HELD_OUT, Canvas, in_colour, open_part
-from edgernn.tasks.glimpse.settings import DIGITS, SCENES, GlimpseEvaluation
+from edgernn.tasks.glimpse.data import Canvas
+from edgernn.tasks.glimpse.settings import GlimpseEvaluation
 from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
 
 __all__ = ["GlimpseScore", "evaluate", "score_glimpses"]
@@ -121,7 +119,7 @@ def _open(settings: GlimpseEvaluation, look: Look, own: RunData | None) -> _Labe
         settings.refuse_without_data("split", "clutter")
         kept = PackedSequences.of_run(own.folder, HELD_OUT, own.record)
         return _Labelled(kept.values, kept.labels, [note_held_out(counted(len(kept), "picture"))])
-    part, notes = _part(settings)
+    part, notes = part_to_evaluate(settings.data, settings.split)
     pictures = open_part(settings.data, part).among(look.labels, settings.data)
     images, size = pictures.images, pictures.images.shape[1:3]
     if size == look.size:
@@ -136,20 +134,6 @@ def _open(settings: GlimpseEvaluation, look: Look, own: RunData | None) -> _Labe
         f"each picture is placed on {canvas.side} × {canvas.side} pixels, with {canvas.clutter} pieces of others"
     )
     return _Labelled(canvas.place(images, images, np.random.default_rng(0)), pictures.labels, notes)
-
-
-def _part(settings: GlimpseEvaluation) -> tuple[str | None, list[str]]:
-    """Return the part of the data to evaluate on, None for all of it, and what the user should know about it."""
-    if settings.data in (DIGITS, SCENES):
-        return settings.split, []
-    path = Path(settings.data)
-    if parts := idx_parts(path):
-        if settings.split not in parts:
-            raise CorpusError(f"{path} has no part {settings.split}; it has {', '.join(parts)}: name one with --split")
-        return settings.split, []
-    if settings.split != TEST:
-        raise CorpusError(f"{path} has no parts: leave out --split")
-    return None, [f"{path} has no parts, so all of it is scored: the score is too good if the model was trained on it"]
 
 
 def _clutter(model: Model) -> int:

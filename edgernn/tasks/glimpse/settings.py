@@ -9,16 +9,13 @@ from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSet
 from edgernn.tasks.task import Preset
 
 __all__ = [
-    "DIGITS",
     "PRESETS",
-    "SCENES",
     "GlimpseConfig",
     "GlimpseData",
     "GlimpseEvaluation",
     "GlimpseTraining",
 ]
 
-DIGITS, SCENES = "digits", "scenes"  # the names of the drawn data sets
 _LARGEST = 1_000_000  # upper bound of counts and sizes
 _LARGEST_SIDE = 512  # pixels
 

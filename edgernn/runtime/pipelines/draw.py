@@ -1,0 +1,181 @@
+"""Drawing on the device: a stream writes to its canvas at each step; the stream's random numbers say what it draws."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgernn.contract import Array
+from edgernn.errors import ConfigError, SamplingError, StreamError, counted, few
+from edgernn.media.drawings import block_text, draw_drawings
+from edgernn.media.image import SUFFIXES
+from edgernn.runtime import Model, Sampler, Stream
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
+from edgernn.settings import Settings, option
+
+__all__ = ["Draw", "DrawOptions", "DrawPipeline", "Drawn"]
+
+_COUNTER = "step"  # the state that counts steps; its bound is their number in training
+_COLUMNS = 78  # of a terminal, for drawings side by side
+_SEEDS = 2**64
+
+
+@dataclass(frozen=True)
+class Drawn(Result):
+    """Drawings, and how they grew.
+
+    pictures: from 0 to 1, (steps, drawings, height, width). boxes: of the windows, in pixels, (steps, drawings, 4).
+    labels, seeds: of each drawing; no labels if the network has none. out: the file that was written, if any. seconds:
+    that all steps took.
+    """
+
+    pictures: Array
+    boxes: Array
+    labels: tuple[str, ...]
+    seeds: tuple[int, ...]
+    out: Path | None
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file, the number of steps, and the seed and label of each drawing."""
+        drawings = [
+            {"seed": str(seed)} | ({"label": self.labels[place]} if self.labels else {})
+            for place, seed in enumerate(self.seeds)
+        ]
+        return {"out": None if self.out is None else str(self.out), "steps": len(self.pictures), "drawings": drawings}
+
+    def __str__(self) -> str:
+        """Return what was drawn, and where it is."""
+        what = f" of {few(dict.fromkeys(self.labels))}" if self.labels else ""
+        where = "" if self.out is None else f", in {self.out}"
+        return f"{counted(len(self.seeds), 'drawing')}{what} in {counted(len(self.pictures), 'step')}{where}"
+
+    @property
+    def note(self) -> str:
+        """The speed."""
+        return f"{self.boxes[..., 0].size / max(self.seconds, 1e-9):,.0f} steps/s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrawOptions(Settings):
+    """What is drawn."""
+
+    label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
+    count: int = option(1, "The number of drawings.", low=1, high=1024)
+    temperature: float = option(
+        1.0, "The factor of the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
+    )
+    seed: int | None = option(
+        None,
+        "The seed of the random numbers. Each further drawing has the next seed.",
+        low=0,
+        below=_SEEDS,
+        unset="a new one for each run",
+    )
+    out: Path | None = option(
+        None,
+        "Write a picture: a .gif shows the drawings grow, with the windows; other image files show the steps of one "
+        "drawing, or several drawings.",
+    )
+
+
+class Draw:
+    """The parts of a model that draws.
+
+    labels: the names of the classes that can be asked for, () if none can. steps: their number for a drawing.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not draw."""
+        graph = next((graph for graph in model.contract.graphs if graph.name == "step"), None)
+        canvas = None if graph is None else graph.output_of("canvas")
+        boxes = None if graph is None else graph.output_of("boxes")
+        counter = (
+            next((state for state in graph.states if state.name == _COUNTER and state.bound), None) if graph else None
+        )
+        if graph is None or graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
+            raise StreamError(
+                f"the bundle's task is {model.manifest.task}, but it does not draw: that takes an input of the kind "
+                f"noise, outputs of the kinds canvas and boxes, and a state {_COUNTER} with a bound"
+            )
+        assert counter.bound is not None
+        asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
+        self.model, self.steps = model, int(counter.bound)
+        self.canvas_name, self.boxes_name = canvas.name, boxes.name
+        self.labels = (model.labels or ()) if asked else ()
+        self._asked = asked[0] if asked else None
+
+    def stream(self, sampler: Sampler, label: str | None = None) -> Stream:
+        """Return a stream that draws, step by step, with `stream.step(stream.noise())`.
+
+        sampler: its seed and temperature are used. label: the name of the class to draw, for a model with labels.
+        Raises ConfigError for a class that the model does not have.
+        """
+        if self._asked is None:
+            if label is not None:
+                raise ConfigError("the model was trained without labels, and draws what it likes: leave out the label")
+            return self.model.stream(sampler)
+        if label not in self.labels:
+            raise ConfigError(f"there is no class {label} to draw: there is {few(self.labels)}")
+        place = np.array([self.labels.index(label)], self._asked.numpy_dtype)
+        return self.model.stream(sampler, inputs={self._asked.name: place})
+
+
+class DrawPipeline(Pipeline[DrawOptions]):
+    """Draws pictures."""
+
+    task = "draw"
+    inputs = ("", "nothing: the options say what is drawn")
+    suffixes = ()
+    options = DrawOptions
+    example = "bundles/draw --label 7 --seed 1 --count 16 --out digits.gif"
+    takes_nothing = True
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not draw."""
+        super().__init__(model)
+        self._draw = Draw(model)
+
+    def read(self, source: str | Path | bytes) -> NoReturn:
+        """Raise ConfigError: nothing is read."""
+        raise ConfigError("a network that draws reads no files")
+
+    def check(self, options: DrawOptions, sources: Sequence[Path]) -> None:
+        """Raise ConfigError for a picture that cannot be written."""
+        if options.out is not None:
+            check_output("--out", options.out, sources, SUFFIXES)
+
+    def __call__(self, inputs: Mapping[str, Array], options: DrawOptions, show: Show = ignore) -> Drawn:
+        """Draw. show: called with the drawings so far, in block characters, after each step.
+
+        Raises ConfigError for a class that the model does not have, ImageError if the picture cannot be written.
+        """
+        draw, streams, labels = self._draw, [], []
+        for number in range(options.count):
+            seed = None if options.seed is None else (options.seed + number) % _SEEDS
+            label = options.label
+            if label is None and draw.labels:
+                label = draw.labels[number % len(draw.labels)]
+            streams.append(draw.stream(Sampler(options.temperature, seed=seed), label))
+            labels += [] if label is None else [label]
+        pictures, boxes, seconds = [], [], 0.0
+        for number in range(1, draw.steps + 1):
+            begun = time.perf_counter()
+            outputs = [stream.step(stream.noise()) for stream in streams]
+            seconds += time.perf_counter() - begun
+            pictures.append(np.concatenate([each[draw.canvas_name] for each in outputs]))
+            boxes.append(np.concatenate([each[draw.boxes_name][:, 0] for each in outputs]))
+            if not np.isfinite(pictures[-1]).all():
+                raise SamplingError(f"after step {number}, the canvas is not made of numbers")
+            fitting = max(1, _COLUMNS // (pictures[-1].shape[2] + 2))
+            if show(f"step {number}\n{block_text(pictures[-1][:fitting])}") is False:
+                break
+        if options.out is not None:
+            draw_drawings(np.stack(pictures), np.stack(boxes), options.out)
+        seeds = tuple(stream.seed for stream in streams)
+        return Drawn(np.stack(pictures), np.stack(boxes), tuple(labels), seeds, options.out, seconds)
