@@ -13,6 +13,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -20,10 +21,11 @@ from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any
 
+from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.bundle import MANIFEST, Bundle
 from edgernn.contract import with_kinds
-from edgernn.errors import BundleError, ConfigError, TokenizerError
+from edgernn.errors import BundleError, ConfigError, FormatError, TokenizerError
 from edgernn.page.icons import icon
 from edgernn.paths import SITE, Kind, identify
 from edgernn.runtime.pipelines.language import LanguageOptions
@@ -237,10 +239,11 @@ def _known(tokenizer: Tokenizer, text: str) -> bool:
 
 
 def _strangers(directory: Path) -> list[str]:
-    """The files in `directory` that do not belong to the site there."""
+    """The files in `directory` that do not belong to the site there; all of them, if its record is damaged."""
     known: set[str] = set()
-    if identify(directory).kind is Kind.SITE:
-        listed = json.loads((directory / SITE).read_text(encoding="utf-8")).get("files", {})
-        known = {SITE, *listed, *(f"{name}.gz" for name in listed)}
-    found = (path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir())
-    return sorted(set(found) - known)
+    with suppress(FormatError, KeyError, OSError):
+        record = records.mapping(records.parse((directory / SITE).read_bytes(), SITE), SITE)
+        listed = records.mapping(record["files"], "files")
+        known = {SITE, *listed, *(f"{name}.gz" for name in listed)} if "first_visit" in record else known
+    files = [path for path in directory.rglob("*") if path.is_symlink() or not path.is_dir()]
+    return sorted({path.relative_to(directory).as_posix() for path in files} - known)

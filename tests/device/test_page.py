@@ -108,8 +108,23 @@ def test_a_site_replaces_a_site_and_nothing_else(bundle, tmp_path):
     (out / "notes.txt").write_text("mine")
     with pytest.raises(OutputExistsError, match=r"files that edgernn did not write there: notes\.txt"):
         build_site([bundle]).write(out, overwrite=True)
+    (out / "notes.txt").unlink()
+    (out / "elsewhere").symlink_to(tmp_path)
+    with pytest.raises(OutputExistsError, match=r"files that edgernn did not write there: elsewhere"):
+        build_site([bundle]).write(out, overwrite=True)
     with pytest.raises(OutputExistsError, match="is a bundle, which a site does not replace"):
         build_site([bundle]).write(bundle, overwrite=True)
+
+
+@pytest.mark.parametrize("listed", ["5", "[[1]]", "null", '["notes.txt"]'])
+def test_a_site_whose_record_is_damaged_is_not_replaced(bundle, tmp_path, listed):
+    out = tmp_path / "site"
+    out.mkdir()
+    (out / "site.json").write_text(f'{{"first_visit": 1, "files": {listed}}}')
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"did not write there: .*notes\.txt"):
+        build_site([bundle]).write(out, overwrite=True)
+    assert (out / "notes.txt").read_text() == "mine"
 
 
 def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_path, call, code):
