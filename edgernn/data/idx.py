@@ -22,7 +22,7 @@ _MOST = 1_000_000  # arrays in a file: a header of a hostile file can claim bill
 _LARGEST_SIDE = 512  # pixels
 _MOST_BYTES = 1 << 30  # of the pictures of a file
 _IMAGES = re.compile(r"(?P<part>.*?)[-.]?images[-.]idx3-ubyte(\.gz)?")
-_PARTS = {"train": TRAIN, "val": DEV, "dev": DEV, "test": TEST, "t10k": TEST}  # by the beginning of the name
+_PARTS = {"train": TRAIN, "val": DEV, "dev": DEV, "test": TEST, "t10k": TEST}  # by the beginning of a word of the name
 
 
 class LabelledPictures(NamedTuple):
@@ -35,8 +35,8 @@ class LabelledPictures(NamedTuple):
 def idx_parts(folder: Path) -> tuple[str, ...]:
     """Return the parts that a folder of IDX files has, in the order train, dev, test; () if it has none.
 
-    The names of the files of a part begin with train, val or dev, and test or t10k. Raises CorpusError if the folder
-    has no IDX files of images.
+    A word in the names of the files of a part begins with train, val or dev, and test or t10k, as in
+    emnist-digits-train-images-idx3-ubyte. Raises CorpusError if the folder has no IDX files of images.
     """
     found = {_part(path) for path in _image_files(folder)}
     return tuple(part for part in (TRAIN, DEV, TEST) if part in found)
@@ -75,7 +75,7 @@ def read_idx(path: Path, shape: Sequence[int | None]) -> Array:
     except FileNotFoundError:
         raise CorpusError(f"{path} is missing") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(f"{path} cannot be read: {error}") from None
+        raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if len(data) != size:
         raise CorpusError(f"{path} is cut off or has surplus data: its header announces {size:,} bytes")
     return np.frombuffer(data, np.uint8).reshape(sizes)
@@ -108,7 +108,8 @@ def _part(path: Path) -> str:
     """Return the part to which a file of images belongs; "" for none."""
     match = _IMAGES.fullmatch(path.name)
     assert match is not None
-    return next((part for begin, part in _PARTS.items() if match["part"].lower().startswith(begin)), "")
+    words = re.split(r"[-_. ]", match["part"].lower())
+    return next((part for word in words for begin, part in _PARTS.items() if word.startswith(begin)), "")
 
 
 def _read_pair(path: Path) -> LabelledPictures:

@@ -25,6 +25,16 @@ def test_the_parts_of_a_folder_are_read(tmp_path):
         read_pictures(tmp_path, "dev")
 
 
+@pytest.mark.parametrize("name", ["emnist-digits-{}-{}-ubyte", "{}_{}-ubyte", "Letters.{}-{}-ubyte"])
+def test_the_part_is_a_word_of_the_name(tmp_path, name):
+    for word, count in (("train", 6), ("test", 3)):
+        images, labels = bars(count)
+        for what, array in (("images-idx3", images), ("labels-idx1", labels)):
+            (tmp_path / name.format(word, what)).write_bytes(idx(array))
+    assert idx_parts(tmp_path) == ("train", "test")
+    assert len(read_pictures(tmp_path, "train").labels) == 6
+
+
 @pytest.mark.parametrize("name", ["digits-{}.{}-ubyte", "{}-{}-ubyte.gz", "x.{}-{}-ubyte"])
 def test_files_without_a_part_are_taken_whole(tmp_path, name):
     images, labels = bars(5)
@@ -70,6 +80,14 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, file, data, words):
         read_pictures(tmp_path, "train")
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_a_folder_in_place_of_a_file_is_named(tmp_path):
+    write_bars(tmp_path)
+    (tmp_path / IMAGES).unlink()
+    (tmp_path / IMAGES).mkdir()
+    with pytest.raises(CorpusError, match=rf"{IMAGES} cannot be read: Is a directory$"):
+        read_pictures(tmp_path, "train")
 
 
 def test_what_is_no_folder_of_idx_files_is_named(tmp_path):
