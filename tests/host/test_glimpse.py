@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tasks import EXAMPLES, bars, write_bar, write_bars
+from tasks import EXAMPLES, bars, idx, write_bar, write_bars
 
 from edgernn.cli import execute
 from edgernn.data import drawn_digits
@@ -268,9 +268,15 @@ def test_a_model_is_evaluated_on_the_part_that_is_named(model, tmp_path):
         evaluate(model, GlimpseEvaluation(), ignore_progress)
 
 
-def _on(model, folder, pictures):
-    from tasks import idx
+def test_clutter_that_is_asked_for_lies_on_pictures_of_any_size(tmp_path):
+    square = eager_model(Source(Glimpser(CONFIG.but(width=9, classes=2)), {"labels.json": b'["0", "1"]'}))
+    data = _on(square, tmp_path, (bars(20, 1)[0][:, :9, :9], bars(20, 1)[1]))[1]
+    plain, cluttered = (evaluate(square, data.but(clutter=clutter), ignore_progress) for clutter in (None, 5))
+    assert plain.score != cluttered.score
+    assert "placed on 9 × 9 pixels, with 5 pieces of others" in cluttered.notes[-1]
 
+
+def _on(model, folder, pictures):
     (folder / "small").mkdir()
     for name, array in zip(("images-idx3", "labels-idx1"), pictures, strict=True):
         (folder / "small" / f"t10k-{name}-ubyte").write_bytes(idx(array))
@@ -323,6 +329,15 @@ def test_settings_that_do_not_fit_are_one_line(tmp_path, monkeypatch, capsys, op
     message = capsys.readouterr().err
     assert words in message
     assert message.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_pictures_of_one_class_are_refused(tmp_path, monkeypatch, capsys):
+    write_bars(tmp_path)
+    (tmp_path / "train-labels-idx1-ubyte").write_bytes(idx(np.ones(48)))
+    monkeypatch.chdir(tmp_path)
+    assert execute(["train", "glimpse", ".", "--out", "run"]) == 2
+    assert ". has one class to train on, 1: two are needed" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

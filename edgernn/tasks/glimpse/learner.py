@@ -60,13 +60,16 @@ class GlimpseLearner(Learner):
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
         """Read or draw the pictures, and store both parts as packed arrays; those that are held out on their canvas.
 
-        Raises CorpusError for data that is missing, damaged or too small, ConfigError for settings that do not fit it.
+        Raises CorpusError for data that is missing, damaged, too small or of one class, ConfigError for settings that
+        do not fit it.
         """
         (source,) = sources
         data, model, training = chosen.data, chosen.model, chosen.training
         assert isinstance(data, GlimpseData)
         assert isinstance(model, GlimpseConfig)
         train, held_out = open_training(source, data.held_out, training.seed)
+        if len(found := np.unique(train.labels)) < 2:
+            raise CorpusError(f"{source} has one class to train on, {train.classes[found[0]]}: two are needed")
         canvas = _canvas(data)
         if canvas is not None:
             canvas.check(train.images, source)

@@ -122,7 +122,7 @@ def _open(settings: GlimpseEvaluation, look: Look, own: RunData | None) -> _Labe
     part, notes = part_to_evaluate(settings.data, settings.split)
     pictures = open_part(settings.data, part).among(look.labels, settings.data)
     images, size = pictures.images, pictures.images.shape[1:3]
-    if size == look.size:
+    if size == look.size and not settings.clutter:
         return _Labelled(images, pictures.labels, notes)
     if images.ndim > 3 or look.size[0] != look.size[1] or max(size) > look.size[0]:
         raise CorpusError(
