@@ -8,6 +8,7 @@ import type { Elements } from "./arrays.ts";
 import { ConfigError, SamplingError } from "./errors.ts";
 
 const MASK = (1n << 64n) - 1n;
+const RATIO = 1.7155277699214135; // sqrt(8 / e)
 const COLDEST = 0.001; // smaller temperatures could overflow when logits are divided by them
 const LARGEST_BIAS = 1e6;
 const LARGEST_COUNT = 2 ** 31;
@@ -27,6 +28,15 @@ export class Generator {
     z = ((z ^ (z >> 30n)) * 0xbf58476d1ce4e5b9n) & MASK;
     z = ((z ^ (z >> 27n)) * 0x94d049bb133111ebn) & MASK;
     return Number((z ^ (z >> 31n)) >> 11n) * 2 ** -53;
+  }
+
+  /** The next standard normal deviate, by the ratio of two uniform numbers (Kinderman and Monahan 1977). */
+  normal(): number {
+    for (;;) {
+      const u = 1 - this.uniform();
+      const x = (RATIO * (this.uniform() - 0.5)) / u;
+      if (u <= exponential(x * x * -0.25)) return x;
+    }
   }
 }
 

@@ -49,6 +49,7 @@ export function cases(machine: string, simd: boolean): Case[] {
     { name: "SHA-256 of FIPS 180-4", run: digests },
     { name: "the generator's first numbers", run: generator },
     { name: "draws of golden/", run: draws },
+    { name: "normal deviates of golden/", run: normals },
     ...golden(load),
     { name: "300 tokens are Python's at every precision", run: async (world) => texts(world, load, (await expected(world)).texts) },
     { name: "snapshots from Python are continued", run: async (world) => continued(world, load, await expected(world), machine) },
@@ -117,6 +118,17 @@ async function draws(world: World): Promise<void> {
     const drawn: number[] = [];
     while (drawn.length < each.tokens.length) drawn.push(sampler.draw(Float32Array.from(each.logits), numbers, drawn));
     equal(drawn, each.tokens);
+  }
+}
+
+async function normals(world: World): Promise<void> {
+  const list = json<{ seed: string; normals: number[] }[]>(await world.read("golden/normals.json"));
+  for (const each of list) {
+    const numbers = new Generator(BigInt(each.seed));
+    equal(
+      each.normals.map(() => numbers.normal()),
+      each.normals,
+    );
   }
 }
 
