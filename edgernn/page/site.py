@@ -26,6 +26,7 @@ from edgernn.atomic import new_directory
 from edgernn.bundle import MANIFEST, Bundle
 from edgernn.contract import with_kinds
 from edgernn.errors import BundleError, ConfigError, FormatError, TokenizerError
+from edgernn.media.text import as_read
 from edgernn.page.icons import icon
 from edgernn.paths import SITE, Kind, identify
 from edgernn.runtime.pipelines.language import LanguageOptions
@@ -117,13 +118,14 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
 
     title: the page's name; by default those of the bundles.
     Raises BundleError for a bundle that is damaged, of another target than wasm, or of a task that the page does not
-    show; ConfigError where edgernn was installed without the code of the page, or for a bundle that is named twice.
+    show; ConfigError where edgernn was installed without the code of the page, or for a bundle that is named twice;
+    CorpusError for a title with invalid characters.
     """
     app = _app()
     names = _names(paths)
     assets: dict[str, bytes] = {}
     shown = [_add_bundle(assets, path, name, opening) for path, name in zip(paths, names, strict=True)]
-    title = title or ", ".join(names)
+    title = as_read(title or ", ".join(names), "the title of the page (--title)")
     urls = {name: _add(assets, name, app[name]) for name in ("main.js", "page.css", "worker.js")}
     urls |= {name: _add(assets, f"{name}.png", icon(*form)) for name, form in _ICONS.items()}
     manifest = _add(assets, "app.webmanifest", _web_manifest(title, urls), folder="")

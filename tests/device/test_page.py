@@ -19,7 +19,7 @@ from hostile import seal
 from PIL import Image
 from tiny import TinyLanguage, write_captioner
 
-from edgernn.errors import BundleError, ConfigError, OutputExistsError, TokenizerError
+from edgernn.errors import BundleError, ConfigError, CorpusError, OutputExistsError, TokenizerError
 from edgernn.page import Opening, Server, build_site, site
 from edgernn.page.icons import icon
 
@@ -96,6 +96,17 @@ def test_what_is_written(bundle, tmp_path):
         assert gzip.decompress(path.read_bytes()) == built.files[name.removesuffix(".gz")]
     sizes = [(written.get(f"{name}.gz") or path).stat().st_size for name, path in written.items() if name not in packed]
     assert built.first_visit_bytes == record["first_visit"] == sum(sizes)
+
+
+def test_a_title_is_text_and_nothing_else(bundle):
+    title = """x"'&</script><script>$title ${z}"""
+    built = build_site([bundle], title=title)
+    page = built.files["index.html"].decode()
+    assert "<script>$title" not in page
+    assert described(built)["title"] == title
+    for wrong, words in (("a\udcff", "is not UTF-8: byte 1 is 0xff"), ("\ud800", "half of a character")):
+        with pytest.raises(CorpusError, match=rf"the title of the page \(--title\) .*{words}"):
+            build_site([bundle], title=wrong)
 
 
 def test_a_site_replaces_a_site_and_nothing_else(bundle, tmp_path):
