@@ -11,10 +11,10 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.drawn_digits import draw_digits
-from edgernn.data.drawn_names import DIGITS, SCENES
 from edgernn.data.idx import LabelledPictures, idx_parts, read_pictures
 from edgernn.data.scenes import COLOURS, SHAPES, SIDE, SIZES, Scene, Thing
 from edgernn.data.sequences import PackedSequences
+from edgernn.drawn_names import DIGITS, SCENES
 from edgernn.errors import CorpusError, few
 
 __all__ = [

@@ -37,6 +37,7 @@ DEVICE_MODULES = [
     "atomic",
     "bundle",
     "cell_names",
+    "drawn_names",
     "errors",
     "examples",
     "execution",

@@ -14,9 +14,9 @@ import numpy as np
 from edgernn import records
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, read_captions
 from edgernn.data.scenes import draw_scenes
+from edgernn.drawn_names import SCENES
 from edgernn.errors import CorpusError, counted
 from edgernn.runtime.pipelines.caption import MAX_TOKENS
-from edgernn.tasks.caption.settings import SCENES
 from edgernn.tokenizer import Ids, Tokenizer
 
 __all__ = ["IGNORED", "DataRecord", "left_out", "open_dataset", "pad_captions", "special_tokens"]

@@ -19,6 +19,7 @@ from edgernn.contract import Array
 from edgernn.data.captions import DEV, TRAIN, CaptionDataset, CaptionedImage
 from edgernn.data.unknown import UnknownTokens
 from edgernn.data.words import learn_words, words
+from edgernn.drawn_names import SCENES
 from edgernn.errors import ConfigError, CorpusError, ImageError
 from edgernn.models import Network
 from edgernn.models.encoder import SCALINGS, load_weights, resize
@@ -30,7 +31,7 @@ from edgernn.tasks.caption.decode import beam_captions, before_end, sample_capti
 from edgernn.tasks.caption.features import EncoderFeatures
 from edgernn.tasks.caption.network import Captioner, ImageFeatures, encoder_config
 from edgernn.tasks.caption.score import CaptionScore, Cider, score_images
-from edgernn.tasks.caption.settings import SCENES, CaptionConfig, CaptionData, CaptionTraining
+from edgernn.tasks.caption.settings import CaptionConfig, CaptionData, CaptionTraining
 from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen

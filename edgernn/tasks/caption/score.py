@@ -13,11 +13,12 @@ import sacrebleu
 from edgernn.data.captions import DEV, CaptionDataset, CaptionedImage
 from edgernn.data.scenes import Scene
 from edgernn.data.words import words
+from edgernn.drawn_names import SCENES
 from edgernn.errors import ConfigError, CorpusError, ImageError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.caption import caption_image, largest_side
 from edgernn.tasks.caption.data import DataRecord, left_out, open_dataset
-from edgernn.tasks.caption.settings import SCENES, CaptionEvaluation
+from edgernn.tasks.caption.settings import CaptionEvaluation
 from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
 
 __all__ = ["CaptionScore", "Cider", "evaluate", "score_captions", "score_images"]

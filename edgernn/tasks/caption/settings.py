@@ -9,9 +9,8 @@ from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings, one_cycle
 from edgernn.tasks.task import Preset
 
-__all__ = ["PRESETS", "SCENES", "CaptionConfig", "CaptionData", "CaptionEvaluation", "CaptionTraining"]
+__all__ = ["PRESETS", "CaptionConfig", "CaptionData", "CaptionEvaluation", "CaptionTraining"]
 
-SCENES = "scenes"  # the name of the data set of drawn scenes
 ENCODERS = ("mobilenet_v2", "small")  # the names of `models.encoder.ENCODERS`
 PADDINGS = ("symmetric", "tensorflow")  # the names of `models.mobilenet.PADDINGS`
 SCALINGS = ("imagenet", "x/127.5-1")  # the names of `models.encoder.SCALINGS`

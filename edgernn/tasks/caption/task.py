@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from edgernn.drawn_names import SCENES
 from edgernn.settings import Settings
 from edgernn.tasks.caption.settings import (
     PRESETS,
-    SCENES,
     CaptionConfig,
     CaptionData,
     CaptionEvaluation,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgernn.data.drawn_names import DIGITS
+from edgernn.drawn_names import DIGITS
 from edgernn.settings import Settings
 from edgernn.tasks.draw.settings import PRESETS, DrawConfig, DrawData, DrawEvaluation, DrawTraining
 from edgernn.tasks.score import Evaluation, Progress, RunData

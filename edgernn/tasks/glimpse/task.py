@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from edgernn.data.drawn_names import DIGITS, SCENES
+from edgernn.drawn_names import DIGITS, SCENES
 from edgernn.settings import Settings
 from edgernn.tasks.glimpse.settings import (
     PRESETS,
