@@ -41,6 +41,7 @@ _TILES_ACROSS = 6
 _CELL = 28  # pixels, of a square of an alignment
 _DARK = 0.15  # brightness where the attention is 0
 _BYTE = 255
+_LARGEST_JPEG = 65_500  # pixels of a side, in libjpeg
 _WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # candidate levels of white, in modes that do not define it
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
@@ -175,7 +176,11 @@ def write_picture(picture: Image, out: Path) -> None:
 
     data = io.BytesIO()
     try:
-        picture.save(data, Image.registered_extensions()[out.suffix.lower()])
+        format = Image.registered_extensions()[out.suffix.lower()]
+        if format == "JPEG" and max(picture.size) > _LARGEST_JPEG:  # the library would only call the data broken
+            size = f"{picture.width:,} × {picture.height:,} pixels"
+            raise ImageError(f"{out} cannot be written: {size} are too many for JPEG: write a .png")
+        picture.save(data, format)
         replace_file(out, data.getvalue())
     except KeyError:
         raise ImageError(f"{out}: the name of an image file must end in {', '.join(SUFFIXES)}") from None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from edgernn.errors import ImageError
-from edgernn.media.image import draw_attention, read_image
+from edgernn.media.image import draw_attention, read_image, write_picture
 
 COLOURS = np.array([[[250, 10, 20], [10, 240, 30]], [[20, 30, 230], [120, 120, 120]]], np.uint8)
 
@@ -152,6 +152,15 @@ def test_attention_leaves_the_old_picture_where_it_cannot_write(tmp_path):
     with pytest.raises(ImageError, match="the name of an image file must end in"):
         draw_attention(np.zeros((4, 4, 3), np.uint8), [], np.zeros((0, 2, 2), np.float32), tmp_path / "a.xyz")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_picture_that_is_too_large_for_its_format_is_named(tmp_path):
+    out = tmp_path / "x.jpg"
+    with pytest.raises(ImageError, match=r"x\.jpg cannot be written: 65,501 × 1 pixels are too many for JPEG"):
+        write_picture(Image.new("L", (65_501, 1)), out)
+    assert not out.exists()
+    write_picture(Image.new("L", (65_500, 1)), out)
+    assert out.stat().st_size
 
 
 def test_what_is_no_image_is_named(plain, tmp_path):
