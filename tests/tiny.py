@@ -372,7 +372,7 @@ def write_sound_classifier(path: Path) -> Path:
     return path
 
 
-def write_glimpser(path: Path, side: int = 8) -> Path:
+def write_glimpser(path: Path, side: int | str = 8) -> Path:
     """A graph that looks at a square of 2 pixels in the upper left corner, then one place to the right at each step.
 
     The counter n' = min(n + 1, 3); the score of "bright" is the brightness of the whole picture, that of "dark" 0.5.

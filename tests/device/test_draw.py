@@ -121,6 +121,12 @@ def test_what_cannot_be_drawn_is_named(model, pipeline, tmp_path):
     for write in (write_glimpser, write_sound_classifier):
         with pytest.raises(StreamError, match="it does not draw"):
             Draw(Model.load(write(tmp_path / write.__name__)))
+    nameless = write_drawer(tmp_path / "nameless")
+    manifest = json.loads((nameless / "bundle.json").read_text())
+    del manifest["files"]["labels.json"]
+    (nameless / "bundle.json").write_text(json.dumps(manifest))
+    with pytest.raises(StreamError, match=r"draws classes, and has no labels\.json"):
+        Draw(Model.load(nameless))
     stream = Model.load(tmp_path / "write_glimpser").stream(inputs={"image": np.zeros((1, 8, 8, 3), np.uint8)})
     with pytest.raises(StreamError, match="has no input of the kind noise"):
         stream.noise()

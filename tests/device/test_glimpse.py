@@ -128,6 +128,8 @@ def test_models_that_do_not_look_are_refused(tmp_path):
         GlimpsePipeline(Model.load(write_captioner(tmp_path / "captioner")))
     with pytest.raises(StreamError, match="it does not look by glimpses"):
         Look(Model.load(write_sound_classifier(tmp_path / "sound")))
+    with pytest.raises(StreamError, match="of the kind image with a fixed size"):
+        Look(Model.load(write_glimpser(tmp_path / "free", "side")))
 
 
 def test_a_snapshot_in_mid_looking_carries_the_picture(model, tmp_path):

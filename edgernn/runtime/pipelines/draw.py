@@ -105,6 +105,8 @@ class Draw:
             )
         assert counter.bound is not None
         asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
+        if asked and model.labels is None:
+            raise StreamError("the bundle draws classes, and has no labels.json with their names: export it again")
         self.model, self.steps = model, int(counter.bound)
         self.canvas_name, self.boxes_name = canvas.name, boxes.name
         self.labels = (model.labels or ()) if asked else ()

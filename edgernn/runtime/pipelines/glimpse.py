@@ -102,12 +102,13 @@ class Look:
         self.model, self.scores_name = model, label_output(model).name
         graph = model.contract["step"]
         images = [tensor for tensor in graph.conditions if tensor.kind == "image" and tensor.source is None]
+        is_fixed = all(isinstance(size, int) for image in images for size in image.axes[1:])
         boxes = graph.output_of("boxes")
         counter = next((state for state in graph.states if state.name == _COUNTER and state.bound), None)
-        if not images or boxes is None or counter is None:
+        if not images or not is_fixed or boxes is None or counter is None:
             raise StreamError(
                 f"the bundle's task is {model.manifest.task}, but it does not look by glimpses: that takes a condition "
-                f"of the kind image, an output of the kind boxes, and a state {_COUNTER} with a bound"
+                f"of the kind image with a fixed size, an output of the kind boxes, and a state {_COUNTER} with a bound"
             )
         assert model.labels is not None
         assert counter.bound is not None
