@@ -9,7 +9,7 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["PaddedBatch", "Passes", "pad"]
+__all__ = ["PaddedBatch", "Passes", "pad", "shuffled"]
 
 
 class PaddedBatch(NamedTuple):
@@ -26,6 +26,12 @@ def pad(sequences: Sequence[Array]) -> PaddedBatch:
     for row, each in enumerate(sequences):
         padded[: len(each), row] = each
     return PaddedBatch(padded, lengths)
+
+
+def shuffled(count: int, batch_size: int, random: np.random.Generator) -> list[Array]:
+    """Return the places of `count` examples of one size, in batches of random order; the last batch can be smaller."""
+    order = random.permutation(count)
+    return [order[start : start + batch_size] for start in range(0, count, batch_size)]
 
 
 class Passes:

@@ -6,14 +6,14 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from edgernn.bundle import LABELS
-from edgernn.contract import Array
-from edgernn.data.batches import Passes
+from edgernn.data.batches import Passes, shuffled
 from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, open_training
 from edgernn.data.sequences import PackedSequences
 from edgernn.errors import CorpusError
@@ -50,7 +50,7 @@ class DrawLearner(Learner):
         )
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
-        self._passes = Passes(self._batches, training.seed)
+        self._passes = Passes(partial(shuffled, len(self._train), training.batch_size), training.seed)
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
@@ -114,12 +114,6 @@ class DrawLearner(Learner):
     def samples(self, network: Network) -> Mapping[str, str]:
         """Return nothing: pictures are drawn with the bundle."""
         return {}
-
-    def _batches(self, random: np.random.Generator) -> list[Array]:
-        """Return the places of the pictures of each batch of one pass."""
-        order = random.permutation(len(self._train))
-        size = self.training.batch_size
-        return [order[start : start + size] for start in range(0, len(order), size)]
 
 
 def _gate(held_out: Pictures, config: DrawConfig) -> HeldOut:

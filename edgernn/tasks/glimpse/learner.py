@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch import nn
 
 from edgernn.bundle import LABELS
 from edgernn.contract import Array
-from edgernn.data.batches import Passes
+from edgernn.data.batches import Passes, shuffled
 from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, in_colour, open_training
 from edgernn.data.sequences import PackedSequences
 from edgernn.errors import ConfigError, CorpusError
@@ -54,7 +55,7 @@ class GlimpseLearner(Learner):
         )
         placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
         self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
-        self._passes = Passes(self._batches, training.seed)
+        self._passes = Passes(partial(shuffled, len(self._train), training.batch_size), training.seed)
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
@@ -136,12 +137,6 @@ class GlimpseLearner(Learner):
     def samples(self, network: Network) -> Mapping[str, str]:
         """Return nothing: the score shows how the error falls from glimpse to glimpse."""
         return {}
-
-    def _batches(self, random: np.random.Generator) -> list[Array]:
-        """Return the places of the pictures of each batch of one pass."""
-        order = random.permutation(len(self._train))
-        size = self.training.batch_size
-        return [order[start : start + size] for start in range(0, len(order), size)]
 
     def _pictures(self, places: Array, random: np.random.Generator) -> Array:
         """Return training pictures as the network sees them: varied, and on their canvas."""
