@@ -68,19 +68,19 @@ class DrawOptions(Settings):
     label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
     count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
-        1.0, "The factor of the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
+        1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
     )
     seed: int | None = option(
         None,
-        "The seed of the random numbers. Each further drawing has the next seed.",
+        "The seed of the random numbers of the first drawing; each further drawing has the next seed.",
         low=0,
         below=_SEEDS,
-        unset="a new one for each run",
+        unset="random for each drawing",
     )
     out: Path | None = option(
         None,
-        "Write a picture: a .gif shows the drawings grow, with the windows; other image files show the steps of one "
-        "drawing, or several drawings.",
+        "Write an image file: a .gif shows the drawings after each step, with the windows; other image files show the "
+        "steps of a single drawing, or several finished drawings.",
     )
 
 
@@ -118,7 +118,9 @@ class Draw:
         """
         if self._asked is None:
             if label is not None:
-                raise ConfigError("the model was trained without labels, and draws what it likes: leave out the label")
+                raise ConfigError(
+                    "the model was trained without labels, so it cannot draw a given class: leave out the label"
+                )
             return self.model.stream(sampler)
         if label not in self.labels:
             raise ConfigError(f"there is no class {label} to draw: there is {few(self.labels)}")
