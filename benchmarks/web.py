@@ -31,7 +31,7 @@ from edgernn.tokenizer import Tokenizer
 WEB = Path(__file__).parents[1] / "runtime_demo" / "web"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 SMALL = LanguageConfig(65, embedding=64, hidden=128, layers=1)
-BURSTS, BURST = 400, 200
+BURSTS, BURST = 400, 50
 HEAD = (
     "",
     "onnxruntime, Python",

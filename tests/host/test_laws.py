@@ -4,6 +4,7 @@ What is general is never written for one task: each law here is tested on the da
 """
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from edgernn.engines.eager import eager_model
 from edgernn.execution import Execution
 from edgernn.exporters import TARGETS, export, verify
 from edgernn.exporters.targets.c import CodeOptions, c_target
+from edgernn.exporters.targets.wasm import wasm_target
 from edgernn.runtime.pipelines import PIPELINES
 from edgernn.settings import declared_options
 from edgernn.tasks import TASKS
@@ -32,12 +34,19 @@ from edgernn.training.trainer import ignore_progress
 
 ROOT = Path(__file__).parents[2]
 MATRIX = [(target.name, precision) for target in TARGETS.values() for precision in target.precisions]
-QUICK = [("onnx", "fp32"), ("onnx", "int8")]  # of all tasks; of language models, every target at fp32
+QUICK = [("onnx", "fp32"), ("onnx", "int8")]  # of all tasks; of language models, every target but wasm at fp32
+CODE = {"c": c_target, "wasm": wasm_target}
+NEEDS_CLANG = pytest.mark.skipif(not shutil.which("clang") and "CI" not in os.environ, reason="clang is not installed")
+
+
+def marks(task: str, target: str, precision: str):
+    if target == "wasm":
+        return pytest.mark.matrix, NEEDS_CLANG
+    return () if (target, precision) in QUICK or (task, precision) == ("language", "fp32") else (pytest.mark.matrix,)
+
+
 PAIRS = [
-    pytest.param(
-        *(task, target, precision),
-        marks=() if (target, precision) in QUICK or (task, precision) == ("language", "fp32") else pytest.mark.matrix,
-    )
+    pytest.param(task, target, precision, marks=marks(task, target, precision))
     for task in TASKS
     for target, precision in MATRIX
 ]
@@ -83,7 +92,7 @@ def bundles(runs, tmp_path_factory):
         key = (task, target, precision)
         if key not in made:
             made[key] = folder / "-".join(key)
-            to = c_target(CodeOptions(sizes=EXAMPLES[task].sizes)) if target == "c" else target
+            to = CODE[target](CodeOptions(sizes=EXAMPLES[task].sizes)) if target in CODE else target
             export(Run.load(runs(task)).source(), made[key], target=to, precision=precision, steps=64)
         return made[key]
 

@@ -262,7 +262,7 @@ def test_a_fine_tuned_run_keeps_the_cell(write, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [target for target in TARGETS if target != "wasm"])  # whose code is that of c
 def test_every_part_of_a_cell_exports_to_every_target(write, tmp_path, target):
     name = load_cell(f"{write(EVERY_PART)}:EveryPart")
     torch.manual_seed(0)

@@ -23,8 +23,9 @@ from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
 from edgernn.contract import BATCH, Contract, FromFile
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import OnnxGraph, write_files
+from edgernn.exporters.target import OnnxGraph, Target, write_files
 from edgernn.exporters.targets.c import CodeOptions, _write
+from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
 from edgernn.models import weights_digest
 from edgernn.runtime import Model, Sampler, beam_search, suggest
@@ -35,6 +36,7 @@ from edgernn.tasks.language.settings import LanguageConfig
 
 GOLDEN = Path(__file__).parents[2] / "export" / "golden"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
+ONNX_PRECISIONS = PRECISIONS[:3]  # at int4 onnxruntime for the web differs from that in Python
 STEPS_OF_SOURCE = 16  # the longest sequence that the attender of export/golden reads here
 TEXT = (
     "The quick brown fox jumps over the lazy dog’s back.\nÄpfel, naïve façade, 雨が降る 🙂, don't; it's 3.14!\n\tWhy?"
@@ -69,9 +71,12 @@ def write(folder: Path) -> None:
     bundles |= {"bpe": ("bpe", "int8")}
     with convert_once():
         for name, (kind, precision) in bundles.items():
-            make(folder / "texts" / name, kind, precision)
+            make(folder / "texts" / name, kind, precision, WASM)
+        for precision in ONNX_PRECISIONS:
+            make(folder / "texts" / f"onnx-{precision}", "characters", precision, ONNX)
     expected = {
         "texts": [text for name in bundles for text in texts(folder, name)],
+        "onnx": [text for precision in ONNX_PRECISIONS for text in texts(folder, f"onnx-{precision}")],
         "snapshots": [snapshot(folder, name) for name in bundles],
         "searches": [search(folder, name) for name in ("fp32", "int8", "bpe")],
         "tokenizers": [tokens(kind) for kind in ("characters", "bytes", "bpe", "words")],
@@ -96,7 +101,7 @@ def array(files, state):
     return from_npy(files[state.initial.file], state.initial.file)
 
 
-def make(out: Path, kind: str, precision: str) -> None:
+def make(out: Path, kind: str, precision: str, target: Target) -> None:
     """Write a bundle of a language model with random weights."""
     tokenizer = tokenizer_of(kind)
     torch.manual_seed(0)
@@ -106,20 +111,20 @@ def make(out: Path, kind: str, precision: str) -> None:
             parameter += 0.3 * torch.randn_like(parameter)
     graphs = network.graphs()
     assets = {TOKENIZER: tokenizer.to_json().encode()}
-    artifacts = WASM.write(graphs, Quantization(precision), assets)
+    artifacts = target.write(graphs, Quantization(precision), assets)
     files = {**assets, **{name: data for graph in graphs for name, data in graph.files().items()}}
     contract = Contract(tuple(graph.spec for graph in graphs))
     about = {"task": "language", "precision": precision, "digest": weights_digest(network, contract)}
-    finish(out, artifacts, files, {**about, "contract": contract, "provenance": {}, "parity": {}})
+    finish(out, artifacts, files, {**about, "contract": contract, "provenance": {}, "parity": {}}, target)
 
 
-def finish(out: Path, artifacts, files, manifest) -> None:
-    graphs = {name: artifact.name for name, artifact in artifacts.items()}
+def finish(out: Path, artifacts, files, manifest, target: Target = WASM) -> None:
+    graphs = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
     with new_bundle(out) as writer:
         write_files(writer.directory, files)
-        for artifact in artifacts.values():
-            write_files(writer.directory, {artifact.name: artifact.data, **artifact.files})
-        writer.finish(Manifest(**{**manifest, "target": WasmEngine.target, "graphs": graphs}))
+        for name, artifact in artifacts.items():
+            write_files(writer.directory, {graphs[name]: artifact.data, **artifact.files})
+        writer.finish(Manifest(**{**manifest, "target": target.name, "graphs": graphs}))
 
 
 def tokenizer_of(kind: str):
@@ -128,12 +133,12 @@ def tokenizer_of(kind: str):
 
 
 def load(folder: Path, name: str) -> Model:
-    return Model.load(folder / "texts" / name, WasmEngine)
+    return Model.load(folder / "texts" / name, None if name.startswith("onnx") else WasmEngine)
 
 
 def texts(folder: Path, name: str):
     """Yield texts of 300 sampled tokens: the tokens, the text, and the pieces in which it is decoded."""
-    for sampler in SAMPLERS if name in PRECISIONS else SAMPLERS[2:3]:
+    for sampler in SAMPLERS[2:3] if name == "bpe" else SAMPLERS:
         stream = load(folder, name).stream(sampler)
         stream.prefill("The lazy fox", unknown="skip")
         made = list(stream.tokens(300))

@@ -38,6 +38,7 @@ export {
 } from "./errors.ts";
 export { verify, type Parity } from "./golden.ts";
 export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
+export { onnxLoader, type Ort } from "./onnx.ts";
 export { Reading } from "./reading.ts";
 export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
 export { hexadecimal, sha256 } from "./sha256.ts";

@@ -2,7 +2,7 @@
 
 const PRIMES = [...primes(64)];
 const FIRST = PRIMES.slice(0, 8).map((prime) => fraction(Math.sqrt(prime)));
-const ROUND = PRIMES.map((prime) => fraction(Math.cbrt(prime)));
+const ROUND = Int32Array.from(PRIMES, (prime) => fraction(Math.cbrt(prime)));
 
 function* primes(count: number): Generator<number> {
   for (let number = 2, found = 0; found < count; number++) {
@@ -33,7 +33,7 @@ export function sha256(data: Uint8Array): Uint8Array<ArrayBuffer> {
       const y = w[i - 2];
       const s0 = turned(x, 7) ^ turned(x, 18) ^ (x >>> 3);
       const s1 = turned(y, 17) ^ turned(y, 19) ^ (y >>> 10);
-      w[i] = w[i - 16] + s0 + w[i - 7] + s1;
+      w[i] = (w[i - 16] + s0 + w[i - 7] + s1) | 0;
     }
     let [a, b, c, d, e, f, g, h] = hash;
     for (let i = 0; i < 64; i++) {
@@ -41,7 +41,14 @@ export function sha256(data: Uint8Array): Uint8Array<ArrayBuffer> {
       const t1 = (h + s1 + ((e & f) ^ (~e & g)) + ROUND[i] + w[i]) | 0;
       const s0 = turned(a, 2) ^ turned(a, 13) ^ turned(a, 22);
       const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
-      [h, g, f, e, d, c, b, a] = [g, f, e, (d + t1) | 0, c, b, a, (t1 + t2) | 0];
+      h = g; // by itself, since a swap in one statement would make arrays
+      g = f;
+      f = e;
+      e = (d + t1) | 0;
+      d = c;
+      c = b;
+      b = a;
+      a = (t1 + t2) | 0;
     }
     [a, b, c, d, e, f, g, h].forEach((value, i) => (hash[i] += value));
   }

@@ -161,8 +161,8 @@ function reserve(module: Module, spec: GraphSpec): Places {
   };
   const [inputs, conditions, outputs] = [spec.inputs, spec.conditions, spec.outputs].map((specs) => specs.map(place));
   const states: [Place[], Place[]] = [spec.states.map(place), spec.states.map(place)];
-  const tables = ([0, 1] as const).map((turn) => [table(inputs, conditions, states[turn]), table(outputs, states[1 - turn])]);
-  return { spec, inputs, conditions, outputs, states, tables: tables as never, scratch: module.take(scratch) };
+  const tables = (turn: 0 | 1): [number, number] => [table(inputs, conditions, states[turn]), table(outputs, states[1 - turn])];
+  return { spec, inputs, conditions, outputs, states, tables: [tables(0), tables(1)], scratch: module.take(scratch) };
 }
 
 class WasmEngine implements Engine {

@@ -1,7 +1,7 @@
 /** The speed of a language model's bundle, where this runs. */
 import { Model, Sampler, fromUrl, tensor, wasmLoader, type Files } from "../src/index.ts";
 
-const BURSTS = 400;
+const BURSTS = 100;
 const BURST = 200; // steps
 
 /** Microseconds of a step with SIMD128 and without, and of a decoded token with SIMD128, sampling included. */
