@@ -23,6 +23,7 @@ __all__ = ["Draw", "DrawOptions", "DrawPipeline", "Drawn"]
 _COUNTER = "step"  # the state that counts steps; its bound is their number in training
 _COLUMNS = 78  # of a terminal, for drawings side by side
 _SEEDS = 2**64
+_RANK = 3  # axes of a canvas, and of boxes
 
 
 @dataclass(frozen=True)
@@ -91,20 +92,22 @@ class Draw:
     """
 
     def __init__(self, model: Model) -> None:
-        """Raise StreamError for a model that does not draw."""
-        graph = next((graph for graph in model.contract.graphs if graph.name == "step"), None)
-        canvas = None if graph is None else graph.output_of("canvas")
-        boxes = None if graph is None else graph.output_of("boxes")
-        counter = (
-            next((state for state in graph.states if state.name == _COUNTER and state.bound), None) if graph else None
-        )
-        if graph is None or graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
+        """Raise StreamError for a model that does not draw, ContractError for one without a graph step."""
+        graph = model.contract["step"]
+        canvas, boxes = graph.output_of("canvas"), graph.output_of("boxes")
+        counter = next((state for state in graph.states if state.name == _COUNTER and state.bound), None)
+        asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
+        if graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
             raise StreamError(
                 f"the bundle's task is {model.manifest.task}, but it does not draw: that takes an input of the kind "
                 f"noise, outputs of the kinds canvas and boxes, and a state {_COUNTER} with a bound"
             )
+        if len(canvas.axes) != _RANK or len(boxes.axes) != _RANK or (asked and model.labels is None):
+            raise StreamError(
+                "the bundle does not draw: its canvas has not the axes batch, height and width, its boxes are not "
+                "(batch, boxes, 4), or labels.json does not name the classes that can be asked for"
+            )
         assert counter.bound is not None
-        asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
         self.model, self.steps = model, int(counter.bound)
         self.canvas_name, self.boxes_name = canvas.name, boxes.name
         self.labels = (model.labels or ()) if asked else ()
