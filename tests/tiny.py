@@ -418,7 +418,7 @@ def write_glimpser(path: Path, side: int | str = 8) -> Path:
     return path
 
 
-def write_drawer(path: Path, side: int = 6) -> Path:
+def write_drawer(path: Path, side: int = 6, *, labels: str | None = '["dark", "bright"]') -> Path:
     """A graph that adds the first noise, and 1 for the class "bright", to all pixels; the window moves to the right.
 
     canvas' = clip(canvas + noise[0] + label, -12, 12); the counter n' = min(n + 1, 3); picture = sigmoid(canvas').
@@ -463,7 +463,8 @@ def write_drawer(path: Path, side: int = 6) -> Path:
     }
     with new_bundle(path) as writer:
         (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
-        (writer.directory / LABELS).write_text('["dark", "bright"]', encoding="utf-8")
+        if labels is not None:
+            (writer.directory / LABELS).write_text(labels, encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="draw"))
     return path
 

@@ -19,19 +19,20 @@ __all__ = ["page", "serve"]
 _Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE", help="The bundles of the target wasm, each a tab of the page.", show_default=False
+        metavar="BUNDLE", help="The bundles, of the target wasm; the page has a tab for each.", show_default=False
     ),
 ]
-_Title = Annotated[str | None, typer.Option(help="The name of the page.", show_default="the names of the bundles")]
+_Title = Annotated[str | None, typer.Option(help="The title of the page.", show_default="the names of the bundles")]
 _Opening = Annotated[
     str | None,
     typer.Option(
-        help="The beginning of the text that the page writes by itself.", show_default="The, if the vocabulary has it"
+        help="The prompt of the first text, which the page continues when it is opened.",
+        show_default="The, if the vocabulary has it",
     ),
 ]
 _Seed = Annotated[
     int,
-    typer.Option(parser=number("seed", low=0, below=2**64), help="The seed of that text, as that of edgernn run."),
+    typer.Option(parser=number("seed", low=0, below=2**64), help="The seed of the first text, as for edgernn run."),
 ]
 
 
@@ -48,7 +49,7 @@ def page(
 ) -> None:
     """Write a page that runs bundles in the browser of a computer or phone, offline after the first visit.
 
-    The folder is static: any host with https can serve it, from any path. Nothing is requested from anywhere else.
+    The folder is static: any host with https can serve it, from any path. The page requests nothing from other hosts.
 
     [bold]Example:[/bold] edgernn page bundles/shakespeare-wasm --out site
     """
@@ -68,17 +69,18 @@ def page(
 def serve(
     bundles: _Bundles,
     host: Annotated[
-        str, typer.Option(help="The address to listen on; 0.0.0.0 lets other devices of the network in.")
+        str,
+        typer.Option(help="The address to listen on; with 0.0.0.0, other devices on the network can open the page."),
     ] = "localhost",
     port: Annotated[
-        int, typer.Option(parser=number("port", low=0, high=65535), help="The port; 0 is any that is free.")
+        int, typer.Option(parser=number("port", low=0, high=65535), help="The port; 0 chooses a free one.")
     ] = 8000,
     title: _Title = None,
     opening: _Opening = None,
     seed: _Seed = 1,
     json: Json = False,
 ) -> None:
-    """Show the page of bundles in a browser on this machine, until Ctrl-C.
+    """Serve the page of bundles on this machine until Ctrl-C.
 
     On this machine everything works. Other devices find the page with --host 0.0.0.0, but without https their browsers
     neither keep it for use offline nor install it.
@@ -95,7 +97,7 @@ def serve(
                 f"other devices: {server.network_url}, where browsers neither keep the page offline nor install it, "
                 "since it is not https: put the folder that edgernn page writes on a host with https"
             )
-        log("Ctrl-C ends it")
+        log("Ctrl-C ends the server")
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 

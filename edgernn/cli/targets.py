@@ -29,7 +29,7 @@ Size = Annotated[
     typer.Option(
         metavar="AXIS=N",
         help="In C and WebAssembly, the size of a named axis, such as source=40. Every named axis needs a size, except "
-        "the batch, and the height and width of pictures of a captioner, which have a default. Can be given more than "
+        "the batch, and the height and width of a captioner's pictures, which have a default. Can be given more than "
         "once.",
     ),
 ]

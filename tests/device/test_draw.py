@@ -7,8 +7,7 @@ import pytest
 from PIL import Image, ImageSequence
 from tiny import sigmoid, write_drawer, write_glimpser, write_sound_classifier
 
-from edgernn.bundle import check_labels
-from edgernn.errors import ConfigError, ContractError, ImageError, SnapshotError, StreamError
+from edgernn.errors import BundleError, ConfigError, ImageError, SnapshotError, StreamError
 from edgernn.media.drawings import block_text, draw_drawings
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.pipelines import pipeline_for
@@ -121,17 +120,13 @@ def test_what_cannot_be_drawn_is_named(model, pipeline, tmp_path):
     for write in (write_glimpser, write_sound_classifier):
         with pytest.raises(StreamError, match="it does not draw"):
             Draw(Model.load(write(tmp_path / write.__name__)))
-    nameless = write_drawer(tmp_path / "nameless")
-    manifest = json.loads((nameless / "bundle.json").read_text())
-    del manifest["files"]["labels.json"]
-    (nameless / "bundle.json").write_text(json.dumps(manifest))
-    with pytest.raises(StreamError, match=r"draws classes, and has no labels\.json"):
-        Draw(Model.load(nameless))
+    with pytest.raises(StreamError, match=r"labels\.json does not name the classes"):
+        Draw(Model.load(write_drawer(tmp_path / "nameless", labels=None)))
+    with pytest.raises(BundleError, match=r"classes label below 2, and labels\.json names 1"):
+        Model.load(write_drawer(tmp_path / "one", labels='["dark"]'))
     stream = Model.load(tmp_path / "write_glimpser").stream(inputs={"image": np.zeros((1, 8, 8, 3), np.uint8)})
     with pytest.raises(StreamError, match="has no input of the kind noise"):
         stream.noise()
-    with pytest.raises(ContractError, match=r"classes label below 2, and labels\.json names 3"):
-        check_labels(model.contract, ["a", "b", "c"])
 
 
 def test_drawings_are_shown_in_block_characters():

@@ -232,6 +232,7 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/runtime.md": {"bundles/demo": "bundles/demo"},
     "docs/tagging.md": {},
     "docs/training.md": {"runs/NAME": "runs/shakespeare"},
+    "docs/web.md": {"runs/demo": "runs/shakespeare"},
     "README.md": {
         **{f"bundles/{name}": "bundles/demo" for name in ("demo", "demo-fp32")},
         "bundles/scenes": "bundles/photos",
@@ -388,6 +389,7 @@ def test_what_is_not_run_is_what_cannot_be_run_here():
         "docs/devices.md": ["console", "kotlin", "kotlin", "swift", "console"],
         "docs/install.md": ["console"] * 3,
         "docs/min-char-rnn.md": ["text"],
+        "docs/page.md": ["console"] * 2,
         "docs/quantisation.md": ["text"],
         "docs/search.md": ["text", "text"],
         "docs/tagging.md": ["console"],

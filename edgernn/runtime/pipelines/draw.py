@@ -23,6 +23,7 @@ __all__ = ["Draw", "DrawOptions", "DrawPipeline", "Drawn"]
 _COUNTER = "step"  # the state that counts steps; its bound is their number in training
 _COLUMNS = 78  # of a terminal, for drawings side by side
 _SEEDS = 2**64
+_RANK = 3  # axes of a canvas, and of boxes
 
 
 @dataclass(frozen=True)
@@ -68,19 +69,19 @@ class DrawOptions(Settings):
     label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
     count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
-        1.0, "The factor of the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
+        1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
     )
     seed: int | None = option(
         None,
-        "The seed of the random numbers. Each further drawing has the next seed.",
+        "The seed of the random numbers of the first drawing; each further drawing has the next seed.",
         low=0,
         below=_SEEDS,
-        unset="a new one for each run",
+        unset="random for each drawing",
     )
     out: Path | None = option(
         None,
-        "Write a picture: a .gif shows the drawings grow, with the windows; other image files show the steps of one "
-        "drawing, or several drawings.",
+        "Write an image file: a .gif shows the drawings after each step, with the windows; other image files show the "
+        "steps of a single drawing, or several finished drawings.",
     )
 
 
@@ -91,22 +92,22 @@ class Draw:
     """
 
     def __init__(self, model: Model) -> None:
-        """Raise StreamError for a model that does not draw."""
-        graph = next((graph for graph in model.contract.graphs if graph.name == "step"), None)
-        canvas = None if graph is None else graph.output_of("canvas")
-        boxes = None if graph is None else graph.output_of("boxes")
-        counter = (
-            next((state for state in graph.states if state.name == _COUNTER and state.bound), None) if graph else None
-        )
-        if graph is None or graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
+        """Raise StreamError for a model that does not draw, ContractError for one without a graph step."""
+        graph = model.contract["step"]
+        canvas, boxes = graph.output_of("canvas"), graph.output_of("boxes")
+        counter = next((state for state in graph.states if state.name == _COUNTER and state.bound), None)
+        asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
+        if graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
             raise StreamError(
                 f"the bundle's task is {model.manifest.task}, but it does not draw: that takes an input of the kind "
                 f"noise, outputs of the kinds canvas and boxes, and a state {_COUNTER} with a bound"
             )
+        if len(canvas.axes) != _RANK or len(boxes.axes) != _RANK or (asked and model.labels is None):
+            raise StreamError(
+                "the bundle does not draw: its canvas has not the axes batch, height and width, its boxes are not "
+                "(batch, boxes, 4), or labels.json does not name the classes that can be asked for"
+            )
         assert counter.bound is not None
-        asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
-        if asked and model.labels is None:
-            raise StreamError("the bundle draws classes, and has no labels.json with their names: export it again")
         self.model, self.steps = model, int(counter.bound)
         self.canvas_name, self.boxes_name = canvas.name, boxes.name
         self.labels = (model.labels or ()) if asked else ()
@@ -120,7 +121,9 @@ class Draw:
         """
         if self._asked is None:
             if label is not None:
-                raise ConfigError("the model was trained without labels, and draws what it likes: leave out the label")
+                raise ConfigError(
+                    "the model was trained without labels, so it cannot draw a given class: leave out the label"
+                )
             return self.model.stream(sampler)
         if label not in self.labels:
             raise ConfigError(f"there is no class {label} to draw: there is {few(self.labels)}")

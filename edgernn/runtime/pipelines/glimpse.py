@@ -75,19 +75,17 @@ class Looked(Result):
 class GlimpseOptions(Settings):
     """How a picture is looked at."""
 
-    certainty: float = option(
-        1.0, "Stop looking once a class has this probability; 1 takes all glimpses.", low=0, high=1
-    )
+    certainty: float = option(1.0, "Stop as soon as a class has this probability; 1 takes all glimpses.", low=0, high=1)
     glimpses: int | None = option(
-        None, "The largest number of glimpses.", low=1, high=1000, unset="as many as in training"
+        None, "The maximum number of glimpses.", low=1, high=1000, unset="as many as in training"
     )
     invert: bool = option(
         False, "Invert the picture: for dark ink on bright paper, where the model was trained on bright ink."
     )
     out: Path | None = option(
         None,
-        "Write a picture with a green square for each glimpse and the guess after it: a .gif is animated, other image "
-        "files show the glimpses side by side.",
+        "Write an image file with a green square for each glimpse and the guess after it: a .gif is animated, other "
+        "image files show the glimpses side by side.",
     )
 
 

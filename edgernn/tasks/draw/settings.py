@@ -19,7 +19,7 @@ class DrawData(Settings):
 
     held_out: float = option(
         0.05,
-        "The fraction of the training pictures, chosen at random, to hold out, on which the model is evaluated.",
+        "The fraction of the training pictures, chosen at random, that is held out to evaluate the model.",
         above=0,
         below=1,
     )
@@ -36,13 +36,11 @@ class DrawConfig(CellSettings):
     height: int = 0
     width: int = 0
     classes: int = 0
-    labels: bool = option(
-        True, "Train with the labels of the pictures, so that the network draws the class that it is asked for."
-    )
+    labels: bool = option(True, "Train with the labels of the pictures, so that the network can draw a given class.")
     writes: int = option(8, "The number of steps in which a picture is drawn.", low=1, high=1000)
     window: int = option(10, "The side of the windows for reading and writing, in points.", low=2, high=512)
-    latents: int = option(12, "The number of latent variables that are drawn at each step.", low=1, high=_LARGEST)
-    hidden: int = option(184, "The size of the hidden states of encoder and decoder.", low=1, high=_LARGEST)
+    latents: int = option(12, "The number of latent variables that are sampled at each step.", low=1, high=_LARGEST)
+    hidden: int = option(184, "The size of the hidden states of the encoder and the decoder.", low=1, high=_LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)

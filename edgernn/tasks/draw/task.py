@@ -42,7 +42,7 @@ def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData
 
 DRAW = Task(
     name="draw",
-    help="Train a network that draws pictures step by step, such as the digit that is asked for.",
+    help="Train a network (DRAW) that draws pictures step by step, such as a given digit.",
     example="edgernn train draw mnist/ --out runs/draw",
     sources=("DATA", _DATA),
     extra="train",

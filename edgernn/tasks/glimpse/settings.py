@@ -1,4 +1,4 @@
-"""Settings of networks that look by glimpses. Importing this module does not import torch."""
+"""Settings of networks that classify pictures by glimpses. Importing this module does not import torch."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class GlimpseData(Settings):
     )
     clutter: int = option(
         0,
-        "The number of pieces of other pictures, 8 × 8 pixels each, that lie on the canvas beside the picture.",
+        "The number of pieces of other pictures, 8 × 8 pixels each, that are added to each canvas.",
         low=0,
         high=100,
     )
     held_out: float = option(
         0.05,
-        "The fraction of the training pictures, chosen at random, to hold out, on which the model is evaluated.",
+        "The fraction of the training pictures, chosen at random, that is held out to evaluate the model.",
         above=0,
         below=1,
     )
@@ -58,12 +58,12 @@ class GlimpseConfig(CellSettings):
     channels: int = 0
     classes: int = 0
     cell: str = redefault(CellSettings, "cell", "gru")
-    glimpses: int = option(6, "The number of glimpses.", low=1, high=1000)
-    side: int = option(8, "The side of a glimpse, in pixels.", low=1, high=_LARGEST_SIDE)
+    glimpses: int = option(6, "The number of glimpses at a picture.", low=1, high=1000)
+    side: int = option(8, "The side of each patch of a glimpse, in points.", low=1, high=_LARGEST_SIDE)
     scales: int = option(
         2,
-        "The number of patches in a glimpse, all with the same centre and number of pixels. Each has twice the side of "
-        "the one before it, at half the resolution.",
+        "The number of patches in a glimpse, all with the same centre and number of points. The points of the first "
+        "are a pixel apart; those of each further patch are twice as far apart as those of the one before it.",
         low=1,
         high=8,
     )
@@ -81,7 +81,8 @@ class GlimpseTraining(TrainingSettings):
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
     augment: bool = option(
-        True, "Turn, slant, scale and shift the training pictures a little at random, before they are placed."
+        True,
+        "Turn, slant, scale and shift the training pictures a little at random, before they are placed on a canvas.",
     )
     smoothing: float = option(
         0.0,
@@ -91,7 +92,8 @@ class GlimpseTraining(TrainingSettings):
     )
     running: float = option(
         0.5,
-        "The weight of the loss of the guesses before the last glimpse; 0 trains only the guess after the last one.",
+        "The weight of the mean loss after all glimpses but the last, which is added to the loss after the last; 0 "
+        "disables it.",
         low=0,
         high=1e6,
     )
@@ -103,14 +105,14 @@ class GlimpseEvaluation(EvaluationSettings):
 
     certainty: float = option(
         0.99,
-        "The probability of a class at which looking may stop, for the mean number of glimpses and the error that "
-        "comes with it.",
+        "The probability of a class at which the network stops early, for the error and the mean number of glimpses "
+        "with early stopping.",
         low=0,
         high=1,
     )
     clutter: int | None = option(
         None,
-        "The number of pieces of other pictures beside each picture that is placed on a larger canvas.",
+        "The number of pieces of other pictures on each canvas, where the pictures are placed on a larger canvas.",
         low=0,
         high=100,
         unset="as in training",

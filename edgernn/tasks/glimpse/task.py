@@ -25,7 +25,7 @@ __all__ = ["GLIMPSE"]
 
 _DATA = (
     "Labelled pictures: a folder of IDX files, such as those of MNIST; the word digits for digits that edgernn draws; "
-    "or the word scenes for drawn scenes of one coloured thing each. The last two need no files."
+    "or the word scenes for drawn scenes of one coloured shape each. The last two need no files."
 )
 
 
@@ -52,7 +52,7 @@ def _evaluate(model: Model, settings: Settings, progress: Progress, own: RunData
 
 GLIMPSE = Task(
     name="glimpse",
-    help="Train a network that looks at a picture by a few glimpses, and chooses where.",
+    help="Train a network that classifies a picture by a few glimpses, whose places it chooses.",
     example="edgernn train glimpse mnist/ --out runs/glimpses",
     sources=("DATA", _DATA),
     extra="train",
