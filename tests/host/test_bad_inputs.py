@@ -280,7 +280,7 @@ ROWS = [
     ),
     (
         f"export runs/fox {NEW} --to abacus",
-        "the target abacus (--to) is not one of onnx, ort, c, torchscript, executorch",
+        "the target abacus (--to) is not one of onnx, ort, c, wasm, torchscript, executorch",
     ),
     (f"export runs/fox {NEW} --precision int3", "the precision int3 (--precision) is not one that onnx has: fp32"),
     (f"export runs/fox {NEW} --precision int4 --block 1.5", "--block 1.5 is not a whole number"),

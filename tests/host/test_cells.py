@@ -138,13 +138,14 @@ def test_a_step_is_the_oracles(name, inputs, hidden, batch, seed, layer_norm):
 )
 def test_the_sequence_is_the_steps(name, inputs, hidden, batch, time, seed, layer_norm):
     cell, state = random_cell(name, inputs, hidden, batch, seed, layer_norm)
-    x = torch.randn(time, batch, inputs)
+    cell, state = cell.double(), tuple(each.double() for each in state)  # a normalised layer of two units amplifies
+    x = torch.randn(time, batch, inputs, dtype=torch.float64)
     outputs, last = cell.sequence(x, state)
     for x_t, output in zip(x, outputs, strict=True):
         state = cell.step(x_t, state)
-        torch.testing.assert_close(output, state[0], atol=1e-5, rtol=0)
+        torch.testing.assert_close(output, state[0], atol=1e-10, rtol=0)
     for ours, theirs in zip(last, state, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=0)
+        torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
 
 
 MODULES = {

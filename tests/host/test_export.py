@@ -197,7 +197,7 @@ def test_a_damaged_torchscript_graph_is_named(bundles):
 
 def test_an_unknown_target_or_precision_is_named(source, tmp_path):
     with pytest.raises(
-        ConfigError, match=r"the target tflite \(--to\) is not one of onnx, ort, c, torchscript, executorch"
+        ConfigError, match=r"the target tflite \(--to\) is not one of onnx, ort, c, wasm, torchscript, executorch"
     ):
         export(source, tmp_path / "b", target="tflite")
     with pytest.raises(ConfigError, match=r"the precision int3 \(--precision\) is not one that onnx has: fp32"):

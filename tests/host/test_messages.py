@@ -19,7 +19,10 @@ FOLDERS = ("edgernn", "runtime_demo", "export", "benchmarks")
 # What prose says after edgernn, besides verbs such as "reads".
 PROSE = {"can", "cannot", "did", "does", "downloaded", "in", "on", "relative", "that", "with", "without", "wrote"}
 # Options of edgernn itself, and of other programs.
-OTHERS = {"--help", "--version", "--logdir", "--nproc-per-node", "--specs", "--oslib", "--gc-sections", "--defsym"}
+OTHERS = {
+    *("--help", "--version", "--logdir", "--nproc-per-node", "--specs", "--oslib", "--gc-sections", "--defsym"),
+    *("--target", "--no-entry", "--stack-first", "--strip-all", "--export", "--expose-gc"),
+}
 OPTIONS = command_options(typer.main.get_command(app))
 OPTIONS["train"] = set().union(*(options for name, options in OPTIONS.items() if name.startswith("train ")))
 FILES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))

@@ -69,7 +69,7 @@ class DrawOptions(Settings):
     label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
     count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
-        1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=100
+        1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=1e6
     )
     seed: int | None = option(
         None,
