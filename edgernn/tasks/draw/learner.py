@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from edgernn.bundle import LABELS
-from edgernn.data.batches import Passes, shuffled
 from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, open_training
-from edgernn.data.sequences import PackedSequences
 from edgernn.errors import CorpusError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
@@ -23,7 +20,8 @@ from edgernn.sampling import Generator
 from edgernn.tasks.draw.network import Drawer
 from edgernn.tasks.draw.score import DrawScore, binary, score_drawing
 from edgernn.tasks.draw.settings import DrawConfig, DrawData, DrawTraining
-from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
+from edgernn.tasks.learner import Loss, Placement, Prepared
+from edgernn.tasks.pictures import PictureLearner
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 
@@ -32,25 +30,18 @@ __all__ = ["DrawLearner"]
 _GATE = 64  # drawings of the parity gate
 
 
-class DrawLearner(Learner):
+class DrawLearner(PictureLearner):
     """Trains a Drawer on pictures, and evaluates it on those that are held out."""
 
-    unit = "pictures"
     network: Drawer
 
     def __init__(
         self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
     ) -> None:
-        super().__init__(network, prepared, folder, placement, progress)
         training = prepared.chosen.training
         assert isinstance(training, DrawTraining)
         self.training = training
-        self._train, self._held_out = (
-            PackedSequences.of_run(folder, name, prepared.record) for name in (TRAIN, HELD_OUT)
-        )
-        placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
-        self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
-        self._passes = Passes(partial(shuffled, len(self._train), training.batch_size), training.seed)
+        super().__init__(network, prepared, folder, placement, progress, batch_size=training.batch_size)
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
@@ -74,18 +65,6 @@ class DrawLearner(Learner):
         return Prepared(replace(chosen, model=config), record, assets, _gate(held_out, config))
 
     @classmethod
-    def prepare_from(
-        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
-    ) -> Prepared:
-        """Like `prepare`. Raises CorpusError for pictures of another size or of other classes than `origin` has."""
-        prepared = cls.prepare(sources, chosen, folder, progress)
-        if prepared.assets != origin.assets or prepared.chosen.model != chosen.model:
-            raise CorpusError(
-                f"{sources[0]} has pictures of another size or of other classes than those of the run {origin.name}"
-            )
-        return prepared
-
-    @classmethod
     def build(cls, prepared: Prepared) -> Drawer:
         """Return a new Drawer with the run's configuration."""
         config = prepared.chosen.model
@@ -94,12 +73,12 @@ class DrawLearner(Learner):
 
     def loss(self, step: int, progress: float) -> Loss:
         """Return the loss of the batch of `step`: each pixel is 1 with its intensity as probability, drawn anew."""
-        places, config = self._passes.batch(*divmod(step, self.steps_per_pass)), self.network.config
+        places, config = self.passes.batch(*divmod(step, self.steps_per_pass)), self.network.config
         random = np.random.default_rng((self.training.seed, 1, step))
-        pictures = binary(self._train.values[places], random)
+        pictures = binary(self.train.values[places], random)
         noise = random.standard_normal((config.writes, len(places), config.latents), np.float32)
         (own, weight), device = self.placement.part_of(np.arange(len(places))), self.placement.device
-        given = (pictures[own], self._train.labels[places][own], noise[:, own])
+        given = (pictures[own], self.train.labels[places][own], noise[:, own])
         with self.placement.autocast():
             bound = self.network.bound(*(torch.from_numpy(each).to(device) for each in given))
         lost, divergence = bound.reconstruction.mean(), bound.divergence.float().mean()
@@ -109,11 +88,7 @@ class DrawLearner(Learner):
     def evaluate(self, network: Network, *, whole: bool = False) -> DrawScore:
         """Return the score on the held-out pictures."""
         assert isinstance(network, Drawer)
-        return score_drawing(network, self._held_out.values, self._held_out.labels)
-
-    def samples(self, network: Network) -> Mapping[str, str]:
-        """Return nothing: pictures are drawn with the bundle."""
-        return {}
+        return score_drawing(network, self.held_out.values, self.held_out.labels)
 
 
 def _gate(held_out: Pictures, config: DrawConfig) -> HeldOut:

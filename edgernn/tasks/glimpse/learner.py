@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +13,7 @@ from torch import nn
 
 from edgernn.bundle import LABELS
 from edgernn.contract import Array
-from edgernn.data.batches import Passes, shuffled
 from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, in_colour, open_training
-from edgernn.data.sequences import PackedSequences
 from edgernn.errors import ConfigError, CorpusError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
@@ -26,7 +22,8 @@ from edgernn.tasks.glimpse.data import Canvas, vary
 from edgernn.tasks.glimpse.network import Glimpser
 from edgernn.tasks.glimpse.score import GlimpseScore, score_glimpses
 from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation, GlimpseTraining
-from edgernn.tasks.learner import Learner, Loss, Origin, Placement, Prepared
+from edgernn.tasks.learner import Loss, Placement, Prepared
+from edgernn.tasks.pictures import PictureLearner
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 
@@ -36,26 +33,19 @@ _EVALUATED = 500  # pictures that are evaluated in a batch
 _GATE = 64  # held-out pictures, for the parity gate
 
 
-class GlimpseLearner(Learner):
+class GlimpseLearner(PictureLearner):
     """Trains a Glimpser on labelled pictures, and evaluates it on those that are held out."""
 
-    unit = "pictures"
     network: Glimpser
 
     def __init__(
         self, network: Network, prepared: Prepared, folder: Path, placement: Placement, progress: Progress
     ) -> None:
-        super().__init__(network, prepared, folder, placement, progress)
         training, data = prepared.chosen.training, prepared.chosen.data
         assert isinstance(training, GlimpseTraining)
         assert isinstance(data, GlimpseData)
         self.training, self._canvas = training, _canvas(data)
-        self._train, self._held_out = (
-            PackedSequences.of_run(folder, name, prepared.record) for name in (TRAIN, HELD_OUT)
-        )
-        placement.share(training.batch_size)  # raises for a batch that cannot be split evenly
-        self.steps_per_pass = math.ceil(len(self._train) / training.batch_size)
-        self._passes = Passes(partial(shuffled, len(self._train), training.batch_size), training.seed)
+        super().__init__(network, prepared, folder, placement, progress, batch_size=training.batch_size)
 
     @classmethod
     def prepare(cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress) -> Prepared:
@@ -86,18 +76,6 @@ class GlimpseLearner(Learner):
         return Prepared(replace(chosen, model=config), record, assets, _gate(held_out, config))
 
     @classmethod
-    def prepare_from(
-        cls, sources: Sequence[str], chosen: Chosen, folder: Path, progress: Progress, origin: Origin
-    ) -> Prepared:
-        """Like `prepare`. Raises CorpusError for pictures of another size or of other classes than `origin` has."""
-        prepared = cls.prepare(sources, chosen, folder, progress)
-        if prepared.assets != origin.assets or prepared.chosen.model != chosen.model:
-            raise CorpusError(
-                f"{sources[0]} has pictures of another size or of other classes than those of the run {origin.name}"
-            )
-        return prepared
-
-    @classmethod
     def build(cls, prepared: Prepared) -> Glimpser:
         """Return a new Glimpser with the run's configuration."""
         config = prepared.chosen.model
@@ -106,9 +84,9 @@ class GlimpseLearner(Learner):
 
     def loss(self, step: int, progress: float) -> Loss:
         """Return the loss of the batch of `step`."""
-        places = self._passes.batch(*divmod(step, self.steps_per_pass))
+        places = self.passes.batch(*divmod(step, self.steps_per_pass))
         random = np.random.default_rng((self.training.seed, 2, step))
-        images, labels = self._pictures(places, random), self._train.labels[places]
+        images, labels = self._pictures(places, random), self.train.labels[places]
         (own, weight), device = self.placement.part_of(np.arange(len(places))), self.placement.device
         pixels, targets = (torch.from_numpy(each[own]).to(device) for each in (in_colour(images), labels))
         with self.placement.autocast():
@@ -127,23 +105,19 @@ class GlimpseLearner(Learner):
         """Return the score on the held-out pictures."""
         assert isinstance(network, Glimpser)
         found = []
-        for begun in range(0, len(self._held_out), _EVALUATED):
-            images = in_colour(self._held_out.values[begun : begun + _EVALUATED])
+        for begun in range(0, len(self.held_out), _EVALUATED):
+            images = in_colour(self.held_out.values[begun : begun + _EVALUATED])
             with torch.no_grad():
                 found.append(network.sequence(torch.from_numpy(images).to(self.placement.device)).float().cpu().numpy())
         scores = np.concatenate(found, axis=1)
-        return score_glimpses(probabilities(scores), self._held_out.labels, GlimpseEvaluation().certainty)
-
-    def samples(self, network: Network) -> Mapping[str, str]:
-        """Return nothing: the score shows how the error falls from glimpse to glimpse."""
-        return {}
+        return score_glimpses(probabilities(scores), self.held_out.labels, GlimpseEvaluation().certainty)
 
     def _pictures(self, places: Array, random: np.random.Generator) -> Array:
         """Return training pictures as the network sees them: varied, and on their canvas."""
-        images = self._train.values[places]
+        images = self.train.values[places]
         if self.training.augment:
             images = vary(images, random)
-        return images if self._canvas is None else self._canvas.place(images, self._train.values, random)
+        return images if self._canvas is None else self._canvas.place(images, self.train.values, random)
 
 
 def _canvas(data: GlimpseData) -> Canvas | None:
