@@ -93,7 +93,7 @@ def quality(run: Run, model: Model, data: str) -> str:
     task = run.task
     (first, *_) = (field.name for field in fields(task.evaluation) if field.name in ("text", "data"))
     given = {first: data} if data else {}
-    score = task.evaluate(model, task.evaluation(**given), lambda done, what: None, None if data else run.data).score
+    score = task.evaluate(model, task.evaluation(**given), lambda done, what: None, run.data).score
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in score.figures.items())
 
 

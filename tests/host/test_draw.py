@@ -19,11 +19,14 @@ from edgernn.exporters import export
 from edgernn.models.source import Source
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.pipelines.draw import Draw, DrawOptions, DrawPipeline
+from edgernn.runtime.pipelines.glimpse import Look
 from edgernn.sampling import Generator
 from edgernn.tasks import TASKS
 from edgernn.tasks.draw.network import Drawer, window_at
 from edgernn.tasks.draw.score import binary, evaluate, score_drawing
 from edgernn.tasks.draw.settings import DrawConfig, DrawEvaluation
+from edgernn.tasks.glimpse.network import Glimpser
+from edgernn.tasks.glimpse.settings import GlimpseConfig
 from edgernn.tasks.score import RunData
 from edgernn.training.trainer import ignore_progress
 
@@ -196,8 +199,16 @@ def test_a_run_is_evaluated_with_its_encoder_and_a_bundle_is_not(network, model,
     own = RunData({}, tmp_path, lambda: network)
     settings = DrawEvaluation(data=str(tmp_path / "small"))
     score = evaluate(model, settings, ignore_progress, own).score
-    assert score == score_drawing(network, images, labels)
+    expected = score_drawing(network, images, labels)
+    assert score.reconstruction == pytest.approx(expected.reconstruction, rel=1e-5)
+    assert score.divergence == expected.divergence
     assert score.nats == score.reconstruction + score.divergence
+    assert score.to_json() == {
+        "nats": score.nats,
+        "reconstruction": score.reconstruction,
+        "divergence": score.divergence,
+        "count": 20,
+    }
     assert "nats a picture" in str(score)
     write_bars(tmp_path)
     with pytest.raises(CorpusError, match="does not have grey pictures of 11 × 9 pixels"):
@@ -206,6 +217,67 @@ def test_a_run_is_evaluated_with_its_encoder_and_a_bundle_is_not(network, model,
         evaluate(model, settings.but(split="dev"), ignore_progress, own)
     with pytest.raises(ConfigError, match=r"takes the encoder, which a bundle .* does not have: name the run"):
         evaluate(model, settings, ignore_progress)
+
+
+def test_the_decoder_of_a_bundle_is_scored_with_the_encoder_of_its_run(network, model, tmp_path):
+    (tmp_path / "small").mkdir()
+    images, labels = small(tmp_path / "small")
+    own = RunData({}, tmp_path, lambda: network)
+    settings = DrawEvaluation(data=str(tmp_path / "small"))
+    other = Drawer(CONFIG).eval()
+    export(Source(other, LABELS), tmp_path / "other", steps=32)
+    export(Source(Drawer(CONFIG.but(writes=3)).eval(), LABELS), tmp_path / "shorter", steps=32)
+    score = evaluate(model, settings.but(decoder=tmp_path / "other"), ignore_progress, own).score
+    assert score.divergence == evaluate(model, settings, ignore_progress, own).score.divergence
+    pictures = binary(images, np.random.default_rng(0))
+    noise = torch.from_numpy(np.random.default_rng((0, 1)).standard_normal((4, 20, 2), np.float32))
+    with torch.no_grad():
+        latents = network.explain(torch.from_numpy(pictures), torch.from_numpy(labels), noise).latents
+    drawn = Draw(eager_model(Source(other, LABELS))).finished(latents.numpy(), labels)
+    chances = np.where(pictures == 1, drawn, 1 - drawn)
+    assert score.reconstruction == pytest.approx(-np.log(chances).sum() / 20, rel=1e-4)
+    with pytest.raises(ConfigError, match=r"shorter is no bundle of this run: its number of steps"):
+        evaluate(model, settings.but(decoder=tmp_path / "shorter"), ignore_progress, own)
+
+
+def looking(folder, **changes):
+    """A bundle of an untrained network that looks at pictures of the size of CONFIG."""
+    config = GlimpseConfig(height=9, width=11, channels=1, classes=3, glimpses=2, side=4, features=5, hidden=6)
+    names = changes.pop("names", ["0", "1", "2"])
+    network = Glimpser(config.but(**changes)).eval()
+    export(Source(network, {"labels.json": json.dumps(names).encode()}), folder, steps=32)
+    return folder
+
+
+def test_a_judge_says_how_many_drawings_it_recognises(model, tmp_path):
+    judge = looking(tmp_path / "judge")
+    score = evaluate(model, DrawEvaluation(judge=judge, drawings=7), ignore_progress).score
+    look, draw = Look(Model.load(judge)), Draw(model)
+    deviates, right = Generator(0).normal(7 * 4 * 2).reshape(7, 4, 2).astype(np.float32), 0
+    for number, noise in enumerate(deviates):
+        stream = draw.stream(Sampler(), str(number % 3))
+        for latents in noise:
+            picture = stream.step({"noise": latents[None]})["picture"]
+        image = np.rint(255 * picture).astype(np.uint8)[..., None].repeat(3, axis=3)
+        right += int(look.scores(image)[-1].argmax() == number % 3)
+    assert score.to_json() == {"asked_for": right / 7, "drawings": 7}
+    assert str(score) == f"the judge recognises {100 * right / 7:.1f} % of 7 new drawings"
+
+
+def test_a_judge_that_does_not_fit_is_one_line(model, tmp_path):
+    for name, changes, words in (
+        ("small", {"height": 8}, "drawings have 11 × 9 pixels, and the judge looks at 11 × 8: name another judge"),
+        ("letters", {"names": ["a", "b", "c"]}, "the judge does not know the class 0, which can be asked for"),
+    ):
+        with pytest.raises(ConfigError, match=words):
+            evaluate(model, DrawEvaluation(judge=looking(tmp_path / name, **changes)), ignore_progress)
+    without = eager_model(Source(Drawer(CONFIG.but(labels=False, classes=0)).eval()))
+    with pytest.raises(ConfigError, match="trained without labels, so no class can be asked for"):
+        evaluate(without, DrawEvaluation(judge=tmp_path / "small"), ignore_progress)
+    fitting = DrawEvaluation(judge=looking(tmp_path / "fitting"), drawings=1)
+    for strange in ({"data": "digits"}, {"decoder": tmp_path / "small"}):
+        with pytest.raises(ConfigError, match="--data and --decoder are for a run"):
+            evaluate(model, fitting.but(**strange), ignore_progress)
 
 
 def test_a_bound_that_is_not_a_number_is_named():

@@ -88,7 +88,8 @@ class DrawOptions(Settings):
 class Draw:
     """The parts of a model that draws.
 
-    labels: the names of the classes that can be asked for, () if none can. steps: their number for a drawing.
+    labels: the names of the classes that can be asked for, () if none can. steps: their number for a drawing. latents:
+    the number of latent variables of a step.
     """
 
     def __init__(self, model: Model) -> None:
@@ -97,20 +98,25 @@ class Draw:
         canvas, boxes = graph.output_of("canvas"), graph.output_of("boxes")
         counter = next((state for state in graph.states if state.name == _COUNTER and state.bound), None)
         asked = [tensor for tensor in graph.conditions if tensor.kind == "class" and tensor.source is None]
-        if graph.input_of("noise") is None or canvas is None or boxes is None or counter is None:
+        noise = graph.input_of("noise")
+        if noise is None or canvas is None or boxes is None or counter is None:
             raise StreamError(
                 f"the bundle's task is {model.manifest.task}, but it does not draw: that takes an input of the kind "
                 f"noise, outputs of the kinds canvas and boxes, and a state {_COUNTER} with a bound"
             )
-        if len(canvas.axes) != _RANK or len(boxes.axes) != _RANK or (asked and model.labels is None):
+        is_fixed = len(canvas.axes) == len(boxes.axes) == _RANK and isinstance(noise.axes[-1], int)
+        if not is_fixed or (asked and model.labels is None):
             raise StreamError(
                 "the bundle does not draw: its canvas has not the axes batch, height and width, its boxes are not "
-                "(batch, boxes, 4), or labels.json does not name the classes that can be asked for"
+                "(batch, boxes, 4), its noise has no fixed size, or labels.json does not name the classes that can be "
+                "asked for"
             )
         assert counter.bound is not None
         self.model, self.steps = model, int(counter.bound)
         self.canvas_name, self.boxes_name = canvas.name, boxes.name
         self.labels = (model.labels or ()) if asked else ()
+        self.latents = int(noise.axes[-1])
+        self._graph, self._noise = graph, noise.name
         self._asked = asked[0] if asked else None
 
     def stream(self, sampler: Sampler, label: str | None = None) -> Stream:
@@ -129,6 +135,21 @@ class Draw:
             raise ConfigError(f"there is no class {label} to draw: there is {few(self.labels)}")
         place = np.array([self.labels.index(label)], self._asked.numpy_dtype)
         return self.model.stream(sampler, inputs={self._asked.name: place})
+
+    def finished(self, noise: Array, labels: Array) -> Array:
+        """Return finished drawings, from 0 to 1 (drawings, height, width).
+
+        noise: the latent variables, (steps, drawings, latents). labels: the places of the classes to draw, (drawings,);
+        a model without labels ignores them.
+        """
+        if not self._graph.batched and len(labels) > 1:
+            alone = [self.finished(noise[:, [place]], labels[[place]]) for place in range(len(labels))]
+            return np.concatenate(alone)
+        asked = {} if self._asked is None else {self._asked.name: labels.astype(self._asked.numpy_dtype)}
+        conditions, state = self.model.begin(asked)
+        for latents in noise:
+            outputs, state = self.model.step({self._noise: latents}, state, conditions=conditions)
+        return outputs[self.canvas_name]
 
 
 class DrawPipeline(Pipeline[DrawOptions]):

@@ -21,7 +21,7 @@ from edgernn.models.stack import RecurrentStack, StackState
 from edgernn.models.windows import window_filters
 from edgernn.tasks.draw.settings import DrawConfig
 
-__all__ = ["Bound", "Decoder", "Drawer", "Window", "window_at"]
+__all__ = ["Bound", "Decoder", "Drawer", "Explained", "Window", "window_at"]
 
 _BLANK = "initial/canvas.npy"
 _DARK = -2.0  # logit of each pixel before training
@@ -61,6 +61,18 @@ class Bound(NamedTuple):
     divergence: Tensor
 
 
+class Explained(NamedTuple):
+    """How the encoder explains pictures.
+
+    latents: a sample of the latent variables, (writes, batch, latents). canvas: what the decoder draws from them, as
+    logits (batch, height, width). divergence: as in `Bound`.
+    """
+
+    latents: Tensor
+    canvas: Tensor
+    divergence: Tensor
+
+
 class Drawer(Network):
     """Draws pictures: `decoder` is the deployed half, and `bound` is what is trained."""
 
@@ -83,11 +95,17 @@ class Drawer(Network):
         label: int64 (batch,), which a network without labels ignores. noise: standard normal deviates (writes, batch,
         latents).
         """
+        explained = self.explain(picture, label, noise)
+        lost = nn.functional.binary_cross_entropy_with_logits(explained.canvas.float(), picture, reduction="none")
+        return Bound(lost.flatten(1).sum(dim=1), explained.divergence)
+
+    def explain(self, picture: Tensor, label: Tensor, noise: Tensor) -> Explained:
+        """Return the latent variables for pictures, and what the decoder makes of them; arguments as for `bound`."""
         decoder, config, batch = self.decoder, self.config, len(picture)
         canvas, step = decoder.blank.expand(batch, -1, -1), picture.new_zeros(batch, 1)
         h, asked = picture.new_zeros(batch, config.hidden), decoder.asked(label)
         state, reader = decoder.stack.initial_state(batch), self.encoder.initial_state(batch)
-        divergence = picture.new_zeros(batch)
+        divergence, taken = picture.new_zeros(batch), []
         for deviates in noise:
             window = window_at(self.read(h), config)
             missing = picture - torch.sigmoid(canvas)
@@ -96,9 +114,9 @@ class Drawer(Network):
             mean, log_scale = self.latents(found).chunk(2, dim=1)
             scale = torch.exp(log_scale)
             divergence = divergence + (0.5 * (mean**2 + scale**2 - 1.0) - log_scale).sum(dim=1)
-            h, _, canvas, step, state = decoder.draw(mean + scale * deviates, asked, canvas, step, state)
-        lost = nn.functional.binary_cross_entropy_with_logits(canvas.float(), picture, reduction="none")
-        return Bound(lost.flatten(1).sum(dim=1), divergence)
+            taken.append(mean + scale * deviates)
+            h, _, canvas, step, state = decoder.draw(taken[-1], asked, canvas, step, state)
+        return Explained(torch.stack(taken), canvas, divergence)
 
     def graphs(self) -> tuple[Graph, ...]:
         """Return one graph, `step`: from latent variables, drawn by the caller, to the canvas."""

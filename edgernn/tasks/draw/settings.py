@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings
@@ -52,11 +53,25 @@ class DrawTraining(TrainingSettings):
     passes: float | None = redefault(TrainingSettings, "passes", 100.0)
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
+    autocast: str = redefault(TrainingSettings, "autocast", "off")  # bfloat16 does not pay for such small products
 
 
 @dataclass(frozen=True, kw_only=True)
 class DrawEvaluation(EvaluationSettings):
-    """The data on which the network is evaluated."""
+    """The data on which the network is evaluated, the bundle that draws, and the bundle that judges its drawings."""
+
+    decoder: Path | None = option(
+        None,
+        "A bundle of the run. The bound is that of this bundle, with latent variables from the encoder of the run.",
+        unset="the network of the run",
+    )
+    judge: Path | None = option(
+        None,
+        "A bundle of the task glimpse, which classifies new drawings: the score is the fraction that it takes for the "
+        "class that was asked for.",
+        unset="no drawings are judged",
+    )
+    drawings: int = option(1000, "The number of new drawings that --judge classifies.", low=1, high=1e6)
 
 
 PRESETS = {"digits": Preset()}

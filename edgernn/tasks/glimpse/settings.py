@@ -80,6 +80,7 @@ class GlimpseTraining(TrainingSettings):
     passes: float | None = redefault(TrainingSettings, "passes", 100.0)
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 2e-3)
     average: float = redefault(TrainingSettings, "average", 0.999)
+    autocast: str = redefault(TrainingSettings, "autocast", "off")  # bfloat16 does not pay for such small products
     augment: bool = option(
         True,
         "Turn, slant, scale and shift the training pictures a little at random, before they are placed on a canvas.",
