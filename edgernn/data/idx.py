@@ -50,7 +50,10 @@ def read_pictures(folder: Path, part: str | None) -> LabelledPictures:
     """
     files = [path for path in _image_files(folder) if part is None or _part(path) == part]
     if not files:
-        raise CorpusError(f"{folder} has no part {part}; it has {', '.join(idx_parts(folder)) or 'no parts'}")
+        raise CorpusError(
+            f"{folder} has no part {part}; it has {', '.join(idx_parts(folder)) or 'no parts'}: add files whose names "
+            f"begin with {part}"
+        )
     read = [_read_pair(path) for path in files]
     for path, pictures in zip(files, read, strict=True):
         if pictures.images.shape[1:] != read[0].images.shape[1:]:

@@ -132,7 +132,8 @@ class Draw:
                 )
             return self.model.stream(sampler)
         if label not in self.labels:
-            raise ConfigError(f"there is no class {label} to draw: there is {few(self.labels)}")
+            asked = "no class is asked for" if not label else f"there is no class {label} to draw"
+            raise ConfigError(f"{asked}: there is {few(self.labels)}")
         place = np.array([self.labels.index(label)], self._asked.numpy_dtype)
         return self.model.stream(sampler, inputs={self._asked.name: place})
 

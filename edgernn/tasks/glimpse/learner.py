@@ -14,6 +14,7 @@ from torch import nn
 from edgernn.bundle import LABELS
 from edgernn.contract import Array
 from edgernn.data.pictures import HELD_OUT, TRAIN, Pictures, in_colour, open_training
+from edgernn.drawn_names import SCENES
 from edgernn.errors import ConfigError, CorpusError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
@@ -58,6 +59,8 @@ class GlimpseLearner(PictureLearner):
         data, model, training = chosen.data, chosen.model, chosen.training
         assert isinstance(data, GlimpseData)
         assert isinstance(model, GlimpseConfig)
+        if data.canvas is not None and source == SCENES:
+            raise ConfigError(f"--canvas places grey pictures, and those of {source} are coloured: leave it out")
         train, held_out = open_training(source, data.held_out, training.seed)
         if len(found := np.unique(train.labels)) < 2:
             raise CorpusError(f"{source} has one class to train on, {train.classes[found[0]]}: two are needed")

@@ -75,7 +75,7 @@ def score_glimpses(parts: Array, labels: Array, certainty: float) -> GlimpseScor
     if not np.isfinite(parts).all():
         raise CheckFailedError("the probabilities of the classes are not numbers")
     wrong = parts.argmax(axis=2) != labels
-    sure = parts.max(axis=2) >= certainty
+    sure = (parts.max(axis=2) >= certainty) & (certainty < 1)  # a probability may be rounded to 1
     sure[-1] = True
     stops = sure.argmax(axis=0)
     pictures = np.arange(len(labels))
