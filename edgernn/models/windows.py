@@ -8,14 +8,13 @@ from torch import Tensor
 __all__ = ["window_filters"]
 
 
-def window_filters(centre: Tensor, apart: Tensor | float, points: int, size: int) -> Tensor:
-    """Return the weights (batch, points, size) of the pixels of a row around the points of windows.
+def window_filters(centre: Tensor, apart: Tensor, points: int, size: int) -> Tensor:
+    """Return the weights (..., points, size) of the pixels of a row around the points of windows.
 
-    centre: of the windows, (batch, 1), in pixels from the edge. apart: the distance of neighbouring points in pixels,
-    (batch, 1) or the same for all. The weight is 1 at the point and falls linearly to 0 over that distance.
+    centre: of the windows, (..., 1), in pixels from the edge. apart: the distance of neighbouring points in pixels,
+    which broadcasts with `centre`. The weight is 1 at the point and falls linearly to 0 over that distance.
     """
     offsets = (torch.arange(points, dtype=torch.float32, device=centre.device) - (points - 1) / 2) * apart
     pixels = torch.arange(size, dtype=torch.float32, device=centre.device) + 0.5
-    distance = (pixels - (centre + offsets).unsqueeze(2)).abs()
-    across = apart.unsqueeze(2) if isinstance(apart, Tensor) else apart
-    return torch.clamp(1.0 - distance / across, min=0.0)
+    distance = (pixels - (centre + offsets).unsqueeze(-1)).abs()
+    return torch.clamp(1.0 - distance / apart.unsqueeze(-1), min=0.0)

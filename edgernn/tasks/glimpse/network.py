@@ -123,13 +123,13 @@ def crop(canvas: Tensor, place: Tensor, side: int, scales: int) -> tuple[Tensor,
     weights that fall linearly to 0 over that distance. Beyond its edges, the canvas is 0.
     """
     height, width = canvas.shape[2], canvas.shape[3]
-    x, y = (place[:, :1] + 1.0) * (width / 2), (place[:, 1:] + 1.0) * (height / 2)
-    patches, boxes = [], []
-    for scale in range(scales):
-        apart = float(2**scale)
-        down = (window_filters(y, apart, side, height) / apart).unsqueeze(1)
-        across = (window_filters(x, apart, side, width) / apart).unsqueeze(1)
-        patches.append((down @ canvas @ across.transpose(2, 3)).flatten(1))
-        half = side * apart / 2
-        boxes.append(torch.cat([x - half, y - half, x + half, y + half], dim=1))
-    return torch.cat(patches, dim=1), torch.stack(boxes, dim=1)
+    apart = torch.tensor([[2.0**scale] for scale in range(scales)], device=place.device)
+    x = ((place[:, :1] + 1.0) * (width / 2)).unsqueeze(2)
+    y = ((place[:, 1:] + 1.0) * (height / 2)).unsqueeze(2)
+    down, across = (
+        window_filters(centre, apart, side, size) / apart.unsqueeze(2) for centre, size in ((y, height), (x, width))
+    )
+    rows = down.flatten(1, 2).unsqueeze(1) @ canvas  # of all scales in one product
+    patches = rows.unflatten(2, (scales, side)) @ across.transpose(2, 3).unsqueeze(1)
+    half = apart * (side / 2)
+    return patches.flatten(1), torch.cat([x - half, y - half, x + half, y + half], dim=2)
