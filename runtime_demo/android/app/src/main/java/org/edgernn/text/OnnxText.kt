@@ -50,7 +50,7 @@ class OnnxText(private val bundle: (String) -> ByteArray) : AutoCloseable {
         tokens.forEach(::step)
     }
 
-    /** Draws `limit` characters and hands each to `take`, which returns whether the text goes on, as this function does. */
+    /** Draws `limit` characters and hands each to `take`. Returns whether the text goes on, as `take` does. */
     fun generate(limit: Int, take: (String) -> Boolean): Boolean {
         repeat(limit) {
             val token = sampler.draw(logits ?: throw EdgeTextException("read a prompt first"), ids["<unk>"])
