@@ -117,19 +117,27 @@ def jdk():
     return Path(shutil.which("javac")).resolve().parents[1]
 
 
-@pytest.fixture(params=["characters", "blob"])
-def library(request, bundles, jdk, tmp_path):
-    """A folder with the library that the app for Android loads, for this machine, and its bundle."""
-    bundle = bundles / request.param
+def build_library(compiler, bundle, jdk, out):
+    """Compile the library that the app for Android loads."""
     headers = [f"-I{jdk / 'include'}", f"-I{jdk / 'include' / 'linux'}"]
     sources = [ANDROID / "cpp" / "edge_text_jni.c", LAYER / "edge_text.c", bundle / "model.c"]
-    made = ["-O1", "-shared", "-fPIC", "-o", tmp_path / "libedge_text.so"]
-    subprocess.run([*("gcc", *flags(bundle)), *headers, *sources, *made], check=True)
-    subprocess.run(
-        ["javac", "-Xlint:all", "-Werror", "-d", tmp_path, JAVA / "NativeText.java", HERE / "StreamText.java"],
-        check=True,
-    )
+    command = [compiler, *flags(bundle), *headers, *sources, "-O1", "-shared", "-fPIC"]
+    subprocess.run([*command, "-o", out / "libedge_text.so"], check=True)
+
+
+@pytest.fixture(params=["characters", "blob"])
+def library(request, bundles, jdk, tmp_path):
+    """A folder with the library for this machine and the classes that use it, and its bundle."""
+    bundle = bundles / request.param
+    build_library("gcc", bundle, jdk, tmp_path)
+    classes = [JAVA / "NativeText.java", HERE / "StreamText.java"]
+    subprocess.run(["javac", "-Xlint:all", "-Werror", "-d", tmp_path, *classes], check=True)
     return tmp_path, bundle
+
+
+def test_the_library_is_built_for_phones(bundles, jdk, tmp_path):
+    require("aarch64-linux-gnu-gcc")
+    build_library("aarch64-linux-gnu-gcc", bundles / "characters", jdk, tmp_path)
 
 
 def test_java_streams_pythons_text(library):
@@ -149,21 +157,19 @@ def test_kotlin_streams_pythons_text_and_draws_the_golden_tokens(library):
     java = ["java", f"-Djava.library.path={folder}", "-cp", f"{jar}:{folder}", "org.edgernn.text.StreamTextKt"]
     for given in GIVEN:
         assert printed([*java, *given]) in texts(bundle, given)
-    cases = [
-        case for case in json.loads(DRAWS.read_text(encoding="utf-8")) if OTHERS.items() <= case["sampler"].items()
-    ]
-    lines = [
-        [
-            case["sampler"]["seed"],
-            case["sampler"]["temperature"],
-            case["sampler"]["top_k"],
-            len(case["tokens"]),
-            *case["logits"],
-        ]
-        for case in cases
-    ]
-    drawn = printed(java, input="".join(" ".join(map(str, line)) + "\n" for line in lines).encode())
-    assert [[*map(int, line.split())] for line in drawn.splitlines()] == [case["tokens"] for case in cases]
+    samplers, lines, tokens = zip(*golden_draws(), strict=True)
+    drawn = printed(java, input="\n".join(lines).encode())
+    assert {(each["temperature"], each["top_k"]) for each in samplers} > {(0.0, 0), (1.0, 0)}
+    assert tuple([*map(int, line.split())] for line in drawn.splitlines()) == tokens
+
+
+def golden_draws():
+    """Yield the settings, the line for the program and the tokens of each case with the settings that the apps have."""
+    for case in json.loads(DRAWS.read_text(encoding="utf-8")):
+        given = case["sampler"]
+        if OTHERS.items() <= given.items():
+            words = [given["seed"], given["temperature"], given["top_k"], len(case["tokens"]), *case["logits"]]
+            yield given, " ".join(map(str, words)), case["tokens"]
 
 
 def test_the_swift_package_gets_the_code_of_a_bundle(bundles, tmp_path):
