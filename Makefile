@@ -78,7 +78,7 @@ $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell fi
 test-device: $(DEVICE)/installed ## the device tests, on the wheel, where there is no torch
 	cd tests && ../$(DEVICE)/bin/python -m pytest device
 
-cross: install ## the C target on other processors; .ci/compilers installs the compilers and emulators (Debian)
+cross: install ## the C target, the apps and the runtime on other processors; .ci/compilers installs the compilers and emulators (Debian)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m cross
 
 CONFORMANCE = PYTHONPATH=.:tests OMP_NUM_THREADS=1 $(BIN)/python tests/web/conformance.py

@@ -13,7 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 READ = ["README.md", *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))]
-SHOWN = {"text", "console", "kotlin", "swift", "c", "cmake", "ts"}
+SHOWN = {"text", "console", "kotlin", "swift", "c", "ts"}
 OF_THE_SITE = {"{toctree}", "{eval-rst}"}
 _BLOCK = re.compile(r"^( *)```([^\s`]*)\n(.*?)^ *```$", re.M | re.S)
 

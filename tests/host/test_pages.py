@@ -219,6 +219,7 @@ def place(desk, tmp_path, monkeypatch):
 
 GIVEN = {  # runs and bundles that a page takes as given, by the name of the desk's
     "docs/adopt.md": {},
+    "docs/android.md": {"runs/demo": "runs/shakespeare"},
     "docs/benchmarks.md": {},
     "docs/c.md": {"runs/demo": "runs/shakespeare"},
     "docs/captioning.md": {},
@@ -226,6 +227,8 @@ GIVEN = {  # runs and bundles that a page takes as given, by the name of the des
     "docs/classification.md": {},
     "docs/devices.md": {"runs/demo": "runs/shakespeare"},
     "docs/export.md": {"runs/shakespeare": "runs/shakespeare"},
+    "docs/ios.md": {"runs/demo": "runs/shakespeare"},
+    "docs/raspberry-pi.md": {"runs/demo": "runs/shakespeare"},
     "docs/gradients.md": {f"runs/{cell}": "runs/shakespeare" for cell in ("elman-relu", "gru", "lstm")},
     "docs/page.md": {"runs/demo": "runs/shakespeare"},
     "docs/quantisation.md": {"runs/shakespeare": "runs/shakespeare"},
@@ -384,13 +387,16 @@ def test_what_is_shown_and_not_run_is_listed():
 def test_what_is_not_run_is_what_cannot_be_run_here():
     shown = {page: [b.language for b in blocks(page) if b.language in SHOWN] for page in READ}
     assert {page: languages for page, languages in shown.items() if languages} == {
-        "docs/c.md": ["c", "console", "text", "cmake", "c"],  # tests/host/test_c_demo.py compiles the first
+        "docs/android.md": ["console", "kotlin", "kotlin"],
+        "docs/c.md": ["c", "console", "text"],  # tests/host/test_c_demo.py compiles the first
         "docs/classification.md": ["console"],
-        "docs/devices.md": ["console", "kotlin", "kotlin", "swift", "console"],
+        "docs/devices.md": ["console"],
         "docs/install.md": ["console"] * 3,
+        "docs/ios.md": ["console", "swift", "swift", "console"],
         "docs/min-char-rnn.md": ["text"],
         "docs/page.md": ["console"] * 2,
         "docs/quantisation.md": ["text"],
+        "docs/raspberry-pi.md": ["console"] * 3,
         "docs/search.md": ["text", "text"],
         "docs/tagging.md": ["console"],
         "docs/texts.md": ["console"],

@@ -15,32 +15,24 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 from conversions import convert_once
+from untrained import TEXT, finish, make, tokenizer_of
 
 from edgernn.arrays import from_npy
-from edgernn.bundle import TOKENIZER, Bundle, Manifest, new_bundle
-from edgernn.contract import BATCH, Contract, FromFile
-from edgernn.data.vocabulary import learn_tokenizer
-from edgernn.exporters.quantization import Quantization
-from edgernn.exporters.target import OnnxGraph, Target, write_files
+from edgernn.bundle import Bundle, Manifest
+from edgernn.contract import BATCH, FromFile
+from edgernn.exporters.target import OnnxGraph
 from edgernn.exporters.targets.c import CodeOptions, _write
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
-from edgernn.models import weights_digest
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.snapshot import settings
 from edgernn.runtime.wasm import WasmEngine
-from edgernn.tasks.language.network import LanguageModel
-from edgernn.tasks.language.settings import LanguageConfig
 
 GOLDEN = Path(__file__).parents[2] / "export" / "golden"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 ONNX_PRECISIONS = PRECISIONS[:3]  # at int4 onnxruntime for the web differs from that in Python
 STEPS_OF_SOURCE = 16  # the longest sequence that the attender of export/golden reads here
-TEXT = (
-    "The quick brown fox jumps over the lazy dog’s back.\nÄpfel, naïve façade, 雨が降る 🙂, don't; it's 3.14!\n\tWhy?"
-)
 STRANGE = [
     "",
     " ",
@@ -94,42 +86,12 @@ def convert(bundle: Path, out: Path) -> None:
         first = {state.name: state.first({BATCH: 1}, {state.initial.file: array(files, state)}) for state in states}
         graphs.append(OnnxGraph(spec, loaded.graph(spec.name), initial=first))
     artifacts = _compiled(_write(graphs, sizes, files, CodeOptions(weights="blob")))
-    finish(out, artifacts, files, {field.name: getattr(loaded.manifest, field.name) for field in fields(Manifest)})
+    manifest = {field.name: getattr(loaded.manifest, field.name) for field in fields(Manifest)}
+    finish(out, artifacts, files, manifest, WASM)
 
 
 def array(files, state):
     return from_npy(files[state.initial.file], state.initial.file)
-
-
-def make(out: Path, kind: str, precision: str, target: Target) -> None:
-    """Write a bundle of a language model with random weights."""
-    tokenizer = tokenizer_of(kind)
-    torch.manual_seed(0)
-    network = LanguageModel(LanguageConfig(len(tokenizer), embedding=44, hidden=72, layers=2)).eval()
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter += 0.3 * torch.randn_like(parameter)
-    graphs = network.graphs()
-    assets = {TOKENIZER: tokenizer.to_json().encode()}
-    artifacts = target.write(graphs, Quantization(precision), assets)
-    files = {**assets, **{name: data for graph in graphs for name, data in graph.files().items()}}
-    contract = Contract(tuple(graph.spec for graph in graphs))
-    about = {"task": "language", "precision": precision, "digest": weights_digest(network, contract)}
-    finish(out, artifacts, files, {**about, "contract": contract, "provenance": {}, "parity": {}}, target)
-
-
-def finish(out: Path, artifacts, files, manifest, target: Target = WASM) -> None:
-    graphs = {name: artifact.name or f"{name}{target.suffix}" for name, artifact in artifacts.items()}
-    with new_bundle(out) as writer:
-        write_files(writer.directory, files)
-        for name, artifact in artifacts.items():
-            write_files(writer.directory, {graphs[name]: artifact.data, **artifact.files})
-        writer.finish(Manifest(**{**manifest, "target": target.name, "graphs": graphs}))
-
-
-def tokenizer_of(kind: str):
-    size = {"bpe": 300, "words": 40}.get(kind)
-    return learn_tokenizer(kind, [TEXT * 3], size)
 
 
 def load(folder: Path, name: str) -> Model:
