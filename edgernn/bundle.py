@@ -6,6 +6,7 @@ golden/…         recorded steps of the source, with which a runtime checks its
 tokenizer.json   in bundles of tasks that read or write text; tokenizer.GRAPH.json for a graph with another vocabulary
 labels.json      in bundles of classifiers and taggers: the names of the classes, in order
 channels.json    in bundles that read numbers whose channels have names: the names, in order
+strokes.json     in bundles that draw strokes: the unit of their points, and the length of a drawing
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from edgernn.atomic import new_directory
 from edgernn.contract import BATCH, Contract, FromFile, StateSpec, contract_from_json, contract_to_json
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.paths import MANIFEST, Kind, refusal
+from edgernn.pens import StrokeUnits
 from edgernn.tokenizer import Tokenizer
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "FORMAT",
     "LABELS",
     "MANIFEST",
+    "STROKES",
     "TOKENIZER",
     "Bundle",
     "Manifest",
@@ -45,6 +48,7 @@ FORMAT = 1
 TOKENIZER = "tokenizer.json"
 LABELS = "labels.json"
 CHANNELS = "channels.json"
+STROKES = "strokes.json"
 _MANIFEST_LIMIT = 4 << 20  # bytes; real manifests are far smaller
 _FILES_LIMIT = 1000
 _FILE = re.compile(r"(?=.{1,200}$)\w[\w.-]*(/\w[\w.-]*)*", re.ASCII)
@@ -175,6 +179,19 @@ class Bundle:
         Raises BundleError for a damaged list.
         """
         return self._names(CHANNELS)
+
+    def strokes(self) -> StrokeUnits | None:
+        """Return the units of the strokes that the bundle draws, or None for another task.
+
+        Raises BundleError for a damaged record.
+        """
+        data = self.files.get(STROKES)
+        if data is None:
+            return None
+        try:
+            return StrokeUnits.from_json(records.parse(data, STROKES))
+        except FormatError as error:
+            raise BundleError(str(error)) from None
 
     def _names(self, file: str) -> tuple[str, ...] | None:
         data = self.files.get(file)

@@ -9,7 +9,9 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["PaddedBatch", "Passes", "pad", "shuffled"]
+__all__ = ["PaddedBatch", "Passes", "batches_by_length", "pad", "shuffled"]
+
+_BATCHES_SORTED = 16  # batches whose sequences are sorted by length together
 
 
 class PaddedBatch(NamedTuple):
@@ -32,6 +34,18 @@ def shuffled(count: int, batch_size: int, random: np.random.Generator) -> list[A
     """Return the places of `count` examples of one size, in batches of random order; the last batch can be smaller."""
     order = random.permutation(count)
     return [order[start : start + batch_size] for start in range(0, count, batch_size)]
+
+
+def batches_by_length(lengths: Array, size: int, random: np.random.Generator) -> list[Array]:
+    """Return the places of the sequences of each batch of one pass; those of a batch have similar lengths."""
+    order = random.permutation(len(lengths))
+    chunk = size * _BATCHES_SORTED
+    batches: list[Array] = []
+    for begun in range(0, len(order), chunk):
+        places = order[begun : begun + chunk]
+        places = places[np.argsort(lengths[places], kind="stable")]
+        batches += [places[start : start + size] for start in range(0, len(places), size)]
+    return [batches[place] for place in random.permutation(len(batches))]
 
 
 class Passes:

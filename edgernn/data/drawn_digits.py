@@ -10,7 +10,7 @@ from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.idx import LabelledPictures
 
-__all__ = ["draw_digits"]
+__all__ = ["digit_stroke", "draw_digits"]
 
 _SIDE = 28  # pixels
 _COUNT = {TRAIN: 10_000, DEV: 1_000, TEST: 2_000}
@@ -53,6 +53,14 @@ def draw_digits(part: str, seed: int = 0) -> LabelledPictures:
 
 def _draw(digit: int, random: np.random.Generator) -> Array:
     """Return a drawing of a digit: uint8 (28, 28), 255 for ink."""
+    points = digit_stroke(digit, random) * _SIZE
+    points = points - (points.min(axis=0) + points.max(axis=0)) / 2 + _SIDE / 2
+    ink = random.uniform(*_PEN) - _distances(points) + 0.5
+    return np.asarray(255 * np.clip(ink, 0, 1), np.uint8)
+
+
+def digit_stroke(digit: int, random: np.random.Generator) -> Array:
+    """Return the stroke of a digit, float64 (points, 2): x and y around 0, y downwards, about 1 high."""
     points = np.array(_STROKES[digit]) / 100 - 0.5
     points = points + random.normal(0, _TREMBLE, points.shape)
     for _ in range(0 if digit in _CORNERS else _SMOOTHINGS):
@@ -60,10 +68,7 @@ def _draw(digit: int, random: np.random.Generator) -> Array:
     angle = random.uniform(-_TURN, _TURN)
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     slant = np.array([[1.0, 0.0], [-random.uniform(-_SLANT, _SLANT), 1.0]])
-    points = points @ slant @ turn * random.uniform(*_SCALE, 2) * _SIZE
-    points = points - (points.min(axis=0) + points.max(axis=0)) / 2 + _SIDE / 2
-    ink = random.uniform(*_PEN) - _distances(points) + 0.5
-    return np.asarray(255 * np.clip(ink, 0, 1), np.uint8)
+    return np.asarray(points @ slant @ turn * random.uniform(*_SCALE, 2))
 
 
 def _smoothed(points: Array) -> Array:

@@ -24,6 +24,7 @@ from edgernn.contract import (
 )
 from edgernn.errors import BundleError, ContractError, FormatError
 from edgernn.execution import DEFAULT, Execution
+from edgernn.pens import StrokeUnits
 from edgernn.runtime.compiled import CompiledEngine
 from edgernn.runtime.cursor import Cursor, open_cursor
 from edgernn.runtime.engine import DEVICE_ENGINES, BundleEngine, Engine, OnnxEngine
@@ -56,7 +57,8 @@ class Program:
     kinds that the names of tensors imply. tokenizer: the bundle's, or None for a task without text; a graph with a
     vocabulary of its own has another one, which `text_of` returns with its tensors. labels: the names
     of the bundle's classes, in order, or None for a task without classes. channels: the names of the channels of the
-    numbers that it reads, in order, or None if they have none.
+    numbers that it reads, in order, or None if they have none. strokes: the units of the strokes that it draws, or
+    None.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Program:
         tokenizers = _tokenizers(bundle, self.contract, self.tokenizer)
         self.labels: tuple[str, ...] | None = _labels(bundle, self.contract)
         self.channels: tuple[str, ...] | None = bundle.channels()
+        self.strokes: StrokeUnits | None = bundle.strokes()
         self._graphs: dict[str, _Graph] = {
             spec.name: _Graph(
                 spec,

@@ -15,6 +15,7 @@ import numpy as np
 from edgernn.atomic import replace_file
 from edgernn.contract import BATCH, Array, GraphSpec, State, check, check_tensor
 from edgernn.errors import ContractError, SnapshotError, StreamError
+from edgernn.pens import START, draw_point
 from edgernn.runtime.cursor import Cursor
 from edgernn.runtime.program import Program
 from edgernn.runtime.reading import Reading
@@ -66,6 +67,7 @@ class Stream:
         self._graph = graph
         self._spec = model.contract[graph]
         self._text = model.text_of(graph)
+        self._scores = self._text.next_token or self._spec.output_of("next-point")
         self._conditions: Mapping[str, Array]
         self._conditions, self._initial = model.begin(inputs, graph=graph, readings=readings)
         self._draw_with = partial(model.draw, graph=graph)
@@ -101,7 +103,10 @@ class Stream:
 
     @property
     def logits(self) -> Array | None:
-        """A copy of the scores (vocabulary,) of the next token; None before the first step or without such output."""
+        """A copy of what predicts the next token or point; None before the first step or without such output.
+
+        Of a token, its scores (vocabulary,); of a point, the mixture (6 components + 3,) that `pens` describes.
+        """
         with self._turn:
             return self._copied_logits()
 
@@ -149,6 +154,22 @@ class Stream:
                 drawn = self._sampling.generator.normal(math.prod(shape)) * self.sampler.temperature
                 found[tensor.name] = drawn.reshape(shape).astype(tensor.numpy_dtype)
             return found
+
+    def next_point(self) -> dict[str, Array]:
+        """Draw the input of kind point of the next step, from what the last step predicted; at first, it is the start.
+
+        The random numbers come from the stream's generator, so that snapshots and forks go on with the same ones.
+        Raises StreamError for a graph that does not read and predict points, ConfigError and SamplingError as
+        `pens.draw_point`.
+        """
+        spec = self._spec.input_of("point")
+        if spec is None or self._spec.output_of("next-point") is None:
+            raise StreamError(f"graph {self._graph} does not read and predict points of a pen")
+        with self._turn:
+            found = START
+            if self._logits is not None:
+                found = draw_point(self._logits, self.sampler.temperature, self._sampling.generator)
+            return {spec.name: found[None].astype(spec.numpy_dtype)}
 
     def prefill(self, prompt: str | Ids, *, unknown: str = "refuse") -> None:
         """Consume a prompt, text or token ids (tokens,), whole: a prompt that is refused changes nothing.
@@ -278,7 +299,7 @@ class Stream:
             self._sampling = sampling
             self._conditions, self._initial = saved.conditions, saved.initial
             self._cursor = self._new_cursor(saved.state)
-            self._logits = None if self._text.next_token is None else saved.logits
+            self._logits = None if self._scores is None else saved.logits
 
     def save(self, path: str | Path) -> None:
         """Write a snapshot to `path` atomically. Raises SnapshotError if that is impossible."""
@@ -331,8 +352,7 @@ class Stream:
 
     def _step(self, inputs: Mapping[str, Array]) -> Mapping[str, Array]:
         outputs = self._cursor.step(inputs)
-        scores = self._text.next_token
-        self._logits = None if scores is None else outputs[scores.name][0]
+        self._logits = None if self._scores is None else outputs[self._scores.name][0]
         return outputs
 
     def _new_cursor(self, state: Mapping[str, Array]) -> Cursor:
@@ -366,8 +386,8 @@ class Stream:
                 sizes = {BATCH: 1}
                 check("condition", self._spec.conditions, saved.conditions, sizes)
                 check("state", self._spec.states, state, sizes)
-            if saved.logits is not None and self._text.next_token is not None:
-                check_tensor(self._text.next_token, saved.logits[None], {BATCH: 1})
+            if saved.logits is not None and self._scores is not None:
+                check_tensor(self._scores, saved.logits[None], {BATCH: 1})
         except ContractError as error:
             raise SnapshotError(f"the snapshot does not fit the contract: {error}") from None
         tokenizer = self._text.tokenizer

@@ -5,6 +5,7 @@ from edgernn.tasks.classify.task import CLASSIFY
 from edgernn.tasks.draw.task import DRAW
 from edgernn.tasks.glimpse.task import GLIMPSE
 from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.pens.task import PENS
 from edgernn.tasks.tag.task import TAG
 from edgernn.tasks.task import Task
 from edgernn.tasks.translate.task import TRANSLATE
@@ -19,4 +20,5 @@ TASKS: dict[str, Task] = {
     "translate": TRANSLATE,
     "glimpse": GLIMPSE,
     "draw": DRAW,
+    "pens": PENS,
 }

@@ -17,7 +17,7 @@ from tasks import EXAMPLES, RATE, write_tone
 
 from edgernn.bundle import Bundle
 from edgernn.cli.load import load_model
-from edgernn.data.batches import pad
+from edgernn.data.batches import batches_by_length, pad
 from edgernn.data.sequences import read_sequences
 from edgernn.engines.eager import eager_model
 from edgernn.errors import BundleError, CheckFailedError, ConfigError, CorpusError, StreamError
@@ -28,7 +28,6 @@ from edgernn.runtime.pipelines import pipeline_for
 from edgernn.runtime.pipelines.classify import ClassifyOptions
 from edgernn.runtime.pipelines.sequence_input import SequenceInput
 from edgernn.tasks import TASKS
-from edgernn.tasks.classify.data import batches_by_length
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import evaluate, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyEvaluation

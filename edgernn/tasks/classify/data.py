@@ -1,13 +1,10 @@
-"""The data of classifiers: open labelled sequences or drawn clips, and choose the sequences of each batch."""
+"""The data of classifiers: open labelled sequences or drawn clips."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
-from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.clips import CLIP_CLASSES, DrawnClips
 from edgernn.data.sequences import Example, SequenceDataset, hold_out, parts, read_sequences
@@ -16,11 +13,10 @@ from edgernn.tasks.classify.settings import ClassifyData
 from edgernn.tasks.labelling import CLIPS
 from edgernn.tasks.score import Progress
 
-__all__ = ["HELD_OUT", "TRAIN", "batches_by_length", "drawn_clips", "open_training"]
+__all__ = ["HELD_OUT", "TRAIN", "drawn_clips", "open_training"]
 
 HELD_OUT = "held-out"  # the part of a run that TRAIN leaves
 _DRAWN = {TRAIN: 2500, DEV: 400, TEST: 1000}  # clips of each split
-_BATCHES_SORTED = 16  # batches within which sequences are sorted by length
 
 
 def open_training(
@@ -57,15 +53,3 @@ def drawn_clips(split: str, digits: Path | None) -> SequenceDataset:
     drawn = DrawnClips(_DRAWN.get(split, 0), split=split, digits=digits)
     examples = [Example(f"clip {place}", clip.frames, clip.label) for place, clip in enumerate(drawn)]
     return SequenceDataset("video", CLIP_CLASSES, examples)
-
-
-def batches_by_length(lengths: Array, size: int, random: np.random.Generator) -> list[Array]:
-    """Return the places of the sequences of each batch of one pass; those of a batch have similar lengths."""
-    order = random.permutation(len(lengths))
-    chunk = size * _BATCHES_SORTED
-    batches: list[Array] = []
-    for begun in range(0, len(order), chunk):
-        places = order[begun : begun + chunk]
-        places = places[np.argsort(lengths[places], kind="stable")]
-        batches += [places[start : start + size] for start in range(0, len(places), size)]
-    return [batches[place] for place in random.permutation(len(batches))]

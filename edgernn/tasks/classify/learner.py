@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgernn.bundle import CHANNELS, LABELS, TOKENIZER
 from edgernn.contract import Array
-from edgernn.data.batches import Passes, pad
+from edgernn.data.batches import Passes, batches_by_length, pad
 from edgernn.data.sequences import Example, PackedSequences, SequenceDataset
 from edgernn.data.vocabulary import learn_tokenizer
 from edgernn.errors import CheckFailedError, CorpusError
@@ -26,7 +26,7 @@ from edgernn.models.frontends import scale_front_end
 from edgernn.models.source import HeldOut
 from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.tasks.classify.augment import augment, turn
-from edgernn.tasks.classify.data import HELD_OUT, TRAIN, batches_by_length, open_training
+from edgernn.tasks.classify.data import HELD_OUT, TRAIN, open_training
 from edgernn.tasks.classify.network import Classifier
 from edgernn.tasks.classify.score import ClassifyScore, score_probabilities
 from edgernn.tasks.classify.settings import ClassifyConfig, ClassifyData, ClassifyTraining

@@ -1,0 +1,245 @@
+"""Drawing strokes on the device: a stream predicts the next point of the pen, and its random numbers choose it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from edgernn.contract import BATCH, Array
+from edgernn.errors import ConfigError, StreamError, counted
+from edgernn.media.stroke_pictures import OUT_SUFFIXES, draw_strokes, stroke_text
+from edgernn.media.strokes import STROKE_SUFFIXES, read_strokes, to_lines
+from edgernn.pens import ENDS, LIFTS, SIZE, mixture_size, point_rows
+from edgernn.runtime import Model, Sampler, Stream
+from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
+from edgernn.settings import Settings, option
+
+__all__ = ["Pen", "PensOptions", "PensPipeline", "Strokes"]
+
+_PEN = "pen"  # the state that says where the pen is
+_SEEDS = 2**64
+
+
+@dataclass(frozen=True)
+class Strokes(Result):
+    """Drawings.
+
+    drawings: the points of each, float64 (points, 3): dx, dy, and 1 where the pen lifts, else 0. seeds: of each
+    drawing. ended: whether the network ended it; otherwise it has the largest number of points. given: the number of
+    points with which each began. out: the file that was written, if any. seconds: that all steps took.
+    """
+
+    drawings: tuple[Array, ...]
+    seeds: tuple[int, ...]
+    ended: tuple[bool, ...]
+    given: int
+    out: Path | None
+    seconds: float = 0.0
+
+    @property
+    def steps(self) -> int:
+        """The number of points of the longest drawing."""
+        return max(map(len, self.drawings))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file, the points of the longest drawing, and each drawing with its strokes."""
+        drawings = [
+            {
+                "seed": str(seed),
+                "points": len(points),
+                "ended": ended,
+                "strokes": [np.round(line, 3).tolist() for line in to_lines(points)],
+            }
+            for points, seed, ended in zip(self.drawings, self.seeds, self.ended, strict=True)
+        ]
+        return {"out": None if self.out is None else str(self.out), "steps": self.steps, "drawings": drawings}
+
+    def __str__(self) -> str:
+        """Return what was drawn, and where it is."""
+        strokes = sum(len(to_lines(points)) for points in self.drawings)
+        points = sum(map(len, self.drawings))
+        where = "" if self.out is None else f", in {self.out}"
+        what = (
+            f"{counted(len(self.drawings), 'drawing')} of {counted(strokes, 'stroke')} and {counted(points, 'point')}"
+        )
+        return f"{what}{where}"
+
+    @property
+    def note(self) -> str:
+        """The speed."""
+        points = sum(len(each) - self.given for each in self.drawings)
+        return f"{points / max(self.seconds, 1e-9):,.0f} points/s"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PensOptions(Settings):
+    """What is drawn."""
+
+    count: int = option(1, "The number of drawings.", low=1, high=1024)
+    temperature: float = option(
+        1.0,
+        "The temperature: at lower ones, the network draws what is likelier, with a steadier hand.",
+        low=0.001,
+        high=1e6,
+    )
+    seed: int | None = option(
+        None,
+        "The seed of the random numbers of the first drawing; each further drawing has the next seed.",
+        low=0,
+        below=_SEEDS,
+        unset="random for each drawing",
+    )
+    complete: Path | None = option(
+        None,
+        "Complete the drawing in this file: a JSON list of strokes, each a list of points [x, y], or an .npz file of "
+        "one drawing.",
+    )
+    max_points: int | None = option(
+        None,
+        "End a drawing after this number of points.",
+        low=1,
+        high=100_000,
+        unset="that of the longest drawing in the training data",
+    )
+    out: Path | None = option(
+        None,
+        "Write the drawings: as strokes to an .svg or a .json file, to a .gif as they grow, or to another image file.",
+    )
+
+
+class Pen:
+    """The parts of a model that draws strokes.
+
+    units: of its drawings. input_name, output_name: of the point and of the mixture of the next one.
+    """
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not draw strokes, ContractError for one without a graph step."""
+        graph = model.contract["step"]
+        point, mixture = graph.input_of("point"), graph.output_of("next-point")
+        pen = next((state for state in graph.states if state.name == _PEN), None)
+        if point is None or mixture is None or pen is None or len(graph.inputs) > 1 or graph.conditions:
+            raise StreamError(
+                f"the bundle's task is {model.manifest.task}, but it does not draw strokes: that takes an input of the "
+                f"kind point and no other, an output of the kind next-point, and a state {_PEN}"
+            )
+        sizes = {mixture_size(count) for count in range(1, 1001)}
+        right = (point.axes, pen.axes) == ((BATCH, SIZE),) * 2 and len(mixture.axes) == 2 and mixture.axes[1] in sizes
+        if not right or model.strokes is None:
+            raise StreamError(
+                "the bundle does not draw strokes: its points or its state pen are not (batch, 5), its mixture is not "
+                "(batch, 6 components + 3), or it has no strokes.json"
+            )
+        self.model, self.units = model, model.strokes
+        self.input_name, self.output_name = point.name, mixture.name
+
+    def stream(self, sampler: Sampler, given: Array | None = None) -> Stream:
+        """Return a stream that has read the start and the points `given` (points, 3), and draws on with `draw`.
+
+        sampler: its seed and temperature are used. Raises ConfigError for a temperature of 0.
+        """
+        if not sampler.temperature > 0:
+            raise ConfigError("temperature 0 draws no strokes: choose one above 0, such as 0.2")
+        stream = self.model.stream(sampler)
+        stream.step(stream.next_point())
+        if given is not None:
+            for row in point_rows(given, self.units.scale):
+                stream.step({self.input_name: row[None]})
+        return stream
+
+    def draw(self, stream: Stream) -> Array | None:
+        """Draw the next point, float64 (3,): dx, dy, and 1 if the pen lifts, else 0; None once the drawing has ended.
+
+        Raises SamplingError for a mixture that is not made of numbers.
+        """
+        if self.ended(stream):
+            return None
+        drawn = stream.next_point()
+        stream.step(drawn)
+        return None if self.ended(stream) else self._point(drawn[self.input_name][0])
+
+    def ended(self, stream: Stream) -> bool:
+        """Return whether the drawing of a stream has ended."""
+        return bool(stream.state[_PEN][0, 2 + ENDS] == 1)
+
+    def place(self, stream: Stream) -> tuple[float, float]:
+        """Return where the pen of a stream is, x and y from the beginning of the drawing."""
+        x, y = (self.units.scale * float(each) for each in stream.state[_PEN][0, :2])
+        return x, y
+
+    def _point(self, row: Array) -> Array:
+        return np.array([*(self.units.scale * row[:2].astype(np.float64)), row[2 + LIFTS]])
+
+
+class PensPipeline(Pipeline[PensOptions]):
+    """Draws strokes."""
+
+    task = "pens"
+    inputs = ("", "nothing: the options say what is drawn")
+    suffixes = ()
+    options = PensOptions
+    example = "bundles/pens --seed 1 --count 16 --out characters.svg"
+    takes_nothing = True
+
+    def __init__(self, model: Model) -> None:
+        """Raise StreamError for a model that does not draw strokes."""
+        super().__init__(model)
+        self._pen = Pen(model)
+
+    def read(self, source: str | Path | bytes) -> NoReturn:
+        """Raise ConfigError: nothing is read but the drawing that is to be completed."""
+        raise ConfigError("a network that draws strokes reads no files but the one of --complete")
+
+    def check(self, options: PensOptions, sources: Sequence[Path]) -> None:
+        """Raise ConfigError for a file that cannot be written, or a drawing to complete that has another suffix."""
+        begun = [] if options.complete is None else [options.complete]
+        if begun and begun[0].suffix.lower() not in STROKE_SUFFIXES:
+            raise ConfigError(f"--complete {begun[0]}: the name must end in {', '.join(STROKE_SUFFIXES)}")
+        if options.out is not None:
+            check_output("--out", options.out, begun, OUT_SUFFIXES)
+
+    def __call__(self, inputs: Mapping[str, Array], options: PensOptions, show: Show = ignore) -> Strokes:
+        """Draw. show: called with a single drawing so far after each stroke, or with each of several drawings.
+
+        Raises CorpusError for a drawing to complete that cannot be read, ImageError if the drawings cannot be written.
+        """
+        given = np.zeros((0, 3)) if options.complete is None else read_strokes(options.complete)
+        most = max(len(given), options.max_points or self._pen.units.longest)
+        drawings, seeds, ended, seconds = [], [], [], 0.0
+        for number in range(options.count):
+            seed = None if options.seed is None else (options.seed + number) % _SEEDS
+            begun = time.perf_counter()
+            stream = self._pen.stream(Sampler(options.temperature, seed=seed), given)
+            points, going_on = given, True
+            for points in self._drawn(stream, given, most):
+                whole = options.count > 1 or not (len(points) and points[-1, 2])
+                going_on = whole or show(_titled(f"stroke {len(to_lines(points))}", points)) is not False
+                if not going_on:
+                    break
+            seconds += time.perf_counter() - begun
+            if options.count > 1 and len(points):
+                going_on = show(_titled(f"drawing {number + 1}", points)) is not False
+            drawings.append(points)
+            seeds.append(stream.seed)
+            ended.append(self._pen.ended(stream))
+            if not going_on:
+                break
+        if options.out is not None:
+            draw_strokes(drawings, len(given), options.out)
+        return Strokes(tuple(drawings), tuple(seeds), tuple(ended), len(given), options.out, seconds)
+
+    def _drawn(self, stream: Stream, given: Array, most: int) -> Iterator[Array]:
+        """Yield the drawing so far, (points, 3), after each point."""
+        points = [*given]
+        while len(points) < most and (point := self._pen.draw(stream)) is not None:
+            points.append(point)
+            yield np.array(points)
+
+
+def _titled(title: str, points: Array) -> str:
+    return f"{title}\n{stroke_text(points)}"
