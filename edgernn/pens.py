@@ -17,8 +17,7 @@ import numpy as np
 from edgernn import records
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, FormatError, SamplingError
-from edgernn.exponential import exponentiate
-from edgernn.sampling import Generator
+from edgernn.sampling import Generator, Sampler
 
 __all__ = ["DRAWS", "ENDS", "LIFTS", "SIZE", "START", "StrokeUnits", "draw_point", "mixture_size", "point_rows"]
 
@@ -52,7 +51,8 @@ class StrokeUnits:
     def from_json(cls, value: Any) -> StrokeUnits:
         """Read what `to_json` returned. Raises FormatError for anything else."""
         values = records.record(value, "strokes.json", {"scale", "longest"})
-        return cls(records.number(values["scale"], "scale"), records.integer(values["longest"], "longest"))
+        scale = records.number(values["scale"], "strokes.json: scale")
+        return cls(scale, records.integer(values["longest"], "strokes.json: longest"))
 
 
 def point_rows(points: Array, scale: float) -> Array:
@@ -72,31 +72,22 @@ def draw_point(prediction: Array, temperature: float, generator: Generator) -> A
     prediction: (6 components + 3,): the logits of the components, the means of dx and of dy, the standard deviations of
     dx and of dy, the correlations, and the logits of the three states of the pen. temperature: logits are divided by
     it, and variances multiplied. A point that ends the drawing has no offset and takes one number of the generator.
-    Raises ConfigError for a temperature that is not above 0, SamplingError for a prediction that is not numbers.
+    Raises ConfigError for a temperature below 0.001, SamplingError for a prediction that is not numbers.
     """
-    if not temperature > 0:
-        raise ConfigError(f"temperature {temperature} is not above 0: a point cannot be drawn")
+    if temperature == 0:
+        raise ConfigError("at temperature 0 no point is drawn: choose one of at least 0.001")
     wide = prediction.astype(np.float64)
     if not np.isfinite(wide).all():
         raise SamplingError("no point can be drawn: the mixture is not made of numbers")
     logits, *figures = wide[:-_STATES].reshape(_FIGURES, -1)
-    point = np.zeros(SIZE)
-    state = _drawn(wide[-_STATES:], temperature, generator)
+    point, choose = np.zeros(SIZE), Sampler(temperature)
+    state = choose(wide[-_STATES:], generator)
     point[2 + state] = 1
     if state != ENDS:
-        component = _drawn(logits, temperature, generator)
+        component = choose(logits, generator)
         x, y, across, down, correlation = (float(figure[component]) for figure in figures)
         a, b = generator.normal(2).tolist()
         spread, rest = math.sqrt(temperature), math.sqrt(max(0.0, 1.0 - correlation * correlation))
         point[0] = x + spread * (across * a)
         point[1] = y + spread * (down * (correlation * a + rest * b))
     return point.astype(np.float32)
-
-
-def _drawn(logits: Array, temperature: float, generator: Generator) -> int:
-    """Return the place of one of `logits` (places,), drawn as the contract's sampler draws a token."""
-    weights = logits - logits.max()
-    weights /= temperature
-    exponentiate(weights)
-    sums = weights.cumsum()
-    return int(sums.searchsorted(generator.uniform() * sums[-1], side="right"))

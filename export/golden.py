@@ -31,6 +31,7 @@ from edgernn.contract import (
 )
 from edgernn.exporters import export, export_module
 from edgernn.models.source import Source
+from edgernn.pens import draw_point
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.snapshot import settings
 from edgernn.sampling import Generator
@@ -171,6 +172,7 @@ def main() -> None:
     export_module({"read": Read(), "step": Attend()}, ATTENDER, out=GOLDEN / "attender", overwrite=True)
     write("draws.json", list(draws()))
     write("normals.json", list(normals()))
+    write("points.json", list(points()))
     write("texts.json", list(texts(bundles["fp32"])))
     write("streams.json", [looked(), attended()])
     write("snapshots.json", [kept(bundles["fp32"])])
@@ -195,6 +197,18 @@ def normals() -> Iterator[dict[str, Any]]:
     """For each seed, the first normal deviates."""
     for seed in (0, 1, 7, 2**64 - 1):
         yield {"seed": str(seed), "normals": Generator(seed).normal(24).tolist()}
+
+
+def points() -> Iterator[dict[str, Any]]:
+    """For each seed and temperature, a mixture and the points that are drawn from it."""
+    random = np.random.default_rng(0)
+    for seed, temperature, components in ((0, 1.0, 1), (1, 0.4, 5), (7, 1.7, 20), (2**64 - 1, 0.001, 3)):
+        logits, x, y, wide, high, steep = random.normal(size=(6, components))
+        parts = [logits, x, y, np.exp(wide), np.exp(high), np.tanh(steep), [0.5, 0.3, -1.0]]
+        mixture = np.concatenate(parts).astype(np.float32)
+        generator = Generator(seed)
+        drawn = [draw_point(mixture, temperature, generator).tolist() for _ in range(16)]
+        yield {"seed": str(seed), "temperature": temperature, "mixture": mixture.tolist(), "points": drawn}
 
 
 def texts(bundle: Path) -> Iterator[dict[str, Any]]:

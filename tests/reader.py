@@ -213,3 +213,16 @@ class Sampler:
             x = 1.7155277699214135 * (v - 0.5) / u
             if u <= exponential(x * x * -0.25):
                 return x
+
+    def point(self, mixture: list[float]) -> list[float]:
+        """A point of a pen: its offset, before it is rounded, and its state."""
+        count = (len(mixture) - 3) // 6
+        state = self.draw(mixture[-3:])
+        pen = [float(state == each) for each in range(3)]
+        if state == 2:
+            return [0.0, 0.0, *pen]
+        component = self.draw(mixture[:count])
+        x, y, sx, sy, r = (mixture[at * count + component] for at in range(1, 6))
+        a, b = self.normal(), self.normal()
+        t = self.settings["temperature"] ** 0.5
+        return [x + t * (sx * a), y + t * (sy * (r * a + max(0.0, 1 - r * r) ** 0.5 * b)), *pen]

@@ -150,6 +150,34 @@ def write_bar(path: Path) -> Path:
     return path
 
 
+def figures(count: int, seed: int = 0) -> list[np.ndarray]:
+    """Drawings, int16 (points, 3) of dx, dy and 1 where the pen lifts: a triangle, or two parallel lines."""
+    random = np.random.default_rng(seed)
+    drawn = []
+    for kind in random.integers(0, 2, count):
+        corners = [[0, 0, 0], [20, 30, 0], [-40, 0, 0], [20, -30, 1]] if kind else [[0, 0, 0], [0, 40, 1]]
+        lines = corners if kind else [*corners, [30, -40, 0], [0, 25, 0], [0, 15, 1]]
+        points = np.array(lines, np.int16)
+        points[1:, :2] += random.integers(-3, 4, (len(points) - 1, 2)).astype(np.int16)
+        drawn.append(points)
+    return drawn
+
+
+def write_figures(path: Path, count: int, seed: int = 0, **changed: Any) -> Path:
+    """An .npz file of figures. changed: other arrays, or None for one that is left out."""
+    drawn = figures(count, seed)
+    ends = np.cumsum([len(each) for each in drawn], dtype=np.int32)
+    arrays = {"points": np.concatenate(drawn), "ends": ends, **changed}
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def _write_figure_parts(folder: Path) -> list[str]:
+    for part, count, seed in (("train", 48, 0), ("val", 20, 1)):
+        write_figures(folder / f"{part}.npz", count, seed)
+    return [str(folder)]
+
+
 EXAMPLES: dict[str, Example] = {
     "language": Example(
         _write_text,
@@ -282,5 +310,22 @@ EXAMPLES: dict[str, Example] = {
         None,
         lambda folder: "",
         {"label": "1", "seed": 3, "count": 2},
+    ),
+    "pens": Example(
+        _write_figure_parts,
+        {
+            "components": 3,
+            "features": 6,
+            "hidden": 12,
+            "dropout": 0.1,
+            "batch_size": 8,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0], "split": "dev"},
+        lambda folder: "",
+        {"seed": 3, "count": 2, "max_points": 12},
     ),
 }

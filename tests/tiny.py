@@ -13,7 +13,7 @@ import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import models, pre_tokenizers
 
-from edgernn.bundle import LABELS, TOKENIZER, Manifest, new_bundle
+from edgernn.bundle import LABELS, STROKES, TOKENIZER, Manifest, new_bundle
 from edgernn.contract import (
     BATCH,
     ConditionSpec,
@@ -466,6 +466,51 @@ def write_drawer(path: Path, side: int = 6, *, labels: str | None = '["dark", "b
         if labels is not None:
             (writer.directory / LABELS).write_text(labels, encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="draw"))
+    return path
+
+
+PEN_SCALE, PEN_LONGEST = 10.0, 20
+PEN_MIXTURE = np.float32([0, 1, 0, 0.5, 0.25, 0.6, 1, 0, -9])  # of the next point after no steps
+PEN_AGES = np.float32([0, 0, 0.5, 0, 0, 0, 0, 0, 2])  # what each step adds
+
+
+def write_pen(path: Path, *, scale: float = PEN_SCALE, units: str | None = None, state: str = "pen") -> Path:
+    """A graph that goes to the right and ever more down, and ends after some points; its mixture has one component.
+
+    count' = count + 1; mixture = PEN_MIXTURE + count' PEN_AGES; the state is where the pen is. units: the content of
+    strokes.json; "" for none.
+    """
+    spec = GraphSpec(
+        "step",
+        (TensorSpec("point", "float32", (BATCH, 5), kind="point"),),
+        (TensorSpec("mixture", "float32", (BATCH, 9), kind="next-point"),),
+        (
+            StateSpec(state, "float32", (BATCH, 5), initial=FromFile("initial/pen.npy")),
+            StateSpec("count", "float32", (BATCH, 1)),
+        ),
+    )
+    nodes = [
+        helper.make_node("Add", ["count_in", "one"], ["count_out"]),
+        helper.make_node("MatMul", ["count_out", "ages"], ["aged"]),
+        helper.make_node("Add", ["aged", "first"], ["mixture"]),
+        helper.make_node("Mul", [f"{state}_in", "place"], ["before"]),
+        helper.make_node("Add", ["point", "before"], [f"{state}_out"]),
+    ]
+    weights = {
+        "one": np.float32([1]),
+        "ages": PEN_AGES[None],
+        "first": PEN_MIXTURE,
+        "place": np.float32([1, 1, 0, 0, 0]),
+    }
+    if units is None:
+        units = json.dumps({"scale": scale, "longest": PEN_LONGEST})
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        (writer.directory / "initial").mkdir()
+        np.save(writer.directory / "initial" / "pen.npy", np.float32([0, 0, 0, 1, 0]))
+        if units:
+            (writer.directory / STROKES).write_text(units, encoding="utf-8")
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="pens"))
     return path
 
 

@@ -24,6 +24,7 @@ SHORT = {"steps": 9, "evaluations": 3, "average": 0.9}
 LABELLERS = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("classify", "tag")}
 TRANSLATE = {**EXAMPLES["translate"].settings, **SHORT}
 PICTURES = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("glimpse", "draw")}
+PENS = {**EXAMPLES["pens"].settings, **SHORT}
 EXACT = {  # settings of which two processes make what one makes
     "language": {**LANGUAGE, "dropout": 0.0, "optimizer": "adamw", "autocast": "off", "average": 0.9},
     "caption": {
@@ -34,6 +35,7 @@ EXACT = {  # settings of which two processes make what one makes
     "tag": {**LABELLERS["tag"], "dropout": 0.0},
     "translate": {**TRANSLATE, "dropout": 0.0, "word_dropout": 0.0},
     **PICTURES,
+    "pens": {**PENS, "dropout": 0.0},
 }
 OTHERS = {  # and with all that is random
     "language": {**LANGUAGE, "dropout": 0.2, "reset": 0.2},
@@ -41,6 +43,7 @@ OTHERS = {  # and with all that is random
     **LABELLERS,
     "translate": TRANSLATE,
     **PICTURES,
+    "pens": PENS,
 }
 
 

@@ -71,7 +71,7 @@ def draw_strokes(drawings: Sequence[Array], given: int, out: Path) -> None:
 
 def _growing(drawings: Sequence[Array]) -> Iterator[list[tuple[Array, Array]]]:
     """Yield each drawing up to some point, beside all of it, for the frames of an animation."""
-    longest = max(map(len, drawings))
+    longest = max(1, *map(len, drawings))
     apart = -(-longest // _FRAMES)
     for count in range(apart, longest + apart, apart):
         yield [(each[:count], each) for each in drawings]
@@ -82,6 +82,8 @@ def _fitted(part: Array, whole: Array, side: float, margin: float) -> list[Array
 
     What begins at the first point of the drawing is not moved when the drawing grows.
     """
+    if not len(whole):
+        return []
     everything = np.concatenate(to_lines(whole))
     least, most = everything.min(axis=0), everything.max(axis=0)
     scale = (side - 2 * margin) / max(float((most - least).max()), 1e-9)
@@ -91,7 +93,7 @@ def _fitted(part: Array, whole: Array, side: float, margin: float) -> list[Array
 
 def _colours(part: Array, given: int) -> list[str]:
     """Return the colour of each stroke of a drawing."""
-    begins = np.cumsum([0, *map(len, to_lines(part))])[:-1]
+    begins = np.cumsum([0, *map(len, to_lines(part))])[:-1].tolist()
     return [_GIVEN if begin < given else _DRAWN for begin in begins]
 
 

@@ -70,9 +70,9 @@ def _check_ends(path: Path, ends: Array, points: int) -> None:
 def read_strokes(source: str | Path | bytes) -> Array:
     """Return one drawing as points, float64 (points, 3): dx, dy, and 1 where the pen lifts, else 0.
 
-    source: a JSON file, or its bytes, of a list of strokes, each a list of its points [x, y], or of an object whose
-    `drawings` is a list of one such list; or an `.npz` file of one drawing. The pen lifts after each stroke, and of JSON
-    the first point becomes 0, 0.
+    source: an `.npz` file of one drawing; or a JSON file, or its bytes: a list of strokes, each a list of its points
+    [x, y], or an object whose `drawings` is a list of one such list. The first point of JSON becomes 0, 0, and the pen
+    lifts after each of its strokes.
     Raises CorpusError for anything else, for more than one drawing, and for one that is empty or too large.
     """
     if not isinstance(source, bytes) and Path(source).suffix.lower() == ".npz":

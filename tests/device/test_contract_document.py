@@ -14,6 +14,7 @@ from reader import Sampler as ReadSampler
 
 from edgernn.bundle import Bundle
 from edgernn.contract import DTYPES, KINDS
+from edgernn.pens import draw_point
 from edgernn.runtime import Model, OnnxEngine, Sampler
 from edgernn.runtime.golden import verify
 from edgernn.runtime.parity import TOLERANCES
@@ -78,6 +79,20 @@ def test_normal_deviates(case):
     theirs = ReadSampler({"seed": case["seed"]})
     assert [theirs.normal() for _ in case["normals"]] == case["normals"]
     assert Generator(int(case["seed"])).normal(len(case["normals"])).tolist() == case["normals"]
+
+
+@pytest.mark.parametrize("case", read("points.json"), ids=lambda case: case["seed"])
+def test_points_of_a_pen(case):
+    plain = {"repetition_window": 0, "bias": [], "top_k": 0, "top_p": 1, "min_p": 0}
+    theirs = ReadSampler({"seed": case["seed"], "temperature": case["temperature"], **plain})
+    for point in case["points"]:
+        assert np.float32(theirs.point(list(case["mixture"]))).tolist() == point
+    generator, mixture = Generator(int(case["seed"])), np.float32(case["mixture"])
+    assert [draw_point(mixture, case["temperature"], generator).tolist() for _ in case["points"]] == case["points"]
+
+
+def test_the_golden_points_have_every_state_of_the_pen():
+    assert {point.index(1, 2) for case in read("points.json") for point in case["points"]} == {2, 3, 4}
 
 
 @pytest.mark.parametrize("case", read("texts.json"), ids=lambda case: case["sampler"]["seed"])

@@ -4,6 +4,7 @@ The import linter reads the code and misses what is imported by name at run time
 """
 
 import pkgutil
+import re
 import subprocess
 import sys
 import wave
@@ -21,6 +22,7 @@ from tiny import (
     write_captioner,
     write_drawer,
     write_glimpser,
+    write_pen,
     write_sound_classifier,
     write_translator,
 )
@@ -43,6 +45,7 @@ DEVICE_MODULES = [
     "execution",
     "exponential",
     "paths",
+    "pens",
     "records",
     "sampling",
     "score",
@@ -247,6 +250,17 @@ def test_the_demo_of_drawing(tmp_path):
     assert begun + ended == play("draw_digit", tmp_path / "b", "dark", "--seed", 3)
 
 
+def test_the_demo_of_strokes(tmp_path):
+    write_pen(tmp_path / "b")
+    whole = play("draw_strokes", tmp_path / "b", "--seed", 3)
+    assert re.fullmatch(r"( +-?\d+\.\d +-?\d+\.\d(  lift)?\n)+", whole)
+    begun = play("draw_strokes", tmp_path / "b", "--seed", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
+    assert begun + play("draw_strokes", tmp_path / "b", "--resume", tmp_path / "s") == whole
+    (tmp_path / "begun.json").write_text("[[[5, 5], [15, 5]]]")
+    completed = play("draw_strokes", tmp_path / "b", "--seed", 3, "--complete", tmp_path / "begun.json")
+    assert completed.splitlines()[0].split()[0] != whole.splitlines()[0].split()[0]
+
+
 def test_the_demo_of_listening(tmp_path):
     """A loud sound, a pause, and a faint one: each has its own label and time."""
     write_sound_classifier(tmp_path / "b")
@@ -276,6 +290,10 @@ def test_the_demo_of_listening(tmp_path):
         ("draw_digit", ["BUNDLE", "7"], "it does not draw"),
         ("draw_digit", ["drawer", "7"], "there is no class 7 to draw: there is dark, bright"),
         ("draw_digit", ["drawer", "dark", "--resume", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
+        ("draw_strokes", ["BUNDLE"], "it does not draw strokes"),
+        ("draw_strokes", ["pen", "--temperature", "0"], "at temperature 0 no point is drawn"),
+        ("draw_strokes", ["pen", "--complete", "noise.wav"], "noise.wav is not JSON"),
+        ("draw_strokes", ["pen", "--resume", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),
@@ -288,6 +306,7 @@ def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, w
     write_sound_classifier(tmp_path / "sound")
     write_glimpser(tmp_path / "glimpser")
     write_drawer(tmp_path / "drawer")
+    write_pen(tmp_path / "pen")
     path = next(path for path in DEMOS if path.stem == demo)
     given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
     command = [sys.executable, path, *given]

@@ -70,7 +70,7 @@ TRANSLATE = {
     "evaluations": 1,
     "autocast": "off",
 }
-PICTURES = {task: {**EXAMPLES[task].settings, "steps": 6, "evaluations": 1} for task in ("glimpse", "draw")}
+PICTURES = {task: {**EXAMPLES[task].settings, "steps": 6, "evaluations": 1} for task in ("glimpse", "draw", "pens")}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
 COMPARE = [
@@ -101,6 +101,8 @@ def desk(tmp_path_factory):
     _write_flickr(folder / "flickr8k")
     (folder / "mnist").mkdir()
     write_bars(folder / "mnist")
+    (folder / "kanji").mkdir()
+    EXAMPLES["pens"].write(folder / "kanji")
     (folder / "multi30k").mkdir()
     write_pairs(folder / "multi30k")
     write_gallery(folder).rename(folder / "photos.csv")

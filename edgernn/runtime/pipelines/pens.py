@@ -141,10 +141,8 @@ class Pen:
     def stream(self, sampler: Sampler, given: Array | None = None) -> Stream:
         """Return a stream that has read the start and the points `given` (points, 3), and draws on with `draw`.
 
-        sampler: its seed and temperature are used. Raises ConfigError for a temperature of 0.
+        sampler: its seed and temperature are used; a temperature of 0 is refused when the first point is drawn.
         """
-        if not sampler.temperature > 0:
-            raise ConfigError("temperature 0 draws no strokes: choose one above 0, such as 0.2")
         stream = self.model.stream(sampler)
         stream.step(stream.next_point())
         if given is not None:

@@ -35,7 +35,7 @@ __all__ = [
 
 TRAIN, HELD_OUT = "train", "held-out"  # the parts of a run's data
 _BATCH = 64  # drawings that are read together
-_END = np.float32([[0, 0, 0, 0, 1]])  # the point that ends a drawing
+_END = np.array([[0, 0, 0, 0, 1]], np.float32)  # the point that ends a drawing
 
 # From points (time, batch, 5), the mixtures of the next points (time, batch, 6 components + 3); and those of a network
 # whose state is reset before each point.
