@@ -93,8 +93,8 @@ def _fitted(part: Array, whole: Array, side: float, margin: float) -> list[Array
 
 def _colours(part: Array, given: int) -> list[str]:
     """Return the colour of each stroke of a drawing."""
-    begins = np.cumsum([0, *map(len, to_lines(part))])[:-1].tolist()
-    return [_GIVEN if begin < given else _DRAWN for begin in begins]
+    begins = [0, *(np.flatnonzero(part[:, 2] == 1) + 1).tolist()]
+    return [_GIVEN if begin < given else _DRAWN for begin in begins if begin < len(part)]
 
 
 def _svg(drawings: Sequence[Array], given: int, across: int) -> bytes:
@@ -103,7 +103,7 @@ def _svg(drawings: Sequence[Array], given: int, across: int) -> bytes:
     for place, points in enumerate(drawings):
         corner = _SIDE * np.array([place % across, place // across])
         for line, colour in zip(_fitted(points, points, _SIDE, _MARGIN), _colours(points, given), strict=True):
-            dots = line if len(line) > 1 else np.concatenate([line, line])  # a dot is a line of no length
+            dots = np.repeat(line, 2, axis=0) if len(line) == 1 else line  # a dot is a line of no length
             steps = " ".join(f"{x:.2f},{y:.2f}" for x, y in dots + corner)
             paths.append(f'<polyline stroke="{colour}" points="{steps}"/>')
     text = "\n".join(

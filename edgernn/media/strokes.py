@@ -123,17 +123,23 @@ def _pair(value: Any, name: str) -> list[float]:
 
 
 def from_lines(lines: Sequence[Array]) -> Array:
-    """Return strokes, each (points, 2) of x and y, as points, float64 (points, 3); the first point becomes 0, 0."""
+    """Return strokes, each (points, 2) of x and y, as points, float64 (points, 3), after the first, which becomes 0, 0.
+
+    If the first stroke is a single point, it is one of no offset, where the pen lifts.
+    """
     places = np.concatenate(lines)
     lifts = np.zeros(len(places))
     lifts[np.cumsum([len(each) for each in lines]) - 1] = 1
-    return np.hstack([np.diff(places, axis=0, prepend=places[:1]), lifts[:, None]])
+    points = np.hstack([np.diff(places, axis=0, prepend=places[:1]), lifts[:, None]])
+    return points if lifts[0] else points[1:]
 
 
 def to_lines(points: Array) -> list[Array]:
-    """Return the strokes of points (points, 3), each float64 (points, 2) of x and y; the drawing begins at 0, 0."""
-    places = np.cumsum(points[:, :2], axis=0, dtype=np.float64)
-    lines = np.split(places, np.flatnonzero(points[:, 2] == 1) + 1)
+    """Return the strokes of points (points, 3), each float64 (points, 2) of x and y; the first one begins at 0, 0."""
+    if not len(points):
+        return []
+    places = np.cumsum(np.concatenate([np.zeros((1, 2)), points[:, :2]]), axis=0)
+    lines = np.split(places, np.flatnonzero(points[:, 2] == 1) + 2)
     return [line for line in lines if len(line)]
 
 

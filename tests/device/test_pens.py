@@ -1,6 +1,7 @@
 """Drawing strokes on the device: the density, seeds, completion, files, snapshots and forks."""
 
 import json
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import numpy as np
@@ -254,7 +255,11 @@ def test_strokes_are_points_and_points_are_strokes(lines):
     arrays = [np.array(line, float) for line in lines]
     points = from_lines(arrays)
     assert points[:, 2].sum() == len(lines)
-    for line, back in zip(arrays, to_lines(points), strict=True):
+    found = to_lines(points)
+    if len(lines[0]) == 1:  # a dot is a line from the beginning to itself
+        assert not found[0].any()
+        found[0] = found[0][:1]
+    for line, back in zip(arrays, found, strict=True):
         assert np.array_equal(line - arrays[0][0], back)
     assert np.array_equal(read_strokes(strokes_json([points])), points)
     assert np.array_equal(read_strokes(json.dumps(lines).encode()), points)
@@ -360,12 +365,12 @@ def test_a_drawing_is_shown_in_block_characters():
     assert len(text.splitlines()) == 20
     assert "█" in text
     assert max(map(len, text.splitlines())) <= 40
-    assert stroke_text(np.array([[5.0, 5.0, 1.0]])).strip() in ("▀", "▄", "█")
+    assert stroke_text(np.array([[0.0, 0.0, 1.0]])).strip() in ("▀", "▄", "█")
 
 
 def test_drawings_are_written_as_svg_and_json(tmp_path):
     drawings = [from_lines([np.array(line, float) for line in LINES]), *figures(2)]
-    draw_strokes(drawings, 3, tmp_path / "x.svg")
+    draw_strokes(drawings, 2, tmp_path / "x.svg")
     root = ElementTree.fromstring((tmp_path / "x.svg").read_bytes())
     lines = root.findall(".//{http://www.w3.org/2000/svg}polyline")
     assert len(lines) == sum(len(to_lines(each)) for each in drawings)
@@ -386,7 +391,7 @@ def test_drawings_are_written_as_an_image_and_as_they_grow(tmp_path):
     draw_strokes(drawings, 0, tmp_path / "x.gif")
     with Image.open(tmp_path / "x.gif") as animation:
         ink = [(np.asarray(frame.convert("L")) < 100).sum() for frame in ImageSequence.Iterator(animation)]
-    assert all(before <= after for before, after in zip(ink, ink[1:], strict=False))
+    assert all(before <= after for before, after in pairwise(ink))
     assert ink[0] < ink[-1]
     long = np.tile(np.array([[1.0, 1.0, 0.0]]), (500, 1))
     draw_strokes([long], 0, tmp_path / "long.gif")
