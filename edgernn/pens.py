@@ -1,8 +1,8 @@
 """Points of a pen: how a network reads them, and how the next one is drawn from the mixture that it predicts.
 
 A point is five numbers: its offset dx, dy from the point before, and its state, of which one number is 1: the pen
-draws on from here, it lifts here, or the drawing has ended. A drawing begins at 0, 0, with the pen down. The density of
-the next point is a mixture of normal densities of the offset (Graves 2013) and probabilities of the state (Ha and Eck
+draws on from here, it lifts here, or the drawing has ended. A drawing begins at 0, 0, where the pen is put down. The
+density of the next point is a mixture of normal densities of the offset (Graves 2013) and probabilities of the state (Ha and Eck
 2018). `export/CONTRACT.md` specifies both for runtimes in other languages.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["DRAWS", "ENDS", "LIFTS", "SIZE", "START", "StrokeUnits", "draw_point
 
 DRAWS, LIFTS, ENDS = 0, 1, 2  # the states of the pen at a point
 SIZE = 5  # numbers of a point
-START = np.array([0, 0, 1, 0, 0], np.float32)  # what a network reads before the first point
+START = np.array([0, 0, 0, 1, 0], np.float32)  # what a network reads before the first point
 _FIGURES = 6  # numbers of a component of the mixture
 _STATES = 3
 

@@ -507,7 +507,7 @@ def write_pen(path: Path, *, scale: float = PEN_SCALE, units: str | None = None,
     with new_bundle(path) as writer:
         (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
         (writer.directory / "initial").mkdir()
-        np.save(writer.directory / "initial" / "pen.npy", np.float32([0, 0, 1, 0, 0]))
+        np.save(writer.directory / "initial" / "pen.npy", np.float32([0, 0, 0, 1, 0]))
         if units:
             (writer.directory / STROKES).write_text(units, encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="pens"))

@@ -211,7 +211,7 @@ def test_augmentation_stretches_and_passes_by_points_within_strokes(seed, stretc
 def test_without_augmentation_a_drawing_is_as_it_is():
     points = figures(1)[0]
     assert np.array_equal(augmented(points, 0, 0, np.random.default_rng(0)), points)
-    assert len(augmented(points, 0, 0.999, np.random.default_rng(0))) == 2 * points[:, 2].sum() - 1
+    assert len(augmented(points, 0, 0.999, np.random.default_rng(0))) == 2 * points[:, 2].sum()
 
 
 def test_the_parts_of_the_data_are_those_of_its_files(tmp_path):

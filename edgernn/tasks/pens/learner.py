@@ -133,7 +133,7 @@ def augmented(points: Array, stretch: float, drop: float, random: np.random.Gene
     factors = 1 + stretch * (2 * random.random(2) - 1)
     left_out = random.random(len(points)) < drop
     lifts = points[:, 2] == 1
-    begins = np.append(False, lifts[:-1])  # the first stroke begins before the first point
+    begins = np.append(True, lifts[:-1])
     keep = ~left_out | lifts | begins
     places = np.cumsum(points[:, :2], axis=0, dtype=np.float64)[keep] * factors
     return np.hstack([np.diff(places, axis=0, prepend=0), points[keep, 2:]])
