@@ -2,8 +2,8 @@
 
 A point is five numbers: its offset dx, dy from the point before, and its state, of which one number is 1: the pen
 draws on from here, it lifts here, or the drawing has ended. A drawing begins at 0, 0, where the pen is put down. The
-density of the next point is a mixture of normal densities of the offset (Graves 2013) and probabilities of the state (Ha and Eck
-2018). `export/CONTRACT.md` specifies both for runtimes in other languages.
+density of the next point is a mixture of normal densities of the offset (Graves 2013) and probabilities of the state
+(Ha and Eck 2018). `export/CONTRACT.md` specifies both for runtimes in other languages.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 from tasks import EXAMPLES, write_bars, write_frames, write_pairs, write_tone
 
 from edgernn.cli import execute
-from edgernn.data import drawn_digits, scenes
+from edgernn.data import drawn_digits, scenes, strokes
 from edgernn.exporters import export, verify
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.parity import TOLERANCES
@@ -213,6 +213,7 @@ def place(desk, tmp_path, monkeypatch):
     monkeypatch.setattr(classify_data, "_DRAWN", dict.fromkeys(classify_data._DRAWN, 20))
     for name in ("_DRAWN", "_STRUNG"):
         monkeypatch.setattr(tag_data, name, dict.fromkeys(getattr(tag_data, name), 2))
+    monkeypatch.setattr(strokes, "_DRAWN", dict.fromkeys(strokes._DRAWN, 40))
     for generated in (scenes, dates, drawn_digits):
         monkeypatch.setattr(generated, "_COUNT", {name: min(count, 64) for name, count in generated._COUNT.items()})
     dates.dates.cache_clear()
@@ -336,6 +337,11 @@ def _check_draw(names):
     assert names["other"].steps == 3
 
 
+def _check_pens(names):
+    assert len(names["points"]) <= 5
+    assert names["stream"].steps >= names["other"].steps - 1
+
+
 def _check_training(names):
     assert names["source"].network.config.hidden == 24
 
@@ -349,6 +355,7 @@ CHECKS = {  # what the names that a page's Python defines must be
     "docs/export.md": _check_export,
     "docs/glimpse.md": _check_glimpse,
     "docs/min-char-rnn.md": _check_min_char_rnn,
+    "docs/pens.md": _check_pens,
     "docs/runtime.md": _check_runtime,
     "docs/training.md": _check_training,
     "docs/translate.md": _check_translate,
