@@ -76,7 +76,7 @@ class PenNetwork(Network):
         )
         start = self.start
         assert isinstance(start, Tensor)
-        return (Graph(spec, self, self, tensors={_START: start}, exact=("features.weight",)),)
+        return (Graph(spec, self, self, tensors={_START: start}, exact=("features.weight", "mixture.weight")),)
 
     def _predict(self, h: Tensor) -> Tensor:
         """Return the mixture, as `pens.draw_point` reads it, from hidden states (..., hidden).
