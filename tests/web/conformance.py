@@ -4,7 +4,7 @@
     PYTHONPATH=tests python tests/web/conformance.py check FOLDER
 
 `write` writes bundles for WebAssembly, and what Python computes with them: `golden` are those of `export/golden`, of
-the same networks. `check` continues in Python the snapshots that the runtime wrote.
+the same networks, `texts` are language models, and `tasks` are those of `tests/tasks.py`. `check` continues in Python the snapshots that the runtime wrote.
 """
 
 import json
@@ -15,19 +15,30 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import torch
 from conversions import convert_once
+from PIL import Image
+from tasks import EXAMPLES
+from torch import nn
 from untrained import TEXT, finish, make, tokenizer_of
 
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle, Manifest
 from edgernn.contract import BATCH, FromFile
+from edgernn.exporters import export
 from edgernn.exporters.target import OnnxGraph
 from edgernn.exporters.targets.c import CodeOptions, _write
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
+from edgernn.media.image import fitted, read_image, resized, shrunk
 from edgernn.runtime import Model, Sampler, beam_search, suggest
+from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image
+from edgernn.runtime.pipelines.draw import Draw
+from edgernn.runtime.pipelines.glimpse import GlimpseOptions, GlimpsePipeline
 from edgernn.runtime.snapshot import settings
 from edgernn.runtime.wasm import WasmEngine
+from edgernn.tasks import TASKS
+from edgernn.training import Run, Trainer
 
 GOLDEN = Path(__file__).parents[2] / "export" / "golden"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
@@ -43,6 +54,9 @@ STRANGE = [
     "\ufeffx\ufffd\u2028",
     "ΑΒΓ ß ſ",
 ]
+PHOTOS = {"flat": (20, 30), "tall": (75, 40), "small": (6, 5), "clear": (31, 33, 4)}  # height, width and channels
+SHRUNK = {"line": (5, 4300), "block": (4101, 30), "wide": (40, 1025)}  # larger than 1,024 pixels
+DRAWINGS = ((Sampler(seed=1), "0"), (Sampler(0.5, seed=2**64 - 1), "1"), (Sampler(0, seed=0), "1"))
 SAMPLERS = (
     Sampler(0.8, 40, seed=0),
     Sampler(1.0, seed=2**64 - 1),
@@ -61,7 +75,10 @@ def write(folder: Path) -> None:
             shutil.copy(file, folder / "golden")
     bundles = {precision: ("characters", precision) for precision in PRECISIONS}
     bundles |= {"bpe": ("bpe", "int8")}
-    with convert_once():
+    pictures = draw_pictures(folder / "pictures")
+    with convert_once(nn.Module):
+        for task in ("caption", "draw", "glimpse"):
+            learn(task, folder / "tasks")
         for name, (kind, precision) in bundles.items():
             make(folder / "texts" / name, kind, precision, WASM)
         for precision in ONNX_PRECISIONS:
@@ -71,6 +88,10 @@ def write(folder: Path) -> None:
         "onnx": [text for precision in ONNX_PRECISIONS for text in texts(folder, f"onnx-{precision}")],
         "snapshots": [snapshot(folder, name) for name in bundles],
         "searches": [search(folder, name) for name in ("fp32", "int8", "bpe")],
+        "pictures": pictures,
+        "captions": [caption(folder, name) for name in PHOTOS],
+        "drawings": [draw(folder, sampler, label) for sampler, label in DRAWINGS],
+        "looks": [look(folder, name) for name in PHOTOS],
         "tokenizers": [tokens(kind) for kind in ("characters", "bytes", "bpe", "words")],
     }
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
@@ -113,6 +134,81 @@ def texts(folder: Path, name: str):
             "scores": [each.log_probability for each in made],
             "logits": stream.logits.tolist(),
         }
+
+
+def learn(task: str, folder: Path) -> None:
+    """Write a bundle of a network that learned the task's tiny data set for a second."""
+    example, run = EXAMPLES[task], folder / f"{task}-run"
+    run.parent.mkdir(parents=True, exist_ok=True)
+    data = folder / f"{task}-data"
+    data.mkdir()
+    for _ in Trainer.begin(TASKS[task], example.write(data), run, **example.settings).fit():
+        pass
+    export(Run.load(run).source(), folder / task, target=WASM, precision="int8", steps=16)
+
+
+def load_task(folder: Path, task: str) -> Model:
+    return Model.load(folder / "tasks" / task, WasmEngine)
+
+
+def draw_pictures(folder: Path):
+    """Write pictures of noise, as the pixels that a canvas holds and as PNG; return what Python makes of them."""
+    folder.mkdir(parents=True)
+    random = np.random.default_rng(0)
+    for name, shape in {**PHOTOS, **SHRUNK}.items():
+        levels = random.integers(0, 256, (*shape, 3)[: max(3, len(shape))], np.uint8)
+        mode = "RGB" if levels.shape[2] == 3 else "RGBA"
+        Image.fromarray(levels).save(folder / f"{name}.png")
+        opaque = np.full((*levels.shape[:2], 1), 255, np.uint8)
+        np.save(folder / f"{name}.npy", levels if mode == "RGBA" else np.concatenate([levels, opaque], axis=2))
+        image = np.array(shrunk(Image.fromarray(levels), 1024))
+        made = {"shrunk": image, "resized": resized(image, 24, 17), "enlarged": resized(image, 90, 61)}
+        made |= {"fitted": fitted(image, 28, 24)}
+        for what, array in made.items():
+            np.save(folder / f"{name}.{what}.npy", array)
+    return [*PHOTOS, *SHRUNK]
+
+
+def caption(folder: Path, name: str):
+    """Describe a picture: the greedy caption with its attention, and the candidates of a beam."""
+    model = load_task(folder, "caption")
+    image = open_image(model, folder / "pictures" / f"{name}.png")
+    greedy, beam = (caption_image(model, image, width, 8) for width in (1, 3))
+    tokens = greedy.candidates[0].tokens
+    return {
+        "picture": name,
+        "text": greedy.text,
+        "tokens": tokens,
+        "attention": attention_maps(model, image, tokens).reshape(len(tokens), -1).tolist(),
+        "candidates": [{"tokens": each.tokens, "text": each.text, "score": each.score} for each in beam.candidates],
+    }
+
+
+def draw(folder: Path, sampler: Sampler, label: str):
+    """Draw: the picture and the window after each step, and the picture after three more."""
+    drawer = Draw(load_task(folder, "draw"))
+    stream = drawer.stream(sampler, label)
+    steps = [stream.step(stream.noise()) for _ in range(drawer.steps + 3)]
+    return {
+        "sampler": described(sampler),
+        "label": label,
+        "pictures": [each[drawer.canvas_name].ravel().tolist() for each in steps],
+        "boxes": [each[drawer.boxes_name].ravel().tolist() for each in steps],
+    }
+
+
+def look(folder: Path, name: str):
+    """Look at a picture, and at its negative."""
+    pipeline = GlimpsePipeline(load_task(folder, "glimpse"))
+    source = folder / "pictures" / f"{name}.png"
+    found = [pipeline(pipeline.read_as(source, each), each) for each in (GlimpseOptions(), GlimpseOptions(invert=True))]
+    return {
+        "picture": name,
+        "glimpses": [
+            [{"boxes": each.boxes.tolist(), "label": each.label, "probability": each.probability} for each in looked.glimpses]
+            for looked in found
+        ],
+    }
 
 
 def snapshot(folder: Path, name: str):

@@ -9,6 +9,7 @@
  */
 export { copy, fromNpy, tensor, type DType, type Elements, type Tensor, type Tensors } from "./arrays.ts";
 export { beamSearch, type Candidate } from "./beam.ts";
+export { Captioner, type CaptionToken } from "./caption.ts";
 export { Bundle, fromUrl, type Files, type Manifest } from "./bundle.ts";
 export {
   Contract,
@@ -21,6 +22,7 @@ export {
   type StateSpec,
   type TensorSpec,
 } from "./contract.ts";
+export { Drawer, type Drawn } from "./draw.ts";
 export type { Cursor, Engine, EngineLoader } from "./engine.ts";
 export {
   BundleError,
@@ -36,9 +38,11 @@ export {
   TokenizerError,
   UnknownTokenError,
 } from "./errors.ts";
+export { Looker, type Glimpse } from "./glimpse.ts";
 export { verify, type Parity } from "./golden.ts";
 export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
 export { onnxLoader, type Ort } from "./onnx.ts";
+export { LARGEST_SIDE, fitted, fromRgba, inverted, resized, shrunk, toRgba } from "./pictures.ts";
 export { Reading } from "./reading.ts";
 export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
 export { hexadecimal, sha256 } from "./sha256.ts";

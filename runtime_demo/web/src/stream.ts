@@ -1,6 +1,6 @@
 /** A stream: one running sequence, which owns its state. */
 import { copies, copy, tensor, type Tensor, type Tensors } from "./arrays.ts";
-import { BATCH, check, checkTensor, type GraphSpec, type TensorSpec } from "./contract.ts";
+import { BATCH, check, checkTensor, shapeOf, type GraphSpec, type TensorSpec } from "./contract.ts";
 import type { Cursor } from "./engine.ts";
 import { ConfigError, ContractError, SamplingError, SnapshotError, StreamError } from "./errors.ts";
 import type { Model, TextTensors } from "./model.ts";
@@ -55,10 +55,17 @@ export class Stream {
     return new Stream(model, sampler, graph, conditions, initial);
   }
 
-  /** A copy of the state after the last step. */
+  /** A copy of the state after the last step. The stream continues from another state if it is set. */
   get state(): Tensors {
     this.#checkIdle();
     return this.#cursor.state();
+  }
+
+  /** Throws ContractError for a state that does not fit. */
+  set state(state: Tensors) {
+    this.#checkIdle();
+    check("state", this.spec.states, state, new Map([[BATCH, 1]]));
+    this.#cursor = this.#newCursor(copies(state));
   }
 
   /** The conditions of the stream, which must not be changed. */
@@ -102,6 +109,24 @@ export class Stream {
     const { token } = this.#text;
     this.#count(token ? Number(inputs[token.name].data[0]) : null);
     return outputs;
+  }
+
+  /**
+   * Draws the inputs of the kind noise of the next step: normal deviates, multiplied by the sampler's temperature.
+   *
+   * They come from the stream's random generator, so that snapshots and forks go on with the same ones.
+   * Throws StreamError for a graph without such an input of the type float32.
+   */
+  noise(): Record<string, Tensor> {
+    const specs = this.spec.inputs.filter((spec) => spec.kind === "noise" && spec.dtype === "float32");
+    if (specs.length === 0) throw new StreamError(`graph ${this.graph} has no input of the kind noise and the type float32`);
+    this.#checkIdle();
+    const drawn = (spec: TensorSpec): Tensor => {
+      const made = tensor(spec.dtype, shapeOf(spec, new Map([[BATCH, 1]])));
+      for (let place = 0; place < made.data.length; place++) made.data[place] = this.#generator.normal() * this.#sampler.temperature;
+      return made;
+    };
+    return Object.fromEntries(specs.map((spec) => [spec.name, drawn(spec)]));
   }
 
   /**

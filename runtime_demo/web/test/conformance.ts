@@ -4,21 +4,33 @@
  * `tests/web/conformance.py` writes the bundles and what Python computes with them. Node and browsers run the cases.
  */
 import {
+  Captioner,
+  ConfigError,
+  ContractError,
+  Drawer,
   Generator,
+  Looker,
   Model,
   Sampler,
   StreamError,
   Tokenizer,
   beamSearch,
+  fitted,
+  fromNpy,
+  fromRgba,
   fromSnapshot,
   hexadecimal,
+  inverted,
+  resized,
   sha256,
+  shrunk,
   suggest,
   tensor,
   verify,
   wasmLoader,
   type SampledToken,
   type Settings,
+  type Stream,
   type Tensor,
   type Tensors,
 } from "../src/index.ts";
@@ -54,6 +66,11 @@ export function cases(machine: string, simd: boolean): Case[] {
     { name: "300 tokens are Python's at every precision", run: async (world) => texts(world, load, (await expected(world)).texts) },
     { name: "snapshots from Python are continued", run: async (world) => continued(world, load, await expected(world), machine) },
     { name: "beams and suggestions are Python's", run: async (world) => searches(world, load, await expected(world)) },
+    { name: "pictures have Python's bytes at every size", run: async (world) => pictures(world, (await expected(world)).pictures) },
+    { name: "captions and attention are Python's", run: async (world) => captions(world, load, await expected(world)) },
+    { name: "drawings are Python's to the bit", run: async (world) => drawings(world, load, await expected(world)) },
+    { name: "ink is kept, and the drawing goes on", run: (world) => ink(world, load) },
+    { name: "glimpses are Python's", run: async (world) => looks(world, load, await expected(world)) },
     { name: "tokenizers are Python's", run: async (world) => tokenizers(await expected(world)) },
     { name: "streams of one model do not see each other", run: (world) => interleaved(world, load) },
   ];
@@ -91,6 +108,18 @@ export interface Expected {
     candidates: { tokens: number[]; text: string; score: number }[];
     suggestions: { text: string; probability: number }[];
   }[];
+  /** The names of pictures: their pixels and what Python makes of them are in `pictures`. */
+  readonly pictures: string[];
+  readonly captions: {
+    picture: string;
+    text: string;
+    tokens: number[];
+    attention: number[][];
+    candidates: { tokens: number[]; text: string; score: number }[];
+  }[];
+  readonly drawings: { sampler: SavedSampler; label: string; pictures: number[][]; boxes: number[][] }[];
+  /** glimpses: at the picture, and at its negative. */
+  readonly looks: { picture: string; glimpses: { boxes: number[][]; label: string; probability: number }[][] }[];
   readonly tokenizers: {
     json: string;
     texts: [string, "refuse" | "skip" | "replace", number[]][];
@@ -219,6 +248,91 @@ async function searches(world: World, load: Load, { searches }: Expected): Promi
   }
 }
 
+async function pixels(world: World, name: string): Promise<Tensor> {
+  const { shape, data } = fromNpy(await world.read(`pictures/${name}.npy`), name);
+  return fromRgba(data as Uint8Array, shape[0], shape[1]);
+}
+
+async function pictures(world: World, names: readonly string[]): Promise<void> {
+  for (const name of names) {
+    const image = shrunk(await pixels(world, name));
+    const made = { shrunk: image, resized: resized(image, 24, 17), enlarged: resized(image, 90, 61), fitted: fitted(image, 28, 24) };
+    for (const [what, { shape, data }] of Object.entries(made)) {
+      const python = fromNpy(await world.read(`pictures/${name}.${what}.npy`), what);
+      equal([shape, hexadecimal(sha256(data as Uint8Array))], [python.shape, hexadecimal(sha256(python.data as Uint8Array))], `${name} ${what}`);
+    }
+  }
+}
+
+async function captions(world: World, load: Load, { captions }: Expected): Promise<void> {
+  const captioner = new Captioner(await load(world, "tasks/caption"));
+  for (const each of captions) {
+    const picture = await pixels(world, each.picture);
+    const made = await collected(captioner.tokens(picture, { maxTokens: 8 }));
+    equal(made.map(({ text }) => text).join(""), each.text);
+    equal(made.map(({ token }) => token), each.tokens);
+    equal(made.map(({ attention }) => attention!.data), each.attention.map((weights) => Float32Array.from(weights)));
+    equal((await captioner.attention(picture, each.tokens)).map((weights) => weights!.data), made.map(({ attention }) => attention!.data));
+    const found = await captioner.candidates(picture, { width: 3, maxTokens: 8 });
+    equal(found.map(({ tokens, text }) => [tokens, text]), each.candidates.map(({ tokens, text }) => [tokens, text]));
+    close(found.map(({ score }) => score), each.candidates.map(({ score }) => score), 1e-9);
+  }
+  await throws(StreamError, async () => new Captioner(await load(world, "tasks/draw")), "does not describe pictures");
+}
+
+async function drawings(world: World, load: Load, { drawings }: Expected): Promise<void> {
+  const drawer = new Drawer(await load(world, "tasks/draw"));
+  for (const { sampler, label, pictures, boxes } of drawings) {
+    const stream = await drawer.stream(samplerOf(sampler), label);
+    for (const [place, python] of pictures.entries()) {
+      const { picture, box } = await drawer.step(stream);
+      equal(picture.data, Float32Array.from(python), `step ${place}`);
+      equal(box, boxes[place], `step ${place}`);
+    }
+  }
+  await throws(ConfigError, () => drawer.stream(new Sampler(), "7"), "there is no class 7 to draw: there is 0, 1");
+  await throws(StreamError, async () => (await (await load(world, "texts/int8")).stream()).noise(), "no input of the kind noise");
+  await throws(StreamError, async () => new Drawer(await load(world, "tasks/glimpse")), "does not draw");
+}
+
+async function ink(world: World, load: Load): Promise<void> {
+  const drawer = new Drawer(await load(world, "tasks/draw"));
+  const begin = (): Promise<Stream> => drawer.stream(new Sampler({ seed: 3 }), "1");
+  const [plain, inked] = [await begin(), await begin()];
+  await drawer.step(inked);
+  await drawer.step(plain);
+  const levels = new Float32Array(drawer.height * drawer.width);
+  levels[5] = 0.9;
+  levels[6] = 1;
+  const before = (drawer.canvas(inked)["canvas"].data as Float32Array).slice();
+  drawer.ink(inked, levels);
+  const after = drawer.canvas(inked)["canvas"].data as Float32Array;
+  close([after[5], after[6], after[7]], [Math.log(9), 12, before[7]], 1e-6);
+  equal(drawer.canvas(plain)["canvas"].data, before);
+  const twin = inked.fork();
+  const [one, other, without] = [await drawer.step(inked), await drawer.step(twin), await drawer.step(plain)];
+  equal(one, other);
+  equal(one.box, without.box); // the network does not read its canvas
+  if (!(Number(one.picture.data[6]) > Number(without.picture.data[6]))) throw new Error("the ink is gone");
+  await throws(ContractError, () => (inked.state = {}), "is missing");
+}
+
+async function looks(world: World, load: Load, { looks }: Expected): Promise<void> {
+  const looker = new Looker(await load(world, "tasks/glimpse"));
+  for (const { picture, glimpses } of looks) {
+    const positive = await pixels(world, picture);
+    for (const [place, image] of [positive, inverted(positive)].entries()) {
+      const stream = await looker.stream(looker.fit(image));
+      for (const python of glimpses[place]) {
+        const found = await looker.look(stream);
+        equal([found.boxes, found.label], [python.boxes, python.label]);
+        close([found.probability], [python.probability], 1e-12);
+      }
+    }
+  }
+  await throws(StreamError, async () => new Looker(await load(world, "tasks/draw")), "does not look at pictures");
+}
+
 async function tokenizers({ tokenizers }: Expected): Promise<void> {
   for (const each of tokenizers) {
     const tokenizer = await Tokenizer.fromJson(each.json);
@@ -263,8 +377,8 @@ function samplerOf({ seed, ...settings }: SavedSampler): Sampler {
   return samplerFrom(settings, BigInt(seed));
 }
 
-async function collected(tokens: AsyncIterable<SampledToken>): Promise<SampledToken[]> {
-  const made: SampledToken[] = [];
+async function collected<Token extends SampledToken>(tokens: AsyncIterable<Token>): Promise<Token[]> {
+  const made: Token[] = [];
   for await (const each of tokens) made.push(each);
   return made;
 }

@@ -1,0 +1,105 @@
+/** Captions of pictures: a stream that begins with a picture writes its description. */
+import { tensor, type Tensor, type Tensors } from "./arrays.ts";
+import { beamSearch, type Candidate } from "./beam.ts";
+import { BATCH, type GraphSpec, type TensorSpec } from "./contract.ts";
+import { StreamError } from "./errors.ts";
+import type { Model } from "./model.ts";
+import { LARGEST_SIDE, resized, shrunk } from "./pictures.ts";
+import { Sampler } from "./sampling.ts";
+import type { SampledToken, Stream } from "./stream.ts";
+
+export const MAX_TOKENS = 20; // of a caption, by default
+export const LENGTH_PENALTY = 0.7;
+
+/** A token of a caption. attention: weights (rows · columns) of the cells of a square grid over the picture, or null. */
+export interface CaptionToken extends SampledToken {
+  readonly attention: Tensor | null;
+}
+
+/** A model that describes pictures, which are tensors of bytes (height, width, 3). */
+export class Captioner {
+  readonly model: Model;
+  /** The largest side of a picture, in pixels, that the model takes. */
+  readonly largestSide: number;
+  /** Rows and columns of the grid of the attention; null for a model without it. */
+  readonly grid: number | null;
+  readonly #image: TensorSpec;
+  readonly #text: GraphSpec;
+  readonly #token: TensorSpec;
+  readonly #attention: TensorSpec | null;
+  readonly #start: number;
+
+  /** Throws StreamError for a model that does not describe pictures. */
+  constructor(model: Model) {
+    const images = model.contract.graphs.flatMap((graph) => graph.inputOf("image") ?? []);
+    const text = model.contract.graphs.find((graph) => graph.inputOf("token") && graph.outputOf("next-token"));
+    const start = model.tokenizer?.startId ?? null;
+    if (images.length === 0 || !text || start === null) {
+      throw new StreamError(`the bundle's task is ${model.manifest.task}, and it does not describe pictures`);
+    }
+    this.model = model;
+    [this.#image, this.#text, this.#token, this.#start] = [images[0], text, text.inputOf("token")!, start];
+    this.largestSide = Math.min(LARGEST_SIDE, ...Object.values(this.#image.largest));
+    const attention = text.outputOf("attention");
+    const side = attention ? Math.sqrt(Number(attention.axes.at(-1))) : NaN;
+    this.grid = Number.isInteger(side) ? side : null;
+    this.#attention = this.grid === null ? null : attention;
+  }
+
+  /** A picture that the model takes, as CONTRACT.md says: not too large, and resized if the model takes one size only. */
+  prepared(picture: Tensor): Tensor {
+    const small = shrunk(picture, this.largestSide);
+    const [height, width] = this.#image.axes.filter((axis) => axis !== BATCH);
+    return typeof height === "number" && typeof width === "number" ? resized(small, height, width) : small;
+  }
+
+  /** A stream that describes a picture, before its first token. sampler: by default, the likeliest token is taken. */
+  async stream(picture: Tensor, sampler: Sampler = new Sampler({ temperature: 0 })): Promise<Stream> {
+    const stream = await this.#begin(picture, sampler);
+    await stream.prefill([this.#start]);
+    return stream;
+  }
+
+  /** Yields the likeliest caption, token by token, with the attention from which each was predicted. */
+  async *tokens(picture: Tensor, { maxTokens = MAX_TOKENS } = {}): AsyncGenerator<CaptionToken, void, undefined> {
+    const looking = await this.#begin(picture, new Sampler({ temperature: 0 }));
+    const writing = looking.fork();
+    let read = this.#start;
+    await writing.prefill([read]);
+    for await (const each of writing.tokens({ maxTokens })) {
+      yield { ...each, attention: await this.#look(looking, read) };
+      read = each.token;
+    }
+  }
+
+  /** The best captions that a beam of a width finds, best first. */
+  async candidates(picture: Tensor, { width = 1, maxTokens = MAX_TOKENS } = {}): Promise<Candidate[]> {
+    return beamSearch(await this.stream(picture), { width, maxTokens, lengthPenalty: LENGTH_PENALTY });
+  }
+
+  /** The attention from which each token of a caption is predicted, (rows · columns); null for a model without it. */
+  async attention(picture: Tensor, tokens: readonly number[]): Promise<(Tensor | null)[]> {
+    const looking = await this.#begin(picture, new Sampler());
+    const found: (Tensor | null)[] = [];
+    for (const read of [this.#start, ...tokens].slice(0, tokens.length)) found.push(await this.#look(looking, read));
+    return found;
+  }
+
+  #begin(picture: Tensor, sampler: Sampler): Promise<Stream> {
+    const image = this.prepared(picture);
+    const inputs: Tensors = { [this.#image.name]: { ...image, shape: [1, ...image.shape] } };
+    return this.model.stream(sampler, { inputs, graph: this.#text.name });
+  }
+
+  async #look(stream: Stream, token: number): Promise<Tensor | null> {
+    if (this.#attention === null) return null;
+    const outputs = await stream.step(this.#read(token));
+    const { dtype, data } = outputs[this.#attention.name];
+    return { dtype, shape: [data.length], data };
+  }
+
+  #read(token: number): Tensors {
+    const { name, dtype } = this.#token;
+    return { [name]: tensor(dtype, [1], [token]) };
+  }
+}
