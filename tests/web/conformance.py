@@ -205,7 +205,10 @@ def look(folder: Path, name: str):
     return {
         "picture": name,
         "glimpses": [
-            [{"boxes": each.boxes.tolist(), "label": each.label, "probability": each.probability} for each in looked.glimpses]
+            [
+                {"boxes": each.boxes.tolist(), "label": each.label, "probability": each.probability}
+                for each in looked.glimpses
+            ]
             for looked in found
         ],
     }
