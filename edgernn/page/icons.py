@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
-
 import numpy as np
 
 from edgernn.contract import Array
+from edgernn.page.png import png
 
 __all__ = ["icon"]
 
@@ -17,7 +15,6 @@ _CELLS = (
 )  # from -3, blue, to 3, orange
 _GROUND, _BLUE, _ORANGE = (16, 20, 28), (64, 140, 255), (255, 150, 40)
 _GAP = 0.16  # of a cell
-_DEPTH = 8  # bits of a level
 
 
 def icon(side: int, margin: float = 0.1) -> bytes:
@@ -33,23 +30,10 @@ def icon(side: int, margin: float = 0.1) -> bytes:
             top, left = (round(side * margin + place * cell + cell * _GAP / 2) for place in (row, column))
             size = round(cell * (1 - _GAP))
             pixels[top : top + size, left : left + size] = _colour(value / 3)
-    return _png(pixels)
+    return png(pixels)
 
 
 def _colour(value: float) -> Array:
     """The colour of a cell from -1, blue, over the ground's colour, to 1, orange."""
     ground, end = (np.array(each, float) for each in (_GROUND, _ORANGE if value > 0 else _BLUE))
     return np.asarray(np.rint(ground + (end - ground) * abs(value)), np.uint8)
-
-
-def _png(pixels: Array) -> bytes:
-    """Return pixels (height, width, 3) as a PNG file (https://www.w3.org/TR/png/)."""
-    height, width, _ = pixels.shape
-    rows = np.insert(pixels.reshape(height, -1), 0, 0, axis=1)  # a row begins with its filter: none
-    header = struct.pack(">IIBBBBB", width, height, _DEPTH, 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 9)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(name, data) for name, data in chunks)
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))

@@ -24,11 +24,14 @@ from typing import Any
 from edgernn import records
 from edgernn.atomic import new_directory
 from edgernn.bundle import MANIFEST, Bundle
-from edgernn.contract import with_kinds
 from edgernn.errors import BundleError, ConfigError, FormatError, TokenizerError
 from edgernn.media.text import as_read
 from edgernn.page.icons import icon
+from edgernn.page.png import png
+from edgernn.page.views import example, view_of
 from edgernn.paths import SITE, Kind, identify
+from edgernn.runtime.pipelines.caption import CaptionOptions
+from edgernn.runtime.pipelines.draw import DrawOptions
 from edgernn.runtime.pipelines.language import LanguageOptions
 from edgernn.tokenizer import Tokenizer
 
@@ -129,7 +132,8 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
     urls = {name: _add(assets, name, app[name]) for name in ("main.js", "page.css", "worker.js")}
     urls |= {name: _add(assets, f"{name}.png", icon(*form)) for name, form in _ICONS.items()}
     manifest = _add(assets, "app.webmanifest", _web_manifest(title, urls), folder="")
-    described = {"title": title, "worker": urls["worker.js"], "sampler": _sampler(), "bundles": shown}
+    defaults = {"sampler": _sampler(), "caption": _caption(), "drawing": {"temperature": DrawOptions().temperature}}
+    described = {"title": title, "worker": urls["worker.js"], **defaults, "bundles": shown}
     index = Template(app["index.html"].decode()).substitute(
         title=escape(title),
         page=urls["page.css"],
@@ -175,28 +179,25 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
             f"edgernn export RUN --to {TARGET} --precision {manifest.precision} --out BUNDLE"
         )
     tokenizer = bundle.tokenizer()
-    if tokenizer is None or not _continues_text(bundle):
+    view = view_of(bundle)
+    if view is None:
         raise BundleError(
-            f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text"
+            f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text, describe "
+            "pictures, draw, or look at pictures by glimpses"
         )
     served = {each: data for each, data in bundle.files.items() if _is_served(each)}
     served[MANIFEST] = (path / MANIFEST).read_bytes()
+    picture = example(bundle)
     return {
         "name": name,
+        "view": view,
         "digest": manifest.digest,
         "precision": manifest.precision,
-        "prompt": opening.prompt_for(tokenizer, path),
+        "prompt": opening.prompt_for(tokenizer, path) if view == "text" and tokenizer is not None else "",
         "seed": str(opening.seed),
+        "example": None if picture is None else _add(assets, "example.png", png(picture)),
         "files": {each: _add(assets, PurePosixPath(each).name, data) for each, data in served.items()},
     }
-
-
-def _continues_text(bundle: Bundle) -> bool:
-    graphs = with_kinds(bundle.manifest.contract, bundle.manifest.task).graphs
-    return any(
-        graph.input_of("token") and graph.output_of("next-token") and not graph.conditions and len(graph.inputs) == 1
-        for graph in graphs
-    )
 
 
 def _is_served(file: str) -> bool:
@@ -231,6 +232,12 @@ def _sampler() -> dict[str, Any]:
     defaults = LanguageOptions()
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_tokens")
     return {name: getattr(defaults, name) for name in names}
+
+
+def _caption() -> dict[str, Any]:
+    """How `edgernn caption` describes a picture."""
+    defaults = CaptionOptions()
+    return {"beam": defaults.beam, "max_tokens": defaults.max_tokens}
 
 
 def _known(tokenizer: Tokenizer, text: str) -> bool:

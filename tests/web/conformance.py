@@ -4,7 +4,8 @@
     PYTHONPATH=tests python tests/web/conformance.py check FOLDER
 
 `write` writes bundles for WebAssembly, and what Python computes with them: `golden` are those of `export/golden`, of
-the same networks, `texts` are language models, and `tasks` are those of `tests/tasks.py`. `check` continues in Python the snapshots that the runtime wrote.
+the same networks, `texts` are language models, and `tasks` learned the data of `tests/tasks.py`. `check` continues in
+Python the snapshots that the runtime wrote.
 """
 
 import json
@@ -30,7 +31,7 @@ from edgernn.exporters.target import OnnxGraph
 from edgernn.exporters.targets.c import CodeOptions, _write
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
-from edgernn.media.image import fitted, read_image, resized, shrunk
+from edgernn.media.image import fitted, resized, shrunk
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image
 from edgernn.runtime.pipelines.draw import Draw

@@ -8,8 +8,14 @@ export interface Site {
   worker: string;
   /** How texts are sampled unless the user chooses otherwise; the values are those of `edgernn run`. */
   sampler: SamplerDefaults;
+  /** How pictures are described, and with which temperature is drawn, unless the user chooses otherwise. */
+  caption: { beam: number; max_tokens: number };
+  drawing: { temperature: number };
   bundles: BundleInfo[];
 }
+
+/** What the page shows of a bundle. */
+export type ViewName = "text" | "photo" | "draw" | "look";
 
 export interface SamplerDefaults {
   temperature: number;
@@ -23,12 +29,16 @@ export interface SamplerDefaults {
 
 export interface BundleInfo {
   name: string;
+  view: ViewName;
   /** Of the source network's weights and contract, by which a snapshot finds its bundle. */
   digest: string;
   precision: string;
-  /** What its text begins with on the first visit, and the seed of that text, a decimal number of 64 bits. */
+  /** What its text begins with on the first visit; empty for other bundles. */
   prompt: string;
+  /** The seed of its first text or drawing, a decimal number of 64 bits. */
   seed: string;
+  /** The address of the picture that it describes or looks at first, or null. */
+  example: string | null;
   /** The address of each file of the bundle, by its name there. */
   files: Record<string, string>;
 }
@@ -52,7 +62,29 @@ export type Request = { generation: number } & (
   | { kind: "save" }
   | { kind: "restore"; bytes: ArrayBuffer; name: string }
   | { kind: "measure" }
+  /** Describe a picture; null is the one that was given last, or else the example. */
+  | { kind: "describe"; picture: Blob | null; beam: number }
+  /** Begin a drawing. label: null for a model without classes. over: on the present canvas. */
+  | { kind: "draw"; label: string | null; seed: string; temperature: number; over: boolean }
+  | { kind: "stroke" }
+  /** Make pixels at least as bright as these levels (height · width), from 0 to 1. */
+  | { kind: "ink"; levels: Float32Array }
+  /** Look at a file, at the levels (height · width) of what the user has drawn, or, for null, at the example. */
+  | { kind: "look"; picture: Blob | Float32Array | null; invert: boolean }
 );
+
+/** A picture for a canvas: RGBA bytes. */
+export interface Pixels {
+  data: Uint8ClampedArray<ArrayBuffer>;
+  height: number;
+  width: number;
+}
+
+/** A part of a caption. attention: of the cells of a square grid, from which the part was predicted, or null. */
+export interface CaptionPart {
+  text: string;
+  attention: Float32Array | null;
+}
 
 export type Answer = { generation: number } & (
   | { kind: "loading"; loaded: number; name: string }
@@ -63,9 +95,24 @@ export type Answer = { generation: number } & (
   | { kind: "suggestions"; words: string[] }
   | { kind: "saved"; bytes: ArrayBuffer; steps: number }
   | { kind: "restored"; name: string; bundle: number; steps: number; seed: string; temperature: number }
+  | { kind: "picture"; pixels: Pixels }
+  /** The next part of the caption of the picture. */
+  | { kind: "captioned"; part: CaptionPart; cells: Float32Array }
+  /** The caption has ended. candidates: of a beam, the best first; a single one without it. */
+  | { kind: "described"; candidates: { text: string; score: number }[] }
+  /** Can draw: the size of the canvas, the classes, the steps of a drawing, and whether ink is taken. */
+  | { kind: "canvas"; height: number; width: number; labels: readonly string[]; steps: number; takesInk: boolean }
+  /** The canvas (height · width) after a step, and the window: left, top, right and bottom. */
+  | { kind: "drawn"; levels: Float32Array; box: readonly number[]; step: number; cells: Float32Array }
+  /** The picture that the network sees, on a canvas of its size. */
+  | { kind: "seen"; pixels: Pixels }
+  | { kind: "glimpse"; boxes: readonly (readonly number[])[]; label: string; probability: number; last: boolean; cells: Float32Array }
   /** refused: something that the user gave cannot be used, and all is as before. */
   | { kind: "refused"; message: string }
   | { kind: "measured"; microseconds: number; simd: boolean; bytes: number }
   /** failed: the model cannot run. lost: because the connection was lost, so that a later try may succeed. */
   | { kind: "failed"; message: string; lost: boolean }
 );
+
+/** A message before it has its generation. */
+export type Body<Message> = Message extends unknown ? Omit<Message, "generation"> : never;

@@ -1,13 +1,14 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { EdgeRNNError, fromSnapshot, hasSimd, Model, type Reason } from "../src/index.ts";
+import { EdgeRNNError, fromSnapshot, hasSimd, Model, type Reason, type Tensor } from "../src/index.ts";
+import { Undecodable, decoded } from "./images.ts";
 import { downloaded } from "./measures.ts";
-import type { Answer, Request, Site } from "./protocol.ts";
+import type { Answer, Body, Pixels, Request, Site } from "./protocol.ts";
+import { Describing, Drawing, Looking, cellsOf, timeOf, type Session } from "./sessions.ts";
 import { Writing } from "./writing.ts";
 
 const SLICE = 12; // milliseconds, after which requests that have arrived are looked at
 const SPOKEN = 1 << 20; // bytes of a file, after each of which the page is told
 
-type Body<T> = T extends unknown ? Omit<T, "generation"> : never;
 class Superseded extends Error {}
 class Lost extends Error {}
 
@@ -18,6 +19,7 @@ let site: Site;
 let folder: string;
 let bundle = 0;
 let writing: Writing | null = null;
+let session: Session | null = null; // of a view that shows no text
 let latest = 0; // the newest generation
 let running = false;
 
@@ -44,12 +46,13 @@ async function handle(request: Request): Promise<void> {
     ({ site, folder } = request);
   } else if (request.kind === "open") {
     bundle = request.bundle;
-    writing = null;
+    writing = session = null;
   } else if (request.kind === "restore") {
     await restore(request, new Uint8Array(request.bytes), request.name);
   } else if (request.generation === latest) {
     if (request.kind === "write") writing ??= await newText(request);
     if (writing !== null) await write(request, writing);
+    else await show(request);
   }
 }
 
@@ -62,12 +65,104 @@ async function write(request: Request, text: Writing): Promise<void> {
     case "suggest":
       return answer(request, { kind: "suggestions", words: await text.words() });
     case "measure":
-      return answer(request, { kind: "measured", microseconds: await text.measure(turns(request)), simd: hasSimd(), bytes: downloaded() });
+      return measured(request, await text.measure(turns(request)));
     case "save": {
       const { bytes, steps } = text.snapshot();
       return answer(request, { kind: "saved", bytes: bytes.buffer, steps }, [bytes.buffer]);
     }
   }
+}
+
+async function show(request: Request): Promise<void> {
+  switch (request.kind) {
+    case "describe":
+      return describe(request, await sessionOf(request, Describing), request.picture, request.beam);
+    case "draw": {
+      const { label, seed, temperature, over } = request;
+      const drawing = await sessionOf(request, Drawing);
+      const { height, width, labels, steps, takesInk } = drawing.drawer;
+      answer(request, { kind: "canvas", height, width, labels, steps, takesInk });
+      if (label === null && labels.length > 0) return; // the page has yet to choose one
+      return drawing.begin(label, BigInt(seed), temperature, over);
+    }
+    case "stroke":
+      return stroke(request, await sessionOf(request, Drawing));
+    case "ink":
+      return (await sessionOf(request, Drawing)).ink(request.levels);
+    case "look":
+      return look(request, await sessionOf(request, Looking), request.picture, request.invert);
+    case "measure": {
+      const time = session && (await timeOf(session, turns(request)));
+      if (time !== null) measured(request, time);
+    }
+  }
+}
+
+/** The session of a view, begun when it is first needed. */
+async function sessionOf<Kind extends Session>(request: Request, kind: new (model: Model) => Kind): Promise<Kind> {
+  const model = await loaded(request, bundle);
+  if (!(session instanceof kind)) session = new kind(model);
+  return session as Kind;
+}
+
+async function describe(request: Request, describing: Describing, file: Blob | null, beam: number): Promise<void> {
+  const turn = turns(request);
+  if (file !== null || describing.picture === null) {
+    const picture = await opened(request, file);
+    if (picture === null) return;
+    describing.take(picture);
+  }
+  picture(request, "picture", describing.shown);
+  await turn();
+  const parts = describing.parts(beam, site.caption.max_tokens);
+  let next = await parts.next();
+  for (; !next.done; next = await parts.next()) {
+    const { part, cells } = next.value;
+    answer(request, { kind: "captioned", part, cells }, [cells.buffer]);
+    await turn();
+  }
+  answer(request, { kind: "described", candidates: next.value });
+}
+
+async function stroke(request: Request, drawing: Drawing): Promise<void> {
+  if (drawing.stream === null) return;
+  const { picture, box } = await drawing.drawer.step(drawing.stream);
+  const [levels, cells] = [Float32Array.from(picture.data, Number), cellsOf(drawing.stream)];
+  answer(request, { kind: "drawn", levels, box, step: drawing.stream.steps, cells }, [levels.buffer, cells.buffer]);
+}
+
+async function look(request: Request, looking: Looking, given: Blob | Float32Array | null, invert: boolean): Promise<void> {
+  const seen = given instanceof Float32Array ? looking.drawn(given) : await opened(request, given);
+  if (seen === null) return;
+  const turn = turns(request);
+  picture(request, "seen", await looking.begin(seen, invert));
+  for (let number = 1; number <= looking.looker.glimpses; number++) {
+    const glimpse = await looking.looker.look(looking.stream!);
+    const cells = cellsOf(looking.stream!);
+    answer(request, { kind: "glimpse", ...glimpse, last: number === looking.looker.glimpses, cells }, [cells.buffer]);
+    await turn();
+  }
+}
+
+/** The picture in a file, or the example of the bundle; null, which is said, if there is none. */
+async function opened(request: Request, file: Blob | null): Promise<Tensor | null> {
+  const { example } = site.bundles[bundle];
+  if (file === null && example === null) return null;
+  try {
+    return await decoded(file ?? new Blob([await download(new URL(example!, folder))]));
+  } catch (error) {
+    if (!(error instanceof Undecodable)) throw error;
+    answer(request, { kind: "refused", message: error.message });
+    return null;
+  }
+}
+
+function picture(request: Request, kind: "picture" | "seen", pixels: Pixels): void {
+  answer(request, { kind, pixels }, [pixels.data.buffer]);
+}
+
+function measured(request: Request, microseconds: number): void {
+  answer(request, { kind: "measured", microseconds, simd: hasSimd(), bytes: downloaded() });
 }
 
 function answer(request: Request, body: Body<Answer>, transfer: Transferable[] = []): void {
@@ -98,7 +193,7 @@ async function frame(request: Request, writing: Writing, tokens: number): Promis
 async function restore(request: Request, bytes: Uint8Array, name: string): Promise<void> {
   try {
     const { digest, precision, seed, steps, sampler } = fromSnapshot(bytes);
-    const own = site.bundles.filter((each) => each.digest === digest);
+    const own = site.bundles.filter((each) => each.digest === digest && each.view === "text");
     const chosen = own.find((each) => each.precision === precision) ?? own[0] ?? site.bundles[bundle];
     const place = site.bundles.indexOf(chosen);
     const model = await loaded(request, place);
@@ -131,9 +226,13 @@ function loaded(request: Request, place: number): Promise<Model> {
 }
 
 /** A file of a bundle. While it arrives, the page is told how much is there. */
-async function fetched(request: Request, place: number, name: string): Promise<Uint8Array> {
-  const { files } = site.bundles[place];
-  const response = await fetch(new URL(files[name], folder));
+function fetched(request: Request, place: number, name: string): Promise<Uint8Array<ArrayBuffer>> {
+  return download(new URL(site.bundles[place].files[name], folder), (size) => answer(request, { kind: "loading", loaded: size, name }));
+}
+
+/** The content at an address. arrived: is told now and then how many bytes are there. */
+async function download(url: URL, arrived: (size: number) => void = () => undefined): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await fetch(url);
   if (!response.ok || response.body === null) throw new Error(`${response.status} ${response.statusText}`);
   const reader = response.body.getReader();
   const parts: Uint8Array[] = [];
@@ -143,7 +242,7 @@ async function fetched(request: Request, place: number, name: string): Promise<U
     size += part.value.length;
     if (size - spoken < SPOKEN) continue;
     spoken = size;
-    answer(request, { kind: "loading", loaded: size, name });
+    arrived(size);
   }
   const whole = new Uint8Array(size);
   for (let [at, each] = [0, 0]; each < parts.length; at += parts[each++].length) whole.set(parts[each], at);

@@ -1,11 +1,12 @@
 /** A text that a model writes, of which any beginning can be gone back to. */
 import { Sampler, suggest, UnknownTokenError, type Model, type Reason, type SampledToken, type Stream } from "../src/index.ts";
+import { medianTime } from "./measures.ts";
 import type { SamplerDefaults, Wish } from "./protocol.ts";
+import { cellsOf } from "./sessions.ts";
 
 const SPACING = 32; // tokens between two kept streams
 const WORDS = 3;
 const BATCH = 128; // steps that are timed together, since clocks of pages are coarse
-const MEASURED = 300; // milliseconds, in the first half of which the browser compiles the steps for speed
 
 export class Writing {
   readonly #model: Model;
@@ -58,10 +59,9 @@ export class Writing {
     return { text: value?.text ?? "", ended };
   }
 
-  /** The first state of the network that holds real numbers. */
+  /** The state of the network. */
   cells(): Float32Array<ArrayBuffer> {
-    const real = Object.values(this.#stream.state).find((state) => state.dtype === "float32");
-    return Float32Array.from((real?.data as Float32Array | undefined) ?? []);
+    return cellsOf(this.#stream);
   }
 
   /** The likeliest words after the prompt. */
@@ -77,15 +77,7 @@ export class Writing {
   async measure(turn: () => Promise<void>): Promise<number> {
     const stream = this.#stream.fork();
     const tokens = new Array<number>(BATCH).fill(this.#ids.at(-1) ?? 0);
-    const times: number[] = [];
-    for (let total = 0; total < MEASURED; total += times.at(-1)!) {
-      const begun = performance.now();
-      await stream.prefill(tokens);
-      times.push(performance.now() - begun);
-      await turn();
-    }
-    const late = times.slice(times.length >> 1).sort((one, other) => one - other);
-    return (1000 * late[late.length >> 1]) / BATCH;
+    return (await medianTime(() => stream.prefill(tokens), turn)) / BATCH;
   }
 
   #encode(prompt: string): [number[], string] {

@@ -5,15 +5,19 @@ import { BATCH, type GraphSpec, type TensorSpec } from "./contract.ts";
 import { StreamError } from "./errors.ts";
 import type { Model } from "./model.ts";
 import { LARGEST_SIDE, resized, shrunk } from "./pictures.ts";
-import { Sampler } from "./sampling.ts";
+import { Generator, Sampler, logProbabilities } from "./sampling.ts";
 import type { SampledToken, Stream } from "./stream.ts";
 
 export const MAX_TOKENS = 20; // of a caption, by default
 export const LENGTH_PENALTY = 0.7;
 
-/** A token of a caption. attention: weights (rows · columns) of the cells of a square grid over the picture, or null. */
+/**
+ * A token of a caption. attention: the weights (rows · columns) of the cells of a square grid over the picture from which
+ * the token was predicted, or null. stream: has read all tokens before this one.
+ */
 export interface CaptionToken extends SampledToken {
   readonly attention: Tensor | null;
+  readonly stream: Stream;
 }
 
 /** A model that describes pictures, which are tensors of bytes (height, width, 3). */
@@ -60,16 +64,22 @@ export class Captioner {
     return stream;
   }
 
-  /** Yields the likeliest caption, token by token, with the attention from which each was predicted. */
+  /** Yields the likeliest caption, token by token. */
   async *tokens(picture: Tensor, { maxTokens = MAX_TOKENS } = {}): AsyncGenerator<CaptionToken, void, undefined> {
-    const looking = await this.#begin(picture, new Sampler({ temperature: 0 }));
-    const writing = looking.fork();
-    let read = this.#start;
-    await writing.prefill([read]);
-    for await (const each of writing.tokens({ maxTokens })) {
-      yield { ...each, attention: await this.#look(looking, read) };
-      read = each.token;
+    const { neverSampled, endId } = this.model.tokenizer!;
+    const [greedy, unused] = [new Sampler({ temperature: 0 }), new Generator(0n)];
+    let last: number | null = null;
+    const next = (stream: Stream): number => (last = greedy.draw(stream.logits!.data, unused, [], neverSampled));
+    for await (const each of this.#follow(picture, next)) {
+      yield each;
+      if (last === endId || --maxTokens === 0) return;
     }
+  }
+
+  /** Yields the tokens of a known caption, as `tokens` does. */
+  async *reread(picture: Tensor, tokens: readonly number[]): AsyncGenerator<CaptionToken, void, undefined> {
+    let place = 0;
+    yield* this.#follow(picture, () => tokens[place++] ?? null);
   }
 
   /** The best captions that a beam of a width finds, best first. */
@@ -77,12 +87,24 @@ export class Captioner {
     return beamSearch(await this.stream(picture), { width, maxTokens, lengthPenalty: LENGTH_PENALTY });
   }
 
-  /** The attention from which each token of a caption is predicted, (rows · columns); null for a model without it. */
-  async attention(picture: Tensor, tokens: readonly number[]): Promise<(Tensor | null)[]> {
-    const looking = await this.#begin(picture, new Sampler());
-    const found: (Tensor | null)[] = [];
-    for (const read of [this.#start, ...tokens].slice(0, tokens.length)) found.push(await this.#look(looking, read));
-    return found;
+  /** The input with which the stream of a caption reads a token. */
+  read(token: number): Tensors {
+    const { name, dtype } = this.#token;
+    return { [name]: tensor(dtype, [1], [token]) };
+  }
+
+  /** Steps over a caption. next: chooses the token that follows what the stream has read; null ends the caption. */
+  async *#follow(picture: Tensor, next: (stream: Stream) => number | null): AsyncGenerator<CaptionToken, void, undefined> {
+    const tokenizer = this.model.tokenizer!;
+    const stream = await this.#begin(picture, new Sampler({ temperature: 0 }));
+    const decoder = tokenizer.decoder();
+    for (let read: number | null = this.#start; read !== null; ) {
+      const attention = this.#weights(await stream.step(this.read(read)));
+      read = next(stream);
+      if (read === null) return;
+      const logProbability = logProbabilities(stream.logits!.data)[read];
+      yield { token: read, text: read === tokenizer.endId ? "" : decoder.push(read), logProbability, attention, stream };
+    }
   }
 
   #begin(picture: Tensor, sampler: Sampler): Promise<Stream> {
@@ -91,15 +113,9 @@ export class Captioner {
     return this.model.stream(sampler, { inputs, graph: this.#text.name });
   }
 
-  async #look(stream: Stream, token: number): Promise<Tensor | null> {
+  #weights(outputs: Tensors): Tensor | null {
     if (this.#attention === null) return null;
-    const outputs = await stream.step(this.#read(token));
     const { dtype, data } = outputs[this.#attention.name];
     return { dtype, shape: [data.length], data };
-  }
-
-  #read(token: number): Tensors {
-    const { name, dtype } = this.#token;
-    return { [name]: tensor(dtype, [1], [token]) };
   }
 }

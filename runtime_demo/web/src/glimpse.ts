@@ -4,6 +4,7 @@ import type { ConditionSpec, TensorSpec } from "./contract.ts";
 import { SamplingError, StreamError } from "./errors.ts";
 import { STEP, type Model } from "./model.ts";
 import { fitted, shrunk } from "./pictures.ts";
+import { Sampler } from "./sampling.ts";
 import type { Stream } from "./stream.ts";
 
 const COUNTER = "glimpse"; // the state that counts glimpses; its bound is their number in training
@@ -54,7 +55,7 @@ export class Looker {
 
   /** A stream that looks at a picture of the model's size. */
   stream(picture: Tensor): Promise<Stream> {
-    return this.model.stream(undefined, { inputs: { [this.#image.name]: { ...picture, shape: [1, ...picture.shape] } } });
+    return this.model.stream(new Sampler(), { inputs: { [this.#image.name]: { ...picture, shape: [1, ...picture.shape] } } });
   }
 
   /** The next glimpse. Throws SamplingError for scores that are not numbers. */

@@ -9,7 +9,7 @@
  */
 export { copy, fromNpy, tensor, type DType, type Elements, type Tensor, type Tensors } from "./arrays.ts";
 export { beamSearch, type Candidate } from "./beam.ts";
-export { Captioner, type CaptionToken } from "./caption.ts";
+export { Captioner, LENGTH_PENALTY, type CaptionToken } from "./caption.ts";
 export { Bundle, fromUrl, type Files, type Manifest } from "./bundle.ts";
 export {
   Contract,
