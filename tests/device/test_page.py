@@ -14,10 +14,19 @@ import urllib.error
 import urllib.request
 from pathlib import PurePosixPath
 
+import numpy as np
 import pytest
 from hostile import seal
 from PIL import Image
-from tiny import TinyLanguage, write_captioner
+from tiny import (
+    TinyLanguage,
+    write_captioner,
+    write_drawer,
+    write_glimpser,
+    write_sound_classifier,
+    write_text_classifier,
+    write_translator,
+)
 
 from edgernn.errors import BundleError, ConfigError, CorpusError, OutputExistsError, TokenizerError
 from edgernn.page import Opening, Server, build_site, site
@@ -68,8 +77,40 @@ def test_every_file_is_named_by_its_content_and_by_who_needs_it(bundle):
     assert built.files[shown["files"]["bundle.json"]] == (bundle / "bundle.json").read_bytes()
 
 
+def for_wasm(bundle):
+    """The bundle, which says that it is for the target wasm."""
+    manifest = bundle / "bundle.json"
+    manifest.write_text(manifest.read_text().replace('"target": "onnx"', '"target": "wasm"'))
+    return bundle
+
+
+def test_every_bundle_has_the_view_of_what_it_does(bundle, tmp_path):
+    others = {"photo": write_captioner, "draw": write_drawer, "look": write_glimpser}
+    built = build_site([bundle, *(for_wasm(write(tmp_path / view)) for view, write in others.items())])
+    assert [each["view"] for each in described(built)["bundles"]] == ["text", *others]
+    assert [each["example"] for each in described(built)["bundles"]] == [None] * 4
+    assert [each["prompt"] for each in described(built)["bundles"]] == ["a", "", "", ""]
+    for number, write in enumerate((write_sound_classifier, write_text_classifier, write_translator)):
+        with pytest.raises(BundleError, match="the page shows models that continue a text, describe pictures, draw"):
+            build_site([for_wasm(write(tmp_path / str(number)))])
+
+
+def test_a_view_of_pictures_begins_with_the_first_of_the_golden_vectors(tmp_path):
+    bundle = for_wasm(write_glimpser(tmp_path / "look"))
+    image = np.random.default_rng(0).integers(0, 256, (1, 8, 8, 3), np.uint8)
+    (bundle / "golden" / "step").mkdir(parents=True)
+    golden = bundle / "golden/step/conditions.image.npy"
+    np.save(golden, image)
+    seal(bundle, golden)
+    built = build_site([bundle])
+    (shown,) = described(built)["bundles"]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(built.files[shown["example"]]))), image[0])
+    assert not any("golden" in name for name in built.files)
+
+
 def test_the_page_is_told_what_python_would_do(bundle):
     values = described(build_site([bundle], opening=Opening("abc ", 2**63)))
+    assert (values["caption"], values["drawing"]) == ({"beam": 1, "max_tokens": 20}, {"temperature": 1.0})
     assert values["sampler"] == {
         **{"temperature": 0.8, "top_k": 40, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "max_tokens": 400}
     }
@@ -142,9 +183,7 @@ def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_pat
     onnx = TinyLanguage.random().write(tmp_path / "onnx")
     changed = TinyLanguage.random().write(tmp_path / "changed", target="wasm")
     (changed / "step.onnx").write_bytes((changed / "step.onnx").read_bytes()[:-1] + b"!")
-    photos = write_captioner(tmp_path / "photos")
-    manifest = photos / "bundle.json"
-    manifest.write_text(manifest.read_text().replace('"target": "onnx"', '"target": "wasm"'))
+    sounds = for_wasm(write_sound_classifier(tmp_path / "sounds"))
     (tmp_path / "twin").mkdir()
     twin = TinyLanguage.random(1).write(tmp_path / "twin" / "tiny", target="wasm")
     run = tmp_path / "run"
@@ -154,7 +193,7 @@ def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_pat
         ([run], f"run is a run: export it with edgernn export {run} --to wasm --out BUNDLE"),
         ([onnx], "onnx is for onnx, and a page runs wasm: export its run again with edgernn export RUN --to wasm"),
         ([changed], "step.onnx was changed: its SHA-256 is not the one in bundle.json"),
-        ([photos], "photos is a bundle of the task caption, and the page shows models that continue a text"),
+        ([sounds], "sounds is a bundle of the task classify, and the page shows models that continue a text"),
         ([bundle, twin], "two bundles are called tiny"),
         ([tmp_path / "none"], f"there is no {tmp_path / 'none'}"),
         ([bundle, "--opening", "xyz"], "the vocabulary has no 'x' (U+0078)"),

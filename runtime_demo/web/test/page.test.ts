@@ -1,23 +1,17 @@
 /** The page as its user meets it, on an emulated phone in Chromium. It takes Debian's chromium, and Python for the bundle. */
 import assert from "node:assert/strict";
-import { execFileSync, spawn, type ChildProcess } from "node:child_process";
+import { execFileSync, type ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { networkInterfaces, tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { chromium, devices, type Browser, type BrowserContext, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { Model, Sampler } from "../src/index.ts";
 import { fromDirectory } from "../src/node.ts";
+import { ENVIRONMENT, PHONE, PYTHON, ROOT, launch, phoneAt, serving } from "./phones.ts";
 
-const CHROMIUM = process.env["CHROMIUM"] ?? "/usr/bin/chromium";
-const WEB = resolve(import.meta.dirname, "../..");
-const ROOT = resolve(WEB, "../..");
 const FIXTURE = join(ROOT, "tests/web/page.py");
-const IN_VENV = join(ROOT, ".venv/bin/python");
-const PYTHON = existsSync(IN_VENV) ? IN_VENV : "python3";
-const PHONE = { ...devices["Pixel 7"], viewport: { width: 390, height: 844 } };
-const ENVIRONMENT = { ...process.env, PYTHONPATH: ROOT };
 const SAMPLING = { temperature: 0.8, topK: 40 };
 
 const folder = mkdtempSync(join(tmpdir(), "edgernn-page-"));
@@ -29,7 +23,7 @@ let address: string;
 before(async () => {
   execFileSync(PYTHON, [FIXTURE, folder], { env: ENVIRONMENT });
   expected = JSON.parse(readFileSync(join(folder, "expected.json"), "utf8"));
-  browser = await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+  browser = await launch();
   address = (await serve("tiny"))[0];
 });
 
@@ -39,26 +33,11 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** Serve bundles of the folder as a user does, on any free port unless one is given. Returns the address and the process. */
-async function serve(...bundlesAndOptions: string[]): Promise<[string, ChildProcess]> {
-  const given = ["-m", "edgernn", "serve", "--host", "0.0.0.0", "--port", "0", "--json", ...bundlesAndOptions];
-  const server = spawn(PYTHON, given, { cwd: folder, env: ENVIRONMENT, stdio: ["ignore", "pipe", "ignore"] });
-  servers.push(server);
-  const line = await new Promise<Buffer>((done, failed) => server.stdout!.once("data", done).once("end", failed));
-  return [JSON.parse(line.toString()).url, server];
-}
+/** Serve bundles of the folder. Returns the address and the process. */
+const serve = (...bundlesAndOptions: string[]): Promise<[string, ChildProcess]> => serving(folder, servers, bundlesAndOptions);
 
-/** A phone that has opened the page. Whatever it asks of others than the server, and every error, fails the test. */
-async function phone(url = address, options = {}): Promise<{ page: Page; context: BrowserContext; faults: string[] }> {
-  const context = await browser.newContext({ ...PHONE, ...options });
-  const page = await context.newPage();
-  const faults: string[] = [];
-  page.on("pageerror", (error) => faults.push(error.message));
-  page.on("console", (message) => message.type() === "error" && faults.push(message.text()));
-  context.on("request", (request) => request.url().startsWith(url) || request.url().startsWith("blob:") || faults.push(request.url()));
-  await page.goto(url);
-  return { page, context, faults };
-}
+/** A phone that has opened the page. */
+const phone = (url = address, options = {}): ReturnType<typeof phoneAt> => phoneAt(browser, url, options);
 
 const written = (page: Page): Promise<string> => page.evaluate(() => document.getElementById("written")!.textContent!);
 
