@@ -22,6 +22,7 @@ export class DrawView implements View {
   readonly #temperature = element<HTMLInputElement>("draw-temperature");
   #canvas: Canvas | null = null;
   #levels = new Float32Array(0);
+  #late: Float32Array<ArrayBuffer> | null = null; // ink that the step that is awaited does not know
   #asked: string | null = null; // the class that the user has chosen; null for the classes in turn
   #label: string | null = null; // the class of the present drawing
   #number = 0; // of the present drawing
@@ -75,6 +76,7 @@ export class DrawView implements View {
   /** Begin with a seed; the classes in turn begin with the first. */
   #restart(seed: string): void {
     this.#shell.renew();
+    this.#late = null;
     element("draw-temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
     this.#due = 0;
     this.#begin(whole64(seed), 0);
@@ -115,10 +117,11 @@ export class DrawView implements View {
     const { height, width, steps } = this.#canvas!;
     this.#waiting = false;
     this.#step = step;
-    this.#levels = levels as Float32Array<ArrayBuffer>;
+    this.#levels = brighter(levels, this.#late ?? levels);
+    this.#late = null;
     if (this.#shell.calm && !this.#finished) return;
     this.#shell.showCells(cells);
-    this.#board.showLevels(levels, height, width);
+    this.#board.showLevels(this.#levels, height, width);
     if (!this.#finished) this.#board.mark([[box]], false);
     const what = this.#label === null ? "" : ` of ${this.#label}`;
     element("draw-state").textContent = `Drawing${what} with seed ${this.#seed.value}: step ${Math.min(step, steps)} of ${steps}`;
@@ -141,7 +144,8 @@ export class DrawView implements View {
   /** The user draws: the ink is on the canvas at once, and stays there when the network goes on. */
   #ink(levels: Float32Array): void {
     const { height, width } = this.#canvas!;
-    this.#levels = this.#levels.map((level, place) => Math.max(level, levels[place]));
+    this.#levels = brighter(this.#levels, levels);
+    if (this.#waiting) this.#late = brighter(this.#late ?? levels, levels);
     this.#board.showLevels(this.#levels, height, width);
     this.#shell.ask({ kind: "ink", levels });
   }
@@ -156,4 +160,9 @@ export class DrawView implements View {
     this.#drawing = drawing;
     element("draw-pause").textContent = drawing ? "Pause" : "Go on";
   }
+}
+
+/** The larger of two levels at each place. */
+function brighter(one: Float32Array, other: Float32Array): Float32Array<ArrayBuffer> {
+  return Float32Array.from(one, (level, place) => Math.max(level, other[place]));
 }

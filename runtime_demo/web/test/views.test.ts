@@ -143,6 +143,7 @@ test("its user takes the pen, by hand and by keys, and the network goes on", asy
   await page.mouse.move(box.x + 0.04 * box.width, box.y + 0.04 * box.height);
   await page.mouse.down();
   await page.mouse.move(box.x + 0.46 * box.width, box.y + 0.04 * box.height, { steps: 5 });
+  await page.waitForTimeout(500); // for the answer that was on its way
   const held = await page.locator("#draw-state").innerText();
   await page.waitForTimeout(800);
   assert.equal(await page.locator("#draw-state").innerText(), held); // the network waits
@@ -157,8 +158,9 @@ test("its user takes the pen, by hand and by keys, and the network goes on", asy
   await page.locator("#drawing").focus();
   for (const key of ["Space", "ArrowRight", "ArrowRight", "Space"]) await page.keyboard.press(key);
   assert.ok(Math.max(...(await levels(page, "#drawing", 12))) === 255);
+  const seed = await page.locator("#draw-seed").inputValue(); // of the drawing that has begun over what was there
   await page.locator("#draw-pause").click();
-  await page.locator("#draw-state", { hasText: "seed 2: step 3 of 3" }).waitFor(); // over what was there
+  await page.locator("#draw-state", { hasText: `seed ${seed}: step 3 of 3` }).waitFor();
   assert.ok((await levels(page, "#gallery canvas:first-child", 12)).slice(0, 5).every((level) => level > 120));
   assert.deepEqual(faults, []);
   await context.close();
