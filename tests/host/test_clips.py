@@ -1,11 +1,11 @@
 """Drawn clips: their labels agree with what moves, splits and seeds differ, and bad files of digits are refused."""
 
-import gzip
 from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
+from tasks import zipped
 
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.clips import (
@@ -43,8 +43,8 @@ def strokes():
 
 @pytest.fixture
 def digits(tmp_path):
-    (tmp_path / IMAGES).write_bytes(gzip.compress(idx(strokes())))
-    (tmp_path / LABELS).write_bytes(gzip.compress(idx(np.arange(COUNT) % 10)))
+    (tmp_path / IMAGES).write_bytes(zipped(idx(strokes())))
+    (tmp_path / LABELS).write_bytes(zipped(idx(np.arange(COUNT) % 10)))
     read_digits.cache_clear()
     return tmp_path
 
@@ -204,7 +204,7 @@ def test_digits_of_training_and_of_the_other_splits_are_different_images(digits)
 
 
 def test_digits_that_fill_their_images_are_drawn_too(digits):
-    (digits / IMAGES).write_bytes(gzip.compress(idx(np.full((COUNT, 28, 28), 255))))
+    (digits / IMAGES).write_bytes(zipped(idx(np.full((COUNT, 28, 28), 255))))
     labels = {draw_clip(0, index, digits=digits).label for index in range(60)}
     assert labels == set(range(len(CLIP_CLASSES)))
 
@@ -215,17 +215,17 @@ def test_digits_that_fill_their_images_are_drawn_too(digits):
         (IMAGES, None, "is missing: a folder of digits has"),
         (IMAGES, b"not gzip", "Not a gzipped file"),
         (IMAGES, b"", "is not an IDX file"),
-        (IMAGES, gzip.compress(idx(strokes()))[:-20], "cannot be read"),
-        (IMAGES, gzip.compress(idx(strokes())[:-1]), "is cut off or has surplus data"),
-        (IMAGES, gzip.compress(idx(strokes()) + b"\0"), "is cut off or has surplus data"),
-        (IMAGES, gzip.compress(idx(strokes()[:, :14])), "is not an IDX file of unsigned bytes, count x 28 x 28"),
-        (IMAGES, gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 4 + idx(strokes())[8:]), "is not an IDX file"),
-        (IMAGES, gzip.compress(idx(np.zeros((COUNT, 28, 28)))), "image 0 is blank"),
-        (IMAGES, gzip.compress(idx(strokes()[:-1])), "has 47 images, but"),
-        (LABELS, gzip.compress(idx(np.full(COUNT, 10))), "has the label 10"),
-        (LABELS, gzip.compress(idx(np.full(COUNT, 3))), "at least two kinds"),
-        (LABELS, gzip.compress(idx(strokes())), "is not an IDX file of unsigned bytes, count"),
-        (LABELS, gzip.compress(b"\0\0\x08"), "is not an IDX file"),
+        (IMAGES, zipped(idx(strokes()))[:-20], "cannot be read"),
+        (IMAGES, zipped(idx(strokes())[:-1]), "is cut off or has surplus data"),
+        (IMAGES, zipped(idx(strokes()) + b"\0"), "is cut off or has surplus data"),
+        (IMAGES, zipped(idx(strokes()[:, :14])), "is not an IDX file of unsigned bytes, count x 28 x 28"),
+        (IMAGES, zipped(bytes([0, 0, 8, 3]) + b"\xff" * 4 + idx(strokes())[8:]), "is not an IDX file"),
+        (IMAGES, zipped(idx(np.zeros((COUNT, 28, 28)))), "image 0 is blank"),
+        (IMAGES, zipped(idx(strokes()[:-1])), "has 47 images, but"),
+        (LABELS, zipped(idx(np.full(COUNT, 10))), "has the label 10"),
+        (LABELS, zipped(idx(np.full(COUNT, 3))), "at least two kinds"),
+        (LABELS, zipped(idx(strokes())), "is not an IDX file of unsigned bytes, count"),
+        (LABELS, zipped(b"\0\0\x08"), "is not an IDX file"),
     ],
     ids=lambda each: each if isinstance(each, str) else "content",
 )

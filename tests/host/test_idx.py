@@ -1,10 +1,8 @@
 """IDX files: parts, gzipped or not, and what is wrong with damaged ones, in one line."""
 
-import gzip
-
 import numpy as np
 import pytest
-from tasks import bars, idx, write_bars
+from tasks import bars, idx, write_bars, zipped
 
 from edgernn.data.idx import idx_parts, read_pictures
 from edgernn.errors import CorpusError
@@ -41,7 +39,7 @@ def test_files_without_a_part_are_taken_whole(tmp_path, name):
     for what, array in (("images", images), ("labels", labels)):
         file = name.format(what, "idx3" if what == "images" else "idx1")
         data = idx(array)
-        (tmp_path / file).write_bytes(gzip.compress(data) if file.endswith(".gz") else data)
+        (tmp_path / file).write_bytes(zipped(data) if file.endswith(".gz") else data)
     assert idx_parts(tmp_path) == ()
     assert np.array_equal(read_pictures(tmp_path, None).images, images)
 
@@ -56,17 +54,17 @@ def test_a_file_that_is_there_twice_is_read_once(tmp_path):
     ("file", "data", "words"),
     [
         (IMAGES, b"", "is not an IDX file of unsigned bytes, count x any x any"),
-        (IMAGES, gzip.compress(b"\0\0\x08"), "is not an IDX file"),
-        (IMAGES, gzip.compress(idx(bars(48)[0]))[:-20], "cannot be read"),
-        (IMAGES, gzip.compress(idx(bars(48)[0])[:-1]), "is cut off or has surplus data"),
-        (IMAGES, gzip.compress(idx(bars(48)[0]) + b"\0"), "is cut off or has surplus data"),
-        (IMAGES, gzip.compress(bytes([0, 0, 13, 3]) + idx(bars(48)[0])[4:]), "is not an IDX file"),
-        (IMAGES, gzip.compress(bytes([0, 0, 8, 3]) + b"\xff" * 12), "is not an IDX file"),
-        (IMAGES, gzip.compress(idx(np.zeros((48, 12, 0)))), "is not an IDX file"),
-        (IMAGES, gzip.compress(idx(np.zeros((0, 12, 12)))), "has 0 images, but"),
+        (IMAGES, zipped(b"\0\0\x08"), "is not an IDX file"),
+        (IMAGES, zipped(idx(bars(48)[0]))[:-20], "cannot be read"),
+        (IMAGES, zipped(idx(bars(48)[0])[:-1]), "is cut off or has surplus data"),
+        (IMAGES, zipped(idx(bars(48)[0]) + b"\0"), "is cut off or has surplus data"),
+        (IMAGES, zipped(bytes([0, 0, 13, 3]) + idx(bars(48)[0])[4:]), "is not an IDX file"),
+        (IMAGES, zipped(bytes([0, 0, 8, 3]) + b"\xff" * 12), "is not an IDX file"),
+        (IMAGES, zipped(idx(np.zeros((48, 12, 0)))), "is not an IDX file"),
+        (IMAGES, zipped(idx(np.zeros((0, 12, 12)))), "has 0 images, but"),
         (IMAGES, b"not gzipped", "cannot be read"),
-        (IMAGES, gzip.compress(idx(bars(47)[0])), "has 47 images, but train-labels-idx1-ubyte.gz has 48 labels"),
-        (LABELS, gzip.compress(idx(bars(48)[0])), "is not an IDX file of unsigned bytes, count"),
+        (IMAGES, zipped(idx(bars(47)[0])), "has 47 images, but train-labels-idx1-ubyte.gz has 48 labels"),
+        (LABELS, zipped(idx(bars(48)[0])), "is not an IDX file of unsigned bytes, count"),
         (LABELS, None, "the labels of .* are missing: there is no train-labels-idx1-ubyte or"),
     ],
 )
