@@ -45,6 +45,12 @@ def _write_image(folder: Path) -> Path:
     return folder / "image.png"
 
 
+def _write_photographs(folder: Path) -> list[str]:
+    for number in range(12):
+        write_image(folder / f"{number}.png", seed=number)
+    return [str(folder)]
+
+
 RATE = 8000  # samples per second
 
 
@@ -332,5 +338,26 @@ EXAMPLES: dict[str, Example] = {
         lambda sources: {"data": sources[0], "split": "dev"},
         lambda folder: "",
         {"seed": 3, "count": 2, "max_points": 12},
+    ),
+    "paint": Example(
+        _write_photographs,
+        {
+            "held_out": 0.25,
+            "side": 24,
+            "train_side": 16,
+            "strokes": 12,
+            "points": 4,
+            "features": 8,
+            "hidden": 8,
+            "batch_size": 4,
+            "unroll": 2,
+            "steps": 24,
+            "evaluations": 3,
+            "learning_rate": 0.02,
+            "autocast": "off",
+        },
+        lambda sources: {"data": sources[0], "pictures": 3},
+        _write_image,
+        {"strokes": 6, "tiles": 2},
     ),
 }

@@ -511,6 +511,45 @@ def write_pen(path: Path, *, scale: float = PEN_SCALE, units: str | None = None,
         if units:
             (writer.directory / STROKES).write_text(units, encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="pens"))
+
+
+def write_painter(path: Path, side: int = 8) -> Path:
+    """A graph that moves its canvas half the way to the image, and whose red, horizontal strokes move to the right.
+
+    canvas' = (canvas + image / 255) / 2; the counter n' = min(n + 1, 30); a stroke is at x = (n + 1) / 4 of the side.
+    """
+    size = (BATCH, side, side, 3)
+    spec = GraphSpec(
+        "step",
+        (),
+        (TensorSpec("stroke", "float32", (BATCH, 12), kind="stroke"),),
+        (
+            StateSpec("canvas", "float32", size, bound=1.0, low=0.0, kind="canvas"),
+            StateSpec("step", "float32", (BATCH, 1), bound=30.0, low=0.0),
+        ),
+        (ConditionSpec("image", "uint8", size, kind="image"),),
+    )
+    nodes = [
+        helper.make_node("Cast", ["image"], ["bytes"], to=TensorProto.FLOAT),
+        helper.make_node("Mul", ["bytes", "scale"], ["target"]),
+        helper.make_node("Add", ["canvas_in", "target"], ["sum"]),
+        helper.make_node("Mul", ["sum", "half"], ["canvas_out"]),
+        helper.make_node("MatMul", ["step_in", "along"], ["moved"]),
+        helper.make_node("Add", ["moved", "first"], ["stroke"]),
+        helper.make_node("Add", ["step_in", "one"], ["next"]),
+        helper.make_node("Min", ["next", "last"], ["step_out"]),
+    ]
+    weights = {
+        "scale": np.float32(1 / 255),
+        "half": np.float32(0.5),
+        "along": np.float32([[0.25, *[0] * 11]]),
+        "first": np.float32([0.25, 0.5, 0.25, 0, 0.125, 0, 0, 1, 0, 1, 0, 0]),
+        "one": np.float32([1]),
+        "last": np.float32([30]),
+    }
+    with new_bundle(path) as writer:
+        (writer.directory / "step.onnx").write_bytes(onnx_bytes(spec, nodes, weights))
+        writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="paint"))
     return path
 
 

@@ -25,6 +25,7 @@ LABELLERS = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("classify",
 TRANSLATE = {**EXAMPLES["translate"].settings, **SHORT}
 PICTURES = {task: {**EXAMPLES[task].settings, **SHORT} for task in ("glimpse", "draw")}
 PENS = {**EXAMPLES["pens"].settings, **SHORT}
+PAINT = {**EXAMPLES["paint"].settings, **SHORT}
 EXACT = {  # settings of which two processes make what one makes
     "language": {**LANGUAGE, "dropout": 0.0, "optimizer": "adamw", "autocast": "off", "average": 0.9},
     "caption": {
@@ -36,6 +37,7 @@ EXACT = {  # settings of which two processes make what one makes
     "translate": {**TRANSLATE, "dropout": 0.0, "word_dropout": 0.0},
     **PICTURES,
     "pens": {**PENS, "dropout": 0.0},
+    "paint": PAINT,
 }
 OTHERS = {  # and with all that is random
     "language": {**LANGUAGE, "dropout": 0.2, "reset": 0.2},
@@ -44,6 +46,7 @@ OTHERS = {  # and with all that is random
     "translate": TRANSLATE,
     **PICTURES,
     "pens": PENS,
+    "paint": PAINT,
 }
 
 

@@ -56,6 +56,7 @@ KINDS: Mapping[str, tuple[str, ...]] = {
     "canvas": ("float32", "float16"),
     "point": ("float32", "float16"),
     "next-point": ("float32", "float16"),
+    "stroke": ("float32", "float16"),
 }
 DTYPES = ("float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool")
 _MAX_ELEMENTS = 1 << 31  # of one tensor of one stream: a contract from a file must not exhaust the memory
@@ -118,8 +119,10 @@ class TensorSpec:
     the cells of a square grid, in reading order; "alignment": weights of the steps of another graph, (batch, steps);
     "boxes": parts of the image, (batch, boxes, 4): left, top, right and bottom in pixels; "class": the place of a class
     among the names of the classes; "noise": standard normal deviates, drawn anew at each step; "canvas": the intensity
-    of each pixel from 0 to 1, (height, width); "point": a point of a pen, (batch, 5), and "next-point": the mixture
+    of each pixel from 0 to 1, (height, width), or (height, width, 3) of red, green and blue. "stroke": a stroke of
+    paint, (batch, 12), as in CONTRACT.md; "point": a point of a pen, (batch, 5), and "next-point": the mixture
     from which the next one is drawn, (batch, 6 components + 3); `pens` describes both.
+
     rate: of audio, in samples per second.
     delay: of scores of classes, the number of steps by which they come later than the input that they describe.
     """
@@ -281,7 +284,7 @@ class StateSpec(TensorSpec):
         if not isinstance(self.initial, FromFile):
             return np.zeros(shape, self.numpy_dtype)
         try:
-            return np.array(np.broadcast_to(files[self.initial.file], shape), self.numpy_dtype)
+            return np.array(np.broadcast_to(files[self.initial.file], shape), self.numpy_dtype, order="C")
         except ValueError as error:
             raise ContractError(f"{self.initial.file} does not fit state {self.name}: {error}") from None
 

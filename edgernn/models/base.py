@@ -27,6 +27,7 @@ class Graph:
     convolutions: whether the graph has convolutions; None to find out by calling it.
     exact: names of matrices of `module` that stay in single precision at every precision.
     sizes: of named axes, for targets whose graphs have no free axes.
+    tolerance: by precision, limits of the parity gate that replace those of all graphs, by name.
     """
 
     spec: GraphSpec
@@ -37,6 +38,7 @@ class Graph:
     convolutions: bool | None = None
     exact: Sequence[str] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
+    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def files(self) -> dict[str, bytes]:
         """Return `tensors` as the `.npy` files of a bundle."""

@@ -76,8 +76,8 @@ class _BoundCursor:
         self._session, self._spec, self._turn = session, spec, 0
         self._inputs = {tensor.name: np.zeros(tensor.shape(one), tensor.numpy_dtype) for tensor in spec.inputs}
         self._outputs = {tensor.name: np.zeros(tensor.shape(one), tensor.numpy_dtype) for tensor in spec.outputs}
-        held = {name: np.array(array) for name, array in conditions.items()}
-        first = {carried.name: np.array(state[carried.name]) for carried in spec.states}
+        held = {name: np.array(array, order="C") for name, array in conditions.items()}
+        first = {carried.name: np.array(state[carried.name], order="C") for carried in spec.states}
         self._states = first, {name: np.empty_like(array) for name, array in first.items()}
         values = {name: _value(array) for name, array in {**self._inputs, **held, **self._outputs}.items()}
         sets = [{name: _value(array) for name, array in each.items()} for each in self._states]

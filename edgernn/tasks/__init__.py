@@ -5,6 +5,7 @@ from edgernn.tasks.classify.task import CLASSIFY
 from edgernn.tasks.draw.task import DRAW
 from edgernn.tasks.glimpse.task import GLIMPSE
 from edgernn.tasks.language.task import LANGUAGE
+from edgernn.tasks.paint.task import PAINT
 from edgernn.tasks.pens.task import PENS
 from edgernn.tasks.tag.task import TAG
 from edgernn.tasks.task import Task
@@ -21,4 +22,5 @@ TASKS: dict[str, Task] = {
     "glimpse": GLIMPSE,
     "draw": DRAW,
     "pens": PENS,
+    "paint": PAINT,
 }

@@ -250,3 +250,12 @@ def test_scores_of_classes_may_come_late():
     for wrong in (-1, True, 1.5, 10**7):
         with pytest.raises(ContractError, match="is not from 0 to 1000000"):
             TensorSpec("scores", "float32", (BATCH, 3), kind="label", delay=wrong)
+
+
+def test_a_state_that_begins_as_a_tensor_of_a_file_is_laid_out_in_order():
+    """Engines write to the memory of states, which a copy in another order would not be."""
+    spec = StateSpec("canvas", "float32", (BATCH, 4, 5, 3), initial=FromFile("colour.npy"))
+    first = spec.first({BATCH: 2}, {"colour.npy": np.arange(3, dtype=np.float32)})
+    assert first.flags.c_contiguous
+    assert first.flags.writeable
+    assert first[1, 3, 4].tolist() == [0, 1, 2]

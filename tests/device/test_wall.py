@@ -22,6 +22,7 @@ from tiny import (
     write_captioner,
     write_drawer,
     write_glimpser,
+    write_painter,
     write_pen,
     write_sound_classifier,
     write_translator,
@@ -261,6 +262,20 @@ def test_the_demo_of_strokes(tmp_path):
     assert completed.splitlines()[0].split()[0] != whole.splitlines()[0].split()[0]
 
 
+def test_the_demo_of_painting(tmp_path):
+    write_painter(tmp_path / "b")
+    Image.new("RGB", (20, 10), "blue").save(tmp_path / "blue.png")
+    given = ("paint_photo", tmp_path / "b", tmp_path / "blue.png")
+    whole = play(*given, "--strokes", 3, "--out", tmp_path / "whole.png")
+    assert whole.splitlines()[0] == "stroke 1 at (  2.0,   4.0)"
+    begun = play(*given, "--strokes", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
+    ended = play(*given, "--strokes", 3, "--resume", tmp_path / "s", "--out", tmp_path / "ended.png")
+    assert begun + ended == whole
+    assert (tmp_path / "ended.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    with Image.open(tmp_path / "whole.png") as picture:
+        assert (picture.size, picture.getpixel((9, 5))) == ((20, 10), (0, 0, 223))
+
+
 def test_the_demo_of_listening(tmp_path):
     """A loud sound, a pause, and a faint one: each has its own label and time."""
     write_sound_classifier(tmp_path / "b")
@@ -294,6 +309,8 @@ def test_the_demo_of_listening(tmp_path):
         ("draw_strokes", ["pen", "--temperature", "0"], "at temperature 0 no point is drawn"),
         ("draw_strokes", ["pen", "--complete", "noise.wav"], "noise.wav is not JSON"),
         ("draw_strokes", ["pen", "--resume", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
+        ("paint_photo", ["BUNDLE", "noise.wav"], "it does not paint"),
+        ("paint_photo", ["painter", "noise.wav"], "noise.wav cannot be read as an image"),
         ("resume", ["BUNDLE", "noise.wav"], "noise.wav: these bytes are not a snapshot"),
         ("listen", ["BUNDLE", "noise.wav"], "the bundle's task is language, but it scores no classes"),
         ("listen", ["sound", "noise.wav"], "noise.wav is not a WAV file: it has 5 bytes"),
@@ -307,6 +324,7 @@ def test_what_a_demo_cannot_use_is_one_line(bundle, tmp_path, demo, arguments, w
     write_glimpser(tmp_path / "glimpser")
     write_drawer(tmp_path / "drawer")
     write_pen(tmp_path / "pen")
+    write_painter(tmp_path / "painter")
     path = next(path for path in DEMOS if path.stem == demo)
     given = [str(bundle) if each == "BUNDLE" else each for each in arguments]
     command = [sys.executable, path, *given]

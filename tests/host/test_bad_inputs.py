@@ -118,17 +118,17 @@ ROWS = [
     ("export runs/fox --target onnx", "No such option: --target; did you mean --to?"),
     (
         "train fox.txt",
-        "first (language, caption, classify, tag, translate, glimpse, draw or pens), as in "
+        "first (language, caption, classify, tag, translate, glimpse, draw, pens or paint), as in "
         "edgernn train language fox.txt --out runs/fox",
     ),
     (
         "train none.txt --out new",
-        "first (language, caption, classify, tag, translate, glimpse, draw or pens), as in "
+        "first (language, caption, classify, tag, translate, glimpse, draw, pens or paint), as in "
         "edgernn train language none.txt --out runs/none",
     ),
     (
         "train other",
-        "first (language, caption, classify, tag, translate, glimpse, draw or pens), as in "
+        "first (language, caption, classify, tag, translate, glimpse, draw, pens or paint), as in "
         "edgernn train TASK other --out runs/other",
     ),
     ("train langauge fox.txt", "No such command 'langauge'. Did you mean 'language'?"),

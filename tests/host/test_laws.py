@@ -234,7 +234,7 @@ def test_a_bundle_scores_as_its_run_does(task, target, precision, runs, bundles,
 def test_a_bundle_carries_the_assets_of_its_run(task, runs, bundles):
     files = Bundle.load(bundles(task, "onnx", "fp32")).files
     assets = Run.load(runs(task)).prepared.assets
-    assert assets
+    assert assets or task == "paint"  # whose bundles have no vocabulary and no classes
     assert all(files[name] == content for name, content in assets.items())
 
 

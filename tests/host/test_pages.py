@@ -70,7 +70,9 @@ TRANSLATE = {
     "evaluations": 1,
     "autocast": "off",
 }
-PICTURES = {task: {**EXAMPLES[task].settings, "steps": 6, "evaluations": 1} for task in ("glimpse", "draw", "pens")}
+PICTURES = {
+    task: {**EXAMPLES[task].settings, "steps": 6, "evaluations": 1} for task in ("glimpse", "draw", "pens", "paint")
+}
 TAG = {**EXAMPLES["tag"].settings, "steps": 4, "evaluations": 1}
 CLASSIFY = {**EXAMPLES["classify"].settings, "steps": 8, "evaluations": 1}
 COMPARE = [

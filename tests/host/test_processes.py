@@ -34,7 +34,7 @@ def together(corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("together")
     (folder / "fox.txt").write_text(corpus.read_text())
     write_gallery(folder / "data")
-    for task in ("classify", "tag", "translate", "glimpse", "draw", "pens"):
+    for task in ("classify", "tag", "translate", "glimpse", "draw", "pens", "paint"):
         (folder / task).mkdir()
         EXAMPLES[task].write(folder / task)
     (folder / "data" / "images" / "5.png").unlink()  # nine are left to learn from: the last batch of a pass has one

@@ -166,7 +166,8 @@ class _Gate:
 
     def compare(self, graph: Graph) -> Parity:
         """Raise ParityError unless one graph of the artifact behaves like that of the source."""
-        tolerance = tolerance_of(self._precision, convolutions=holds_convolutions(graph), changes=self._tolerance)
+        changes = {**graph.tolerance.get(self._precision, {}), **self._tolerance}
+        tolerance = tolerance_of(self._precision, convolutions=holds_convolutions(graph), changes=changes)
         recorder = self.recorders[graph.spec.name] = Recorder(graph.spec, tolerance)
         driven = [self._drive(graph, streams, tolerance, recorder) for streams in self._streams(graph)]
         rare = [self._drive_rarely(graph.spec, streams, tolerance) for streams in self._rare_streams(graph)]

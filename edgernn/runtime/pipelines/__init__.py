@@ -10,6 +10,7 @@ from edgernn.runtime.pipelines.classify import ClassifyPipeline
 from edgernn.runtime.pipelines.draw import DrawPipeline
 from edgernn.runtime.pipelines.glimpse import GlimpsePipeline
 from edgernn.runtime.pipelines.language import LanguagePipeline
+from edgernn.runtime.pipelines.paint import PaintPipeline
 from edgernn.runtime.pipelines.pens import PensPipeline
 from edgernn.runtime.pipelines.pipeline import Conversation, Pipeline, Result
 from edgernn.runtime.pipelines.tag import TagPipeline
@@ -27,6 +28,7 @@ PIPELINES: Mapping[str, type[Pipeline[Any]]] = {
     "glimpse": GlimpsePipeline,
     "draw": DrawPipeline,
     "pens": PensPipeline,
+    "paint": PaintPipeline,
 }
 
 
