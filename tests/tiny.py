@@ -511,6 +511,7 @@ def write_pen(path: Path, *, scale: float = PEN_SCALE, units: str | None = None,
         if units:
             (writer.directory / STROKES).write_text(units, encoding="utf-8")
         writer.finish(manifest(Contract((spec,)), {"step": "step.onnx"}, task="pens"))
+    return path
 
 
 def write_painter(path: Path, side: int = 8) -> Path:

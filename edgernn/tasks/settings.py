@@ -144,7 +144,7 @@ class EvaluationSettings(Settings):
     data: str = option(
         "",
         "The data set to evaluate on, named as for `edgernn train`.",
-        unset="of a run, the part that its training held out",
+        unset="for a run, the part that its training held out",
     )
     split: str = option(
         "test", "The part of the data set (--data) to evaluate on: train, dev, test, or another that it has."

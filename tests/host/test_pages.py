@@ -406,6 +406,7 @@ def test_what_is_not_run_is_what_cannot_be_run_here():
         "docs/ios.md": ["console", "swift", "swift", "console"],
         "docs/min-char-rnn.md": ["text"],
         "docs/page.md": ["console"] * 2,
+        "docs/pens.md": ["text"],
         "docs/quantisation.md": ["text"],
         "docs/raspberry-pi.md": ["console"] * 3,
         "docs/search.md": ["text", "text"],

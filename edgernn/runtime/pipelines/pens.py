@@ -104,7 +104,7 @@ class PensOptions(Settings):
         "End a drawing after this number of points.",
         low=1,
         high=100_000,
-        unset="that of the longest drawing in the training data",
+        unset="that of the longest drawing in the training data and the held-out data",
     )
     out: Path | None = option(
         None,

@@ -142,7 +142,7 @@ class LanguageEvaluation(TextFormat):
     text: str = option(
         "",
         "A text file to evaluate on, read as one stream; - is standard input.",
-        unset="of a run, the part that its training held out",
+        unset="for a run, the part that its training held out",
     )
 
 

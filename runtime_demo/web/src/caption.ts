@@ -43,7 +43,8 @@ export class Captioner {
     }
     this.model = model;
     [this.#image, this.#text, this.#token, this.#start] = [images[0], text, text.inputOf("token")!, start];
-    this.largestSide = Math.min(LARGEST_SIDE, ...Object.values(this.#image.largest));
+    const limits = Object.values(this.#image.largest);
+    this.largestSide = limits.length > 0 ? Math.min(...limits) : LARGEST_SIDE;
     const attention = text.outputOf("attention");
     const side = attention ? Math.sqrt(Number(attention.axes.at(-1))) : NaN;
     this.grid = Number.isInteger(side) ? side : null;
