@@ -217,9 +217,10 @@ def test_damaged_units_are_one_line(tmp_path, units):
 
 
 @pytest.mark.parametrize("temperature", [0, -1, 0.0001, float("nan")])
-def test_an_impossible_temperature_is_refused(temperature):
-    with pytest.raises(ConfigError, match="--temperature"):
-        PensOptions(temperature=temperature)
+def test_an_impossible_temperature_is_refused(tmp_path, temperature):
+    pipeline = PensPipeline(Model.load(write_pen(tmp_path / "b")))
+    with pytest.raises(ConfigError, match="temperature"):
+        pipeline({}, PensOptions(temperature=temperature))
 
 
 def test_files_that_do_not_fit_are_named(pipeline, tmp_path):

@@ -83,8 +83,8 @@ class PensOptions(Settings):
     count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
         1.0,
-        "The temperature: at lower ones, the network draws what is likelier, with a steadier hand.",
-        low=0.001,
+        "The temperature, at least 0.001: at lower ones, likelier points are drawn, closer to their means.",
+        low=0,
         high=1e6,
     )
     seed: int | None = option(
