@@ -27,7 +27,7 @@ from edgernn.media.strokes import from_lines, read_npz_drawings, read_strokes, s
 from edgernn.pens import ENDS, START, draw_point, point_rows
 from edgernn.runtime import Model, Sampler
 from edgernn.runtime.pipelines import pipeline_for
-from edgernn.runtime.pipelines.pens import Pen, PensOptions
+from edgernn.runtime.pipelines.pens import Pen, PensOptions, PensPipeline
 from edgernn.sampling import Generator
 
 LINES = [[[0, 0], [30, 0], [30, 40]], [[5, 5]]]

@@ -265,11 +265,11 @@ def test_the_demo_of_strokes(tmp_path):
 def test_the_demo_of_painting(tmp_path):
     write_painter(tmp_path / "b")
     Image.new("RGB", (20, 10), "blue").save(tmp_path / "blue.png")
-    given = ("paint_photo", tmp_path / "b", tmp_path / "blue.png")
-    whole = play(*given, "--strokes", 3, "--out", tmp_path / "whole.png")
+    given = (tmp_path / "b", tmp_path / "blue.png", "--strokes", 3)
+    whole = play("paint_photo", *given, "--out", tmp_path / "whole.png")
     assert whole.splitlines()[0] == "stroke 1 at (  2.0,   4.0)"
-    begun = play(*given, "--strokes", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
-    ended = play(*given, "--strokes", 3, "--resume", tmp_path / "s", "--out", tmp_path / "ended.png")
+    begun = play("paint_photo", *given, "--stop-at", 2, "--snapshot", tmp_path / "s")
+    ended = play("paint_photo", *given, "--resume", tmp_path / "s", "--out", tmp_path / "ended.png")
     assert begun + ended == whole
     assert (tmp_path / "ended.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     with Image.open(tmp_path / "whole.png") as picture:
