@@ -35,11 +35,13 @@ _NARROWEST = 0.8  # pixels, half of a width
 _NUMBERS = 12  # of a stroke, as `_numbers` returns them
 _CHOICES = 13  # of the network for a stroke
 _TINY = 1e-6
-# The network sees its own canvas, so differences of rounding grow from stroke to stroke. Over 400 strokes, 1.2e-3 was
-# measured in the root mean square of the hidden state at fp32, and 0.1 at int8.
+# The network sees its own canvas, so differences of rounding grow from stroke to stroke. For a network trained on
+# photographs, the largest difference of an element and the largest root mean square were, over 400 strokes, 1.8e-3 and
+# 1.0e-3 at fp32, 0.16 and 0.084 at fp16; the root mean square was 0.10 at int8. The squared error of the painting, which
+# the gate compares within the usual limit, hardly changes: by 6e-5 of itself at fp16.
 _TOLERANCE = {
-    "fp32": {"absolute": 0.02, "relative": 0.02, "rms": 0.01},
-    "fp16": {"rms": 0.05},
+    "fp32": {"absolute": 0.01, "relative": 0.01, "rms": 0.005},
+    "fp16": {"absolute": 0.5, "relative": 0.5, "rms": 0.25},
     "int8": {"rms": 0.25},
 }
 
