@@ -17,7 +17,7 @@ import numpy as np
 from edgernn import records
 from edgernn.contract import Array
 from edgernn.errors import ConfigError, FormatError, SamplingError
-from edgernn.sampling import Generator, Sampler
+from edgernn.sampling import COLDEST, Generator, Sampler
 
 __all__ = ["DRAWS", "ENDS", "LIFTS", "SIZE", "START", "StrokeUnits", "draw_point", "mixture_size", "point_rows"]
 
@@ -72,10 +72,11 @@ def draw_point(prediction: Array, temperature: float, generator: Generator) -> A
     prediction: (6 components + 3,): the logits of the components, the means of dx and of dy, the standard deviations of
     dx and of dy, the correlations, and the logits of the three states of the pen. temperature: logits are divided by
     it, and variances multiplied. A point that ends the drawing has no offset and takes one number of the generator.
-    Raises ConfigError for a temperature below 0.001, SamplingError for a prediction that is not numbers.
+    Raises ConfigError for a temperature of 0 or another that `Sampler` refuses, SamplingError for a prediction that is
+    not numbers.
     """
     if temperature == 0:
-        raise ConfigError("at temperature 0 no point is drawn: choose one of at least 0.001")
+        raise ConfigError(f"at temperature 0 no point is drawn: choose one of at least {COLDEST:g}")
     wide = prediction.astype(np.float64)
     if not np.isfinite(wide).all():
         raise SamplingError("no point can be drawn: the mixture is not made of numbers")

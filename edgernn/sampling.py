@@ -20,13 +20,13 @@ from edgernn.contract import Array
 from edgernn.errors import ConfigError, SamplingError
 from edgernn.exponential import exponentiate
 
-__all__ = ["BatchSampler", "Draw", "Generator", "Sampler", "log_probabilities"]
+__all__ = ["COLDEST", "BatchSampler", "Draw", "Generator", "Sampler", "log_probabilities"]
 
 _MASK = (1 << 64) - 1
 _WEYL = 0x9E3779B97F4A7C15  # by which the state of the generator grows
 _RATIO = 1.7155277699214135  # sqrt(8 / e)
 _PAIRS = 8  # of uniform numbers that are drawn at once, beside half as many again as there are deviates
-_COLDEST = 0.001  # smaller temperatures could overflow when logits are divided by them
+COLDEST = 0.001  # smaller temperatures could overflow when logits are divided by them
 _LARGEST_BIAS = 1e6
 _LARGEST_COUNT = 1 << 31
 _STRIPES = 16
@@ -128,8 +128,8 @@ class Sampler:
             object.__setattr__(self, name, kind(getattr(self, name)))
 
     def _check(self) -> None:
-        if self.temperature != 0 and not _COLDEST <= self.temperature < math.inf:
-            raise ConfigError(f"temperature {self.temperature} is neither 0 nor a number of at least {_COLDEST}")
+        if self.temperature != 0 and not COLDEST <= self.temperature < math.inf:
+            raise ConfigError(f"temperature {self.temperature} is neither 0 nor a number of at least {COLDEST}")
         for name in _WHOLE:
             if not 0 <= getattr(self, name) <= _LARGEST_COUNT:
                 raise ConfigError(f"{name} {getattr(self, name)} is below 0 or above {_LARGEST_COUNT}")

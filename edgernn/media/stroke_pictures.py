@@ -56,7 +56,14 @@ def draw_strokes(drawings: Sequence[Array], given: int, out: Path) -> None:
     """
     across = int(np.ceil(np.sqrt(len(drawings))))
     if is_animated(out):
-        sheets = [side_by_side([_picture(*each, given) for each in step], across) for step in _growing(drawings)]
+        finished = [_picture(each, each, given) for each in drawings]
+        sheets = []
+        for step in _growing(drawings):
+            grown = zip(step, finished, strict=True)
+            pictures = [
+                last if len(part) == len(whole) else _picture(part, whole, given) for (part, whole), last in grown
+            ]
+            sheets.append(side_by_side(pictures, across))
         write_frames(sheets, out, seconds=_SECONDS, last=_LAST_SECONDS, across=1)
     elif out.suffix.lower() in (_SVG, _JSON):
         data = strokes_json(drawings) if out.suffix.lower() == _JSON else _svg(drawings, given, across)

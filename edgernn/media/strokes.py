@@ -34,8 +34,9 @@ def read_npz_drawings(path: Path) -> list[Array]:
     try:
         arrays = read_npz(path, ("points", "ends", "train"))
     except FormatError as error:
-        advice = f"; store {_LAYOUT}" if "Python objects" in str(error) else ""
-        raise CorpusError(f"{error}{advice}") from None
+        if "Python objects" in str(error):
+            raise CorpusError(f"{path} holds Python objects, which only pickle reads: store {_LAYOUT}") from None
+        raise CorpusError(str(error)) from None
     if lacking := [name for name in ("points", "ends") if name not in arrays]:
         raise CorpusError(f"{path} has no {lacking[0]}: it needs {_LAYOUT}")
     points, ends = arrays["points"], arrays["ends"]
@@ -45,8 +46,10 @@ def read_npz_drawings(path: Path) -> list[Array]:
         raise CorpusError(f"{path}: ends are {ends.dtype}{list(ends.shape)}, and not whole numbers (drawings,)")
     ends = ends.astype(np.int64)
     _check_ends(path, ends, len(points))
-    if not np.isin(points[:, 2], (0, 1)).all():
-        raise CorpusError(f"{path}: the third number of a point is neither 0 nor 1, which is where the pen lifts")
+    if len(strange := np.flatnonzero(~np.isin(points[:, 2], (0, 1)))):
+        raise CorpusError(
+            f"{path}: the third number of point {strange[0]:,} is neither 0 nor 1, which is where the pen lifts"
+        )
     if len(never := np.flatnonzero(points[ends - 1, 2] == 0)):
         raise CorpusError(f"{path}: the pen does not lift at the end of drawing {never[0]}: set the last number to 1")
     return [points[begin:end] for begin, end in pairwise([0, *ends.tolist()])]
@@ -60,7 +63,10 @@ def _check_ends(path: Path, ends: Array, points: int) -> None:
     if len(wrong := np.flatnonzero(lengths <= 0)):
         raise CorpusError(f"{path}: drawing {wrong[0]} has no points: ends must increase from one drawing to the next")
     if ends[-1] != points:
-        raise CorpusError(f"{path}: the last drawing ends at {ends[-1]:,}, and there are {counted(points, 'point')}")
+        raise CorpusError(
+            f"{path}: the last drawing ends at {ends[-1]:,}, and there are {counted(points, 'point')}: the last of the "
+            "ends must be their number"
+        )
     if len(large := np.flatnonzero(lengths > _MOST_POINTS)):
         raise CorpusError(
             f"{path}: drawing {large[0]} has {lengths[large[0]]:,} points, more than {_MOST_POINTS:,}: simplify it"
@@ -72,19 +78,20 @@ def read_strokes(source: str | Path | bytes) -> Array:
 
     source: an `.npz` file of one drawing; or a JSON file, or its bytes: a list of strokes, each a list of its points
     [x, y], or an object whose `drawings` is a list of one such list. The first point of JSON becomes 0, 0, and the pen
-    lifts after each of its strokes.
+    lifts after each of its strokes; not after the last one if the object's `lifted` is [false].
     Raises CorpusError for anything else, for more than one drawing, and for one that is empty or too large.
     """
     if not isinstance(source, bytes) and Path(source).suffix.lower() == ".npz":
         drawings: Sequence[Any] = read_npz_drawings(Path(source))
         _check_one(str(source), drawings)
         return np.asarray(drawings[0], np.float64)
-    name = "the drawing" if isinstance(source, bytes) else str(source)
+    name, lifted = "the drawing" if isinstance(source, bytes) else str(source), [True]
     try:
         value = records.parse(source if isinstance(source, bytes) else _content(Path(source)), name)
         if isinstance(value, dict):
             drawings = records.items(records.mapping(value, name).get("drawings"), f"{name}: drawings")
             _check_one(name, drawings)
+            lifted = value.get("lifted", lifted)
             value = drawings[0]
         lines = [
             np.array([_pair(each, name) for each in records.items(stroke, f"{name}: a stroke")]).reshape(-1, 2)
@@ -96,7 +103,10 @@ def read_strokes(source: str | Path | bytes) -> Array:
         raise CorpusError(f"{name}: {'a stroke' if lines else 'the drawing'} is empty: it needs a point at least")
     if (count := sum(map(len, lines))) > _MOST_POINTS:
         raise CorpusError(f"{name} has {count:,} points, more than {_MOST_POINTS:,}: simplify it")
-    return from_lines(lines)
+    points = from_lines(lines)
+    if lifted == [False]:
+        points[-1:, 2] = 0
+    return points
 
 
 def _check_one(name: str, drawings: Sequence[Any]) -> None:
@@ -144,6 +154,10 @@ def to_lines(points: Array) -> list[Array]:
 
 
 def strokes_json(drawings: Sequence[Array]) -> bytes:
-    """Return drawings, each points (points, 3), as a JSON file that `read_strokes` reads if there is one of them."""
+    """Return drawings, each points (points, 3), as a JSON file that `read_strokes` reads if there is one of them.
+
+    `lifted` says of each whether the pen lifted after its last point.
+    """
     lists = [[np.round(line, 3).tolist() for line in to_lines(points)] for points in drawings]
-    return json.dumps({"drawings": lists}).encode() + b"\n"
+    lifted = [not len(points) or bool(points[-1, 2]) for points in drawings]
+    return json.dumps({"drawings": lists, "lifted": lifted}).encode() + b"\n"

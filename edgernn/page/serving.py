@@ -47,7 +47,7 @@ class Server(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where the page is, on this machine."""
-        local = self.host if self.is_local else "localhost"
+        local = "localhost" if _is_any(self.host) else self.host
         return f"http://{local}:{self.server_port}/"
 
     @property

@@ -50,7 +50,8 @@ _ICONS = {"icon-192": (192, 0.1), "icon-512": (512, 0.1), "icon-maskable": (512,
 class Opening:
     """What a page writes before its user does anything.
 
-    prompt: what the text begins with; None for a beginning that each bundle's vocabulary has. seed: of the text.
+    prompt: what the text begins with; None for a beginning that each bundle's vocabulary has. seed: of the text, and of
+    the first drawing.
     Raises ConfigError for an empty prompt or a seed that is not a 64-bit number.
     """
 
@@ -173,18 +174,18 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
         raise BundleError(f"{path} is a run: export it with edgernn export {path} --to {TARGET} --out BUNDLE")
     bundle = Bundle.load(path)
     manifest = bundle.manifest
+    view = view_of(bundle)
+    if view is None:
+        raise BundleError(
+            f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text, describe "
+            "pictures, draw pictures, or look at pictures by glimpses"
+        )
     if manifest.target != TARGET:
         raise BundleError(
             f"{path} is for {manifest.target}, and a page runs {TARGET}: export its run again with "
             f"edgernn export RUN --to {TARGET} --precision {manifest.precision} --out BUNDLE"
         )
     tokenizer = bundle.tokenizer()
-    view = view_of(bundle)
-    if view is None:
-        raise BundleError(
-            f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text, describe "
-            "pictures, draw, or look at pictures by glimpses"
-        )
     served = {each: data for each, data in bundle.files.items() if _is_served(each)}
     served[MANIFEST] = (path / MANIFEST).read_bytes()
     picture = example(bundle)

@@ -149,8 +149,6 @@ def test_a_drawing_that_is_begun_is_completed(pipeline, model, tmp_path):
     assert found.given == 3
     stream = Pen(model).stream(Sampler(seed=7), points)
     assert np.array_equal(Pen(model).draw(stream), found.drawings[0][3])
-    longer = pipeline({}, PensOptions(seed=7, max_points=1, complete=tmp_path / "begun.npz"))
-    assert (len(longer.drawings[0]), longer.ended) == (3, (False,))
 
 
 def test_the_pen_of_a_stream_is_where_its_points_lead(model):
@@ -214,6 +212,31 @@ def test_what_does_not_draw_strokes_is_named(tmp_path):
 def test_damaged_units_are_one_line(tmp_path, units):
     with pytest.raises(BundleError, match=r"^[^\n]*strokes\.json[^\n]*$"):
         Model.load(write_pen(tmp_path / "b", units=units))
+
+
+def test_a_stroke_in_progress_is_completed_as_it_is(tmp_path):
+    points = np.array([[3, 0, 0], [0, 4, 1], [1, 1, 0]], float)
+    assert np.array_equal(read_strokes(strokes_json([points])), points)
+    points[-1, 2] = 1
+    assert np.array_equal(read_strokes(strokes_json([points])), points)
+
+
+def test_a_drawing_without_room_for_a_point_is_refused(tmp_path):
+    pipeline = PensPipeline(Model.load(write_pen(tmp_path / "b")))
+    (tmp_path / "d.json").write_bytes(strokes_json([np.array([[3, 0, 0], [0, 4, 1]], float)]))
+    with pytest.raises(ConfigError, match="has 2 points, and a drawing ends after 2: raise --max-points"):
+        pipeline({}, PensOptions(complete=tmp_path / "d.json", max_points=2))
+
+
+def test_an_animation_of_too_many_drawings_and_a_directory_are_refused(tmp_path):
+    pipeline = PensPipeline(Model.load(write_pen(tmp_path / "b")))
+    with pytest.raises(ConfigError, match=r"an animation shows at most 64 drawings, and --count is 65"):
+        pipeline.check(PensOptions(count=65, out=tmp_path / "a.gif"), ())
+    (tmp_path / "d.svg").mkdir()
+    with pytest.raises(ConfigError, match=r"d\.svg is a directory: name a file"):
+        pipeline.check(PensOptions(out=tmp_path / "d.svg"), ())
+    with pytest.raises(ConfigError, match=r"--temperature 0\.0005 is not a number of at least 0\.001"):
+        pipeline.check(PensOptions(temperature=0.0005), ())
 
 
 @pytest.mark.parametrize("temperature", [0, -1, 0.0001, float("nan")])
@@ -334,7 +357,7 @@ OBJECTS[:] = [POINTS, POINTS]
         ({"ends": np.array([2**63 + 4, 4], np.uint64)}, "drawing 0 has no points: ends must increase"),
         ({"points": POINTS * [1, 1, 0]}, "points are int64[4, 3], and not int16"),
         ({"points": (POINTS * [1, 1, 0]).astype(np.int16)}, "the pen does not lift at the end of drawing 0"),
-        ({"points": (POINTS * [1, 1, 2]).astype(np.int16)}, "the third number of a point is neither 0 nor 1"),
+        ({"points": (POINTS * [1, 1, 2]).astype(np.int16)}, "the third number of point 1 is neither 0 nor 1"),
         ({"points": np.repeat(POINTS, 2000, axis=0), "ends": np.array([8000])}, "drawing 0 has 8,000 points, more"),
         ({"points": OBJECTS}, "holds Python objects"),
         ({"points": None, "ends": None, "train": OBJECTS}, "store points, int16 (points, 3)"),
@@ -380,7 +403,7 @@ def test_drawings_are_written_as_svg_and_json(tmp_path):
     np.testing.assert_allclose(np.diff(first, axis=0), 2.5 * np.diff(LINES[0], axis=0), atol=0.02)
     assert [line.get("stroke") for line in lines[:2]] == ["#2563eb", "#111111"]
     draw_strokes(drawings[:1], 0, tmp_path / "x.json")
-    assert json.loads((tmp_path / "x.json").read_text()) == {"drawings": [LINES]}
+    assert json.loads((tmp_path / "x.json").read_text()) == {"drawings": [LINES], "lifted": [True]}
 
 
 def test_drawings_are_written_as_an_image_and_as_they_grow(tmp_path):

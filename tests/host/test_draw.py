@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tasks import EXAMPLES, bars, idx, write_bars
+from tiny import write_drawer
 
 from edgernn.cli import execute
 from edgernn.cli.load import load_model
@@ -224,20 +225,21 @@ def test_the_decoder_of_a_bundle_is_scored_with_the_encoder_of_its_run(network, 
     images, labels = small(tmp_path / "small")
     own = RunData({}, tmp_path, lambda: network)
     settings = DrawEvaluation(data=str(tmp_path / "small"))
-    other = Drawer(CONFIG).eval()
-    export(Source(other, LABELS), tmp_path / "other", steps=32)
-    export(Source(Drawer(CONFIG.but(writes=3)).eval(), LABELS), tmp_path / "shorter", steps=32)
-    score = evaluate(model, settings.but(decoder=tmp_path / "other"), ignore_progress, own).score
-    assert score.divergence == evaluate(model, settings, ignore_progress, own).score.divergence
+    for name, source in (("bundle", network), ("other", Drawer(CONFIG).eval())):
+        export(Source(source, LABELS), tmp_path / name, precision="int8", steps=8)
+    score = evaluate(model, settings.but(decoder=tmp_path / "bundle"), ignore_progress, own).score
+    plain = evaluate(model, settings, ignore_progress, own).score
+    assert score.divergence == plain.divergence
+    assert score.reconstruction != plain.reconstruction
     pictures = binary(images, np.random.default_rng(0))
     noise = torch.from_numpy(np.random.default_rng((0, 1)).standard_normal((4, 20, 2), np.float32))
     with torch.no_grad():
         latents = network.explain(torch.from_numpy(pictures), torch.from_numpy(labels), noise).latents
-    drawn = Draw(eager_model(Source(other, LABELS))).finished(latents.numpy(), labels)
+    drawn = Draw(Model.load(tmp_path / "bundle")).finished(latents.numpy(), labels)
     chances = np.where(pictures == 1, drawn, 1 - drawn)
     assert score.reconstruction == pytest.approx(-np.log(chances).sum() / 20, rel=1e-4)
-    with pytest.raises(ConfigError, match=r"shorter is no bundle of this run: its number of steps"):
-        evaluate(model, settings.but(decoder=tmp_path / "shorter"), ignore_progress, own)
+    with pytest.raises(ConfigError, match=r"--decoder .*other is no bundle of this run"):
+        evaluate(model, settings.but(decoder=tmp_path / "other"), ignore_progress, own)
 
 
 def looking(folder, **changes):
@@ -275,9 +277,19 @@ def test_a_judge_that_does_not_fit_is_one_line(model, tmp_path):
     with pytest.raises(ConfigError, match="trained without labels, so no class can be asked for"):
         evaluate(without, DrawEvaluation(judge=tmp_path / "small"), ignore_progress)
     fitting = DrawEvaluation(judge=looking(tmp_path / "fitting"), drawings=1)
-    for strange in ({"data": "digits"}, {"decoder": tmp_path / "small"}):
-        with pytest.raises(ConfigError, match="--data and --decoder are for a run"):
+    for strange, words in (
+        ({"data": "digits"}, "--data and --decoder are for a run"),
+        ({"decoder": tmp_path / "small"}, "--data and --decoder are for a run"),
+        ({"split": "train"}, "--split is about the data set of --data"),
+        ({"judge": None, "drawings": 5}, "--drawings is about those that --judge classifies"),
+    ):
+        with pytest.raises(ConfigError, match=words):
             evaluate(model, fitting.but(**strange), ignore_progress)
+    write_drawer(tmp_path / "drawer")
+    with pytest.raises(
+        ConfigError, match=r"--judge .*drawer is a bundle of the task draw: name one of the task glimpse"
+    ):
+        evaluate(model, fitting.but(judge=tmp_path / "drawer"), ignore_progress)
 
 
 def test_a_bound_that_is_not_a_number_is_named():

@@ -295,7 +295,7 @@ def test_a_network_is_trained_exported_evaluated_and_run(tmp_path, monkeypatch, 
     assert (found["out"], found["steps"]) == ("two.svg", found["drawings"][0]["points"])
     assert (tmp_path / "two.svg").read_text().startswith("<svg")
     for words, message in (
-        (["--temperature", "0"], "at temperature 0 no point is drawn: choose one of at least 0.001"),
+        (["--temperature", "0"], "--temperature 0 is not a number of at least 0.001"),
         (["--temperature=-1"], "--temperature -1 is not a number of at least 0"),
         (["drawing.json"], "a pens bundle takes no INPUT: leave out drawing.json"),
         (["--label", "7"], "--label"),

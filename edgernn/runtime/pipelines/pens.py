@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,16 +12,19 @@ import numpy as np
 
 from edgernn.contract import BATCH, Array
 from edgernn.errors import ConfigError, StreamError, counted
+from edgernn.media.animation import is_animated
 from edgernn.media.stroke_pictures import OUT_SUFFIXES, draw_strokes, stroke_text
 from edgernn.media.strokes import STROKE_SUFFIXES, read_strokes, to_lines
 from edgernn.pens import ENDS, LIFTS, SIZE, mixture_size, point_rows
 from edgernn.runtime import Model, Sampler, Stream
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
+from edgernn.sampling import COLDEST
 from edgernn.settings import Settings, option
 
 __all__ = ["Pen", "PensOptions", "PensPipeline", "Strokes"]
 
 _PEN = "pen"  # the state that says where the pen is
+_MOST_GROWING = 64  # drawings in an animation, which takes 3 MB of memory for each
 _SEEDS = 2**64
 
 
@@ -198,8 +201,19 @@ class PensPipeline(Pipeline[PensOptions]):
         begun = [] if options.complete is None else [options.complete]
         if begun and begun[0].suffix.lower() not in STROKE_SUFFIXES:
             raise ConfigError(f"--complete {begun[0]}: the name must end in {', '.join(STROKE_SUFFIXES)}")
-        if options.out is not None:
-            check_output("--out", options.out, begun, OUT_SUFFIXES)
+        if options.temperature < COLDEST:
+            raise ConfigError(
+                f"--temperature {options.temperature:g} is not a number of at least {COLDEST:g}, which "
+                "drawing strokes needs"
+            )
+        if options.out is None:
+            return
+        check_output("--out", options.out, begun, OUT_SUFFIXES)
+        if is_animated(options.out) and options.count > _MOST_GROWING:
+            raise ConfigError(
+                f"--out {options.out}: an animation shows at most {_MOST_GROWING} drawings, and --count is "
+                f"{options.count:,}: choose fewer, or another suffix"
+            )
 
     def __call__(self, inputs: Mapping[str, Array], options: PensOptions, show: Show = ignore) -> Strokes:
         """Draw. show: called with a single drawing so far after each stroke, or with each of several drawings.
@@ -207,19 +221,18 @@ class PensPipeline(Pipeline[PensOptions]):
         Raises CorpusError for a drawing to complete that cannot be read, ImageError if the drawings cannot be written.
         """
         given = np.zeros((0, 3)) if options.complete is None else read_strokes(options.complete)
-        most = max(len(given), options.max_points or self._pen.units.longest)
+        most = options.max_points or self._pen.units.longest
+        if len(given) >= most:
+            raise ConfigError(
+                f"--complete {options.complete} has {counted(len(given), 'point')}, and a drawing ends after {most:,}: "
+                "raise --max-points"
+            )
         drawings, seeds, ended, seconds = [], [], [], 0.0
         for number in range(options.count):
             seed = None if options.seed is None else (options.seed + number) % _SEEDS
-            begun = time.perf_counter()
             stream = self._pen.stream(Sampler(options.temperature, seed=seed), given)
-            points, going_on = given, True
-            for points in self._drawn(stream, given, most):
-                whole = options.count > 1 or not (len(points) and points[-1, 2])
-                going_on = whole or show(_titled(f"stroke {len(to_lines(points))}", points)) is not False
-                if not going_on:
-                    break
-            seconds += time.perf_counter() - begun
+            points, taken, going_on = self._finish(stream, given, most, ignore if options.count > 1 else show)
+            seconds += taken
             if options.count > 1 and len(points):
                 going_on = show(_titled(f"drawing {number + 1}", points)) is not False
             drawings.append(points)
@@ -231,12 +244,24 @@ class PensPipeline(Pipeline[PensOptions]):
             draw_strokes(drawings, len(given), options.out)
         return Strokes(tuple(drawings), tuple(seeds), tuple(ended), len(given), options.out, seconds)
 
-    def _drawn(self, stream: Stream, given: Array, most: int) -> Iterator[Array]:
-        """Yield the drawing so far, (points, 3), after each point."""
-        points = [*given]
-        while len(points) < most and (point := self._pen.draw(stream)) is not None:
+    def _finish(self, stream: Stream, given: Array, most: int, show: Show) -> tuple[Array, float, bool]:
+        """Draw until the drawing ends or has `most` points.
+
+        Returns the drawing, the seconds that it took, and whether to go on. show: called after each stroke.
+        """
+        points, seconds = [*given], 0.0
+        while len(points) < most:
+            begun = time.perf_counter()
+            point = self._pen.draw(stream)
+            seconds += time.perf_counter() - begun
+            if point is None:
+                break
             points.append(point)
-            yield np.array(points)
+            if point[2] and show is not ignore:
+                drawing = np.array(points)
+                if show(_titled(f"stroke {len(to_lines(drawing))}", drawing)) is False:
+                    return drawing, seconds, False
+        return np.array(points).reshape(-1, 3), seconds, True
 
 
 def _titled(title: str, points: Array) -> str:

@@ -155,5 +155,7 @@ def check_output(flag: str, out: Path, sources: Sequence[Path], suffixes: Sequen
         raise ConfigError(f"{flag} {out}: the name must end in {', '.join(suffixes)}")
     if not out.parent.is_dir():
         raise ConfigError(f"{flag} {out} cannot be written: there is no directory {out.parent}")
+    if out.is_dir():
+        raise ConfigError(f"{flag} {out} is a directory: name a file")
     if sources and out.exists() and sources[0].exists() and out.samefile(sources[0]):
         raise ConfigError(f"{flag} {out} is the input itself: choose another name")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ import torch
 from edgernn.contract import Array
 from edgernn.data.pictures import HELD_OUT, in_colour, open_part, part_to_evaluate
 from edgernn.data.sequences import PackedSequences
-from edgernn.errors import CheckFailedError, ConfigError, CorpusError, counted
+from edgernn.errors import CheckFailedError, ConfigError, CorpusError, StreamError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.draw import Draw
 from edgernn.runtime.pipelines.glimpse import Look
@@ -24,6 +24,7 @@ from edgernn.tasks.score import Evaluation, Progress, RunData, note_held_out
 
 __all__ = ["DrawScore", "Judged", "binary", "evaluate", "judge", "score_drawing"]
 
+_Part = TypeVar("_Part")
 _BATCH = 500  # pictures that are evaluated together
 _BYTE = 255
 _LEAST = 1e-12  # of a probability in a logarithm
@@ -174,36 +175,44 @@ def evaluate(model: Model, settings: DrawEvaluation, progress: Progress, own: Ru
     can only be judged. Raises ConfigError for such a bundle without --judge, CorpusError for data that is missing, of
     another size or of other classes.
     """
+    settings.refuse_without_judge()
     draw = Draw(model)
-    if settings.decoder is not None and own is not None:
-        draw = _decoder(settings.decoder, draw)
-    judged = None
-    if settings.judge is not None:
-        judged = judge(draw, Look(Model.load(settings.judge)), settings.drawings)
+    look = None if settings.judge is None else _loaded("--judge", settings.judge, "glimpse", Look)
     if own is None:
-        if judged is None:
+        if look is None:
             raise ConfigError(
                 "the bound on the likelihood of pictures takes the encoder, which a bundle of a network that draws "
                 "does not have: name the run, and the bundle with --decoder"
             )
         if settings.data or settings.decoder is not None:
             raise ConfigError("--data and --decoder are for a run, whose encoder reads the pictures: leave them out")
-        return Evaluation(judged)
+        settings.refuse_without_data("split")
+        return Evaluation(judge(draw, look, settings.drawings))
+    if settings.decoder is not None:
+        draw = _decoder(settings.decoder, model)
     network = own.network()
     assert isinstance(network, Drawer)
     images, labels, notes = _open(settings, model, network, own)
+    judged = None if look is None else judge(draw, look, settings.drawings)
     return Evaluation(replace(score_drawing(network, images, labels, progress, draw), judged=judged), notes)
 
 
-def _decoder(path: Path, draw: Draw) -> Draw:
-    """Return the bundle at `path`. Raises ConfigError unless it takes the latent variables and classes of `draw`."""
-    found = Draw(Model.load(path))
-    kinds = [(each.steps, each.latents, each.labels) for each in (found, draw)]
-    if kinds[0] != kinds[1]:
+def _loaded(flag: str, path: Path, task: str, part: Callable[[Model], _Part]) -> _Part:
+    """Return a part of the bundle that an option names. Raises ConfigError for a bundle of another task."""
+    model = Model.load(path)
+    try:
+        return part(model)
+    except StreamError:
         raise ConfigError(
-            f"{path} is no bundle of this run: its number of steps, latent variables or classes differs: name another "
-            "with --decoder"
-        )
+            f"{flag} {path} is a bundle of the task {model.manifest.task}: name one of the task {task}"
+        ) from None
+
+
+def _decoder(path: Path, model: Model) -> Draw:
+    """Return the bundle at `path`. Raises ConfigError unless it is one of the run that `model` is."""
+    found = _loaded("--decoder", path, "draw", Draw)
+    if found.model.manifest.digest != model.manifest.digest:
+        raise ConfigError(f"--decoder {path} is no bundle of this run: name one that was exported from it")
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgernn.errors import ConfigError
 from edgernn.settings import Settings, option, redefault
 from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSettings
 from edgernn.tasks.task import Preset
@@ -72,6 +73,11 @@ class DrawEvaluation(EvaluationSettings):
         unset="no drawings are judged",
     )
     drawings: int = option(1000, "The number of new drawings that --judge classifies.", low=1, high=1e6)
+
+    def refuse_without_judge(self) -> None:
+        """Raise ConfigError if the number of drawings is set, and nothing judges them."""
+        if self.judge is None and self.drawings != DrawEvaluation.drawings:
+            raise ConfigError("--drawings is about those that --judge classifies: name one, or leave out --drawings")
 
 
 PRESETS = {"digits": Preset()}

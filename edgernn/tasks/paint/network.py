@@ -37,8 +37,8 @@ _CHOICES = 13  # of the network for a stroke
 _TINY = 1e-6
 # The network sees its own canvas, so differences of rounding grow from stroke to stroke. For a network trained on
 # photographs, the largest difference of an element and the largest root mean square were, over 400 strokes, 1.8e-3 and
-# 1.0e-3 at fp32, 0.16 and 0.084 at fp16; the root mean square was 0.10 at int8. The squared error of the painting, which
-# the gate compares within the usual limit, hardly changes: by 6e-5 of itself at fp16.
+# 1.0e-3 at fp32, 0.16 and 0.084 at fp16; the root mean square was 0.10 at int8. The gate compares
+# the squared error of the painting within the usual limit: it hardly changes, by 6e-5 of itself at fp16.
 _TOLERANCE = {
     "fp32": {"absolute": 0.01, "relative": 0.01, "rms": 0.005},
     "fp16": {"absolute": 0.5, "relative": 0.5, "rms": 0.25},

@@ -31,7 +31,7 @@ export class LookView implements View {
   }
 
   open(): void {
-    this.#file = this.#ink = null;
+    this.#file = this.#ink = this.#size = null;
     this.#invert.checked = false;
     this.#ask();
   }

@@ -17,6 +17,7 @@ export class PhotoView implements View {
   readonly #picture = document.createElement("canvas");
   readonly #caption = element("caption");
   readonly #beam = element<HTMLInputElement>("beam");
+  #photo: Blob | null = null; // of the user; null for the example
   #coming: Captioned[] = [];
   #candidates: { text: string; score: number }[] | null = null;
   #due = 0; // when the next part is shown
@@ -26,18 +27,20 @@ export class PhotoView implements View {
     this.#usual = defaults.beam;
     pickFile(element("camera"), element("camera-file"), (file) => void this.take(file));
     pickFile(element("gallery-open"), element("gallery-file"), (file) => void this.take(file));
-    this.#beam.addEventListener("input", () => this.#describe(null));
+    this.#beam.addEventListener("input", () => this.#describe());
   }
 
   open(bundle: BundleInfo): void {
     this.#beam.value = String(this.#usual);
     this.#picture.width = this.#canvas.width = 0;
-    this.#describe(null);
+    this.#photo = null;
+    this.#describe();
     if (bundle.example === null) this.#shell.say("Take a photo or open one, and it is described.");
   }
 
   async take(file: File): Promise<void> {
-    this.#describe(file);
+    this.#photo = file;
+    this.#describe();
   }
 
   frame(now: number): void {
@@ -61,14 +64,14 @@ export class PhotoView implements View {
     this.#candidates = null;
   }
 
-  /** Describe a photo, or, for null, the last one again. */
-  #describe(photo: Blob | null): void {
+  /** Describe the photo, or the example. It is sent each time: the worker drops a request that another one follows. */
+  #describe(): void {
     this.stop();
     this.#shell.renew();
     element("beam-shown").textContent = this.#beam.value;
     this.#caption.replaceChildren();
     element("candidates").replaceChildren();
-    this.#shell.ask({ kind: "describe", picture: photo, beam: Number(this.#beam.value) });
+    this.#shell.ask({ kind: "describe", picture: this.#photo, beam: Number(this.#beam.value) });
   }
 
   #begin({ data, height, width }: Pixels): void {

@@ -93,7 +93,7 @@ export type Answer = { generation: number } & (
   /** A piece of text, and the state of the network after it. ended: why the text ends here, or null. */
   | { kind: "frame"; text: string; cells: Float32Array; ended: Reason | null }
   | { kind: "suggestions"; words: string[] }
-  | { kind: "saved"; bytes: ArrayBuffer; steps: number }
+  | { kind: "saved"; name: string; bytes: ArrayBuffer; steps: number }
   | { kind: "restored"; name: string; bundle: number; steps: number; seed: string; temperature: number }
   | { kind: "picture"; pixels: Pixels }
   /** The next part of the caption of the picture. */

@@ -18,7 +18,6 @@ export class TextView implements View {
   readonly #prompt = element<HTMLTextAreaElement>("prompt");
   readonly #seed = element<HTMLInputElement>("seed");
   readonly #temperature = element<HTMLInputElement>("temperature");
-  #bundle: BundleInfo | null = null;
   #writing = false;
   #waiting = false; // for the answer to the last request for text
   #suggested = false; // words have been asked for
@@ -42,7 +41,6 @@ export class TextView implements View {
 
   /** Show a bundle, from its own beginning. */
   open(bundle: BundleInfo): void {
-    this.#bundle = bundle;
     this.#setOrigin("");
     this.#prompt.value = bundle.prompt;
     this.#seed.value = bundle.seed;
@@ -71,7 +69,7 @@ export class TextView implements View {
       case "suggestions":
         return this.#suggest(answer.words);
       case "saved":
-        return download(answer.bytes, `${this.#bundle!.name}-${answer.steps}.snapshot`);
+        return download(answer.bytes, `${answer.name}-${answer.steps}.snapshot`);
       case "restored":
         return this.#goOn(answer);
     }

@@ -68,7 +68,7 @@ async function write(request: Request, text: Writing): Promise<void> {
       return measured(request, await text.measure(turns(request)));
     case "save": {
       const { bytes, steps } = text.snapshot();
-      return answer(request, { kind: "saved", bytes: bytes.buffer, steps }, [bytes.buffer]);
+      return answer(request, { kind: "saved", name: site.bundles[bundle].name, bytes: bytes.buffer, steps }, [bytes.buffer]);
     }
   }
 }

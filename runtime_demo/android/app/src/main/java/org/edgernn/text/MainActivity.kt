@@ -19,6 +19,7 @@ class MainActivity : Activity() {
     private lateinit var prompt: EditText
     private lateinit var shown: TextView
 
+    private val written = StringBuilder() // what is shown, or will be at once; guarded by the lock of `text`
     @Volatile private var turn = 0 // the number of the task that may go on
 
     override fun onCreate(saved: Bundle?) {
@@ -32,6 +33,7 @@ class MainActivity : Activity() {
                 shown.text = ""
             }
         }
+        written.append(shown.text)
         val column = LinearLayout(this).apply {
             orientation = LinearLayout.VERTICAL
             addView(prompt)
@@ -53,8 +55,10 @@ class MainActivity : Activity() {
         super.onSaveInstanceState(saved)
         turn++
         saved.putString("prompt", prompt.text.toString())
-        saved.putString("shown", shown.text.toString())
-        saved.putByteArray("snapshot", text.snapshot())
+        synchronized(text) { // so that the text and the snapshot are of the same token
+            saved.putString("shown", written.toString())
+            saved.putByteArray("snapshot", text.snapshot())
+        }
     }
 
     override fun onDestroy() {
@@ -76,6 +80,7 @@ class MainActivity : Activity() {
     private fun start(stream: (String, () -> Boolean) -> Unit) {
         val given = prompt.text.toString()
         shown.text = given
+        synchronized(text) { written.clear().append(given) }
         work { going -> stream(given, going) }
     }
 
@@ -113,6 +118,7 @@ class MainActivity : Activity() {
     }
 
     private fun show(part: String): Boolean {
+        synchronized(text) { written.append(part) }
         runOnUiThread { shown.append(part) }
         return true
     }
