@@ -52,7 +52,7 @@ class Album:
         """
         found = self._parts.get(TRAIN if self.parts else None, [])
         if not found:
-            raise CorpusError(f"{self.name} has no part {TRAIN}; it has {', '.join(self.parts)}")
+            raise CorpusError(f"{self.name} has no part {TRAIN}; it has {', '.join(self.parts)}: list one in train.txt")
         if DEV in self._parts:
             return self._only(found), self._only(self._parts[DEV])
         if len(found) < _FEWEST:

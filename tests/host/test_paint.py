@@ -273,6 +273,8 @@ def test_a_network_is_trained_exported_evaluated_and_run(tmp_path, monkeypatch, 
         assert execute(["evaluate", path, "--data", "photos", "--pictures", "3", "--strokes", "11", "--json"]) == 0
         score = json.loads(capsys.readouterr().out)
         assert (score["count"], score["strokes"], list(score["ratios"])) == (3, 11, ["10"])
+    assert execute(["evaluate", "bundle"]) == 2
+    assert "is evaluated on photographs: name them with --data" in capsys.readouterr().err
     assert execute(["run", "bundle", "photos/1.png", "--strokes", "12", "--out", "out.gif", "--json"]) == 0
     value = json.loads(capsys.readouterr().out)
     assert (value["out"], value["steps"]) == ("out.gif", 12)

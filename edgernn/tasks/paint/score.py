@@ -13,7 +13,7 @@ from edgernn.contract import Array
 from edgernn.data.photographs import open_album
 from edgernn.data.pictures import HELD_OUT
 from edgernn.data.sequences import PackedSequences
-from edgernn.errors import CheckFailedError, counted
+from edgernn.errors import CheckFailedError, ConfigError, counted
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines.paint import Paint
 from edgernn.tasks.paint.network import Painter
@@ -113,12 +113,13 @@ def _score(
 def evaluate(model: Model, settings: PaintEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of a model of a run or bundle. Without --data, on the photographs that the run held out.
 
-    Raises ConfigError for too many strokes, CorpusError for data that is missing or cannot be read.
+    Raises ConfigError for too many strokes and for a bundle without data, CorpusError for data that is missing or cannot be read.
     """
     paint = Paint(model)
     strokes = paint.count(settings.strokes)
     if not settings.data:
-        assert own is not None
+        if own is None:
+            raise ConfigError("a bundle of a network that paints is evaluated on photographs: name them with --data")
         settings.refuse_without_data("split")
         images = PackedSequences.of_run(own.folder, HELD_OUT, own.record).values[: settings.pictures]
         notes = [note_held_out(counted(len(images), "picture"))]
