@@ -113,7 +113,8 @@ def _score(
 def evaluate(model: Model, settings: PaintEvaluation, progress: Progress, own: RunData | None = None) -> Evaluation:
     """Return the score of a model of a run or bundle. Without --data, on the photographs that the run held out.
 
-    Raises ConfigError for too many strokes and for a bundle without data, CorpusError for data that is missing or cannot be read.
+    Raises ConfigError for too many strokes and for a bundle without data, CorpusError for data that is missing or
+    cannot be read.
     """
     paint = Paint(model)
     strokes = paint.count(settings.strokes)
