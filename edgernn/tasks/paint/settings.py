@@ -72,6 +72,7 @@ class PaintTraining(TrainingSettings):
     learning_rate: float = redefault(TrainingSettings, "learning_rate", 3e-3)
     average: float = redefault(TrainingSettings, "average", 0.998)
     evaluations: int = redefault(TrainingSettings, "evaluations", 12)
+    autocast: str = redefault(TrainingSettings, "autocast", "off")  # bfloat16 is no faster, and rounds the canvas
 
     def __post_init__(self) -> None:
         super().__post_init__()
