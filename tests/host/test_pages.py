@@ -48,6 +48,8 @@ SMALLER = {
     "--parameters 12000 --steps 300 --minutes 20": (  # docs/search.md
         "--parameters 6000 --steps 4 --batch-size 4 --bptt 8 --candidates 3 --final-steps 4"
     ),
+    "--strokes 400": "--strokes 8",
+    "--strokes 200": "--strokes 4",
     "--encoder-weights mobilenet_v2.safetensors": "--encoder small",  # weights of 14 MB
 }
 LANGUAGE = {
