@@ -37,8 +37,8 @@ _CHOICES = 13  # of the network for a stroke
 _TINY = 1e-6
 # The network sees its own canvas, so a difference of rounding grows from stroke to stroke. For two networks trained on
 # photographs, the largest difference of an element and the largest root mean square, over 400 strokes, were up to 0.02
-# and 0.003 at fp32, 0.18 and 0.084 at fp16, and 1.1 and 0.49 at int8: other strokes, but as good a painting. Its squared
-# error, which the gate compares within the usual limits, changed by a factor of at most 1.0001 at fp16, 1.002 at int8.
+# and 0.003 at fp32, 0.18 and 0.084 at fp16, and 1.1 and 0.49 at int8: other strokes, but as good a painting. The
+# squared error, which the gate compares within the usual limits, changed by 0.01 % at fp16 and 0.2 % at int8.
 _TOLERANCE = {
     "fp32": {"absolute": 0.1, "relative": 0.1, "rms": 0.02},
     "fp16": {"absolute": 1.0, "relative": 1.0, "rms": 0.25},
