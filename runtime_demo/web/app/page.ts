@@ -162,7 +162,8 @@ export class Page implements Shell {
       case "loading":
         return this.say(`${LOADING} ${answer.name}: ${size(answer.loaded)}`);
       case "refused":
-        return this.say(answer.message);
+        this.say(answer.message);
+        return this.#view.hear(answer);
       case "measured":
         element("size").textContent = size(downloaded() + answer.bytes);
         element("speed").textContent = `${duration(answer.microseconds)} a step${answer.simd ? "" : ", without SIMD"}`;

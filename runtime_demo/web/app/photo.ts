@@ -17,7 +17,8 @@ export class PhotoView implements View {
   readonly #picture = document.createElement("canvas");
   readonly #caption = element("caption");
   readonly #beam = element<HTMLInputElement>("beam");
-  #photo: Blob | null = null; // of the user; null for the example
+  #photo: Blob | null = null; // the last one that could be read; null for the example
+  #asked: Blob | null = null; // the one that is to be described
   #coming: Captioned[] = [];
   #candidates: { text: string; score: number }[] | null = null;
   #due = 0; // when the next part is shown
@@ -33,13 +34,13 @@ export class PhotoView implements View {
   open(bundle: BundleInfo): void {
     this.#beam.value = String(this.#usual);
     this.#picture.width = this.#canvas.width = 0;
-    this.#photo = null;
+    this.#photo = this.#asked = null;
     this.#describe();
     if (bundle.example === null) this.#shell.say("Take a photo or open one, and it is described.");
   }
 
   async take(file: File): Promise<void> {
-    this.#photo = file;
+    this.#asked = file;
     this.#describe();
   }
 
@@ -54,7 +55,10 @@ export class PhotoView implements View {
   }
 
   hear(answer: Answer): void {
-    if (answer.kind === "picture") this.#begin(answer.pixels);
+    if (answer.kind === "picture") {
+      this.#photo = this.#asked;
+      this.#begin(answer.pixels);
+    } else if (answer.kind === "refused") this.#asked = this.#photo;
     else if (answer.kind === "captioned") this.#coming.push(answer);
     else if (answer.kind === "described") this.#candidates = answer.candidates;
   }
@@ -71,7 +75,7 @@ export class PhotoView implements View {
     element("beam-shown").textContent = this.#beam.value;
     this.#caption.replaceChildren();
     element("candidates").replaceChildren();
-    this.#shell.ask({ kind: "describe", picture: this.#photo, beam: Number(this.#beam.value) });
+    this.#shell.ask({ kind: "describe", picture: this.#asked, beam: Number(this.#beam.value) });
   }
 
   #begin({ data, height, width }: Pixels): void {
