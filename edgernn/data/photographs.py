@@ -10,6 +10,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
+from edgernn.data.parts import choose_part, held_out_at_random
 from edgernn.data.scenes import draw_scenes
 from edgernn.drawn_names import SCENES
 from edgernn.errors import CorpusError, ImageError, counted, few
@@ -57,9 +58,7 @@ class Album:
             return self._only(found), self._only(self._parts[DEV])
         if len(found) < _FEWEST:
             raise CorpusError(f"{self.name} has one photograph to train on, and one must be held out: add more")
-        order = np.random.default_rng(seed).permutation(len(found))
-        cut = min(max(1, round(held_out * len(found))), len(found) - 1)
-        train, dev = ([found[place] for place in sorted(places)] for places in (order[cut:], order[:cut]))
+        train, dev = ([found[place] for place in places] for places in held_out_at_random(len(found), held_out, seed))
         return self._only(train), self._only(dev)
 
     def part(self, split: str) -> tuple[Album, list[str]]:
@@ -67,15 +66,8 @@ class Album:
 
         Raises CorpusError for a part that the data does not have.
         """
-        if self.parts:
-            if split not in self._parts:
-                has = ", ".join(self.parts)
-                raise CorpusError(f"{self.name} has no part {split}; it has {has}: name one with --split")
-            return self._only(self._parts[split]), []
-        if split != TEST:
-            raise CorpusError(f"{self.name} has no parts: leave out --split")
-        note = f"{self.name} has no parts, so all of it is scored: the score is too good if the model was trained on it"
-        return self, [note]
+        part, notes = choose_part(self.name, self.parts, split)
+        return self._only(self._parts[part]), notes
 
     def read(self, side: int, most: int | None, progress: Callable[[float, str], None]) -> Photographs:
         """Return photographs, each resized to `side` × `side` pixels; at most the first `most`.

@@ -12,6 +12,7 @@ from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.drawn_digits import draw_digits
 from edgernn.data.idx import LabelledPictures, idx_parts, read_pictures
+from edgernn.data.parts import choose_part, held_out_at_random
 from edgernn.data.scenes import COLOURS, SHAPES, SIDE, SIZES, Scene, Thing
 from edgernn.data.sequences import PackedSequences
 from edgernn.drawn_names import DIGITS, SCENES
@@ -75,9 +76,8 @@ def open_training(source: str, held_out: float, seed: int) -> tuple[Pictures, Pi
     count = len(train.labels)
     if count < _FEWEST:
         raise CorpusError(f"{source} has one picture to train on, and one must be held out: add more")
-    order = np.random.default_rng(seed).permutation(count)
-    cut = min(max(1, round(held_out * count)), count - 1)
-    return train.at(np.sort(order[cut:])), train.at(np.sort(order[:cut]))
+    own, kept = held_out_at_random(count, held_out, seed)
+    return train.at(own), train.at(kept)
 
 
 def open_part(source: str, part: str | None) -> Pictures:
@@ -99,14 +99,7 @@ def part_to_evaluate(source: str, split: str) -> tuple[str | None, list[str]]:
     """
     if source in (DIGITS, SCENES):
         return split, []
-    path = Path(source)
-    if parts := idx_parts(path):
-        if split not in parts:
-            raise CorpusError(f"{path} has no part {split}; it has {', '.join(parts)}: name one with --split")
-        return split, []
-    if split != TEST:
-        raise CorpusError(f"{path} has no parts: leave out --split")
-    return None, [f"{path} has no parts, so all of it is scored: the score is too good if the model was trained on it"]
+    return choose_part(source, idx_parts(Path(source)), split)
 
 
 def in_colour(images: Array) -> Array:

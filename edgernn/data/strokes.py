@@ -10,6 +10,7 @@ import numpy as np
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.drawn_digits import digit_stroke
+from edgernn.data.parts import choose_part, held_out_at_random
 from edgernn.data.sequences.layouts import NUMBERS, find_files
 from edgernn.drawn_names import DIGITS
 from edgernn.errors import CorpusError
@@ -36,9 +37,9 @@ def open_training(source: str, held_out: float, seed: int) -> tuple[list[Array],
     drawings = open_drawings(source, TRAIN if _parts(source) else None)
     if len(drawings) < _FEWEST:
         raise CorpusError(f"{source} has one drawing to train on, and one must be held out: add more")
-    order = np.random.default_rng(seed).permutation(len(drawings))
-    cut = min(max(1, round(held_out * len(drawings))), len(drawings) - 1)
-    train, kept = ([drawings[place] for place in np.sort(part)] for part in (order[cut:], order[:cut]))
+    train, kept = (
+        [drawings[place] for place in places] for places in held_out_at_random(len(drawings), held_out, seed)
+    )
     return train, kept
 
 
@@ -62,15 +63,7 @@ def part_to_evaluate(source: str, split: str) -> tuple[str | None, list[str]]:
 
     Raises CorpusError for a part that the data does not have.
     """
-    there = _parts(source)
-    if split in there:
-        return split, []
-    if there or split != TEST:
-        has = f"it has {', '.join(there)}: name one with --split" if there else "it has no parts: leave out --split"
-        raise CorpusError(f"{source} has no part {split}; {has}")
-    return None, [
-        f"{source} has no parts, so all of it is scored: the score is too good if the model was trained on it"
-    ]
+    return choose_part(source, _parts(source), split)
 
 
 def drawn_numbers(part: str) -> list[Array]:

@@ -19,13 +19,26 @@ from edgernn.media.image import SUFFIXES, write_picture
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["NUMBERS", "WRITTEN", "Painted", "Stroke", "add_stroke", "strokes_json", "strokes_svg", "write_painting"]
+__all__ = [
+    "COARSE",
+    "EDGE",
+    "END",
+    "FINE",
+    "NUMBERS",
+    "WRITTEN",
+    "Painted",
+    "Stroke",
+    "add_stroke",
+    "strokes_json",
+    "strokes_svg",
+    "write_painting",
+]
 
 NUMBERS = 12  # of a stroke
 _SVG, _JSON = ".svg", ".json"
 WRITTEN = (*SUFFIXES, _SVG, _JSON)  # of the files that `write_painting` writes
-_EDGE, _END = 0.6, 1.2  # pixels over which the sides and the ends of a stroke fade
-_COARSE, _FINE = 1.7, 2.9  # stripes of the bristles in half a width
+EDGE, END = 0.6, 1.2  # pixels over which the sides and the ends of a stroke fade
+COARSE, FINE = 1.7, 2.9  # stripes of the bristles in half a width
 _FADED = 12.0  # widths of an edge, beyond which nothing is seen
 _SIDE, _ANIMATED_SIDE = 512, 256  # pixels of the longer side of a picture
 _FRAMES = 40  # of an animation
@@ -94,7 +107,7 @@ def add_stroke(canvas: Array, stroke: Array, scale: tuple[float, float] = (1.0, 
     """
     x, y, cos, sin, length, half, bend, opacity, bristles = Stroke.of(stroke)
     sharp = min(1.0, 1.0 / np.sqrt(scale[0] * scale[1]))
-    edge, end = sharp * _EDGE, sharp * _END
+    edge, end = sharp * EDGE, sharp * END
     far = length + _FADED * end
     wide = half + abs(bend) * (far / length) ** 2 + _FADED * edge
     rows = _range(y, abs(sin) * far + abs(cos) * wide, scale[0], canvas.shape[0])
@@ -105,7 +118,7 @@ def add_stroke(canvas: Array, stroke: Array, scale: tuple[float, float] = (1.0, 
     u = along / length
     v = down * cos - across * sin - bend * (u * u - 1.0 / 3.0)
     inside = _sigmoid((half - np.abs(v)) / edge) * _sigmoid((length - np.abs(along)) / end)
-    stripes = _triangle(v * (_COARSE / half)) + _triangle(v * (_FINE / half))
+    stripes = _triangle(v * (COARSE / half)) + _triangle(v * (FINE / half))
     covered = (opacity * inside * (1.0 - 0.5 * bristles * stripes))[..., None]
     part = canvas[rows, columns]
     part += covered * (stroke[9:].astype(np.float32) - part)

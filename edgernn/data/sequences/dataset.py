@@ -11,6 +11,7 @@ import numpy as np
 
 from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
+from edgernn.data.parts import choose_part
 from edgernn.data.sequences.found import MOST_BYTES, Found
 from edgernn.data.sequences.layouts import NUMBERS, SOUND, TEXT, VIDEO, find_files
 from edgernn.data.sequences.readers import READERS, Progress
@@ -132,13 +133,7 @@ def part_to_evaluate(path: Path, kind: str, split: str) -> tuple[str | None, lis
 
     A path without parts is taken whole, which is None. Raises CorpusError for a part that the data does not have.
     """
-    there = parts(path, kind)
-    if split in there:
-        return split, []
-    if there or split != TEST:
-        has = f"it has {', '.join(there)}: name one with --split" if there else "it has no parts: leave out --split"
-        raise CorpusError(f"{path} has no part {split}; {has}")
-    return None, [f"{path} has no parts, so all of it is scored: the score is too good if the model was trained on it"]
+    return choose_part(str(path), parts(path, kind), split)
 
 
 def kind_of(path: Path) -> str | None:

@@ -143,8 +143,7 @@ class Paint:
 
     def canvases(self, images: Array, strokes: int) -> Iterator[Array]:
         """Yield the canvases (pictures, side, side, 3) of pictures, bytes of the canvas's size, after each stroke."""
-        begun = [self.model.begin({self.image_name: part}) for part in self._parts(images)]
-        conditions, states = [each[0] for each in begun], [each[1] for each in begun]
+        conditions, states = self._begin(images)
         for _ in range(strokes):
             states = [
                 self.model.step({}, state, conditions=given)[1] for given, state in zip(conditions, states, strict=True)
@@ -161,9 +160,7 @@ class Paint:
         corners = np.array([(x * self.side, y * self.side) for y in range(rows) for x in range(columns)], np.float32)
         canvas = np.empty(image.shape, np.float32)
         canvas[:] = self.ground
-        parts = self._parts(self._cut(image))
-        begun = [self.model.begin({self.image_name: part}) for part in parts]
-        conditions, states = [each[0] for each in begun], [each[1] for each in begun]
+        conditions, states = self._begin(self._cut(image))
         while True:
             strokes = []
             for place, (given, state) in enumerate(zip(conditions, states, strict=True)):
@@ -182,6 +179,11 @@ class Paint:
                 cut = self._parts(self._cut(canvas))
                 states = [State({**state, self.canvas_name: part}) for state, part in zip(states, cut, strict=True)]
             yield added, canvas
+
+    def _begin(self, images: Array) -> tuple[list[dict[str, Array]], list[State]]:
+        """Return the conditions and the first states of pictures, as the graph takes them."""
+        begun = [self.model.begin({self.image_name: part}) for part in self._parts(images)]
+        return [each[0] for each in begun], [each[1] for each in begun]
 
     def _cut(self, picture: Array) -> Array:
         """Return the tiles (tiles, side, side, 3) of a picture, from left to right and top to bottom."""

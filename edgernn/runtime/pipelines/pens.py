@@ -162,7 +162,8 @@ class Pen:
             return None
         drawn = stream.next_point()
         stream.step(drawn)
-        return None if self.ended(stream) else self._point(drawn[self.input_name][0])
+        row = drawn[self.input_name][0]
+        return None if row[2 + ENDS] == 1 else self._point(row)
 
     def ended(self, stream: Stream) -> bool:
         """Return whether the drawing of a stream has ended."""

@@ -11,11 +11,16 @@ from torch.nn import functional
 from edgernn.contract import Array
 from edgernn.errors import ConfigError
 
-__all__ = ["Canvas", "vary"]
+__all__ = ["Canvas", "coloured", "vary"]
 
 _PIECE = 8  # pixels, the side of a piece of clutter
 _TURN, _SLANT, _SCALE = 0.18, 0.15, 0.1  # radians, shift of the top by the height, relative change; at most
 _SHIFT = 0.07  # of the side, at most
+
+
+def coloured(source: str) -> ConfigError:
+    """Return the error for pictures in colour, which are not placed on a canvas."""
+    return ConfigError(f"--canvas places grey pictures, and those of {source} are coloured: leave it out")
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Canvas:
     def check(self, images: Array, source: str) -> None:
         """Raise ConfigError unless images (pictures, height, width) can be placed."""
         if images.ndim > 3:
-            raise ConfigError(f"--canvas places grey pictures, and those of {source} are coloured: leave it out")
+            raise coloured(source)
         height, width = images.shape[1:]
         if max(height, width) > self.side:
             raise ConfigError(

@@ -19,7 +19,7 @@ from edgernn.errors import ConfigError, CorpusError
 from edgernn.models import Network
 from edgernn.models.source import HeldOut
 from edgernn.runtime.pipelines.class_scores import probabilities
-from edgernn.tasks.glimpse.data import Canvas, vary
+from edgernn.tasks.glimpse.data import Canvas, coloured, vary
 from edgernn.tasks.glimpse.network import Glimpser
 from edgernn.tasks.glimpse.score import GlimpseScore, score_glimpses
 from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation, GlimpseTraining
@@ -59,8 +59,8 @@ class GlimpseLearner(PictureLearner):
         data, model, training = chosen.data, chosen.model, chosen.training
         assert isinstance(data, GlimpseData)
         assert isinstance(model, GlimpseConfig)
-        if data.canvas is not None and source == SCENES:
-            raise ConfigError(f"--canvas places grey pictures, and those of {source} are coloured: leave it out")
+        if data.canvas is not None and source == SCENES:  # refused before all of them are drawn
+            raise coloured(source)
         train, held_out = open_training(source, data.held_out, training.seed)
         if len(found := np.unique(train.labels)) < 2:
             raise CorpusError(f"{source} has one class to train on, {train.classes[found[0]]}: two are needed")

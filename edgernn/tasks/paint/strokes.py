@@ -11,11 +11,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Stroke", "coverage"]
+from edgernn.media.brushwork import COARSE, EDGE, END, FINE
 
-_EDGE = 0.6  # pixels over which the sides of a stroke fade
-_END = 1.2  # pixels over which its ends fade
-_COARSE, _FINE = 1.7, 2.9  # stripes of the bristles in half a width
+__all__ = ["Stroke", "coverage"]
 
 
 class Stroke(NamedTuple):
@@ -51,8 +49,8 @@ def coverage(stroke: Stroke, height: int, width: int) -> Tensor:
     along = across_canvas * cos + down_canvas * sin
     u = along / length
     v = down_canvas * cos - across_canvas * sin - bend * (u * u - 1.0 / 3.0)
-    inside = torch.sigmoid((half - v.abs()) / _EDGE) * torch.sigmoid((length - along.abs()) / _END)
-    stripes = _triangle(v * (_COARSE / half)) + _triangle(v * (_FINE / half))
+    inside = torch.sigmoid((half - v.abs()) / EDGE) * torch.sigmoid((length - along.abs()) / END)
+    stripes = _triangle(v * (COARSE / half)) + _triangle(v * (FINE / half))
     return opacity * inside * (1.0 - 0.5 * bristles * stripes)
 
 
