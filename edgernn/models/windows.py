@@ -14,7 +14,7 @@ def window_filters(centre: Tensor, apart: Tensor, points: int, size: int) -> Ten
     centre: of the windows, (..., 1), in pixels from the edge. apart: the distance of neighbouring points in pixels,
     which broadcasts with `centre`. The weight is 1 at the point and falls linearly to 0 over that distance.
     """
-    offsets = (torch.arange(points, dtype=torch.float32, device=centre.device) - (points - 1) / 2) * apart
+    offsets = torch.arange(points, dtype=torch.float32, device=centre.device) - (points - 1) / 2
     pixels = torch.arange(size, dtype=torch.float32, device=centre.device) + 0.5
-    distance = (pixels - (centre + offsets).unsqueeze(-1)).abs()
-    return torch.clamp(1.0 - distance / apart.unsqueeze(-1), min=0.0)
+    at = (centre / apart + offsets).unsqueeze(-1)
+    return torch.relu(1.0 - (pixels / apart.unsqueeze(-1) - at).abs())

@@ -126,10 +126,8 @@ def crop(canvas: Tensor, place: Tensor, side: int, scales: int) -> tuple[Tensor,
     apart = torch.tensor([[2.0**scale] for scale in range(scales)], device=place.device)
     x = ((place[:, :1] + 1.0) * (width / 2)).unsqueeze(2)
     y = ((place[:, 1:] + 1.0) * (height / 2)).unsqueeze(2)
-    down, across = (
-        window_filters(centre, apart, side, size) / apart.unsqueeze(2) for centre, size in ((y, height), (x, width))
-    )
+    down, across = (window_filters(centre, apart, side, size) for centre, size in ((y, height), (x, width)))
     rows = down.flatten(1, 2).unsqueeze(1) @ canvas  # of all scales in one product
-    patches = rows.unflatten(2, (scales, side)) @ across.transpose(2, 3).unsqueeze(1)
+    patches = rows.unflatten(2, (scales, side)) @ across.transpose(2, 3).unsqueeze(1) / (apart * apart).unsqueeze(2)
     half = apart * (side / 2)
     return patches.flatten(1), torch.cat([x - half, y - half, x + half, y + half], dim=2)
