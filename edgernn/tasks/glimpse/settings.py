@@ -61,14 +61,14 @@ class GlimpseConfig(CellSettings):
     glimpses: int = option(6, "The number of glimpses at a picture.", low=1, high=1000)
     side: int = option(8, "The side of each patch of a glimpse, in points.", low=1, high=_LARGEST_SIDE)
     scales: int = option(
-        2,
+        3,
         "The number of patches in a glimpse, all with the same centre and number of points. The points of the first "
         "are a pixel apart; those of each further patch are twice as far apart as those of the one before it.",
         low=1,
         high=8,
     )
     features: int = option(128, "The number of features of a glimpse.", low=1, high=_LARGEST)
-    hidden: int = option(192, "The size of the hidden state.", low=1, high=_LARGEST)
+    hidden: int = option(240, "The size of the hidden state.", low=1, high=_LARGEST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +120,7 @@ class GlimpseEvaluation(EvaluationSettings):
     )
 
 
-_WIDE = {"side": 12, "scales": 3, "glimpses": 8}
+_WIDE = {"side": 12, "glimpses": 8}
 PRESETS = {
     "digits": Preset(),
     "translated": Preset(_WIDE, {"minutes": 25.0}, {"canvas": 60}),
