@@ -11,6 +11,9 @@ PIP = $(BIN)/python -m pip install --no-compile -c constraints.txt $(if $(TORCH_
 OLD = import sys; sys.version_info >= (3, 11) or sys.stdout.write("$(PYTHON) is %d.%d.%d" % sys.version_info[:3])
 WRONG_PYTHON = $(shell $(PYTHON) -c '$(OLD)' 2>/dev/null || echo '$(PYTHON) does not run')
 
+# Where Python may not keep what it has compiled, each process that imports torch compiles it anew for seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo picture web test test-matrix test-device test-web cross check format docs bench wheel clean
 

@@ -1,5 +1,6 @@
 """Settings for all tests."""
 
+import gc
 import os
 import signal
 import sys
@@ -16,6 +17,13 @@ settings.register_profile(
     "edgernn", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("edgernn")
+
+
+def pytest_collection_finish():
+    """Let the garbage collector leave out what was imported, and run rarely: it took a sixth of an export's time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture
