@@ -12,10 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from conversions import convert_once
 from gallery import FEW, SMALL, write_gallery, write_image
 from graphs import I64, F, save
 from pages import OF_THE_SITE, READ, ROOT, SHOWN, blocks, is_run
 from tasks import EXAMPLES, write_bars, write_frames, write_pairs, write_tone
+from torch import nn
 
 from edgernn.cli import execute
 from edgernn.data import drawn_digits, scenes, strokes
@@ -91,6 +93,12 @@ OF_A_TASK = {
 }
 OF_THE_NETWORK = {"embedding", "hidden", "layers", *SMALL} - {"dropout"}
 TEXT = 'ROMEO: The quick brown fox jumps over the lazy dog.\ndef import(fox): "I am there"\n' * 40
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _converted_once():
+    with convert_once(nn.Module):
+        yield
 
 
 @pytest.fixture(scope="module")
