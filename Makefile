@@ -69,7 +69,7 @@ test: install ## the tests, the fast ones first
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix and not cross'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix and not cross'
 
-test-matrix: install ## every task and every kind of matrix on every target at every precision
+test-matrix: install ## every task and every kind of matrix, on every target and at every precision
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m matrix
 
 $(DEVICE)/installed: pyproject.toml constraints.txt $(VENV)/installed $(shell find edgernn -name '*.py')

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import sigmoid
 from torch import nn
@@ -14,6 +14,7 @@ from edgernn.models.cells import CELLS
 from edgernn.models.stack import RecurrentStack
 
 sizes = st.integers(1, 9)
+few = settings(max_examples=30)  # for each of the cells, which share most of their code
 
 
 def normalised(x, norm):
@@ -117,6 +118,7 @@ def random_cell(name, inputs, hidden, batch, seed, layer_norm=False):
     return cell, tuple(torch.randn(batch, hidden) for _ in cell.states)
 
 
+@few
 @pytest.mark.parametrize("name", CELLS)
 @given(inputs=sizes, hidden=st.integers(2, 9), batch=sizes, seed=st.integers(0, 99), layer_norm=st.booleans())
 def test_a_step_is_the_oracles(name, inputs, hidden, batch, seed, layer_norm):
@@ -127,6 +129,7 @@ def test_a_step_is_the_oracles(name, inputs, hidden, batch, seed, layer_norm):
         np.testing.assert_allclose(ours, theirs, atol=1e-4 if layer_norm else 1e-6)
 
 
+@few
 @pytest.mark.parametrize("name", CELLS)
 @given(
     inputs=sizes,
@@ -195,6 +198,7 @@ def test_gradients_are_the_same_on_both_paths(name):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
 
 
+@few
 @pytest.mark.parametrize("name", CELLS)
 @given(layers=st.integers(1, 4), hidden=sizes, time=st.integers(2, 20), cut=st.integers(1, 19))
 def test_a_sequence_cut_anywhere_is_the_whole(name, layers, hidden, time, cut):
