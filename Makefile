@@ -66,7 +66,7 @@ wheel: $(BIN)/pip $(BUILT_PAGE) ## build the wheel into dist/
 	@ls -s -h dist/*.whl
 
 test: install ## the tests, the fast ones first
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m 'not slow and not matrix and not cross'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow and not matrix and not cross'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m 'slow and not matrix and not cross'
 
 test-matrix: install ## every task and every kind of matrix, on every target and at every precision
