@@ -8,10 +8,12 @@ the same networks, `texts` are language models, and `tasks` learned the data of 
 Python the snapshots that the runtime wrote.
 """
 
+import importlib.util
 import json
 import shutil
 import sys
-from dataclasses import fields
+import wave
+from dataclasses import fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -31,8 +33,11 @@ from edgernn.exporters.target import OnnxGraph
 from edgernn.exporters.targets.c import CodeOptions, _write
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
+from edgernn.media.audio import is_clipped, mono, read_wav, resample
+from edgernn.media.events import EventStream
 from edgernn.media.image import fitted, resized, shrunk
 from edgernn.runtime import Model, Sampler, beam_search, suggest
+from edgernn.runtime.pipelines import pipeline_for
 from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image
 from edgernn.runtime.pipelines.draw import Draw
 from edgernn.runtime.pipelines.glimpse import GlimpseOptions, GlimpsePipeline
@@ -41,7 +46,8 @@ from edgernn.runtime.wasm import WasmEngine
 from edgernn.tasks import TASKS
 from edgernn.training import Run, Trainer
 
-GOLDEN = Path(__file__).parents[2] / "export" / "golden"
+ROOT = Path(__file__).parents[2]
+GOLDEN = ROOT / "export" / "golden"
 PRECISIONS = ("fp32", "fp16", "int8", "int4")
 ONNX_PRECISIONS = PRECISIONS[:3]  # at int4 onnxruntime for the web differs from that in Python
 STEPS_OF_SOURCE = 16  # the longest sequence that the attender of export/golden reads here
@@ -57,7 +63,19 @@ STRANGE = [
 ]
 PHOTOS = {"flat": (20, 30), "tall": (75, 40), "small": (6, 5), "clear": (31, 33, 4)}  # height, width and channels
 SHRUNK = {"line": (5, 4300), "block": (4101, 30), "wide": (40, 1025)}  # larger than 1,024 pixels
-NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3}  # standard deviation; without it, all captions are alike
+NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3, "classify": 0.0, "tag": 0.0}  # standard deviation; without it, all captions are alike
+RATE = 8000  # samples per second of the networks that listen
+SOUNDS = {  # channels, bytes of a sample, samples per second
+    "own": (1, 2, RATE),
+    "bytes": (1, 1, RATE),
+    "stereo": (2, 3, 16_000),
+    "studio": (3, 4, 48_000),
+    "disc": (2, 2, 44_100),
+    "slow": (1, 2, 5_000),
+    "float": (1, 0, 22_050),
+    "clipped": (1, 2, RATE),
+}
+LIMITS = ((0, 1), (3, 1), (0, 4), (5, 5))  # of events: merged, shortest
 DRAWINGS = ((Sampler(seed=1), "0"), (Sampler(0.5, seed=2**64 - 1), "1"), (Sampler(0, seed=0), "1"))
 SAMPLERS = (
     Sampler(0.8, 40, seed=0),
@@ -78,6 +96,7 @@ def write(folder: Path) -> None:
     bundles = {precision: ("characters", precision) for precision in PRECISIONS}
     bundles |= {"bpe": ("bpe", "int8")}
     pictures = draw_pictures(folder / "pictures")
+    record_sounds(folder / "sounds")
     with convert_once(nn.Module):
         for task, noise in NOISE.items():
             learn(task, noise, folder / "tasks")
@@ -94,6 +113,8 @@ def write(folder: Path) -> None:
         "captions": [caption(folder, name) for name in PHOTOS],
         "drawings": [draw(folder, sampler, label) for sampler, label in DRAWINGS],
         "looks": [look(folder, name) for name in PHOTOS],
+        "sounds": [sound(folder, name) for name in SOUNDS],
+        "events": [events(*limits) for limits in LIMITS],
         "tokenizers": [tokens(kind) for kind in ("characters", "bytes", "bpe", "words")],
     }
     (folder / "expected.json").write_text(json.dumps(expected), encoding="utf-8")
@@ -141,6 +162,8 @@ def texts(folder: Path, name: str):
 def learn(task: str, noise: float, folder: Path) -> None:
     """Write a bundle of a network that learned the task's tiny data set for a second, and then got noisy weights."""
     example, run = EXAMPLES[task], folder / f"{task}-run"
+    if task == "tag":  # of sound, as the classifier
+        example = replace(example, write=EXAMPLES["classify"].write)
     run.parent.mkdir(parents=True, exist_ok=True)
     data = folder / f"{task}-data"
     data.mkdir()
@@ -220,6 +243,102 @@ def look(folder: Path, name: str):
             ]
             for looked in found
         ],
+    }
+
+
+def record_sounds(folder: Path):
+    """Write recordings of tones with pauses between them, as WAV files."""
+    folder.mkdir(parents=True)
+    for name, (channels, width, rate) in SOUNDS.items():
+        random = np.random.default_rng(0)
+        time = np.arange(int(2.51 * rate)) / rate
+        loud = np.isin((time / 0.35).astype(int), (1, 3, 4, 6))
+        hertz = np.where(time < 1.2, 400, 1600)
+        levels = (0.5 * loud * np.sin(2 * np.pi * hertz * time))[:, None] + random.normal(0, 0.002, (len(time), channels))
+        levels = (6 if name == "clipped" else 1) * levels
+        path = folder / f"{name}.wav"
+        if width:
+            write_wav(path, levels, width, rate)
+        else:
+            write_float_wav(path, levels, rate)
+
+
+def write_wav(path: Path, levels: np.ndarray, width: int, rate: int):
+    scale = 2.0 ** (8 * width - 1)
+    values = np.rint(levels * scale).clip(-scale, scale - 1).astype(np.int64)
+    stored = values + 128 if width == 1 else values
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(levels.shape[1])
+        file.setsampwidth(width)
+        file.setframerate(rate)
+        file.writeframes(stored.astype("<i8").view(np.uint8).reshape(-1, 8)[:, :width].tobytes())
+
+
+def write_float_wav(path: Path, levels: np.ndarray, rate: int):
+    data = levels.astype("<f4").tobytes()
+    layout = [3, 1, rate, 4 * rate, 4, 32]
+    form = b"".join(value.to_bytes(size, "little") for value, size in zip(layout, (2, 2, 4, 4, 2, 2), strict=True))
+    chunks = b"fmt " + len(form).to_bytes(4, "little") + form + b"data" + len(data).to_bytes(4, "little") + data
+    path.write_bytes(b"RIFF" + (4 + len(chunks)).to_bytes(4, "little") + b"WAVE" + chunks)
+
+
+def sound(folder: Path, name: str):
+    """Write the samples of a recording, and return what is heard in it; of one at the rate of the networks, scores too."""
+    path = folder / "sounds" / f"{name}.wav"
+    audio = read_wav(path)
+    samples = mono(audio)
+    np.save(folder / "sounds" / f"{name}.mono.npy", samples)
+    made = samples if audio.rate == RATE else resample(samples, audio.rate, RATE)
+    np.save(folder / "sounds" / f"{name}.resampled.npy", made)
+    found = {"name": name, "rate": audio.rate, "clipped": is_clipped(samples)}
+    if audio.rate != RATE:
+        return found
+    for task in ("classify", "tag"):
+        pipeline = pipeline_for(load_task(folder, task))
+        found[task] = pipeline(pipeline.read(path), pipeline.options()).to_json() | {"scores": scores(folder, task, path)}
+    return found | {"heard": heard(folder, path)}
+
+
+def scores(folder: Path, task: str, path: Path):
+    """The scores after each step of a recording."""
+    pipeline = pipeline_for(load_task(folder, task))
+    stream = pipeline.model.stream()
+    ((name, steps),) = pipeline.read(path).items()
+    return [stream.step({name: step[None]})["scores"][0].tolist() for step in steps]
+
+
+def heard(folder: Path, path: Path):
+    """The sounds between pauses that the demo finds: begin and end in seconds, and the label."""
+    spec = importlib.util.spec_from_file_location("listen", ROOT / "runtime_demo" / "listen.py")
+    demo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(demo)
+    found = []
+
+    class Listener(demo.Listener):
+        def end(self):
+            if self.stream is not None:
+                label, _, share = self.answer.rpartition(" ")
+                found.append([self.begun / self.rate, self.loud / self.rate, label, share])
+            self.stream, self.guess = None, ""
+
+    listener = Listener(load_task(folder, "classify"), level=0.01, pause=0.3)
+    for step in listener.source.read(path):
+        listener.hear(step)
+    listener.end()
+    return found
+
+
+def events(merged: int, shortest: int):
+    """Random labels of frames, and the events that each completes; the last are those at the end."""
+    random = np.random.default_rng(merged + shortest)
+    labels = np.repeat(random.integers(-1, 4, 300), random.integers(1, 9, 300)).tolist()
+    stream = EventStream(merged, shortest)
+    found = [[stream.push(label), list(stream.begun)] for label in labels]
+    return {
+        "merged": merged,
+        "shortest": shortest,
+        "labels": labels,
+        "events": [*found, [stream.finish(), []]],
     }
 
 

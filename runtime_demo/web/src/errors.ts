@@ -11,6 +11,7 @@
  * ├── StreamError            a stream or its model does not support an operation
  * │   ├── SamplingError      no token can be drawn from the logits
  * │   └── SnapshotError      a snapshot is damaged, or belongs to another model
+ * ├── AudioError             sound cannot be read, or its rate cannot be changed
  * ├── FormatError            a record does not have the expected form
  * └── ParityError            a bundle does not compute its golden vectors
  */
@@ -28,6 +29,7 @@ export class ContractError extends EdgeRNNError {}
 export class TokenizerError extends EdgeRNNError {}
 export class UnknownTokenError extends TokenizerError {}
 export class BundleError extends EdgeRNNError {}
+export class AudioError extends EdgeRNNError {}
 export class EngineError extends EdgeRNNError {}
 export class StreamError extends EdgeRNNError {}
 export class SamplingError extends StreamError {}

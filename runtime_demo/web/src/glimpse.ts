@@ -1,23 +1,18 @@
 /** Looking at pictures by glimpses: a stream takes one at each step, with a guess after each. */
 import type { Tensor } from "./arrays.ts";
 import type { ConditionSpec, TensorSpec } from "./contract.ts";
-import { SamplingError, StreamError } from "./errors.ts";
+import { StreamError } from "./errors.ts";
 import { STEP, type Model } from "./model.ts";
 import { fitted, shrunk } from "./pictures.ts";
 import { Sampler } from "./sampling.ts";
+import { guess, type Guess } from "./scores.ts";
 import type { Stream } from "./stream.ts";
 
 const COUNTER = "glimpse"; // the state that counts glimpses; its bound is their number in training
 
-/**
- * One glimpse, and the guess after it. boxes: of its patches, the finest first: left, top, right and bottom, in pixels.
- * probabilities: of all classes, in the order of the labels.
- */
-export interface Glimpse {
+/** One glimpse, and the guess after it. boxes: of its patches, the finest first: left, top, right and bottom, in pixels. */
+export interface Glimpse extends Guess {
   readonly boxes: readonly (readonly number[])[];
-  readonly label: string;
-  readonly probability: number;
-  readonly probabilities: readonly number[];
 }
 
 /** A model that looks at pictures by glimpses. */
@@ -61,19 +56,8 @@ export class Looker {
   /** The next glimpse. Throws SamplingError for scores that are not numbers. */
   async look(stream: Stream): Promise<Glimpse> {
     const outputs = await stream.step({});
-    const probabilities = softmax(outputs[this.#scores.name]);
-    const probability = Math.max(...probabilities);
     const edges = Array.from(outputs[this.#boxes.name].data, Number);
     const boxes = Array.from({ length: edges.length / 4 }, (_, place) => edges.slice(4 * place, 4 * place + 4));
-    return { boxes, label: this.labels[probabilities.indexOf(probability)], probability, probabilities };
+    return { boxes, ...guess(outputs[this.#scores.name], this.labels) };
   }
-}
-
-function softmax({ data }: Tensor): number[] {
-  const scores = Array.from(data, Number);
-  if (!scores.every(Number.isFinite)) throw new SamplingError("the scores of the classes are not numbers");
-  const highest = Math.max(...scores);
-  const parts = scores.map((score) => Math.exp(score - highest));
-  const sum = parts.reduce((total, part) => total + part, 0);
-  return parts.map((part) => part / sum);
 }

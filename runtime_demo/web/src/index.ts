@@ -25,6 +25,7 @@ export {
 export { Drawer, type Drawn } from "./draw.ts";
 export type { Cursor, Engine, EngineLoader } from "./engine.ts";
 export {
+  AudioError,
   BundleError,
   ConfigError,
   ContractError,
@@ -38,15 +39,19 @@ export {
   TokenizerError,
   UnknownTokenError,
 } from "./errors.ts";
+export { EventStream, events, smoothing, type Event, type Smoothing } from "./events.ts";
 export { Looker, type Glimpse } from "./glimpse.ts";
 export { verify, type Parity } from "./golden.ts";
+export { Listener, WHOLE, hearing, levelOf, type Heard, type Hearing, type Known, type Pauses } from "./listen.ts";
 export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
 export { onnxLoader, type Ort } from "./onnx.ts";
 export { LARGEST_SIDE, fitted, fromRgba, inverted, resized, shrunk, toRgba } from "./pictures.ts";
 export { Reading } from "./reading.ts";
 export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
+export type { Guess } from "./scores.ts";
 export { hexadecimal, sha256 } from "./sha256.ts";
 export { fromSnapshot, type Snapshot } from "./snapshot.ts";
+export { Resampler, SoundSteps, integers, isClipped, isWav, mono, readWav, resample, type Audio, type Samples } from "./sound.ts";
 export type { Limits, Reason } from "./stopping.ts";
 export { Stream, type SampledToken } from "./stream.ts";
 export { suggest, type Suggestion } from "./suggest.ts";

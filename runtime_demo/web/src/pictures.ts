@@ -6,6 +6,7 @@
  */
 import { tensor, type Tensor } from "./arrays.ts";
 import { ContractError } from "./errors.ts";
+import { rounded } from "./rounding.ts";
 
 /** The largest side of a picture, in pixels, for models that do not name a smaller one. */
 export const LARGEST_SIDE = 1024;
@@ -90,13 +91,6 @@ export function inverted(picture: Tensor): Tensor {
 
 function blank(height: number, width: number): Tensor {
   return tensor("uint8", [height, width, CHANNELS]);
-}
-
-/** The nearest whole number; of two equally near ones, the even one. */
-function rounded(value: number): number {
-  const below = Math.floor(value);
-  const above = value - below > 0.5 || (value - below === 0.5 && below % 2 === 1);
-  return above ? below + 1 : below;
 }
 
 /** The median of each channel over the first and last row and the first and last column, rounded down. */

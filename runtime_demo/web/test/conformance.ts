@@ -4,23 +4,34 @@
  * `tests/web/conformance.py` writes the bundles and what Python computes with them. Node and browsers run the cases.
  */
 import {
+  AudioError,
   Captioner,
   ConfigError,
   ContractError,
   Drawer,
+  EventStream,
   Generator,
+  Listener,
   Looker,
   Model,
+  Resampler,
   Sampler,
   StreamError,
   Tokenizer,
+  WHOLE,
   beamSearch,
   fitted,
   fromNpy,
   fromRgba,
   fromSnapshot,
+  hearing,
   hexadecimal,
+  integers,
   inverted,
+  isClipped,
+  mono,
+  readWav,
+  resample,
   resized,
   sha256,
   shrunk,
@@ -29,7 +40,11 @@ import {
   verify,
   wasmLoader,
   type CaptionToken,
+  type Event,
+  type Heard,
+  type Pauses,
   type SampledToken,
+  type Samples,
   type Settings,
   type Stream,
   type Tensor,
@@ -72,6 +87,9 @@ export function cases(machine: string, simd: boolean): Case[] {
     { name: "drawings are Python's to the bit", run: async (world) => drawings(world, load, await expected(world)) },
     { name: "ink is kept, and the drawing goes on", run: (world) => ink(world, load) },
     { name: "glimpses are Python's", run: async (world) => looks(world, load, await expected(world)) },
+    { name: "sound has Python's samples", run: async (world) => sounds(world, (await expected(world)).sounds) },
+    { name: "scores and labels of sound are Python's", run: async (world) => listening(world, load, (await expected(world)).sounds) },
+    { name: "events are Python's", run: async (world) => eventStreams((await expected(world)).events) },
     { name: "tokenizers are Python's", run: async (world) => tokenizers(await expected(world)) },
     { name: "streams of one model do not see each other", run: (world) => interleaved(world, load) },
   ];
@@ -121,6 +139,17 @@ export interface Expected {
   readonly drawings: { sampler: SavedSampler; label: string; pictures: number[][]; boxes: number[][] }[];
   /** glimpses: at the picture, and at its negative. */
   readonly looks: { picture: string; glimpses: { boxes: number[][]; label: string; probability: number }[][] }[];
+  /** Recordings. The tasks are those of networks with the rate of the recording; heard: begin, end, label, percent. */
+  readonly sounds: {
+    name: string;
+    rate: number;
+    clipped: boolean;
+    classify?: { label: string; probabilities: Record<string, number>; scores: number[][] };
+    tag?: { labels: string[]; events: { label: string; start_seconds: number; end_seconds: number }[]; scores: number[][] };
+    heard?: [number, number, string, string][];
+  }[];
+  /** events: those that each label completes, and those that have begun; both as start, end and label. */
+  readonly events: { merged: number; shortest: number; labels: number[]; events: [number[][], number[][]][] }[];
   readonly tokenizers: {
     json: string;
     texts: [string, "refuse" | "skip" | "replace", number[]][];
@@ -333,6 +362,86 @@ async function looks(world: World, load: Load, { looks }: Expected): Promise<voi
     }
   }
   await throws(StreamError, async () => new Looker(await load(world, "tasks/draw")), "does not look at pictures");
+}
+
+const RATE = 8000; // samples per second of the networks that listen
+const APART = 2; // of 32,768: by how much a sample at another rate may differ from that of soxr in Python
+const EDGE = 40; // samples at the beginning and the end of a recording, which may differ more
+
+async function samplesOf(world: World, name: string): Promise<Samples> {
+  return mono(readWav(await world.read(`sounds/${name}.wav`), name));
+}
+
+async function sounds(world: World, list: Expected["sounds"]): Promise<void> {
+  for (const { name, rate, clipped } of list) {
+    const samples = await samplesOf(world, name);
+    const [python, other] = await Promise.all(["mono", "resampled"].map(async (what) => fromNpy(await world.read(`sounds/${name}.${what}.npy`), what).data as Samples));
+    equal([readWav(await world.read(`sounds/${name}.wav`)).rate, isClipped(samples)], [rate, clipped], name);
+    equal(samples, python, name);
+    const made = resample(samples, rate, RATE);
+    equal(made.length, other.length, name);
+    if (rate === RATE) equal(made, other, name);
+    else close([...made.slice(EDGE, -EDGE)], [...other.slice(EDGE, -EDGE)], APART);
+    const resampler = new Resampler(rate, RATE);
+    const pieces: number[] = [];
+    for (let [at, size] = [0, 1]; at < samples.length; at += size, size = (7 * size) % 1013) pieces.push(...resampler.push(samples.slice(at, at + size)));
+    equal([...pieces, ...resampler.finish()], [...made], `${name} in pieces`);
+  }
+  equal([...integers(Float32Array.of(-2, -1, 0, 0.5 / 32768, 1.5 / 32768, 1))], [-32768, -32768, 0, 0, 2, 32767]);
+  await throws(AudioError, () => new Resampler(44_101, RATE), "cannot be changed to 8000 here");
+  await throws(AudioError, () => new Resampler(500, RATE), "a rate of 500 samples per second");
+  await throws(AudioError, () => readWav(new Uint8Array(20), "x.wav"), "x.wav is not a WAV file");
+  const whole = await world.read("sounds/own.wav");
+  await throws(AudioError, () => readWav(whole.subarray(0, -1), "x.wav"), "x.wav is cut off: it has");
+  await throws(AudioError, () => readWav(Uint8Array.from(whole, (byte, at) => (at === 20 ? 6 : byte)), "x.wav"), "x.wav is compressed (A-law): convert it to 16-bit PCM");
+}
+
+/** What is heard in a recording, with the guess after the last step. */
+async function heardIn(listener: Listener, samples: Samples, pauses: Pauses): Promise<{ heard: Heard[]; scores: number[][] }> {
+  const [steps, ear] = [listener.steps(RATE), await hearing(listener, pauses)];
+  const [heard, scores]: [Heard[], number[][]] = [[], []];
+  for (const step of [...steps.push(samples), ...steps.finish(listener.tags ? listener.delay : 0)]) {
+    const { guess, ended } = await ear.hear(step);
+    if (guess) scores.push([...guess.probabilities]);
+    heard.push(...ended);
+  }
+  return { heard: [...heard, ...ear.end()], scores };
+}
+
+async function listening(world: World, load: Load, list: Expected["sounds"]): Promise<void> {
+  const [classifier, tagger] = [new Listener(await load(world, "tasks/classify")), new Listener(await load(world, "tasks/tag"))];
+  for (const { name, classify, tag, heard } of list.filter(({ rate }) => rate === RATE)) {
+    const samples = await samplesOf(world, name);
+    for (const [listener, { scores }] of [[classifier, classify!], [tagger, tag!]] as const) {
+      const stream = await listener.stream();
+      const steps = listener.steps(RATE);
+      for (const [place, step] of [...steps.push(samples), ...steps.finish()].entries()) {
+        const { shape } = tensor("int16", [1, step.length]);
+        const outputs = await stream.step({ [stream.spec.inputs[0].name]: { dtype: "int16", shape, data: step } });
+        equal([...outputs["scores"].data], scores[place], `${name}, step ${place}`);
+      }
+    }
+    const whole = await heardIn(classifier, samples, WHOLE);
+    equal([whole.heard.length, whole.heard[0].label], [1, classify!.label]);
+    close(whole.scores.at(-1)!, classifier.labels.map((label) => classify!.probabilities[label]), 1e-12);
+    const tagged = await heardIn(tagger, samples, {});
+    equal(tagged.heard.map(({ label, start, end }) => [label, start, end]), tag!.events.map((each) => [each.label, each.start_seconds, each.end_seconds]));
+    const labels = tagged.scores.map((shares) => tagger.labels[shares.indexOf(Math.max(...shares))]);
+    equal(labels, tag!.labels);
+    const told = (await heardIn(classifier, samples, {})).heard;
+    equal(told.map(({ start, end, label, probability }) => [start, end, label, `(${Math.round(100 * probability!)}%)`]), heard);
+  }
+  await throws(StreamError, async () => new Listener(await load(world, "texts/int8")), "scores no classes");
+  await throws(StreamError, async () => new Listener(await load(world, "tasks/glimpse")), "does not read sound");
+}
+
+async function eventStreams(list: Expected["events"]): Promise<void> {
+  for (const { merged, shortest, labels, events } of list) {
+    const stream = new EventStream({ merged, shortest });
+    const told = (found: readonly Event[]): number[][] => found.map(({ start, end, label }) => [start, end, label]);
+    const found = labels.map((label) => [told(stream.push(label)), told(stream.begun)]);
+    equal([...found, [told(stream.finish()), []]], events);
+  }
 }
 
 async function tokenizers({ tokenizers }: Expected): Promise<void> {
