@@ -38,9 +38,12 @@ from edgernn.tokenizer import Tokenizer
 __all__ = ["CODE", "HASHED", "TARGET", "Opening", "Site", "build_site", "compressed"]
 
 TARGET = "wasm"
+ONNX = "onnx"  # the other target: its bundles need onnxruntime, which is large
 CODE = files("edgernn.page").joinpath("app")  # the page's own code, which `make web` builds
 HASHED = "assets/"  # the folder of the files whose names hold a hash of their content
 _APP = ("index.html", "main.js", "page.css", "sw.js", "worker.js")
+_MICROPHONE = "worklet.js"
+_ONNXRUNTIME = {"code": "onnx.js", "module": "onnx.wasm"}
 _PROMPTS = ("The ", "the ", "A", "a", "\n")
 _COMPRESSED = {".css", ".html", ".js", ".json", ".wasm", ".bin", ".webmanifest", ".npy"}
 _ICONS = {"icon-192": (192, 0.1), "icon-512": (512, 0.1), "icon-maskable": (512, 0.22)}  # side, margin
@@ -121,7 +124,7 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
     """Return the site of the bundles at `paths`, each of which is a tab of the page.
 
     title: the page's name; by default those of the bundles.
-    Raises BundleError for a bundle that is damaged, of another target than wasm, or of a task that the page does not
+    Raises BundleError for a bundle that is damaged, of another target than wasm and onnx, or of a task that the page does not
     show; ConfigError where edgernn was installed without the code of the page, or for a bundle that is named twice;
     CorpusError for a title with invalid characters.
     """
@@ -129,12 +132,18 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
     names = _names(paths)
     assets: dict[str, bytes] = {}
     shown = [_add_bundle(assets, path, name, opening) for path, name in zip(paths, names, strict=True)]
+    listens = any(each["view"] == "listen" for each in shown)
+    needs_onnx = any(each["target"] == ONNX for each in shown)
     title = as_read(title or ", ".join(names), "the title of the page (--title)")
     urls = {name: _add(assets, name, app[name]) for name in ("main.js", "page.css", "worker.js")}
     urls |= {name: _add(assets, f"{name}.png", icon(*form)) for name, form in _ICONS.items()}
     manifest = _add(assets, "app.webmanifest", _web_manifest(title, urls), folder="")
     defaults = {"sampler": _sampler(), "caption": _caption(), "drawing": {"temperature": DrawOptions().temperature}}
-    described = {"title": title, "worker": urls["worker.js"], **defaults, "bundles": shown}
+    described = {
+        **{"title": title, "worker": urls["worker.js"], **defaults, "bundles": shown},
+        "microphone": _add(assets, _MICROPHONE, _code(_MICROPHONE)) if listens else None,
+        "onnx": {use: _add(assets, name, _code(name)) for use, name in _ONNXRUNTIME.items()} if needs_onnx else None,
+    }
     index = Template(app["index.html"].decode()).substitute(
         title=escape(title),
         page=urls["page.css"],
@@ -151,9 +160,13 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
 
 
 def _app() -> dict[str, bytes]:
-    """The built code of the page, by file name."""
+    """The built code that every page has, by file name."""
+    return {name: _code(name) for name in _APP}
+
+
+def _code(name: str) -> bytes:
     try:
-        return {name: CODE.joinpath(name).read_bytes() for name in _APP}
+        return CODE.joinpath(name).read_bytes()
     except OSError:
         raise ConfigError(
             "the code of the page is not built: run make web in edgernn's checkout, which needs Node.js"
@@ -178,11 +191,11 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
     if view is None:
         raise BundleError(
             f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text, describe "
-            "pictures, draw pictures, or look at pictures by glimpses"
+            "pictures, draw pictures, look at pictures by glimpses, or label sound"
         )
-    if manifest.target != TARGET:
+    if manifest.target not in (TARGET, ONNX):
         raise BundleError(
-            f"{path} is for {manifest.target}, and a page runs {TARGET}: export its run again with "
+            f"{path} is for {manifest.target}, and a page runs {TARGET} and {ONNX}: export its run again with "
             f"edgernn export RUN --to {TARGET} --precision {manifest.precision} --out BUNDLE"
         )
     tokenizer = bundle.tokenizer()
@@ -192,6 +205,7 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
     return {
         "name": name,
         "view": view,
+        "target": manifest.target,
         "digest": manifest.digest,
         "precision": manifest.precision,
         "prompt": opening.prompt_for(tokenizer, path) if view == "text" and tokenizer is not None else "",

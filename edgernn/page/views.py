@@ -8,16 +8,17 @@ import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
-from edgernn.contract import Array, Contract, with_kinds
+from edgernn.contract import Array, Contract, GraphSpec, with_kinds
 
 __all__ = ["example", "view_of"]
 
 _STEP = "step"
+_LABELLERS = ("classify", "tag")
 _PICTURE_AXES = 3  # height, width and channels
 
 
 def view_of(bundle: Bundle) -> str | None:
-    """Return the view of a bundle: text, photo, draw or look; None for a bundle that the page does not show.
+    """Return the view of a bundle: text, photo, draw, look or listen; None for a bundle that the page does not show.
 
     As in the pipelines, the kinds of its tensors decide.
     """
@@ -31,6 +32,8 @@ def view_of(bundle: Bundle) -> str | None:
         if any(each.input_of("image") for each in contract.graphs) and tokenizer and tokenizer.start_id is not None:
             return "photo"
     step = next((graph for graph in contract.graphs if graph.name == _STEP), None)
+    if step is not None and _listens(bundle, step):
+        return "listen"
     if step is None or step.output_of("boxes") is None:
         return None
     if step.input_of("noise") and step.output_of("canvas"):
@@ -38,6 +41,14 @@ def view_of(bundle: Bundle) -> str | None:
     if step.output_of("label") and any(each.kind == "image" and each.source is None for each in step.conditions):
         return "look"
     return None
+
+
+def _listens(bundle: Bundle, step: GraphSpec) -> bool:
+    """Whether a classifier or a tagger reads sound."""
+    audio = step.input_of("audio")
+    reads = audio is not None and len(step.inputs) == 1 and not step.conditions and audio.dtype == "int16"
+    labels = step.output_of("label") is not None and bundle.labels() is not None
+    return reads and labels and bundle.manifest.task in _LABELLERS
 
 
 def example(bundle: Bundle) -> Array | None:

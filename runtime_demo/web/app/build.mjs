@@ -8,7 +8,7 @@ const app = dirname(fileURLToPath(import.meta.url));
 const out = process.argv[2];
 mkdirSync(out, { recursive: true });
 await build({
-  entryPoints: ["main.ts", "worker.ts", "sw.ts", "page.css"].map((name) => join(app, name)),
+  entryPoints: ["main.ts", "worker.ts", "worklet.ts", "onnx.ts", "sw.ts", "page.css"].map((name) => join(app, name)),
   outdir: out,
   bundle: true,
   minify: true,
@@ -18,3 +18,4 @@ await build({
   logLevel: "warning",
 });
 copyFileSync(join(app, "index.html"), join(out, "index.html"));
+copyFileSync(fileURLToPath(import.meta.resolve("onnxruntime-web/ort-wasm-simd-threaded.wasm")), join(out, "onnx.wasm"));

@@ -2,6 +2,7 @@
 import { Cells } from "./cells.ts";
 import { element } from "./document.ts";
 import { DrawView } from "./draw.ts";
+import { ListenView } from "./listen.ts";
 import { LookView } from "./look.ts";
 import { downloaded, duration, size } from "./measures.ts";
 import { impossible, keep } from "./offline.ts";
@@ -35,6 +36,7 @@ export class Page implements Shell {
       photo: new PhotoView(this, site.caption),
       draw: new DrawView(this, site.drawing),
       look: new LookView(this),
+      listen: new ListenView(this, site.microphone),
     };
     this.#makeTabs();
     this.#takeDrops();

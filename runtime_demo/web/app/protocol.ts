@@ -1,11 +1,15 @@
 /** What the page and its worker say to each other. */
-import type { Reason } from "../src/index.ts";
+import type { Guess, Heard, Reason } from "../src/index.ts";
 
 /** What the page is told about the site, in index.html. */
 export interface Site {
   title: string;
   /** The address of the worker's code. */
   worker: string;
+  /** The address of the code that takes samples from the microphone; null if no bundle listens. */
+  microphone: string | null;
+  /** The addresses of onnxruntime and its module; null if no bundle needs it. */
+  onnx: { code: string; module: string } | null;
   /** How texts are sampled unless the user chooses otherwise; the values are those of `edgernn run`. */
   sampler: SamplerDefaults;
   /** How pictures are described, and with which temperature is drawn, unless the user chooses otherwise. */
@@ -15,7 +19,7 @@ export interface Site {
 }
 
 /** What the page shows of a bundle. */
-export type ViewName = "text" | "photo" | "draw" | "look";
+export type ViewName = "text" | "photo" | "draw" | "look" | "listen";
 
 export interface SamplerDefaults {
   temperature: number;
@@ -30,6 +34,7 @@ export interface SamplerDefaults {
 export interface BundleInfo {
   name: string;
   view: ViewName;
+  target: "wasm" | "onnx";
   /** Of the source network's weights and contract, by which a snapshot finds its bundle. */
   digest: string;
   precision: string;
@@ -71,7 +76,17 @@ export type Request = { generation: number } & (
   | { kind: "ink"; levels: Float32Array }
   /** Look at a file, at the levels (height · width) of what the user has drawn, or, for null, at the example. */
   | { kind: "look"; picture: Blob | Float32Array | null; invert: boolean }
+  /** Begin to listen to samples with this rate, of which each request "sound" brings some. level: of silence. */
+  | { kind: "listen"; rate: number; level: number }
+  | { kind: "sound"; samples: Float32Array }
+  /** No further samples come. */
+  | { kind: "hush" }
+  /** Hear a recording: a WAV file, or samples of one channel; for null, only load the model. */
+  | { kind: "hear"; recording: Recording | null }
 );
+
+/** What was recorded: a WAV file, or samples of one channel with their rate, which the browser has decoded. */
+export type Recording = { name: string } & ({ wav: ArrayBuffer } | { samples: Float32Array; rate: number });
 
 /** A picture for a canvas: RGBA bytes. */
 export interface Pixels {
@@ -107,6 +122,12 @@ export type Answer = { generation: number } & (
   /** The picture that the network sees, on a canvas of its size. */
   | { kind: "seen"; pixels: Pixels }
   | { kind: "glimpse"; boxes: readonly (readonly number[])[]; label: string; probability: number; last: boolean; cells: Float32Array }
+  /** Can listen. tags: every moment has a label, and not each sound as a whole. */
+  | { kind: "listener"; labels: readonly string[]; tags: boolean }
+  /** A piece of sound was read, which ended at `time` in seconds. level: its loudest step's. guess: null for none. */
+  | { kind: "heard"; time: number; level: number; guess: Guess | null; begun: readonly Heard[]; ended: readonly Heard[]; cells: Float32Array<ArrayBuffer> }
+  /** The sound has ended. clipped: a recording is too loud for its file. */
+  | { kind: "silence"; clipped: boolean }
   /** refused: something that the user gave cannot be used, and all is as before. */
   | { kind: "refused"; message: string }
   | { kind: "measured"; microseconds: number; simd: boolean; bytes: number }

@@ -1,12 +1,14 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { EdgeRNNError, fromSnapshot, hasSimd, Model, type Reason, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Reason, type Samples, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
+import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
-import type { Answer, Body, Pixels, Request, Site } from "./protocol.ts";
+import type { Answer, Body, Pixels, Recording, Request, Site } from "./protocol.ts";
 import { Describing, Drawing, Looking, cellsOf, timeOf, type Session } from "./sessions.ts";
 import { Writing } from "./writing.ts";
 
 const SLICE = 12; // milliseconds, after which requests that have arrived are looked at
+const PIECE = 0.05; // seconds of a recording, after each of which the page is told
 const SPOKEN = 1 << 20; // bytes of a file, after each of which the page is told
 
 class Superseded extends Error {}
@@ -91,6 +93,15 @@ async function show(request: Request): Promise<void> {
       return (await sessionOf(request, Drawing)).ink(request.levels);
     case "look":
       return look(request, await sessionOf(request, Looking), request.picture, request.invert);
+    case "listen":
+      return (await sessionOf(request, Listening)).begin(request.rate, { level: request.level });
+    case "sound":
+      return tell(request, (await sessionOf(request, Listening)).hear(integers(request.samples), Infinity));
+    case "hush":
+      await tell(request, (await sessionOf(request, Listening)).end(false));
+      return answer(request, { kind: "silence", clipped: false });
+    case "hear":
+      return hear(request, await sessionOf(request, Listening), request.recording);
     case "measure": {
       const time = session && (await timeOf(session, turns(request)));
       if (time !== null) measured(request, time);
@@ -140,6 +151,38 @@ async function look(request: Request, looking: Looking, given: Blob | Float32Arr
     const glimpse = await looking.looker.look(looking.stream!);
     const cells = cellsOf(looking.stream!);
     answer(request, { kind: "glimpse", ...glimpse, last: number === looking.looker.glimpses, cells }, [cells.buffer]);
+    await turn();
+  }
+}
+
+async function hear(request: Request, listening: Listening, recording: Recording | null): Promise<void> {
+  const { labels, tags, sampleRate, rate } = listening.listener;
+  answer(request, { kind: "listener", labels, tags });
+  if (recording === null) return listening.begin(sampleRate, WHOLE);
+  const turn = turns(request);
+  try {
+    const sound = soundOf(recording);
+    await listening.begin(sound.rate, WHOLE);
+    for (let at = 0; at < sound.samples.length; at += sound.rate) {
+      await tell(request, listening.hear(sound.samples.slice(at, at + sound.rate), Math.ceil(rate * PIECE)), turn);
+    }
+    await tell(request, listening.end(true), turn);
+    answer(request, { kind: "silence", clipped: isClipped(sound.samples) });
+  } catch (error) {
+    if (!(error instanceof AudioError)) throw error;
+    answer(request, { kind: "refused", message: `${error.message}.` });
+  }
+}
+
+function soundOf(recording: Recording): { samples: Samples; rate: number } {
+  if ("samples" in recording) return { samples: integers(recording.samples), rate: recording.rate };
+  const audio = readWav(new Uint8Array(recording.wav), recording.name);
+  return { samples: mono(audio), rate: audio.rate };
+}
+
+async function tell(request: Request, pieces: ReturnType<Listening["hear"]>, turn = turns(request)): Promise<void> {
+  for await (const piece of pieces) {
+    answer(request, piece, [piece.cells.buffer]);
     await turn();
   }
 }
@@ -212,12 +255,14 @@ function loaded(request: Request, place: number): Promise<Model> {
   let model = models.get(place);
   if (model !== undefined) return model;
   let lost = false;
-  const files = (name: string): Promise<Uint8Array> =>
-    fetched(request, place, name).catch((error: unknown) => {
+  const fetched: Fetched = (address, name) =>
+    download(new URL(address, folder), (size) => answer(request, { kind: "loading", loaded: size, name })).catch((error: unknown) => {
       lost ||= error instanceof TypeError; // fetch has no other sign of a lost connection
       throw error;
     });
-  model = Model.load(files).catch((error: unknown) => {
+  const { files, target } = site.bundles[place];
+  const engine = target === "onnx" ? onnxruntime(site.onnx!, fetched) : wasmLoader();
+  model = Model.load((name) => fetched(files[name], name), { engines: [engine] }).catch((error: unknown) => {
     models.delete(place);
     throw lost ? new Lost() : error;
   });
@@ -225,9 +270,18 @@ function loaded(request: Request, place: number): Promise<Model> {
   return model;
 }
 
-/** A file of a bundle. While it arrives, the page is told how much is there. */
-function fetched(request: Request, place: number, name: string): Promise<Uint8Array<ArrayBuffer>> {
-  return download(new URL(site.bundles[place].files[name], folder), (size) => answer(request, { kind: "loading", loaded: size, name }));
+/** The content of a file of the site. While it arrives, the page is told how much is there. name: what the page calls it. */
+type Fetched = (address: string, name: string) => Promise<Uint8Array<ArrayBuffer>>;
+
+/** What runs bundles of the target onnx: it is large, and is fetched when the first of them is opened. */
+function onnxruntime({ code, module }: NonNullable<Site["onnx"]>, fetched: Fetched): EngineLoader {
+  return {
+    target: "onnx",
+    async load(bundle) {
+      const [{ ready }, content] = await Promise.all([import(new URL(code, folder).href) as Promise<typeof import("./onnx.ts")>, fetched(module, "onnxruntime")]);
+      return onnxLoader(ready(content)).load(bundle);
+    },
+  };
 }
 
 /** The content at an address. arrived: is told now and then how many bytes are there. */
