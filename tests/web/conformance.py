@@ -162,8 +162,8 @@ def texts(folder: Path, name: str):
 def learn(task: str, noise: float, folder: Path) -> None:
     """Write a bundle of a network that learned the task's tiny data set for a second, and then got noisy weights."""
     example, run = EXAMPLES[task], folder / f"{task}-run"
-    if task == "tag":  # of sound, as the classifier
-        example = replace(example, write=EXAMPLES["classify"].write)
+    if task in ("classify", "tag"):  # both of sound, and sure of what they hear
+        example = replace(example, write=EXAMPLES["classify"].write, settings={**example.settings, "steps": 240})
     run.parent.mkdir(parents=True, exist_ok=True)
     data = folder / f"{task}-data"
     data.mkdir()
@@ -296,6 +296,7 @@ def sound(folder: Path, name: str):
     for task in ("classify", "tag"):
         pipeline = pipeline_for(load_task(folder, task))
         found[task] = pipeline(pipeline.read(path), pipeline.options()).to_json() | {"scores": scores(folder, task, path)}
+    assert {each["label"] for each in found["tag"]["events"]} == {"low", "high"}
     return found | {"heard": heard(folder, path)}
 
 

@@ -1,6 +1,6 @@
-"""Write the bundle that the page is tested with into a folder, and what Python does with it.
+"""Write the bundles that the page is tested with into a folder, and what Python does with them.
 
-    python page.py FOLDER                       tiny, expected.json and python.snapshot
+    python page.py FOLDER                       tiny, tiny-onnx, expected.json and python.snapshot
     python page.py FOLDER restore SNAPSHOT N    print N tokens that follow a snapshot
 
 The network is untrained.
@@ -26,23 +26,25 @@ def main() -> None:
         stream.load(sys.argv[3])
         sys.stdout.write(json.dumps(continuation(stream, int(sys.argv[4]))))
         return
-    write(folder / "tiny")
+    write(folder)
     model = load(folder)
-    first = model.stream(Sampler(0.8, 40, 1))
+    first, onnx = (each.stream(Sampler(0.8, 40, 1)) for each in (model, Model.load(folder / "tiny-onnx")))
     first.prefill("The ")
+    onnx.prefill("The ")
     saved = model.stream(Sampler(0.7, 0, 5))
     saved.prefill("the sea ")
     continuation(saved, 30)
     saved.save(folder / "python.snapshot")
     expected = {
         "text": continuation(first, TOKENS),
+        "onnx": continuation(onnx, TOKENS),
         "suggestions": [each.text for each in suggest(model, "The ")],
         "resumed": continuation(saved, TOKENS),
     }
     (folder / "expected.json").write_text(json.dumps(expected))
 
 
-def write(path: Path) -> None:
+def write(folder: Path) -> None:
     """Export an untrained network of characters, whose weights are large enough to write varied text."""
     import numpy as np
     import torch
@@ -60,7 +62,8 @@ def write(path: Path) -> None:
     ids = np.random.default_rng(0).integers(1, len(tokenizer), (2, 33))
     held_out = HeldOut({"token": ids[:, :-1]}, {"logits": ids[:, 1:]})
     source = Source(network, assets={TOKENIZER: tokenizer.to_json().encode()}, held_out=held_out)
-    export(source, path, target="wasm", precision="int8", steps=16)
+    export(source, folder / "tiny", target="wasm", precision="int8", steps=16)
+    export(source, folder / "tiny-onnx", precision="int8", steps=16)
 
 
 def load(folder: Path) -> Model:

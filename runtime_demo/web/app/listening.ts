@@ -10,6 +10,7 @@ export class Listening implements Session {
   #hearing: Hearing | null = null;
   #steps: SoundSteps | null = null; // of the sound that is heard
   #heard = 0; // steps
+  #guess: Guess | null = null; // the last
 
   constructor(model: Model) {
     this.listener = new Listener(model);
@@ -42,7 +43,7 @@ export class Listening implements Session {
     if (this.#hearing === null) return;
     const { delay, tags } = this.listener;
     yield* this.#read(this.#steps?.finish(recording && tags ? delay : 0) ?? [], Infinity);
-    yield this.#piece(0, null, [], this.#hearing.end());
+    yield this.#piece(0, recording ? this.#guess : null, [], this.#hearing.end());
     this.#steps = null;
   }
 
@@ -51,6 +52,7 @@ export class Listening implements Session {
     for (const [place, step] of steps.entries()) {
       const known = await this.#hearing!.hear(step);
       this.#heard++;
+      this.#guess = known.guess;
       level = Math.max(level, levelOf(step));
       ended.push(...known.ended);
       if ((place + 1) % piece !== 0 && place + 1 < steps.length) continue;

@@ -16,7 +16,7 @@ const SAMPLING = { temperature: 0.8, topK: 40 };
 
 const folder = mkdtempSync(join(tmpdir(), "edgernn-page-"));
 const servers: ChildProcess[] = [];
-let expected: { text: string; suggestions: string[]; resumed: string };
+let expected: { text: string; onnx: string; suggestions: string[]; resumed: string };
 let browser: Browser;
 let address: string;
 
@@ -232,6 +232,32 @@ test("several bundles are tabs", async () => {
   assert.equal(await tabs.nth(1).getAttribute("aria-selected"), "true");
   assert.ok(expected.text.startsWith(await until(page, 20)));
   assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a bundle of onnx writes what Python writes over onnxruntime, also under a host's own policy, and offline", async () => {
+  const [url, server] = await serve("tiny-onnx");
+  const { page, context, faults } = await phone(url);
+  await page.locator("body[data-writing=false]").waitFor();
+  assert.equal(await written(page), expected.onnx);
+  await page.locator("#offline", { hasText: "offline ready ✓" }).waitFor();
+  assert.match(await page.locator("#size").innerText(), /^[34]\.\d MB$/);
+  const strict = await browser.newContext({ ...PHONE, serviceWorkers: "block" });
+  await strict.route("**/*", async (route) => {
+    const response = await route.fetch();
+    const headers = { ...response.headers(), "content-security-policy": "default-src 'self' 'wasm-unsafe-eval'" };
+    await route.fulfill({ response, headers });
+  });
+  const guarded = await strict.newPage();
+  guarded.on("console", (message) => message.type() === "error" && faults.push(message.text()));
+  await guarded.goto(url);
+  assert.ok(expected.onnx.startsWith(await until(guarded, 60)));
+  await strict.close();
+  server.kill();
+  await new Promise((done) => server.once("exit", done));
+  await page.reload();
+  assert.ok(expected.onnx.startsWith(await until(page, 60)));
+  assert.deepEqual(faults.filter((fault) => !fault.includes("ERR_CONNECTION_REFUSED")), []);
   await context.close();
 });
 

@@ -11,8 +11,8 @@ export const ENVIRONMENT = { ...process.env, PYTHONPATH: ROOT };
 export const PHONE = { ...devices["Pixel 7"], viewport: { width: 390, height: 844 } };
 
 /** Starts Chromium. */
-export function launch(): Promise<Browser> {
-  return chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+export function launch(options: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: process.env["CHROMIUM"] ?? "/usr/bin/chromium", args: ["--no-sandbox", ...options] });
 }
 
 /**
