@@ -19,7 +19,9 @@ __all__ = ["page", "serve"]
 _Bundles = Annotated[
     list[Path],
     typer.Argument(
-        metavar="BUNDLE", help="The bundles, of the targets wasm and onnx; the page has a tab for each.", show_default=False
+        metavar="BUNDLE",
+        help="The bundles, of the targets wasm and onnx; the page has a tab for each.",
+        show_default=False,
     ),
 ]
 _Title = Annotated[str | None, typer.Option(help="The title of the page.", show_default="the names of the bundles")]

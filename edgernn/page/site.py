@@ -124,9 +124,9 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
     """Return the site of the bundles at `paths`, each of which is a tab of the page.
 
     title: the page's name; by default those of the bundles.
-    Raises BundleError for a bundle that is damaged, of another target than wasm and onnx, or of a task that the page does not
-    show; ConfigError where edgernn was installed without the code of the page, or for a bundle that is named twice;
-    CorpusError for a title with invalid characters.
+    Raises BundleError for a bundle that is damaged, of another target than wasm and onnx, or of a task that the page
+    does not show; ConfigError where edgernn was installed without the code of the page, or for a bundle that is named
+    twice; CorpusError for a title with invalid characters.
     """
     app = _app()
     names = _names(paths)

@@ -40,7 +40,7 @@ def code(tmp_path, monkeypatch):
     """Code in the place of the page's own, which takes Node.js to build."""
     folder = tmp_path / "code"
     folder.mkdir()
-    for name in ("main.js", "page.css", "sw.js", "worker.js"):
+    for name in ("main.js", "page.css", "sw.js", "worker.js", "worklet.js", "onnx.js", "onnx.wasm"):
         (folder / name).write_text(f"/* {name} */" * 40)
     index = "$title|$page|$main|$icon|$manifest|<script type='application/json'>$site</script>"
     (folder / "index.html").write_text(index)
@@ -85,14 +85,48 @@ def for_wasm(bundle):
 
 
 def test_every_bundle_has_the_view_of_what_it_does(bundle, tmp_path):
-    others = {"photo": write_captioner, "draw": write_drawer, "look": write_glimpser}
+    others = {"photo": write_captioner, "draw": write_drawer, "look": write_glimpser, "listen": write_sound_classifier}
     built = build_site([bundle, *(for_wasm(write(tmp_path / view)) for view, write in others.items())])
     assert [each["view"] for each in described(built)["bundles"]] == ["text", *others]
-    assert [each["example"] for each in described(built)["bundles"]] == [None] * 4
-    assert [each["prompt"] for each in described(built)["bundles"]] == ["a", "", "", ""]
-    for number, write in enumerate((write_sound_classifier, write_text_classifier, write_translator)):
+    assert [each["example"] for each in described(built)["bundles"]] == [None] * 5
+    assert [each["prompt"] for each in described(built)["bundles"]] == ["a", "", "", "", ""]
+    for number, write in enumerate((write_text_classifier, write_translator)):
         with pytest.raises(BundleError, match="the page shows models that continue a text, describe pictures, draw"):
             build_site([for_wasm(write(tmp_path / str(number)))])
+
+
+def test_a_site_has_the_code_of_the_microphone_and_of_onnxruntime_only_if_a_bundle_needs_it(bundle, tmp_path, code):
+    (code / "onnx.wasm").write_bytes(np.random.default_rng(0).bytes(100_000))
+    onnx = TinyLanguage.random().write(tmp_path / "onnx")
+    plain, both = build_site([bundle]), build_site([bundle, onnx])
+    assert (described(plain)["microphone"], described(plain)["onnx"]) == (None, None)
+    assert not any(name.startswith(("assets/onnx-", "assets/worklet-")) for name in plain.files)
+    named = described(both)["onnx"]
+    assert {use: both.files[name] for use, name in named.items()} == {
+        "code": (code / "onnx.js").read_bytes(),
+        "module": (code / "onnx.wasm").read_bytes(),
+    }
+    assert [each["target"] for each in described(both)["bundles"]] == ["wasm", "onnx"]
+    assert both.first_visit_bytes - plain.first_visit_bytes > 100_000
+    kept = json.loads(both.files["sw.js"].decode().split(" = ")[1].split(";\n")[0])
+    assert set(named.values()) < set(kept["files"])
+    sounds = build_site([for_wasm(write_sound_classifier(tmp_path / "sounds"))])
+    assert sounds.files[described(sounds)["microphone"]] == (code / "worklet.js").read_bytes()
+    assert described(sounds)["onnx"] is None
+    (code / "onnx.wasm").unlink()
+    build_site([bundle])
+    with pytest.raises(ConfigError, match="the code of the page is not built: run make web"):
+        build_site([onnx])
+
+
+@pytest.mark.parametrize(("written", "changed"), [('"task": "classify"', '"task": "other"'), ("int16", "float32")])
+def test_what_reads_sound_in_another_way_is_not_shown(written, changed, tmp_path):
+    bundle = for_wasm(write_sound_classifier(tmp_path / "sounds"))
+    manifest = bundle / "bundle.json"
+    assert written in manifest.read_text()
+    manifest.write_text(manifest.read_text().replace(written, changed))
+    with pytest.raises(BundleError, match="or label sound"):
+        build_site([bundle])
 
 
 def test_a_view_of_pictures_begins_with_the_first_of_the_golden_vectors(tmp_path):
@@ -180,10 +214,10 @@ def test_a_site_whose_record_is_damaged_is_not_replaced(bundle, tmp_path, listed
 
 
 def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_path, call, code):
-    onnx = TinyLanguage.random().write(tmp_path / "onnx")
+    ort = TinyLanguage.random().write(tmp_path / "ort", target="ort")
     changed = TinyLanguage.random().write(tmp_path / "changed", target="wasm")
     (changed / "step.onnx").write_bytes((changed / "step.onnx").read_bytes()[:-1] + b"!")
-    sounds = for_wasm(write_sound_classifier(tmp_path / "sounds"))
+    names = for_wasm(write_text_classifier(tmp_path / "names"))
     (tmp_path / "twin").mkdir()
     twin = TinyLanguage.random(1).write(tmp_path / "twin" / "tiny", target="wasm")
     run = tmp_path / "run"
@@ -191,9 +225,9 @@ def test_what_cannot_be_on_a_page_is_one_line_and_writes_nothing(bundle, tmp_pat
     (run / "config.json").write_text('{"task": "language"}')
     for named, words in (
         ([run], f"run is a run: export it with edgernn export {run} --to wasm --out BUNDLE"),
-        ([onnx], "onnx is for onnx, and a page runs wasm: export its run again with edgernn export RUN --to wasm"),
+        ([ort], "ort is for ort, and a page runs wasm and onnx: export its run again with edgernn export RUN --to"),
         ([changed], "step.onnx was changed: its SHA-256 is not the one in bundle.json"),
-        ([sounds], "sounds is a bundle of the task classify, and the page shows models that continue a text"),
+        ([names], "names is a bundle of the task classify, and the page shows models that continue a text"),
         ([bundle, twin], "two bundles are called tiny"),
         ([tmp_path / "none"], f"there is no {tmp_path / 'none'}"),
         ([bundle, "--opening", "xyz"], "the vocabulary has no 'x' (U+0078)"),

@@ -63,7 +63,8 @@ STRANGE = [
 ]
 PHOTOS = {"flat": (20, 30), "tall": (75, 40), "small": (6, 5), "clear": (31, 33, 4)}  # height, width and channels
 SHRUNK = {"line": (5, 4300), "block": (4101, 30), "wide": (40, 1025)}  # larger than 1,024 pixels
-NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3, "classify": 0.0, "tag": 0.0}  # standard deviation; without it, all captions are alike
+# The standard deviation of noise on weights; without it, all captions are alike.
+NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3, "classify": 0.0, "tag": 0.0}
 RATE = 8000  # samples per second of the networks that listen
 SOUNDS = {  # channels, bytes of a sample, samples per second
     "own": (1, 2, RATE),
@@ -254,8 +255,8 @@ def record_sounds(folder: Path):
         time = np.arange(int(2.51 * rate)) / rate
         loud = np.isin((time / 0.35).astype(int), (1, 3, 4, 6))
         hertz = np.where(time < 1.2, 400, 1600)
-        levels = (0.5 * loud * np.sin(2 * np.pi * hertz * time))[:, None] + random.normal(0, 0.002, (len(time), channels))
-        levels = (6 if name == "clipped" else 1) * levels
+        tone = (3 if name == "clipped" else 0.5) * loud * np.sin(2 * np.pi * hertz * time)
+        levels = tone[:, None] + random.normal(0, 0.002, (len(time), channels))
         path = folder / f"{name}.wav"
         if width:
             write_wav(path, levels, width, rate)
@@ -283,7 +284,7 @@ def write_float_wav(path: Path, levels: np.ndarray, rate: int):
 
 
 def sound(folder: Path, name: str):
-    """Write the samples of a recording, and return what is heard in it; of one at the rate of the networks, scores too."""
+    """Write the samples of a recording; of one at the rate of the networks, return also what is heard in it."""
     path = folder / "sounds" / f"{name}.wav"
     audio = read_wav(path)
     samples = mono(audio)
@@ -295,7 +296,8 @@ def sound(folder: Path, name: str):
         return found
     for task in ("classify", "tag"):
         pipeline = pipeline_for(load_task(folder, task))
-        found[task] = pipeline(pipeline.read(path), pipeline.options()).to_json() | {"scores": scores(folder, task, path)}
+        result = pipeline(pipeline.read(path), pipeline.options())
+        found[task] = result.to_json() | {"scores": scores(folder, task, path)}
     assert {each["label"] for each in found["tag"]["events"]} == {"low", "high"}
     return found | {"heard": heard(folder, path)}
 
