@@ -1,5 +1,5 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Reason, type Samples, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Reason, type Samples, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
 import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
@@ -9,6 +9,7 @@ import { Writing } from "./writing.ts";
 
 const SLICE = 12; // milliseconds, after which requests that have arrived are looked at
 const PIECE = 0.05; // seconds of a recording, after each of which the page is told
+const BASE = ".base.wasm"; // the module of machines without SIMD
 const SPOKEN = 1 << 20; // bytes of a file, after each of which the page is told
 
 class Superseded extends Error {}
@@ -262,12 +263,25 @@ function loaded(request: Request, place: number): Promise<Model> {
     });
   const { files, target } = site.bundles[place];
   const engine = target === "onnx" ? onnxruntime(site.onnx!, fetched) : wasmLoader();
-  model = Model.load((name) => fetched(files[name], name), { engines: [engine] }).catch((error: unknown) => {
+  const take = together(Object.keys(files), (name) => fetched(files[name], name));
+  model = Model.load(take, { engines: [engine] }).catch((error: unknown) => {
     models.delete(place);
     throw lost ? new Lost() : error;
   });
   models.set(place, model);
   return model;
+}
+
+/** What gives files, each once, that are all asked for at the same time, since the first to be read names the others. */
+function together(names: readonly string[], fetched: Files): Files {
+  const needed = names.filter((name) => !hasSimd() || !name.endsWith(BASE));
+  const arriving = new Map(needed.map((name) => [name, fetched(name)]));
+  for (const file of arriving.values()) file.catch(() => undefined); // what fails is said when the file is read
+  return (name) => {
+    const file = arriving.get(name);
+    arriving.delete(name); // so that it is not kept in memory
+    return file ?? fetched(name);
+  };
 }
 
 /** The content of a file of the site. While it arrives, the page is told how much is there. name: what the page calls it. */
