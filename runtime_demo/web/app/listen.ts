@@ -21,6 +21,9 @@ export class ListenView implements View {
   #microphone: Microphone | null = null;
   #begun = 0; // how many sounds have been begun to listen to: what is awaited for an earlier one is dropped
   #recording: Recording | null = null;
+  #guess: Guess | null = null; // the newest,
+  #shown: Guess | null = null; // and the one that is shown
+  #bars: ReadonlyMap<number, HTMLMeterElement> = new Map(); // of the classes that are shown
 
   constructor(shell: Shell, code: string | null) {
     this.#shell = shell;
@@ -53,7 +56,9 @@ export class ListenView implements View {
     }
   }
 
-  frame(): void {}
+  frame(): void {
+    if (this.#guess !== this.#shown) this.#showGuess(this.#guess);
+  }
 
   hear(answer: Answer): void {
     if (answer.kind === "listener") this.#begin(answer.labels, answer.tags);
@@ -106,15 +111,16 @@ export class ListenView implements View {
     this.stop();
     this.#shell.renew();
     this.#sounds.replaceChildren();
-    this.#showGuess(null);
+    this.#recording = this.#guess = null;
     this.#level.value = 0;
+    element("listen-time").textContent = "";
   }
 
   #begin(labels: readonly string[], tags: boolean): void {
     this.#labels = labels;
     this.#shell.loaded();
     element("silence-row").hidden = tags;
-    if (this.#recording !== null) return;
+    if (this.#recording !== null || this.#microphone !== null) return;
     this.#shell.say("Press Listen, or open a sound file.");
     this.#shell.settle();
   }
@@ -123,7 +129,7 @@ export class ListenView implements View {
     this.#shell.showCells(cells);
     this.#level.value = level > 0 ? Math.max(0, 1 - (20 * Math.log10(level)) / FLOOR) : 0;
     element("listen-time").textContent = seconds(time);
-    this.#showGuess(guess);
+    this.#guess = guess;
     for (const open of this.#sounds.querySelectorAll(".open")) open.remove();
     for (const sound of ended) {
       this.#list(sound);
@@ -152,13 +158,18 @@ export class ListenView implements View {
 
   /** The likeliest class, and the probabilities of the classes in their order. */
   #showGuess(guess: Guess | null): void {
+    this.#shown = guess;
     element("heard").textContent = guess === null ? "" : `${guess.label} (${percent(guess.probability)})`;
     const shares = guess?.probabilities ?? [];
-    const shown = [...shares.keys()].sort((one, other) => shares[other] - shares[one]).slice(0, SHARES);
-    const rows = shown.sort((one, other) => one - other).map((place) => {
+    const likeliest = [...shares.keys()].sort((one, other) => shares[other] - shares[one]).slice(0, SHARES);
+    if (likeliest.length !== this.#bars.size || likeliest.some((place) => !this.#bars.has(place))) this.#makeBars(likeliest);
+    for (const [place, bar] of this.#bars) bar.value = shares[place];
+  }
+
+  #makeBars(places: readonly number[]): void {
+    this.#bars = new Map([...places].sort((one, other) => one - other).map((place) => [place, document.createElement("meter")]));
+    const rows = [...this.#bars].map(([place, bar]) => {
       const row = document.createElement("li");
-      const bar = document.createElement("meter");
-      bar.value = shares[place];
       bar.ariaLabel = this.#labels[place];
       row.append(this.#labels[place], bar);
       return row;

@@ -94,8 +94,11 @@ async function show(request: Request): Promise<void> {
       return (await sessionOf(request, Drawing)).ink(request.levels);
     case "look":
       return look(request, await sessionOf(request, Looking), request.picture, request.invert);
-    case "listen":
-      return (await sessionOf(request, Listening)).begin(request.rate, { level: request.level });
+    case "listen": {
+      const listening = await sessionOf(request, Listening);
+      introduce(request, listening);
+      return listening.begin(request.rate, { level: request.level });
+    }
     case "sound":
       return tell(request, (await sessionOf(request, Listening)).hear(integers(request.samples), Infinity));
     case "hush":
@@ -157,8 +160,8 @@ async function look(request: Request, looking: Looking, given: Blob | Float32Arr
 }
 
 async function hear(request: Request, listening: Listening, recording: Recording | null): Promise<void> {
-  const { labels, tags, sampleRate, rate } = listening.listener;
-  answer(request, { kind: "listener", labels, tags });
+  const { sampleRate, rate } = listening.listener;
+  introduce(request, listening);
   if (recording === null) return listening.begin(sampleRate, WHOLE);
   const turn = turns(request);
   try {
@@ -173,6 +176,10 @@ async function hear(request: Request, listening: Listening, recording: Recording
     if (!(error instanceof AudioError)) throw error;
     answer(request, { kind: "refused", message: `${error.message}.` });
   }
+}
+
+function introduce(request: Request, { listener: { labels, tags } }: Listening): void {
+  answer(request, { kind: "listener", labels, tags });
 }
 
 function soundOf(recording: Recording): { samples: Samples; rate: number } {
