@@ -1,12 +1,14 @@
 /** The view of a bundle that labels sound, from the microphone or a file. */
 import { isWav, type Guess, type Heard } from "../src/index.ts";
 import { element, percent, pickFile } from "./document.ts";
+import { size } from "./measures.ts";
 import { Microphone, Silent, decoded } from "./microphone.ts";
 import type { Answer, Recording } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
 const SHARES = 12; // classes at most whose probabilities are shown
 const KEPT = 50; // sounds that are shown
+const MOST_BYTES = 200e6; // of a file, whose samples may take several times as much memory
 const FLOOR = -60; // decibels below full scale, where the meter of the level begins
 
 export class ListenView implements View {
@@ -46,6 +48,7 @@ export class ListenView implements View {
     this.#renew();
     const begun = this.#begun;
     try {
+      if (file.size > MOST_BYTES) throw new Silent(`${file.name} is larger than ${size(MOST_BYTES)}: cut it into shorter recordings.`);
       const bytes = await file.arrayBuffer();
       const isOwn = isWav(new Uint8Array(bytes.slice(0, 12)));
       const recording = isOwn ? { name: file.name, wav: bytes } : { name: file.name, ...(await decoded(bytes)) };

@@ -1,5 +1,5 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Reason, type Samples, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
 import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
@@ -22,6 +22,7 @@ let site: Site;
 let folder: string;
 let bundle = 0;
 let writing: Writing | null = null;
+let ort: Ort | null = null; // once a bundle has needed it
 let session: Session | null = null; // of a view that shows no text
 let latest = 0; // the newest generation
 let running = false;
@@ -299,8 +300,9 @@ function onnxruntime({ code, module }: NonNullable<Site["onnx"]>, fetched: Fetch
   return {
     target: "onnx",
     async load(bundle) {
-      const [{ ready }, content] = await Promise.all([import(new URL(code, folder).href) as Promise<typeof import("./onnx.ts")>, fetched(module, "onnxruntime")]);
-      return onnxLoader(ready(content)).load(bundle);
+      const imported = import(new URL(code, folder).href) as Promise<typeof import("./onnx.ts")>;
+      ort ??= (await imported).ready(await fetched(module, "onnxruntime"));
+      return onnxLoader(ort).load(bundle);
     },
   };
 }
