@@ -14,7 +14,7 @@ await build({
   minify: true,
   format: "esm",
   target: ["chrome111", "safari16.4", "firefox114"], // SIMD128, module workers and service workers
-  legalComments: "none",
+  legalComments: "eof", // the licence of onnxruntime
   logLevel: "warning",
 });
 copyFileSync(join(app, "index.html"), join(out, "index.html"));
