@@ -186,7 +186,7 @@ export class ListenView implements View {
   }
 
   #showSilence(): void {
-    element("silence-shown").textContent = `${this.#silence.value} dB`;
+    element("silence-shown").textContent = `${this.#silence.value.replace("-", "−")} dB`;
   }
 
   #mark(listening: boolean): void {
