@@ -2,7 +2,7 @@
 import { contractFromJson, isFromFile, type Contract } from "./contract.ts";
 import { BundleError, ContractError, FormatError } from "./errors.ts";
 import { integer, items, mapping, parse, record, text, type JsonObject } from "./records.ts";
-import { hexadecimal, sha256 } from "./sha256.ts";
+import { digestOf, hexadecimal } from "./sha256.ts";
 
 const FORMAT = 1;
 const MANIFEST = "bundle.json";
@@ -71,7 +71,7 @@ export class Bundle {
     if (data.length !== expected.bytes) {
       throw new BundleError(`${name} has ${data.length} bytes, but ${MANIFEST} says ${expected.bytes}: it was cut or changed`);
     }
-    if (hexadecimal(sha256(data)) !== expected.sha256) {
+    if (hexadecimal(await digestOf(data)) !== expected.sha256) {
       throw new BundleError(`${name} was changed: its SHA-256 is not the one in ${MANIFEST}`);
     }
     return data;

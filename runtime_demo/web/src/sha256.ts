@@ -61,6 +61,12 @@ function turned(value: number, bits: number): number {
   return (value >>> bits) | (value << (32 - bits));
 }
 
+/** The digest of some bytes, by the machine where it offers that: code in JavaScript is slow until it is compiled. */
+export async function digestOf(data: Uint8Array): Promise<Uint8Array<ArrayBuffer>> {
+  const { subtle } = globalThis.crypto ?? {};
+  return subtle ? new Uint8Array(await subtle.digest("SHA-256", data as Uint8Array<ArrayBuffer>)) : sha256(data);
+}
+
 /** Bytes as hexadecimal digits. */
 export function hexadecimal(data: Uint8Array): string {
   return Array.from(data, (byte) => byte.toString(16).padStart(2, "0")).join("");
