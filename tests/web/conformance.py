@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 from dataclasses import fields
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -69,7 +69,7 @@ NOISE = {
     "paint": 0.3,
 }  # standard deviation; without it, all captions are alike
 BEGUN = np.array([[3.5, -20, 0], [11, 7.25, 1], [-30, 12, 0], [4, 40, 1]])  # what somebody drew, which is completed
-STROKES = ((Sampler(seed=1), 0), (Sampler(0.5, seed=2**64 - 1), 4), (Sampler(1.5, seed=7), 3))  # and points of BEGUN
+STROKES = ((Sampler(0.5, seed=2**64 - 1), 4), (Sampler(1.5, seed=7), 3))  # and points of BEGUN
 RENDERED = (67, 45)  # height and width of a painting
 RESUMED = {"draw": 1, "glimpse": 2, "pens": 4, "paint": 5}  # after how many steps a snapshot is taken
 DRAWINGS = ((Sampler(seed=1), "0"), (Sampler(0.5, seed=2**64 - 1), "1"), (Sampler(0, seed=0), "1"))
@@ -108,7 +108,7 @@ def write(folder: Path) -> None:
         "captions": [caption(folder, name) for name in PHOTOS],
         "drawings": [draw(folder, sampler, label) for sampler, label in DRAWINGS],
         "looks": [look(folder, name) for name in PHOTOS],
-        "strokes": [strokes(folder, sampler, given) for sampler, given in STROKES],
+        "strokes": [strokes(folder, sampler, given) for sampler, given in ((long_drawing(folder), 0), *STROKES)],
         "paintings": [paint(folder, name) for name in ("tall", "small")],
         "resumed": [resume(folder, task, steps) for task, steps in RESUMED.items()],
         "tokenizers": [tokens(kind) for kind in ("characters", "bytes", "bpe", "words")],
@@ -256,6 +256,17 @@ def look(folder: Path, name: str):
     }
 
 
+def long_drawing(folder: Path) -> Sampler:
+    """The first seed whose drawing begins with a line, and ends by itself after 20 to 28 points."""
+    pen = Pen(load_task(folder, "pens"))
+    for seed in range(1, 1000):
+        stream = pen.stream(Sampler(seed=seed))
+        points = list(takewhile(lambda point: point is not None, (pen.draw(stream) for _ in range(29))))
+        if 20 <= len(points) <= 28 and points[0][2] == 0:
+            return Sampler(seed=seed)
+    raise AssertionError("no seed draws a long drawing")
+
+
 def strokes(folder: Path, sampler: Sampler, given: int):
     """Complete the first points of a drawing: the points, where the pen then is, and whether the drawing has ended."""
     pen = Pen(load_task(folder, "pens"))
@@ -308,7 +319,7 @@ def begin(folder: Path, task: str):
         return model.stream(sampler, inputs={name: image[None] for name, image in seen.items()})
     if task == "paint":
         return Paint(model).stream(read_image(picture))
-    return Pen(model).stream(sampler) if task == "pens" else Draw(model).stream(sampler, "1")
+    return Pen(model).stream(long_drawing(folder)) if task == "pens" else Draw(model).stream(sampler, "1")
 
 
 def advance(stream):

@@ -1,6 +1,6 @@
 /** The view of a bundle that draws: one drawing after another, on a canvas on which its user can draw too. */
 import { Board } from "./board.ts";
-import { choices, element, pickFile } from "./document.ts";
+import { choices, counted, element, pickFile } from "./document.ts";
 import type { Answer, BundleInfo } from "./protocol.ts";
 import { next64, whole64 } from "./seeds.ts";
 import type { Shell, View } from "./view.ts";
@@ -91,7 +91,7 @@ export class DrawView implements View {
 
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#shell.renew();
-    this.#shell.say(`Goes on from ${name}, after ${steps.toLocaleString("en")} steps.`);
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "step")}.`);
     [this.#canvas, this.#late, this.#due] = [null, null, 0];
     [this.#seed.value, this.#temperature.value] = [seed, String(temperature)];
     element("draw-temperature-shown").textContent = temperature.toFixed(2);

@@ -1,6 +1,6 @@
 /** The view of a bundle that looks at pictures by glimpses: at what its user draws, or at a picture from a file. */
 import { Board } from "./board.ts";
-import { element, percent, pickFile } from "./document.ts";
+import { counted, element, percent, pickFile } from "./document.ts";
 import type { Answer, Pixels } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
@@ -74,7 +74,7 @@ export class LookView implements View {
   #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
     [this.#file, this.#ink, this.#before] = [null, null, steps];
-    this.#shell.say(`Goes on from ${name}, after ${steps.toLocaleString("en")} glimpses.`);
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "glimpse")}.`);
     this.#shell.ask({ kind: "resume" });
   }
 

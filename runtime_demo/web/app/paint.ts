@@ -1,5 +1,5 @@
 /** The view of a bundle that paints: a photo is painted stroke by stroke. */
-import { element, percent, pickFile } from "./document.ts";
+import { counted, element, percent, pickFile } from "./document.ts";
 import type { Answer, BundleInfo, Pixels } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
@@ -85,7 +85,7 @@ export class PaintView implements View {
   #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
     this.#restored = true;
-    this.#shell.say(`Goes on from ${name}, after ${steps.toLocaleString("en")} strokes.`);
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "stroke")}.`);
     this.#shell.ask({ kind: "resume" });
   }
 
@@ -105,9 +105,9 @@ export class PaintView implements View {
     this.#shell.showCells(cells);
     put(pixels, this.#canvas);
     const state = `${strokes} of ${Math.max(strokes, this.#wanted)} strokes`;
-    element("paint-state").textContent = `${state}: ${percent(error)} of the squared error of the mean colour`;
+    element("paint-state").textContent = `${state}, ${percent(error)} of the mean colour's squared error`;
     if (strokes > 0) this.#shell.settle();
-    if (strokes >= this.#wanted) element("spoken").textContent = `The painting has ${strokes} strokes.`;
+    if (strokes >= this.#wanted) element("spoken").textContent = `The painting has ${counted(strokes, "stroke")}.`;
   }
 
   /** More strokes are added; with fewer, the painting begins anew. */

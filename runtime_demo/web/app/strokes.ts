@@ -2,8 +2,8 @@
 import { FormatError } from "../src/errors.ts";
 import { readStrokes } from "../src/strokes.ts";
 import { around } from "./boxes.ts";
-import { download, element, pickFile } from "./document.ts";
-import type { Answer, BundleInfo, Line, Point, Progress } from "./protocol.ts";
+import { counted, download, element, pickFile } from "./document.ts";
+import type { Answer, Box, BundleInfo, Line, Point, Progress } from "./protocol.ts";
 import { next64, whole64 } from "./seeds.ts";
 import { Sketch, type Drawn } from "./sketch.ts";
 import type { Shell, View } from "./view.ts";
@@ -31,6 +31,7 @@ export class StrokesView implements View {
   #finished = false;
   #lines: Line[] = []; // that the user has drawn, and the worker has not been told
   #sheet: "fit" | "grow" | "keep" = "fit"; // what becomes of it when the drawing has begun, or was added to
+  #ahead: Box | null = null; // what the sheet must show before the network goes on
   #due = 0; // when the next point or drawing is due
   #drawing = false;
   #waiting = false; // for the answer to the last request
@@ -73,6 +74,8 @@ export class StrokesView implements View {
     if (this.#lines.length > 0) return this.#tell(this.#lines.shift()!);
     if (!this.#drawing || now < this.#due) return;
     if (this.#finished) return this.#begin(next64(this.#seed.value));
+    if (this.#ahead !== null) this.#sketch.grow(this.#ahead);
+    this.#ahead = null;
     this.#shell.ask({ kind: "points", count: this.#shell.calm ? this.#progress.longest : 1 });
     this.#waiting = true;
     this.#due = now + POINT;
@@ -122,7 +125,7 @@ export class StrokesView implements View {
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#temperature.value = String(temperature);
     this.#renew(seed);
-    this.#shell.say(`Goes on from ${name}, after ${steps.toLocaleString("en")} steps. What was drawn before is not in it.`);
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "step")}. What was drawn before is not in it.`);
     this.#shell.ask({ kind: "resume" });
     this.#setDrawing(true);
   }
@@ -139,7 +142,7 @@ export class StrokesView implements View {
     [this.#progress, this.#points, this.#finished] = [progress, progress.points, progress.finished];
     const box = this.#drawn.flatMap(({ line }) => line).reduce(around, progress.ahead);
     if (this.#sheet === "fit") this.#sketch.fit(box, LEAST * progress.scale);
-    else if (this.#sheet === "grow") this.#sketch.grow(box);
+    this.#ahead = this.#sheet === "grow" ? box : null;
     this.#sheet = "grow";
     this.#sketch.show(this.#drawn);
     this.#tellState();
@@ -166,9 +169,8 @@ export class StrokesView implements View {
   }
 
   #tellState(): void {
-    const strokes = this.#drawn.length;
-    const state = `${strokes} stroke${strokes === 1 ? "" : "s"}, ${this.#points} points`;
-    element("strokes-state").textContent = `Drawing with seed ${this.#seed.value}: ${state}${this.#finished ? ", finished" : ""}`;
+    const state = `${counted(this.#drawn.length, "stroke")}, ${counted(this.#points, "point")}`;
+    element("strokes-state").textContent = `Seed ${this.#seed.value}: ${state}${this.#finished ? ", finished" : ""}`;
   }
 
   #keep(): void {

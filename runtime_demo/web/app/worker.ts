@@ -26,6 +26,7 @@ let bundle = 0;
 let writing: Writing | null = null;
 let session: Session | null = null; // of a view that shows no text
 let latest = 0; // the newest generation
+let stale = -1; // the generation in which a snapshot was restored: what else was asked in it was meant for what was there before
 let running = false;
 
 self.onmessage = (event: MessageEvent<Request>) => {
@@ -54,7 +55,7 @@ async function handle(request: Request): Promise<void> {
     writing = session = null;
   } else if (request.kind === "restore") {
     await restore(request, new Uint8Array(request.bytes), request.name);
-  } else if (request.generation === latest) {
+  } else if (request.generation === latest && request.generation > stale) {
     if (request.kind === "write") writing ??= await newText(request);
     if (writing !== null) await write(request, writing);
     else await show(request);
@@ -289,17 +290,22 @@ async function restore(request: Request, bytes: Uint8Array, name: string): Promi
     const chosen = own.find((each) => each.precision === precision) ?? own[0] ?? site.bundles[bundle];
     const place = site.bundles.indexOf(chosen);
     const model = await loaded(request, place);
-    if (chosen.view === "text") {
-      const stream = await model.stream();
-      stream.restore(bytes); // refuses a snapshot of another model
-      [writing, session] = [new Writing(model, stream, site.sampler), null];
-    } else [writing, session] = [null, await restored(new SESSIONS[chosen.view](model), bytes)];
-    bundle = place;
+    const next = chosen.view === "text" ? await continued(model, bytes) : await restored(new SESSIONS[chosen.view](model), bytes);
+    if (request.generation !== latest) return;
+    [bundle, stale] = [place, request.generation];
+    [writing, session] = next instanceof Writing ? [next, null] : [null, next];
     answer(request, { kind: "restored", name, bundle, steps, seed: String(seed), temperature: sampler.temperature });
   } catch (error) {
     if (!(error instanceof EdgeRNNError)) throw error;
     answer(request, { kind: "refused", message: `${name}: ${error.message}.` });
   }
+}
+
+/** A text that goes on from a snapshot. Throws SnapshotError for one of another model. */
+async function continued(model: Model, bytes: Uint8Array): Promise<Writing> {
+  const stream = await model.stream();
+  stream.restore(bytes);
+  return new Writing(model, stream, site.sampler);
 }
 
 async function restored(session: Session, bytes: Uint8Array): Promise<Session> {

@@ -439,7 +439,7 @@ async function paintings(world: World, load: Load, { paintings }: Expected): Pro
 }
 
 /** A new stream of a task, with whatever it takes to begin. */
-async function begun(model: Model, task: string): Promise<Stream> {
+export async function begun(model: Model, task: string): Promise<Stream> {
   const blank = (side: number): Tensor => tensor("uint8", [side, side, 3]);
   if (task === "draw") return new Drawer(model).stream(new Sampler(), "0");
   if (task === "pens") return new Pen(model).stream(new Sampler());
@@ -447,7 +447,7 @@ async function begun(model: Model, task: string): Promise<Stream> {
 }
 
 /** A step of a stream that is given nothing but what its generator draws: all outputs. */
-async function advance(stream: Stream): Promise<Record<string, number[]>> {
+export async function advance(stream: Stream): Promise<Record<string, number[]>> {
   const kinds = stream.spec.inputs.map(({ kind }) => kind);
   const outputs = await stream.step(kinds.includes("noise") ? stream.noise() : kinds.includes("point") ? stream.nextPoint() : {});
   return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data, Number)]));
@@ -527,7 +527,7 @@ function float32(values: Nested): Tensor {
 }
 
 /** A snapshot without what need not be equal: the text of its header. */
-function comparable(data: Uint8Array): unknown {
+export function comparable(data: Uint8Array): unknown {
   const { sampler, ...saved } = fromSnapshot(data);
   return { ...saved, sampler: { ...sampler, bias: [...sampler.bias] } };
 }
