@@ -82,25 +82,31 @@ export class Sketch implements Surface {
 
   /** Let the sheet show a box with a margin, in its middle. least: the least side of the sheet. */
   fit([left, top, right, bottom]: Box, least: number): void {
-    this.#side = Math.max(right - left, bottom - top, least) / (1 - 2 * MARGIN);
-    this.#corner = [(left + right - this.#side) / 2, (top + bottom - this.#side) / 2];
+    const side = Math.max(right - left, bottom - top, least) / (1 - 2 * MARGIN);
     this.#hand.at = [(left + right) / 2, (top + bottom) / 2];
-    this.element.setAttribute("viewBox", `${this.#corner.join(" ")} ${this.#side} ${this.#side}`);
+    this.#lay([(left + right - side) / 2, (top + bottom - side) / 2], side);
   }
 
   /** Let the sheet grow until it shows a box too, if it does not. */
   grow([left, top, right, bottom]: Box): void {
-    const [[x, y], margin] = [this.#corner, (MARGIN * this.#side) / 2];
-    const [inner, across, down] = [this.#side - margin, x + margin, y + margin];
-    if (left >= across && top >= down && right <= x + inner && bottom <= y + inner) return;
-    this.fit([Math.min(left, across), Math.min(top, down), Math.max(right, x + inner), Math.max(bottom, y + inner)], 0);
+    const [[x, y], side] = [this.#corner, this.#side];
+    if (left >= x && top >= y && right <= x + side && bottom <= y + side) return;
+    const [wideLeft, wideTop] = [Math.min(left, x), Math.min(top, y)];
+    const [width, height] = [Math.max(right, x + side) - wideLeft, Math.max(bottom, y + side) - wideTop];
+    const grown = Math.max(width, height) / (1 - 2 * MARGIN);
+    this.#lay([wideLeft + (width - grown) / 2, wideTop + (height - grown) / 2], grown);
   }
 
   /** Move the sheet so that the drawing begins at a place on it. */
   move([x, y]: Place): void {
-    this.#corner = [this.#corner[0] - x, this.#corner[1] - y];
     this.#hand.at = [this.#hand.at[0] - x, this.#hand.at[1] - y];
-    this.element.setAttribute("viewBox", `${this.#corner.join(" ")} ${this.#side} ${this.#side}`);
+    this.#lay([this.#corner[0] - x, this.#corner[1] - y], this.#side);
+  }
+
+  #lay(corner: Place, side: number): void {
+    [this.#corner, this.#side] = [corner, side];
+    this.element.setAttribute("viewBox", `${corner.join(" ")} ${side} ${side}`);
+    this.moved();
   }
 
   /** Show strokes. A line that is being drawn stays. */

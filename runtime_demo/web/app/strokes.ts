@@ -42,7 +42,10 @@ export class StrokesView implements View {
     this.#seed.addEventListener("change", () => this.#begin(this.#seed.value));
     this.#temperature.addEventListener("input", () => this.#begin(this.#seed.value));
     element("strokes-another").addEventListener("click", () => this.#begin(next64(this.#seed.value)));
-    element("strokes-pause").addEventListener("click", () => this.#setDrawing(!this.#drawing));
+    element("strokes-pause").addEventListener("click", () => {
+      this.#due = 0;
+      this.#setDrawing(!this.#drawing);
+    });
     element("strokes-clear").addEventListener("click", () => this.#clear());
     element("strokes-save").addEventListener("click", () => shell.ask({ kind: "save" }));
     element("strokes-export").addEventListener("click", () => this.#export());
@@ -125,7 +128,7 @@ export class StrokesView implements View {
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#temperature.value = String(temperature);
     this.#renew(seed);
-    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "step")}. What was drawn before is not in it.`);
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps - 1, "point")}. What was drawn before is not in it.`);
     this.#shell.ask({ kind: "resume" });
     this.#setDrawing(true);
   }
@@ -147,6 +150,7 @@ export class StrokesView implements View {
     this.#sketch.show(this.#drawn);
     this.#tellState();
     if (this.#finished) this.#keep();
+    if (progress.points >= progress.longest) this.#shell.say("The drawing is as long as the longest of the training data, and ends here.");
   }
 
   #show({ points, finished, cells }: Extract<Answer, { kind: "points" }>): void {
@@ -173,8 +177,11 @@ export class StrokesView implements View {
     element("strokes-state").textContent = `Seed ${this.#seed.value}: ${state}${this.#finished ? ", finished" : ""}`;
   }
 
+  /** The drawing is finished. One that the user had a part in stays until the user goes on. */
   #keep(): void {
-    this.#due = performance.now() + (this.#shell.calm ? CALM : HOLD);
+    const shared = this.#drawn.some(({ given }) => given);
+    this.#due = shared ? Infinity : performance.now() + (this.#shell.calm ? CALM : HOLD);
+    if (shared) element("spoken").textContent = "The drawing is finished.";
     const kept = this.#sketch.element.cloneNode(true) as SVGSVGElement;
     for (const name of ["id", "tabindex", "class"]) kept.removeAttribute(name);
     kept.role = "img";

@@ -397,7 +397,7 @@ test("a snapshot is dropped on any tab, and opens that of its model", async () =
   await drop("caption.snapshot", value!.stream.snapshot());
   await says("caption.snapshot: this view opens no snapshots.");
   await drop("pens.snapshot", saved);
-  await says("Goes on from pens.snapshot, after 5 steps. What was drawn before is not in it.");
+  await says("Goes on from pens.snapshot, after 4 points. What was drawn before is not in it.");
   assert.equal(await page.getByRole("tab").nth(3).getAttribute("aria-selected"), "true");
   await page.locator("#strokes-state", { hasText: `Seed ${expected.strokes[0].sampler.seed}: ` }).waitFor();
   await drop("tall.png", readFileSync(picture("tall")));
