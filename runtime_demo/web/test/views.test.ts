@@ -231,12 +231,17 @@ test("drawings of strokes are Python's, one after another, point by point", asyn
   const { page, context, faults } = await phone(3);
   const [{ sampler, points, lines: strokes }] = expected.strokes;
   const seed = sampler.seed;
+  await page.evaluate(() => {
+    const state = document.getElementById("strokes-state")!;
+    new MutationObserver(() => (document.title += `,${state.textContent!.match(/(\d+) point/)![1]}`)).observe(state, { childList: true });
+  });
   await page.locator("#strokes-seed").fill(seed);
-  await page.locator("#strokes-seed").press("Enter");
+  await page.locator("#strokes-temperature").fill("1"); // which begins anew, also with the same seed
   const told = `${strokes.length} stroke${strokes.length === 1 ? "" : "s"}, ${points.length} points`;
-  await page.locator("#strokes-state", { hasText: new RegExp(`^Seed ${seed}: \\d strokes?, \\d points?$`) }).waitFor();
   await page.locator("#strokes-state", { hasText: `Seed ${seed}: ${told}, finished` }).waitFor();
   assert.deepEqual(await lines(page.locator("#sketch")), strokes.map((points) => ({ points, given: false })));
+  const counts = (await page.title()).split(",").slice(-points.length).map(Number);
+  assert.deepEqual(counts, points.map((_, place) => place + 1)); // point by point
   const box = (await page.locator("#sketch g").boundingBox())!;
   const sheet = (await page.locator("#sketch").boundingBox())!;
   assert.ok(box.x > sheet.x && box.y > sheet.y && box.x + box.width < sheet.x + sheet.width && box.y + box.height < sheet.y + sheet.height);
