@@ -240,8 +240,8 @@ test("drawings of strokes are Python's, one after another, point by point", asyn
   const told = `${strokes.length} stroke${strokes.length === 1 ? "" : "s"}, ${points.length} points`;
   await page.locator("#strokes-state", { hasText: `Seed ${seed}: ${told}, finished` }).waitFor();
   assert.deepEqual(await lines(page.locator("#sketch")), strokes.map((points) => ({ points, given: false })));
-  const counts = (await page.title()).split(",").slice(-points.length).map(Number);
-  assert.deepEqual(counts, points.map((_, place) => place + 1)); // point by point
+  const counts = (await page.title()).split(",").slice(-points.length - 1).map(Number);
+  assert.deepEqual(counts, [...points.keys()].map((place) => place + 1).concat(points.length)); // the last step ends it
   const box = (await page.locator("#sketch g").boundingBox())!;
   const sheet = (await page.locator("#sketch").boundingBox())!;
   assert.ok(box.x > sheet.x && box.y > sheet.y && box.x + box.width < sheet.x + sheet.width && box.y + box.height < sheet.y + sheet.height);
