@@ -89,7 +89,8 @@ export class Sketch implements Surface {
 
   /** Let the sheet grow until it shows a box too, if it does not. */
   grow([left, top, right, bottom]: Box): void {
-    const [[x, y], side] = [this.#corner, this.#side];
+    const margin = (MARGIN * this.#side) / 2;
+    const [x, y, side] = [this.#corner[0] + margin, this.#corner[1] + margin, this.#side - 2 * margin];
     if (left >= x && top >= y && right <= x + side && bottom <= y + side) return;
     const [wideLeft, wideTop] = [Math.min(left, x), Math.min(top, y)];
     const [width, height] = [Math.max(right, x + side) - wideLeft, Math.max(bottom, y + side) - wideTop];

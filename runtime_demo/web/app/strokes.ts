@@ -46,7 +46,10 @@ export class StrokesView implements View {
       this.#due = 0;
       this.#setDrawing(!this.#drawing);
     });
-    element("strokes-clear").addEventListener("click", () => this.#clear());
+    element("strokes-clear").addEventListener("click", ({ detail }) => {
+      this.#clear();
+      if (detail === 0) element("sketch").focus(); // by a key
+    });
     element("strokes-save").addEventListener("click", () => shell.ask({ kind: "save" }));
     element("strokes-export").addEventListener("click", () => this.#export());
     pickFile(element("strokes-open"), element("strokes-file"), (file) => void shell.take(file));
@@ -122,7 +125,6 @@ export class StrokesView implements View {
     this.#due = Infinity;
     if (fitted) this.#sheet = "keep";
     this.#shell.say("Draw the beginning, and the network completes it.");
-    element("sketch").focus();
   }
 
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
