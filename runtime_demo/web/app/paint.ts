@@ -13,7 +13,7 @@ export class PaintView implements View {
   readonly #count = element<HTMLInputElement>("paint-strokes");
   #asked: Blob | null = null; // the photo that is to be painted; null for the example
   #photo: Blob | null = null; // the last one that could be read
-  #restored = false; // the painting goes on from a snapshot
+  #opening = false; // a photo, which may be none
   #painted = 0; // strokes
   #most = 0; // strokes that the network was trained for; 0 until it is there
   #due = 0; // when the next strokes are due
@@ -57,7 +57,10 @@ export class PaintView implements View {
     if (answer.kind === "canvassed") this.#prepare(answer.photo, answer.strokes);
     else if (answer.kind === "painted") this.#show(answer);
     else if (answer.kind === "restored") this.#resume(answer);
-    else if (answer.kind === "refused") this.#asked = this.#photo;
+    else if (answer.kind === "refused" && this.#opening) { // the painting before goes on
+      this.#asked = this.#photo;
+      this.#opening = this.#waiting = false;
+    }
   }
 
   stop(): void {
@@ -71,20 +74,19 @@ export class PaintView implements View {
 
   #begin(): void {
     this.#renew();
-    this.#restored = false;
+    this.#opening = true;
     this.#shell.ask({ kind: "paint", picture: this.#asked });
   }
 
   #renew(): void {
     this.#shell.renew();
-    this.#painted = 0;
     this.#waiting = true;
     this.#setPainting(true);
   }
 
   #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
-    this.#restored = true;
+    this.#opening = false;
     this.#shell.say(`Goes on from ${name}, after ${counted(steps, "stroke")}.`);
     this.#shell.ask({ kind: "resume" });
   }
@@ -92,7 +94,8 @@ export class PaintView implements View {
   /** The model is there, and so is the photo. */
   #prepare(photo: Pixels, strokes: number): void {
     this.#shell.loaded();
-    if (!this.#restored) this.#photo = this.#asked;
+    if (this.#opening) this.#photo = this.#asked;
+    this.#opening = false;
     if (this.#most !== strokes) this.#count.value = this.#count.max = String(strokes);
     this.#most = strokes;
     this.#tellCount();
