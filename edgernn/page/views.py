@@ -8,7 +8,7 @@ import numpy as np
 
 from edgernn.arrays import from_npy
 from edgernn.bundle import Bundle
-from edgernn.contract import Array, Contract, with_kinds
+from edgernn.contract import Array, Contract, GraphSpec, with_kinds
 
 __all__ = ["example", "view_of"]
 
@@ -17,7 +17,7 @@ _PICTURE_AXES = 3  # height, width and channels
 
 
 def view_of(bundle: Bundle) -> str | None:
-    """Return the view of a bundle: text, photo, draw or look; None for a bundle that the page does not show.
+    """Return the view of a bundle: text, photo, draw, look, strokes or paint; None for one that the page does not show.
 
     As in the pipelines, the kinds of its tensors decide.
     """
@@ -31,13 +31,20 @@ def view_of(bundle: Bundle) -> str | None:
         if any(each.input_of("image") for each in contract.graphs) and tokenizer and tokenizer.start_id is not None:
             return "photo"
     step = next((graph for graph in contract.graphs if graph.name == _STEP), None)
-    if step is None or step.output_of("boxes") is None:
-        return None
-    if step.input_of("noise") and step.output_of("canvas"):
-        return "draw"
-    if step.output_of("label") and any(each.kind == "image" and each.source is None for each in step.conditions):
-        return "look"
-    return None
+    return None if step is None else _view_of_step(step)
+
+
+def _view_of_step(step: GraphSpec) -> str | None:
+    """Return the view of what a graph `step` without tokens does, or None."""
+    has_image = any(each.kind == "image" and each.source is None for each in step.conditions)
+    if step.output_of("boxes"):
+        if step.input_of("noise") and step.output_of("canvas"):
+            return "draw"
+        return "look" if step.output_of("label") and has_image else None
+    if step.input_of("point") and step.output_of("next-point"):
+        return "strokes"
+    paints = step.output_of("stroke") and any(state.kind == "canvas" for state in step.states)
+    return "paint" if paints and has_image else None
 
 
 def example(bundle: Bundle) -> Array | None:
