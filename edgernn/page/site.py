@@ -33,6 +33,7 @@ from edgernn.paths import SITE, Kind, identify
 from edgernn.runtime.pipelines.caption import CaptionOptions
 from edgernn.runtime.pipelines.draw import DrawOptions
 from edgernn.runtime.pipelines.language import LanguageOptions
+from edgernn.runtime.pipelines.pens import PensOptions
 from edgernn.tokenizer import Tokenizer
 
 __all__ = ["CODE", "HASHED", "TARGET", "Opening", "Site", "build_site", "compressed"]
@@ -138,7 +139,8 @@ def build_site(paths: Sequence[Path], *, title: str = "", opening: Opening = Ope
     urls = {name: _add(assets, name, app[name]) for name in ("main.js", "page.css", "worker.js")}
     urls |= {name: _add(assets, f"{name}.png", icon(*form)) for name, form in _ICONS.items()}
     manifest = _add(assets, "app.webmanifest", _web_manifest(title, urls), folder="")
-    defaults = {"sampler": _sampler(), "caption": _caption(), "drawing": {"temperature": DrawOptions().temperature}}
+    defaults = {"sampler": _sampler(), "caption": _caption()}
+    defaults |= {"drawing": _temperature(DrawOptions()), "strokes": _temperature(PensOptions())}
     described = {
         **{"title": title, "worker": urls["worker.js"], **defaults, "bundles": shown},
         "microphone": _add(assets, _MICROPHONE, _code(_MICROPHONE)) if listens else None,
@@ -191,7 +193,7 @@ def _add_bundle(assets: dict[str, bytes], path: Path, name: str, opening: Openin
     if view is None:
         raise BundleError(
             f"{path} is a bundle of the task {manifest.task}, and the page shows models that continue a text, describe "
-            "pictures, draw pictures, look at pictures by glimpses, or label sound"
+            "pictures, draw pictures or strokes, paint photos, look at pictures by glimpses, or label sound"
         )
     if manifest.target not in (TARGET, ONNX):
         raise BundleError(
@@ -253,6 +255,11 @@ def _caption() -> dict[str, Any]:
     """How `edgernn caption` describes a picture."""
     defaults = CaptionOptions()
     return {"beam": defaults.beam, "max_tokens": defaults.max_tokens}
+
+
+def _temperature(defaults: DrawOptions | PensOptions) -> dict[str, Any]:
+    """The temperature with which `edgernn run` draws."""
+    return {"temperature": defaults.temperature}
 
 
 def _known(tokenizer: Tokenizer, text: str) -> bool:

@@ -18,7 +18,7 @@ _PICTURE_AXES = 3  # height, width and channels
 
 
 def view_of(bundle: Bundle) -> str | None:
-    """Return the view of a bundle: text, photo, draw, look or listen; None for a bundle that the page does not show.
+    """Return the view of a bundle: text, photo, draw, strokes, paint, look or listen; None for one that is not shown.
 
     As in the pipelines, the kinds of its tensors decide.
     """
@@ -32,15 +32,22 @@ def view_of(bundle: Bundle) -> str | None:
         if any(each.input_of("image") for each in contract.graphs) and tokenizer and tokenizer.start_id is not None:
             return "photo"
     step = next((graph for graph in contract.graphs if graph.name == _STEP), None)
-    if step is not None and _listens(bundle, step):
-        return "listen"
-    if step is None or step.output_of("boxes") is None:
+    if step is None:
         return None
-    if step.input_of("noise") and step.output_of("canvas"):
-        return "draw"
-    if step.output_of("label") and any(each.kind == "image" and each.source is None for each in step.conditions):
-        return "look"
-    return None
+    return "listen" if _listens(bundle, step) else _view_of_step(step)
+
+
+def _view_of_step(step: GraphSpec) -> str | None:
+    """Return the view of what a graph `step` without tokens does, or None."""
+    has_image = any(each.kind == "image" and each.source is None for each in step.conditions)
+    if step.output_of("boxes"):
+        if step.input_of("noise") and step.output_of("canvas"):
+            return "draw"
+        return "look" if step.output_of("label") and has_image else None
+    if step.input_of("point") and step.output_of("next-point"):
+        return "strokes"
+    paints = step.output_of("stroke") and any(state.kind == "canvas" for state in step.states)
+    return "paint" if paints and has_image else None
 
 
 def _listens(bundle: Bundle, step: GraphSpec) -> bool:

@@ -23,6 +23,8 @@ from tiny import (
     write_captioner,
     write_drawer,
     write_glimpser,
+    write_painter,
+    write_pen,
     write_sound_classifier,
     write_text_classifier,
     write_translator,
@@ -85,11 +87,13 @@ def for_wasm(bundle):
 
 
 def test_every_bundle_has_the_view_of_what_it_does(bundle, tmp_path):
-    others = {"photo": write_captioner, "draw": write_drawer, "look": write_glimpser, "listen": write_sound_classifier}
+    others = {"photo": write_captioner, "draw": write_drawer, "look": write_glimpser}
+    others |= {"strokes": write_pen, "paint": write_painter, "listen": write_sound_classifier}
     built = build_site([bundle, *(for_wasm(write(tmp_path / view)) for view, write in others.items())])
     assert [each["view"] for each in described(built)["bundles"]] == ["text", *others]
-    assert [each["example"] for each in described(built)["bundles"]] == [None] * 5
-    assert [each["prompt"] for each in described(built)["bundles"]] == ["a", "", "", "", ""]
+    assert [each["example"] for each in described(built)["bundles"]] == [None] * 7
+    assert [each["prompt"] for each in described(built)["bundles"]] == ["a", *[""] * 6]
+    assert "strokes.json" in described(built)["bundles"][4]["files"]
     for number, write in enumerate((write_text_classifier, write_translator)):
         with pytest.raises(BundleError, match="the page shows models that continue a text, describe pictures, draw"):
             build_site([for_wasm(write(tmp_path / str(number)))])
@@ -145,6 +149,7 @@ def test_a_view_of_pictures_begins_with_the_first_of_the_golden_vectors(tmp_path
 def test_the_page_is_told_what_python_would_do(bundle):
     values = described(build_site([bundle], opening=Opening("abc ", 2**63)))
     assert (values["caption"], values["drawing"]) == ({"beam": 1, "max_tokens": 20}, {"temperature": 1.0})
+    assert values["strokes"] == {"temperature": 1.0}
     assert values["sampler"] == {
         **{"temperature": 0.8, "top_k": 40, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0, "max_tokens": 400}
     }

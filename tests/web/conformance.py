@@ -14,7 +14,7 @@ import shutil
 import sys
 import wave
 from dataclasses import fields, replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -34,13 +34,17 @@ from edgernn.exporters.targets.c import CodeOptions, _write
 from edgernn.exporters.targets.onnx import ONNX
 from edgernn.exporters.targets.wasm import WASM, _compiled
 from edgernn.media.audio import is_clipped, mono, read_wav, resample
+from edgernn.media.brushwork import Painted
 from edgernn.media.events import EventStream
-from edgernn.media.image import fitted, resized, shrunk
+from edgernn.media.image import fitted, read_image, resized, shrunk
+from edgernn.media.strokes import read_strokes, strokes_json, to_lines
 from edgernn.runtime import Model, Sampler, beam_search, suggest
 from edgernn.runtime.pipelines import pipeline_for
 from edgernn.runtime.pipelines.caption import attention_maps, caption_image, open_image
 from edgernn.runtime.pipelines.draw import Draw
 from edgernn.runtime.pipelines.glimpse import GlimpseOptions, GlimpsePipeline
+from edgernn.runtime.pipelines.paint import Paint
+from edgernn.runtime.pipelines.pens import Pen
 from edgernn.runtime.snapshot import settings
 from edgernn.runtime.wasm import WasmEngine
 from edgernn.tasks import TASKS
@@ -64,7 +68,11 @@ STRANGE = [
 PHOTOS = {"flat": (20, 30), "tall": (75, 40), "small": (6, 5), "clear": (31, 33, 4)}  # height, width and channels
 SHRUNK = {"line": (5, 4300), "block": (4101, 30), "wide": (40, 1025)}  # larger than 1,024 pixels
 # The standard deviation of noise on weights; without it, all captions are alike.
-NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3, "classify": 0.0, "tag": 0.0}
+NOISE = {"caption": 1.0, "draw": 0.3, "glimpse": 0.3, "pens": 0.1, "paint": 0.3, "classify": 0.0, "tag": 0.0}
+BEGUN = np.array([[3.5, -20, 0], [11, 7.25, 1], [-30, 12, 0], [4, 40, 1]])  # what somebody drew, which is completed
+STROKES = ((Sampler(0.5, seed=2**64 - 1), 4), (Sampler(1.5, seed=7), 3))  # and points of BEGUN
+RENDERED = (67, 45)  # height and width of a painting
+RESUMED = {"draw": 1, "glimpse": 2, "pens": 4, "paint": 5}  # after how many steps a snapshot is taken
 RATE = 8000  # samples per second of the networks that listen
 SOUNDS = {  # channels, bytes of a sample, samples per second
     "own": (1, 2, RATE),
@@ -114,6 +122,9 @@ def write(folder: Path) -> None:
         "captions": [caption(folder, name) for name in PHOTOS],
         "drawings": [draw(folder, sampler, label) for sampler, label in DRAWINGS],
         "looks": [look(folder, name) for name in PHOTOS],
+        "strokes": [strokes(folder, sampler, given) for sampler, given in ((long_drawing(folder), 0), *STROKES)],
+        "paintings": [paint(folder, name) for name in ("tall", "small")],
+        "resumed": [resume(folder, task, steps) for task, steps in RESUMED.items()],
         "sounds": [sound(folder, name) for name in SOUNDS],
         "events": [events(*limits) for limits in LIMITS],
         "tokenizers": [tokens(kind) for kind in ("characters", "bytes", "bpe", "words")],
@@ -168,7 +179,8 @@ def learn(task: str, noise: float, folder: Path) -> None:
     run.parent.mkdir(parents=True, exist_ok=True)
     data = folder / f"{task}-data"
     data.mkdir()
-    for _ in Trainer.begin(TASKS[task], example.write(data), run, **example.settings).fit():
+    sources = write_spirals(data) if task == "pens" else example.write(data)
+    for _ in Trainer.begin(TASKS[task], sources, run, **example.settings).fit():
         pass
     source = Run.load(run).source()
     torch.manual_seed(0)
@@ -178,6 +190,21 @@ def learn(task: str, noise: float, folder: Path) -> None:
                 continue
             parameter += noise * torch.randn_like(parameter)
     export(source, folder / task, target=WASM, precision="int8", steps=16, tolerance={"loss": 100})
+
+
+def write_spirals(folder: Path) -> list[str]:
+    """Drawings of a spiral in three strokes, longer than those of `tasks`: there is time to take the pen."""
+    random = np.random.default_rng(0)
+    angles = np.linspace(0, 4 * np.pi, 31)
+    for part, count in (("train", 48), ("val", 12)):
+        places = np.stack([angles * np.cos(angles), angles * np.sin(angles)], axis=1) * random.uniform(
+            6, 9, (count, 1, 1)
+        )
+        offsets = np.diff(places, axis=1).round()
+        lifts = np.tile((np.arange(30) % 10 == 9)[:, None], (count, 1, 1))
+        points = np.concatenate([offsets, lifts], axis=2).astype(np.int16).reshape(-1, 3)
+        np.savez(folder / f"{part}.npz", points=points, ends=30 * np.arange(1, count + 1))
+    return [str(folder)]
 
 
 def load_task(folder: Path, task: str) -> Model:
@@ -345,6 +372,88 @@ def events(merged: int, shortest: int):
     }
 
 
+def long_drawing(folder: Path) -> Sampler:
+    """The first seed whose drawing begins with a line, and ends by itself after 20 to 28 points."""
+    pen = Pen(load_task(folder, "pens"))
+    for seed in range(1, 1000):
+        stream = pen.stream(Sampler(seed=seed))
+        points = list(takewhile(lambda point: point is not None, (pen.draw(stream) for _ in range(29))))
+        if 20 <= len(points) <= 28 and points[0][2] == 0:
+            return Sampler(seed=seed)
+    raise AssertionError("no seed draws a long drawing")
+
+
+def strokes(folder: Path, sampler: Sampler, given: int):
+    """Complete the first points of a drawing: the points, where the pen then is, and whether the drawing has ended."""
+    pen = Pen(load_task(folder, "pens"))
+    stream = pen.stream(sampler, BEGUN[:given])
+    points = []
+    while len(points) < 40 and (point := pen.draw(stream)) is not None:
+        points.append(point.tolist())
+    whole = np.array([*BEGUN[:given].tolist(), *points])
+    file = strokes_json([whole])
+    return {
+        "sampler": described(sampler),
+        "given": BEGUN[:given].tolist(),
+        "points": points,
+        "place": pen.place(stream),
+        "ended": pen.ended(stream),
+        "lines": [line.tolist() for line in to_lines(whole)],
+        "json": file.decode(),
+        "read": read_strokes(file).tolist(),
+    }
+
+
+def paint(folder: Path, name: str):
+    """Paint a picture: each stroke, the error after it, and the canvas, also rendered at another size."""
+    painter = Paint(load_task(folder, "paint"))
+    stream = painter.stream(read_image(folder / "pictures" / f"{name}.png", 8192))
+    target = stream.conditions[painter.image_name] / np.float32(255)
+    plain = np.square(target - target.mean(axis=(1, 2))).mean()
+    numbers, canvases, errors = [], [], []
+    for _ in range(painter.strokes + 2):
+        numbers.append(stream.step({})[painter.stroke_name][0])
+        canvases.append(stream.state[painter.canvas_name][0])
+        errors.append(float(np.square(target - canvases[-1]).mean() / plain))
+    np.save(folder / "pictures" / f"{name}.canvases.npy", np.array(canvases))
+    scaled = np.array(numbers[: painter.strokes])
+    scaled[:, :7] *= painter.side
+    painted = Painted(scaled, painter.ground, painter.side, painter.side, 1.0)
+    *_, rendered = painted.rendered(*RENDERED)
+    np.save(folder / "pictures" / f"{name}.rendered.npy", rendered)
+    levels = np.rint(255 * canvases[-1].clip(0, 1)).astype(np.uint8)
+    np.save(folder / "pictures" / f"{name}.painted.npy", levels)
+    return {"picture": name, "strokes": np.array(numbers).tolist(), "errors": errors}
+
+
+def begin(folder: Path, task: str):
+    """Begin a stream of a network of a task."""
+    model, sampler = load_task(folder, task), Sampler(0.7, seed=5)
+    picture = folder / "pictures" / "tall.png"
+    if task == "glimpse":
+        seen = GlimpsePipeline(model).read(picture)
+        return model.stream(sampler, inputs={name: image[None] for name, image in seen.items()})
+    if task == "paint":
+        return Paint(model).stream(read_image(picture))
+    return Pen(model).stream(long_drawing(folder)) if task == "pens" else Draw(model).stream(sampler, "1")
+
+
+def advance(stream):
+    """Take a step of a stream, and return all outputs."""
+    kinds = {tensor.kind for tensor in stream.spec.inputs}
+    inputs = stream.noise() if "noise" in kinds else stream.next_point() if "point" in kinds else {}
+    return {name: array.ravel().tolist() for name, array in stream.step(inputs).items()}
+
+
+def resume(folder: Path, task: str, steps: int):
+    """Write a snapshot after some steps, and return the outputs of those that follow it."""
+    stream = begin(folder, task)
+    for _ in range(steps):
+        advance(stream)
+    stream.save(folder / "tasks" / f"{task}.snapshot")
+    return {"task": task, "steps": stream.steps, "outputs": [advance(stream) for _ in range(3)]}
+
+
 def snapshot(folder: Path, name: str):
     """Write a snapshot, and return the tokens that follow it."""
     stream = load(folder, name).stream(SAMPLERS[2])
@@ -403,13 +512,18 @@ def check(folder: Path) -> None:
     records = sorted((folder / "written").rglob("*.json"))
     for path in records:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if "outputs" in record:
+            stream = begin(folder, record["task"])
+            stream.load(path.with_suffix(".snapshot"))
+            assert [advance(stream) for _ in record["outputs"]] == record["outputs"], path
+            continue
         stream = load(folder, record["bundle"]).stream()
         stream.load(path.with_suffix(".snapshot"))
         made = list(stream.tokens(len(record["tokens"])))
         assert [each.token for each in made] == record["tokens"], path
         assert [each.text for each in made] == record["pieces"], path
     assert records, "no snapshots were written"
-    sys.stdout.write(f"Python continued {len(records)} snapshots of the runtime in TypeScript, token for token\n")
+    sys.stdout.write(f"Python continued {len(records)} snapshots of the runtime in TypeScript, to the bit\n")
 
 
 if __name__ == "__main__":

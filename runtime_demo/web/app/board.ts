@@ -1,4 +1,5 @@
 /** A picture in large pixels, with boxes on it, and a pen for whoever wants to draw on it. */
+import { Hand, type Place, type Surface } from "./hand.ts";
 import type { Pixels } from "./protocol.ts";
 
 const SIDE = 560; // device pixels of the longer side, at least
@@ -8,45 +9,45 @@ const BEFORE = "#12823a";
 const GROUND = "#0008"; // behind numbers
 
 type Box = readonly number[];
-type Point = readonly [number, number];
 
-export class Board {
-  readonly #canvas: HTMLCanvasElement;
+export class Board implements Surface {
+  readonly stride = 1;
+  readonly element: HTMLCanvasElement;
+  readonly #hand: Hand;
   readonly #picture = document.createElement("canvas");
   #boxes: readonly (readonly Box[])[] = [];
-  #numbered = false;
-  #at: Point = [0, 0]; // where the pen is, in pixels of the picture
-  #down = false;
-  #guided = false; // by keys, so that the pen must be shown
+  #first: number | null = null; // the number of the first box
   #inked: ((levels: Float32Array) => void) | null = null;
   #lifted: () => void = () => undefined;
 
   constructor(canvas: HTMLCanvasElement) {
-    this.#canvas = canvas;
-    canvas.addEventListener("pointerdown", (event) => {
-      if (this.#inked === null) return;
-      canvas.setPointerCapture(event.pointerId);
-      this.#guided = false;
-      this.#move(this.#place(event), false);
-      this.#press();
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (!this.#down || this.#guided) return;
-      const events = event.getCoalescedEvents?.() ?? [];
-      for (const each of events.length > 0 ? events : [event]) this.#move(this.#place(each), true);
-    });
-    for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => this.#lift());
-    canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("blur", () => {
-      this.#lift();
-      this.#guided = false;
-      this.#draw();
-    });
+    this.element = canvas;
+    this.#hand = new Hand(this);
   }
 
   /** Whether someone is drawing. */
   get held(): boolean {
-    return this.#down;
+    return this.#hand.down;
+  }
+
+  get lent(): boolean {
+    return this.#inked !== null;
+  }
+
+  place(across: number, down: number): Place {
+    return [across * this.#picture.width, down * this.#picture.height];
+  }
+
+  within([x, y]: Place): Place {
+    return [Math.min(Math.max(x, 0), this.#picture.width), Math.min(Math.max(y, 0), this.#picture.height)];
+  }
+
+  lifted(): void {
+    this.#lifted();
+  }
+
+  moved(): void {
+    this.#draw();
   }
 
   /** Let people draw. inked: is called with the levels (height · width) of each piece of a line. lifted: after a line. */
@@ -60,9 +61,9 @@ export class Board {
     if (before !== width || tall !== height) {
       [this.#picture.width, this.#picture.height] = [width, height];
       const scale = Math.ceil(SIDE / Math.max(height, width));
-      [this.#canvas.width, this.#canvas.height] = [width * scale, height * scale];
-      this.#canvas.style.setProperty("--ratio", String(width / height));
-      this.#at = [width / 2, height / 2];
+      [this.element.width, this.element.height] = [width * scale, height * scale];
+      this.element.style.setProperty("--ratio", String(width / height));
+      this.#hand.at = [width / 2, height / 2];
     }
     this.#picture.getContext("2d")?.putImageData(new ImageData(data, width, height), 0, 0);
     this.#boxes = [];
@@ -76,18 +77,18 @@ export class Board {
     this.show({ data, height, width });
   }
 
-  /** Show boxes, of each step a list; the first of the last step is the brightest. numbered: with the numbers of the steps. */
-  mark(boxes: readonly (readonly Box[])[], numbered: boolean): void {
-    [this.#boxes, this.#numbered] = [boxes, numbered];
+  /** Show boxes, of each step a list; the first of the last step is the brightest. first: the number of the first step, if they have numbers. */
+  mark(boxes: readonly (readonly Box[])[], first: number | null): void {
+    [this.#boxes, this.#first] = [boxes, first];
     this.#draw();
   }
 
   #draw(): void {
-    const context = this.#canvas.getContext("2d");
+    const context = this.element.getContext("2d");
     if (context === null || this.#picture.width === 0) return;
-    const scale = this.#canvas.width / this.#picture.width;
+    const scale = this.element.width / this.#picture.width;
     context.imageSmoothingEnabled = false;
-    context.drawImage(this.#picture, 0, 0, this.#canvas.width, this.#canvas.height);
+    context.drawImage(this.#picture, 0, 0, this.element.width, this.element.height);
     this.#boxes.forEach((boxes, place) => {
       const last = place === this.#boxes.length - 1;
       boxes.forEach((box, number) => {
@@ -96,10 +97,10 @@ export class Board {
         context.strokeStyle = last && number === 0 ? NOW : BEFORE;
         context.lineWidth = last && number === 0 ? 6 : 3;
         context.strokeRect(left, top, right - left, bottom - top);
-        if (this.#numbered && number === 0) this.#number(context, place + 1, left, top, last);
+        if (this.#first !== null && number === 0) this.#number(context, place + this.#first, left, top, last);
       });
     });
-    if (this.#guided) this.#cross(context, scale);
+    if (this.#hand.guided) this.#cross(context, scale);
   }
 
   #number(context: CanvasRenderingContext2D, number: number, left: number, top: number, last: boolean): void {
@@ -113,8 +114,8 @@ export class Board {
   }
 
   #cross(context: CanvasRenderingContext2D, scale: number): void {
-    const [x, y] = this.#at.map((each) => each * scale);
-    context.strokeStyle = this.#down ? NOW : "#ff8c1e";
+    const [x, y] = this.#hand.at.map((each) => each * scale);
+    context.strokeStyle = this.#hand.down ? NOW : "#ff8c1e";
     context.lineWidth = 4;
     context.beginPath();
     context.moveTo(x - 14, y);
@@ -124,43 +125,8 @@ export class Board {
     context.stroke();
   }
 
-  #place(event: PointerEvent): Point {
-    const { left, top, width, height } = this.#canvas.getBoundingClientRect();
-    return [((event.clientX - left) / width) * this.#picture.width, ((event.clientY - top) / height) * this.#picture.height];
-  }
-
-  /** Arrow keys move the pen; Space or Enter puts it down and lifts it. */
-  #key(event: KeyboardEvent): void {
-    const moves: Record<string, Point> = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const move = moves[event.key];
-    if (this.#inked === null || (move === undefined && event.key !== " " && event.key !== "Enter")) return;
-    event.preventDefault();
-    this.#guided = true;
-    if (move !== undefined) this.#move([this.#at[0] + move[0], this.#at[1] + move[1]], this.#down);
-    else if (this.#down) this.#lift();
-    else this.#press();
-    this.#draw();
-  }
-
-  #press(): void {
-    this.#down = true;
-    this.#line(this.#at, this.#at);
-  }
-
-  #lift(): void {
-    if (!this.#down) return;
-    this.#down = false;
-    this.#lifted();
-  }
-
-  #move([x, y]: Point, inked: boolean): void {
-    const before = this.#at;
-    this.#at = [Math.min(Math.max(x, 0), this.#picture.width), Math.min(Math.max(y, 0), this.#picture.height)];
-    if (inked) this.#line(before, this.#at);
-  }
-
   /** Ink along a line: full where the nib passes, and less within a pixel around it. */
-  #line([fromX, fromY]: Point, [toX, toY]: Point): void {
+  line([fromX, fromY]: Place, [toX, toY]: Place): void {
     const { width, height } = this.#picture;
     const nib = Math.max(NIB * Math.max(width, height), 0.7);
     const [dx, dy] = [toX - fromX, toY - fromY];

@@ -46,3 +46,8 @@ export function choices(group: HTMLElement, names: readonly string[], chosen: (p
 export function percent(share: number): string {
   return `${Math.round(100 * share)} %`;
 }
+
+/** A number of things in words. */
+export function counted(count: number, thing: string): string {
+  return `${count.toLocaleString("en")} ${thing}${count === 1 ? "" : "s"}`;
+}

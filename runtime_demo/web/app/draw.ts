@@ -1,6 +1,6 @@
 /** The view of a bundle that draws: one drawing after another, on a canvas on which its user can draw too. */
 import { Board } from "./board.ts";
-import { choices, element } from "./document.ts";
+import { choices, counted, element, pickFile } from "./document.ts";
 import type { Answer, BundleInfo } from "./protocol.ts";
 import { next64, whole64 } from "./seeds.ts";
 import type { Shell, View } from "./view.ts";
@@ -30,6 +30,7 @@ export class DrawView implements View {
   #due = 0; // when the next step or drawing is due
   #drawing = false;
   #waiting = false; // for the answer to the last request
+  #resuming = false; // a snapshot, of which the canvas is awaited
 
   constructor(shell: Shell, defaults: { temperature: number }) {
     this.#shell = shell;
@@ -38,6 +39,8 @@ export class DrawView implements View {
     this.#temperature.addEventListener("input", () => this.#restart(this.#seed.value));
     element("draw-another").addEventListener("click", () => this.#restart(next64(this.#seed.value)));
     element("draw-pause").addEventListener("click", () => this.#setDrawing(!this.#drawing));
+    element("draw-save").addEventListener("click", () => shell.ask({ kind: "save" }));
+    pickFile(element("draw-open"), element("draw-file"), (file) => void shell.take(file));
   }
 
   open(bundle: BundleInfo): void {
@@ -45,11 +48,12 @@ export class DrawView implements View {
     this.#asked = null;
     this.#temperature.value = String(this.#usual);
     element("gallery").replaceChildren();
+    this.#resuming = false;
     this.#restart(bundle.seed);
   }
 
   async take(): Promise<void> {
-    this.#shell.say("This model draws by itself: it opens no files.");
+    this.#shell.say("This model draws by itself: it opens no files but snapshots.");
   }
 
   frame(now: number): void {
@@ -63,6 +67,7 @@ export class DrawView implements View {
   hear(answer: Answer): void {
     if (answer.kind === "canvas") this.#prepare(answer);
     else if (answer.kind === "drawn") this.#show(answer);
+    else if (answer.kind === "restored") this.#resume(answer);
   }
 
   stop(): void {
@@ -81,6 +86,17 @@ export class DrawView implements View {
     this.#due = 0;
     this.#begin(whole64(seed), 0);
     this.#waiting = this.#canvas === null;
+    this.#setDrawing(true);
+  }
+
+  #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
+    this.#shell.renew();
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "step")}.`);
+    [this.#canvas, this.#late, this.#due] = [null, null, 0];
+    [this.#seed.value, this.#temperature.value] = [seed, String(temperature)];
+    element("draw-temperature-shown").textContent = temperature.toFixed(2);
+    this.#shell.ask({ kind: "resume" });
+    this.#waiting = this.#resuming = true;
     this.#setDrawing(true);
   }
 
@@ -110,19 +126,20 @@ export class DrawView implements View {
     };
     choices(element("classes"), [IN_TURN, ...canvas.labels], chosen);
     this.#shell.loaded();
-    if (canvas.labels.length > 0) this.#begin(this.#seed.value, 0); // now it is known which classes there are
+    if (this.#resuming) [this.#label, this.#number] = [canvas.label, canvas.labels.indexOf(canvas.label ?? "")];
+    else if (canvas.labels.length > 0) this.#begin(this.#seed.value, 0); // now it is known which classes there are
   }
 
   #show({ levels, box, step, cells }: Extract<Answer, { kind: "drawn" }>): void {
     const { height, width, steps } = this.#canvas!;
-    this.#waiting = false;
+    this.#waiting = this.#resuming = false;
     this.#step = step;
     this.#levels = brighter(levels, this.#late ?? levels);
     this.#late = null;
     if (this.#shell.calm && !this.#finished) return;
     this.#shell.showCells(cells);
     this.#board.showLevels(this.#levels, height, width);
-    if (!this.#finished) this.#board.mark([[box]], false);
+    if (!this.#finished && box !== null) this.#board.mark([[box]], null);
     const what = this.#label === null ? "" : ` of ${this.#label}`;
     element("draw-state").textContent = `Drawing${what} with seed ${this.#seed.value}: step ${Math.min(step, steps)} of ${steps}`;
     if (this.#finished) this.#keep();

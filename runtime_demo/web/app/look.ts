@@ -1,6 +1,6 @@
 /** The view of a bundle that looks at pictures by glimpses: at what its user draws, or at a picture from a file. */
 import { Board } from "./board.ts";
-import { element, percent, pickFile } from "./document.ts";
+import { counted, element, percent, pickFile } from "./document.ts";
 import type { Answer, Pixels } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
@@ -19,13 +19,15 @@ export class LookView implements View {
   #file: Blob | null = null;
   #coming: Glimpse[] = [];
   #taken: Glimpse[] = [];
+  #before = 0; // glimpses that were taken before a snapshot
   #due = 0; // when the next glimpse is shown
   #look = Infinity; // when the network looks at what has been drawn
 
   constructor(shell: Shell) {
     this.#shell = shell;
     this.#board.lend((levels) => this.#draw(levels), () => (this.#look = performance.now() + REST));
-    pickFile(element("look-open"), element("look-file"), (file) => void this.take(file));
+    pickFile(element("look-open"), element("look-file"), (file) => void shell.take(file));
+    element("look-save").addEventListener("click", () => shell.ask({ kind: "save", shown: this.#shown }));
     element("look-clear").addEventListener("click", () => this.#clear());
     this.#invert.addEventListener("change", () => this.#ink === null && this.#ask());
   }
@@ -50,6 +52,7 @@ export class LookView implements View {
 
   hear(answer: Answer): void {
     if (answer.kind === "glimpse") this.#coming.push(answer);
+    if (answer.kind === "restored") this.#resume(answer);
     if (answer.kind !== "seen") return;
     this.#shell.loaded();
     this.#size = answer.pixels;
@@ -68,9 +71,22 @@ export class LookView implements View {
     this.#shell.ask({ kind: "look", picture, invert: this.#ink === null && this.#invert.checked });
   }
 
+  #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
+    this.#renew();
+    [this.#file, this.#ink, this.#before] = [null, null, steps];
+    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "glimpse")}.`);
+    this.#shell.ask({ kind: "resume" });
+  }
+
+  /** The number of the last glimpse that is shown. */
+  get #shown(): number {
+    return this.#taken.at(-1)?.number ?? this.#before;
+  }
+
   #renew(): void {
     this.stop();
     this.#taken = [];
+    this.#before = 0;
     this.#shell.renew();
     element("guess").textContent = "";
     element("glimpses").replaceChildren();
@@ -79,13 +95,14 @@ export class LookView implements View {
   #show(glimpse: Glimpse): void {
     this.#taken.push(glimpse);
     this.#shell.showCells(glimpse.cells);
-    this.#board.mark(this.#taken.map(({ boxes }) => boxes), true);
+    this.#board.mark(this.#taken.map(({ boxes }) => boxes), this.#taken[0].number);
     const guess = `${glimpse.label} (${percent(glimpse.probability)})`;
     const item = document.createElement("li");
     item.textContent = guess;
+    element<HTMLOListElement>("glimpses").start = this.#taken[0].number;
     element("glimpses").append(item);
     element("guess").textContent = glimpse.last ? `It is ${guess}` : `Perhaps ${guess}`;
-    if (glimpse.last) element("spoken").textContent = `After ${this.#taken.length} glimpses: ${guess}`;
+    if (glimpse.last) element("spoken").textContent = `After ${glimpse.number} glimpses: ${guess}`;
     this.#shell.settle();
   }
 

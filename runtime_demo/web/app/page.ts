@@ -1,18 +1,21 @@
 /** The page: its tabs, what it says of the device, and the view of the chosen bundle. */
 import { Cells } from "./cells.ts";
-import { element } from "./document.ts";
+import { download, element } from "./document.ts";
 import { DrawView } from "./draw.ts";
 import { ListenView } from "./listen.ts";
 import { LookView } from "./look.ts";
 import { downloaded, duration, size } from "./measures.ts";
 import { impossible, keep } from "./offline.ts";
+import { PaintView } from "./paint.ts";
 import { PhotoView } from "./photo.ts";
 import type { Answer, Body, BundleInfo, Request, Site, ViewName } from "./protocol.ts";
+import { StrokesView } from "./strokes.ts";
 import { TextView } from "./text.ts";
 import type { Shell, View } from "./view.ts";
 
 const WARM = 1000; // milliseconds until steps are timed, when the browser has compiled the model for speed
 const LOADING = "Loading";
+const SNAPSHOT = "edgernn\0"; // how snapshots begin
 
 export class Page implements Shell {
   readonly #site: Site;
@@ -36,6 +39,8 @@ export class Page implements Shell {
       photo: new PhotoView(this, site.caption),
       draw: new DrawView(this, site.drawing),
       look: new LookView(this),
+      strokes: new StrokesView(this, site.strokes),
+      paint: new PaintView(this),
       listen: new ListenView(this, site.microphone),
     };
     this.#makeTabs();
@@ -74,6 +79,12 @@ export class Page implements Shell {
 
   reopen(): void {
     this.#choose(this.#tab);
+  }
+
+  async take(file: File): Promise<void> {
+    if ((await file.slice(0, SNAPSHOT.length).text()) !== SNAPSHOT) return this.#view.take(file);
+    const bytes = await file.arrayBuffer();
+    this.ask({ kind: "restore", bytes, name: file.name }, [bytes]);
   }
 
   showCells(values: Float32Array): void {
@@ -152,7 +163,7 @@ export class Page implements Shell {
     document.addEventListener("drop", (event) => {
       event.preventDefault();
       const file = event.dataTransfer?.files[0];
-      if (file !== undefined) void this.#view.take(file);
+      if (file !== undefined) void this.take(file);
     });
   }
 
@@ -172,7 +183,10 @@ export class Page implements Shell {
         return;
       case "failed":
         return this.#fail(answer.message, answer.lost ? () => this.#choose(this.#tab) : null);
+      case "saved":
+        return download(answer.bytes, `${answer.name}-${answer.steps}.snapshot`);
       case "restored":
+        this.#view.stop();
         this.#mark(answer.bundle);
         return this.#view.hear(answer);
       default:

@@ -26,8 +26,8 @@ export class PhotoView implements View {
   constructor(shell: Shell, defaults: { beam: number }) {
     this.#shell = shell;
     this.#usual = defaults.beam;
-    pickFile(element("camera"), element("camera-file"), (file) => void this.take(file));
-    pickFile(element("gallery-open"), element("gallery-file"), (file) => void this.take(file));
+    pickFile(element("camera"), element("camera-file"), (file) => void shell.take(file));
+    pickFile(element("gallery-open"), element("gallery-file"), (file) => void shell.take(file));
     this.#beam.addEventListener("input", () => this.#describe());
   }
 

@@ -1,5 +1,7 @@
 /** What the page and its worker say to each other. */
-import type { Guess, Heard, Reason } from "../src/index.ts";
+import type { Guess, Heard, Line, Point, Reason } from "../src/index.ts";
+
+export type { Line, Point };
 
 /** What the page is told about the site, in index.html. */
 export interface Site {
@@ -12,14 +14,15 @@ export interface Site {
   onnx: { code: string; module: string } | null;
   /** How texts are sampled unless the user chooses otherwise; the values are those of `edgernn run`. */
   sampler: SamplerDefaults;
-  /** How pictures are described, and with which temperature is drawn, unless the user chooses otherwise. */
+  /** How pictures are described, and with which temperatures is drawn, unless the user chooses otherwise. */
   caption: { beam: number; max_tokens: number };
   drawing: { temperature: number };
+  strokes: { temperature: number };
   bundles: BundleInfo[];
 }
 
 /** What the page shows of a bundle. */
-export type ViewName = "text" | "photo" | "draw" | "look" | "listen";
+export type ViewName = "text" | "photo" | "draw" | "look" | "strokes" | "paint" | "listen";
 
 export interface SamplerDefaults {
   temperature: number;
@@ -64,8 +67,11 @@ export type Request = { generation: number } & (
   | { kind: "write"; wish: Wish }
   | { kind: "frame"; tokens: number }
   | { kind: "suggest" }
-  | { kind: "save" }
+  /** Take a snapshot. shown: the number of steps that the user has seen; by default all that were taken. */
+  | { kind: "save"; shown?: number }
   | { kind: "restore"; bytes: ArrayBuffer; name: string }
+  /** Go on in the view of the bundle of the snapshot that has been restored. */
+  | { kind: "resume" }
   | { kind: "measure" }
   /** Describe a picture; null is the one that was given last, or else the example. */
   | { kind: "describe"; picture: Blob | null; beam: number }
@@ -76,6 +82,15 @@ export type Request = { generation: number } & (
   | { kind: "ink"; levels: Float32Array }
   /** Look at a file, at the levels (height · width) of what the user has drawn, or, for null, at the example. */
   | { kind: "look"; picture: Blob | Float32Array | null; invert: boolean }
+  /** Begin a drawing of strokes, with the points that it has already. */
+  | { kind: "sketch"; seed: string; temperature: number; given: readonly Point[] }
+  /** Draw the next points: so many, unless the drawing ends before. */
+  | { kind: "points"; count: number }
+  /** Read a line that somebody drew. */
+  | { kind: "line"; line: Line }
+  /** Begin to paint a picture; null is the example. */
+  | { kind: "paint"; picture: Blob | null }
+  | { kind: "strokes"; count: number }
   /** Begin to listen to samples with this rate, of which each request "sound" brings some. level: of silence. */
   | { kind: "listen"; rate: number; level: number }
   | { kind: "sound"; samples: Float32Array }
@@ -87,6 +102,24 @@ export type Request = { generation: number } & (
 
 /** What was recorded: a WAV file, or samples of one channel with their rate, which the browser has decoded. */
 export type Recording = { name: string } & ({ wav: ArrayBuffer } | { samples: Float32Array; rate: number });
+
+/** Left, top, right and bottom. */
+export type Box = readonly [number, number, number, number];
+
+/**
+ * How far a drawing of strokes is. at: where the pen is, from the beginning of the drawing. draws: whether it draws on
+ * from there. ahead: the box of all that the network will add. points, longest: the number of points, and of the longest
+ * drawing. finished: whether nothing follows. scale: of the offsets.
+ */
+export interface Progress {
+  at: readonly [number, number];
+  draws: boolean;
+  ahead: Box;
+  points: number;
+  longest: number;
+  finished: boolean;
+  scale: number;
+}
 
 /** A picture for a canvas: RGBA bytes. */
 export interface Pixels {
@@ -115,13 +148,20 @@ export type Answer = { generation: number } & (
   | { kind: "captioned"; part: CaptionPart; cells: Float32Array }
   /** The caption has ended. candidates: of a beam, the best first; a single one without it. */
   | { kind: "described"; candidates: { text: string; score: number }[] }
-  /** Can draw: the size of the canvas, the classes, the steps of a drawing, and whether ink is taken. */
-  | { kind: "canvas"; height: number; width: number; labels: readonly string[]; steps: number; takesInk: boolean }
-  /** The canvas (height · width) after a step, and the window: left, top, right and bottom. */
-  | { kind: "drawn"; levels: Float32Array; box: readonly number[]; step: number; cells: Float32Array }
+  /** Can draw: the size of the canvas, the classes, that of the present drawing, the steps of one, and whether ink is taken. */
+  | { kind: "canvas"; height: number; width: number; labels: readonly string[]; label: string | null; steps: number; takesInk: boolean }
+  /** The canvas (height · width) after a step, and the window, which is null when a drawing is resumed. */
+  | { kind: "drawn"; levels: Float32Array; box: readonly number[] | null; step: number; cells: Float32Array }
   /** The picture that the network sees, on a canvas of its size. */
   | { kind: "seen"; pixels: Pixels }
-  | { kind: "glimpse"; boxes: readonly (readonly number[])[]; label: string; probability: number; last: boolean; cells: Float32Array }
+  | { kind: "glimpse"; boxes: readonly (readonly number[])[]; label: string; probability: number; number: number; last: boolean; cells: Float32Array }
+  /** A drawing of strokes has begun, has been resumed, or has been added to. */
+  | ({ kind: "sketched" } & Progress)
+  | { kind: "points"; points: readonly Point[]; finished: boolean; cells: Float32Array }
+  /** A painting has begun, or has been resumed. photo: small. strokes: their number in training. */
+  | { kind: "canvassed"; photo: Pixels; strokes: number }
+  /** error: the squared error, as a share of that of the mean colour. */
+  | { kind: "painted"; pixels: Pixels; strokes: number; error: number; cells: Float32Array }
   /** Can listen. tags: every moment has a label, and not each sound as a whole. */
   | { kind: "listener"; labels: readonly string[]; tags: boolean }
   /** A piece of sound was read, which ended at `time` in seconds. level: its loudest step's. guess: null for none. */

@@ -1,6 +1,6 @@
-/** What the worker does for each view but the text: it describes, draws, and looks. */
+/** What the worker does for the views of pictures: it describes, draws, and looks. */
 import { BATCH } from "../src/contract.ts";
-import { Captioner, Drawer, LENGTH_PENALTY, Looker, Sampler, inverted, shrunk, toRgba, type Model, type Stream, type Tensor, type Tensors } from "../src/index.ts";
+import { Captioner, Drawer, LENGTH_PENALTY, Looker, Sampler, inverted, shrunk, tensor, toRgba, type Glimpse, type Model, type Stream, type Tensor, type Tensors } from "../src/index.ts";
 import { medianTime } from "./measures.ts";
 import type { CaptionPart, Pixels } from "./protocol.ts";
 
@@ -23,16 +23,22 @@ export interface Session {
   readonly stream: Stream | null;
   /** The inputs of a step that is timed. */
   readonly timedInputs: Tensors;
+  /** How many steps are timed together, unless it is the usual number. */
+  readonly timedSteps?: number;
+  /** Go on from a snapshot. Throws SnapshotError if it is refused; sessions without it go on from none. */
+  restore?(bytes: Uint8Array): Promise<void>;
+  /** The stream after so many steps, if it was kept. */
+  after?(steps: number): Stream | undefined;
 }
 
 /** The time of a step of a session in microseconds, or null before its first stream. */
-export async function timeOf({ stream, timedInputs }: Session, turn: () => Promise<void>): Promise<number | null> {
+export async function timeOf({ stream, timedInputs, timedSteps = TIMED }: Session, turn: () => Promise<void>): Promise<number | null> {
   if (stream === null) return null;
   const twin = stream.fork();
   const batch = async (): Promise<void> => {
-    for (let count = 0; count < TIMED; count++) await twin.step(timedInputs);
+    for (let count = 0; count < timedSteps; count++) await twin.step(timedInputs);
   };
-  return (await medianTime(batch, turn)) / TIMED;
+  return (await medianTime(batch, turn)) / timedSteps;
 }
 
 export class Describing implements Session {
@@ -92,6 +98,12 @@ export class Drawing implements Session {
     this.stream.state = { ...this.stream.state, ...canvas };
   }
 
+  async restore(bytes: Uint8Array): Promise<void> {
+    const stream = await this.drawer.stream(new Sampler(), this.drawer.labels[0] ?? null);
+    stream.restore(bytes);
+    this.stream = stream;
+  }
+
   ink(levels: Float32Array): void {
     if (this.stream !== null && this.drawer.takesInk) this.drawer.ink(this.stream, levels);
   }
@@ -101,6 +113,7 @@ export class Looking implements Session {
   readonly looker: Looker;
   readonly timedInputs: Tensors = {};
   stream: Stream | null = null;
+  #taken = new Map<number, Stream>(); // copies of the stream, by the number of glimpses that it has taken
 
   constructor(model: Model) {
     this.looker = new Looker(model);
@@ -114,8 +127,37 @@ export class Looking implements Session {
 
   /** Begins to look at a picture, and returns it as the network sees it. */
   async begin(picture: Tensor, invert: boolean): Promise<Pixels> {
-    const fitted = this.looker.fit(invert ? inverted(picture) : picture);
-    this.stream = await this.looker.stream(fitted);
-    return pixelsOf(fitted);
+    const stream = await this.looker.stream(this.looker.fit(invert ? inverted(picture) : picture));
+    return this.#beginWith(stream);
+  }
+
+  async restore(bytes: Uint8Array): Promise<void> {
+    const { height, width } = this.looker;
+    const stream = await this.looker.stream(tensor("uint8", [height, width, 3]));
+    stream.restore(bytes);
+    this.#beginWith(stream);
+  }
+
+  /** The picture as the network sees it. */
+  get seen(): Pixels {
+    return pixelsOf(this.looker.picture(this.stream!));
+  }
+
+  /** The next glimpse, with its number. */
+  async look(): Promise<Glimpse & { number: number; last: boolean }> {
+    const glimpse = await this.looker.look(this.stream!);
+    const number = this.stream!.steps;
+    this.#taken.set(number, this.stream!.fork());
+    return { ...glimpse, number, last: number >= this.looker.glimpses };
+  }
+
+  after(steps: number): Stream | undefined {
+    return this.#taken.get(steps);
+  }
+
+  #beginWith(stream: Stream): Pixels {
+    this.stream = stream;
+    this.#taken = new Map([[stream.steps, stream.fork()]]);
+    return this.seen;
   }
 }

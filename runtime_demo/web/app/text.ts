@@ -1,6 +1,6 @@
 /** The view of a bundle that continues a text. */
 import type { Reason } from "../src/index.ts";
-import { download, element, pickFile } from "./document.ts";
+import { element, pickFile } from "./document.ts";
 import type { Answer, BundleInfo, SamplerDefaults, Wish } from "./protocol.ts";
 import { next64, whole64 } from "./seeds.ts";
 import type { Shell, View } from "./view.ts";
@@ -35,7 +35,7 @@ export class TextView implements View {
     element("another").addEventListener("click", () => this.#drawAnother());
     element("pause").addEventListener("click", () => this.#setWriting(!this.#writing));
     element("save").addEventListener("click", () => shell.ask({ kind: "save" }));
-    pickFile(element("open"), element("file"), (file) => void this.take(file));
+    pickFile(element("open"), element("file"), (file) => void shell.take(file));
     element("leave").addEventListener("click", () => shell.reopen());
   }
 
@@ -48,10 +48,8 @@ export class TextView implements View {
     this.#write();
   }
 
-  /** Go on from a snapshot. */
   async take(file: File): Promise<void> {
-    const bytes = await file.arrayBuffer();
-    this.#shell.ask({ kind: "restore", bytes, name: file.name }, [bytes]);
+    this.#shell.say(`${file.name}: these bytes are not a snapshot.`);
   }
 
   frame(now: number): void {
@@ -68,8 +66,6 @@ export class TextView implements View {
         return this.#show(answer.text, answer.cells, answer.ended);
       case "suggestions":
         return this.#suggest(answer.words);
-      case "saved":
-        return download(answer.bytes, `${answer.name}-${answer.steps}.snapshot`);
       case "restored":
         return this.#goOn(answer);
     }

@@ -8,7 +8,7 @@ export interface View {
   /** Begin with a bundle. */
   open(bundle: BundleInfo): void;
 
-  /** Take a file that was dropped onto the page. */
+  /** Take a file that the user opens or drops onto the page, and that is no snapshot. */
   take(file: File): Promise<void>;
 
   /** Called at each animation frame. now: a time in milliseconds. */
@@ -32,6 +32,9 @@ export interface Shell {
 
   /** Begin the present bundle anew. */
   reopen(): void;
+
+  /** Take a file that the user opens or drops onto the page: go on from a snapshot, or hand anything else to the view. */
+  take(file: File): Promise<void>;
 
   showCells(values: Float32Array): void;
 

@@ -1,16 +1,21 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { AudioError, EdgeRNNError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, SnapshotError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Stream, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
 import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
-import type { Answer, Body, Pixels, Recording, Request, Site } from "./protocol.ts";
+import { Painting } from "./painting.ts";
+import type { Answer, Body, Pixels, Point, Recording, Request, Site } from "./protocol.ts";
 import { Describing, Drawing, Looking, cellsOf, timeOf, type Session } from "./sessions.ts";
+import { Stroking } from "./stroking.ts";
 import { Writing } from "./writing.ts";
 
 const SLICE = 12; // milliseconds, after which requests that have arrived are looked at
 const PIECE = 0.05; // seconds of a recording, after each of which the page is told
 const BASE = ".base.wasm"; // the module of machines without SIMD
 const SPOKEN = 1 << 20; // bytes of a file, after each of which the page is told
+
+/** The work of each view but the text. */
+const SESSIONS = { photo: Describing, draw: Drawing, look: Looking, strokes: Stroking, paint: Painting, listen: Listening } as const;
 
 class Superseded extends Error {}
 class Lost extends Error {}
@@ -25,6 +30,7 @@ let writing: Writing | null = null;
 let ort: Ort | null = null; // once a bundle has needed it
 let session: Session | null = null; // of a view that shows no text
 let latest = 0; // the newest generation
+let stale = -1; // the generation in which a snapshot was restored: what else was asked in it was meant for what was there before
 let running = false;
 
 self.onmessage = (event: MessageEvent<Request>) => {
@@ -53,7 +59,7 @@ async function handle(request: Request): Promise<void> {
     writing = session = null;
   } else if (request.kind === "restore") {
     await restore(request, new Uint8Array(request.bytes), request.name);
-  } else if (request.generation === latest) {
+  } else if (request.generation === latest && request.generation > stale) {
     if (request.kind === "write") writing ??= await newText(request);
     if (writing !== null) await write(request, writing);
     else await show(request);
@@ -70,10 +76,8 @@ async function write(request: Request, text: Writing): Promise<void> {
       return answer(request, { kind: "suggestions", words: await text.words() });
     case "measure":
       return measured(request, await text.measure(turns(request)));
-    case "save": {
-      const { bytes, steps } = text.snapshot();
-      return answer(request, { kind: "saved", name: site.bundles[bundle].name, bytes: bytes.buffer, steps }, [bytes.buffer]);
-    }
+    case "save":
+      return save(request, text.stream);
   }
 }
 
@@ -84,9 +88,8 @@ async function show(request: Request): Promise<void> {
     case "draw": {
       const { label, seed, temperature, over } = request;
       const drawing = await sessionOf(request, Drawing);
-      const { height, width, labels, steps, takesInk } = drawing.drawer;
-      answer(request, { kind: "canvas", height, width, labels, steps, takesInk });
-      if (label === null && labels.length > 0) return; // the page has yet to choose one
+      canvas(request, drawing, null);
+      if (label === null && drawing.drawer.labels.length > 0) return; // the page has yet to choose one
       return drawing.begin(label, BigInt(seed), temperature, over);
     }
     case "stroke":
@@ -95,6 +98,22 @@ async function show(request: Request): Promise<void> {
       return (await sessionOf(request, Drawing)).ink(request.levels);
     case "look":
       return look(request, await sessionOf(request, Looking), request.picture, request.invert);
+    case "sketch": {
+      const stroking = await sessionOf(request, Stroking);
+      await stroking.begin(BigInt(request.seed), request.temperature, request.given);
+      return sketched(request, stroking);
+    }
+    case "points":
+      return points(request, await sessionOf(request, Stroking), request.count);
+    case "line": {
+      const stroking = await sessionOf(request, Stroking);
+      await stroking.read(request.line);
+      return sketched(request, stroking);
+    }
+    case "paint":
+      return paint(request, await sessionOf(request, Painting), request.picture);
+    case "strokes":
+      return strokes(request, await sessionOf(request, Painting), request.count);
     case "listen": {
       const listening = await sessionOf(request, Listening);
       introduce(request, listening);
@@ -107,6 +126,10 @@ async function show(request: Request): Promise<void> {
       return answer(request, { kind: "silence", clipped: false });
     case "hear":
       return hear(request, await sessionOf(request, Listening), request.recording);
+    case "resume":
+      return session === null ? undefined : resume(request, session);
+    case "save":
+      return session?.stream ? save(request, session.after?.(request.shown ?? NaN) ?? session.stream) : undefined;
     case "measure": {
       const time = session && (await timeOf(session, turns(request)));
       if (time !== null) measured(request, time);
@@ -140,6 +163,11 @@ async function describe(request: Request, describing: Describing, file: Blob | n
   answer(request, { kind: "described", candidates: next.value });
 }
 
+function canvas(request: Request, { drawer }: Drawing, label: string | null): void {
+  const { height, width, labels, steps, takesInk } = drawer;
+  answer(request, { kind: "canvas", height, width, labels, label, steps, takesInk });
+}
+
 async function stroke(request: Request, drawing: Drawing): Promise<void> {
   if (drawing.stream === null) return;
   const { picture, box } = await drawing.drawer.step(drawing.stream);
@@ -150,14 +178,60 @@ async function stroke(request: Request, drawing: Drawing): Promise<void> {
 async function look(request: Request, looking: Looking, given: Blob | Float32Array | null, invert: boolean): Promise<void> {
   const seen = given instanceof Float32Array ? looking.drawn(given) : await opened(request, given);
   if (seen === null) return;
-  const turn = turns(request);
   picture(request, "seen", await looking.begin(seen, invert));
-  for (let number = 1; number <= looking.looker.glimpses; number++) {
-    const glimpse = await looking.looker.look(looking.stream!);
+  return glimpses(request, looking);
+}
+
+/** The glimpses that are left; one at least. */
+async function glimpses(request: Request, looking: Looking): Promise<void> {
+  const turn = turns(request);
+  for (let last = false; !last; ) {
+    const glimpse = await looking.look();
     const cells = cellsOf(looking.stream!);
-    answer(request, { kind: "glimpse", ...glimpse, last: number === looking.looker.glimpses, cells }, [cells.buffer]);
+    answer(request, { kind: "glimpse", ...glimpse, cells }, [cells.buffer]);
+    last = glimpse.last;
     await turn();
   }
+}
+
+async function sketched(request: Request, stroking: Stroking): Promise<void> {
+  answer(request, { kind: "sketched", ...(await stroking.progress()) });
+}
+
+async function points(request: Request, stroking: Stroking, count: number): Promise<void> {
+  const drawn: Point[] = [];
+  for (let point = await stroking.draw(); point !== null; point = await stroking.draw()) {
+    if (drawn.push(point) === count) break;
+  }
+  const cells = cellsOf(stroking.stream!);
+  answer(request, { kind: "points", points: drawn, finished: stroking.finished, cells }, [cells.buffer]);
+}
+
+async function paint(request: Request, painting: Painting, file: Blob | null): Promise<void> {
+  const photograph = await opened(request, file);
+  if (photograph === null) return;
+  const photo = await painting.begin(photograph);
+  canvassed(request, painting, photo);
+}
+
+/** A painting can be gone on with, and is as it is. */
+function canvassed(request: Request, painting: Painting, photo: Pixels): void {
+  answer(request, { kind: "canvassed", photo, strokes: painting.painter.strokes }, [photo.data.buffer]);
+  painted(request, painting);
+}
+
+async function strokes(request: Request, painting: Painting, count: number): Promise<void> {
+  const turn = turns(request);
+  for (let number = 0; number < count; number++) {
+    await painting.paint();
+    await turn();
+  }
+  painted(request, painting);
+}
+
+function painted(request: Request, painting: Painting): void {
+  const [pixels, cells, error] = [painting.shown, cellsOf(painting.stream!), painting.painter.error(painting.stream!)];
+  answer(request, { kind: "painted", pixels, strokes: painting.stream!.steps, error, cells }, [pixels.data.buffer, cells.buffer]);
 }
 
 async function hear(request: Request, listening: Listening, recording: Recording | null): Promise<void> {
@@ -194,6 +268,20 @@ async function tell(request: Request, pieces: ReturnType<Listening["hear"]>, tur
     answer(request, piece, [piece.cells.buffer]);
     await turn();
   }
+}
+
+/** Show what a restored stream has made, and go on from there. */
+async function resume(request: Request, session: Session): Promise<void> {
+  if (session instanceof Drawing) {
+    const { drawer, stream } = session;
+    canvas(request, session, drawer.label(stream!));
+    const [levels, cells] = [drawer.levels(stream!), cellsOf(stream!)];
+    answer(request, { kind: "drawn", levels, box: null, step: stream!.steps, cells }, [levels.buffer, cells.buffer]);
+  } else if (session instanceof Looking) {
+    picture(request, "seen", session.seen);
+    await glimpses(request, session);
+  } else if (session instanceof Stroking) await sketched(request, session);
+  else if (session instanceof Painting) canvassed(request, session, session.photograph);
 }
 
 /** The picture in a file, or the example of the bundle; null, which is said, if there is none. */
@@ -241,22 +329,41 @@ async function frame(request: Request, writing: Writing, tokens: number): Promis
   answer(request, { kind: "frame", text, cells, ended }, [cells.buffer]);
 }
 
+function save(request: Request, stream: Stream): void {
+  const bytes = stream.snapshot();
+  answer(request, { kind: "saved", name: site.bundles[bundle].name, bytes: bytes.buffer, steps: stream.steps }, [bytes.buffer]);
+}
+
 /** Go on from a snapshot, in the bundle that it was taken from. */
 async function restore(request: Request, bytes: Uint8Array, name: string): Promise<void> {
   try {
     const { digest, precision, seed, steps, sampler } = fromSnapshot(bytes);
-    const own = site.bundles.filter((each) => each.digest === digest && each.view === "text");
+    const own = site.bundles.filter((each) => each.digest === digest);
     const chosen = own.find((each) => each.precision === precision) ?? own[0] ?? site.bundles[bundle];
     const place = site.bundles.indexOf(chosen);
     const model = await loaded(request, place);
-    const stream = await model.stream();
-    stream.restore(bytes); // refuses a snapshot of another model
-    [bundle, writing] = [place, new Writing(model, stream, site.sampler)];
+    const next = chosen.view === "text" ? await continued(model, bytes) : await restored(new SESSIONS[chosen.view](model), bytes);
+    if (request.generation !== latest) return;
+    [bundle, stale] = [place, request.generation];
+    [writing, session] = next instanceof Writing ? [next, null] : [null, next];
     answer(request, { kind: "restored", name, bundle, steps, seed: String(seed), temperature: sampler.temperature });
   } catch (error) {
     if (!(error instanceof EdgeRNNError)) throw error;
     answer(request, { kind: "refused", message: `${name}: ${error.message}.` });
   }
+}
+
+/** A text that goes on from a snapshot. Throws SnapshotError for one of another model. */
+async function continued(model: Model, bytes: Uint8Array): Promise<Writing> {
+  const stream = await model.stream();
+  stream.restore(bytes);
+  return new Writing(model, stream, site.sampler);
+}
+
+async function restored(session: Session, bytes: Uint8Array): Promise<Session> {
+  if (session.restore === undefined) throw new SnapshotError("this view opens no snapshots");
+  await session.restore(bytes);
+  return session;
 }
 
 /** The model of a bundle, which is loaded once. */

@@ -69,8 +69,9 @@ export class Writing {
     return (await suggest(this.#after, WORDS)).map((word) => word.text);
   }
 
-  snapshot(): { bytes: Uint8Array<ArrayBuffer>; steps: number } {
-    return { bytes: this.#stream.snapshot(), steps: this.#stream.steps };
+  /** The stream, which has read all that was written. */
+  get stream(): Stream {
+    return this.#stream;
   }
 
   /** The time of a step in microseconds: the median over batches of steps. */

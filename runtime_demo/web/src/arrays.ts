@@ -76,7 +76,7 @@ export function fromBytes(dtype: DType, shape: readonly number[], data: Uint8Arr
   if (elements(shape) * kind.BYTES_PER_ELEMENT !== data.byteLength) {
     throw new FormatError(`${what} has ${data.byteLength} bytes of elements, which are not ${dtype}[${shape.join(", ")}]`);
   }
-  return { dtype, shape, data: new kind(data.slice().buffer) };
+  return { dtype, shape, data: new kind(new Uint8Array(data).buffer) };
 }
 
 const MAGIC = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0]; // \x93NUMPY, version 1.0

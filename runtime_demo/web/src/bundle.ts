@@ -1,7 +1,7 @@
 /** A bundle: its manifest, and its files, which are checked against the manifest before they are used. */
 import { contractFromJson, isFromFile, type Contract } from "./contract.ts";
 import { BundleError, ContractError, FormatError } from "./errors.ts";
-import { integer, items, mapping, parse, record, text, type JsonObject } from "./records.ts";
+import { integer, items, mapping, parse, record, text, type Json, type JsonObject } from "./records.ts";
 import { digestOf, hexadecimal } from "./sha256.ts";
 
 const FORMAT = 1;
@@ -88,10 +88,15 @@ export class Bundle {
   }
 
   /** The names in a list such as `labels.json`, or null if the bundle has none. Throws BundleError for a damaged list. */
-  async names(name: string): Promise<readonly string[] | null> {
+  names(name: string): Promise<readonly string[] | null> {
+    return this.json(name, (value) => items(value, name).map((each) => text(each, name)));
+  }
+
+  /** What `from` reads in the JSON of a file, or null if the bundle has none of this name. Throws BundleError for a damaged one. */
+  async json<Value>(name: string, from: (value: Json) => Value): Promise<Value | null> {
     if (!this.has(name)) return null;
     try {
-      return items(parse(await this.file(name), name), name).map((each) => text(each, name));
+      return from(parse(await this.file(name), name));
     } catch (error) {
       throw error instanceof FormatError ? new BundleError(error.message) : error;
     }

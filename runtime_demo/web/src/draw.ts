@@ -69,6 +69,11 @@ export class Drawer {
     return this.model.stream(sampler, { inputs: { [name]: tensor(dtype, [1], [place]) } });
   }
 
+  /** The class that a stream draws, or null for a model without labels. */
+  label(stream: Stream): string | null {
+    return this.#asked && this.labels[Number(stream.conditions[this.#asked.name].data[0])];
+  }
+
   /** One step of a drawing. */
   async step(stream: Stream): Promise<Drawn> {
     const outputs = await stream.step(stream.noise());
@@ -79,6 +84,12 @@ export class Drawer {
   /** The logits of the canvas (1, height, width), as a part of the state of a stream. */
   canvas(stream: Stream): Tensors {
     return { [this.#ink.name]: stream.state[this.#ink.name] };
+  }
+
+  /** What is on the canvas of a stream, from 0 to 1, (height · width); nothing if the model does not keep it as a state. */
+  levels(stream: Stream): Float32Array<ArrayBuffer> {
+    if (!this.#logits) return new Float32Array(this.height * this.width);
+    return Float32Array.from(this.canvas(stream)[this.#logits.name].data as Float32Array, (logit) => 1 / (1 + Math.exp(-logit)));
   }
 
   /** Makes pixels at least as bright as `levels` (height · width), from 0 to 1: the stream goes on from there. */

@@ -53,6 +53,12 @@ export class Looker {
     return this.model.stream(new Sampler(), { inputs: { [this.#image.name]: { ...picture, shape: [1, ...picture.shape] } } });
   }
 
+  /** The picture that a stream looks at, bytes (height, width, 3). */
+  picture(stream: Stream): Tensor {
+    const { dtype, data } = stream.conditions[this.#image.name];
+    return { dtype, shape: [this.height, this.width, 3], data };
+  }
+
   /** The next glimpse. Throws SamplingError for scores that are not numbers. */
   async look(stream: Stream): Promise<Glimpse> {
     const outputs = await stream.step({});

@@ -11,6 +11,7 @@ export { copy, fromNpy, tensor, type DType, type Elements, type Tensor, type Ten
 export { beamSearch, type Candidate } from "./beam.ts";
 export { Captioner, LENGTH_PENALTY, type CaptionToken } from "./caption.ts";
 export { Bundle, fromUrl, type Files, type Manifest } from "./bundle.ts";
+export { addStroke, ground, pictureOf, strokeOf, type Brushstroke } from "./brushwork.ts";
 export {
   Contract,
   GraphSpec,
@@ -45,7 +46,10 @@ export { verify, type Parity } from "./golden.ts";
 export { Listener, WHOLE, hearing, levelOf, type Heard, type Hearing, type Known, type Pauses } from "./listen.ts";
 export { Model, STEP, type Beginning, type TextTensors } from "./model.ts";
 export { onnxLoader, type Ort } from "./onnx.ts";
+export { Painter } from "./paint.ts";
+export { Pen } from "./pens.ts";
 export { LARGEST_SIDE, fitted, fromRgba, inverted, resized, shrunk, toRgba } from "./pictures.ts";
+export { drawPoint, type StrokeUnits } from "./points.ts";
 export { Reading } from "./reading.ts";
 export { Generator, Sampler, exponential, logProbabilities, type Settings } from "./sampling.ts";
 export type { Guess } from "./scores.ts";
@@ -53,6 +57,7 @@ export { hexadecimal, sha256 } from "./sha256.ts";
 export { fromSnapshot, type Snapshot } from "./snapshot.ts";
 export { Resampler, SoundSteps, integers, isClipped, isWav, mono, readWav, resample, type Audio, type Samples } from "./sound.ts";
 export type { Limits, Reason } from "./stopping.ts";
+export { fromLines, readStrokes, toLines, type Line, type Point } from "./strokes.ts";
 export { Stream, type SampledToken } from "./stream.ts";
 export { suggest, type Suggestion } from "./suggest.ts";
 export { TokenDecoder, Tokenizer, type Unknown } from "./tokenizer.ts";

@@ -4,6 +4,7 @@ import { Bundle, initialFiles, type Files, type Manifest } from "./bundle.ts";
 import { BATCH, check, checkTensor, firstState, withKinds, type Contract, type GraphSpec, type TensorSpec } from "./contract.ts";
 import type { Cursor, Engine, EngineLoader } from "./engine.ts";
 import { BundleError, ContractError, FormatError, StreamError } from "./errors.ts";
+import { unitsFromJson, type StrokeUnits } from "./points.ts";
 import { Reading } from "./reading.ts";
 import { Sampler } from "./sampling.ts";
 import { Stream } from "./stream.ts";
@@ -39,6 +40,8 @@ export class Model {
   readonly labels: readonly string[] | null;
   /** The names of the channels of the numbers that the model reads, or null if they have none. */
   readonly channels: readonly string[] | null;
+  /** The units of the strokes that the model draws, or null for another task. */
+  readonly strokes: StrokeUnits | null;
   /** The bundle, whose further files, such as golden vectors, are read when they are asked for. */
   readonly bundle: Bundle;
   readonly #engines: ReadonlyMap<string, Engine>;
@@ -55,6 +58,7 @@ export class Model {
     this.tokenizer = parts.tokenizer;
     this.labels = parts.labels;
     this.channels = parts.channels;
+    this.strokes = parts.strokes;
   }
 
   /**
@@ -185,6 +189,7 @@ interface Parts {
   readonly tokenizers: ReadonlyMap<string, Tokenizer>;
   readonly labels: readonly string[] | null;
   readonly channels: readonly string[] | null;
+  readonly strokes: StrokeUnits | null;
   readonly initial: ReadonlyMap<string, Tensor>;
 }
 
@@ -200,7 +205,8 @@ async function parts(bundle: Bundle, contract: Contract): Promise<Parts> {
   const initial = new Map<string, Tensor>();
   for (const file of initialFiles(contract)) initial.set(file, await npy(bundle, file));
   const [labels, channels] = [await bundle.names("labels.json"), await bundle.names("channels.json")];
-  return { tokenizer, tokenizers, labels, channels, initial };
+  const strokes = await bundle.json("strokes.json", unitsFromJson);
+  return { tokenizer, tokenizers, labels, channels, strokes, initial };
 }
 
 /** The tensor in a `.npy` file of a bundle. Throws BundleError for a damaged one. */

@@ -4,6 +4,7 @@ import { BATCH, check, checkTensor, shapeOf, type GraphSpec, type TensorSpec } f
 import type { Cursor } from "./engine.ts";
 import { ConfigError, ContractError, SamplingError, SnapshotError, StreamError } from "./errors.ts";
 import type { Model, TextTensors } from "./model.ts";
+import { START, drawPoint } from "./points.ts";
 import { Generator, Sampler, logProbabilities } from "./sampling.ts";
 import { fromSnapshot, toBytes } from "./snapshot.ts";
 import { StopCriteria, type Limits, type Reason } from "./stopping.ts";
@@ -24,6 +25,7 @@ export class Stream {
   /** Why the last decoding ended. */
   ended: Reason | null = null;
   readonly #text: TextTensors;
+  readonly #scores: TensorSpec | null; // the output that predicts the next token or point
   #conditions: Tensors;
   #initial: Tensors;
   #cursor: Cursor;
@@ -41,6 +43,7 @@ export class Stream {
     this.graph = graph;
     this.spec = model.contract.graph(graph);
     this.#text = model.textOf(graph);
+    this.#scores = this.#text.nextToken ?? this.spec.outputOf("next-point");
     this.#conditions = conditions;
     this.#initial = initial;
     this.#cursor = this.#newCursor(initial);
@@ -78,7 +81,10 @@ export class Stream {
     return this.#steps;
   }
 
-  /** A copy of the scores (vocabulary) of the next token; null before the first step or without such an output. */
+  /**
+   * A copy of what predicts the next token, its scores (vocabulary), or the next point, the mixture (6 · components + 3);
+   * null before the first step or without such an output.
+   */
   get logits(): Tensor | null {
     this.#checkIdle();
     return this.#logits && copy(this.#logits);
@@ -127,6 +133,22 @@ export class Stream {
       return made;
     };
     return Object.fromEntries(specs.map((spec) => [spec.name, drawn(spec)]));
+  }
+
+  /**
+   * Draws the input of the kind point of the next step from what the last step predicted; at first, it is the start.
+   *
+   * The random numbers come from the stream's generator, so that snapshots and forks go on with the same ones.
+   * Throws StreamError for a graph that does not read and predict points, ConfigError and SamplingError as `drawPoint`.
+   */
+  nextPoint(): Record<string, Tensor> {
+    const spec = this.spec.inputOf("point");
+    if (spec?.dtype !== "float32" || !this.spec.outputOf("next-point")) {
+      throw new StreamError(`graph ${this.graph} does not read and predict points of a pen, of the type float32`);
+    }
+    this.#checkIdle();
+    const found = this.#logits ? drawPoint(this.#logits.data, this.#sampler.temperature, this.#generator) : START;
+    return { [spec.name]: tensor(spec.dtype, [1, found.length], found) };
   }
 
   /**
@@ -237,8 +259,7 @@ export class Stream {
         check("condition", this.spec.conditions, saved.conditions, sizes);
         check("state", this.spec.states, state, sizes);
       }
-      const { nextToken } = this.#text;
-      if (saved.logits && nextToken) checkTensor(nextToken, { ...saved.logits, shape: [1, ...saved.logits.shape] }, new Map());
+      if (saved.logits && this.#scores) checkTensor(this.#scores, { ...saved.logits, shape: [1, ...saved.logits.shape] }, new Map());
       this.#fitting(saved.sampler);
     } catch (error) {
       throw new SnapshotError(`the snapshot does not fit the contract: ${(error as Error).message}`);
@@ -250,7 +271,7 @@ export class Stream {
     this.#conditions = saved.conditions;
     this.#initial = saved.initial;
     this.#sampler = saved.sampler;
-    this.#continue(saved.state, this.#text.nextToken && saved.logits, saved.seed, saved.generator);
+    this.#continue(saved.state, this.#scores && saved.logits, saved.seed, saved.generator);
     this.#remember(saved.recent, saved.steps, saved.tail);
   }
 
@@ -297,9 +318,8 @@ export class Stream {
         this.#busy = false;
       }
     } else outputs = made;
-    const { nextToken } = this.#text;
-    if (nextToken) {
-      const scores = outputs[nextToken.name];
+    if (this.#scores) {
+      const scores = outputs[this.#scores.name];
       this.#logits ??= tensor(scores.dtype, scores.shape.slice(1));
       (this.#logits.data as Float32Array).set(scores.data as Float32Array);
     }

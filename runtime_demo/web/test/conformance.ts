@@ -10,39 +10,52 @@ import {
   ContractError,
   Drawer,
   EventStream,
+  FormatError,
   Generator,
   Listener,
   Looker,
   Model,
+  Painter,
+  Pen,
   Resampler,
   Sampler,
+  SamplingError,
   StreamError,
   Tokenizer,
   WHOLE,
+  addStroke,
   beamSearch,
+  drawPoint,
   fitted,
   fromNpy,
   fromRgba,
+  fromLines,
   fromSnapshot,
+  ground,
   hearing,
   hexadecimal,
   integers,
   inverted,
   isClipped,
   mono,
+  pictureOf,
+  readStrokes,
   readWav,
   resample,
   resized,
   sha256,
   shrunk,
+  strokeOf,
   suggest,
   tensor,
+  toLines,
   verify,
   wasmLoader,
   type CaptionToken,
   type Event,
   type Heard,
   type Pauses,
+  type Point,
   type SampledToken,
   type Samples,
   type Settings,
@@ -78,6 +91,7 @@ export function cases(machine: string, simd: boolean): Case[] {
     { name: "the generator's first numbers", run: generator },
     { name: "draws of golden/", run: draws },
     { name: "normal deviates of golden/", run: normals },
+    { name: "points of golden/", run: points },
     ...golden(load),
     { name: "300 tokens are Python's at every precision", run: async (world) => texts(world, load, (await expected(world)).texts) },
     { name: "snapshots from Python are continued", run: async (world) => continued(world, load, await expected(world), machine) },
@@ -87,9 +101,13 @@ export function cases(machine: string, simd: boolean): Case[] {
     { name: "drawings are Python's to the bit", run: async (world) => drawings(world, load, await expected(world)) },
     { name: "ink is kept, and the drawing goes on", run: (world) => ink(world, load) },
     { name: "glimpses are Python's", run: async (world) => looks(world, load, await expected(world)) },
+    { name: "strokes are Python's to the bit", run: async (world) => strokes(world, load, await expected(world)) },
+    { name: "drawings of strokes are read as Python reads them", run: strokeFiles },
+    { name: "paintings are Python's to the bit", run: async (world) => paintings(world, load, await expected(world)) },
     { name: "sound has Python's samples", run: async (world) => sounds(world, (await expected(world)).sounds) },
     { name: "scores and labels of sound are Python's", run: async (world) => listening(world, load, (await expected(world)).sounds) },
     { name: "events are Python's", run: async (world) => eventStreams((await expected(world)).events) },
+    { name: "snapshots of pictures and strokes go from Python and back", run: async (world) => resumed(world, load, await expected(world), machine) },
     { name: "tokenizers are Python's", run: async (world) => tokenizers(await expected(world)) },
     { name: "streams of one model do not see each other", run: (world) => interleaved(world, load) },
   ];
@@ -139,6 +157,20 @@ export interface Expected {
   readonly drawings: { sampler: SavedSampler; label: string; pictures: number[][]; boxes: number[][] }[];
   /** glimpses: at the picture, and at its negative. */
   readonly looks: { picture: string; glimpses: { boxes: number[][]; label: string; probability: number }[][] }[];
+  readonly strokes: {
+    sampler: SavedSampler;
+    given: Point[];
+    points: Point[];
+    place: number[];
+    ended: boolean;
+    lines: number[][][];
+    json: string;
+    read: Point[];
+  }[];
+  /** The canvases after each stroke, and the last one rendered at another size, are in `pictures`. */
+  readonly paintings: { picture: string; strokes: number[][]; errors: number[] }[];
+  /** Of each task, the outputs of the steps that follow its snapshot. */
+  readonly resumed: { task: "draw" | "glimpse" | "pens" | "paint"; steps: number; outputs: Record<string, number[]>[] }[];
   /** Recordings. The tasks are those of networks with the rate of the recording; heard: begin, end, label, percent. */
   readonly sounds: {
     name: string;
@@ -189,6 +221,18 @@ async function normals(world: World): Promise<void> {
       each.normals,
     );
   }
+}
+
+async function points(world: World): Promise<void> {
+  const list = json<{ seed: string; temperature: number; mixture: number[]; points: number[][] }[]>(await world.read("golden/points.json"));
+  for (const { seed, temperature, mixture, points } of list) {
+    const numbers = new Generator(BigInt(seed));
+    equal(points.map(() => drawPoint(Float32Array.from(mixture), temperature, numbers)), points);
+  }
+  if (list.length === 0) throw new Error("there are no points");
+  const [{ mixture }] = list;
+  await throws(ConfigError, () => drawPoint(Float32Array.from(mixture), 0, new Generator(0n)), "at temperature 0 no point is drawn");
+  await throws(SamplingError, () => drawPoint(Float32Array.from(mixture, () => NaN), 1, new Generator(0n)), "not made of numbers");
 }
 
 async function goldenTexts(world: World, load: Load): Promise<void> {
@@ -443,6 +487,93 @@ async function eventStreams(list: Expected["events"]): Promise<void> {
   }
 }
 
+async function strokes(world: World, load: Load, { strokes }: Expected): Promise<void> {
+  const pen = new Pen(await load(world, "tasks/pens"));
+  const counts = [];
+  for (const { sampler, given, points, place, ended, lines, json, read } of strokes) {
+    const stream = await pen.stream(samplerOf(sampler), given);
+    const drawn: Point[] = [];
+    for (let point: Point | null = null; drawn.length < 40 && (point = await pen.draw(stream)) !== null; ) drawn.push(point);
+    equal([drawn, pen.place(stream), pen.ended(stream)], [points, place, ended]);
+    equal(toLines([...given, ...drawn]), lines);
+    equal(readStrokes(new TextEncoder().encode(json)), read);
+    if (ended) equal(await pen.draw(stream), null);
+    counts.push(drawn.length);
+  }
+  if (Math.min(...counts) === 0) throw new Error(`a drawing has no points: ${counts}`);
+  await throws(StreamError, async () => new Pen(await load(world, "tasks/paint")), "does not draw strokes");
+  await throws(StreamError, async () => (await (await load(world, "texts/int8")).stream()).nextPoint(), "does not read and predict points");
+}
+
+async function strokeFiles(): Promise<void> {
+  const read = (value: unknown): Point[] => readStrokes(new TextEncoder().encode(JSON.stringify(value)));
+  equal(read([[[5, 5], [8, 4]], [[0, 0]]]), [[3, -1, 1], [-8, -4, 1]]);
+  equal(read([[[5, 5]], [[6, 6], [7, 7]]]), [[0, 0, 1], [1, 1, 0], [1, 1, 1]]); // the first stroke is a dot
+  equal(read({ drawings: [[[[0, 0], [2, 3]]]], lifted: [false] }), [[2, 3, 0]]);
+  equal(fromLines([]), []);
+  equal(toLines([]), []);
+  for (const [value, words] of [
+    [{ drawings: [] }, "the file has 0 drawings"],
+    [[], "is empty"],
+    [[[]], "is empty"],
+    [[[[1, 2, 3]]], "not two numbers"],
+    [[[[1, 2e6]]], "not two numbers"],
+    [[Array.from({ length: 5001 }, () => [0, 0])], "5001 points"],
+    ["strokes", "is not an object"],
+  ] as const) {
+    await throws(FormatError, () => read(value), words);
+  }
+}
+
+async function paintings(world: World, load: Load, { paintings }: Expected): Promise<void> {
+  const painter = new Painter(await load(world, "tasks/paint"));
+  for (const { picture, strokes, errors } of paintings) {
+    const stream = await painter.stream(await pixels(world, picture));
+    const canvases = fromNpy(await world.read(`pictures/${picture}.canvases.npy`), picture);
+    const rendered = fromNpy(await world.read(`pictures/${picture}.rendered.npy`), picture);
+    const large = ground(rendered.shape[0], rendered.shape[1], [...painter.canvas(stream).data.subarray(0, 3)].map(Number));
+    const size = painter.side * painter.side * 3;
+    for (const [place, python] of strokes.entries()) {
+      const stroke = await painter.step(stream);
+      equal(stroke, python, `stroke ${place}`);
+      equal(painter.canvas(stream).data, canvases.data.subarray(place * size, (place + 1) * size), `stroke ${place}`);
+      close([painter.error(stream)], [errors[place]], 1e-5);
+      if (place < painter.strokes) addStroke(large, strokeOf(stroke), painter.side);
+    }
+    close([...large.data].map(Number), [...rendered.data].map(Number), 1e-4);
+    equal(pictureOf(painter.canvas(stream)).data, fromNpy(await world.read(`pictures/${picture}.painted.npy`), picture).data);
+  }
+  await throws(StreamError, async () => new Painter(await load(world, "tasks/pens")), "does not paint");
+}
+
+/** A new stream of a task, with whatever it takes to begin. */
+export async function begun(model: Model, task: string): Promise<Stream> {
+  const blank = (side: number): Tensor => tensor("uint8", [side, side, 3]);
+  if (task === "draw") return new Drawer(model).stream(new Sampler(), "0");
+  if (task === "pens") return new Pen(model).stream(new Sampler());
+  return task === "glimpse" ? new Looker(model).stream(blank(12)) : new Painter(model).stream(blank(9));
+}
+
+/** A step of a stream that is given nothing but what its generator draws: all outputs. */
+export async function advance(stream: Stream): Promise<Record<string, number[]>> {
+  const kinds = stream.spec.inputs.map(({ kind }) => kind);
+  const outputs = await stream.step(kinds.includes("noise") ? stream.noise() : kinds.includes("point") ? stream.nextPoint() : {});
+  return Object.fromEntries(Object.entries(outputs).map(([name, { data }]) => [name, Array.from(data, Number)]));
+}
+
+async function resumed(world: World, load: Load, { resumed }: Expected, machine: string): Promise<void> {
+  for (const { task, steps, outputs } of resumed) {
+    const stream = await begun(await load(world, `tasks/${task}`), task);
+    const saved = await world.read(`tasks/${task}.snapshot`);
+    stream.restore(saved);
+    equal([stream.steps, comparable(stream.snapshot())], [steps, comparable(saved)]);
+    for (const each of outputs) equal(await advance(stream), each, task);
+    await world.write(`written/${machine}-${task}.snapshot`, stream.snapshot());
+    const later = [await advance(stream), await advance(stream)];
+    await world.write(`written/${machine}-${task}.json`, new TextEncoder().encode(JSON.stringify({ task, outputs: later })));
+  }
+}
+
 async function tokenizers({ tokenizers }: Expected): Promise<void> {
   for (const each of tokenizers) {
     const tokenizer = await Tokenizer.fromJson(each.json);
@@ -504,7 +635,7 @@ function float32(values: Nested): Tensor {
 }
 
 /** A snapshot without what need not be equal: the text of its header. */
-function comparable(data: Uint8Array): unknown {
+export function comparable(data: Uint8Array): unknown {
   const { sampler, ...saved } = fromSnapshot(data);
   return { ...saved, sampler: { ...sampler, bias: [...sampler.bias] } };
 }

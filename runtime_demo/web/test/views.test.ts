@@ -1,14 +1,18 @@
 /**
- * The views of the page for photos, drawings and glimpses, on an emulated phone in Chromium, with the bundles and the
+ * The views of the page for photos, drawings, glimpses, strokes and paintings, on an emulated phone in Chromium, with the bundles and the
  * results of Python that `tests/web/conformance.py` writes.
  */
 import assert from "node:assert/strict";
 import { execFileSync, type ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
-import type { Browser, Page } from "playwright-core";
-import type { Expected } from "./conformance.ts";
+import type { Browser, Locator, Page } from "playwright-core";
+import { simplified } from "../app/sketch.ts";
+import { Stroking } from "../app/stroking.ts";
+import { Captioner, Model, Painter, Pen, Sampler, addStroke, fromSnapshot, ground, pictureOf, strokeOf, tensor, type Stream } from "../src/index.ts";
+import { fromDirectory } from "../src/node.ts";
+import { advance, begun, comparable, type Expected } from "./conformance.ts";
 import { ENVIRONMENT, PYTHON, launch, phoneAt, serving } from "./phones.ts";
 
 const folder = resolve(process.env["EDGERNN_WEB"] ?? "../../build/web");
@@ -20,7 +24,7 @@ let address: string;
 before(async () => {
   expected = JSON.parse(readFileSync(join(folder, "expected.json"), "utf8"));
   browser = await launch();
-  address = (await serving(join(folder, "tasks"), servers, ["caption", "draw", "glimpse"]))[0];
+  address = (await serving(join(folder, "tasks"), servers, ["caption", "draw", "glimpse", "pens", "paint"]))[0];
 });
 
 after(async () => {
@@ -168,6 +172,7 @@ test("its user takes the pen, by hand and by keys, and the network goes on", asy
 
 test("a picture is looked at by Python's glimpses, and so is what its user draws", async () => {
   const { page, context, faults } = await phone(2);
+  const forget = (): Promise<void> => page.evaluate(() => void (document.getElementById("guess")!.textContent = ""));
   const guesses = async (): Promise<string[]> => {
     await page.locator("#guess", { hasText: "It is " }).waitFor();
     return page.locator("#glimpses li").allInnerTexts();
@@ -175,6 +180,7 @@ test("a picture is looked at by Python's glimpses, and so is what its user draws
   assert.equal((await guesses()).length, 3); // of the picture of the golden vectors
   const { glimpses } = expected.looks.find((each) => each.picture === "tall")!;
   const told = (place: number): string[] => glimpses[place].map(({ label, probability }) => `${label} (${Math.round(100 * probability)} %)`);
+  await forget();
   await page.locator("#look-file").setInputFiles(picture("tall"));
   assert.deepEqual(await guesses(), told(0));
   await page.locator("#invert").check();
@@ -191,10 +197,224 @@ test("a picture is looked at by Python's glimpses, and so is what its user draws
   await context.close();
 });
 
+/** The strokes on a sheet, each with its points. */
+function lines(sheet: Locator): Promise<{ points: number[][]; given: boolean }[]> {
+  return sheet.locator("polyline").evaluateAll((all) =>
+    all.map((line) => {
+      const places = line.getAttribute("points")!.split(" ");
+      const dot = places.length === 2 && places[0] === places[1];
+      return { points: places.slice(dot ? 1 : 0).map((place) => place.split(",").map(Number)), given: line.classList.contains("given") };
+    }),
+  );
+}
+
+/** Draw on an element, through places that are shares of its size. */
+async function stroke(page: Page, id: string, places: readonly (readonly [number, number])[]): Promise<void> {
+  const { x, y, width, height } = (await page.locator(id).boundingBox())!;
+  for (const [place, [across, down]] of places.entries()) {
+    await page.mouse.move(x + across * width, y + down * height);
+    if (place === 0) await page.mouse.down();
+  }
+  await page.mouse.up();
+}
+
+/** The content of the file that a button downloads. */
+async function downloaded(page: Page, button: string): Promise<Buffer> {
+  const download = page.waitForEvent("download");
+  await page.locator(button).click();
+  return readFileSync((await (await download).path())!);
+}
+
+const finished = (page: Page): Promise<void> => page.locator("#strokes-state", { hasText: "finished" }).waitFor();
+
+test("drawings of strokes are Python's, one after another, point by point", async () => {
+  const { page, context, faults } = await phone(3);
+  const [{ sampler, points, lines: strokes }] = expected.strokes;
+  const seed = sampler.seed;
+  await page.evaluate(() => {
+    const state = document.getElementById("strokes-state")!;
+    new MutationObserver(() => (document.title += `,${state.textContent!.match(/(\d+) point/)![1]}`)).observe(state, { childList: true });
+  });
+  await page.locator("#strokes-seed").fill(seed);
+  await page.locator("#strokes-temperature").fill("1"); // which begins anew, also with the same seed
+  const told = `${strokes.length} stroke${strokes.length === 1 ? "" : "s"}, ${points.length} points`;
+  await page.locator("#strokes-state", { hasText: `Seed ${seed}: ${told}, finished` }).waitFor();
+  assert.deepEqual(await lines(page.locator("#sketch")), strokes.map((points) => ({ points, given: false })));
+  const counts = (await page.title()).split(",").slice(-points.length - 1).map(Number);
+  assert.deepEqual(counts, [...points.keys()].map((place) => place + 1).concat(points.length)); // the last step ends it
+  const box = (await page.locator("#sketch g").boundingBox())!;
+  const sheet = (await page.locator("#sketch").boundingBox())!;
+  assert.ok(box.x > sheet.x && box.y > sheet.y && box.x + box.width < sheet.x + sheet.width && box.y + box.height < sheet.y + sheet.height);
+  await page.locator("#sketches svg").nth(1).waitFor();
+  assert.deepEqual(
+    await page.locator("#sketches svg").evaluateAll((all) => all.slice(0, 2).map((each) => each.ariaLabel)),
+    [1, 0].map((later) => `A finished drawing, with seed ${Number(seed) + later}`),
+  );
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a drawing that its user began is completed as Python completes it, also from a file", async () => {
+  const { page, context, faults } = await phone(3, { reducedMotion: "reduce" });
+  await finished(page);
+  await page.locator("#strokes-temperature").fill("0.5");
+  await finished(page);
+  await page.locator("#strokes-clear").click();
+  await page.locator("#strokes-sheet", { hasText: "Draw the beginning, and the network completes it." }).waitFor();
+  assert.deepEqual(await lines(page.locator("#sketch")), []);
+  await stroke(page, "#sketch", [[0.3, 0.3], [0.4, 0.5], [0.6, 0.5]]);
+  await page.locator("#strokes-pause").click();
+  for (const key of ["ArrowDown", "ArrowDown", "Space", "ArrowLeft", "ArrowLeft", "ArrowLeft", "Enter"]) await page.locator("#sketch").press(key);
+  await page.locator("#strokes-state", { hasText: "Seed 1: 2 strokes, 4 points" }).waitFor();
+  const given = await lines(page.locator("#sketch"));
+  assert.ok(given.every((each) => each.given) && given[0].points.length === 3 && given[1].points.length === 2);
+  assert.deepEqual(given[0].points[0], [0, 0]);
+  const begun = join(folder, "begun.json");
+  writeFileSync(begun, await downloaded(page, "#strokes-export"));
+  const options = ["run", "pens", "--engine", "c", "--seed", "1", "--temperature", "0.5", "--complete", begun, "--json"];
+  const told = execFileSync(PYTHON, ["-m", "edgernn", ...options], { cwd: join(folder, "tasks"), env: ENVIRONMENT, encoding: "utf8" });
+  const python: number[][][] = JSON.parse(told).drawings[0].strokes;
+  const whole = async (): Promise<number[][][]> => {
+    await finished(page);
+    return (await lines(page.locator("#sketch"))).map(({ points }) => points.map((place) => place.map((each) => Math.round(1000 * each) / 1000)));
+  };
+  await page.locator("#strokes-pause").click();
+  assert.deepEqual(await whole(), python);
+  await page.locator("#strokes-seed").fill("1");
+  await page.locator("#strokes-file").setInputFiles(begun);
+  await page.locator("#strokes-sheet", { hasText: "Completes begun.json." }).waitFor();
+  assert.deepEqual(await whole(), python);
+  await page.locator("#strokes-file").setInputFiles(picture("tall"));
+  await page.locator("#strokes-sheet", { hasText: "tall.png is neither a snapshot nor a JSON file of strokes" }).waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a pen that is taken over lifts where it is, also where the drawing had ended", async () => {
+  const model = await Model.load(fromDirectory(join(folder, "tasks/pens")));
+  const stroking = new Stroking(model);
+  const [{ sampler, points }] = expected.strokes;
+  const seed = BigInt(sampler.seed);
+  await stroking.begin(seed, 1, []);
+  const [dx, dy, lifts] = (await stroking.draw())!;
+  assert.equal(lifts, 0); // in the middle of a stroke
+  const pen = new Pen(model);
+  const lifted = await pen.stream(new Sampler({ seed }), [[dx, dy, 1]]);
+  const [x, y] = pen.place(lifted);
+  await pen.read(lifted, [[5 - x, 6 - y, 0], [3, 4, 1]]);
+  await stroking.read([[5, 6], [8, 10]]);
+  assert.deepEqual(stroking.stream!.state, lifted.state);
+  assert.equal(stroking.points, 3);
+  await stroking.begin(seed, 1, []);
+  let count = 0;
+  while ((await stroking.draw()) !== null) count++;
+  assert.deepEqual([count, stroking.finished, (await stroking.progress()).finished], [points.length, true, true]);
+  await stroking.read([[0, 0]]);
+  assert.deepEqual([stroking.finished, stroking.points], [false, points.length + 1]);
+  assert.deepEqual(simplified([[0, 0], [1, 0.1], [2, 0], [2, 3], [2, 4]], 0.2), [[0, 0], [2, 0], [2, 4]]);
+  assert.deepEqual(simplified([[1, 1], [1, 1]], 0.2), [[1, 1]]);
+});
+
+test("a photo is painted as Python paints it, and as many strokes as are wanted", async () => {
+  const { page, context, faults } = await phone(4);
+  const state = (words: string): Promise<void> => page.locator("#paint-state", { hasText: words }).waitFor();
+  await state("12 of 12 strokes"); // of the picture of the golden vectors
+  await page.locator("#paint-open-file").setInputFiles(picture("tall"));
+  const { strokes, errors } = expected.paintings.find((each) => each.picture === "tall")!;
+  await state(`12 of 12 strokes, ${Math.round(100 * errors[11])} % of the mean colour's squared error`);
+  const painter = new Painter(await Model.load(fromDirectory(join(folder, "tasks/paint"))));
+  const blank = painter.canvas(await painter.stream(tensor("uint8", [1, 1, 3]))).data as Float32Array;
+  const canvas = ground(512, 273, [...blank.subarray(0, 3)]); // of a picture of 75 × 40
+  for (const each of strokes.slice(0, 12)) addStroke(canvas, strokeOf(each), painter.side);
+  const shown = await page.locator("#painting").evaluate((canvas: HTMLCanvasElement) => {
+    const { data, width, height } = canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height);
+    return { width, height, levels: [...data].filter((_, at) => at % 4 < 3) };
+  });
+  assert.deepEqual([shown.height, shown.width], [512, 273]);
+  const levels = pictureOf(canvas).data as Uint8Array;
+  assert.ok(shown.levels.every((level, at) => Math.abs(level - levels[at]) <= 1));
+  await page.locator("#paint-strokes").fill("5");
+  await state(`5 of 5 strokes, ${Math.round(100 * errors[4])} %`);
+  await page.locator("#paint-strokes").fill("7");
+  await state(`7 of 7 strokes, ${Math.round(100 * errors[6])} %`);
+  await page.locator("#paint-open-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
+  await page.locator("#paint-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
+  await page.locator("#paint-again").click(); // the photo before
+  await state(`7 of 7 strokes, ${Math.round(100 * errors[6])} %`);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+/** A stream of a task that has gone on from Python's snapshot. */
+async function restored(task: string): Promise<Stream> {
+  const stream = await begun(await Model.load(fromDirectory(join(folder, "tasks", task))), task);
+  stream.restore(readFileSync(join(folder, "tasks", `${task}.snapshot`)));
+  return stream;
+}
+
+test("snapshots of drawings, glimpses, strokes and paintings go from Python to the page, and back", async () => {
+  for (const [tab, task, file, save, pause, reached] of [
+    [1, "draw", "#draw-file", "#draw-save", "#draw-pause", ["#draw-state", /seed 5: step [23] of 3/]],
+    [2, "glimpse", "#look-file", "#look-save", null, ["#guess", "It is "]],
+    [3, "pens", "#strokes-file", "#strokes-save", "#strokes-pause", ["#strokes-state", /^Seed \d+: \d strokes?, ([6-9]|1\d) points$/]],
+    [4, "paint", "#paint-open-file", "#paint-save", "#paint-pause", ["#paint-state", /^(7|8|9|10|11) of 12/]],
+  ] as const) {
+    const { page, context, faults } = await phone(tab);
+    await page.locator(file).setInputFiles(join(folder, "tasks", `${task}.snapshot`));
+    await page.locator("main:visible", { hasText: `Goes on from ${task}.snapshot, after` }).waitFor();
+    await page.locator(reached[0], { hasText: reached[1] }).waitFor();
+    if (pause !== null) await page.locator(pause).click();
+    const saved = await downloaded(page, save);
+    const python = await restored(task);
+    const { steps } = fromSnapshot(saved);
+    assert.ok(steps > python.steps, `${task}: ${steps} steps`);
+    while (python.steps < steps) await advance(python);
+    assert.deepEqual(comparable(saved), comparable(python.snapshot()), task);
+    if (task === "glimpse") assert.equal(await page.locator("#glimpses").getAttribute("start"), "3");
+    mkdirSync(join(folder, "written"), { recursive: true }); // from where Python goes on
+    writeFileSync(join(folder, "written", `page-${task}.snapshot`), saved);
+    writeFileSync(join(folder, "written", `page-${task}.json`), JSON.stringify({ task, outputs: [await advance(python)] }));
+    assert.deepEqual(faults, []);
+    await context.close();
+  }
+});
+
+test("a snapshot is dropped on any tab, and opens that of its model", async () => {
+  const { page, context, faults } = await phone(0);
+  const drop = async (name: string, data: Uint8Array): Promise<void> => {
+    const given = await page.evaluateHandle(
+      ([name, bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(bytes)], name));
+        return transfer;
+      },
+      [name, [...data]] as const,
+    );
+    await page.dispatchEvent("body", "drop", { dataTransfer: given });
+  };
+  const says = (words: string): Promise<void> => page.locator("main:visible", { hasText: words }).waitFor();
+  await captioned(page);
+  const saved = readFileSync(join(folder, "tasks/pens.snapshot"));
+  await drop("cut.snapshot", saved.subarray(0, -1));
+  await says("cut.snapshot: the snapshot was cut or changed");
+  const captioner = new Captioner(await Model.load(fromDirectory(join(folder, "tasks/caption"))));
+  const { value } = await captioner.tokens(tensor("uint8", [8, 8, 3])).next();
+  await drop("caption.snapshot", value!.stream.snapshot());
+  await says("caption.snapshot: this view opens no snapshots.");
+  await drop("pens.snapshot", saved);
+  await says("Goes on from pens.snapshot, after 4 points. What was drawn before is not in it.");
+  assert.equal(await page.getByRole("tab").nth(3).getAttribute("aria-selected"), "true");
+  await page.locator("#strokes-state", { hasText: `Seed ${expected.strokes[0].sampler.seed}: ` }).waitFor();
+  await drop("tall.png", readFileSync(picture("tall")));
+  await says("tall.png is neither a snapshot nor a JSON file of strokes");
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test("every control of every view has a name, and nothing is wider than the phone", async () => {
-  for (const tab of [0, 1, 2]) {
+  for (const tab of [0, 1, 2, 3, 4]) {
     const { page, context } = await phone(tab);
-    const nameless = await page.locator(".view:not([hidden]) :is(button, input, canvas, ol, section)").evaluateAll((all) =>
+    const nameless = await page.locator(".view:not([hidden]) :is(button, input, canvas, svg, ol, section)").evaluateAll((all) =>
       all.filter((each) => !each.hasAttribute("aria-label") && !each.textContent && !(each as HTMLInputElement).labels?.length).map((each) => each.outerHTML),
     );
     assert.deepEqual(nameless, []);
