@@ -33,7 +33,7 @@ export class ListenView implements View {
     this.#button.addEventListener("click", () => void (this.#microphone === null ? this.#listen() : this.#hush()));
     this.#silence.addEventListener("input", () => this.#showSilence());
     this.#silence.addEventListener("change", () => this.#microphone !== null && void this.#listen());
-    pickFile(element("listen-open"), element("listen-file"), (file) => void this.take(file));
+    pickFile(element("listen-open"), element("listen-file"), (file) => void shell.take(file));
   }
 
   open(): void {

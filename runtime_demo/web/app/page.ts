@@ -16,6 +16,7 @@ import type { Shell, View } from "./view.ts";
 const WARM = 1000; // milliseconds until steps are timed, when the browser has compiled the model for speed
 const LOADING = "Loading";
 const SNAPSHOT = "edgernn\0"; // how snapshots begin
+const TAKERS: Readonly<Record<string, readonly ViewName[]>> = { audio: ["listen"], image: ["photo", "look", "paint"] }; // of dropped files
 
 export class Page implements Shell {
   readonly #site: Site;
@@ -163,8 +164,16 @@ export class Page implements Shell {
     document.addEventListener("drop", (event) => {
       event.preventDefault();
       const file = event.dataTransfer?.files[0];
-      if (file !== undefined) void this.take(file);
+      if (file !== undefined) this.#takeDropped(file);
     });
+  }
+
+  /** Take a file in the present tab, or else in the first one for files of its kind. */
+  #takeDropped(file: File): void {
+    const views = TAKERS[file.type.split("/")[0]] ?? [];
+    const tab = this.#site.bundles.findIndex(({ view }) => views.includes(view));
+    if (tab >= 0 && !views.includes(this.#bundle.view)) this.#choose(tab);
+    void this.take(file);
   }
 
   // What the worker answers

@@ -168,6 +168,30 @@ test("files that are no sound are refused in a sentence", async () => {
   await context.close();
 });
 
+test("sound files and pictures that are dropped open the tabs that take them", async () => {
+  const [url] = await serving(join(folder, "tasks"), servers, ["draw", "classify", "glimpse"]);
+  const { page, context, faults } = await phoneAt(deaf, url);
+  const drop = async (name: string, type: string, path: string): Promise<void> => {
+    const given = await page.evaluateHandle(
+      ([name, type, bytes]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([Uint8Array.from(bytes)], name, { type }));
+        return transfer;
+      },
+      [name, type, [...readFileSync(path)]] as const,
+    );
+    await page.dispatchEvent("body", "drop", { dataTransfer: given });
+  };
+  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await drop("own.wav", "audio/wav", recording("own"));
+  assert.match((await heard(page, 1))[0], new RegExp(` ${expected[0].classify!.label} `));
+  await drop("tall.png", "image/png", join(folder, "pictures/tall.png"));
+  await page.locator("#guess", { hasText: "It is " }).waitFor();
+  assert.equal(await page.getByRole("tab").nth(2).getAttribute("aria-selected"), "true");
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test("every control that listens has a name, and nothing is wider than the phone", async () => {
   const { page, context } = await phone(0);
   const nameless = await page.locator("#listen :is(button, input, meter, ol, section)").evaluateAll((all) =>

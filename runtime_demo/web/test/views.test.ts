@@ -123,19 +123,21 @@ function levels(page: Page, canvas: string, side: number): Promise<number[]> {
 
 test("drawings are Python's, one after another, of the classes in turn", async () => {
   const { page, context, faults } = await phone(1);
+  const kept = (label: string, seed: string): string => `#gallery [aria-label="A finished drawing of ${label}, with seed ${seed}"]`;
   await page.locator("#gallery canvas").nth(1).waitFor();
   const names = await page.locator("#gallery canvas").evaluateAll((all) => all.map((each) => each.ariaLabel));
   assert.deepEqual(names.slice(-2), ["A finished drawing of 1, with seed 2", "A finished drawing of 0, with seed 1"]);
   const drawn = expected.drawings[0].pictures[2]; // seed 1, class 0, after the last step
   const bytes = [...Uint8ClampedArray.from(drawn, (level) => 255 * level)];
-  assert.deepEqual(await levels(page, "#gallery canvas:last-child", 12), bytes);
+  assert.deepEqual(await levels(page, kept("0", "1"), 12), bytes);
   await page.locator("#classes button", { hasText: "1" }).click();
-  await page.locator("#draw-seed").fill("18446744073709551615");
   await page.locator("#draw-temperature").fill("0.5");
-  await page.locator("#draw-state", { hasText: "Drawing of 1 with seed 18446744073709551615: step 3 of 3" }).waitFor();
+  await page.locator("#draw-seed").fill("18446744073709551615");
+  await page.locator("#draw-seed").press("Enter");
+  await page.locator(kept("1", "18446744073709551615")).waitFor();
   const cold = expected.drawings[1].pictures[2];
-  assert.deepEqual(await levels(page, "#gallery canvas:first-child", 12), [...Uint8ClampedArray.from(cold, (level) => 255 * level)]);
-  await page.locator("#draw-state", { hasText: "Drawing of 1 with seed 0:" }).waitFor(); // seeds have 64 bits
+  assert.deepEqual(await levels(page, kept("1", "18446744073709551615"), 12), [...Uint8ClampedArray.from(cold, (level) => 255 * level)]);
+  await page.locator(kept("1", "0")).waitFor(); // seeds have 64 bits
   assert.deepEqual(faults, []);
   await context.close();
 });
@@ -238,18 +240,22 @@ test("drawings of strokes are Python's, one after another, point by point", asyn
   await page.locator("#strokes-seed").fill(seed);
   await page.locator("#strokes-temperature").fill("1"); // which begins anew, also with the same seed
   const told = `${strokes.length} stroke${strokes.length === 1 ? "" : "s"}, ${points.length} points`;
-  await page.locator("#strokes-state", { hasText: `Seed ${seed}: ${told}, finished` }).waitFor();
+  await page.waitForFunction((words) => {
+    const ended = document.getElementById("strokes-state")!.textContent === words;
+    if (ended) document.getElementById("strokes-pause")!.click();
+    return ended;
+  }, `Seed ${seed}: ${told}, finished`);
   assert.deepEqual(await lines(page.locator("#sketch")), strokes.map((points) => ({ points, given: false })));
   const counts = (await page.title()).split(",").slice(-points.length - 1).map(Number);
   assert.deepEqual(counts, [...points.keys()].map((place) => place + 1).concat(points.length)); // the last step ends it
   const box = (await page.locator("#sketch g").boundingBox())!;
   const sheet = (await page.locator("#sketch").boundingBox())!;
   assert.ok(box.x > sheet.x && box.y > sheet.y && box.x + box.width < sheet.x + sheet.width && box.y + box.height < sheet.y + sheet.height);
-  await page.locator("#sketches svg").nth(1).waitFor();
-  assert.deepEqual(
-    await page.locator("#sketches svg").evaluateAll((all) => all.slice(0, 2).map((each) => each.ariaLabel)),
-    [1, 0].map((later) => `A finished drawing, with seed ${Number(seed) + later}`),
-  );
+  await page.locator("#strokes-pause").click();
+  const [next, first] = [1, 0].map((later) => `A finished drawing, with seed ${Number(seed) + later}`);
+  await page.getByRole("img", { name: next, exact: true }).waitFor();
+  const kept = await page.locator("#sketches svg").evaluateAll((all) => all.map((each) => each.ariaLabel));
+  assert.equal(kept[kept.indexOf(next) + 1], first);
   assert.deepEqual(faults, []);
   await context.close();
 });
