@@ -6,11 +6,11 @@ import numpy as np
 
 from edgernn.contract import Array
 
-__all__ = ["BLOCK", "COLUMN", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "pack_taps", "padded"]
+__all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "pack_taps", "padded"]
 
 PANEL = 32  # outputs that a kernel for floating-point matrices, or those of 4 bits, computes at once
 TILE = 16  # outputs that a kernel for matrices of 8 bits computes at once, at least
-COLUMN = 64  # outputs whose weights lie side by side in a matrix of 8 bits
+_COLUMN = 64  # outputs whose weights lie side by side in a matrix of 8 bits
 GROUP = 4  # inputs whose products with one output lie side by side
 BLOCK = 32  # inputs that share a scale at 4 bits
 
@@ -42,7 +42,7 @@ def pack_bytes(matrix: Array) -> Array:
 
     The last column has the outputs that are left, up to a multiple of 16.
     """
-    columns = [matrix[:, at : at + COLUMN] for at in range(0, matrix.shape[1], COLUMN)]
+    columns = [matrix[:, at : at + _COLUMN] for at in range(0, matrix.shape[1], _COLUMN)]
     return np.concatenate([pack_taps(column).ravel() for column in columns])
 
 
