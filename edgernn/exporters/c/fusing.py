@@ -54,7 +54,7 @@ def _needed(step: Copy | Call | Activated | Loop) -> set[Buffer]:
 def _moved_step(step: Copy | Call | Activated | Loop, moved: Mapping[Buffer, Place]) -> Copy | Call | Activated | Loop:
     if isinstance(step, Loop):
         return replace(step, statements=tuple(_moved_elements(each, moved) for each in step.statements))
-    return _moved(step, moved)
+    return _moved_activated(step, moved) if isinstance(step, Activated) else _moved_memory(step, moved)
 
 
 def _without_copies(program: Program) -> list[Statement]:
@@ -83,8 +83,11 @@ def _activated(statements: Sequence[Statement], pinned: Collection[Buffer]) -> l
     for statement in statements:
         if isinstance(statement, Elementwise) and statement.to.buffer in moved:
             continue
+        if not isinstance(statement, Call):
+            kept.append(_moved(statement, moved))
+            continue
         functions = []
-        for each in statements if isinstance(statement, Call) and statement.each else ():
+        for each in statements if statement.each else ():
             if isinstance(each, Elementwise) and _is_function_of(statement, each):
                 (source,), made = places(each), each.to.buffer
                 others = (other for other in statements if other is not statement and other is not each)
@@ -92,8 +95,8 @@ def _activated(statements: Sequence[Statement], pinned: Collection[Buffer]) -> l
                 if not needed and source.buffer not in pinned and made not in pinned:
                     moved[made] = source
                     functions.append(replace(each, to=source))
-        changed = _moved(statement, moved)
-        kept.append(Activated(changed, _joined(functions)) if functions and isinstance(changed, Call) else changed)
+        call = _moved_call(statement, moved)
+        kept.append(Activated(call, _joined(functions)) if functions else call)
     return kept
 
 
@@ -164,10 +167,12 @@ def _moved(statement: Statement, moved: Mapping[Buffer, Place]) -> Statement:
     """Return a statement with other places for some buffers."""
     if isinstance(statement, Elementwise):
         return _moved_elements(statement, moved)
-    if isinstance(statement, Activated):
-        functions = tuple(_moved_elements(each, moved) for each in statement.functions)
-        return Activated(_moved_memory(statement.call, moved), functions)
-    return _moved_memory(statement, moved)
+    return _moved_activated(statement, moved) if isinstance(statement, Activated) else _moved_memory(statement, moved)
+
+
+def _moved_activated(statement: Activated, moved: Mapping[Buffer, Place]) -> Activated:
+    functions = tuple(_moved_elements(each, moved) for each in statement.functions)
+    return Activated(_moved_call(statement.call, moved), functions)
 
 
 def _moved_elements(statement: Elementwise, moved: Mapping[Buffer, Place]) -> Elementwise:
@@ -175,9 +180,13 @@ def _moved_elements(statement: Elementwise, moved: Mapping[Buffer, Place]) -> El
     return replace(statement, to=to, operands=operands)
 
 
+def _moved_call(statement: Call, moved: Mapping[Buffer, Place]) -> Call:
+    return replace(statement, arguments=_moved_places(statement.arguments, moved))
+
+
 def _moved_memory(statement: Copy | Call, moved: Mapping[Buffer, Place]) -> Copy | Call:
     if isinstance(statement, Call):
-        return replace(statement, arguments=_moved_places(statement.arguments, moved))
+        return _moved_call(statement, moved)
     source = None if statement.source is None else _moved_place(statement.source, moved)
     return replace(statement, to=_moved_place(statement.to, moved), source=source)
 
