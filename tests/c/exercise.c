@@ -41,10 +41,13 @@ static float *new_floats(size_t count, uint32_t *seed)
 /* Returns 128 times the sum of the weights of each output. */
 static int32_t *new_offsets(const int8_t *w, size_t inputs, size_t outputs)
 {
-    size_t i;
+    size_t i, at;
     int32_t *const made = calloc(outputs, sizeof *made);
-    for (i = 0; i < inputs * outputs; i++)
-        made[i / (16 * inputs) * 16 + i / 4 % 16] += 128 * w[i];
+    for (at = 0; at < outputs; at += 64) {
+        const size_t column = outputs - at < 64 ? outputs - at : 64;
+        for (i = 0; i < inputs * column; i++)
+            made[at + i / 4 % column] += 128 * w[at * inputs + i];
+    }
     return made;
 }
 

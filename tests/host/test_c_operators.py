@@ -22,7 +22,7 @@ from edgernn.errors import ExportError
 from edgernn.exporters.c.folding import fold
 from edgernn.exporters.c.fusing import fuse
 from edgernn.exporters.c.operators import lower
-from edgernn.exporters.c.program import Copy, Program
+from edgernn.exporters.c.program import Activated, Copy, Program, places
 from edgernn.exporters.c.source import write
 
 COMPILER = shutil.which("cc")
@@ -481,6 +481,31 @@ def test_a_result_is_not_computed_where_zeros_are_written_after_it(zeros_first: 
     fuse(program)
     kept = [each for each in program.steps if isinstance(each, Copy) and each.source is not None]
     assert bool(kept) is not zeros_first
+
+
+ACTIVATED = {  # the sizes of the first outputs, what else is computed of them, and the functions that are expected
+    "whole parts": ((128, 128, 128), [], [("NAME_sigmoid({0})", 0, 256), ("NAME_tanh({0})", 256, 128)]),
+    "another size": ((128, 100, 156), [], [("NAME_sigmoid({0})", 0, 128)]),
+    "outputs that are needed": ((128, 128, 128), [node("Mul", "a b", "more")], [("NAME_tanh({0})", 256, 128)]),
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATED)
+def test_functions_of_a_product_follow_its_parts(check: Check, name: str) -> None:
+    sizes, others, expected = ACTIVATED[name]
+    split = node("Split", "p sizes", "a b c y0", axis=1)
+    functions = [node("Sigmoid", "a", "fa"), node("Sigmoid", "b", "fb"), node("Tanh", "c", "fc")]
+    results = [
+        node("Neg", each, f"y{at}") for at, each in enumerate(["fa", "fb", "fc", *(["more"] if others else [])], 1)
+    ]
+    nodes = [node("MatMul", "x w", "p"), split, *functions, *others, *results]
+    feeds, constants = {"x": normal(1, 24)}, {"w": normal(24, 420, seed=1) / 4, "sizes": np.array([*sizes, 36])}
+    check(nodes, feeds, constants, outputs=1 + len(results))
+    program = lower(fold(*graph(nodes, feeds, constants, 1 + len(results)), {}))
+    steps = [each for each in program.steps if isinstance(each, Activated)]
+    begins = {step: next(iter(places(step))).offset for step in steps}
+    made = [(each.expression, each.to.offset - begins[step], each.count) for step in steps for each in step.functions]
+    assert made == expected
 
 
 def test_all_operators_without_a_kernel_are_named_at_once() -> None:

@@ -213,6 +213,34 @@ def test_pictures_are_placed_whole_with_their_clutter():
     assert ((cluttered == 200).sum(axis=(1, 2)) >= 30).all()
 
 
+@pytest.mark.parametrize(("spread", "furthest"), [(0.0, 0), (0.5, 4), (1.0, 8)])
+def test_pictures_lie_as_far_from_the_middle_as_they_may(spread, furthest):
+    images = np.full((200, 4, 4), 200, np.uint8)
+    placed = Canvas(20, 0).place(images, images, np.random.default_rng(1), spread)
+    tops = np.array([np.flatnonzero(canvas.any(axis=1))[0] for canvas in placed])
+    assert (tops.min(), tops.max()) == (8 - furthest, 8 + furthest)
+
+
+@pytest.mark.slow
+def test_in_training_pictures_come_to_lie_anywhere_on_their_canvas(tmp_path, monkeypatch, capsys):
+    write_bars(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    spreads, place = [], Canvas.place
+
+    def watched(self, images, others, random, spread=1.0):
+        spreads.append(spread)
+        return place(self, images, others, random, spread)
+
+    monkeypatch.setattr(Canvas, "place", watched)
+    settings = {**EXAMPLES["glimpse"].settings, "steps": 8, "evaluations": 1, "canvas": 20}
+    options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    assert execute(["train", "glimpse", ".", "--out", "run", *options]) == 0
+    capsys.readouterr()
+    held_out, *training = spreads
+    assert held_out == 1.0
+    assert training == [0.0, 0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0]
+
+
 def test_what_cannot_be_placed_is_named():
     with pytest.raises(ConfigError, match="--canvas 4 is smaller than the pictures of x, 5 × 6 pixels"):
         Canvas(4, 0).check(np.zeros((1, 6, 5)), "x")

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from edgernn.exporters.c.memory import homes
-from edgernn.exporters.c.program import Buffer, Call, Copy, Elementwise, Loop, Place, Program, Statement, places
+from edgernn.exporters.c.program import (
+    PART,
+    Activated,
+    Buffer,
+    Call,
+    Copy,
+    Elementwise,
+    Loop,
+    Place,
+    Program,
+    Statement,
+    places,
+)
 
 __all__ = ["fuse"]
 
@@ -16,7 +28,7 @@ def fuse(program: Program) -> None:
 
     Scratch memory is kept as far as the steps need it, and tensors that are not needed at once share it.
     """
-    statements = _without_copies(program)
+    statements = _activated(_without_copies(program), program.pinned)
     groups = list(_groups(statements))
     reads = [(place.buffer, at) for at, group in enumerate(groups) for each in group for place in places(each)]
     steps = [
@@ -30,7 +42,7 @@ def fuse(program: Program) -> None:
     program.buffers = kept | {f"scratch.{each.name}": each for each in sorted(shared, key=lambda each: each.name)}
 
 
-def _needed(step: Copy | Call | Loop) -> set[Buffer]:
+def _needed(step: Copy | Call | Activated | Loop) -> set[Buffer]:
     """Return the buffers that a step reads and writes, without results that it does not keep."""
     if not isinstance(step, Loop):
         return _buffers(step)
@@ -39,10 +51,10 @@ def _needed(step: Copy | Call | Loop) -> set[Buffer]:
     return kept | {place.buffer for each in step.statements for place in places(each) if place not in made}
 
 
-def _moved_step(step: Copy | Call | Loop, moved: Mapping[Buffer, Place]) -> Copy | Call | Loop:
+def _moved_step(step: Copy | Call | Activated | Loop, moved: Mapping[Buffer, Place]) -> Copy | Call | Activated | Loop:
     if isinstance(step, Loop):
         return replace(step, statements=tuple(_moved_elements(each, moved) for each in step.statements))
-    return _moved_memory(step, moved)
+    return _moved_activated(step, moved) if isinstance(step, Activated) else _moved_memory(step, moved)
 
 
 def _without_copies(program: Program) -> list[Statement]:
@@ -64,14 +76,69 @@ def _without_copies(program: Program) -> list[Statement]:
     return [_moved(statement, moved) for statement in reversed(kept)]
 
 
+def _activated(statements: Sequence[Statement], pinned: Collection[Buffer]) -> list[Statement]:
+    """Let functions of a product's outputs replace these outputs, unless other statements need them."""
+    moved: dict[Buffer, Place] = {}
+    kept: list[Statement] = []
+    for statement in statements:
+        if isinstance(statement, Elementwise) and statement.to.buffer in moved:
+            continue
+        if not isinstance(statement, Call):
+            kept.append(_moved(statement, moved))
+            continue
+        functions = []
+        for each in statements if statement.each else ():
+            if isinstance(each, Elementwise) and _is_function_of(statement, each):
+                (source,), made = places(each), each.to.buffer
+                others = (other for other in statements if other is not statement and other is not each)
+                needed = any(_touches(other, source, each.count) for other in others)
+                if not needed and source.buffer not in pinned and made not in pinned:
+                    moved[made] = source
+                    functions.append(replace(each, to=source))
+        call = _moved_call(statement, moved)
+        kept.append(Activated(call, _joined(functions)) if functions else call)
+    return kept
+
+
+def _is_function_of(product: Call, each: Elementwise) -> bool:
+    """Return whether a statement makes a tensor of functions of whole parts of a product's outputs."""
+    to, source = product.arguments[0], each.operands[0]
+    if not isinstance(to, Place) or not isinstance(source, Place) or len(each.operands) > 1:
+        return False
+    begin, whole = source.offset - to.offset, Place(each.to.buffer)
+    return (
+        source.buffer == to.buffer
+        and to.buffer.where == each.to.buffer.where == "scratch"
+        and not (to.index or source.index)
+        and (each.to, each.count, each.at, each.indices) == (whole, whole.buffer.room, "i", ("i",))
+        and whole.buffer.dtype == to.buffer.dtype
+        and "NAME_" in each.expression
+        and begin % PART == each.count % PART == 0
+        and 0 <= begin <= int(str(product.arguments[-1])) - each.count
+    )
+
+
+def _joined(functions: Iterable[Elementwise]) -> tuple[Elementwise, ...]:
+    """Return functions in the order of the outputs, those that are equal and follow each other as one."""
+    joined: list[Elementwise] = []
+    for each in sorted(functions, key=lambda each: each.to.offset):
+        last = joined[-1] if joined else each
+        if last.expression == each.expression and last.to.after(last.count) == each.to:
+            comment = f"{last.comment}, {each.comment}"
+            joined[-1] = replace(last, count=last.count + each.count, comment=comment)
+        else:
+            joined.append(each)
+    return tuple(joined)
+
+
 def _buffers(statement: Statement) -> set[Buffer]:
-    written = set() if isinstance(statement, Call) else {statement.to.buffer}
+    written = {statement.to.buffer} if isinstance(statement, Copy | Elementwise) else set()
     return written | {place.buffer for place in places(statement)}
 
 
 def _touches(statement: Statement, place: Place, count: int) -> bool:
     """Return whether a statement may read or write one of `count` elements from `place` on."""
-    if isinstance(statement, Call) or place.index:
+    if isinstance(statement, Call | Activated) or place.index:
         return place.buffer in _buffers(statement)
     spans = [(statement.to, isinstance(statement, Copy) or statement.at == "i")]
     if isinstance(statement, Copy):
@@ -100,7 +167,12 @@ def _moved(statement: Statement, moved: Mapping[Buffer, Place]) -> Statement:
     """Return a statement with other places for some buffers."""
     if isinstance(statement, Elementwise):
         return _moved_elements(statement, moved)
-    return _moved_memory(statement, moved)
+    return _moved_activated(statement, moved) if isinstance(statement, Activated) else _moved_memory(statement, moved)
+
+
+def _moved_activated(statement: Activated, moved: Mapping[Buffer, Place]) -> Activated:
+    functions = tuple(_moved_elements(each, moved) for each in statement.functions)
+    return Activated(_moved_call(statement.call, moved), functions)
 
 
 def _moved_elements(statement: Elementwise, moved: Mapping[Buffer, Place]) -> Elementwise:
@@ -108,9 +180,13 @@ def _moved_elements(statement: Elementwise, moved: Mapping[Buffer, Place]) -> El
     return replace(statement, to=to, operands=operands)
 
 
+def _moved_call(statement: Call, moved: Mapping[Buffer, Place]) -> Call:
+    return replace(statement, arguments=_moved_places(statement.arguments, moved))
+
+
 def _moved_memory(statement: Copy | Call, moved: Mapping[Buffer, Place]) -> Copy | Call:
     if isinstance(statement, Call):
-        return replace(statement, arguments=_moved_places(statement.arguments, moved))
+        return _moved_call(statement, moved)
     source = None if statement.source is None else _moved_place(statement.source, moved)
     return replace(statement, to=_moved_place(statement.to, moved), source=source)
 

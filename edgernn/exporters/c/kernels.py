@@ -10,9 +10,10 @@ from importlib.resources import files
 __all__ = ["for_each_level", "helpers", "source", "with_parts"]
 
 _PARTS = {  # files that kernels share
-    "product_u8": ("add_u8", "tile_u8"),
-    "products_u8": ("add_u8", "tile_u8", "block_u8"),
-    "convolution_u8": ("add_u8", "tile_u8", "block_u8"),
+    "product_u8": ("add_u8", "dots", "tile_u8"),
+    "product_u4": ("dots",),
+    "products_u8": ("add_u8", "dots", "tile_u8", "block_u8"),
+    "convolution_u8": ("add_u8", "dots", "tile_u8", "block_u8"),
     "depthwise_u8": ("add_u8", "taps_u8"),
     "products_f32": ("panel_f32",),
     "product_f16": ("widen_f16",),

@@ -9,7 +9,8 @@ from edgernn.contract import Array
 __all__ = ["BLOCK", "PANEL", "TILE", "halved", "pack_bytes", "pack_nibbles", "pack_panels", "pack_taps", "padded"]
 
 PANEL = 32  # outputs that a kernel for floating-point matrices, or those of 4 bits, computes at once
-TILE = 16  # outputs that a kernel for matrices of 8 bits computes at once
+TILE = 16  # outputs that a kernel for matrices of 8 bits computes at once, at least
+_COLUMN = 64  # outputs whose weights lie side by side in a matrix of 8 bits
 GROUP = 4  # inputs whose products with one output lie side by side
 BLOCK = 32  # inputs that share a scale at 4 bits
 
@@ -37,10 +38,12 @@ def pack_panels(matrix: Array) -> Array:
 
 
 def pack_bytes(matrix: Array) -> Array:
-    """Return an int8 matrix (inputs, outputs) in tiles: (outputs / 16, inputs / 4, 16, 4)."""
-    inputs, outputs = matrix.shape
-    wide = np.pad(matrix, ((0, -inputs % GROUP), (0, -outputs % TILE)))
-    return np.ascontiguousarray(wide.reshape(-1, GROUP, wide.shape[1] // TILE, TILE).transpose(2, 0, 3, 1))
+    """Return an int8 matrix (inputs, outputs) in columns of 64 outputs: (inputs / 4, 64, 4) each, one after another.
+
+    The last column has the outputs that are left, up to a multiple of 16.
+    """
+    columns = [matrix[:, at : at + _COLUMN] for at in range(0, matrix.shape[1], _COLUMN)]
+    return np.concatenate([pack_taps(column).ravel() for column in columns])
 
 
 def pack_taps(matrix: Array) -> Array:

@@ -14,6 +14,8 @@ from edgernn.exporters.c.folding import FoldedGraph, Shape
 
 __all__ = [
     "C_TYPES",
+    "PART",
+    "Activated",
     "Buffer",
     "Call",
     "Copy",
@@ -40,6 +42,7 @@ C_TYPES = {
     "bool": "uint8_t",
 }
 Where = Literal["in", "out", "weights", "scratch"]
+PART = 128  # outputs of a product that are computed before functions of them: what every kernel computes at its best
 _ALIGNMENT = 64  # bytes, of each tensor among weights and scratch memory
 
 
@@ -101,12 +104,17 @@ class Copy:
 
 @dataclass(frozen=True)
 class Call:
-    """Calls of a kernel. arguments: places, which are passed as addresses, and C expressions, of which i is the row."""
+    """Calls of a kernel. arguments: places, which are passed as addresses, and C expressions, of which i is the row.
+
+    each: of a product that can be computed in parts, how many elements of each argument belong to one output. The first
+    argument is the result, and the last one is the number of outputs.
+    """
 
     kernel: str
     arguments: tuple[Place | str, ...]
     comment: str
     rows: int = 1
+    each: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,7 +134,19 @@ class Elementwise:
     at: str = "i"
 
 
-Statement = Copy | Call | Elementwise
+@dataclass(frozen=True)
+class Activated:
+    """A product, some of whose outputs are replaced by functions of them.
+
+    Both are computed for a few outputs after another: a processor that executes instructions out of order then computes
+    the functions of some while it reads the weights of the next. functions: in place, in the order of the outputs.
+    """
+
+    call: Call
+    functions: tuple[Elementwise, ...]
+
+
+Statement = Copy | Call | Elementwise | Activated
 
 
 @dataclass(frozen=True)
@@ -144,6 +164,8 @@ class Loop:
 
 def places(statement: Statement) -> list[Place]:
     """Return the places that a statement reads; of a call all of its places."""
+    if isinstance(statement, Activated):
+        return places(statement.call)
     if isinstance(statement, Copy):
         return [] if statement.source is None else [statement.source]
     operands = statement.arguments if isinstance(statement, Call) else statement.operands
@@ -175,7 +197,7 @@ class Program:
     integers: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     packed: dict[tuple[str, np.dtype[Any], tuple[int, ...]], Place] = field(default_factory=dict)
     channels_last: dict[str, Place] = field(default_factory=dict)
-    steps: list[Copy | Call | Loop] = field(default_factory=list)
+    steps: list[Copy | Call | Activated | Loop] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for name in self.graph.spec.input_names:
@@ -275,10 +297,12 @@ class Program:
         """Add a copy, or zeros without a source."""
         self.statements.append(Copy(to, source, count, comment))
 
-    def call(self, kernel: str, *arguments: Place | str, comment: str, rows: int = 1) -> None:
-        """Add a call of a kernel for each of some rows."""
+    def call(
+        self, kernel: str, *arguments: Place | str, comment: str, rows: int = 1, each: tuple[int, ...] = ()
+    ) -> None:
+        """Add a call of a kernel for each of some rows. each: as in Call."""
         self.kernels[kernel] = None
-        self.statements.append(Call(kernel, arguments, comment, rows))
+        self.statements.append(Call(kernel, arguments, comment, rows, each))
 
     def elementwise(self, output: str, expression: str, operands: Sequence[str]) -> None:
         """Add the computation of a tensor from the elements of others, which are given by name, or from C literals.

@@ -43,18 +43,22 @@ class Canvas:
                 f"--canvas {self.side} is smaller than the pictures of {source}, {width} × {height} pixels"
             )
 
-    def place(self, images: Array, others: Array, random: np.random.Generator) -> Array:
-        """Return images (pictures, height, width) on canvases (pictures, side, side). others: of which pieces are."""
+    def place(self, images: Array, others: Array, random: np.random.Generator, spread: float = 1.0) -> Array:
+        """Return images (pictures, height, width) on canvases (pictures, side, side).
+
+        others: of which pieces are. spread: how far from the middle images lie, at most; at 1, they lie anywhere.
+        """
         placed = np.zeros((len(images), self.side, self.side), np.uint8)
         for canvas, image in zip(placed, images, strict=True):
-            self._add(canvas, image, random)
+            self._add(canvas, image, random, spread)
             for which in random.integers(0, len(others), self.clutter):
                 self._add(canvas, _piece(others[which], random), random)
         return placed
 
-    def _add(self, canvas: Array, image: Array, random: np.random.Generator) -> None:
+    def _add(self, canvas: Array, image: Array, random: np.random.Generator, spread: float = 1.0) -> None:
         """Add an image (height, width) to a canvas at a random place; the brighter pixel wins."""
-        top, left = (int(random.integers(0, self.side - size + 1)) for size in image.shape)
+        rooms = [self.side - size for size in image.shape]
+        top, left = (round(room / 2 + spread * (int(random.integers(0, room + 1)) - room / 2)) for room in rooms)
         there = canvas[top : top + len(image), left : left + image.shape[1]]
         np.maximum(there, image, out=there)
 

@@ -32,6 +32,7 @@ __all__ = ["GlimpseLearner"]
 
 _EVALUATED = 500  # pictures that are evaluated in a batch
 _GATE = 64  # held-out pictures, for the parity gate
+_SPREAD = 0.5  # of the training, in which pictures on a canvas come to lie anywhere on it
 
 
 class GlimpseLearner(PictureLearner):
@@ -85,11 +86,16 @@ class GlimpseLearner(PictureLearner):
         assert isinstance(config, GlimpseConfig)
         return Glimpser(config)
 
+    @property
+    def settled(self) -> float:
+        """The progress after which pictures lie anywhere on their canvas."""
+        return 0.0 if self._canvas is None else _SPREAD
+
     def loss(self, step: int, progress: float) -> Loss:
         """Return the loss of the batch of `step`."""
         places = self.passes.batch(*divmod(step, self.steps_per_pass))
         random = np.random.default_rng((self.training.seed, 2, step))
-        images, labels = self._pictures(places, random), self.train.labels[places]
+        images, labels = self._pictures(places, random, progress), self.train.labels[places]
         (own, weight), device = self.placement.part_of(np.arange(len(places))), self.placement.device
         pixels, targets = (torch.from_numpy(each[own]).to(device) for each in (in_colour(images), labels))
         with self.placement.autocast():
@@ -115,12 +121,18 @@ class GlimpseLearner(PictureLearner):
         scores = np.concatenate(found, axis=1)
         return score_glimpses(probabilities(scores), self.held_out.labels, GlimpseEvaluation().certainty)
 
-    def _pictures(self, places: Array, random: np.random.Generator) -> Array:
-        """Return training pictures as the network sees them: varied, and on their canvas."""
+    def _pictures(self, places: Array, random: np.random.Generator, progress: float) -> Array:
+        """Return training pictures as the network sees them: varied, and on their canvas.
+
+        At first they lie in the middle: a network that finds none of the digits gets no gradient by which to move its
+        glimpses.
+        """
         images = self.train.values[places]
         if self.training.augment:
             images = vary(images, random)
-        return images if self._canvas is None else self._canvas.place(images, self.train.values, random)
+        if self._canvas is None:
+            return images
+        return self._canvas.place(images, self.train.values, random, min(1.0, progress / _SPREAD))
 
 
 def _canvas(data: GlimpseData) -> Canvas | None:

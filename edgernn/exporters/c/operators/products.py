@@ -65,7 +65,8 @@ def multiply(
         more.append(program.scratch(f"{name}.panel", "float32", inputs * PANEL))
     more += [str(rows), str(step)] if rows > 1 else []
     kernel = f"{'product' if rows == 1 else 'products'}_{kind}"
-    program.call(kernel, to, source, panels, added, *more, *sizes, comment=comment)
+    each = (1, 0, inputs, 1, 0, 0) if rows == 1 else ()
+    program.call(kernel, to, source, panels, added, *more, *sizes, comment=comment, each=each)
 
 
 def _factors(matrix: Matrix) -> tuple[Array, Array] | None:
@@ -212,7 +213,8 @@ def _byte_product(
     source, wide = with_room(place, inputs, count, GROUP, program)
     kernel, sizes = ("product_u8", ()) if count == 1 else ("products_u8", (str(count),))
     comment = _comment(to.buffer.name, place.buffer.name, name, (count, inputs, outputs))
-    program.call(kernel, to, source, *stored, *sizes, str(wide), str(outputs), comment=comment)
+    each = (1, 0, wide, 1, 1, 1, 0, 0) if count == 1 else ()
+    program.call(kernel, to, source, *stored, *sizes, str(wide), str(outputs), comment=comment, each=each)
 
 
 def _block_product(node: Node, program: Program) -> None:
@@ -243,7 +245,8 @@ def _block_product(node: Node, program: Program) -> None:
     to = _row(_made(output, outputs, PANEL, program), outputs, rows)
     given = [_row(place, each, rows) for place, each in zip(rounded, (wide, blocks, blocks), strict=True)]
     comment = _comment(output, x, name, (rows, inputs, outputs))
-    program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows)
+    each = (1, 0, 0, 0, blocks * BLOCK // 2, blocks, 1, 0, 0) if rows == 1 else ()
+    program.call("product_u4", to, *given, *stored, str(blocks), str(outputs), comment=comment, rows=rows, each=each)
 
 
 def with_room(place: Place, inputs: int, rows: int, multiple: int, program: Program) -> tuple[Place, int]:

@@ -89,9 +89,10 @@ NAME_KERNEL NAME_AVX2 void NAME_product_u4_avx2(float *restrict y, const int8_t 
     }
 }
 
-NAME_INLINE NAME_VNNI __m512 NAME_added_block(__m512 total, __m512i sums, const float *factors, __m512 scale)
+NAME_INLINE NAME_VNNI __m512 NAME_added_block(__m512 total, NAME_sums sums, const float *factors, __m512 scale)
 {
-    return _mm512_add_ps(total, _mm512_mul_ps(_mm512_cvtepi32_ps(sums), _mm512_mul_ps(_mm512_loadu_ps(factors), scale)));
+    const __m512 factor = _mm512_mul_ps(_mm512_loadu_ps(factors), scale);
+    return _mm512_add_ps(total, _mm512_mul_ps(_mm512_cvtepi32_ps((__m512i)sums), factor));
 }
 
 /* Computes the outputs of some tiles, whose number is constant: four hide the latency of the instruction. A byte times x is
@@ -109,10 +110,10 @@ NAME_INLINE NAME_VNNI void NAME_tiles_u4_vnni(float *restrict y, const int8_t *r
     for (block = 0; block < blocks; block++) {
         const __m512i offset = _mm512_set1_epi32(offsets[block]), both = _mm512_set1_epi32(17 * offsets[block]);
         const __m512 scale = _mm512_set1_ps(scales[block]);
-        __m512i low[4], whole[4];
+        NAME_sums low[4], whole[4];
         for (tile = 0; tile < tiles; tile++) {
-            low[tile] = offset;
-            whole[tile] = both;
+            low[tile] = (NAME_sums)offset;
+            whole[tile] = (NAME_sums)both;
         }
         for (group = 0; group < 8; group++) {
             int32_t four;
@@ -121,13 +122,13 @@ NAME_INLINE NAME_VNNI void NAME_tiles_u4_vnni(float *restrict y, const int8_t *r
             v = _mm512_set1_epi32(four);
             for (tile = 0; tile < tiles; tile++) {
                 const __m512i u = _mm512_loadu_si512(w + 512 * (tile * blocks + block) + 64 * group);
-                whole[tile] = _mm512_dpbusd_epi32(whole[tile], u, v);
-                low[tile] = _mm512_dpbusd_epi32(low[tile], _mm512_and_si512(u, mask), v);
+                whole[tile] = NAME_add_dots(whole[tile], u, v);
+                low[tile] = NAME_add_dots(low[tile], _mm512_and_si512(u, mask), v);
             }
         }
         for (tile = 0; tile < tiles; tile++) {
             const float *const next = factors + 32 * (tile * blocks + block);
-            const __m512i high = _mm512_srai_epi32(_mm512_sub_epi32(whole[tile], low[tile]), 4);
+            const NAME_sums high = (whole[tile] - low[tile]) >> 4;
             total[tile][0] = NAME_added_block(total[tile][0], low[tile], next, scale);
             total[tile][1] = NAME_added_block(total[tile][1], high, next + 16, scale);
         }

@@ -1,5 +1,11 @@
-/* Sums of products of bytes with zero point 128 and int8 weights within +-127, in tiles of 16 outputs: (outputs / 16,
-   inputs / 4, 16, 4). */
+/* Sums of products of bytes with zero point 128 and int8 weights within +-127, which lie in columns of 64 outputs, one
+   after another: (inputs / 4, 64, 4) each, and the last one with the outputs that are left, up to a multiple of 16. */
+
+/* Returns the outputs of a column. left: the outputs from its first one on. */
+NAME_INLINE int NAME_column(int left)
+{
+    return left < 64 ? (left + 15) / 16 * 16 : 64;
+}
 
 #if defined(NAME_DSP)
 /* Adds the products of four inputs with four weights. even, odd: two of the inputs each. */
@@ -12,8 +18,9 @@ NAME_INLINE int32_t NAME_add_four(int32_t sum, int16x2_t even, int16x2_t odd, co
 }
 #endif
 
-/* The sums of one row and one tile. */
-NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict x, const int8_t *restrict w, int inputs)
+/* The sums of one row and 16 outputs of a column. */
+NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict x, const int8_t *restrict w, int inputs,
+                                int column)
 {
     int k, i;
 #if defined(NAME_X86)
@@ -32,7 +39,7 @@ NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict 
             low[i] = _mm_add_epi32(low[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpacklo_epi8(u, u), 8)));
             high[i] = _mm_add_epi32(high[i], _mm_madd_epi16(v, _mm_srai_epi16(_mm_unpackhi_epi8(u, u), 8)));
         }
-        w += 64;
+        w += 4 * column;
     }
     for (i = 0; i < 4; i++) {
         const __m128 a = _mm_castsi128_ps(low[i]), b = _mm_castsi128_ps(high[i]);
@@ -59,7 +66,7 @@ NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict 
             sum[i] = vaddq_s32(sum[i], vpaddq_s32(low, high));
 #endif
         }
-        w += 64;
+        w += 4 * column;
     }
     for (i = 0; i < 4; i++)
         vst1q_s32(sums + 4 * i, sum[i]);
@@ -77,7 +84,7 @@ NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict 
             low[i] = wasm_i32x4_add(low[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_low_i8x16(u)));
             high[i] = wasm_i32x4_add(high[i], wasm_i32x4_dot_i16x8(v, wasm_i16x8_extend_high_i8x16(u)));
         }
-        w += 64;
+        w += 4 * column;
     }
     for (i = 0; i < 4; i++)
         wasm_v128_store(sums + 4 * i, wasm_i32x4_add(wasm_i32x4_shuffle(low[i], high[i], 0, 2, 4, 6),
@@ -97,7 +104,7 @@ NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict 
             b = NAME_add_four(b, even, odd, next + 4);
             c = NAME_add_four(c, even, odd, next + 8);
             d = NAME_add_four(d, even, odd, next + 12);
-            next += 64;
+            next += 4 * column;
         }
         sums[i] = a, sums[i + 1] = b, sums[i + 2] = c, sums[i + 3] = d;
     }
@@ -108,7 +115,7 @@ NAME_INLINE void NAME_tile_base(int32_t *restrict sums, const uint8_t *restrict 
         for (i = 0; i < 16; i++)
             sums[i] += (x[k] - 128) * w[4 * i] + (x[k + 1] - 128) * w[4 * i + 1] + (x[k + 2] - 128) * w[4 * i + 2] +
                        (x[k + 3] - 128) * w[4 * i + 3];
-        w += 64;
+        w += 4 * column;
     }
 #endif
 }
