@@ -20,7 +20,7 @@ _Bundles = Annotated[
     list[Path],
     typer.Argument(
         metavar="BUNDLE",
-        help="The bundles, of the targets wasm and onnx; the page has a tab for each.",
+        help="The bundles, each for the target wasm or onnx; the page has a tab for each.",
         show_default=False,
     ),
 ]

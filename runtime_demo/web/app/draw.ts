@@ -53,7 +53,7 @@ export class DrawView implements View {
   }
 
   async take(): Promise<void> {
-    this.#shell.say("This model draws by itself: it opens no files but snapshots.");
+    this.#shell.say("A network that draws opens no files except snapshots.");
   }
 
   frame(now: number): void {
@@ -91,7 +91,7 @@ export class DrawView implements View {
 
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#shell.renew();
-    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "step")}.`);
+    this.#shell.say(`The drawing continues from ${name}, after ${counted(steps, "step")}.`);
     [this.#canvas, this.#late, this.#due] = [null, null, 0];
     [this.#seed.value, this.#temperature.value] = [seed, String(temperature)];
     element("draw-temperature-shown").textContent = temperature.toFixed(2);

@@ -145,8 +145,9 @@ export class ListenView implements View {
 
   #end(clipped: boolean): void {
     this.#level.value = 0;
-    if (this.#recording !== null && this.#sounds.childElementCount === 0) this.#shell.say("Nothing was heard in it.");
-    else if (clipped) this.#shell.say("The recording is clipped: record it again, less loud.");
+    if (this.#recording !== null && this.#sounds.childElementCount === 0) {
+      this.#shell.say("The recording contains no sound that the network labels.");
+    } else if (clipped) this.#shell.say("The recording is clipped: record it again, less loud.");
   }
 
   /** A sound as the first of the list. */

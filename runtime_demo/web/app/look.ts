@@ -74,7 +74,7 @@ export class LookView implements View {
   #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
     [this.#file, this.#ink, this.#before] = [null, null, steps];
-    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "glimpse")}.`);
+    this.#shell.say(`The network continues from ${name}, after ${counted(steps, "glimpse")}.`);
     this.#shell.ask({ kind: "resume" });
   }
 

@@ -33,7 +33,7 @@ export class Page implements Shell {
     this.#site = site;
     this.#worker = new Worker(site.worker, { type: "module" });
     this.#worker.onmessage = (event: MessageEvent<Answer>) => this.#hear(event.data);
-    this.#worker.onerror = () => this.#fail("The code of this page did not arrive.", () => location.reload());
+    this.#worker.onerror = () => this.#fail("The code of this page could not be loaded.", () => location.reload());
     this.ask({ kind: "start", site, folder: document.baseURI });
     this.#views = {
       text: new TextView(this, site.sampler),
@@ -113,7 +113,7 @@ export class Page implements Shell {
     if (offline.textContent !== "") return;
     void keep(
       (ready) => (offline.textContent = ready ? "offline ready ✓" : "not kept for offline use"),
-      () => this.say("A newer version of this page has come: it is there when the page is loaded again."),
+      () => this.say("A newer version of this page was downloaded. It is shown when the page is loaded again."),
     );
   }
 

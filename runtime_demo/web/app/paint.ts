@@ -87,7 +87,7 @@ export class PaintView implements View {
   #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
     this.#opening = false;
-    this.#shell.say(`Goes on from ${name}, after ${counted(steps, "stroke")}.`);
+    this.#shell.say(`The painting continues from ${name}, after ${counted(steps, "stroke")}.`);
     this.#shell.ask({ kind: "resume" });
   }
 

@@ -68,7 +68,7 @@ export class StrokesView implements View {
     try {
       const given = readStrokes(new Uint8Array(await file.arrayBuffer()));
       this.#begin(this.#seed.value, given);
-      this.#shell.say(`Completes ${file.name}.`);
+      this.#shell.say(`The network completes ${file.name}.`);
     } catch (error) {
       if (!(error instanceof FormatError)) throw error;
       this.#shell.say(`${file.name} is neither a snapshot nor a JSON file of strokes: ${error.message}.`);
@@ -130,7 +130,8 @@ export class StrokesView implements View {
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#temperature.value = String(temperature);
     this.#renew(seed);
-    this.#shell.say(`Goes on from ${name}, after ${counted(steps - 1, "point")}. What was drawn before is not in it.`);
+    const points = counted(steps - 1, "point");
+    this.#shell.say(`The drawing continues from ${name}, after ${points}. The snapshot contains no earlier strokes.`);
     this.#shell.ask({ kind: "resume" });
     this.#setDrawing(true);
   }

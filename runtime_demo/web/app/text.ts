@@ -109,7 +109,7 @@ export class TextView implements View {
   #goBack(place: number): void {
     this.#prompt.value += this.#written.text.slice(0, place);
     this.#drawAnother();
-    this.#shell.say(`Drawn again from there, with seed ${this.#seed.value}.`);
+    this.#shell.say(`The text was generated again from this word, with the seed ${this.#seed.value}.`);
   }
 
   #askText(): void {
@@ -161,7 +161,7 @@ export class TextView implements View {
   }
 
   #goOn(answer: Extract<Answer, { kind: "restored" }>): void {
-    this.#setOrigin(`Goes on from ${answer.name}, after ${answer.steps.toLocaleString("en")} steps.`);
+    this.#setOrigin(`The text continues from ${answer.name}, after ${answer.steps.toLocaleString("en")} steps.`);
     this.#prompt.value = "";
     this.#seed.value = answer.seed;
     this.#temperature.value = String(answer.temperature);

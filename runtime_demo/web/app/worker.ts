@@ -448,7 +448,7 @@ function turns(request: Request): () => Promise<void> {
 }
 
 function inWords(error: unknown): { message: string; lost: boolean } {
-  if (error instanceof Lost) return { message: "The connection was lost while the model was on its way.", lost: true };
+  if (error instanceof Lost) return { message: "The connection was lost while the model was downloading.", lost: true };
   if (error instanceof RangeError) {
     return { message: "The model is too large for the memory that this device gives a page.", lost: false };
   }

@@ -97,7 +97,8 @@ class Module {
     try {
       if (pages > 0) this.#memory.grow(pages);
     } catch {
-      throw new EngineError(`this device has not the ${Math.ceil(this.#next / 2 ** 20)} MiB of memory that the model needs`);
+      const size = Math.ceil(this.#next / 2 ** 20);
+      throw new EngineError(`this device does not have the ${size} MiB of memory that the model needs`);
     }
     return address;
   }

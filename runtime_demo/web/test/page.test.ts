@@ -111,7 +111,7 @@ test("a snapshot goes from Python to the page, and back", async () => {
   const { page, context, faults } = await phone();
   await until(page, 10);
   await page.locator("#file").setInputFiles(join(folder, "python.snapshot"));
-  await says(page, /Goes on from python\.snapshot, after 38 steps\./);
+  await says(page, /The text continues from python\.snapshot, after 38 steps\./);
   assert.ok(expected.resumed.startsWith(await until(page, 60)));
   assert.equal(await page.locator("#seed").inputValue(), "5");
   assert.equal(await page.locator("#temperature").inputValue(), "0.7");
@@ -212,7 +212,7 @@ test("a new version of the site comes by itself, and is there at the visit after
   await new Promise((done) => server.once("exit", done));
   await serve("tiny", "--title", "Second", "--port", new URL(url).port);
   await page.reload();
-  await says(page, /A newer version of this page has come/);
+  await says(page, /A newer version of this page was downloaded/);
   assert.equal(await page.locator("h1").innerText(), "First");
   await page.reload();
   assert.equal(await page.locator("h1").innerText(), "Second");
@@ -311,7 +311,7 @@ test("what is wrong with a model is said in a sentence", async () => {
 
 test("a connection that is lost in the first visit is said, and the visit goes on when it is back", async () => {
   const { page, context, heal } = await hindered("**/model-*.bin", () => null);
-  await says(page, /The connection was lost while the model was on its way\. Try again/);
+  await says(page, /The connection was lost while the model was downloading\. Try again/);
   await heal();
   await page.evaluate(() => dispatchEvent(new Event("online")));
   assert.ok(expected.text.startsWith(await until(page, 20)));

@@ -288,7 +288,7 @@ test("a drawing that its user began is completed as Python completes it, also fr
   assert.deepEqual(await whole(), python);
   await page.locator("#strokes-seed").fill("1");
   await page.locator("#strokes-file").setInputFiles(begun);
-  await page.locator("#strokes-sheet", { hasText: "Completes begun.json." }).waitFor();
+  await page.locator("#strokes-sheet", { hasText: "The network completes begun.json." }).waitFor();
   assert.deepEqual(await whole(), python);
   await page.locator("#strokes-file").setInputFiles(picture("tall"));
   await page.locator("#strokes-sheet", { hasText: "tall.png is neither a snapshot nor a JSON file of strokes" }).waitFor();
@@ -367,7 +367,7 @@ test("snapshots of drawings, glimpses, strokes and paintings go from Python to t
   ] as const) {
     const { page, context, faults } = await phone(tab);
     await page.locator(file).setInputFiles(join(folder, "tasks", `${task}.snapshot`));
-    await page.locator("main:visible", { hasText: `Goes on from ${task}.snapshot, after` }).waitFor();
+    await page.locator("main:visible", { hasText: `continues from ${task}.snapshot, after` }).waitFor();
     await page.locator(reached[0], { hasText: reached[1] }).waitFor();
     if (pause !== null) await page.locator(pause).click();
     const saved = await downloaded(page, save);
@@ -408,7 +408,7 @@ test("a snapshot is dropped on any tab, and opens that of its model", async () =
   await drop("caption.snapshot", value!.stream.snapshot());
   await says("caption.snapshot: this view opens no snapshots.");
   await drop("pens.snapshot", saved);
-  await says("Goes on from pens.snapshot, after 4 points. What was drawn before is not in it.");
+  await says("The drawing continues from pens.snapshot, after 4 points. The snapshot contains no earlier strokes.");
   assert.equal(await page.getByRole("tab").nth(3).getAttribute("aria-selected"), "true");
   await page.locator("#strokes-state", { hasText: `Seed ${expected.strokes[0].sampler.seed}: ` }).waitFor();
   await drop("tall.png", readFileSync(picture("tall")));
