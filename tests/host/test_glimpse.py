@@ -301,7 +301,7 @@ def test_clutter_that_is_asked_for_lies_on_pictures_of_any_size(tmp_path):
     data = _on(square, tmp_path, (bars(20, 1)[0][:, :9, :9], bars(20, 1)[1]))[1]
     plain, cluttered = (evaluate(square, data.but(clutter=clutter), ignore_progress) for clutter in (None, 5))
     assert plain.score != cluttered.score
-    assert "placed on 9 × 9 pixels, with 5 pieces of others" in cluttered.notes[-1]
+    assert "placed at random on 9 × 9 pixels, with 5 pieces of others" in cluttered.notes[-1]
 
 
 def _on(model, folder, pictures):
@@ -330,7 +330,7 @@ def test_a_canvas_with_clutter_is_trained_exported_evaluated_and_run(tmp_path, m
     assert execute(["evaluate", "bundle", "--data", ".", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["count"] == 20
-    assert "placed on 20 × 20 pixels, with 2 pieces of others" in captured.err
+    assert "placed at random on 20 × 20 pixels, with 2 pieces of others" in captured.err
     assert execute(["run", "bundle", "bar.png", "--json", "--out", "bar.gif"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["input"] == "bar.png"

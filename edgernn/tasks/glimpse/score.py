@@ -130,9 +130,8 @@ def _open(settings: GlimpseEvaluation, look: Look, own: RunData | None) -> _Labe
             f"{look.size[1]} × {look.size[0]}"
         )
     canvas = Canvas(look.size[0], _clutter(look.model) if settings.clutter is None else settings.clutter)
-    notes.append(
-        f"each picture is placed on {canvas.side} × {canvas.side} pixels, with {canvas.clutter} pieces of others"
-    )
+    among = f", with {counted(canvas.clutter, 'piece')} of others" if canvas.clutter else ""
+    notes.append(f"each picture is placed at random on {canvas.side} × {canvas.side} pixels{among}")
     return _Labelled(canvas.place(images, images, np.random.default_rng(0)), pictures.labels, notes)
 
 
