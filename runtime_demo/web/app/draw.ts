@@ -115,7 +115,7 @@ export class DrawView implements View {
   #prepare(canvas: Canvas): void {
     if (this.#canvas !== null) return;
     this.#canvas = canvas;
-    this.#waiting = false;
+    this.#waiting = this.#resuming;
     this.#levels = new Float32Array(canvas.height * canvas.width);
     this.#board.showLevels(this.#levels, canvas.height, canvas.width);
     if (canvas.takesInk) this.#board.lend((levels) => this.#ink(levels), () => this.#lifted());
@@ -160,7 +160,8 @@ export class DrawView implements View {
 
   /** The user draws: the ink is on the canvas at once, and stays there when the network goes on. */
   #ink(levels: Float32Array): void {
-    const { height, width } = this.#canvas!;
+    if (this.#canvas === null) return; // another model, or a snapshot, is on its way
+    const { height, width } = this.#canvas;
     this.#levels = brighter(this.#levels, levels);
     if (this.#waiting) this.#late = brighter(this.#late ?? levels, levels);
     this.#board.showLevels(this.#levels, height, width);

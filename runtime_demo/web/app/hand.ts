@@ -34,18 +34,19 @@ export class Hand {
     this.#surface = surface;
     const element = surface.element as HTMLElement;
     element.addEventListener("pointerdown", (event) => {
-      if (!surface.lent) return;
+      if (!surface.lent || !event.isPrimary || event.button !== 0) return;
+      this.#lift(); // where keys have left it down
       element.setPointerCapture(event.pointerId);
       this.guided = false;
       this.#move(this.#place(event), false);
       this.#press();
     });
     element.addEventListener("pointermove", (event) => {
-      if (!this.#down || this.guided) return;
+      if (!this.#down || this.guided || !event.isPrimary) return;
       const events = event.getCoalescedEvents?.() ?? [];
       for (const each of events.length > 0 ? events : [event]) this.#move(this.#place(each), true);
     });
-    for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, () => this.#lift());
+    for (const end of ["pointerup", "pointercancel"]) element.addEventListener(end, (event) => (event as PointerEvent).isPrimary && this.#lift());
     element.addEventListener("keydown", (event) => this.#key(event));
     element.addEventListener("blur", () => {
       this.#lift();
@@ -72,6 +73,7 @@ export class Hand {
     this.guided = true;
     const { stride } = this.#surface;
     if (move !== undefined) this.#move([this.at[0] + stride * move[0], this.at[1] + stride * move[1]], this.#down);
+    else if (event.repeat) return; // Space is held
     else if (this.#down) this.#lift();
     else this.#press();
     this.#surface.moved();

@@ -17,6 +17,7 @@ export class LookView implements View {
   #size: Pixels | null = null; // of the picture that the network sees
   #ink: Float32Array | null = null; // what the user has drawn
   #file: Blob | null = null;
+  #earlier: [Blob | null, Float32Array | null] | null = null; // the file and the ink before a file, which may be no picture
   #coming: Glimpse[] = [];
   #taken: Glimpse[] = [];
   #before = 0; // glimpses that were taken before a snapshot
@@ -39,8 +40,10 @@ export class LookView implements View {
   }
 
   async take(file: File): Promise<void> {
+    const earlier = this.#earlier ?? [this.#file, this.#ink];
     [this.#file, this.#ink] = [file, null];
     this.#ask();
+    this.#earlier = earlier;
   }
 
   frame(now: number): void {
@@ -53,7 +56,12 @@ export class LookView implements View {
   hear(answer: Answer): void {
     if (answer.kind === "glimpse") this.#coming.push(answer);
     if (answer.kind === "restored") this.#resume(answer);
+    if (answer.kind === "refused" && this.#earlier !== null) {
+      [this.#file, this.#ink] = this.#earlier;
+      this.#earlier = null;
+    }
     if (answer.kind !== "seen") return;
+    this.#earlier = null;
     this.#shell.loaded();
     this.#size = answer.pixels;
     this.#board.show(answer.pixels);
@@ -86,6 +94,7 @@ export class LookView implements View {
   #renew(): void {
     this.stop();
     this.#taken = [];
+    this.#earlier = null;
     this.#before = 0;
     this.#shell.renew();
     element("guess").textContent = "";

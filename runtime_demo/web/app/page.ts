@@ -83,9 +83,17 @@ export class Page implements Shell {
   }
 
   async take(file: File): Promise<void> {
-    if ((await file.slice(0, SNAPSHOT.length).text()) !== SNAPSHOT) return this.#view.take(file);
-    const bytes = await file.arrayBuffer();
-    this.ask({ kind: "restore", bytes, name: file.name }, [bytes]);
+    const view = this.#view;
+    try {
+      const isSnapshot = (await file.slice(0, SNAPSHOT.length).text()) === SNAPSHOT;
+      if (view !== this.#view) return; // of a tab that was left meanwhile
+      if (!isSnapshot) return await view.take(file);
+      const bytes = await file.arrayBuffer();
+      this.ask({ kind: "restore", bytes, name: file.name }, [bytes]);
+    } catch (error) {
+      if (!(error instanceof DOMException)) throw error; // of a folder, or of a file that is gone
+      this.say(`${file.name} cannot be read: open a file that is there.`);
+    }
   }
 
   showCells(values: Float32Array): void {
@@ -197,6 +205,8 @@ export class Page implements Shell {
       case "restored":
         this.#view.stop();
         this.#mark(answer.bundle);
+        this.renew();
+        this.ask({ kind: "adopt" });
         return this.#view.hear(answer);
       default:
         return this.#view.hear(answer);

@@ -70,6 +70,8 @@ export type Request = { generation: number } & (
   /** Take a snapshot. shown: the number of steps that the user has seen; by default all that were taken. */
   | { kind: "save"; shown?: number }
   | { kind: "restore"; bytes: ArrayBuffer; name: string }
+  /** What has been restored takes the place of what was there. */
+  | { kind: "adopt" }
   /** Go on in the view of the bundle of the snapshot that has been restored. */
   | { kind: "resume" }
   | { kind: "measure" }

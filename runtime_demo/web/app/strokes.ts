@@ -35,6 +35,7 @@ export class StrokesView implements View {
   #due = 0; // when the next point or drawing is due
   #drawing = false;
   #waiting = false; // for the answer to the last request
+  #taken = 0; // files that were taken, or left: one that is read too late is dropped
 
   constructor(shell: Shell, defaults: { temperature: number }) {
     this.#shell = shell;
@@ -65,8 +66,11 @@ export class StrokesView implements View {
 
   /** Complete the drawing in a file. */
   async take(file: File): Promise<void> {
+    const taken = ++this.#taken;
+    const bytes = await file.arrayBuffer();
+    if (taken !== this.#taken) return;
     try {
-      const given = readStrokes(new Uint8Array(await file.arrayBuffer()));
+      const given = readStrokes(new Uint8Array(bytes));
       this.#begin(this.#seed.value, given);
       this.#shell.say(`The network completes ${file.name}.`);
     } catch (error) {
@@ -79,7 +83,7 @@ export class StrokesView implements View {
     if (this.#waiting || this.#progress === null || this.#sketch.held) return;
     if (this.#lines.length > 0) return this.#tell(this.#lines.shift()!);
     if (!this.#drawing || now < this.#due) return;
-    if (this.#finished) return this.#begin(next64(this.#seed.value));
+    if (this.#finished) return this.#start(next64(this.#seed.value)); // a snapshot that is on its way still arrives
     if (this.#ahead !== null) this.#sketch.grow(this.#ahead);
     this.#ahead = null;
     this.#shell.ask({ kind: "points", count: this.#shell.calm ? this.#progress.longest : 1 });
@@ -94,12 +98,18 @@ export class StrokesView implements View {
   }
 
   stop(): void {
+    this.#taken++;
     this.#setDrawing(false);
   }
 
-  /** Begin a drawing. given: points that it has already. */
+  /** Begin a drawing instead of what was there. given: points that it has already. */
   #begin(seed: string, given: readonly Point[] = []): void {
-    this.#renew(whole64(seed));
+    this.#shell.renew();
+    this.#start(whole64(seed), given);
+  }
+
+  #start(seed: string, given: readonly Point[] = []): void {
+    this.#renew(seed);
     const temperature = Number(this.#temperature.value);
     this.#shell.ask({ kind: "sketch", seed: this.#seed.value, temperature, given });
     for (const point of given) this.#add(point, true);
@@ -108,7 +118,7 @@ export class StrokesView implements View {
   }
 
   #renew(seed: string): void {
-    this.#shell.renew();
+    this.#shell.say("");
     this.#seed.value = seed;
     element("strokes-temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
     [this.#drawn, this.#lines, this.#at] = [[], [], [0, 0]];
@@ -129,6 +139,7 @@ export class StrokesView implements View {
 
   #resume({ name, steps, seed, temperature }: Extract<Answer, { kind: "restored" }>): void {
     this.#temperature.value = String(temperature);
+    this.#shell.renew();
     this.#renew(seed);
     const points = counted(steps - 1, "point");
     this.#shell.say(`The drawing continues from ${name}, after ${points}. The snapshot contains no earlier strokes.`);

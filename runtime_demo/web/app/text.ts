@@ -20,6 +20,7 @@ export class TextView implements View {
   readonly #temperature = element<HTMLInputElement>("temperature");
   #writing = false;
   #waiting = false; // for the answer to the last request for text
+  #empty = false; // there is nothing to continue
   #suggested = false; // words have been asked for
   #restored = false; // the text goes on from a snapshot, with the snapshot's own sampler
   #owed = 0; // characters that may be shown
@@ -33,7 +34,7 @@ export class TextView implements View {
     this.#seed.addEventListener("change", () => this.#resample());
     this.#temperature.addEventListener("input", () => this.#resample());
     element("another").addEventListener("click", () => this.#drawAnother());
-    element("pause").addEventListener("click", () => this.#setWriting(!this.#writing));
+    element("pause").addEventListener("click", () => this.#pause());
     element("save").addEventListener("click", () => shell.ask({ kind: "save" }));
     pickFile(element("open"), element("file"), (file) => void shell.take(file));
     element("leave").addEventListener("click", () => shell.reopen());
@@ -85,7 +86,7 @@ export class TextView implements View {
     this.#shell.renew();
     this.#written.clear();
     element("suggestions").replaceChildren();
-    this.#suggested = false;
+    this.#suggested = this.#empty = false;
     element("temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
     this.#fit();
     this.#shell.ask({ kind: "write", wish: this.#wish });
@@ -112,6 +113,11 @@ export class TextView implements View {
     this.#shell.say(`The text was generated again from this word, with the seed ${this.#seed.value}.`);
   }
 
+  #pause(): void {
+    if (this.#empty) this.#shell.say("Type a beginning, and it is continued.");
+    else this.#setWriting(!this.#writing);
+  }
+
   #askText(): void {
     this.#waiting = true;
     this.#shell.ask({ kind: "frame", tokens: this.#shell.calm ? CALM : 1 });
@@ -122,6 +128,7 @@ export class TextView implements View {
     this.#owed = OWED;
     if (lacking !== "") this.#shell.say(`Left out: ${lacking}.`);
     else this.#shell.loaded();
+    this.#empty = empty;
     if (empty) this.#setWriting(false);
     else if (this.#writing) this.#askText();
   }

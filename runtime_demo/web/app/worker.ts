@@ -30,8 +30,15 @@ let writing: Writing | null = null;
 let ort: Ort | null = null; // once a bundle has needed it
 let session: Session | null = null; // of a view that shows no text
 let latest = 0; // the newest generation
-let stale = -1; // the generation in which a snapshot was restored: what else was asked in it was meant for what was there before
+let found: Restored | null = null; // what a snapshot goes on as, which the page has been told
 let running = false;
+
+/** A session that a snapshot has begun. generation: in which it was opened. */
+interface Restored {
+  readonly generation: number;
+  readonly bundle: number;
+  readonly next: Writing | Session;
+}
 
 self.onmessage = (event: MessageEvent<Request>) => {
   latest = event.data.generation;
@@ -56,10 +63,12 @@ async function handle(request: Request): Promise<void> {
     ({ site, folder } = request);
   } else if (request.kind === "open") {
     bundle = request.bundle;
-    writing = session = null;
+    writing = session = found = null;
   } else if (request.kind === "restore") {
     await restore(request, new Uint8Array(request.bytes), request.name);
-  } else if (request.generation === latest && request.generation > stale) {
+  } else if (request.kind === "adopt") {
+    adopt();
+  } else if (request.generation === latest) {
     if (request.kind === "write") writing ??= await newText(request);
     if (writing !== null) await write(request, writing);
     else await show(request);
@@ -334,8 +343,9 @@ function save(request: Request, stream: Stream): void {
   answer(request, { kind: "saved", name: site.bundles[bundle].name, bytes: bytes.buffer, steps: stream.steps }, [bytes.buffer]);
 }
 
-/** Go on from a snapshot, in the bundle that it was taken from. */
+/** Read a snapshot, in the bundle that it was taken from. All goes on as before until the page, which is told, adopts it. */
 async function restore(request: Request, bytes: Uint8Array, name: string): Promise<void> {
+  if (found?.generation === request.generation) return; // the page goes on from another one
   try {
     const { digest, precision, seed, steps, sampler } = fromSnapshot(bytes);
     const own = site.bundles.filter((each) => each.digest === digest);
@@ -344,13 +354,20 @@ async function restore(request: Request, bytes: Uint8Array, name: string): Promi
     const model = await loaded(request, place);
     const next = chosen.view === "text" ? await continued(model, bytes) : await restored(new SESSIONS[chosen.view](model), bytes);
     if (request.generation !== latest) return;
-    [bundle, stale] = [place, request.generation];
-    [writing, session] = next instanceof Writing ? [next, null] : [null, next];
-    answer(request, { kind: "restored", name, bundle, steps, seed: String(seed), temperature: sampler.temperature });
+    found = { generation: request.generation, bundle: place, next };
+    answer(request, { kind: "restored", name, bundle: place, steps, seed: String(seed), temperature: sampler.temperature });
   } catch (error) {
     if (!(error instanceof EdgeRNNError)) throw error;
     answer(request, { kind: "refused", message: `${name}: ${error.message}.` });
   }
+}
+
+/** Go on from the snapshot of which the page has been told. */
+function adopt(): void {
+  if (found === null) return;
+  const { next } = found;
+  [bundle, found] = [found.bundle, null];
+  [writing, session] = next instanceof Writing ? [next, null] : [null, next];
 }
 
 /** A text that goes on from a snapshot. Throws SnapshotError for one of another model. */

@@ -107,6 +107,20 @@ test("the page works with the server stopped, and can be installed", async () =>
   await context.close();
 });
 
+test("without a beginning nothing is written, and the page says what it takes", async () => {
+  const { page, context, faults } = await phone();
+  await until(page, 10);
+  await page.locator("#prompt").fill("");
+  await page.locator("#pause", { hasText: "Go on" }).waitFor();
+  await page.locator("#pause").click();
+  await says(page, /Type a beginning, and it is continued\./);
+  assert.equal(await page.locator("#trouble").innerText(), "");
+  await page.locator("#prompt").fill("The ");
+  assert.ok(expected.text.startsWith(await until(page, 10)));
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test("a snapshot goes from Python to the page, and back", async () => {
   const { page, context, faults } = await phone();
   await until(page, 10);

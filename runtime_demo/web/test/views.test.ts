@@ -417,6 +417,97 @@ test("a snapshot is dropped on any tab, and opens that of its model", async () =
   await context.close();
 });
 
+test("a snapshot whose model takes long arrives, although the next drawing begins meanwhile", async () => {
+  const { page, context, faults } = await phone(3, { serviceWorkers: "block", reducedMotion: "reduce" });
+  await finished(page);
+  let release = (): void => undefined;
+  const released = new Promise<void>((done) => (release = done));
+  await context.route("**/assets/**", async (route) => {
+    await released;
+    await route.continue();
+  });
+  const seed = await page.locator("#strokes-seed").inputValue();
+  await page.locator("#strokes-file").setInputFiles(join(folder, "tasks/draw.snapshot"));
+  await page.waitForFunction((before) => (document.getElementById("strokes-seed") as HTMLInputElement).value !== before, seed);
+  release();
+  await page.locator("#draw-sheet", { hasText: "continues from draw.snapshot" }).waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("who begins anew before the page has heard of a snapshot gets what was asked for", async () => {
+  const { page, context, faults } = await phoneAt(browser, "about:blank");
+  await page.addInitScript(() => {
+    const { set } = Object.getOwnPropertyDescriptor(Worker.prototype, "onmessage")!;
+    Object.defineProperty(Worker.prototype, "onmessage", {
+      set(this: Worker, hear: (event: MessageEvent) => void) {
+        set!.call(this, (event: MessageEvent) => (event.data.kind === "restored" ? void (document.title = "late") : hear(event)));
+      },
+    });
+  });
+  faults.length = 0;
+  await page.goto(address);
+  await page.getByRole("tab").nth(1).click();
+  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await page.locator("#draw-file").setInputFiles(join(folder, "tasks/paint.snapshot"));
+  await page.waitForFunction(() => document.title === "late");
+  await page.locator("#draw-seed").fill("77");
+  await page.locator("#draw-seed").press("Enter");
+  await page.locator("#draw-state", { hasText: "seed 77: step 3 of 3" }).waitFor();
+  assert.equal(await page.locator("#trouble").innerText(), "");
+  await context.close();
+});
+
+test("a pen waits for the model, draws with one finger, and stays down while Space is held", async () => {
+  const { page, context, faults } = await phone(1);
+  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await page.evaluate(() => {
+    document.querySelectorAll<HTMLElement>("[role=tab]")[1].click(); // the model is asked for again
+    document.getElementById("drawing")!.dispatchEvent(new KeyboardEvent("keydown", { key: " " }));
+  });
+  await page.getByRole("tab").nth(3).click();
+  await page.locator("#strokes-state", { hasText: "point" }).waitFor();
+  await page.locator("#strokes-clear").click();
+  await page.locator("#strokes-sheet", { hasText: "Draw the beginning" }).waitFor();
+  await page.locator("#sketch").click({ button: "right" });
+  await page.locator("#sketch").evaluate((sheet) => {
+    for (const kind of ["pointerdown", "pointermove", "pointerup"]) sheet.dispatchEvent(new PointerEvent(kind, { pointerId: 9, isPrimary: false }));
+  });
+  assert.deepEqual(await lines(page.locator("#sketch")), []);
+  await page.locator("#sketch").focus();
+  for (let times = 0; times < 5; times++) await page.keyboard.down("Space"); // as the keyboard repeats it
+  await page.keyboard.up("Space");
+  await page.keyboard.press("ArrowRight");
+  await page.keyboard.press("Space");
+  await page.locator("#strokes-state", { hasText: "1 stroke, 1 point" }).waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a file that is no picture leaves the picture that is looked at, and one that cannot be read is named", async () => {
+  const { page, context, faults } = await phone(2);
+  const guesses = async (): Promise<string[]> => {
+    await page.locator("#guess", { hasText: "It is " }).waitFor();
+    return page.locator("#glimpses li").allInnerTexts();
+  };
+  await guesses();
+  await page.evaluate(() => (document.getElementById("guess")!.textContent = ""));
+  await page.locator("#look-file").setInputFiles(picture("tall"));
+  await guesses();
+  await page.locator("#look-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
+  await page.locator("#look-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
+  await page.locator("#invert").check();
+  const [, negative] = expected.looks.find((each) => each.picture === "tall")!.glimpses;
+  assert.deepEqual(await guesses(), negative.map(({ label, probability }) => `${label} (${Math.round(100 * probability)} %)`));
+  await page.evaluate(() => {
+    const unreadable = { name: "photos", type: "", slice: () => ({ text: () => Promise.reject(new DOMException("", "NotFoundError")) }) };
+    document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { files: [unreadable] } })); // as of a folder
+  });
+  await page.locator("#look-sheet", { hasText: "photos cannot be read: open a file that is there." }).waitFor();
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
 test("every control of every view has a name, and nothing is wider than the phone", async () => {
   for (const tab of [0, 1, 2, 3, 4]) {
     const { page, context } = await phone(tab);
