@@ -25,7 +25,8 @@ export class DrawView implements View {
   #late: Float32Array<ArrayBuffer> | null = null; // ink that the step that is awaited does not know
   #asked: string | null = null; // the class that the user has chosen; null for the classes in turn
   #label: string | null = null; // the class of the present drawing
-  #number = 0; // of the present drawing
+  #number = 0; // of the present drawing,
+  #now = ""; // and its seed; the field of the seed differs while somebody types in it
   #step = 0;
   #due = 0; // when the next step or drawing is due
   #drawing = false;
@@ -58,7 +59,8 @@ export class DrawView implements View {
 
   frame(now: number): void {
     if (!this.#drawing || this.#waiting || this.#canvas === null || this.#board.held || now < this.#due) return;
-    if (this.#finished) this.#begin(next64(this.#seed.value), this.#number + 1);
+    if (this.#finished && this.#seed.value !== this.#now) return;
+    if (this.#finished) this.#begin(next64(this.#now), this.#number + 1);
     this.#shell.ask({ kind: "stroke" });
     this.#waiting = true;
     this.#due = now + (this.#shell.calm ? 0 : STEP);
@@ -93,7 +95,7 @@ export class DrawView implements View {
     this.#shell.renew();
     this.#shell.say(`The drawing continues from ${name}, after ${counted(steps, "step")}.`);
     [this.#canvas, this.#late, this.#due] = [null, null, 0];
-    [this.#seed.value, this.#temperature.value] = [seed, String(temperature)];
+    [this.#now, this.#seed.value, this.#temperature.value] = [seed, seed, String(temperature)];
     element("draw-temperature-shown").textContent = temperature.toFixed(2);
     this.#shell.ask({ kind: "resume" });
     this.#waiting = this.#resuming = true;
@@ -102,7 +104,7 @@ export class DrawView implements View {
 
   /** Begin a drawing. over: on the canvas as it is. */
   #begin(seed: string, number: number, over = false): void {
-    this.#seed.value = seed;
+    this.#now = this.#seed.value = seed;
     this.#number = number;
     this.#step = 0;
     const labels = this.#canvas?.labels ?? [];
@@ -141,7 +143,7 @@ export class DrawView implements View {
     this.#board.showLevels(this.#levels, height, width);
     if (!this.#finished && box !== null) this.#board.mark([[box]], null);
     const what = this.#label === null ? "" : ` of ${this.#label}`;
-    element("draw-state").textContent = `Drawing${what} with seed ${this.#seed.value}: step ${Math.min(step, steps)} of ${steps}`;
+    element("draw-state").textContent = `Drawing${what} with seed ${this.#now}: step ${Math.min(step, steps)} of ${steps}`;
     if (this.#finished) this.#keep();
     this.#shell.settle();
   }
@@ -151,7 +153,7 @@ export class DrawView implements View {
     this.#due = performance.now() + (this.#shell.calm ? CALM : HOLD);
     const kept = document.createElement("canvas");
     kept.role = "img";
-    kept.ariaLabel = `A finished drawing${this.#label === null ? "" : ` of ${this.#label}`}, with seed ${this.#seed.value}`;
+    kept.ariaLabel = `A finished drawing${this.#label === null ? "" : ` of ${this.#label}`}, with seed ${this.#now}`;
     new Board(kept).showLevels(this.#levels, height, width);
     const gallery = element("gallery");
     gallery.prepend(kept);

@@ -28,6 +28,7 @@ export class StrokesView implements View {
   #at: readonly [number, number] = [0, 0]; // where the pen is
   #lifted = false; // so that the next point begins a line
   #points = 0;
+  #now = ""; // the seed of the drawing; the field of the seed differs while somebody types in it
   #finished = false;
   #lines: Line[] = []; // that the user has drawn, and the worker has not been told
   #sheet: "fit" | "grow" | "keep" = "fit"; // what becomes of it when the drawing has begun, or was added to
@@ -83,7 +84,8 @@ export class StrokesView implements View {
     if (this.#waiting || this.#progress === null || this.#sketch.held) return;
     if (this.#lines.length > 0) return this.#tell(this.#lines.shift()!);
     if (!this.#drawing || now < this.#due) return;
-    if (this.#finished) return this.#start(next64(this.#seed.value)); // a snapshot that is on its way still arrives
+    if (this.#finished && this.#seed.value !== this.#now) return;
+    if (this.#finished) return this.#start(next64(this.#now)); // a snapshot that is on its way still arrives
     if (this.#ahead !== null) this.#sketch.grow(this.#ahead);
     this.#ahead = null;
     this.#shell.ask({ kind: "points", count: this.#shell.calm ? this.#progress.longest : 1 });
@@ -119,7 +121,7 @@ export class StrokesView implements View {
 
   #renew(seed: string): void {
     this.#shell.say("");
-    this.#seed.value = seed;
+    this.#now = this.#seed.value = seed;
     element("strokes-temperature-shown").textContent = Number(this.#temperature.value).toFixed(2);
     [this.#drawn, this.#lines, this.#at] = [[], [], [0, 0]];
     [this.#points, this.#due] = [0, 0];
@@ -188,7 +190,7 @@ export class StrokesView implements View {
 
   #tellState(): void {
     const state = `${counted(this.#drawn.length, "stroke")}, ${counted(this.#points, "point")}`;
-    element("strokes-state").textContent = `Seed ${this.#seed.value}: ${state}${this.#finished ? ", finished" : ""}`;
+    element("strokes-state").textContent = `Seed ${this.#now}: ${state}${this.#finished ? ", finished" : ""}`;
   }
 
   /** The drawing is finished. One that the user had a part in stays until the user goes on. */
@@ -199,7 +201,7 @@ export class StrokesView implements View {
     const kept = this.#sketch.element.cloneNode(true) as SVGSVGElement;
     for (const name of ["id", "tabindex", "class"]) kept.removeAttribute(name);
     kept.role = "img";
-    kept.ariaLabel = `A finished drawing, with seed ${this.#seed.value}`;
+    kept.ariaLabel = `A finished drawing, with seed ${this.#now}`;
     const sketches = element("sketches");
     sketches.prepend(kept);
     while (sketches.children.length > KEPT) sketches.lastElementChild!.remove();

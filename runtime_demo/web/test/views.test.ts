@@ -458,6 +458,21 @@ test("who begins anew before the page has heard of a snapshot gets what was aske
   await context.close();
 });
 
+test("a seed is not changed while it is typed", async () => {
+  for (const [tab, seed, state, ended] of [[1, "#draw-seed", "#draw-state", "step 3 of 3"], [3, "#strokes-seed", "#strokes-state", "finished"]] as const) {
+    const { page, context, faults } = await phone(tab);
+    await page.locator(state, { hasText: /[Ss]eed 1:/ }).waitFor();
+    await page.locator(seed).fill("77");
+    await page.locator(state, { hasText: ended }).waitFor();
+    await page.waitForTimeout(2500); // for longer than a finished drawing is shown
+    assert.equal(await page.locator(seed).inputValue(), "77");
+    await page.locator(seed).press("Enter");
+    await page.locator(state, { hasText: /[Ss]eed 77:/ }).waitFor();
+    assert.deepEqual(faults, []);
+    await context.close();
+  }
+});
+
 test("a pen waits for the model, draws with one finger, and stays down while Space is held", async () => {
   const { page, context, faults } = await phone(1);
   await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
