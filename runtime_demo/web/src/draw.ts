@@ -92,8 +92,15 @@ export class Drawer {
     return Float32Array.from(this.canvas(stream)[this.#logits.name].data as Float32Array, (logit) => 1 / (1 + Math.exp(-logit)));
   }
 
-  /** Makes pixels at least as bright as `levels` (height · width), from 0 to 1: the stream goes on from there. */
+  /**
+   * Makes pixels at least as bright as `levels` (height · width), from 0 to 1: the stream goes on from there.
+   *
+   * Throws StreamError for another number of levels, and for levels that are not from 0 to 1.
+   */
   ink(stream: Stream, levels: Float32Array): void {
+    if (levels.length !== this.height * this.width || !levels.every((level) => level >= 0 && level <= 1)) {
+      throw new StreamError(`ink takes ${this.height * this.width} levels from 0 to 1, one for each pixel`);
+    }
     const state = stream.state;
     const logits = state[this.#ink.name].data as Float32Array;
     const bound = this.#ink.bound ?? Infinity;

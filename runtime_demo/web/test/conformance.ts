@@ -390,6 +390,7 @@ async function ink(world: World, load: Load): Promise<void> {
   equal(one.box, without.box); // the network does not read its canvas
   if (!(Number(one.picture.data[6]) > Number(without.picture.data[6]))) throw new Error("the ink is gone");
   await throws(ContractError, () => (inked.state = {}), "is missing");
+  for (const wrong of [levels.slice(1), levels.fill(NaN)]) await throws(StreamError, () => drawer.ink(inked, wrong), "levels from 0 to 1");
 }
 
 async function looks(world: World, load: Load, { looks }: Expected): Promise<void> {
