@@ -180,8 +180,12 @@ function canvas(request: Request, { drawer }: Drawing, label: string | null): vo
 async function stroke(request: Request, drawing: Drawing): Promise<void> {
   if (drawing.stream === null) return;
   const { picture, box } = await drawing.drawer.step(drawing.stream);
-  const [levels, cells] = [Float32Array.from(picture.data, Number), cellsOf(drawing.stream)];
-  answer(request, { kind: "drawn", levels, box, step: drawing.stream.steps, cells }, [levels.buffer, cells.buffer]);
+  drawn(request, drawing.stream, Float32Array.from(picture.data, Number), box);
+}
+
+function drawn(request: Request, stream: Stream, levels: Float32Array<ArrayBuffer>, box: readonly number[] | null): void {
+  const cells = cellsOf(stream);
+  answer(request, { kind: "drawn", levels, box, step: stream.steps, cells }, [levels.buffer, cells.buffer]);
 }
 
 async function look(request: Request, looking: Looking, given: Blob | Float32Array | null, invert: boolean): Promise<void> {
@@ -284,8 +288,7 @@ async function resume(request: Request, session: Session): Promise<void> {
   if (session instanceof Drawing) {
     const { drawer, stream } = session;
     canvas(request, session, drawer.label(stream!));
-    const [levels, cells] = [drawer.levels(stream!), cellsOf(stream!)];
-    answer(request, { kind: "drawn", levels, box: null, step: stream!.steps, cells }, [levels.buffer, cells.buffer]);
+    drawn(request, stream!, drawer.levels(stream!), null);
   } else if (session instanceof Looking) {
     picture(request, "seen", session.seen);
     await glimpses(request, session);

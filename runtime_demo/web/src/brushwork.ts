@@ -1,5 +1,6 @@
 /** Strokes of oil paint, rendered at any size, by the formula of CONTRACT.md. */
 import { tensor, type Tensor } from "./arrays.ts";
+import { rounded } from "./rounding.ts";
 
 export const NUMBERS = 12; // of a stroke
 const CHANNELS = 3;
@@ -82,10 +83,7 @@ export function pictureOf(canvas: Tensor): Tensor {
   const made = tensor("uint8", canvas.shape);
   const data = canvas.data as Float32Array;
   for (let at = 0; at < data.length; at++) {
-    const level = Math.fround(LEVELS * Math.min(Math.max(data[at], 0), 1));
-    const below = Math.floor(level);
-    const half = level - below;
-    made.data[at] = half > 0.5 || (half === 0.5 && below % 2 === 1) ? below + 1 : below; // ties to even
+    made.data[at] = rounded(Math.fround(LEVELS * Math.min(Math.max(data[at], 0), 1)));
   }
   return made;
 }
