@@ -270,13 +270,14 @@ def test_several_processes_find_what_one_does(corpus, tmp_path, found):
 
 
 def test_minutes_end_a_search_and_its_time_is_counted_on(corpus, tmp_path):
-    own = search(corpus, tmp_path / "found", candidates=None, minutes=1e-3)
+    short = {"candidates": None, "minutes": 1e-3, "steps": 10**6}  # no candidate ends within the time
+    own = search(corpus, tmp_path / "found", **short)
     assert all(isinstance(event, Compared) for event in own.run())
     assert own.state.candidates == []
     assert [entry.name for entry in own.report.entries] == ["LSTM", "GRU"]
     assert own.report.verdict == "There is nothing to compare."
     assert own.state.seconds >= 0.6 * 0.06
-    assert search(corpus, tmp_path / "found", candidates=None, minutes=1e-3).state.seconds >= 0.6 * 0.06
+    assert search(corpus, tmp_path / "found", **short).state.seconds >= 0.6 * 0.06
 
 
 def test_the_comparison_has_as_many_steps_as_the_minutes_allow(corpus, tmp_path):

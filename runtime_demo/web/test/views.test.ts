@@ -57,6 +57,20 @@ async function describe(page: Page, name: string): Promise<void> {
   await page.locator("#gallery-file").setInputFiles(picture(name));
 }
 
+/** Pauses a view in the frame in which it says some words and its state is a given one, which may last for one frame only. */
+async function pausedAt(page: Page, words: string, id: string, state: RegExp, button: string | null): Promise<void> {
+  await page.waitForFunction(
+    ([words, id, state, button]) => {
+      const said = [...document.querySelectorAll("main")].some((main) => main.checkVisibility() && main.textContent!.includes(words));
+      if (!said || !new RegExp(state).test(document.querySelector(id)!.textContent!)) return false;
+      if (button !== null) document.querySelector<HTMLElement>(button)!.click();
+      return true;
+    },
+    [words, id, state.source, button] as const,
+    { polling: "raf" },
+  );
+}
+
 /** The mean level of each quarter of a canvas, in reading order. */
 function quarters(page: Page, id: string): Promise<number[]> {
   return page.locator(id).evaluate((canvas: HTMLCanvasElement) => {
@@ -361,15 +375,13 @@ async function restored(task: string): Promise<Stream> {
 test("snapshots of drawings, glimpses, strokes and paintings go from Python to the page, and back", async () => {
   for (const [tab, task, file, save, pause, reached] of [
     [1, "draw", "#draw-file", "#draw-save", "#draw-pause", ["#draw-state", /seed 5: step [23] of 3/]],
-    [2, "glimpse", "#look-file", "#look-save", null, ["#guess", "It is "]],
+    [2, "glimpse", "#look-file", "#look-save", null, ["#guess", /It is /]],
     [3, "pens", "#strokes-file", "#strokes-save", "#strokes-pause", ["#strokes-state", /^Seed \d+: \d strokes?, ([6-9]|1\d) points$/]],
     [4, "paint", "#paint-open-file", "#paint-save", "#paint-pause", ["#paint-state", /^(7|8|9|10|11) of 12/]],
   ] as const) {
     const { page, context, faults } = await phone(tab);
     await page.locator(file).setInputFiles(join(folder, "tasks", `${task}.snapshot`));
-    await page.locator("main:visible", { hasText: `continues from ${task}.snapshot, after` }).waitFor();
-    await page.locator(reached[0], { hasText: reached[1] }).waitFor();
-    if (pause !== null) await page.locator(pause).click();
+    await pausedAt(page, `continues from ${task}.snapshot, after`, reached[0], reached[1], pause);
     const saved = await downloaded(page, save);
     const python = await restored(task);
     const { steps } = fromSnapshot(saved);
