@@ -1,10 +1,10 @@
 """Quality, size and step time of runs of any task, on every target at every precision.
 
-python benchmarks/exports.py runs/shakespeare=held-out.txt runs/digits runs/dates
+python benchmarks/exports.py runs/shakespeare,text=held-out.txt runs/digits runs/kanji,data=kanji/,split=dev
 
-A run is evaluated on the data that follow it, which `edgernn evaluate` takes with --text or --data; without, on what
-its training held out. In C, named axes have the largest sizes that the contract declares. Prints a Markdown table. Step
-times are medians of the graph `step` at batch size 1 on one thread; the artifacts of a run are
+A run is evaluated as `edgernn evaluate` does with the options that follow it, such as text=FILE for --text FILE;
+without any, on what its training held out. In C, named axes have the largest sizes that the contract declares. Prints a
+Markdown table. Step times are medians of the graph `step` at batch size 1 on one thread; the artifacts of a run are
 measured in turns.
 """
 
@@ -15,7 +15,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +23,14 @@ import torch
 
 from edgernn.engines import ENGINES
 from edgernn.engines.eager import eager_model
-from edgernn.errors import EdgeRNNError
+from edgernn.errors import ConfigError, EdgeRNNError
 from edgernn.examples import axis_sizes, example
 from edgernn.exporters import TARGETS, Exported, export
 from edgernn.exporters.targets.c import CodeOptions, c_target
 from edgernn.models import Source
 from edgernn.runtime import Model
 from edgernn.runtime.model import STEP
+from edgernn.settings import Settings, declared_options
 from edgernn.training import Run
 
 ROUNDS, STEPS = 15, 50
@@ -47,26 +48,41 @@ class Row:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", nargs="+", metavar="RUN[=DATA]", help="a run, and the data to evaluate it on")
+    parser.add_argument(
+        "runs", nargs="+", metavar="RUN[,OPTION=VALUE]...", help="a run, and options of edgernn evaluate for it"
+    )
     parser.add_argument("--limit", nargs="*", metavar="TARGET", help="only these targets", default=list(TARGETS))
     torch.set_num_threads(1)
     arguments = parser.parse_args()
     print("| run | artifact | bytes | of fp32 ONNX | quality | outputs within | µs a step |")
     print("|---|---|---|---|---|---|---|")
     for named in arguments.runs:
-        run, _, data = named.partition("=")
+        path, *options = named.split(",")
+        run = Run.load(Path(path))
         with tempfile.TemporaryDirectory() as folder:
-            show(Run.load(Path(run)), data, Path(folder), arguments.limit)
+            show(run, evaluation(run, options), Path(folder), arguments.limit)
 
 
-def show(run: Run, data: str, folder: Path, targets: list[str]) -> None:
+def evaluation(run: Run, options: list[str]) -> Settings:
+    """Return the settings of an evaluation of `run`. options: as "name=value"."""
+    declared = declared_options(run.task.evaluation)
+    values = {}
+    for each in options:
+        name, _, value = each.partition("=")
+        if name not in declared:
+            raise ConfigError(f"edgernn evaluate {run.path} has no --{name}; it has {', '.join(declared)}")
+        values[declared[name].field.name] = declared[name].type(value)
+    return run.task.evaluation(**values)
+
+
+def show(run: Run, settings: Settings, folder: Path, targets: list[str]) -> None:
     """Print the rows of one run."""
     source = run.source()
     rows = [Row("torch eager fp32", eager_model(source)), *exports(source, folder, targets)]
     times = medians([row.model for row in rows])
     whole = next((row.exported.bytes for row in rows if row.exported is not None), 0)
     for row, micros in zip(rows, times, strict=True):
-        cells = [run.path.name, row.name, "", "", quality(run, row.model, data), "", f"{micros:.0f}"]
+        cells = [run.path.name, row.name, "", "", quality(run, row.model, settings), "", f"{micros:.0f}"]
         if row.exported is not None:
             cells[2:4] = f"{row.exported.bytes:,}", f"{row.exported.bytes / whole:.3f}"
             cells[5] = f"{row.exported.parity.max_abs_diff_outputs:.1e}"
@@ -88,12 +104,9 @@ def exports(source: Source, folder: Path, targets: list[str]) -> Iterator[Row]:
             yield Row(f"{name} {precision}", Model.load(out, ENGINES.get(name)), exported)
 
 
-def quality(run: Run, model: Model, data: str) -> str:
-    """Return the figures that `edgernn evaluate` prints for `data`, or for the held-out data of the run."""
-    task = run.task
-    (first, *_) = (field.name for field in fields(task.evaluation) if field.name in ("text", "data"))
-    given = {first: data} if data else {}
-    score = task.evaluate(model, task.evaluation(**given), lambda done, what: None, run.data).score
+def quality(run: Run, model: Model, settings: Settings) -> str:
+    """Return the figures that `edgernn evaluate` prints."""
+    score = run.task.evaluate(model, settings, lambda done, what: None, run.data).score
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in score.figures.items())
 
 

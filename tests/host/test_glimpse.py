@@ -21,9 +21,11 @@ from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.runtime.pipelines.glimpse import Look
 from edgernn.tasks import TASKS
 from edgernn.tasks.glimpse.data import Canvas, vary
+from edgernn.tasks.glimpse.learner import reinforced
 from edgernn.tasks.glimpse.network import Glimpser, crop
 from edgernn.tasks.glimpse.score import evaluate, score_glimpses
 from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseEvaluation
+from edgernn.training import Run
 from edgernn.training.trainer import ignore_progress
 
 GLIMPSE = TASKS["glimpse"]
@@ -136,6 +138,33 @@ def test_the_first_places_are_learned_and_all_lie_on_the_picture(network, model)
             np.testing.assert_allclose(centre, (first + 1) / 2 * (11, 9), atol=1e-5)
 
 
+def test_places_that_do_not_follow_the_crop_get_no_gradient_of_the_scores(network):
+    images, trials = torch.from_numpy(pictures(5)), torch.full((CONFIG.glimpses, 5, 2), 0.1)
+    expected = network.sequence(images)
+    scores, places = network.explore(images, torch.zeros_like(trials), follows_crop=False)
+    assert torch.equal(scores, expected)
+    assert not torch.equal(network.explore(images, trials, follows_crop=True)[0], expected)
+    placing = (network.places, network.offset.weight, network.offset.bias)
+    unreached = torch.autograd.grad(scores.square().sum(), placing, retain_graph=True, allow_unused=True)
+    assert unreached == (None, None, None)
+    for reached in (expected, places):
+        assert all(each.abs().max() > 0 for each in torch.autograd.grad(reached.square().sum(), placing))
+
+
+def test_reinforce_follows_the_gradient_of_the_expected_loss_on_average():
+    torch.manual_seed(0)
+    spread, best, weights = 0.3, torch.tensor([[0.2, -0.4], [0.5, 0.1]]), torch.tensor([[0.5], [1.0]])
+    chosen = torch.tensor([[0.0, 0.1], [-0.3, 0.4]], requires_grad=True)  # (glimpses, 2), the same for all of a batch
+    places = (chosen[:, None] + spread * torch.randn(2, 400_000, 2)).detach()
+    missed = (places - best[:, None]).square().sum(dim=2)
+    losses = missed.cumsum(dim=0)  # a place decides on the losses after it too
+    densities = -0.5 * ((places - chosen[:, None]) / spread).square().sum(dim=2)
+    reinforced(losses, weights, densities).backward()
+    decided = torch.tensor([[1.5], [1.0]])  # the sum of the weights from each glimpse on
+    expected = 2 * decided * (chosen.detach() - best)
+    np.testing.assert_allclose(chosen.grad, expected, atol=0.02)
+
+
 def test_coloured_pictures_keep_their_channels():
     torch.manual_seed(0)
     network = Glimpser(CONFIG.but(channels=3))
@@ -219,6 +248,22 @@ def test_pictures_lie_as_far_from_the_middle_as_they_may(spread, furthest):
     placed = Canvas(20, 0).place(images, images, np.random.default_rng(1), spread)
     tops = np.array([np.flatnonzero(canvas.any(axis=1))[0] for canvas in placed])
     assert (tops.min(), tops.max()) == (8 - furthest, 8 + furthest)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("places", ["reinforce", "both"])
+def test_places_are_trained_by_reinforce(tmp_path, monkeypatch, capsys, places):
+    write_bars(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = {**EXAMPLES["glimpse"].settings, "steps": 3, "evaluations": 1, "places": places, "weight_decay": 0.0}
+    options = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    found = []
+    for out, exploration in (("one", "0.05"), ("again", "0.05"), ("wider", "0.3")):
+        assert execute(["train", "glimpse", ".", "--out", out, "--exploration", exploration, *options]) == 0
+        found.append(Run.load(tmp_path / out).source().network.state_dict()["places"])
+    capsys.readouterr()
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from edgernn.bundle import LABELS
 from edgernn.contract import Array
@@ -22,13 +22,20 @@ from edgernn.runtime.pipelines.class_scores import probabilities
 from edgernn.tasks.glimpse.data import Canvas, coloured, vary
 from edgernn.tasks.glimpse.network import Glimpser
 from edgernn.tasks.glimpse.score import GlimpseScore, score_glimpses
-from edgernn.tasks.glimpse.settings import GlimpseConfig, GlimpseData, GlimpseEvaluation, GlimpseTraining
+from edgernn.tasks.glimpse.settings import (
+    CROP,
+    REINFORCE,
+    GlimpseConfig,
+    GlimpseData,
+    GlimpseEvaluation,
+    GlimpseTraining,
+)
 from edgernn.tasks.learner import Loss, Placement, Prepared
 from edgernn.tasks.pictures import PictureLearner
 from edgernn.tasks.score import Progress
 from edgernn.tasks.settings import Chosen
 
-__all__ = ["GlimpseLearner"]
+__all__ = ["GlimpseLearner", "reinforced"]
 
 _EVALUATED = 500  # pictures that are evaluated in a batch
 _GATE = 64  # held-out pictures, for the parity gate
@@ -98,17 +105,35 @@ class GlimpseLearner(PictureLearner):
         images, labels = self._pictures(places, random, progress), self.train.labels[places]
         (own, weight), device = self.placement.part_of(np.arange(len(places))), self.placement.device
         pixels, targets = (torch.from_numpy(each[own]).to(device) for each in (in_colour(images), labels))
+        tried = self._trials(len(places), random)
+        trials = None if tried is None else torch.from_numpy(tried[:, own]).to(device)
         with self.placement.autocast():
-            scores = self.network.sequence(pixels).float()
+            scores, chosen = self.network.explore(pixels, trials, follows_crop=self.training.places != REINFORCE)
         losses = nn.functional.cross_entropy(
-            scores.flatten(0, 1),
+            scores.float().flatten(0, 1),
             targets.repeat(len(scores)),
             reduction="none",
             label_smoothing=self.training.smoothing,
         ).unflatten(0, (len(scores), len(own)))
-        last = losses[-1].mean()
-        loss = last + self.training.running * losses[:-1].mean() if len(losses) > 1 else last
-        return Loss(loss, {"nats": last.item()}, len(own), weight * len(own))
+        weighted = losses * self._weights(losses)
+        loss = weighted.sum(dim=0).mean()
+        if trials is not None:
+            deviations = ((chosen.detach() + trials) - chosen.float()) / self.training.exploration
+            loss = loss + reinforced(losses.detach(), self._weights(losses), -0.5 * deviations.square().sum(dim=2))
+        return Loss(loss, {"nats": losses[-1].mean().item()}, len(own), weight * len(own))
+
+    def _weights(self, losses: Tensor) -> Tensor:
+        """Return the weight of the loss after each glimpse, (glimpses, 1)."""
+        weights = losses.new_full((len(losses), 1), self.training.running / max(1, len(losses) - 1))
+        weights[-1] = 1.0
+        return weights
+
+    def _trials(self, batch: int, random: np.random.Generator) -> Array | None:
+        """Return what is added to the places of a batch, or None where they follow the crop alone."""
+        if self.training.places == CROP:
+            return None
+        trials = random.standard_normal((self.network.config.glimpses, batch, 2), np.float32)
+        return trials * np.float32(self.training.exploration)
 
     def evaluate(self, network: Network, *, whole: bool = False) -> GlimpseScore:
         """Return the score on the held-out pictures."""
@@ -133,6 +158,20 @@ class GlimpseLearner(PictureLearner):
         if self._canvas is None:
             return images
         return self._canvas.place(images, self.train.values, random, min(1.0, progress / _SPREAD))
+
+
+def reinforced(losses: Tensor, weights: Tensor, likelihoods: Tensor) -> Tensor:
+    """Return a loss whose gradient is that of REINFORCE (Williams 1992) for places that were drawn at random.
+
+    losses: after each glimpse, (glimpses, batch). weights: of these in the loss, (glimpses, 1). likelihoods: the
+    logarithm of the density of each place, up to a constant, of the shape of losses. A place answers for the losses
+    from its own glimpse on. Two baselines lower the variance: the loss before that glimpse, in place of each of these
+    losses, and the mean of the rest over the batch.
+    """
+    following = (losses * weights).flip(0).cumsum(0).flip(0)
+    unchanged = torch.cat([torch.zeros_like(losses[:1]), losses[:-1]]) * weights.flip(0).cumsum(0).flip(0)
+    costs = following - unchanged
+    return ((costs - costs.mean(dim=1, keepdim=True)) * likelihoods).sum(dim=0).mean()
 
 
 def _canvas(data: GlimpseData) -> Canvas | None:

@@ -64,14 +64,27 @@ class Glimpser(Network):
 
     def sequence(self, image: Tensor) -> Tensor:
         """Return scores (glimpses, batch, classes) after each glimpse at images, bytes (batch, height, width, 3)."""
-        canvas, batch, scores = self.canvas(image), len(image), []
+        return self.explore(image, None, follows_crop=True)[0]
+
+    def explore(self, image: Tensor, trials: Tensor | None, *, follows_crop: bool) -> tuple[Tensor, Tensor]:
+        """Return what `sequence` does, and the places that the network chose, (glimpses, batch, 2).
+
+        trials: what is added to these places, of the same shape. follows_crop: whether the gradient of a crop reaches
+        its place.
+        """
+        canvas, batch, scores, places = self.canvas(image), len(image), [], []
         place, glimpse = self._first_place().expand(batch, -1), self.places.new_zeros(batch, 1)
         state: StackState = self.stack.initial_state(batch)
-        for _ in range(self.config.glimpses):
-            found, _, place, glimpse, *carried = self.look(canvas, place, glimpse, state)
+        for number in range(self.config.glimpses):
+            places.append(place)
+            if trials is not None:
+                place = torch.clamp(place + trials[number], -1.0, 1.0)
+            found, _, place, glimpse, *carried = self.look(
+                canvas, place if follows_crop else place.detach(), glimpse, state
+            )
             state = tuple(carried)
             scores.append(found)
-        return torch.stack(scores)
+        return torch.stack(scores), torch.stack(places)
 
     def canvas(self, image: Tensor) -> Tensor:
         """Return images, bytes (batch, height, width, 3), as floats (batch, channels, height, width) from 0 to 1."""

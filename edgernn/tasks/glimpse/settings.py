@@ -9,12 +9,18 @@ from edgernn.tasks.settings import CellSettings, EvaluationSettings, TrainingSet
 from edgernn.tasks.task import Preset
 
 __all__ = [
+    "BOTH",
+    "CROP",
     "PRESETS",
+    "REINFORCE",
     "GlimpseConfig",
     "GlimpseData",
     "GlimpseEvaluation",
     "GlimpseTraining",
 ]
+
+# How the places of the glimpses are trained.
+CROP, REINFORCE, BOTH = "crop", "reinforce", "both"
 
 _LARGEST = 1_000_000  # upper bound of counts and sizes
 _LARGEST_SIDE = 512  # pixels
@@ -73,7 +79,7 @@ class GlimpseConfig(CellSettings):
 
 @dataclass(frozen=True, kw_only=True)
 class GlimpseTraining(TrainingSettings):
-    """How a network that looks by glimpses is trained: by the gradients of a soft crop."""
+    """How a network that looks by glimpses is trained."""
 
     batch_size: int = option(128, "The number of pictures in a batch.", low=1, high=_LARGEST)
     minutes: float | None = redefault(TrainingSettings, "minutes", 10.0)
@@ -97,6 +103,19 @@ class GlimpseTraining(TrainingSettings):
         "disables it.",
         low=0,
         high=1e6,
+    )
+    places: str = option(
+        CROP,
+        "How the places of the glimpses are trained: crop uses the gradient that reaches them through the crop; "
+        "reinforce uses REINFORCE, with glimpses at random places near those that the network chooses; both uses the "
+        "sum of the two.",
+        choices=(CROP, REINFORCE, BOTH),
+    )
+    exploration: float = option(
+        0.1,
+        "The standard deviation of the random places (--places) in x and y, where the picture is 2 wide and 2 high.",
+        above=0,
+        high=1,
     )
 
 
