@@ -70,21 +70,22 @@ class Glimpser(Network):
         """Return what `sequence` does, and the places that the network chose, (glimpses, batch, 2).
 
         trials: what is added to these places, of the same shape. follows_crop: whether the gradient of a crop reaches
-        its place.
+        its place. The gradient of the places that are returned reaches only what chooses them, and not the features of
+        the glimpses before.
         """
         canvas, batch, scores, places = self.canvas(image), len(image), [], []
         place, glimpse = self._first_place().expand(batch, -1), self.places.new_zeros(batch, 1)
+        places.append(place)
         state: StackState = self.stack.initial_state(batch)
         for number in range(self.config.glimpses):
-            places.append(place)
             if trials is not None:
                 place = torch.clamp(place + trials[number], -1.0, 1.0)
-            found, _, place, glimpse, *carried = self.look(
-                canvas, place if follows_crop else place.detach(), glimpse, state
-            )
-            state = tuple(carried)
-            scores.append(found)
-        return torch.stack(scores), torch.stack(places)
+            h, _, state = self._attend(canvas, place if follows_crop else place.detach(), state)
+            scores.append(cast(Tensor, self.output(h)))
+            glimpse = glimpse + 1.0
+            place = self._next_place(h, glimpse)
+            places.append(self._next_place(h.detach(), glimpse))
+        return torch.stack(scores), torch.stack(places[:-1])
 
     def canvas(self, image: Tensor) -> Tensor:
         """Return images, bytes (batch, height, width, 3), as floats (batch, channels, height, width) from 0 to 1."""
@@ -95,15 +96,23 @@ class Glimpser(Network):
 
     def look(self, canvas: Tensor, place: Tensor, glimpse: Tensor, state: StackState) -> tuple[Tensor, ...]:
         """Take one glimpse at a canvas (batch, channels, height, width); returns what `forward` returns."""
-        config = self.config
-        patches, boxes = crop(canvas, place, config.side, config.scales)
+        h, boxes, carried = self._attend(canvas, place, state)
+        glimpse = torch.clamp(glimpse + 1.0, max=float(self.config.glimpses))
+        return (cast(Tensor, self.output(h)), boxes, self._next_place(h, glimpse), glimpse, *carried)
+
+    def _attend(self, canvas: Tensor, place: Tensor, state: StackState) -> tuple[Tensor, Tensor, StackState]:
+        """Return the hidden state (batch, hidden) after a glimpse, its boxes, and the state of the cell."""
+        patches, boxes = crop(canvas, place, self.config.side, self.config.scales)
         seen = torch.relu(self.seen(patches)) * torch.relu(self.place(place))
         h, carried = self.stack.step(torch.relu(self.joined(seen)), state)
-        glimpse = torch.clamp(glimpse + 1.0, max=float(config.glimpses))
-        chosen = torch.clamp(1.0 - (glimpse - torch.arange(config.glimpses, device=place.device)).abs(), min=0.0)
+        return h, boxes, carried
+
+    def _next_place(self, h: Tensor, glimpse: Tensor) -> Tensor:
+        """Return where to look (batch, 2) after as many glimpses as `glimpse` (batch, 1) says."""
+        numbers = torch.arange(self.config.glimpses, device=h.device)
+        chosen = torch.clamp(1.0 - (glimpse - numbers).abs(), min=0.0)
         moves = chosen.sum(dim=1, keepdim=True)  # 0 after the last glimpse
-        place = torch.tanh(chosen @ self.places + moves * self.offset(h))
-        return (cast(Tensor, self.output(h)), boxes, place, glimpse, *carried)
+        return torch.tanh(chosen @ self.places + moves * self.offset(h))
 
     def graphs(self) -> tuple[Graph, ...]:
         """Return one graph, `step`: from a picture, which is a condition, and the place to look to scores."""
