@@ -102,6 +102,22 @@ def test_no_density_is_narrower_than_the_rounding_of_the_data(bias):
     assert all(bool(torch.isfinite(each).all()) for each in found)
 
 
+@pytest.mark.parametrize("bias", [-30.0, 0.0, 30.0])
+def test_mixed_precision_does_not_reach_the_mixture(bias):
+    torch.manual_seed(0)
+    network = PenNetwork(CONFIG).eval()
+    torch.nn.init.constant_(network.mixture.bias, bias)  # at 30, nothing but the correlation's limit keeps it below 1
+    points, state = torch.from_numpy(START).expand(3, 1, -1), network.stack.initial_state(1)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixture, _ = network.sequence(points, state)
+        h, _ = network.stack.sequence(torch.tanh(network.features(points)), state)
+    assert h.dtype == torch.bfloat16
+    assert torch.equal(mixture, network._predict(h.float()))
+    assert mixture[..., 20:24].abs().max() < 0.9999
+    found = negative_log_likelihood(mixture, torch.tensor([0.0, 0, 1, 0, 0]))
+    assert all(bool(torch.isfinite(each).all()) for each in found)
+
+
 # The network
 
 

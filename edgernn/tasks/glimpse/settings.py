@@ -112,7 +112,7 @@ class GlimpseTraining(TrainingSettings):
         choices=(CROP, REINFORCE, BOTH),
     )
     exploration: float = option(
-        0.1,
+        0.03,
         "The standard deviation of the random places (--places) in x and y, where the picture is 2 wide and 2 high.",
         above=0,
         high=1,

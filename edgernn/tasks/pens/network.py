@@ -60,7 +60,8 @@ class PenNetwork(Network):
     def sequence(self, points: Tensor, state: StackState) -> tuple[Tensor, StackState]:
         """Return the mixtures (time, batch, 6 components + 3) and the last state from points (time, batch, 5)."""
         h, state = self.stack.sequence(torch.tanh(self.features(points)), state)
-        return self._predict(self.dropout(h)), state
+        with torch.autocast(h.device.type, enabled=False):  # in bfloat16, _STEEPEST is 1, whose density is infinite
+            return self._predict(self.dropout(h).float()), state
 
     def graphs(self) -> tuple[Graph, ...]:
         """Return one graph, `step`: from a point to the mixture of the next one."""
