@@ -73,10 +73,10 @@ class Glimpser(Network):
         its place. The gradient of the places that are returned reaches only what chooses them, and not the features of
         the glimpses before.
         """
-        canvas, batch, scores, places = self.canvas(image), len(image), [], []
+        canvas, batch = self.canvas(image), len(image)
         place, glimpse = self._first_place().expand(batch, -1), self.places.new_zeros(batch, 1)
-        places.append(place)
         state: StackState = self.stack.initial_state(batch)
+        scores, places = [], [place]
         for number in range(self.config.glimpses):
             if trials is not None:
                 place = torch.clamp(place + trials[number], -1.0, 1.0)
