@@ -3,6 +3,7 @@
 EdgeRNNError
 ├── ConfigError              a setting is impossible, or two settings exclude each other
 │   └── CellError            a recurrent cell of the user does not do what every cell must
+│       └── GrowingStateError    a state of the cell grows without limit
 ├── FormatError              a JSON record does not have the expected form
 ├── ContractError            a contract is malformed, or tensors do not fit it
 ├── TokenizerError           a tokenizer cannot be read, or cannot encode a text
@@ -21,6 +22,7 @@ EdgeRNNError
 │   ├── SamplingError        no token can be drawn from the logits
 │   └── SnapshotError        a snapshot is damaged, or belongs to another model
 ├── ExportError              a network cannot be exported to a target
+│   └── MissingSizeError     a target that has no free axes was not told the size of one
 ├── CheckFailedError         a check was carried out and failed
 │   └── ParityError          an artifact does not behave like its source
 └── MissingExtraError        an optional dependency is not installed
@@ -76,12 +78,16 @@ class ConfigError(EdgeRNNError):
 class CellError(ConfigError):
     """A recurrent cell of the user does not do what every cell must.
 
-    reason: what is wrong, without the name of the cell. grows: whether it is that a state grows without limit.
+    reason: what is wrong, without the name of the cell.
     """
 
-    def __init__(self, cell: str, reason: str, *, grows: bool = False) -> None:
+    def __init__(self, cell: str, reason: str) -> None:
         super().__init__(f"{cell}: {reason}")
-        self.reason, self.grows = reason, grows
+        self.reason = reason
+
+
+class GrowingStateError(CellError):
+    """A state of a recurrent cell of the user grows without limit."""
 
 
 class FormatError(EdgeRNNError):

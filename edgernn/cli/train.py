@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from edgernn.cell_names import UserCell
 from edgernn.cli.console import (
     Json,
     Overwrite,
@@ -105,7 +106,7 @@ def train_command(task: Task) -> Callable[..., None]:
             }
             settings = [flag_of(each) for each in given.values if each not in (*LIMITS, "cell")]
             _refuse_beside_resume([*(each for each, value in plain.items() if value), *settings])
-        with _read_whole(task, out, resume), progress("reading the data") as show:
+        with _read_whole(task, out, resume, given), progress("reading the data") as show:
             if resume is None:
                 trainer = _begin(
                     task, list(sources or ()), out, preset, start_from, given, overwrite=overwrite, show=show
@@ -174,7 +175,7 @@ def _begin(
 
 
 @contextmanager
-def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[None]:
+def _read_whole(task: Task, out: Path | None, resume: Path | None, given: Given) -> Iterator[None]:
     """Within the block, Ctrl-C prints what is left of a training that has not begun, and how to go on."""
     free = out is None or not os.path.lexists(out)
     try:
@@ -183,7 +184,9 @@ def _read_whole(task: Task, out: Path | None, resume: Path | None) -> Iterator[N
         log("stopped while the data were being read")
         run = resume or (out if free else None)
         if run is not None and identify(run).kind is Kind.RUN:
-            log(f"to continue: edgernn train {task.name} --resume {shlex.quote(str(run))}")
+            cell = given.values.get("cell", "")
+            own = "" if UserCell.parse(cell) is None else f" --cell {shlex.quote(cell)}"
+            log(f"to continue: edgernn train {task.name} --resume {shlex.quote(str(run))}{own}")
         else:
             log("there is nothing to continue: give the same command again")
         raise

@@ -16,8 +16,8 @@ from torch import nn
 from edgernn.bundle import TOKENIZER
 from edgernn.comparison.sizes import count_parameters, largest_size
 from edgernn.data.tokens import TokenArray, TokenFile
-from edgernn.errors import CellError, CheckFailedError
-from edgernn.models.cells.user import load_cell
+from edgernn.errors import CellError, CheckFailedError, GrowingStateError
+from edgernn.models.cells.user import loaded_cell
 from edgernn.search.evolution import EXPLODED, FINISHED, REFUSED, STOPPED, Trial
 from edgernn.search.formula import parse
 from edgernn.search.source import cell_source
@@ -76,21 +76,25 @@ class Laboratory:
     def try_formula(self, job: Job, stop: Stop) -> Trial | None:
         """Train and score a formula. Returns None if `stop` returned true before the end."""
         begun = time.perf_counter()
-        with _source(job.formula) as source:
-            try:
-                cell = load_cell(source)
-            except CellError as error:
-                return Trial(job.formula, EXPLODED if error.grows else REFUSED, reason=error.reason)
-            config = self._config().but(cell=cell)
-            hidden, parameters = fitted(self._prepared, self._parameters, cell=cell)
-            torch.manual_seed(job.seed)
-            network = LanguageModel(config.but(hidden=hidden))
+        try:
+            with _cell(job.formula) as cell:
+                trial = self._try_cell(cell, job, stop)
+        except GrowingStateError as error:
+            return Trial(job.formula, EXPLODED, reason=error.reason)
+        except CellError as error:
+            return Trial(job.formula, REFUSED, reason=error.reason)
+        return None if trial is None else replace(trial, seconds=round(time.perf_counter() - begun, 3))
+
+    def _try_cell(self, cell: str, job: Job, stop: Stop) -> Trial | None:
+        """Train and score the cell of a job's formula, which is loaded."""
+        hidden, parameters = fitted(self._prepared, self._parameters, cell=cell)
+        torch.manual_seed(job.seed)
+        network = LanguageModel(self._config().but(cell=cell, hidden=hidden))
         run = _Run(network, self._learner(network, job), job, stop)
         trial = self._trained(run)
         if run.stopped:
             return None
-        seconds = round(time.perf_counter() - begun, 3)
-        return replace(trial, hidden=hidden, parameters=parameters, steps=run.step, seconds=seconds)
+        return replace(trial, hidden=hidden, parameters=parameters, steps=run.step)
 
     def _trained(self, run: _Run) -> Trial:
         """Train a network, and return what became of its formula."""
@@ -186,12 +190,16 @@ def fitted(prepared: Prepared, parameters: int, **cell: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _source(formula: str) -> Iterator[str]:
-    """Yield a formula as FILE.py:CLASS; the file is removed at the end of the block."""
+def _cell(formula: str) -> Iterator[str]:
+    """Yield the name of the cell of a formula, which is loaded for the block alone: a search tries thousands.
+
+    Raises CellError for a formula whose state grows or ignores what the formula says that it reads.
+    """
     with tempfile.TemporaryDirectory(prefix="edgernn-") as folder:
         path = Path(folder) / "candidate.py"
         path.write_text(cell_source(parse(formula), "Candidate", "A candidate."), encoding="utf-8")
-        yield f"{path}:Candidate"
+        with loaded_cell(f"{path}:Candidate") as cell:
+            yield cell
 
 
 def _span(tokens: TokenFile, start: int, end: int) -> TokenArray:

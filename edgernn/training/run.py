@@ -36,7 +36,7 @@ from edgernn.atomic import check_free, new_directory, replace_file
 from edgernn.cell_names import UserCell
 from edgernn.errors import ConfigError, EdgeRNNError, FormatError, RunError, TrainingError, first_line
 from edgernn.models import Network
-from edgernn.models.cells.user import source_text
+from edgernn.models.cells.user import path_of, source_text
 from edgernn.models.source import HeldOut, Source
 from edgernn.paths import CONFIG, Kind, refusal
 from edgernn.tasks import TASKS
@@ -279,9 +279,12 @@ class Run:
 
     @property
     def resume(self) -> str:
-        """The arguments of `edgernn` that resume the run."""
+        """The arguments of `edgernn` that resume the run.
+
+        Of a run whose cell is in a file of the user that is not loaded, they have FOLDER in place of the file's folder.
+        """
         own = own_cell(self.prepared.chosen)
-        cell = "" if own is None else f" --cell {shlex.quote(f'{own.file}:{own.kind}')}"
+        cell = "" if own is None else f" --cell {shlex.quote(f'{path_of(own)}:{own.kind}')}"
         return f"train {self.task.name} --resume {shlex.quote(str(self.path))}{cell}"
 
     def _replace(self, name: str, data: bytes) -> None:

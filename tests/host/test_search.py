@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 
 from edgernn.errors import ConfigError, OutputExistsError, RunError
 from edgernn.exporters import export
+from edgernn.models.cells import user
 from edgernn.models.cells.user import load_cell
 from edgernn.runtime import Model
 from edgernn.search import trial as trials
@@ -74,8 +76,7 @@ def compared(own):
 @pytest.mark.parametrize("name", KNOWN)
 @pytest.mark.parametrize("parameters", [3000, 20_000, 250_000])
 def test_no_size_of_the_state_comes_closer_to_the_number_of_parameters(found, name, parameters):
-    with trials._source(str(KNOWN[name])) as source:
-        cell = load_cell(source)
+    with trials._cell(str(KNOWN[name])) as cell:
         config = found[0]._prepared.chosen.model.but(cell=cell)
         hidden, count = fitted(found[0]._prepared, parameters, cell=cell)
         counts = [
@@ -119,6 +120,14 @@ def test_a_formula_that_explodes_at_once_is_hopeless(laboratory):
     trial = laboratory.try_formula(Job(EXPLOSIVE, 8, 0), never)
     assert (trial.outcome, trial.loss, trial.steps) == ("exploded", None, 0)
     assert "grows without limit" in trial.reason
+
+
+@pytest.mark.parametrize("formula", [str(KNOWN["GRU"]), EXPLOSIVE])
+def test_a_trial_keeps_no_cell_in_memory(laboratory, formula):
+    loaded, modules = dict(user._loaded), set(sys.modules)
+    laboratory.try_formula(Job(formula, 2, 0), never)
+    assert user._loaded == loaded
+    assert not [name for name in sys.modules.keys() - modules if name.startswith("edgernn_cell")]
 
 
 def test_a_state_that_grows_in_training_is_hopeless(laboratory, monkeypatch):

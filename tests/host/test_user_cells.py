@@ -1,19 +1,23 @@
 """Cells from files of the user: what is refused, what a run keeps, and that every part of a cell can be exported."""
 
+import gc
 import hashlib
 import json
+import shlex
+import sys
 import textwrap
+import weakref
 
 import pytest
 import torch
 from tiny import sigmoid
 
-from edgernn.errors import ConfigError, RunError
+from edgernn.errors import ConfigError, GrowingStateError, RunError
 from edgernn.exporters import TARGETS, export
 from edgernn.models import Source
 from edgernn.models.cells import cell_class
 from edgernn.models.cells.checks import OPERATORS
-from edgernn.models.cells.user import load_cell
+from edgernn.models.cells.user import load_cell, loaded_cell
 from edgernn.tasks import LANGUAGE
 from edgernn.tasks.language.network import LanguageModel
 from edgernn.tasks.language.settings import LanguageConfig
@@ -72,6 +76,10 @@ def write(tmp_path):
         return tmp_path / name
 
     return write
+
+
+def interrupted(*_, **__):
+    raise KeyboardInterrupt
 
 
 def changed(*changes):
@@ -170,8 +178,61 @@ def test_a_class_that_is_no_cell_is_refused(write, before, after, said):
 
 def test_a_formula_that_explodes_is_refused(write):
     text = changed((STEP, "return (3 * h + n,)"), ('"""One', 'bounds = (None,)\n    """One'))
-    with pytest.raises(ConfigError, match=r"the state h grows without limit: [\d.e+]+ after \d+ steps"):
+    with pytest.raises(GrowingStateError, match=r"the state h grows without limit: [\d.e+]+ after \d+ steps"):
         load_cell(f"{write(text)}:Gated")
+
+
+def test_a_cell_that_is_loaded_for_a_block_is_forgotten_after_it(write, monkeypatch):
+    monkeypatch.setattr("edgernn.models.cells.user._loaded", {})
+    path = write(GATED)
+    modules = set(sys.modules)
+    with loaded_cell(f"{path}:Gated") as name:
+        kept = weakref.ref(cell_class(name))
+        assert kept().__module__ in sys.modules.keys() - modules
+    gc.collect()
+    assert kept() is None
+    assert sys.modules.keys() == modules
+    with pytest.raises(ConfigError, match="is Python code of a user"):
+        cell_class(name)
+    for text in (changed((STEP, "return (h + n,)")), changed(("import torch\n", "import torch\n1 / 0\n"))):
+        with pytest.raises(ConfigError), loaded_cell(f"{write(text)}:Gated"):
+            pass
+        assert sys.modules.keys() == modules
+
+
+def test_a_cell_that_was_loaded_before_stays_loaded(write, monkeypatch):
+    monkeypatch.setattr("edgernn.models.cells.user._loaded", {})
+    both = GATED + "\n\nclass Twin(Gated):\n    pass\n"
+    path = write(both)
+    cell = cell_class(load_cell(f"{path}:Gated"))
+    with loaded_cell(f"{path}:Gated") as name:
+        assert cell_class(name) is cell
+    assert cell_class(name) is cell
+    with loaded_cell(f"{path}:Twin") as twin:
+        assert cell_class(twin).__name__ == "Twin"
+    assert cell_class(name) is cell
+    assert cell.__module__ in sys.modules
+
+
+def test_what_continues_a_training_names_the_file_with_its_folder(write, tmp_path, call, monkeypatch):
+    """Each command that is printed is given again, in the same folder, and works."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my cells").mkdir()
+    write(GATED, "my cells/my_cell.py")
+    (tmp_path / "corpus.txt").write_text("the quick brown fox jumps over the lazy dog. " * 60)
+    small = ["--hidden", "4", "--bptt", "8", "--batch-size", "4", "--evaluations", "1", "--steps", "2"]
+    command = "edgernn train language --resume run --cell 'my cells/my_cell.py:Gated'"
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "resume", interrupted)
+        said = call("train", "language", "corpus.txt", "--cell", "my cells/my_cell.py:Gated", *small, "--out", "run")[2]
+    assert said.splitlines()[-2] == f"to continue: {command}"
+    for line in ("to continue: {}", "to train it further: {} --passes N, where N is above 0.02667"):
+        monkeypatch.setattr("edgernn.models.cells.user._loaded", {})
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "fit", interrupted)
+            said = call(*shlex.split(command)[1:])[2]
+        assert line.format(command) in said.splitlines()
+        assert call(*shlex.split(command)[1:])[0] == 0
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
@@ -203,10 +264,11 @@ def test_a_run_keeps_the_text_and_executes_only_what_is_named(write, tmp_path, m
     digest = hashlib.sha256(GATED.encode()).hexdigest()
     config = json.loads((tmp_path / "run/config.json").read_text())
     assert config["settings"]["model"]["cell"] == f"my_cell.py:Gated@{digest}"
-    assert trainer.run.resume.endswith("--cell my_cell.py:Gated")
+    assert trainer.run.resume.endswith(f" --cell {path}:Gated")
 
     monkeypatch.setattr("edgernn.models.cells.user._loaded", {})
     run = Run.load(tmp_path / "run")
+    assert run.resume.endswith(" --cell FOLDER/my_cell.py:Gated")
     said = rf"my_cell.py:Gated is Python code of a user.*add --cell FILE.py:Gated, .*SHA-256 {digest[:12]}"
     with pytest.raises(RunError, match=said):
         run.source()

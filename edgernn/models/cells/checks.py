@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.errors import CellError, first_line
+from edgernn.errors import CellError, GrowingStateError, first_line
 from edgernn.models.cells.base import Cell, CellState
 
 __all__ = ["OPERATORS", "check_cell"]
@@ -43,7 +43,7 @@ def check_cell(kind: type[Cell], what: str) -> None:
     Its states must have names and bounds, and it must be made for the sizes that it is given, with layer normalisation
     and without. A step must return one tensor (batch, hidden) for each state, read all of them, change nothing in
     place, keep nothing between calls, treat the rows of a batch alike and keep its bounds, and a sequence must be its
-    steps. The first weights must not make the state grow without limit.
+    steps. The first weights must not make the state grow without limit: that raises GrowingStateError.
     """
     try:
         _check_names(kind)
@@ -57,8 +57,10 @@ def check_cell(kind: type[Cell], what: str) -> None:
                 _check_sequence(cell)
                 for scale in _SCALES:
                     _check_bounds(cell, scale)
+    except _Growth as fault:
+        raise GrowingStateError(what, str(fault)) from None
     except _Fault as fault:
-        raise CellError(what, str(fault), grows=isinstance(fault, _Growth)) from None
+        raise CellError(what, str(fault)) from None
 
 
 class _Fault(Exception):  # noqa: N818 - never leaves this module

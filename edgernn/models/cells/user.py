@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import sys
 import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from edgernn.errors import ConfigError, first_line
 from edgernn.models.cells.base import Cell
 from edgernn.models.cells.checks import check_cell
 
-__all__ = ["find_loaded", "load_cell", "source_text"]
+__all__ = ["find_loaded", "load_cell", "loaded_cell", "path_of", "source_text"]
 
 _SHOWN = 12  # digits of a SHA-256 in messages
 
@@ -48,10 +50,30 @@ def load_cell(name: str) -> str:
         raise ConfigError(f"--cell {path} is not UTF-8 text") from None
     known = UserCell(path.name, given.kind, hashlib.sha256(content).hexdigest())
     if known not in _loaded:
-        cell = _class(_execute(path, content, known.digest), path, given.kind)
-        check_cell(cell, f"--cell {path}:{given.kind}")
+        try:
+            cell = _class(_execute(path, content, _module_name(known)), path, given.kind)
+            check_cell(cell, f"--cell {path}:{given.kind}")
+        except ConfigError:
+            _unload(known)
+            raise
         _loaded[known] = _Loaded(cell, path, text)
     return str(known)
+
+
+@contextmanager
+def loaded_cell(name: str) -> Iterator[str]:
+    """Load a cell for the block alone, and yield what `load_cell` returns. If it was loaded before, it stays loaded.
+
+    Raises what `load_cell` raises.
+    """
+    before = set(_loaded)
+    cell = load_cell(name)
+    try:
+        yield cell
+    finally:
+        known = UserCell.parse(cell)
+        if known is not None and known not in before:
+            _unload(known)
 
 
 def find_loaded(name: str) -> type[Cell]:
@@ -82,6 +104,22 @@ def source_text(cell: UserCell) -> str:
     return _loaded[cell].text
 
 
+def path_of(cell: UserCell) -> str:
+    """Return the path of the file of a cell, as it was named; FOLDER/NAME if it is not loaded."""
+    return str(_loaded[cell].path) if cell in _loaded else f"FOLDER/{cell.file}"
+
+
+def _unload(cell: UserCell) -> None:
+    """Forget a cell, and its module unless another cell of the same text is loaded."""
+    _loaded.pop(cell, None)
+    if all(other.digest != cell.digest for other in _loaded):
+        sys.modules.pop(_module_name(cell), None)
+
+
+def _module_name(cell: UserCell) -> str:
+    return f"edgernn_cell_{cell.digest[:16]}"
+
+
 def _class(module: types.ModuleType, path: Path, kind: str) -> type[Cell]:
     found = getattr(module, kind, None)
     if found is None:
@@ -98,15 +136,14 @@ def _is_cell(value: object) -> bool:
     return isinstance(value, type) and issubclass(value, Cell) and value is not Cell
 
 
-def _execute(path: Path, text: bytes, digest: str) -> types.ModuleType:
+def _execute(path: Path, text: bytes, name: str) -> types.ModuleType:
     """Return the module of a file's text. Raises ConfigError, naming the line, if the text fails."""
-    module = types.ModuleType(f"edgernn_cell_{digest[:16]}")
+    module = types.ModuleType(name)
     module.__file__ = str(path)
-    sys.modules[module.__name__] = module  # where dataclasses and torch look a class's module up
+    sys.modules[name] = module  # where dataclasses and torch look a class's module up
     try:
         exec(compile(text, str(path), "exec"), vars(module))
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a user's code may raise anything
-        del sys.modules[module.__name__]
         raise ConfigError(
             f"--cell {path}{_line(error, str(path))}: {type(error).__name__}: {first_line(error)}"
         ) from None
