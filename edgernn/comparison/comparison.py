@@ -37,6 +37,7 @@ from edgernn.runtime.benchmark import measure
 from edgernn.tasks.language.task import LANGUAGE
 from edgernn.tasks.score import Progress, Score
 from edgernn.training import Run, Trainer
+from edgernn.training.processes import refuse_torchrun
 from edgernn.training.trainer import ignore_progress
 
 __all__ = ["BUNDLES", "Comparison", "Export", "Fit"]
@@ -75,8 +76,10 @@ class Comparison:
         """Begin the comparison `plan` at `path`, or continue the one that is there.
 
         progress: called while the text is read. Raises ConfigError, CorpusError or OutputExistsError for a plan that is
-        impossible, or another than that of the comparison at `path`; in that case nothing is written.
+        impossible, or another than that of the comparison at `path`; in that case nothing is written. Raises
+        ConfigError among several processes of torchrun.
         """
+        refuse_torchrun("a comparison (edgernn compare) runs in one process")
         _check_targets(plan)
         cells = {each.name: _loaded(each.cell) for each in plan.contenders}
         if Results.check_place(path):

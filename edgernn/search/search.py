@@ -25,6 +25,7 @@ from edgernn.tasks.language.learner import LanguageLearner
 from edgernn.tasks.language.settings import LanguageData
 from edgernn.tasks.learner import Prepared
 from edgernn.tasks.score import Progress
+from edgernn.training.processes import refuse_torchrun
 from edgernn.training.trainer import ignore_progress
 
 __all__ = ["Compared", "Search", "Tried"]
@@ -71,9 +72,10 @@ class Search:
         """Read the corpus.
 
         Raises CorpusError for a corpus that is missing, unreadable or too short; ConfigError for a formula that is no
-        cell, too few parameters, or a directory that was begun with other settings or another corpus;
-        OutputExistsError for a path at which something else is.
+        cell, too few parameters, a directory that was begun with other settings or another corpus, or several processes
+        of torchrun; OutputExistsError for a path at which something else is.
         """
+        refuse_torchrun("a search (edgernn search) starts its own processes (--processes)")
         if not sources:
             raise ConfigError("edgernn search needs a CORPUS to train on")
         self.settings = SearchSettings() if settings is None else settings

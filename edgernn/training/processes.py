@@ -14,7 +14,7 @@ from torch import Tensor, distributed, nn
 
 from edgernn.errors import ConfigError, RunError, first_line
 
-__all__ = ["ProcessGroup"]
+__all__ = ["ProcessGroup", "refuse_torchrun"]
 
 _PATIENCE = timedelta(days=7)  # timeout of processes that wait while the main process prepares the data
 
@@ -30,7 +30,7 @@ class ProcessGroup:
     @classmethod
     def join(cls, device: torch.device) -> ProcessGroup:
         """Join the process group that `torchrun` created; without one, return a group of one process."""
-        if os.environ.get("WORLD_SIZE", "1") == "1":
+        if _started() == "1":
             return cls(device)
         if device.type == "mps":
             raise ConfigError("several processes cannot train on mps: choose --device cpu")
@@ -136,6 +136,17 @@ class ProcessGroup:
     def wait(self) -> None:
         """Wait until every process has reached this call."""
         self.total([0.0])
+
+
+def refuse_torchrun(why: str) -> None:
+    """Raise ConfigError if `torchrun` started several processes. why: what does without them, as a clause."""
+    if (count := _started()) != "1":
+        raise ConfigError(f"{why}, and torchrun started {count}: leave out torchrun")
+
+
+def _started() -> str:
+    """The number of processes that `torchrun` started, as it says."""
+    return os.environ.get("WORLD_SIZE", "1")
 
 
 def _leave() -> None:

@@ -468,6 +468,15 @@ def test_the_command_trains_exports_measures_and_reports(call, corpus, tmp_path)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_several_processes_of_torchrun_are_refused(call, corpus, tmp_path, monkeypatch, rank):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    said = "edgernn: a comparison (edgernn compare) runs in one process, and torchrun started 2: leave out torchrun\n"
+    assert call("compare", corpus, "--out", tmp_path / "c", *OPTIONS) == (2, "", "" if rank else said)
+    assert not (tmp_path / "c").exists()
+
+
 def test_ctrl_c_says_how_to_continue(call, corpus, tmp_path, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt

@@ -482,6 +482,18 @@ def test_bad_input_is_one_line(call, corpus, tmp_path, monkeypatch, arguments, w
     assert not Path("found").exists()
 
 
+@pytest.mark.parametrize("rank", [0, 1])
+def test_several_processes_of_torchrun_are_refused(call, corpus, tmp_path, monkeypatch, rank):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+    said = (
+        "edgernn: a search (edgernn search) starts its own processes (--processes), and torchrun started 2: leave out "
+        "torchrun\n"
+    )
+    assert call("search", corpus, "--out", tmp_path / "found", *OPTIONS) == (2, "", "" if rank else said)
+    assert not (tmp_path / "found").exists()
+
+
 @pytest.mark.slow
 def test_a_found_cell_is_trained_and_exported_to_int8(corpus, small, tmp_path, found):
     cell = load_cell(f"{found[0].directory.path / 'cells' / 'best1.py'}:Best1")
