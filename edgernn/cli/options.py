@@ -269,7 +269,7 @@ def _parameter(
     declared = all_declared[0]
     kind: Any = GenericAlias(list, get_args(declared.type)[:1]) if declared.several else declared.type
     default = _defaults(all_declared, titles, shown)
-    text = help_text(declared).replace("[", r"\[")
+    text = _help(all_declared, titles).replace("[", r"\[")
     same = len({each.accepted for each in all_declared}) == 1
     about = typer.Option(
         f"{declared.flag}/--no-{declared.flag[2:]}" if declared.field.default is True else declared.flag,
@@ -280,6 +280,19 @@ def _parameter(
     )
     annotation: Any = Annotated[kind | None, about]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+
+
+def _help(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -> str:
+    """Return the help; where declarations differ, the others follow as "For the task draw: ..."."""
+    titled: dict[str, list[str]] = {}
+    for each in all_declared:
+        titled.setdefault(help_text(each), []).append(titles.get(each.settings, each.settings.__name__))
+    first, *others = titled
+    further = [
+        f"For the task{'s' * (len(titled[text]) > 1)} {' and '.join(titled[text])}: {text[0].lower()}{text[1:]}"
+        for text in others
+    ]
+    return " ".join([first, *further])
 
 
 def _defaults(

@@ -221,11 +221,63 @@ def test_a_stroke_in_progress_is_completed_as_it_is(tmp_path):
     assert np.array_equal(read_strokes(strokes_json([points])), points)
 
 
+offsets = st.integers(-200, 200) | st.just(0)
+
+
+@given(st.lists(st.tuples(offsets, offsets, st.sampled_from([0, 1])), min_size=1, max_size=12))
+def test_points_that_are_whole_numbers_are_the_same_after_json(points):
+    """Those that do not move too, wherever they are."""
+    for leading in ([], [(0, 0, 0)], [(0, 0, 0), (0, 0, 0)], [(0, 0, 1)]):
+        drawing = np.array([*leading, *points], float)
+        assert np.array_equal(read_strokes(strokes_json([drawing])), drawing)
+
+
+def test_a_first_point_that_does_not_move_is_the_place_of_the_pen_again(pipeline, tmp_path):
+    """As in drawings of Omniglot, of which each begins with an offset of 0, 0."""
+    points = np.array([[0, 0, 0], [0, 5, 0], [35, 5, 1]])
+    np.savez(tmp_path / "begun.npz", points=points.astype(np.int16), ends=np.array([3]))
+    lines = [[[7, 7], [7, 7], [7, 12], [42, 17]]]
+    (tmp_path / "begun.json").write_text(json.dumps(lines))
+    found = [pipeline({}, PensOptions(seed=7, complete=tmp_path / f"begun.{each}")) for each in ("npz", "json")]
+    assert found[0].given == found[1].given == 3
+    assert np.array_equal(found[0].drawings[0][:3], points)
+    assert np.array_equal(found[0].drawings[0], found[1].drawings[0])
+    (tmp_path / "begun.json").write_text(json.dumps([lines[0][1:]]))
+    assert np.array_equal(read_strokes(tmp_path / "begun.json"), points[1:])
+
+
+def test_drawn_places_are_the_same_after_json_up_to_its_rounding(pipeline):
+    points = pipeline({}, PensOptions(seed=2)).drawings[0]
+    back = read_strokes(strokes_json([points]))
+    assert np.array_equal(back[:, 2], points[:, 2])
+    np.testing.assert_allclose(back[:, :2].cumsum(axis=0), points[:, :2].cumsum(axis=0), rtol=0, atol=0.0005001)
+
+
 def test_a_drawing_without_room_for_a_point_is_refused(tmp_path):
     pipeline = PensPipeline(Model.load(write_pen(tmp_path / "b")))
     (tmp_path / "d.json").write_bytes(strokes_json([np.array([[3, 0, 0], [0, 4, 1]], float)]))
     with pytest.raises(ConfigError, match="has 2 points, and a drawing ends after 2: raise --max-points"):
         pipeline({}, PensOptions(complete=tmp_path / "d.json", max_points=2))
+
+
+def test_an_animation_of_too_many_drawings_is_refused_before_anything_is_drawn(call, tmp_path, monkeypatch):
+    bundle, out = write_pen(tmp_path / "b"), tmp_path / "a.gif"
+    with monkeypatch.context() as patch:
+        patch.setattr(Pen, "stream", None)  # which is called for each drawing
+        assert call("run", bundle, "--count", 65, "--out", out) == (
+            2,
+            "",
+            f"edgernn: --out {out}: an animation shows at most 64 drawings, and --count is 65: choose fewer, or "
+            "another suffix\n",
+        )
+    assert not out.exists()
+    assert call("run", bundle, "--count", 64, "--seed", 1, "--max-points", 2, "--out", out)[0] == 0
+    with Image.open(out) as animation:
+        assert animation.size == (8 * 120, 8 * 120)
+    said = " ".join(call("run", "--help")[1].replace("│", " ").split())
+    assert "For the task pens: write the drawings: as strokes" in said
+    assert "as they grow (at most 64 drawings)" in said
+    assert "For the tasks draw and pens: the seed of the random numbers of the first drawing" in said
 
 
 def test_an_animation_of_too_many_drawings_and_a_directory_are_refused(tmp_path):

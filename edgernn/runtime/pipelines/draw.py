@@ -15,14 +15,14 @@ from edgernn.errors import ConfigError, SamplingError, StreamError, counted, few
 from edgernn.media.drawings import block_text, draw_drawings
 from edgernn.media.image import SUFFIXES
 from edgernn.runtime import Model, Sampler, Stream
+from edgernn.runtime.pipelines.drawing import DrawingOptions
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
-from edgernn.settings import Settings, option
+from edgernn.settings import option
 
 __all__ = ["Draw", "DrawOptions", "DrawPipeline", "Drawn"]
 
 _COUNTER = "step"  # the state that counts steps; its bound is their number in training
 _COLUMNS = 78  # of a terminal, for drawings side by side
-_SEEDS = 2**64
 _RANK = 3  # axes of a canvas, and of boxes
 
 
@@ -63,20 +63,12 @@ class Drawn(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DrawOptions(Settings):
+class DrawOptions(DrawingOptions):
     """What is drawn."""
 
     label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
-    count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
         1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=1e6
-    )
-    seed: int | None = option(
-        None,
-        "The seed of the random numbers of the first drawing; each further drawing has the next seed.",
-        low=0,
-        below=_SEEDS,
-        unset="random for each drawing",
     )
     out: Path | None = option(
         None,
@@ -184,11 +176,10 @@ class DrawPipeline(Pipeline[DrawOptions]):
         """
         draw, streams, labels = self._draw, [], []
         for number in range(options.count):
-            seed = None if options.seed is None else (options.seed + number) % _SEEDS
             label = options.label
             if label is None and draw.labels:
                 label = draw.labels[number % len(draw.labels)]
-            streams.append(draw.stream(Sampler(options.temperature, seed=seed), label))
+            streams.append(draw.stream(Sampler(options.temperature, seed=options.seed_of(number)), label))
             labels += [] if label is None else [label]
         pictures, boxes, seconds = [], [], 0.0
         for number in range(1, draw.steps + 1):

@@ -17,15 +17,15 @@ from edgernn.media.stroke_pictures import OUT_SUFFIXES, draw_strokes, stroke_tex
 from edgernn.media.strokes import STROKE_SUFFIXES, read_strokes, to_lines
 from edgernn.pens import ENDS, LIFTS, SIZE, mixture_size, point_rows
 from edgernn.runtime import Model, Sampler, Stream
+from edgernn.runtime.pipelines.drawing import DrawingOptions
 from edgernn.runtime.pipelines.pipeline import Pipeline, Result, Show, check_output, ignore
 from edgernn.sampling import COLDEST
-from edgernn.settings import Settings, option
+from edgernn.settings import option
 
 __all__ = ["Pen", "PensOptions", "PensPipeline", "Strokes"]
 
 _PEN = "pen"  # the state that says where the pen is
 _MOST_GROWING = 64  # drawings in an animation, which takes 3 MB of memory for each
-_SEEDS = 2**64
 
 
 @dataclass(frozen=True)
@@ -80,22 +80,14 @@ class Strokes(Result):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PensOptions(Settings):
+class PensOptions(DrawingOptions):
     """What is drawn."""
 
-    count: int = option(1, "The number of drawings.", low=1, high=1024)
     temperature: float = option(
         1.0,
         "The temperature, at least 0.001: at lower ones, likelier points are drawn, closer to their means.",
         low=0,
         high=1e6,
-    )
-    seed: int | None = option(
-        None,
-        "The seed of the random numbers of the first drawing; each further drawing has the next seed.",
-        low=0,
-        below=_SEEDS,
-        unset="random for each drawing",
     )
     complete: Path | None = option(
         None,
@@ -111,7 +103,8 @@ class PensOptions(Settings):
     )
     out: Path | None = option(
         None,
-        "Write the drawings: as strokes to an .svg or a .json file, to a .gif as they grow, or to another image file.",
+        "Write the drawings: as strokes to an .svg or a .json file, to a .gif as they grow "
+        f"(at most {_MOST_GROWING} drawings), or to another image file.",
     )
 
 
@@ -230,8 +223,7 @@ class PensPipeline(Pipeline[PensOptions]):
             )
         drawings, seeds, ended, seconds = [], [], [], 0.0
         for number in range(options.count):
-            seed = None if options.seed is None else (options.seed + number) % _SEEDS
-            stream = self._pen.stream(Sampler(options.temperature, seed=seed), given)
+            stream = self._pen.stream(Sampler(options.temperature, seed=options.seed_of(number)), given)
             points, taken, going_on = self._finish(stream, given, most, ignore if options.count > 1 else show)
             seconds += taken
             if options.count > 1 and len(points):
