@@ -338,12 +338,27 @@ test("a pen that is taken over lifts where it is, also where the drawing had end
   await stroking.read([[5, 6], [8, 10]]);
   assert.deepEqual(stroking.stream!.state, lifted.state);
   assert.equal(stroking.points, 3);
+  await stroking.begin(seed, 1, [[3, 0, 0], [0, 4, 0]]); // a stroke that somebody began
+  await stroking.read([[5, 6], [8, 10]]);
+  const begun = await pen.stream(new Sampler({ seed }), [[3, 0, 0], [0, 4, 1], [2, 2, 0], [3, 4, 1]]);
+  assert.deepEqual(stroking.stream!.state, begun.state);
+  const middle = await pen.stream(new Sampler({ seed }), [[3, 0, 0], [0, 4, 0]]);
+  await stroking.restore(middle.snapshot()); // which does not know the state before its last point
+  await pen.read(middle, [[0, 0, 1], [2, 2, 0], [3, 4, 1]]);
+  await stroking.read([[5, 6], [8, 10]]);
+  assert.deepEqual([stroking.stream!.state, stroking.points], [middle.state, 5]);
   await stroking.begin(seed, 1, []);
   let count = 0;
   while ((await stroking.draw()) !== null) count++;
   assert.deepEqual([count, stroking.finished, (await stroking.progress()).finished], [points.length, true, true]);
   await stroking.read([[0, 0]]);
   assert.deepEqual([stroking.finished, stroking.points], [false, points.length + 1]);
+  let other = 0n;
+  do await stroking.begin(++other, 1, [[3, 4, 1]]);
+  while ((await stroking.draw()) !== null); // until the network ends what somebody began at once
+  await stroking.read([[5, 6], [8, 10]]);
+  const whole = await pen.stream(new Sampler(), [[3, 4, 1], [2, 2, 0], [3, 4, 1]]);
+  assert.deepEqual([stroking.stream!.state, stroking.points], [whole.state, 3]);
   assert.deepEqual(simplified([[0, 0], [1, 0.1], [2, 0], [2, 3], [2, 4]], 0.2), [[0, 0], [2, 0], [2, 4]]);
   assert.deepEqual(simplified([[1, 1], [1, 1]], 0.2), [[1, 1]]);
 });
