@@ -1,10 +1,10 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { AudioError, EdgeRNNError, SnapshotError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Stream, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, SnapshotError, WHOLE, fromRgba, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Stream, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
 import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
 import { Painting } from "./painting.ts";
-import type { Answer, Body, Pixels, Point, Recording, Request, Site } from "./protocol.ts";
+import type { Answer, Body, Picture, Pixels, Point, Recording, Request, Site } from "./protocol.ts";
 import { Describing, Drawing, Looking, cellsOf, timeOf, type Session } from "./sessions.ts";
 import { Stroking } from "./stroking.ts";
 import { Writing } from "./writing.ts";
@@ -188,7 +188,7 @@ function drawn(request: Request, stream: Stream, levels: Float32Array<ArrayBuffe
   answer(request, { kind: "drawn", levels, box, step: stream.steps, cells }, [levels.buffer, cells.buffer]);
 }
 
-async function look(request: Request, looking: Looking, given: Blob | Float32Array | null, invert: boolean): Promise<void> {
+async function look(request: Request, looking: Looking, given: Picture | Float32Array | null, invert: boolean): Promise<void> {
   const seen = given instanceof Float32Array ? looking.drawn(given) : await opened(request, given);
   if (seen === null) return;
   picture(request, "seen", await looking.begin(seen, invert));
@@ -220,8 +220,8 @@ async function points(request: Request, stroking: Stroking, count: number): Prom
   answer(request, { kind: "points", points: drawn, finished: stroking.finished, cells }, [cells.buffer]);
 }
 
-async function paint(request: Request, painting: Painting, file: Blob | null): Promise<void> {
-  const photograph = await opened(request, file);
+async function paint(request: Request, painting: Painting, given: Picture | null): Promise<void> {
+  const photograph = await opened(request, given);
   if (photograph === null) return;
   const photo = await painting.begin(photograph);
   canvassed(request, painting, photo);
@@ -293,15 +293,16 @@ async function resume(request: Request, session: Session): Promise<void> {
     picture(request, "seen", session.seen);
     await glimpses(request, session);
   } else if (session instanceof Stroking) await sketched(request, session);
-  else if (session instanceof Painting) canvassed(request, session, session.photograph);
+  else if (session instanceof Painting) canvassed(request, session, session.seen);
 }
 
-/** The picture in a file, or the example of the bundle; null, which is said, if there is none. */
-async function opened(request: Request, file: Blob | null): Promise<Tensor | null> {
+/** A picture, or the example of the bundle for null; null, which is said, if there is none. */
+async function opened(request: Request, given: Picture | null): Promise<Tensor | null> {
   const { example } = site.bundles[bundle];
-  if (file === null && example === null) return null;
+  if (given === null && example === null) return null;
+  if (given !== null && "data" in given) return fromRgba(given.data, given.height, given.width);
   try {
-    return await decoded(file ?? new Blob([await download(new URL(example!, folder))]));
+    return await decoded(given ?? new Blob([await download(new URL(example!, folder))]));
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error;
     answer(request, { kind: "refused", message: error.message });
@@ -358,7 +359,8 @@ async function restore(request: Request, bytes: Uint8Array, name: string): Promi
     const next = chosen.view === "text" ? await continued(model, bytes) : await restored(new SESSIONS[chosen.view](model), bytes);
     if (request.generation !== latest) return;
     found = { generation: request.generation, bundle: place, next };
-    answer(request, { kind: "restored", name, bundle: place, steps, seed: String(seed), temperature: sampler.temperature });
+    const seen = next instanceof Writing ? null : (next.seen ?? null);
+    answer(request, { kind: "restored", name, bundle: place, steps, seed: String(seed), temperature: sampler.temperature, seen });
   } catch (error) {
     if (!(error instanceof EdgeRNNError)) throw error;
     answer(request, { kind: "refused", message: `${name}: ${error.message}.` });

@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { simplified } from "../app/sketch.ts";
 import { Stroking } from "../app/stroking.ts";
-import { Captioner, Model, Painter, Pen, Sampler, addStroke, fromSnapshot, ground, pictureOf, strokeOf, tensor, type Stream } from "../src/index.ts";
+import { Captioner, Looker, Model, Painter, Pen, Sampler, addStroke, fromSnapshot, ground, inverted, pictureOf, strokeOf, tensor, toRgba, type Stream, type Tensor } from "../src/index.ts";
 import { fromDirectory } from "../src/node.ts";
 import { advance, begun, comparable, type Expected } from "./conformance.ts";
 import { ENVIRONMENT, PYTHON, launch, phoneAt, recorded, serving } from "./phones.ts";
@@ -424,6 +424,55 @@ test("snapshots of drawings, glimpses, strokes and paintings go from Python to t
     assert.deepEqual(faults, []);
     await context.close();
   }
+});
+
+/** The pixels of a canvas. */
+function pixels(page: Page, canvas: string): Promise<number[]> {
+  return page.locator(canvas).evaluate((canvas: HTMLCanvasElement) => [...canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data]);
+}
+
+test("after a snapshot, its picture is painted again, and looked at with dark ink", async () => {
+  const paint = await phone(4);
+  const painter = new Painter(await Model.load(fromDirectory(join(folder, "tasks/paint"))));
+  const photo = painter.photograph(await restored("paint"));
+  const stream = await painter.stream(photo);
+  while (stream.steps < painter.strokes) await painter.step(stream);
+  const state = `12 of 12 strokes, ${Math.round(100 * painter.error(stream))} % of the mean colour's squared error`;
+  const again = async (): Promise<void> => {
+    await forget(paint.page, "#paint-state");
+    await paint.page.locator("#paint-again").click();
+    await paint.page.locator("#paint-state", { hasText: state }).waitFor();
+    assert.deepEqual(await pixels(paint.page, "#paint-photo"), [...toRgba(photo)]);
+  };
+  await paint.page.locator("#paint-open-file").setInputFiles(join(folder, "tasks/paint.snapshot"));
+  await paint.page.locator("#paint-sheet", { hasText: "The painting continues from paint.snapshot" }).waitFor();
+  await again();
+  await paint.page.locator("#paint-open-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
+  await paint.page.locator("#paint-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
+  await again();
+  assert.deepEqual(paint.faults, []);
+  await paint.context.close();
+
+  const look = await phone(2);
+  const looker = new Looker(await Model.load(fromDirectory(join(folder, "tasks/glimpse"))));
+  const seen = looker.picture(await restored("glimpse"));
+  const glimpses = async (picture: Tensor): Promise<string[]> => {
+    const stream = await looker.stream(picture);
+    const found: string[] = [];
+    while (stream.steps < looker.glimpses) found.push(told(await looker.look(stream)));
+    return found;
+  };
+  await guesses(look.page);
+  await look.page.locator("#invert").check();
+  await look.page.locator("#look-file").setInputFiles(join(folder, "tasks/glimpse.snapshot"));
+  await look.page.locator("#look-sheet", { hasText: "The network continues from glimpse.snapshot" }).waitFor();
+  assert.equal(await look.page.locator("#invert").isChecked(), false);
+  await look.page.locator("#invert").check();
+  assert.deepEqual(await guesses(look.page), await glimpses(inverted(seen)));
+  await look.page.locator("#invert").uncheck();
+  assert.deepEqual(await guesses(look.page), await glimpses(seen));
+  assert.deepEqual(look.faults, []);
+  await look.context.close();
 });
 
 test("a snapshot is dropped on any tab, and opens that of its model", async () => {
