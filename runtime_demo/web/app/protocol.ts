@@ -98,12 +98,12 @@ export type Request = { generation: number } & (
   | { kind: "sound"; samples: Float32Array }
   /** No further samples come. */
   | { kind: "hush" }
-  /** Hear a recording: a WAV file, or samples of one channel; for null, only load the model. */
+  /** Hear a recording; for null, only load the model. */
   | { kind: "hear"; recording: Recording | null }
 );
 
-/** What was recorded: a WAV file, or samples of one channel with their rate, which the browser has decoded. */
-export type Recording = { name: string } & ({ wav: ArrayBuffer } | { samples: Float32Array; rate: number });
+/** What was recorded: a WAV file, or the samples of each channel with their rate, which the browser has decoded. */
+export type Recording = { name: string } & ({ wav: Blob } | { channels: Float32Array<ArrayBuffer>[]; rate: number });
 
 /** Left, top, right and bottom. */
 export type Box = readonly [number, number, number, number];

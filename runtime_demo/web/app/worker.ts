@@ -253,7 +253,8 @@ async function hear(request: Request, listening: Listening, recording: Recording
   if (recording === null) return listening.begin(sampleRate, WHOLE);
   const turn = turns(request);
   try {
-    const sound = soundOf(recording);
+    const sound = await soundOf(recording);
+    await turn();
     await listening.begin(sound.rate, WHOLE);
     for (let at = 0; at < sound.samples.length; at += sound.rate) {
       await tell(request, listening.hear(sound.samples.slice(at, at + sound.rate), Math.ceil(rate * PIECE)), turn);
@@ -270,10 +271,23 @@ function introduce(request: Request, { listener: { labels, tags } }: Listening):
   answer(request, { kind: "listener", labels, tags });
 }
 
-function soundOf(recording: Recording): { samples: Samples; rate: number } {
-  if ("samples" in recording) return { samples: integers(recording.samples), rate: recording.rate };
-  const audio = readWav(new Uint8Array(recording.wav), recording.name);
+/** A recording as samples of one channel. Throws AudioError if it cannot be read. */
+async function soundOf(recording: Recording): Promise<{ samples: Samples; rate: number }> {
+  if ("channels" in recording) return { samples: integers(mixed(recording.channels)), rate: recording.rate };
+  const bytes = await recording.wav.arrayBuffer().catch(() => {
+    throw new AudioError(`${recording.name} cannot be read: open a file that is there`);
+  });
+  const audio = readWav(new Uint8Array(bytes), recording.name);
   return { samples: mono(audio), rate: audio.rate };
+}
+
+/** The mean of channels. */
+function mixed(channels: readonly Float32Array[]): Float32Array {
+  const mean = new Float32Array(channels[0].length);
+  for (const channel of channels) {
+    for (let at = 0; at < mean.length; at++) mean[at] += channel[at] / channels.length;
+  }
+  return mean;
 }
 
 async function tell(request: Request, pieces: ReturnType<Listening["hear"]>, turn = turns(request)): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { networkInterfaces } from "node:os";
 import { join, resolve } from "node:path";
 import { after, before, test } from "node:test";
@@ -72,6 +72,40 @@ test("a recording has the label that Python gives it, and a tagger finds Python'
   assert.deepEqual(await heard(page, events.length), events);
   await page.locator("#listen-file").setInputFiles(recording("clipped"));
   await says(page, /The recording is clipped: record it again, less loud\./);
+  assert.deepEqual(faults, []);
+  await context.close();
+});
+
+test("a recording is said to be read at once, and of a WAV file the page itself reads only how it begins", async () => {
+  const { page, context, faults } = await phone(0);
+  const notice = await recorded(page, "#notice");
+  const sizes = await page.evaluateHandle(() => {
+    const [sizes, { arrayBuffer }]: [number[], Blob] = [[], Blob.prototype];
+    Blob.prototype.arrayBuffer = function () {
+      sizes.push(this.size);
+      return arrayBuffer.call(this);
+    };
+    return sizes;
+  });
+  await page.locator("#listen-file").setInputFiles(recording("own"));
+  await notice(/^Reading own\.wav …$/);
+  assert.equal((await heard(page, 1)).length, 1);
+  assert.equal(await page.locator("#notice").innerText(), "");
+  assert.deepEqual(await sizes.jsonValue(), [12]);
+  const gone = join(folder, "gone.wav");
+  writeFileSync(gone, readFileSync(recording("own")));
+  await page.evaluate(() => document.body.append(Object.assign(document.createElement("input"), { id: "gone", type: "file" })));
+  await page.locator("#gone").setInputFiles(gone);
+  rmSync(gone);
+  await page.evaluate(
+    (header) => {
+      const [file] = document.querySelector<HTMLInputElement>("#gone")!.files!;
+      file.slice = () => new Blob([Uint8Array.from(header)]); // as if it had been there a moment ago
+      document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { files: [file] } }));
+    },
+    [...readFileSync(recording("own")).subarray(0, 12)],
+  );
+  await says(page, /gone\.wav cannot be read: open a file that is there\./);
   assert.deepEqual(faults, []);
   await context.close();
 });
