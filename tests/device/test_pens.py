@@ -151,6 +151,14 @@ def test_a_drawing_that_is_begun_is_completed(pipeline, model, tmp_path):
     assert np.array_equal(Pen(model).draw(stream), found.drawings[0][3])
 
 
+@pytest.mark.parametrize(
+    "point", [(np.nan, 0, 0), (0, np.inf, 1), (-np.inf, 0, 0), (1e39 * PEN_SCALE, 0, 0), (0, 0, 0.5), (0, 0, np.nan)]
+)
+def test_a_point_that_is_none_is_not_read(model, point):
+    with pytest.raises(StreamError, match=r"^point 1 is .*: it takes two finite numbers, and 1 where the pen lifts"):
+        Pen(model).stream(Sampler(seed=1), np.array([(1, 2, 0), point]))
+
+
 def test_the_pen_of_a_stream_is_where_its_points_lead(model):
     pen = Pen(model)
     stream, place = pen.stream(Sampler(seed=4)), np.zeros(2)

@@ -138,12 +138,14 @@ class Pen:
         """Return a stream that has read the start and the points `given` (points, 3), and draws on with `draw`.
 
         sampler: its seed and temperature are used; a temperature of 0 is refused when the first point is drawn.
+        Raises StreamError for an offset that is not two finite numbers in single precision, and for a pen that neither
+        lifts, 1, nor draws on, 0.
         """
+        rows = self._rows(np.zeros((0, 3)) if given is None else given)
         stream = self.model.stream(sampler)
         stream.step(stream.next_point())
-        if given is not None:
-            for row in point_rows(given, self.units.scale):
-                stream.step({self.input_name: row[None]})
+        for row in rows:
+            stream.step({self.input_name: row[None]})
         return stream
 
     def draw(self, stream: Stream) -> Array | None:
@@ -166,6 +168,19 @@ class Pen:
         """Return where the pen of a stream is, x and y from the beginning of the drawing."""
         x, y = (self.units.scale * float(each) for each in stream.state[_PEN][0, :2])
         return x, y
+
+    def _rows(self, points: Array) -> Array:
+        """Return points as the network reads them."""
+        with np.errstate(over="ignore"):
+            rows = point_rows(points, self.units.scale)
+        right = np.isfinite(rows).all(axis=1) & np.isin(points[:, 2], (0, 1))
+        if not right.all():
+            place = int(np.flatnonzero(~right)[0])
+            told = ", ".join(f"{each:g}" for each in points[place])
+            raise StreamError(
+                f"point {place} is {told}: it takes two finite numbers, and 1 where the pen lifts, else 0"
+            )
+        return rows
 
     def _point(self, row: Array) -> Array:
         return np.array([*(self.units.scale * row[:2].astype(np.float64)), row[2 + LIFTS]])

@@ -9,6 +9,7 @@ import type { Shell, View } from "./view.ts";
 const SHARES = 12; // classes at most whose probabilities are shown
 const KEPT = 50; // sounds that are shown
 const MOST_BYTES = 200e6; // of a file, whose samples may take several times as much memory
+const HEADER = 12; // bytes that say whether a file is a WAV file
 const FLOOR = -60; // decibels below full scale, where the meter of the level begins
 
 export class ListenView implements View {
@@ -47,11 +48,10 @@ export class ListenView implements View {
   async take(file: File): Promise<void> {
     this.#renew();
     const begun = this.#begun;
+    this.#shell.awaiting(reading(file.name));
     try {
       if (file.size > MOST_BYTES) throw new Silent(`${file.name} is larger than ${size(MOST_BYTES)}: cut it into shorter recordings.`);
-      const bytes = await file.arrayBuffer();
-      const isOwn = isWav(new Uint8Array(bytes.slice(0, 12)));
-      const recording = isOwn ? { name: file.name, wav: bytes } : { name: file.name, ...(await decoded(bytes)) };
+      const recording = await recorded(file);
       if (begun === this.#begun) this.#hear(recording);
     } catch (error) {
       if (!(error instanceof Silent)) throw error;
@@ -106,8 +106,8 @@ export class ListenView implements View {
 
   #hear(recording: Recording | null): void {
     this.#recording = recording;
-    const transfer = recording === null ? [] : ["wav" in recording ? recording.wav : (recording.samples.buffer as ArrayBuffer)];
-    this.#shell.ask({ kind: "hear", recording }, transfer);
+    const channels = recording !== null && "channels" in recording ? recording.channels : [];
+    this.#shell.ask({ kind: "hear", recording }, channels.map(({ buffer }) => buffer));
   }
 
   #renew(): void {
@@ -121,14 +121,16 @@ export class ListenView implements View {
 
   #begin(labels: readonly string[], tags: boolean): void {
     this.#labels = labels;
-    this.#shell.loaded();
     element("silence-row").hidden = tags;
-    if (this.#recording !== null || this.#microphone !== null) return;
+    if (this.#recording !== null) return this.#shell.awaiting(reading(this.#recording.name));
+    this.#shell.loaded();
+    if (this.#microphone !== null) return;
     this.#shell.say("Press Listen, or open a sound file.");
     this.#shell.settle();
   }
 
   #show({ time, level, guess, begun, ended, cells }: Extract<Answer, { kind: "heard" }>): void {
+    this.#shell.loaded();
     this.#shell.showCells(cells);
     this.#level.value = level > 0 ? Math.max(0, 1 - (20 * Math.log10(level)) / FLOOR) : 0;
     element("listen-time").textContent = seconds(time);
@@ -194,6 +196,17 @@ export class ListenView implements View {
     this.#button.textContent = listening ? "Stop" : "Listen";
     this.#button.ariaPressed = String(listening);
   }
+}
+
+/** A recording in a file, of which the page itself reads no more than it must. */
+async function recorded(file: File): Promise<Recording> {
+  const { name } = file;
+  if (isWav(new Uint8Array(await file.slice(0, HEADER).arrayBuffer()))) return { name, wav: file };
+  return { name, ...(await decoded(await file.arrayBuffer())) };
+}
+
+function reading(name: string): string {
+  return `Reading ${name} …`;
 }
 
 function seconds(time: number): string {

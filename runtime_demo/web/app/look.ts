@@ -1,7 +1,7 @@
 /** The view of a bundle that looks at pictures by glimpses: at what its user draws, or at a picture from a file. */
 import { Board } from "./board.ts";
 import { counted, element, percent, pickFile } from "./document.ts";
-import type { Answer, Pixels } from "./protocol.ts";
+import type { Answer, Picture, Pixels } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
 const GLIMPSE = 550; // milliseconds between two glimpses
@@ -16,8 +16,8 @@ export class LookView implements View {
   readonly #invert = element<HTMLInputElement>("invert");
   #size: Pixels | null = null; // of the picture that the network sees
   #ink: Float32Array | null = null; // what the user has drawn
-  #file: Blob | null = null;
-  #earlier: [Blob | null, Float32Array | null] | null = null; // the file and the ink before a file, which may be no picture
+  #picture: Picture | null = null; // that was opened; null for the example
+  #earlier: [Picture | null, Float32Array | null] | null = null; // the picture and the ink before a file, which may be no picture
   #coming: Glimpse[] = [];
   #taken: Glimpse[] = [];
   #before = 0; // glimpses that were taken before a snapshot
@@ -34,14 +34,14 @@ export class LookView implements View {
   }
 
   open(): void {
-    this.#file = this.#ink = this.#size = null;
+    this.#picture = this.#ink = this.#size = null;
     this.#invert.checked = false;
     this.#ask();
   }
 
   async take(file: File): Promise<void> {
-    const earlier = this.#earlier ?? [this.#file, this.#ink];
-    [this.#file, this.#ink] = [file, null];
+    const earlier = this.#earlier ?? [this.#picture, this.#ink];
+    [this.#picture, this.#ink] = [file, null];
     this.#ask();
     this.#earlier = earlier;
   }
@@ -57,7 +57,7 @@ export class LookView implements View {
     if (answer.kind === "glimpse") this.#coming.push(answer);
     if (answer.kind === "restored") this.#resume(answer);
     if (answer.kind === "refused" && this.#earlier !== null) {
-      [this.#file, this.#ink] = this.#earlier;
+      [this.#picture, this.#ink] = this.#earlier;
       this.#earlier = null;
     }
     if (answer.kind !== "seen") return;
@@ -72,16 +72,18 @@ export class LookView implements View {
     this.#look = Infinity;
   }
 
-  /** Look at what the user has drawn, or at the file, or at the example. */
+  /** Look at what the user has drawn, or at the picture that was opened, or at the example. */
   #ask(): void {
     this.#renew();
-    const picture = this.#ink ?? this.#file;
+    const picture = this.#ink ?? this.#picture;
     this.#shell.ask({ kind: "look", picture, invert: this.#ink === null && this.#invert.checked });
   }
 
-  #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
+  /** Go on from a snapshot, whose picture is as the network sees it: it needs no tick. */
+  #resume({ name, steps, seen }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
-    [this.#file, this.#ink, this.#before] = [null, null, steps];
+    [this.#picture, this.#ink, this.#before] = [seen, null, steps];
+    this.#invert.checked = false;
     this.#shell.say(`The network continues from ${name}, after ${counted(steps, "glimpse")}.`);
     this.#shell.ask({ kind: "resume" });
   }

@@ -48,15 +48,12 @@ export class Microphone {
   }
 }
 
-/** The samples of a sound file in any format that the browser knows, mixed to one channel. Throws Silent. */
-export async function decoded(file: ArrayBuffer): Promise<{ samples: Float32Array<ArrayBuffer>; rate: number }> {
+/** The samples of each channel of a sound file, in any format that the browser knows. Throws Silent. */
+export async function decoded(file: ArrayBuffer): Promise<{ channels: Float32Array<ArrayBuffer>[]; rate: number }> {
   try {
-    const sound = await new OfflineAudioContext(1, 1, DECODED).decodeAudioData(file);
-    const samples = new Float32Array(sound.length);
-    for (let channel = 0; channel < sound.numberOfChannels; channel++) {
-      sound.getChannelData(channel).forEach((sample, place) => (samples[place] += sample / sound.numberOfChannels));
-    }
-    return { samples, rate: sound.sampleRate };
+    const sound = await new OfflineAudioContext(1, 1, DECODED).decodeAudioData(file); // which workers do not have
+    const channels = Array.from({ length: sound.numberOfChannels }, (_, channel) => sound.getChannelData(channel).slice());
+    return { channels, rate: sound.sampleRate };
   } catch {
     throw new Silent("This file is not a sound that the browser can open.");
   }

@@ -14,7 +14,6 @@ import { TextView } from "./text.ts";
 import type { Shell, View } from "./view.ts";
 
 const WARM = 1000; // milliseconds until steps are timed, when the browser has compiled the model for speed
-const LOADING = "Loading";
 const SNAPSHOT = "edgernn\0"; // how snapshots begin
 const TAKERS: Readonly<Record<string, readonly ViewName[]>> = { audio: ["listen"], image: ["photo", "look", "paint"] }; // of dropped files
 
@@ -26,6 +25,7 @@ export class Page implements Shell {
   readonly #views: Readonly<Record<ViewName, View>>;
   #tab = 0;
   #generation = 0;
+  #awaited = ""; // what has been said about what is on its way
   #settled = false; // the first result has been shown
   #timed = -1; // the tab of which a step has been timed
 
@@ -104,8 +104,13 @@ export class Page implements Shell {
     element("notice").textContent = text;
   }
 
+  awaiting(text: string): void {
+    this.#awaited = text;
+    this.say(text);
+  }
+
   loaded(): void {
-    if (element("notice").textContent?.startsWith(LOADING)) this.say("");
+    if (element("notice").textContent === this.#awaited) this.say("");
   }
 
   settle(): void {
@@ -190,7 +195,7 @@ export class Page implements Shell {
     if (answer.generation !== this.#generation) return;
     switch (answer.kind) {
       case "loading":
-        return this.say(`${LOADING} ${answer.name}: ${size(answer.loaded)}`);
+        return this.awaiting(`Loading ${answer.name}: ${size(answer.loaded)}`);
       case "refused":
         this.say(answer.message);
         return this.#view.hear(answer);

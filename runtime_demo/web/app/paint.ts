@@ -1,6 +1,6 @@
 /** The view of a bundle that paints: a photo is painted stroke by stroke. */
 import { counted, element, percent, pickFile } from "./document.ts";
-import type { Answer, BundleInfo, Pixels } from "./protocol.ts";
+import type { Answer, BundleInfo, Picture, Pixels } from "./protocol.ts";
 import type { Shell, View } from "./view.ts";
 
 const PACE = 60; // milliseconds between two pictures of the painting
@@ -11,8 +11,8 @@ export class PaintView implements View {
   readonly #shell: Shell;
   readonly #canvas = element<HTMLCanvasElement>("painting");
   readonly #count = element<HTMLInputElement>("paint-strokes");
-  #asked: Blob | null = null; // the photo that is to be painted; null for the example
-  #photo: Blob | null = null; // the last one that could be read
+  #asked: Picture | null = null; // the photo that is to be painted; null for the example
+  #photo: Picture | null = null; // the last one that could be read
   #opening = false; // a photo, which may be none
   #painted = 0; // strokes
   #most = 0; // strokes that the network was trained for; 0 until it is there
@@ -84,9 +84,11 @@ export class PaintView implements View {
     this.#setPainting(true);
   }
 
-  #resume({ name, steps }: Extract<Answer, { kind: "restored" }>): void {
+  /** Go on from a snapshot, whose photo is now the one that is painted. */
+  #resume({ name, steps, seen }: Extract<Answer, { kind: "restored" }>): void {
     this.#renew();
     this.#opening = false;
+    this.#photo = this.#asked = seen;
     this.#shell.say(`The painting continues from ${name}, after ${counted(steps, "stroke")}.`);
     this.#shell.ask({ kind: "resume" });
   }

@@ -36,8 +36,8 @@ export class Painting implements Session {
     this.#canvas = { dtype: "float32", shape, data: Float32Array.from(data as Uint8Array, (level) => level / BYTE) };
   }
 
-  /** The photograph of a restored painting, which is as square as the network sees it. */
-  get photograph(): Pixels {
+  /** The photograph as the network sees it, which is square. */
+  get seen(): Pixels {
     return pixelsOf(this.painter.photograph(this.stream!));
   }
 

@@ -82,8 +82,8 @@ export type Request = { generation: number } & (
   | { kind: "stroke" }
   /** Make pixels at least as bright as these levels (height · width), from 0 to 1. */
   | { kind: "ink"; levels: Float32Array }
-  /** Look at a file, at the levels (height · width) of what the user has drawn, or, for null, at the example. */
-  | { kind: "look"; picture: Blob | Float32Array | null; invert: boolean }
+  /** Look at a picture, at the levels (height · width) of what the user has drawn, or, for null, at the example. */
+  | { kind: "look"; picture: Picture | Float32Array | null; invert: boolean }
   /** Begin a drawing of strokes, with the points that it has already. */
   | { kind: "sketch"; seed: string; temperature: number; given: readonly Point[] }
   /** Draw the next points: so many, unless the drawing ends before. */
@@ -91,19 +91,19 @@ export type Request = { generation: number } & (
   /** Read a line that somebody drew. */
   | { kind: "line"; line: Line }
   /** Begin to paint a picture; null is the example. */
-  | { kind: "paint"; picture: Blob | null }
+  | { kind: "paint"; picture: Picture | null }
   | { kind: "strokes"; count: number }
   /** Begin to listen to samples with this rate, of which each request "sound" brings some. level: of silence. */
   | { kind: "listen"; rate: number; level: number }
   | { kind: "sound"; samples: Float32Array }
   /** No further samples come. */
   | { kind: "hush" }
-  /** Hear a recording: a WAV file, or samples of one channel; for null, only load the model. */
+  /** Hear a recording; for null, only load the model. */
   | { kind: "hear"; recording: Recording | null }
 );
 
-/** What was recorded: a WAV file, or samples of one channel with their rate, which the browser has decoded. */
-export type Recording = { name: string } & ({ wav: ArrayBuffer } | { samples: Float32Array; rate: number });
+/** What was recorded: a WAV file, or the samples of each channel with their rate, which the browser has decoded. */
+export type Recording = { name: string } & ({ wav: Blob } | { channels: Float32Array<ArrayBuffer>[]; rate: number });
 
 /** Left, top, right and bottom. */
 export type Box = readonly [number, number, number, number];
@@ -130,6 +130,9 @@ export interface Pixels {
   width: number;
 }
 
+/** A picture in a file, or as a network has seen it. */
+export type Picture = Blob | Pixels;
+
 /** A part of a caption. attention: of the cells of a square grid, from which the part was predicted, or null. */
 export interface CaptionPart {
   text: string;
@@ -144,7 +147,8 @@ export type Answer = { generation: number } & (
   | { kind: "frame"; text: string; cells: Float32Array; ended: Reason | null }
   | { kind: "suggestions"; words: string[] }
   | { kind: "saved"; name: string; bytes: ArrayBuffer; steps: number }
-  | { kind: "restored"; name: string; bundle: number; steps: number; seed: string; temperature: number }
+  /** A snapshot can be gone on from. seen: the picture that its network sees, or null. */
+  | { kind: "restored"; name: string; bundle: number; steps: number; seed: string; temperature: number; seen: Pixels | null }
   | { kind: "picture"; pixels: Pixels }
   /** The next part of the caption of the picture. */
   | { kind: "captioned"; part: CaptionPart; cells: Float32Array }

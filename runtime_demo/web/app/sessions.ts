@@ -23,6 +23,8 @@ export interface Session {
   readonly stream: Stream | null;
   /** The inputs of a step that is timed. */
   readonly timedInputs: Tensors;
+  /** The picture that the stream sees; sessions without it see none. */
+  readonly seen?: Pixels;
   /** How many steps are timed together, unless it is the usual number. */
   readonly timedSteps?: number;
   /** Go on from a snapshot. Throws SnapshotError if it is refused; sessions without it go on from none. */

@@ -29,8 +29,8 @@ export class Stroking implements Session {
   }
 
   async begin(seed: bigint, temperature: number, given: readonly Point[]): Promise<void> {
-    this.stream = await this.pen.stream(new Sampler({ seed, temperature }), given);
-    this.#before = null;
+    this.stream = await this.pen.stream(new Sampler({ seed, temperature }));
+    await this.#read(given);
   }
 
   async restore(bytes: Uint8Array): Promise<void> {
@@ -50,13 +50,8 @@ export class Stroking implements Session {
   /** Reads a line that somebody drew, after lifting the pen; also where the network had ended the drawing. */
   async read(line: Line): Promise<void> {
     const { pen } = this;
-    if ((pen.draws(this.stream!) || pen.ended(this.stream!)) && this.#before !== null) {
-      this.stream = this.#before.fork();
-      await pen.read(this.stream, [[this.#last[0], this.#last[1], 1]]);
-    }
-    const points = this.points === 0 ? fromLines([line]) : fromLines([[pen.place(this.stream!)], line]).slice(1);
-    await pen.read(this.stream!, points);
-    this.#before = null;
+    if (pen.draws(this.stream!) || pen.ended(this.stream!)) await this.#lift();
+    await this.#read(this.points === 0 ? fromLines([line]) : fromLines([[pen.place(this.stream!)], line]).slice(1));
   }
 
   /** Where the drawing is, and the box of all that the network will add to it from there. */
@@ -74,5 +69,22 @@ export class Stroking implements Session {
       ahead = around(ahead, [x, y]);
     }
     return { at, draws, ahead, points, longest, finished, scale };
+  }
+
+  /** Lifts the pen at the last point. After a snapshot, which has no stream before that, one more point lifts it there. */
+  async #lift(): Promise<void> {
+    const [x, y] = this.#before === null ? [0, 0] : this.#last;
+    this.stream = this.#before?.fork() ?? this.stream!;
+    await this.pen.read(this.stream, [[x, y, 1]]);
+  }
+
+  /** Reads points, and keeps the stream before the last. */
+  async #read(points: readonly Point[]): Promise<void> {
+    await this.pen.read(this.stream!, points.slice(0, -1));
+    this.#before = null;
+    for (const last of points.slice(-1)) {
+      [this.#before, this.#last] = [this.stream!.fork(), last];
+      await this.pen.read(this.stream!, [last]);
+    }
   }
 }

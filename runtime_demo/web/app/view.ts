@@ -40,7 +40,10 @@ export interface Shell {
 
   say(text: string): void;
 
-  /** The model is there: take back what was said about its arrival. */
+  /** Say what is awaited, until it is there. */
+  awaiting(text: string): void;
+
+  /** What was awaited is there: take back what was said about it. */
   loaded(): void;
 
   /** There is a result: time a step, and keep the site for use offline. */

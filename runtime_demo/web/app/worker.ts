@@ -1,10 +1,10 @@
 /** The worker, in which the model runs: one queue of requests, of which those of older generations are dropped. */
-import { AudioError, EdgeRNNError, SnapshotError, WHOLE, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Stream, type Tensor } from "../src/index.ts";
+import { AudioError, EdgeRNNError, SnapshotError, WHOLE, fromRgba, fromSnapshot, hasSimd, integers, isClipped, Model, mono, onnxLoader, readWav, wasmLoader, type EngineLoader, type Files, type Ort, type Reason, type Samples, type Stream, type Tensor } from "../src/index.ts";
 import { Undecodable, decoded } from "./images.ts";
 import { Listening } from "./listening.ts";
 import { downloaded } from "./measures.ts";
 import { Painting } from "./painting.ts";
-import type { Answer, Body, Pixels, Point, Recording, Request, Site } from "./protocol.ts";
+import type { Answer, Body, Picture, Pixels, Point, Recording, Request, Site } from "./protocol.ts";
 import { Describing, Drawing, Looking, cellsOf, timeOf, type Session } from "./sessions.ts";
 import { Stroking } from "./stroking.ts";
 import { Writing } from "./writing.ts";
@@ -188,7 +188,7 @@ function drawn(request: Request, stream: Stream, levels: Float32Array<ArrayBuffe
   answer(request, { kind: "drawn", levels, box, step: stream.steps, cells }, [levels.buffer, cells.buffer]);
 }
 
-async function look(request: Request, looking: Looking, given: Blob | Float32Array | null, invert: boolean): Promise<void> {
+async function look(request: Request, looking: Looking, given: Picture | Float32Array | null, invert: boolean): Promise<void> {
   const seen = given instanceof Float32Array ? looking.drawn(given) : await opened(request, given);
   if (seen === null) return;
   picture(request, "seen", await looking.begin(seen, invert));
@@ -220,8 +220,8 @@ async function points(request: Request, stroking: Stroking, count: number): Prom
   answer(request, { kind: "points", points: drawn, finished: stroking.finished, cells }, [cells.buffer]);
 }
 
-async function paint(request: Request, painting: Painting, file: Blob | null): Promise<void> {
-  const photograph = await opened(request, file);
+async function paint(request: Request, painting: Painting, given: Picture | null): Promise<void> {
+  const photograph = await opened(request, given);
   if (photograph === null) return;
   const photo = await painting.begin(photograph);
   canvassed(request, painting, photo);
@@ -253,7 +253,8 @@ async function hear(request: Request, listening: Listening, recording: Recording
   if (recording === null) return listening.begin(sampleRate, WHOLE);
   const turn = turns(request);
   try {
-    const sound = soundOf(recording);
+    const sound = await soundOf(recording);
+    await turn();
     await listening.begin(sound.rate, WHOLE);
     for (let at = 0; at < sound.samples.length; at += sound.rate) {
       await tell(request, listening.hear(sound.samples.slice(at, at + sound.rate), Math.ceil(rate * PIECE)), turn);
@@ -270,10 +271,23 @@ function introduce(request: Request, { listener: { labels, tags } }: Listening):
   answer(request, { kind: "listener", labels, tags });
 }
 
-function soundOf(recording: Recording): { samples: Samples; rate: number } {
-  if ("samples" in recording) return { samples: integers(recording.samples), rate: recording.rate };
-  const audio = readWav(new Uint8Array(recording.wav), recording.name);
+/** A recording as samples of one channel. Throws AudioError if it cannot be read. */
+async function soundOf(recording: Recording): Promise<{ samples: Samples; rate: number }> {
+  if ("channels" in recording) return { samples: integers(mixed(recording.channels)), rate: recording.rate };
+  const bytes = await recording.wav.arrayBuffer().catch(() => {
+    throw new AudioError(`${recording.name} cannot be read: open a file that is there`);
+  });
+  const audio = readWav(new Uint8Array(bytes), recording.name);
   return { samples: mono(audio), rate: audio.rate };
+}
+
+/** The mean of channels. */
+function mixed(channels: readonly Float32Array[]): Float32Array {
+  const mean = new Float32Array(channels[0].length);
+  for (const channel of channels) {
+    for (let at = 0; at < mean.length; at++) mean[at] += channel[at] / channels.length;
+  }
+  return mean;
 }
 
 async function tell(request: Request, pieces: ReturnType<Listening["hear"]>, turn = turns(request)): Promise<void> {
@@ -293,15 +307,16 @@ async function resume(request: Request, session: Session): Promise<void> {
     picture(request, "seen", session.seen);
     await glimpses(request, session);
   } else if (session instanceof Stroking) await sketched(request, session);
-  else if (session instanceof Painting) canvassed(request, session, session.photograph);
+  else if (session instanceof Painting) canvassed(request, session, session.seen);
 }
 
-/** The picture in a file, or the example of the bundle; null, which is said, if there is none. */
-async function opened(request: Request, file: Blob | null): Promise<Tensor | null> {
+/** A picture, or the example of the bundle for null; null, which is said, if there is none. */
+async function opened(request: Request, given: Picture | null): Promise<Tensor | null> {
   const { example } = site.bundles[bundle];
-  if (file === null && example === null) return null;
+  if (given === null && example === null) return null;
+  if (given !== null && "data" in given) return fromRgba(given.data, given.height, given.width);
   try {
-    return await decoded(file ?? new Blob([await download(new URL(example!, folder))]));
+    return await decoded(given ?? new Blob([await download(new URL(example!, folder))]));
   } catch (error) {
     if (!(error instanceof Undecodable)) throw error;
     answer(request, { kind: "refused", message: error.message });
@@ -358,7 +373,8 @@ async function restore(request: Request, bytes: Uint8Array, name: string): Promi
     const next = chosen.view === "text" ? await continued(model, bytes) : await restored(new SESSIONS[chosen.view](model), bytes);
     if (request.generation !== latest) return;
     found = { generation: request.generation, bundle: place, next };
-    answer(request, { kind: "restored", name, bundle: place, steps, seed: String(seed), temperature: sampler.temperature });
+    const seen = next instanceof Writing ? null : (next.seen ?? null);
+    answer(request, { kind: "restored", name, bundle: place, steps, seed: String(seed), temperature: sampler.temperature, seen });
   } catch (error) {
     if (!(error instanceof EdgeRNNError)) throw error;
     answer(request, { kind: "refused", message: `${name}: ${error.message}.` });

@@ -38,13 +38,15 @@ export class Pen {
     return stream;
   }
 
-  /** Lets a stream read points that a person drew, as if it had drawn them. */
+  /**
+   * Lets a stream read points that a person drew, as if it had drawn them. Points that are refused change nothing.
+   *
+   * Throws StreamError for an offset that is not two finite numbers in single precision, and for a pen that neither lifts,
+   * 1, nor draws on, 0.
+   */
   async read(stream: Stream, points: readonly Point[]): Promise<void> {
-    const { scale } = this.units;
-    for (const [x, y, lifts] of points) {
-      const row = [x / scale, y / scale, 1 - lifts, lifts, 0];
-      await stream.step({ [this.#point.name]: tensor(this.#point.dtype, [1, SIZE], row) });
-    }
+    const rows = points.map((point, place) => this.#row(point, place));
+    for (const row of rows) await stream.step({ [this.#point.name]: tensor(this.#point.dtype, [1, SIZE], row) });
   }
 
   /** Draws the next point; null once the drawing has ended. Throws SamplingError for a mixture that is not made of numbers. */
@@ -70,6 +72,13 @@ export class Pen {
   place(stream: Stream): [number, number] {
     const [x, y] = this.#state(stream);
     return [this.units.scale * x, this.units.scale * y];
+  }
+
+  /** A point as the network reads it. */
+  #row([x, y, lifts]: Point, place: number): number[] {
+    const row = [x / this.units.scale, y / this.units.scale, 1 - lifts, lifts, 0];
+    if (row.every((each) => Number.isFinite(Math.fround(each))) && (lifts === 0 || lifts === 1)) return row;
+    throw new StreamError(`point ${place} is ${x}, ${y}, ${lifts}: it takes two finite numbers, and 1 where the pen lifts, else 0`);
   }
 
   #state(stream: Stream): number[] {

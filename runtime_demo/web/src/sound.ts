@@ -70,7 +70,9 @@ export function mono({ samples, channels }: Audio): Samples {
 
 /** Samples from -1 to 1 as 16-bit integers. */
 export function integers(values: Float32Array | Float64Array): Samples {
-  return Int16Array.from(values, (value) => clipped(value * FULL_SCALE));
+  const made = new Int16Array(values.length); // Int16Array.from would list all values first
+  for (let at = 0; at < values.length; at++) made[at] = clipped(values[at] * FULL_SCALE);
+  return made;
 }
 
 /** Whether samples stay at full scale for three samples or longer. */
@@ -276,9 +278,9 @@ function decoded(view: DataView, at: number, length: number, { floating, channel
   const read = reader(view, floating, width);
   for (let place = 0; place < samples.length; place++) samples[place] = read(at + place * width);
   if (samples.length === 0) throw new AudioError(`${name} has no samples: record it again, or remove it`);
+  if (!floating) return { samples, channels, rate };
   if (!samples.every(Number.isFinite)) throw new AudioError(`${name} has samples that are not finite: it is damaged`);
-  if (floating) samples.forEach((sample, place) => (samples[place] = Math.max(-1, Math.min(1, sample))));
-  return { samples, channels, rate };
+  return { samples: samples.map((sample) => Math.max(-1, Math.min(1, sample))), channels, rate };
 }
 
 /** What reads the sample at a place of a file. */

@@ -502,6 +502,12 @@ async function strokes(world: World, load: Load, { strokes }: Expected): Promise
     counts.push(drawn.length);
   }
   if (Math.min(...counts) === 0) throw new Error(`a drawing has no points: ${counts}`);
+  const { scale } = pen.units;
+  for (const wrong of [[NaN, 0, 0], [0, Infinity, 1], [-Infinity, 0, 0], [1e39 * scale, 0, 0], [0, 0, 0.5], [0, 0, NaN]] as const) {
+    const stream = await pen.stream(new Sampler());
+    await throws(StreamError, () => pen.read(stream, [[1, 2, 0], wrong]), `point 1 is ${wrong.join(", ")}: it takes two finite numbers`);
+    equal(stream.steps, 1);
+  }
   await throws(StreamError, async () => new Pen(await load(world, "tasks/paint")), "does not draw strokes");
   await throws(StreamError, async () => (await (await load(world, "texts/int8")).stream()).nextPoint(), "does not read and predict points");
 }

@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import type { Browser, BrowserContext, Page } from "playwright-core";
 import { Model, Sampler } from "../src/index.ts";
 import { fromDirectory } from "../src/node.ts";
-import { ENVIRONMENT, PHONE, PYTHON, ROOT, launch, phoneAt, serving } from "./phones.ts";
+import { ENVIRONMENT, PYTHON, ROOT, launch, phoneAt, phoneOf, serving } from "./phones.ts";
 
 const FIXTURE = join(ROOT, "tests/web/page.py");
 const SAMPLING = { temperature: 0.8, topK: 40 };
@@ -44,6 +44,15 @@ const written = (page: Page): Promise<string> => page.evaluate(() => document.ge
 async function until(page: Page, length: number): Promise<string> {
   await page.waitForFunction((least) => document.getElementById("written")!.textContent!.length >= least, length);
   return written(page);
+}
+
+/** Pauses when so much has been written: a text may be at its end when a test looks again. */
+async function pausedAfter(page: Page, length: number): Promise<void> {
+  await page.waitForFunction((least) => {
+    const enough = document.getElementById("written")!.textContent!.length >= least;
+    if (enough) document.getElementById("pause")!.click();
+    return enough;
+  }, length);
 }
 
 async function says(page: Page, words: RegExp): Promise<void> {
@@ -126,15 +135,15 @@ test("a snapshot goes from Python to the page, and back", async () => {
   await until(page, 10);
   await page.locator("#file").setInputFiles(join(folder, "python.snapshot"));
   await says(page, /The text continues from python\.snapshot, after 38 steps\./);
-  assert.ok(expected.resumed.startsWith(await until(page, 60)));
+  await pausedAfter(page, 60);
   assert.equal(await page.locator("#seed").inputValue(), "5");
   assert.equal(await page.locator("#temperature").inputValue(), "0.7");
-  await page.locator("#pause").click();
-  await page.waitForTimeout(200);
-  const before = await written(page);
   const download = page.waitForEvent("download");
   await page.locator("#save").click();
-  assert.equal((await download).suggestedFilename(), `tiny-${38 + before.length}.snapshot`);
+  const name = (await download).suggestedFilename();
+  const before = await written(page); // with the text that was on its way
+  assert.ok(expected.resumed.startsWith(before));
+  assert.equal(name, `tiny-${38 + before.length}.snapshot`);
   const saved = join(folder, "page.snapshot");
   await (await download).saveAs(saved);
   const python = execFileSync(PYTHON, [FIXTURE, folder, "restore", saved, "50"], { env: ENVIRONMENT, encoding: "utf8" });
@@ -159,8 +168,8 @@ test("files that are no snapshot of the model are refused in a sentence, and the
     await page.locator("#file").setInputFiles({ name, mimeType: "", buffer });
     await says(page, words);
   }
-  const shown = await written(page);
-  assert.ok(expected.text.startsWith(await until(page, shown.length + 5)));
+  await page.locator("body[data-writing=false]").waitFor();
+  assert.equal(await written(page), expected.text);
   assert.deepEqual(faults, []);
   await context.close();
 });
@@ -256,7 +265,7 @@ test("a bundle of onnx writes what Python writes over onnxruntime, also under a 
   assert.equal(await written(page), expected.onnx);
   await page.locator("#offline", { hasText: "offline ready ✓" }).waitFor();
   assert.match(await page.locator("#size").innerText(), /^[34]\.\d MB$/);
-  const strict = await browser.newContext({ ...PHONE, serviceWorkers: "block" });
+  const strict = await phoneOf(browser, { serviceWorkers: "block" });
   await strict.route("**/*", async (route) => {
     const response = await route.fetch();
     const headers = { ...response.headers(), "content-security-policy": "default-src 'self' 'wasm-unsafe-eval'" };
@@ -297,7 +306,7 @@ test("with less motion, text comes in chunks, which screen readers are told", as
 
 /** A phone on which the network changes what the server sends. */
 async function hindered(pattern: string, change: (body: Buffer) => Buffer | null): Promise<{ page: Page; context: BrowserContext; heal: () => Promise<void> }> {
-  const context = await browser.newContext({ ...PHONE, serviceWorkers: "block" });
+  const context = await phoneOf(browser, { serviceWorkers: "block" });
   await context.route(pattern, async (route) => {
     const response = await route.fetch();
     const body = change(await response.body());

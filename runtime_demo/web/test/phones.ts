@@ -8,7 +8,8 @@ export const ROOT = resolve(import.meta.dirname, "../../../..");
 const IN_VENV = join(ROOT, ".venv/bin/python");
 export const PYTHON = existsSync(IN_VENV) ? IN_VENV : "python3";
 export const ENVIRONMENT = { ...process.env, PYTHONPATH: ROOT };
-export const PHONE = { ...devices["Pixel 7"], viewport: { width: 390, height: 844 } };
+const PHONE = { ...devices["Pixel 7"], viewport: { width: 390, height: 844 } };
+const LONGEST = 120_000; // milliseconds that anything may take, also on a busy machine
 
 /** Starts Chromium. */
 export function launch(options: readonly string[] = []): Promise<Browser> {
@@ -27,9 +28,32 @@ export async function serving(folder: string, servers: ChildProcess[], bundlesAn
   return [JSON.parse(line.toString()).url, server];
 }
 
+/** The browser of a phone. */
+export async function phoneOf(browser: Browser, options = {}): Promise<BrowserContext> {
+  const context = await browser.newContext({ ...PHONE, ...options });
+  context.setDefaultTimeout(LONGEST);
+  return context;
+}
+
+/**
+ * Keeps what an element says, and its value, from now on. Returns what waits until it has said some words: also those that
+ * are there only for a moment, which `waitFor` can miss, since it looks twice a second.
+ */
+export async function recorded(page: Page, id: string): Promise<(words: RegExp) => Promise<void>> {
+  const said = await page.locator(id).evaluateHandle((element) => {
+    const said: string[] = [];
+    const keep = (): void => void said.push(`${element.textContent}${element.getAttribute("value") ?? ""}`);
+    new MutationObserver(keep).observe(element, { attributes: true, characterData: true, childList: true, subtree: true });
+    return said;
+  });
+  return async (words) => {
+    await page.waitForFunction(([said, words]) => said.some((each) => new RegExp(words).test(each)), [said, words.source] as const);
+  };
+}
+
 /** A phone that has opened the page. Whatever it asks of others than the server, and every error, is a fault. */
 export async function phoneAt(browser: Browser, url: string, options = {}): Promise<{ page: Page; context: BrowserContext; faults: string[] }> {
-  const context = await browser.newContext({ ...PHONE, ...options });
+  const context = await phoneOf(browser, options);
   const page = await context.newPage();
   const faults: string[] = [];
   page.on("pageerror", (error) => faults.push(error.message));

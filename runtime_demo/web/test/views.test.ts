@@ -10,10 +10,10 @@ import { after, before, test } from "node:test";
 import type { Browser, Locator, Page } from "playwright-core";
 import { simplified } from "../app/sketch.ts";
 import { Stroking } from "../app/stroking.ts";
-import { Captioner, Model, Painter, Pen, Sampler, addStroke, fromSnapshot, ground, pictureOf, strokeOf, tensor, type Stream } from "../src/index.ts";
+import { Captioner, Looker, Model, Painter, Pen, Sampler, addStroke, fromSnapshot, ground, inverted, pictureOf, strokeOf, tensor, toRgba, type Stream, type Tensor } from "../src/index.ts";
 import { fromDirectory } from "../src/node.ts";
 import { advance, begun, comparable, type Expected } from "./conformance.ts";
-import { ENVIRONMENT, PYTHON, launch, phoneAt, serving } from "./phones.ts";
+import { ENVIRONMENT, PYTHON, launch, phoneAt, recorded, serving } from "./phones.ts";
 
 const folder = resolve(process.env["EDGERNN_WEB"] ?? "../../build/web");
 const servers: ChildProcess[] = [];
@@ -52,8 +52,13 @@ async function captioned(page: Page): Promise<string> {
   return page.evaluate(() => document.getElementById("caption")!.textContent!.trim());
 }
 
+/** Takes back what an element says, so that whatever it says afterwards is new. */
+async function forget(page: Page, id: string): Promise<void> {
+  await page.locator(id).evaluate((element) => void (element.textContent = ""));
+}
+
 async function describe(page: Page, name: string): Promise<void> {
-  await page.evaluate(() => (document.getElementById("spoken")!.textContent = ""));
+  await forget(page, "#spoken");
   await page.locator("#gallery-file").setInputFiles(picture(name));
 }
 
@@ -103,10 +108,12 @@ test("a photo is described as Python describes it, word by word, and lit where t
 
 test("a beam shows Python's candidates with their scores", async () => {
   const { page, context, faults } = await phone(0, { reducedMotion: "reduce" });
+  await captioned(page);
+  await forget(page, "#spoken");
   await page.locator("#beam").fill("3");
+  await captioned(page);
   await describe(page, "tall");
   const { text, candidates } = python("tall", 3);
-  await page.locator("#candidates li").nth(candidates.length - 1).waitFor();
   assert.equal(await captioned(page), text);
   assert.deepEqual(await page.locator("#candidates li").allInnerTexts(), candidates.map((each) => `${each.text}${each.score.toFixed(3)}`));
   assert.deepEqual(faults, []);
@@ -118,7 +125,7 @@ test("a file that is no picture is refused in a sentence, and the caption before
   const before = await captioned(page);
   await page.locator("#gallery-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
   await page.locator("#photo-sheet").filter({ hasText: "This file is not a picture that the browser can open." }).waitFor();
-  await page.evaluate(() => (document.getElementById("spoken")!.textContent = ""));
+  await forget(page, "#spoken");
   await page.locator("#beam").fill("1");
   assert.equal(await captioned(page), before);
   assert.deepEqual(faults, []);
@@ -158,12 +165,14 @@ test("drawings are Python's, one after another, of the classes in turn", async (
 
 test("its user takes the pen, by hand and by keys, and the network goes on", async () => {
   const { page, context, faults } = await phone(1);
-  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await pausedAt(page, "", "#draw-state", /step 1/, null);
   const box = (await page.locator("#drawing").boundingBox())!;
   await page.mouse.move(box.x + 0.04 * box.width, box.y + 0.04 * box.height);
   await page.mouse.down();
   await page.mouse.move(box.x + 0.46 * box.width, box.y + 0.04 * box.height, { steps: 5 });
-  await page.waitForTimeout(500); // for the answer that was on its way
+  const saved = page.waitForEvent("download");
+  await page.locator("#draw-save").evaluate((button: HTMLElement) => button.click()); // without the pointer, which is down
+  await saved; // and so the answer that was on its way has arrived
   const held = await page.locator("#draw-state").innerText();
   await page.waitForTimeout(800);
   assert.equal(await page.locator("#draw-state").innerText(), held); // the network waits
@@ -180,27 +189,30 @@ test("its user takes the pen, by hand and by keys, and the network goes on", asy
   assert.ok(Math.max(...(await levels(page, "#drawing", 12))) === 255);
   const seed = await page.locator("#draw-seed").inputValue(); // of the drawing that has begun over what was there
   await page.locator("#draw-pause").click();
-  await page.locator("#draw-state", { hasText: `seed ${seed}: step 3 of 3` }).waitFor();
-  assert.ok((await levels(page, "#gallery canvas:first-child", 12)).slice(0, 5).every((level) => level > 120));
+  const finished = `#gallery [aria-label$="with seed ${seed}"]`;
+  await page.locator(finished).waitFor();
+  assert.ok((await levels(page, finished, 12)).slice(0, 5).every((level) => level > 120));
   assert.deepEqual(faults, []);
   await context.close();
 });
 
+/** The guesses after each glimpse, when the network has taken all. */
+async function guesses(page: Page): Promise<string[]> {
+  await page.locator("#guess", { hasText: "It is " }).waitFor();
+  return page.locator("#glimpses li").allInnerTexts();
+}
+
+const told = ({ label, probability }: { label: string; probability: number }): string => `${label} (${Math.round(100 * probability)} %)`;
+
 test("a picture is looked at by Python's glimpses, and so is what its user draws", async () => {
   const { page, context, faults } = await phone(2);
-  const forget = (): Promise<void> => page.evaluate(() => void (document.getElementById("guess")!.textContent = ""));
-  const guesses = async (): Promise<string[]> => {
-    await page.locator("#guess", { hasText: "It is " }).waitFor();
-    return page.locator("#glimpses li").allInnerTexts();
-  };
-  assert.equal((await guesses()).length, 3); // of the picture of the golden vectors
+  assert.equal((await guesses(page)).length, 3); // of the picture of the golden vectors
   const { glimpses } = expected.looks.find((each) => each.picture === "tall")!;
-  const told = (place: number): string[] => glimpses[place].map(({ label, probability }) => `${label} (${Math.round(100 * probability)} %)`);
-  await forget();
+  await forget(page, "#guess");
   await page.locator("#look-file").setInputFiles(picture("tall"));
-  assert.deepEqual(await guesses(), told(0));
+  assert.deepEqual(await guesses(page), glimpses[0].map(told));
   await page.locator("#invert").check();
-  assert.deepEqual(await guesses(), told(1));
+  assert.deepEqual(await guesses(page), glimpses[1].map(told));
   await page.locator("#look-clear").click();
   assert.deepEqual(new Set(await levels(page, "#seen", 12)), new Set([0]));
   const box = (await page.locator("#seen").boundingBox())!;
@@ -208,7 +220,7 @@ test("a picture is looked at by Python's glimpses, and so is what its user draws
   await page.mouse.down();
   await page.mouse.move(box.x + 0.5 * box.width, box.y + 0.9 * box.height, { steps: 5 });
   await page.mouse.up();
-  assert.equal((await guesses()).length, 3);
+  assert.equal((await guesses(page)).length, 3);
   assert.deepEqual(faults, []);
   await context.close();
 });
@@ -282,8 +294,8 @@ test("a drawing that its user began is completed as Python completes it, also fr
   await page.locator("#strokes-clear").click();
   await page.locator("#strokes-sheet", { hasText: "Draw the beginning, and the network completes it." }).waitFor();
   assert.deepEqual(await lines(page.locator("#sketch")), []);
-  await stroke(page, "#sketch", [[0.3, 0.3], [0.4, 0.5], [0.6, 0.5]]);
   await page.locator("#strokes-pause").click();
+  await stroke(page, "#sketch", [[0.3, 0.3], [0.4, 0.5], [0.6, 0.5]]);
   for (const key of ["ArrowDown", "ArrowDown", "Space", "ArrowLeft", "ArrowLeft", "ArrowLeft", "Enter"]) await page.locator("#sketch").press(key);
   await page.locator("#strokes-state", { hasText: "Seed 1: 2 strokes, 4 points" }).waitFor();
   const given = await lines(page.locator("#sketch"));
@@ -301,6 +313,7 @@ test("a drawing that its user began is completed as Python completes it, also fr
   await page.locator("#strokes-pause").click();
   assert.deepEqual(await whole(), python);
   await page.locator("#strokes-seed").fill("1");
+  await forget(page, "#strokes-state");
   await page.locator("#strokes-file").setInputFiles(begun);
   await page.locator("#strokes-sheet", { hasText: "The network completes begun.json." }).waitFor();
   assert.deepEqual(await whole(), python);
@@ -325,12 +338,27 @@ test("a pen that is taken over lifts where it is, also where the drawing had end
   await stroking.read([[5, 6], [8, 10]]);
   assert.deepEqual(stroking.stream!.state, lifted.state);
   assert.equal(stroking.points, 3);
+  await stroking.begin(seed, 1, [[3, 0, 0], [0, 4, 0]]); // a stroke that somebody began
+  await stroking.read([[5, 6], [8, 10]]);
+  const begun = await pen.stream(new Sampler({ seed }), [[3, 0, 0], [0, 4, 1], [2, 2, 0], [3, 4, 1]]);
+  assert.deepEqual(stroking.stream!.state, begun.state);
+  const middle = await pen.stream(new Sampler({ seed }), [[3, 0, 0], [0, 4, 0]]);
+  await stroking.restore(middle.snapshot()); // which does not know the state before its last point
+  await pen.read(middle, [[0, 0, 1], [2, 2, 0], [3, 4, 1]]);
+  await stroking.read([[5, 6], [8, 10]]);
+  assert.deepEqual([stroking.stream!.state, stroking.points], [middle.state, 5]);
   await stroking.begin(seed, 1, []);
   let count = 0;
   while ((await stroking.draw()) !== null) count++;
   assert.deepEqual([count, stroking.finished, (await stroking.progress()).finished], [points.length, true, true]);
   await stroking.read([[0, 0]]);
   assert.deepEqual([stroking.finished, stroking.points], [false, points.length + 1]);
+  let other = 0n;
+  do await stroking.begin(++other, 1, [[3, 4, 1]]);
+  while ((await stroking.draw()) !== null); // until the network ends what somebody began at once
+  await stroking.read([[5, 6], [8, 10]]);
+  const whole = await pen.stream(new Sampler(), [[3, 4, 1], [2, 2, 0], [3, 4, 1]]);
+  assert.deepEqual([stroking.stream!.state, stroking.points], [whole.state, 3]);
   assert.deepEqual(simplified([[0, 0], [1, 0.1], [2, 0], [2, 3], [2, 4]], 0.2), [[0, 0], [2, 0], [2, 4]]);
   assert.deepEqual(simplified([[1, 1], [1, 1]], 0.2), [[1, 1]]);
 });
@@ -359,6 +387,7 @@ test("a photo is painted as Python paints it, and as many strokes as are wanted"
   await state(`7 of 7 strokes, ${Math.round(100 * errors[6])} %`);
   await page.locator("#paint-open-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
   await page.locator("#paint-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
+  await forget(page, "#paint-state");
   await page.locator("#paint-again").click(); // the photo before
   await state(`7 of 7 strokes, ${Math.round(100 * errors[6])} %`);
   assert.deepEqual(faults, []);
@@ -397,6 +426,55 @@ test("snapshots of drawings, glimpses, strokes and paintings go from Python to t
   }
 });
 
+/** The pixels of a canvas. */
+function pixels(page: Page, canvas: string): Promise<number[]> {
+  return page.locator(canvas).evaluate((canvas: HTMLCanvasElement) => [...canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data]);
+}
+
+test("after a snapshot, its picture is painted again, and looked at with dark ink", async () => {
+  const paint = await phone(4);
+  const painter = new Painter(await Model.load(fromDirectory(join(folder, "tasks/paint"))));
+  const photo = painter.photograph(await restored("paint"));
+  const stream = await painter.stream(photo);
+  while (stream.steps < painter.strokes) await painter.step(stream);
+  const state = `12 of 12 strokes, ${Math.round(100 * painter.error(stream))} % of the mean colour's squared error`;
+  const again = async (): Promise<void> => {
+    await forget(paint.page, "#paint-state");
+    await paint.page.locator("#paint-again").click();
+    await paint.page.locator("#paint-state", { hasText: state }).waitFor();
+    assert.deepEqual(await pixels(paint.page, "#paint-photo"), [...toRgba(photo)]);
+  };
+  await paint.page.locator("#paint-open-file").setInputFiles(join(folder, "tasks/paint.snapshot"));
+  await paint.page.locator("#paint-sheet", { hasText: "The painting continues from paint.snapshot" }).waitFor();
+  await again();
+  await paint.page.locator("#paint-open-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
+  await paint.page.locator("#paint-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
+  await again();
+  assert.deepEqual(paint.faults, []);
+  await paint.context.close();
+
+  const look = await phone(2);
+  const looker = new Looker(await Model.load(fromDirectory(join(folder, "tasks/glimpse"))));
+  const seen = looker.picture(await restored("glimpse"));
+  const glimpses = async (picture: Tensor): Promise<string[]> => {
+    const stream = await looker.stream(picture);
+    const found: string[] = [];
+    while (stream.steps < looker.glimpses) found.push(told(await looker.look(stream)));
+    return found;
+  };
+  await guesses(look.page);
+  await look.page.locator("#invert").check();
+  await look.page.locator("#look-file").setInputFiles(join(folder, "tasks/glimpse.snapshot"));
+  await look.page.locator("#look-sheet", { hasText: "The network continues from glimpse.snapshot" }).waitFor();
+  assert.equal(await look.page.locator("#invert").isChecked(), false);
+  await look.page.locator("#invert").check();
+  assert.deepEqual(await guesses(look.page), await glimpses(inverted(seen)));
+  await look.page.locator("#invert").uncheck();
+  assert.deepEqual(await guesses(look.page), await glimpses(seen));
+  assert.deepEqual(look.faults, []);
+  await look.context.close();
+});
+
 test("a snapshot is dropped on any tab, and opens that of its model", async () => {
   const { page, context, faults } = await phone(0);
   const drop = async (name: string, data: Uint8Array): Promise<void> => {
@@ -420,9 +498,9 @@ test("a snapshot is dropped on any tab, and opens that of its model", async () =
   await drop("caption.snapshot", value!.stream.snapshot());
   await says("caption.snapshot: this view opens no snapshots.");
   await drop("pens.snapshot", saved);
-  await says("The drawing continues from pens.snapshot, after 4 points. The snapshot contains no earlier strokes.");
+  const words = "The drawing continues from pens.snapshot, after 4 points. The snapshot contains no earlier strokes.";
+  await pausedAt(page, words, "#strokes-state", new RegExp(`^Seed ${expected.strokes[0].sampler.seed}: `), "#strokes-pause");
   assert.equal(await page.getByRole("tab").nth(3).getAttribute("aria-selected"), "true");
-  await page.locator("#strokes-state", { hasText: `Seed ${expected.strokes[0].sampler.seed}: ` }).waitFor();
   await drop("tall.png", readFileSync(picture("tall")));
   await says("tall.png is neither a snapshot nor a JSON file of strokes");
   assert.deepEqual(faults, []);
@@ -460,12 +538,13 @@ test("who begins anew before the page has heard of a snapshot gets what was aske
   faults.length = 0;
   await page.goto(address);
   await page.getByRole("tab").nth(1).click();
-  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await page.locator("#draw-state", { hasText: "step" }).waitFor();
   await page.locator("#draw-file").setInputFiles(join(folder, "tasks/paint.snapshot"));
   await page.waitForFunction(() => document.title === "late");
+  const state = await recorded(page, "#draw-state");
   await page.locator("#draw-seed").fill("77");
   await page.locator("#draw-seed").press("Enter");
-  await page.locator("#draw-state", { hasText: "seed 77: step 3 of 3" }).waitFor();
+  await state(/seed 77: step 3 of 3/);
   assert.equal(await page.locator("#trouble").innerText(), "");
   await context.close();
 });
@@ -473,13 +552,14 @@ test("who begins anew before the page has heard of a snapshot gets what was aske
 test("a seed is not changed while it is typed", async () => {
   for (const [tab, seed, state, ended] of [[1, "#draw-seed", "#draw-state", "step 3 of 3"], [3, "#strokes-seed", "#strokes-state", "finished"]] as const) {
     const { page, context, faults } = await phone(tab);
-    await page.locator(state, { hasText: /[Ss]eed 1:/ }).waitFor();
+    const said = await recorded(page, state);
+    await page.locator(state, { hasText: /[Ss]eed \d+:/ }).waitFor();
     await page.locator(seed).fill("77");
     await page.locator(state, { hasText: ended }).waitFor();
     await page.waitForTimeout(2500); // for longer than a finished drawing is shown
     assert.equal(await page.locator(seed).inputValue(), "77");
     await page.locator(seed).press("Enter");
-    await page.locator(state, { hasText: /[Ss]eed 77:/ }).waitFor();
+    await said(/[Ss]eed 77:/);
     assert.deepEqual(faults, []);
     await context.close();
   }
@@ -487,7 +567,7 @@ test("a seed is not changed while it is typed", async () => {
 
 test("a pen waits for the model, draws with one finger, and stays down while Space is held", async () => {
   const { page, context, faults } = await phone(1);
-  await page.locator("#draw-state", { hasText: "step 1" }).waitFor();
+  await page.locator("#draw-state", { hasText: "step" }).waitFor();
   await page.evaluate(() => {
     document.querySelectorAll<HTMLElement>("[role=tab]")[1].click(); // the model is asked for again
     document.getElementById("drawing")!.dispatchEvent(new KeyboardEvent("keydown", { key: " " }));
@@ -501,31 +581,28 @@ test("a pen waits for the model, draws with one finger, and stays down while Spa
     for (const kind of ["pointerdown", "pointermove", "pointerup"]) sheet.dispatchEvent(new PointerEvent(kind, { pointerId: 9, isPrimary: false }));
   });
   assert.deepEqual(await lines(page.locator("#sketch")), []);
+  const state = await recorded(page, "#strokes-state");
   await page.locator("#sketch").focus();
   for (let times = 0; times < 5; times++) await page.keyboard.down("Space"); // as the keyboard repeats it
   await page.keyboard.up("Space");
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("Space");
-  await page.locator("#strokes-state", { hasText: "1 stroke, 1 point" }).waitFor();
+  await state(/1 stroke, 1 point$/); // until the network goes on
   assert.deepEqual(faults, []);
   await context.close();
 });
 
 test("a file that is no picture leaves the picture that is looked at, and one that cannot be read is named", async () => {
   const { page, context, faults } = await phone(2);
-  const guesses = async (): Promise<string[]> => {
-    await page.locator("#guess", { hasText: "It is " }).waitFor();
-    return page.locator("#glimpses li").allInnerTexts();
-  };
-  await guesses();
-  await page.evaluate(() => (document.getElementById("guess")!.textContent = ""));
+  await guesses(page);
+  await forget(page, "#guess");
   await page.locator("#look-file").setInputFiles(picture("tall"));
-  await guesses();
+  await guesses(page);
   await page.locator("#look-file").setInputFiles({ name: "photo.jpg", mimeType: "image/jpeg", buffer: Buffer.from("photo") });
   await page.locator("#look-sheet", { hasText: "This file is not a picture that the browser can open." }).waitFor();
   await page.locator("#invert").check();
   const [, negative] = expected.looks.find((each) => each.picture === "tall")!.glimpses;
-  assert.deepEqual(await guesses(), negative.map(({ label, probability }) => `${label} (${Math.round(100 * probability)} %)`));
+  assert.deepEqual(await guesses(page), negative.map(told));
   await page.evaluate(() => {
     const unreadable = { name: "photos", type: "", slice: () => ({ text: () => Promise.reject(new DOMException("", "NotFoundError")) }) };
     document.dispatchEvent(Object.assign(new Event("drop"), { dataTransfer: { files: [unreadable] } })); // as of a folder
