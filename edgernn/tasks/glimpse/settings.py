@@ -89,7 +89,8 @@ class GlimpseTraining(TrainingSettings):
     autocast: str = redefault(TrainingSettings, "autocast", "off")  # bfloat16 does not pay for such small products
     augment: bool = option(
         True,
-        "Turn, slant, scale and shift the training pictures a little at random, before they are placed on a canvas.",
+        "Turn, slant, scale, shift and bend the training pictures a little at random, before they are placed on a "
+        "canvas.",
     )
     smoothing: float = option(
         0.0,
