@@ -17,6 +17,7 @@ from edgernn.errors import CorpusError
 
 __all__ = ["LabelledPictures", "idx_parts", "read_idx", "read_pictures"]
 
+_GZIP = b"\x1f\x8b"  # the first bytes of what is gzipped
 _BYTES = 8  # the code of unsigned bytes in an IDX header
 _MOST = 1_000_000  # arrays in a file: a header of a hostile file can claim billions
 _LARGEST_SIDE = 512  # pixels
@@ -62,37 +63,47 @@ def read_pictures(folder: Path, part: str | None) -> LabelledPictures:
 
 
 def read_idx(path: Path, shape: Sequence[int | None]) -> Array:
-    """Read an IDX file of unsigned bytes (count, *shape), gzipped or not; a size of None may be any.
+    """Read an IDX file of unsigned bytes (count, *shape), gzipped or not, whatever its name; a size of None may be any.
 
-    Raises CorpusError if the file is missing, damaged or of another format.
+    Raises CorpusError if the file is missing, damaged, too large or of another format.
     """
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            header = file.read(4 + 4 * (1 + len(shape)))
-            sizes = _sizes(header, shape)
-            if sizes is None:
-                wanted = " x ".join(["count", *("any" if size is None else str(size) for size in shape)])
-                raise CorpusError(f"{path} is not an IDX file of unsigned bytes, {wanted}")
+        with path.open("rb") as raw:
+            zipped = raw.read(len(_GZIP)) == _GZIP
+        with gzip.open(path) if zipped else path.open("rb") as file:
+            sizes = _sizes(path, file.read(4 + 4 * (1 + len(shape))), shape)
             size = int(np.prod(sizes, dtype=np.int64))
             data = file.read(size + 1)
     except FileNotFoundError:
         raise CorpusError(f"{path} is missing") from None
     except (OSError, EOFError, zlib.error) as error:
-        raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+        damaged = "it is gzipped and damaged: get the file again"
+        raise CorpusError(f"{path} cannot be read: {getattr(error, 'strerror', None) or damaged}") from None
     if len(data) != size:
-        raise CorpusError(f"{path} is cut off or has surplus data: its header announces {size:,} bytes")
+        has = "surplus data after" if len(data) > size else f"{len(data):,} of"
+        raise CorpusError(f"{path} has {has} the {size:,} bytes that its header announces: get the file again")
     return np.frombuffer(data, np.uint8).reshape(sizes)
 
 
-def _sizes(header: bytes, shape: Sequence[int | None]) -> list[int] | None:
-    """Return the sizes that a header declares, or None if they are not as `shape` says."""
+def _sizes(path: Path, header: bytes, shape: Sequence[int | None]) -> list[int]:
+    """Return the sizes that a header declares. Raises CorpusError if they are not as `shape` says, or too large."""
     magic, *sizes = np.frombuffer(header[: len(header) // 4 * 4], ">u4").tolist() or [0]
-    if magic != (_BYTES << 8 | 1 + len(shape)) or len(sizes) != 1 + len(shape) or sizes[0] > _MOST:
-        return None
-    for size, wanted in zip(sizes[1:], shape, strict=True):
-        if size != wanted if wanted is not None else not 1 <= size <= _LARGEST_SIDE:
-            return None
-    return sizes if np.prod(sizes, dtype=np.float64) <= _MOST_BYTES else None
+    if magic != (_BYTES << 8 | 1 + len(shape)) or len(sizes) != 1 + len(shape):
+        what = "images" if shape else "labels"
+        raise CorpusError(f"{path} is not an IDX file of {what} whose values are unsigned bytes")
+    has = " × ".join(f"{size:,}" for size in sizes)
+    if any(wanted not in (None, size) for size, wanted in zip(sizes[1:], shape, strict=True)):
+        raise CorpusError(f"{path} has {has} values, and not {' × '.join(['any', *map(str, shape)])}")
+    sides = [size for size, wanted in zip(sizes[1:], shape, strict=True) if wanted is None]
+    if not all(1 <= side <= _LARGEST_SIDE for side in sides):
+        raise CorpusError(
+            f"{path} has images of {' × '.join(map(str, sides[::-1]))} pixels, and sides may have 1 to {_LARGEST_SIDE}"
+        )
+    if sizes[0] > _MOST or np.prod(sizes, dtype=np.float64) > _MOST_BYTES:
+        raise CorpusError(
+            f"{path} has {has} values, and at most {_MOST:,} arrays and {_MOST_BYTES >> 30} GiB are read: split it"
+        )
+    return sizes
 
 
 def _image_files(folder: Path) -> list[Path]:

@@ -53,18 +53,24 @@ def test_a_file_that_is_there_twice_is_read_once(tmp_path):
 @pytest.mark.parametrize(
     ("file", "data", "words"),
     [
-        (IMAGES, b"", "is not an IDX file of unsigned bytes, count x any x any"),
+        (IMAGES, b"", "is not an IDX file of images whose values are unsigned bytes$"),
         (IMAGES, zipped(b"\0\0\x08"), "is not an IDX file"),
-        (IMAGES, zipped(idx(bars(48)[0]))[:-20], "cannot be read"),
-        (IMAGES, zipped(idx(bars(48)[0])[:-1]), "is cut off or has surplus data"),
-        (IMAGES, zipped(idx(bars(48)[0]) + b"\0"), "is cut off or has surplus data"),
+        (IMAGES, zipped(idx(bars(48)[0]))[:-20], "cannot be read: it is gzipped and damaged: get"),
+        (IMAGES, zipped(idx(bars(48)[0])[:-1]), "has 6,911 of the 6,912 bytes that its header announces: get"),
+        (IMAGES, zipped(idx(bars(48)[0]) + b"\0"), "has surplus data after the 6,912 bytes that its header announces"),
         (IMAGES, zipped(bytes([0, 0, 13, 3]) + idx(bars(48)[0])[4:]), "is not an IDX file"),
-        (IMAGES, zipped(bytes([0, 0, 8, 3]) + b"\xff" * 12), "is not an IDX file"),
-        (IMAGES, zipped(idx(np.zeros((48, 12, 0)))), "is not an IDX file"),
+        (IMAGES, zipped(bytes([0, 0, 8, 3]) + b"\xff" * 12), "has images of 4294967295 × 4294967295 pixels"),
+        (IMAGES, zipped(idx(np.zeros((2, 1, 513)))), "has images of 513 × 1 pixels, and sides may have 1 to 512$"),
+        (
+            IMAGES,
+            bytes([0, 0, 8, 3]) + np.array([1 << 20, 1, 1], ">u4").tobytes(),
+            "at most 1,000,000 arrays .* split it",
+        ),
+        (IMAGES, zipped(idx(np.zeros((48, 12, 0)))), "has images of 0 × 12 pixels"),
         (IMAGES, zipped(idx(np.zeros((0, 12, 12)))), "has 0 images, but"),
-        (IMAGES, b"not gzipped", "cannot be read"),
+        (IMAGES, b"not gzipped", "is not an IDX file of images"),
         (IMAGES, zipped(idx(bars(47)[0])), "has 47 images, but train-labels-idx1-ubyte.gz has 48 labels"),
-        (LABELS, zipped(idx(bars(48)[0])), "is not an IDX file of unsigned bytes, count"),
+        (LABELS, zipped(idx(bars(48)[0])), "is not an IDX file of labels whose values are unsigned bytes"),
         (LABELS, None, "the labels of .* are missing: there is no train-labels-idx1-ubyte or"),
     ],
 )
@@ -78,6 +84,15 @@ def test_what_is_wrong_with_a_file_is_one_line(tmp_path, file, data, words):
         read_pictures(tmp_path, "train")
     assert "\n" not in str(caught.value)
     assert str(tmp_path) in str(caught.value)
+
+
+def test_whether_a_file_is_gzipped_is_seen_from_its_content(tmp_path):
+    images, labels = bars(48)
+    (tmp_path / IMAGES).write_bytes(idx(images))
+    (tmp_path / LABELS.removesuffix(".gz")).write_bytes(zipped(idx(labels)))
+    found = read_pictures(tmp_path, "train")
+    assert np.array_equal(found.images, images)
+    assert np.array_equal(found.labels, labels)
 
 
 def test_a_folder_in_place_of_a_file_is_named(tmp_path):
