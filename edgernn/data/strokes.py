@@ -11,7 +11,7 @@ from edgernn.contract import Array
 from edgernn.data.captions import DEV, TEST, TRAIN
 from edgernn.data.drawn_digits import digit_stroke
 from edgernn.data.parts import choose_part, held_out_at_random
-from edgernn.data.sequences.layouts import NUMBERS, find_files
+from edgernn.data.sequences.layouts import NUMBERS, Source, find_files
 from edgernn.drawn_names import DIGITS
 from edgernn.errors import CorpusError
 from edgernn.media.strokes import from_lines, read_npz_drawings
@@ -19,6 +19,7 @@ from edgernn.media.strokes import from_lines, read_npz_drawings
 __all__ = ["drawn_numbers", "open_drawings", "open_training", "part_to_evaluate"]
 
 _DRAWN = {TRAIN: 5_000, DEV: 500, TEST: 1_000}
+_SUFFIX = ".npz"
 _FEWEST = 2  # drawings, of which one is held out
 _MOST_DIGITS = 3
 _UNITS = 100  # the height of a drawn digit, about
@@ -52,10 +53,7 @@ def open_drawings(source: str, part: str | None) -> list[Array]:
         if part not in _DRAWN:
             raise CorpusError(f"there is no part {part} of the drawn {source}: there is {', '.join(_DRAWN)}")
         return drawn_numbers(part)
-    found = find_files(Path(source), NUMBERS)
-    if found.format != "npz":
-        raise CorpusError(f"{source} has no npz files: drawings are read from npz files, as docs/pens.md describes")
-    return [each for file in found.part(part) for each in read_npz_drawings(file.path)]
+    return [each for file in _files(source).part(part) for each in read_npz_drawings(file.path)]
 
 
 def part_to_evaluate(source: str, split: str) -> tuple[str | None, list[str]]:
@@ -80,4 +78,13 @@ def _number(digits: Sequence[int] | Array, random: np.random.Generator) -> Array
 def _parts(source: str) -> Sequence[str]:
     if source == DIGITS:
         return list(_DRAWN)
-    return find_files(Path(source), NUMBERS).parts
+    return _files(source).parts
+
+
+def _files(source: str) -> Source:
+    """Find the `.npz` files at a path. Raises CorpusError if there are none."""
+    path = Path(source)
+    files = path.rglob("*") if path.is_dir() else [path]
+    if path.exists() and not any(each.suffix.lower() == _SUFFIX for each in files):
+        raise CorpusError(f"{source} has no npz files: drawings are read from npz files, as docs/pens.md describes")
+    return find_files(path, NUMBERS)

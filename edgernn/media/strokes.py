@@ -92,6 +92,8 @@ def read_strokes(source: str | Path | bytes) -> Array:
             drawings = records.items(records.mapping(value, name).get("drawings"), f"{name}: drawings")
             _check_one(name, drawings)
             lifted = value.get("lifted", lifted)
+            if lifted not in ([True], [False]):
+                raise FormatError(f"{name}: lifted is neither [true] nor [false], one value for the one drawing")
             value = drawings[0]
         lines = [
             np.array([_pair(each, name) for each in records.items(stroke, f"{name}: a stroke")]).reshape(-1, 2)

@@ -281,12 +281,17 @@ def test_data_that_does_not_fit_is_one_line(tmp_path, monkeypatch, capsys, array
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize("source", ["none", "text.csv"])
-def test_a_source_without_drawings_is_one_line(tmp_path, monkeypatch, capsys, source):
-    (tmp_path / "text.csv").write_text("a,b\n1,2\n")
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [("none", "there is no none"), ("text.csv", "text.csv has no npz files: drawings"), (".", ". has no npz files")],
+)
+def test_a_source_without_drawings_is_one_line(tmp_path, monkeypatch, capsys, source, words):
+    (tmp_path / "text.csv").write_text("sequence,label,x\n1,2,3\n")
     monkeypatch.chdir(tmp_path)
     assert execute(["train", "pens", source, "--out", "run", "--steps", "1"]) == 2
-    assert capsys.readouterr().err.count("\n") == 1
+    message = capsys.readouterr().err
+    assert words in message
+    assert message.count("\n") == 1
 
 
 @pytest.mark.slow
