@@ -111,8 +111,7 @@ def test_a_drawing_is_what_its_seed_says(pipeline):
     np.testing.assert_allclose(found.drawings[0], drawn(2, 0.5), rtol=1e-6)
     strokes = to_lines(found.drawings[0])
     assert (found.seeds, found.ended, found.steps) == ((2,), (True,), len(found.drawings[0]))
-    lifts = int(found.drawings[0][:, 2].sum())
-    assert [text.split("\n")[0] for text in shown] == [f"stroke {number}" for number in range(1, lifts + 1)]
+    assert [text.split("\n")[0] for text in shown] == [f"stroke {number}" for number in range(1, len(strokes) + 1)]
     value = json.loads(json.dumps(found.to_json()))
     assert (value["out"], value["steps"]) == (None, found.steps)
     assert [len(stroke) for stroke in value["drawings"][0]["strokes"]] == [len(line) for line in strokes]
@@ -135,6 +134,14 @@ def test_a_drawing_ends_after_the_largest_number_of_points(pipeline):
     assert (cut.ended, whole.ended) == ((False,), (True,))
     assert np.array_equal(cut.drawings[0], whole.drawings[0][:2])
     assert pipeline({}, PensOptions(seed=4, count=3), lambda text: False).seeds == (4,)
+
+
+def test_a_stroke_that_the_end_of_the_drawing_cuts_is_shown(pipeline):
+    first = {seed: pipeline({}, PensOptions(seed=seed, max_points=1)).drawings[0] for seed in range(20)}
+    seed = next(seed for seed, points in first.items() if len(points) and not points[0, 2])
+    shown = []
+    pipeline({}, PensOptions(seed=seed, max_points=1), shown.append)
+    assert shown == [f"stroke 1\n{stroke_text(first[seed])}"]
 
 
 def test_a_drawing_that_is_begun_is_completed(pipeline, model, tmp_path):
@@ -367,6 +374,7 @@ def test_strokes_are_points_and_points_are_strokes(lines):
         ('{"drawings": []}', "has 0 drawings: name a file of one"),
         ('{"drawings": [[], []]}', "has 2 drawings: name a file of one"),
         ("{}", "drawings: not a list"),
+        ('{"drawings": [[[[0, 0]]]], "lifted": false}', "lifted is neither [true] nor [false]"),
         (json.dumps([[[0, 0]] * 5001]), "has 5,001 points, more than 5,000: simplify it"),
         ("[" * 100_000, "is not JSON"),
     ],

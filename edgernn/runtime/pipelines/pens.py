@@ -255,7 +255,8 @@ class PensPipeline(Pipeline[PensOptions]):
     def _finish(self, stream: Stream, given: Array, most: int, show: Show) -> tuple[Array, float, bool]:
         """Draw until the drawing ends or has `most` points.
 
-        Returns the drawing, the seconds that it took, and whether to go on. show: called after each stroke.
+        Returns the drawing, the seconds that it took, and whether to go on. show: called after each stroke, also after
+        one in which the drawing ends before the pen lifts.
         """
         points, seconds = [*given], 0.0
         while len(points) < most:
@@ -265,11 +266,19 @@ class PensPipeline(Pipeline[PensOptions]):
             if point is None:
                 break
             points.append(point)
-            if point[2] and show is not ignore:
-                drawing = np.array(points)
-                if show(_titled(f"stroke {len(to_lines(drawing))}", drawing)) is False:
-                    return drawing, seconds, False
-        return np.array(points).reshape(-1, 3), seconds, True
+            if point[2] and not _show_stroke(points, show):
+                return np.array(points), seconds, False
+        is_cut = len(points) > len(given) and not points[-1][2]
+        going_on = not is_cut or _show_stroke(points, show)
+        return np.array(points).reshape(-1, 3), seconds, going_on
+
+
+def _show_stroke(points: Sequence[Array], show: Show) -> bool:
+    """Show a drawing, titled by its last stroke, and return whether to go on."""
+    if show is ignore:
+        return True
+    drawing = np.array(points)
+    return show(_titled(f"stroke {len(to_lines(drawing))}", drawing)) is not False
 
 
 def _titled(title: str, points: Array) -> str:
