@@ -11,6 +11,7 @@ from tiny import write_drawer, write_glimpser, write_painter
 from edgernn.contract import State
 from edgernn.errors import ConfigError, ContractError, ImageError, SnapshotError, StreamError
 from edgernn.media.brushwork import Painted, Stroke, add_stroke, strokes_json, write_painting
+from edgernn.media.image import resized
 from edgernn.runtime import Model
 from edgernn.runtime.pipelines import pipeline_for
 from edgernn.runtime.pipelines.paint import Paint, PaintOptions
@@ -143,7 +144,9 @@ def test_a_photograph_is_painted_with_as_many_strokes_as_asked(pipeline, photo):
 
 @pytest.mark.parametrize(("size", "tiles", "grid"), [((30, 20), 3, (2, 3)), ((20, 60), 2, (2, 1)), ((9, 9), 2, (2, 2))])
 def test_tiles_share_one_canvas_on_which_all_strokes_are(pipeline, size, tiles, grid, tmp_path):
-    Image.new("RGB", size, "blue").save(tmp_path / "x.png")
+    picture = Image.new("RGB", size, "blue")
+    picture.paste("red", (0, 0, size[0] // 2, size[1]))
+    picture.save(tmp_path / "x.png")
     found = pipeline(pipeline.read(tmp_path / "x.png"), PaintOptions(strokes=2, tiles=tiles))
     rows, columns = grid
     assert found.steps == 2 * rows * columns
@@ -152,8 +155,17 @@ def test_tiles_share_one_canvas_on_which_all_strokes_are(pipeline, size, tiles, 
     expected = [(SIDE * (0.25 + column), SIDE * (0.5 + row)) for row in range(rows) for column in range(columns)]
     np.testing.assert_allclose(first[:, :2], expected, atol=1e-5)
     *_, last = found.painted.rendered(rows * SIDE, columns * SIDE)
-    plain = np.float32([0, 0, 1])
-    assert found.ratio == pytest.approx(float(np.square(last - plain).mean()) / 1e-9, rel=1e-3)
+    target = resized(np.array(picture), rows * SIDE, columns * SIDE) / np.float32(255)
+    plain = np.square(target - target.mean(axis=(0, 1))).mean()
+    assert found.ratio == pytest.approx(np.square(last - target).mean() / plain, rel=1e-3)
+
+
+def test_a_photograph_of_one_colour_has_no_error_of_its_mean_colour(pipeline, tmp_path):
+    Image.new("RGB", (9, 9), "blue").save(tmp_path / "x.png")
+    shown = []
+    found = pipeline(pipeline.read(tmp_path / "x.png"), PaintOptions(strokes=11), shown.append)
+    assert "".join(shown).endswith("10 strokes: of a photograph in one colour\n")
+    assert (str(found), found.to_json()["squared_error_ratio"]) == ("11 strokes, of a photograph in one colour", None)
 
 
 def test_tiles_see_the_strokes_of_their_neighbours(model):

@@ -33,12 +33,12 @@ _TINY = 1e-9
 class Painting(Result):
     """A painting.
 
-    painted: its strokes. ratio: the squared error of the canvas, divided by that of the photograph in its mean colour.
-    out: the file that was written, if any. seconds: that all steps took.
+    painted: its strokes. ratio: the squared error of the canvas, divided by that of the photograph in its mean colour;
+    None for a photograph of one colour. out: the file that was written, if any. seconds: that all steps took.
     """
 
     painted: Painted
-    ratio: float
+    ratio: float | None
     out: Path | None
     seconds: float = 0.0
 
@@ -234,24 +234,21 @@ class PaintPipeline(Pipeline[PaintOptions]):
         across, down = (max(1, round(options.tiles * min(1.0, each))) for each in (1 / ratio, ratio))
         image = resized(photograph, down * paint.side, across * paint.side)
         target = image / np.float32(_BYTE)
-        plain = max(float(np.square(target - target.mean(axis=(0, 1))).mean()), _TINY)
         wanted = paint.count(options.strokes)
         shown, strokes = _milestones(wanted), list[Array]()
         begun = time.perf_counter()
         for number, (added, canvas) in enumerate(islice(paint.paint(image), wanted), 1):
             strokes.append(added)
-            error = float(np.square(target - canvas).mean()) / plain if number in shown else None
-            if (
-                show("" if error is None else f"{counted(number * len(added), 'stroke')}: {_error_text(error)}\n")
-                is False
-            ):
+            line = ""
+            if number in shown:
+                line = f"{counted(number * len(added), 'stroke')}: {_error_text(_ratio(target, canvas))}\n"
+            if show(line) is False:
                 break
         seconds = time.perf_counter() - begun
-        error = float(np.square(target - canvas).mean()) / plain
         painted = Painted(np.concatenate(strokes), paint.ground, image.shape[0], image.shape[1], ratio)
         if options.out is not None:
             write_painting(painted, options.out, options.side)
-        return Painting(painted, error, options.out, seconds)
+        return Painting(painted, _ratio(target, canvas), options.out, seconds)
 
 
 def _milestones(wanted: int) -> set[int]:
@@ -259,5 +256,13 @@ def _milestones(wanted: int) -> set[int]:
     return {first * 10**power for power in range(1, len(str(wanted))) for first in _SHOWN if first * 10**power < wanted}
 
 
-def _error_text(ratio: float) -> str:
+def _ratio(target: Array, canvas: Array) -> float | None:
+    """Return the squared error of a canvas, divided by that of the target's mean colour; None for one colour."""
+    plain = float(np.square(target - target.mean(axis=(0, 1))).mean())
+    return float(np.square(target - canvas).mean()) / plain if plain > _TINY else None
+
+
+def _error_text(ratio: float | None) -> str:
+    if ratio is None:
+        return "of a photograph in one colour"
     return f"{100 * ratio:.1f} % of the squared error of the mean colour"
