@@ -41,7 +41,7 @@ _TILES_ACROSS = 6
 _CELL = 28  # pixels, of a square of an alignment
 _DARK = 0.15  # brightness where the attention is 0
 _BYTE = 255
-_LARGEST_JPEG = 65_500  # pixels of a side, in libjpeg
+_LARGEST_SIDES = {"JPEG": 65_500, "WEBP": 16_383}  # pixels, in the libraries that write them
 _WHITES = {"F": (1.0, 255.0), "I": (255.0, 65535.0)}  # candidate levels of white, in modes that do not define it
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")  # modes with levels up to 65,535
 
@@ -177,9 +177,9 @@ def write_picture(picture: Image, out: Path) -> None:
     data = io.BytesIO()
     try:
         format = Image.registered_extensions()[out.suffix.lower()]
-        if format == "JPEG" and max(picture.size) > _LARGEST_JPEG:  # the library would only call the data broken
+        if max(picture.size) > _LARGEST_SIDES.get(format, math.inf):  # the libraries would not name a remedy
             size = f"{picture.width:,} × {picture.height:,} pixels"
-            raise ImageError(f"{out} cannot be written: {size} are too many for JPEG: write a .png")
+            raise ImageError(f"{out} cannot be written: {size} are too many for {format}: write a .png")
         picture.save(data, format)
         replace_file(out, data.getvalue())
     except KeyError:

@@ -154,12 +154,14 @@ def test_attention_leaves_the_old_picture_where_it_cannot_write(tmp_path):
     assert not any(tmp_path.iterdir())
 
 
-def test_a_picture_that_is_too_large_for_its_format_is_named(tmp_path):
-    out = tmp_path / "x.jpg"
-    with pytest.raises(ImageError, match=r"x\.jpg cannot be written: 65,501 × 1 pixels are too many for JPEG"):
-        write_picture(Image.new("L", (65_501, 1)), out)
+@pytest.mark.parametrize(("suffix", "format", "largest"), [("jpg", "JPEG", 65_500), ("webp", "WEBP", 16_383)])
+def test_a_picture_that_is_too_large_for_its_format_is_named(tmp_path, suffix, format, largest):
+    out = tmp_path / f"x.{suffix}"
+    words = rf"x\.{suffix} cannot be written: {largest + 1:,} × 1 pixels are too many for {format}: write a .png"
+    with pytest.raises(ImageError, match=words):
+        write_picture(Image.new("L", (largest + 1, 1)), out)
     assert not out.exists()
-    write_picture(Image.new("L", (65_500, 1)), out)
+    write_picture(Image.new("L", (largest, 1)), out)
     assert out.stat().st_size
 
 
