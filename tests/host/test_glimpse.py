@@ -392,6 +392,7 @@ def test_a_canvas_with_clutter_is_trained_exported_evaluated_and_run(tmp_path, m
             "--clutter lies on a canvas that is larger than the pictures: give its side with --canvas",
         ),
         (["--canvas", "9"], "--canvas 9 is smaller than the pictures of ., 12 × 12 pixels"),
+        (["--exploration", "0.1"], "--exploration is of glimpses at random places: choose --places reinforce or both"),
         (["--side", "0"], "--side 0 is not a whole number of at least 1"),
     ],
 )

@@ -61,12 +61,15 @@ class GlimpseLearner(PictureLearner):
         """Read or draw the pictures, and store both parts as packed arrays; those that are held out on their canvas.
 
         Raises CorpusError for data that is missing, damaged, too small or of one class, ConfigError for settings that
-        do not fit it.
+        do not fit it or each other.
         """
         (source,) = sources
         data, model, training = chosen.data, chosen.model, chosen.training
         assert isinstance(data, GlimpseData)
         assert isinstance(model, GlimpseConfig)
+        assert isinstance(training, GlimpseTraining)
+        if training.places == CROP and training.exploration != GlimpseTraining().exploration:
+            raise ConfigError("--exploration is of glimpses at random places: choose --places reinforce or both")
         if data.canvas is not None and source == SCENES:  # refused before all of them are drawn
             raise coloured(source)
         train, held_out = open_training(source, data.held_out, training.seed)
