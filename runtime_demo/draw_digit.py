@@ -20,10 +20,10 @@ from edgernn.runtime.pipelines.draw import Draw
 def main() -> None:
     parser = argparse.ArgumentParser(description="Draw a digit step by step.")
     parser.add_argument("bundle", help="the bundle of a network that draws")
-    parser.add_argument("label", help="the class to draw")
+    parser.add_argument("label", help="the class to draw; a drawing that is resumed keeps its own")
     parser.add_argument("--seed", type=int, help="the seed of the random numbers")
     parser.add_argument("--temperature", type=float, default=1.0, help="the factor of the random numbers")
-    parser.add_argument("--stop-at", type=int, help="stop after this step")
+    parser.add_argument("--stop-at", type=int, default=sys.maxsize, help="stop after this step")
     parser.add_argument("--snapshot", help="write the unfinished drawing to this file")
     parser.add_argument("--resume", help="go on with the drawing in this file")
     options = parser.parse_args()
@@ -32,7 +32,7 @@ def main() -> None:
     stream = draw.stream(Sampler(options.temperature, seed=options.seed), options.label)
     if options.resume:
         stream.load(options.resume)
-    while stream.steps < min(draw.steps, options.stop_at or draw.steps):
+    while stream.steps < min(draw.steps, options.stop_at):
         outputs = stream.step(stream.noise())
         print(f"step {stream.steps}\n{block_text(outputs[draw.canvas_name])}", flush=True)
     if options.snapshot:

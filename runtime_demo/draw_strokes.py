@@ -24,10 +24,11 @@ def main() -> None:
     parser.add_argument("bundle", help="the bundle of a network that draws strokes")
     parser.add_argument("--seed", type=int, help="the seed of the random numbers")
     parser.add_argument("--temperature", type=float, default=1.0, help="a lower one draws what is likelier")
-    parser.add_argument("--complete", help="complete the drawing in this file, a JSON list of strokes")
+    begun = parser.add_mutually_exclusive_group()
+    begun.add_argument("--complete", help="complete the drawing in this file, a JSON list of strokes")
+    begun.add_argument("--resume", help="go on with the drawing in this snapshot")
     parser.add_argument("--stop-at", type=int, help="stop after this number of points")
     parser.add_argument("--snapshot", help="write the unfinished drawing to this file")
-    parser.add_argument("--resume", help="go on with the drawing in this file")
     options = parser.parse_args()
 
     pen = Pen(Model.load(options.bundle))
@@ -35,7 +36,7 @@ def main() -> None:
     stream = pen.stream(Sampler(options.temperature, seed=options.seed), given)
     if options.resume:
         stream.load(options.resume)
-    most = options.stop_at or pen.units.longest
+    most = pen.units.longest if options.stop_at is None else options.stop_at
     while stream.steps <= most and (point := pen.draw(stream)) is not None:  # the first step read the start
         x, y = pen.place(stream)
         print(f"{x:8.1f} {y:8.1f}{'  lift' if point[2] else ''}", flush=True)

@@ -23,9 +23,9 @@ from edgernn.runtime.pipelines.paint import Paint
 def main() -> None:
     parser = argparse.ArgumentParser(description="Paint a photograph stroke by stroke.")
     parser.add_argument("bundle", help="the bundle of a network that paints")
-    parser.add_argument("photo", help="an image file")
+    parser.add_argument("photo", help="an image file; a painting that is resumed keeps its own")
     parser.add_argument("--strokes", type=int, help="the number of strokes")
-    parser.add_argument("--stop-at", type=int, help="stop after this stroke")
+    parser.add_argument("--stop-at", type=int, default=sys.maxsize, help="stop after this stroke")
     parser.add_argument("--snapshot", help="write the unfinished painting to this file")
     parser.add_argument("--resume", help="go on with the painting in this file")
     parser.add_argument("--out", type=Path, help="write the canvas to this image file")
@@ -35,8 +35,8 @@ def main() -> None:
     stream = paint.stream(photo)
     if options.resume:
         stream.load(options.resume)
-    strokes = options.strokes or paint.strokes
-    while stream.steps < min(strokes, options.stop_at or strokes):
+    strokes = min(paint.count(options.strokes), options.stop_at)
+    while stream.steps < strokes:
         stroke = stream.step({})[paint.stroke_name][0]
         x, y = paint.side * stroke[:2]
         print(f"stroke {stream.steps} at ({x:5.1f}, {y:5.1f})", flush=True)

@@ -249,6 +249,7 @@ def test_the_demo_of_drawing(tmp_path):
     begun = play("draw_digit", tmp_path / "b", "dark", "--seed", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
     ended = play("draw_digit", tmp_path / "b", "dark", "--resume", tmp_path / "s")
     assert begun + ended == play("draw_digit", tmp_path / "b", "dark", "--seed", 3)
+    assert play("draw_digit", tmp_path / "b", "dark", "--stop-at", 0) == ""
 
 
 def test_the_demo_of_strokes(tmp_path):
@@ -257,6 +258,7 @@ def test_the_demo_of_strokes(tmp_path):
     assert re.fullmatch(r"( +-?\d+\.\d +-?\d+\.\d(  lift)?\n)+", whole)
     begun = play("draw_strokes", tmp_path / "b", "--seed", 3, "--stop-at", 2, "--snapshot", tmp_path / "s")
     assert begun + play("draw_strokes", tmp_path / "b", "--resume", tmp_path / "s") == whole
+    assert play("draw_strokes", tmp_path / "b", "--stop-at", 0) == ""
     (tmp_path / "begun.json").write_text("[[[5, 5], [15, 5]]]")
     completed = play("draw_strokes", tmp_path / "b", "--seed", 3, "--complete", tmp_path / "begun.json")
     assert completed.splitlines()[0].split()[0] != whole.splitlines()[0].split()[0]
@@ -271,6 +273,7 @@ def test_the_demo_of_painting(tmp_path):
     begun = play("paint_photo", *given, "--stop-at", 2, "--snapshot", tmp_path / "s")
     ended = play("paint_photo", *given, "--resume", tmp_path / "s", "--out", tmp_path / "ended.png")
     assert begun + ended == whole
+    assert play("paint_photo", *given, "--stop-at", 0) == ""
     assert (tmp_path / "ended.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     with Image.open(tmp_path / "whole.png") as picture:
         assert (picture.size, picture.getpixel((9, 5))) == ((20, 10), (0, 0, 223))
