@@ -27,7 +27,8 @@ class Graph:
     convolutions: whether the graph has convolutions; None to find out by calling it.
     exact: names of matrices of `module` that stay in single precision at every precision.
     sizes: of named axes, for targets whose graphs have no free axes.
-    tolerance: by precision, limits of the parity gate that replace those of all graphs, by name.
+    chaotic: whether differences of rounding grow from step to step without limit. The parity gate then compares each
+        step from the states of the source, and golden vectors have one step.
     """
 
     spec: GraphSpec
@@ -38,7 +39,7 @@ class Graph:
     convolutions: bool | None = None
     exact: Sequence[str] = ()
     sizes: Mapping[str, int] = field(default_factory=dict)
-    tolerance: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    chaotic: bool = False
 
     def files(self) -> dict[str, bytes]:
         """Return `tensors` as the `.npy` files of a bundle."""

@@ -191,15 +191,23 @@ def chain(
 
 
 def pairs(
-    expected: Iterable[Step], artifact: Engine, spec: GraphSpec, states: Mapping[str, Array]
+    expected: Iterable[Step],
+    artifact: Engine,
+    spec: GraphSpec,
+    states: Mapping[str, Array],
+    *,
+    rejoin: bool = False,
 ) -> Iterator[tuple[Step, Step]]:
     """Drive `artifact` in lock-step with its source, starting from `states`.
 
+    rejoin: let the artifact take each step from the states of the source, and not from its own.
     Yields (source's step, artifact's step).
     """
     for step in expected:
         outputs, states = _run(artifact, spec, {**step.given, **states})
         yield step, Step(step.given, outputs, states)
+        if rejoin:
+            states = step.states
 
 
 def _run(engine: Engine, spec: GraphSpec, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], dict[str, Array]]:

@@ -336,6 +336,51 @@ def test_a_difference_far_from_the_first_states_is_found_where_the_contract_allo
     assert prove([graph], artifact, None, "fp32", 8).parity.max_abs_diff_outputs == 0
 
 
+class Logistic(nn.Module):
+    """The logistic map from 0.3, in which a small difference doubles from step to step, on average."""
+
+    def __init__(self, off: float = 0.0) -> None:
+        super().__init__()
+        self.off = off
+
+    def forward(self, x, h):
+        y = 4 * (0.3 + h) * (0.7 - h) * (1 - self.off)
+        return y + 0 * x, y - 0.3
+
+
+def logistic(chaotic):
+    x, y = (TensorSpec(name, "float32", (BATCH, 1), bound=1.0) for name in "xy")
+    spec = GraphSpec("step", (x,), (y,), (StateSpec("h", "float32", (BATCH, 1), bound=0.7, low=-0.3),))
+    return Graph(spec, Logistic(), Logistic(), chaotic=chaotic)
+
+
+def test_a_chaotic_graph_is_compared_from_the_states_of_the_source_at_each_step():
+    for chaotic, off in ((False, 1e-6), (True, 1e-3)):
+        graph = logistic(chaotic)
+        with pytest.raises(ParityError, match="graph step, y at step"):
+            prove([graph], {"step": EagerEngine(Logistic(off), graph.spec)}, None, "fp32", 64)
+    graph = logistic(chaotic=True)
+    proof = prove([graph], {"step": EagerEngine(Logistic(1e-6), graph.spec)}, None, "fp32", 64)
+    assert proof.parity.steps == 64
+    assert 0 < proof.parity.max_abs_diff_outputs <= 2e-6
+    assert proof.golden["step"]["steps"] == 1
+
+
+def test_the_loss_of_a_chaotic_graph_is_that_of_the_artifact_alone(graphs):
+    look, step = graphs
+    begins_at_zero = replace(
+        step,
+        spec=replace(step.spec, states=(replace(step.spec.states[0], initial=Zeros()),)),
+        chaotic=True,
+    )
+    worse = spies((look, begins_at_zero), step=lambda number, results: [results[0], results[1] + np.float32(0.01)])
+    loss = prove((look, begins_at_zero), worse, held_out(), "int8", 10).parity.loss
+    alone = replace(begins_at_zero, chaotic=False)
+    expected = prove((look, alone), spies((look, alone), step=worse["step"].change), held_out(), "int8", 10).parity.loss
+    assert loss == expected
+    assert loss.artifact != loss.source
+
+
 class Convolved(nn.Module):
     """A step with a convolution, called as a function, over the last frames."""
 

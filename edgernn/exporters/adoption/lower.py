@@ -20,7 +20,7 @@ from edgernn.errors import ExportError, first_line
 from edgernn.exporters.capture.rewrite import all_nodes
 from edgernn.exporters.gate.prove import Proof, prove
 from edgernn.exporters.gate.real_inputs import RealInputs
-from edgernn.exporters.gate.vectors import STEPS
+from edgernn.exporters.gate.vectors import RECORDED
 from edgernn.exporters.quantisation.quantise import quantise
 from edgernn.exporters.quantization import Quantization
 from edgernn.exporters.target import OnnxGraph, suppress_output
@@ -63,7 +63,7 @@ def _first(steps: Iterable[Mapping[str, Array]]) -> list[Mapping[str, Array]]:
     """Return as many steps as golden vectors have, or fewer if they are large."""
     taken: list[Mapping[str, Array]] = []
     size = 0
-    for step in islice(steps, STEPS):
+    for step in islice(steps, RECORDED):
         size += sum(array.nbytes for array in step.values())
         if taken and size > _BYTES:
             break

@@ -20,7 +20,6 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from edgernn.contract import GraphSpec
 from edgernn.engines import EagerEngine
 from edgernn.errors import EngineError, ExportError, ParityError, few
 from edgernn.examples import axis_sizes, example
@@ -38,7 +37,7 @@ from edgernn.exporters.gate.streams import (
     rare_streams,
     single_steps,
 )
-from edgernn.exporters.gate.vectors import Recorder
+from edgernn.exporters.gate.vectors import RECORDED, Recorder
 from edgernn.models import Graph, HeldOut
 from edgernn.runtime.parity import (
     Comparison,
@@ -166,11 +165,10 @@ class _Gate:
 
     def compare(self, graph: Graph) -> Parity:
         """Raise ParityError unless one graph of the artifact behaves like that of the source."""
-        changes = {**graph.tolerance.get(self._precision, {}), **self._tolerance}
-        tolerance = tolerance_of(self._precision, convolutions=holds_convolutions(graph), changes=changes)
-        recorder = self.recorders[graph.spec.name] = Recorder(graph.spec, tolerance)
+        tolerance = tolerance_of(self._precision, convolutions=holds_convolutions(graph), changes=self._tolerance)
+        recorder = self.recorders[graph.spec.name] = Recorder(graph.spec, tolerance, 1 if graph.chaotic else RECORDED)
         driven = [self._drive(graph, streams, tolerance, recorder) for streams in self._streams(graph)]
-        rare = [self._drive_rarely(graph.spec, streams, tolerance) for streams in self._rare_streams(graph)]
+        rare = [self._drive_rarely(graph, streams, tolerance) for streams in self._rare_streams(graph)]
         return worst([*driven, *(parity for parity in rare if parity is not None)])
 
     def _drive(self, graph: Graph, streams: Streams, tolerance: Tolerance, recorder: Recorder) -> Parity:
@@ -181,12 +179,13 @@ class _Gate:
                 recorder.add(expected)
         return comparison.result()
 
-    def _drive_rarely(self, spec: GraphSpec, streams: Streams, tolerance: Tolerance) -> Parity | None:
+    def _drive_rarely(self, graph: Graph, streams: Streams, tolerance: Tolerance) -> Parity | None:
         """Compare on values at the limits of the contract, as long as the source accepts them and returns no NaN."""
+        spec = graph.spec
         comparison = Comparison(spec, tolerance, rare=True)
-        taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
+        taken = _while_sound(chain(self._sources[spec.name], spec, streams.given(), streams.states))
         steps = 0
-        for expected, actual in pairs(_while_sound(taken), self._artifacts[spec.name], spec, streams.states):
+        for expected, actual in pairs(taken, self._artifacts[spec.name], spec, streams.states, rejoin=graph.chaotic):
             comparison.add(expected, actual)
             steps += 1
         return replace(comparison.result(), steps=0) if steps else None
@@ -256,21 +255,24 @@ class _Gate:
         """Return pairs of steps of source and artifact; if the loss has a limit, it is measured on the way."""
         spec = graph.spec
         taken = chain(self._sources[spec.name], spec, streams.given(), streams.states)
-        both = pairs(self._checked(graph, taken), self._artifacts[spec.name], spec, streams.states)
+        artifact = self._artifacts[spec.name]
+        both = pairs(self._checked(graph, taken), artifact, spec, streams.states, rejoin=graph.chaotic)
         if self._precision == "fp32" or not streams.rows:
             return both
-        return self._with_losses(spec, streams, both)
+        return self._with_losses(graph, streams, both)
 
     def _with_losses(
-        self, spec: GraphSpec, streams: Streams, both: Iterable[tuple[Step, Step]]
+        self, graph: Graph, streams: Streams, both: Iterable[tuple[Step, Step]]
     ) -> Iterator[tuple[Step, Step]]:
         """Yield the same steps, after adding the loss of each.
 
-        The loss of the artifact is that of all its graphs together: if other graphs compute conditions or states, the
-        stepped graph is driven a second time with those that the artifact computes.
+        The loss of the artifact is that of all its graphs together, without the help of the source: if other graphs
+        compute conditions or states, the stepped graph is driven a second time with those that the artifact computes,
+        and so is a chaotic graph.
         """
+        spec = graph.spec
         together: Iterator[Step] | None = None
-        if spec.sources:
+        if spec.sources or graph.chaotic:
             conditions, states = self._artifacts_begin.of(streams.rows)
             given = replace(streams, conditions=conditions).given()
             together = chain(self._artifacts[spec.name], spec, given, states)

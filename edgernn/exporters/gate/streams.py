@@ -345,7 +345,7 @@ def _alone(spec: GraphSpec, begin: Beginnings, inputs: Callable[[], Iterable[Arr
     made = any(isinstance(state.initial, FromGraph) for state in spec.states)
     yield Streams(inputs, *begin.of((0,)), recorded=not made)
     if made:
-        yield Streams(lambda: islice(inputs(), vectors.STEPS), *begin.recorded(), recorded=True)
+        yield Streams(lambda: islice(inputs(), vectors.RECORDED), *begin.recorded(), recorded=True)
 
 
 def _read(spec: GraphSpec, held_out: HeldOut, rows: Sequence[int], steps: int) -> Iterator[dict[str, Array]]:

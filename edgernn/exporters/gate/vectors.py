@@ -14,20 +14,20 @@ from edgernn.contract import Array, GraphSpec
 from edgernn.runtime.golden import first_elements, vector_file
 from edgernn.runtime.parity import Step, Tolerance
 
-__all__ = ["STEPS", "Recorder"]
+__all__ = ["RECORDED", "Recorder"]
 
-STEPS = 256  # largest number of recorded steps
+RECORDED = 256  # largest number of recorded steps
 _BYTES = 24 << 10  # limit for all inputs of a graph, and for all its outputs
 
 
 class Recorder:
     """Records the golden vectors of one graph while its source takes steps with one stream.
 
-    tolerance: the tolerance that the bundle records for replays.
+    tolerance: the tolerance that the bundle records for replays. most: the largest number of steps.
     """
 
-    def __init__(self, spec: GraphSpec, tolerance: Tolerance) -> None:
-        self._spec, self._tolerance = spec, tolerance
+    def __init__(self, spec: GraphSpec, tolerance: Tolerance, most: int = RECORDED) -> None:
+        self._spec, self._tolerance, self._most = spec, tolerance, most
         self._inputs: list[dict[str, Array]] = []
         self._chosen: dict[int, dict[str, Array]] = {}  # outputs by the number of the step
         self._steps = self._outputs = 0  # how many steps, and how many outputs, may be recorded
@@ -41,7 +41,7 @@ class Recorder:
         inputs = {tensor.name: step.given[tensor.name] for tensor in self._spec.inputs}
         outputs = {name: first_elements(array).copy() for name, array in step.outputs.items()}
         if self._last is None:
-            self._steps = max(1, min(STEPS, _BYTES // max(1, _bytes(inputs))))
+            self._steps = max(1, min(self._most, _BYTES // max(1, _bytes(inputs))))
             self._outputs = max(1, _BYTES // max(1, _bytes(outputs)))
         elif _shapes(inputs) != _shapes(self._inputs[0]):
             self.complete = True
