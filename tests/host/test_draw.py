@@ -14,6 +14,7 @@ from edgernn.cli import execute
 from edgernn.cli.load import load_model
 from edgernn.data import pictures as labelled
 from edgernn.engines.eager import eager_model
+from edgernn.engines.executorch import LARGEST_BATCH
 from edgernn.errors import CheckFailedError, ConfigError, CorpusError
 from edgernn.execution import Execution
 from edgernn.exporters import export
@@ -141,6 +142,19 @@ def test_the_canvas_stays_as_it_is_after_the_last_step(model):
     assert not np.array_equal(pictures[2], pictures[3])
     assert all(np.array_equal(each, pictures[3]) for each in pictures[4:])
     assert stream.state["step"].item() == 4
+
+
+def test_any_number_of_drawings_is_drawn_and_no_engine_is_given_too_many(model, monkeypatch):
+    random, labels = np.random.default_rng(0), np.arange(150) % 3
+    noise = random.standard_normal((CONFIG.writes, 150, CONFIG.latents), np.float32)
+    draw, counts, step = Draw(model), [], model.step
+    alone = np.concatenate([draw.finished(noise[:, [place]], labels[[place]]) for place in range(150)])
+    monkeypatch.setattr(
+        model, "step", lambda given, *rest, **named: counts.append(len(given["noise"])) or step(given, *rest, **named)
+    )
+    np.testing.assert_allclose(draw.finished(noise, labels), alone, atol=1e-6)
+    assert max(counts) <= LARGEST_BATCH
+    assert sum(counts) == 150 * CONFIG.writes
 
 
 def test_gradients_reach_every_parameter():

@@ -24,6 +24,7 @@ __all__ = ["Draw", "DrawOptions", "DrawPipeline", "Drawn"]
 _COUNTER = "step"  # the state that counts steps; its bound is their number in training
 _COLUMNS = 78  # of a terminal, for drawings side by side
 _RANK = 3  # axes of a canvas, and of boxes
+_STREAMS = 64  # drawings that are drawn together: so many streams every engine takes
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,10 @@ class Draw:
         noise: the latent variables, (steps, drawings, latents). labels: the places of the classes to draw, (drawings,);
         a model without labels ignores them.
         """
-        if not self._graph.batched and len(labels) > 1:
-            alone = [self.finished(noise[:, [place]], labels[[place]]) for place in range(len(labels))]
-            return np.concatenate(alone)
+        most = _STREAMS if self._graph.batched else 1
+        if len(labels) > most:
+            parts = [slice(begun, begun + most) for begun in range(0, len(labels), most)]
+            return np.concatenate([self.finished(noise[:, part], labels[part]) for part in parts])
         asked = {} if self._asked is None else {self._asked.name: labels.astype(self._asked.numpy_dtype)}
         conditions, state = self.model.begin(asked)
         for latents in noise:

@@ -26,6 +26,7 @@ __all__ = ["DrawScore", "Judged", "binary", "evaluate", "judge", "score_drawing"
 
 _Part = TypeVar("_Part")
 _BATCH = 500  # pictures that are evaluated together
+_JUDGED = 64  # drawings that are judged together: so many streams every engine takes
 _BYTE = 255
 _LEAST = 1e-12  # of a probability in a logarithm
 
@@ -152,8 +153,8 @@ def judge(draw: Draw, look: Look, count: int) -> Judged:
     labels = np.arange(count) % len(draw.labels)
     noise = Generator(0).normal(count * draw.steps * draw.latents).reshape(count, draw.steps, draw.latents)
     right = 0
-    for begun in range(0, count, _BATCH):
-        batch = slice(begun, begun + _BATCH)
+    for begun in range(0, count, _JUDGED):
+        batch = slice(begun, begun + _JUDGED)
         drawn = draw.finished(noise[batch].swapaxes(0, 1).astype(np.float32), labels[batch])
         if drawn.shape[1:] != look.size:
             raise ConfigError(

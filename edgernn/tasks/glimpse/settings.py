@@ -146,5 +146,5 @@ PRESETS = {
     "digits": Preset(),
     "translated": Preset(_WIDE, _SLOWER, {"canvas": 60}),
     "cluttered": Preset(_WIDE, _SLOWER, {"canvas": 60, "clutter": 4}),
-    "scenes": Preset({**_WIDE, "glimpses": 6, "features": 96}, {"minutes": 5.0}),
+    "scenes": Preset({**_WIDE, "glimpses": 6, "features": 96}, {"minutes": 15.0}),
 }
