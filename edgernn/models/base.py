@@ -27,8 +27,8 @@ class Graph:
     convolutions: whether the graph has convolutions; None to find out by calling it.
     exact: names of matrices of `module` that stay in single precision at every precision.
     sizes: of named axes, for targets whose graphs have no free axes.
-    chaotic: whether differences of rounding grow from step to step without limit. The parity gate then compares each
-        step from the states of the source, and golden vectors have one step.
+    chaotic: whether differences of rounding grow from step to step without limit. The parity gate then lets the
+        artifact take each step from the states of the source, and golden vectors have one step.
     """
 
     spec: GraphSpec

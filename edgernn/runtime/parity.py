@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from edgernn.contract import Array, GraphSpec
+from edgernn.contract import Array, GraphSpec, StateSpec
 from edgernn.errors import ConfigError, ParityError
 from edgernn.runtime.engine import Engine
 
@@ -34,9 +34,9 @@ class Tolerance:
     """The largest accepted differences between an artifact and its source.
 
     absolute, relative: an element v of a floating-point output at any step, or of a floating-point state after the last
-    step, may differ by max(absolute, relative * |v|), since rounding errors grow with the magnitude. For coarser
-    element types, four units in the last place replace a smaller `relative` and `rms`.
-    rms: root mean square of all differences of an output, or of a state after the last step, divided by the root mean
+    step (of a chaotic graph, after any step), may differ by max(absolute, relative * |v|), since rounding errors grow
+    with the magnitude. For coarser element types, four units in the last place replace a smaller `relative` and `rms`.
+    rms: root mean square of all differences of an output, or of a state after the same steps, divided by the root mean
     square of its values; differences whose root mean square is at most 1e-6 count as zero.
     mismatches: the fraction of the elements of an integer or boolean tensor, over all steps, that may differ.
     loss: the largest increase of the loss on held-out data, for text in nats per token.
@@ -223,19 +223,23 @@ class Comparison:
     Every available output of every step is compared, and every state after the last step; integer and boolean states
     are compared at every step. Raises ParityError, naming graph, tensor, step, number of streams and difference, at the
     first difference beyond the tolerance.
+    rejoined: whether each step began from the states of the source. Then every state is compared at every step, since a
+    wrong one does not show in the steps after it.
     rare: for steps on values at the limits of the contract. Root mean squares are not checked, and integer outputs may
     differ, since ties can be broken either way (by argmax, for example).
     """
 
-    def __init__(self, spec: GraphSpec, tolerance: Tolerance, *, rare: bool = False) -> None:
-        self._spec, self._tolerance, self._rare = spec, tolerance, rare
+    def __init__(
+        self, spec: GraphSpec, tolerance: Tolerance, *, rejoined: bool = False, rare: bool = False
+    ) -> None:
+        self._spec, self._tolerance, self._rejoined, self._rare = spec, tolerance, rejoined, rare
         self._measured = Parity(0, tolerance)
         self._outputs, self._states = _Squares(), _Squares()
         self._mismatches = _Mismatches()
         self._last: tuple[Step, Step] | None = None
 
     def add(self, expected: Step, actual: Step) -> None:
-        """Compare the outputs of one step, and its integer and boolean states."""
+        """Compare the outputs of one step, and those states that are compared at every step."""
         self._last = expected, actual
         self._measured = replace(self._measured, steps=self._measured.steps + 1)
         for name, values in expected.outputs.items():
@@ -243,7 +247,7 @@ class Comparison:
                 continue
             self._compare(self._outputs, name, values, actual.outputs[name])
         for state in self._spec.states:
-            if state.numpy_dtype.kind != "f" and state.input in expected.states:
+            if self._is_compared_always(state) and state.input in expected.states:
                 self._compare(self._states, state.output, expected.states[state.input], actual.states[state.input])
 
     def result(self) -> Parity:
@@ -251,7 +255,7 @@ class Comparison:
         assert self._last is not None
         expected, actual = self._last
         for state in self._spec.states:
-            if state.numpy_dtype.kind == "f":
+            if not self._is_compared_always(state):
                 values = expected.states[state.input], actual.states[state.input]
                 self._compare(self._states, state.output, *values)
         self._check_mismatches()
@@ -265,6 +269,9 @@ class Comparison:
                 for name, ratio in squares.ratios().items():
                     self._check_rms(name, ratio, max(self._tolerance.rms, squares.coarseness(name)))
         return self._measured
+
+    def _is_compared_always(self, state: StateSpec) -> bool:
+        return self._rejoined or state.numpy_dtype.kind != "f"
 
     def _compare(self, squares: _Squares, name: str, expected: Array, actual: Array) -> None:
         """Compare one tensor: floating-point elements by their differences, others by the number of mismatches."""

@@ -366,19 +366,38 @@ def test_a_chaotic_graph_is_compared_from_the_states_of_the_source_at_each_step(
     assert proof.golden["step"]["steps"] == 1
 
 
-def test_the_loss_of_a_chaotic_graph_is_that_of_the_artifact_alone(graphs):
-    look, step = graphs
-    begins_at_zero = replace(
-        step,
-        spec=replace(step.spec, states=(replace(step.spec.states[0], initial=Zeros()),)),
-        chaotic=True,
-    )
-    worse = spies((look, begins_at_zero), step=lambda number, results: [results[0], results[1] + np.float32(0.01)])
-    loss = prove((look, begins_at_zero), worse, held_out(), "int8", 10).parity.loss
-    alone = replace(begins_at_zero, chaotic=False)
-    expected = prove((look, alone), spies((look, alone), step=worse["step"].change), held_out(), "int8", 10).parity.loss
-    assert loss == expected
-    assert loss.artifact != loss.source
+def test_a_wrong_state_of_a_chaotic_graph_is_found_at_the_step_that_makes_it():
+    """The next step begins from the state of the source, so no output shows it."""
+    graph = logistic(chaotic=True)
+    wrong = spies([graph], step=lambda number, results: [results[0], results[1] + np.float32(0.01 * (number == 5))])
+    with pytest.raises(ParityError, match="graph step, h_out at step 5 with 1 stream: "):
+        prove([graph], wrong, None, "fp32", 64)
+
+
+class Alone(nn.Module):
+    """A recurrent step over letters without conditions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.letter, self.out = nn.Embedding(8, 6), nn.Linear(6, 8)
+
+    def forward(self, token, h):
+        h = torch.tanh(self.letter(token) + h)
+        return 3 * self.out(h), h
+
+
+def test_the_loss_of_a_chaotic_graph_is_that_of_the_artifact_alone():
+    torch.manual_seed(0)
+    token = TensorSpec("token", "int64", (BATCH,), bound=8, kind="token")
+    logits = TensorSpec("logits", "float32", (BATCH, 8), kind="next-token")
+    spec = GraphSpec("step", (token,), (logits,), (StateSpec("h", "float32", (BATCH, 6), bound=1.0),))
+    module, losses = Alone().eval(), []
+    for chaotic in (True, False):
+        graph = Graph(spec, module, module, chaotic=chaotic)
+        worse = spies([graph], step=lambda number, results: [results[0], results[1] + np.float32(0.01)])
+        losses.append(prove([graph], worse, held_out(begin=()), "int8", 10).parity.loss)
+    assert losses[0] == losses[1]
+    assert losses[0].artifact != losses[0].source
 
 
 class Convolved(nn.Module):
@@ -425,6 +444,7 @@ def without_state():
 )
 def test_the_wider_tolerance_is_of_graphs_that_hold_convolutions(make, limit):
     """Whether they have states or not, and however the convolution is called."""
+    torch.manual_seed(0)  # with small weights, one wrong element would be beyond the root mean square
     graph = make()
 
     def near(number, results):

@@ -172,7 +172,7 @@ class _Gate:
         return worst([*driven, *(parity for parity in rare if parity is not None)])
 
     def _drive(self, graph: Graph, streams: Streams, tolerance: Tolerance, recorder: Recorder) -> Parity:
-        comparison = Comparison(graph.spec, tolerance)
+        comparison = Comparison(graph.spec, tolerance, rejoined=graph.chaotic)
         for expected, actual in self._pairs(graph, streams):
             comparison.add(expected, actual)
             if streams.recorded:
@@ -182,7 +182,7 @@ class _Gate:
     def _drive_rarely(self, graph: Graph, streams: Streams, tolerance: Tolerance) -> Parity | None:
         """Compare on values at the limits of the contract, as long as the source accepts them and returns no NaN."""
         spec = graph.spec
-        comparison = Comparison(spec, tolerance, rare=True)
+        comparison = Comparison(spec, tolerance, rejoined=graph.chaotic, rare=True)
         taken = _while_sound(chain(self._sources[spec.name], spec, streams.given(), streams.states))
         steps = 0
         for expected, actual in pairs(taken, self._artifacts[spec.name], spec, streams.states, rejoin=graph.chaotic):
