@@ -467,7 +467,6 @@ def test_the_command_trains_exports_measures_and_reports(call, corpus, tmp_path)
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
 def test_several_processes_of_torchrun_are_refused(call, corpus, tmp_path, monkeypatch, rank):
     monkeypatch.setenv("WORLD_SIZE", "2")
@@ -477,6 +476,7 @@ def test_several_processes_of_torchrun_are_refused(call, corpus, tmp_path, monke
     assert not (tmp_path / "c").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_says_how_to_continue(call, corpus, tmp_path, monkeypatch):
     def interrupt(self):
         raise KeyboardInterrupt
