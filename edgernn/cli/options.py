@@ -247,8 +247,11 @@ def value_text(value: Any) -> str:
 
 def help_text(declared: Declared) -> str:
     """Return the help of an option, with its choices."""
-    option = declared.option
-    return option.help + (f" One of: {option.listed}." if option.choices else "")
+    return declared.option.help + _choices(declared.option)
+
+
+def _choices(option: Option) -> str:
+    return f" One of: {option.listed}." if option.choices else ""
 
 
 def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:
@@ -258,7 +261,8 @@ def _merged(kinds: tuple[type[Settings], ...]) -> dict[str, list[Declared]]:
         for name, declared in declared_options(kind).items():
             merged.setdefault(name, []).append(declared)
     for name, each in merged.items():
-        assert len({declared.type for declared in each}) == 1, f"{name} is declared with several types"
+        kinds_of = {(declared.type, declared.option.choices) for declared in each}
+        assert len(kinds_of) == 1, f"{name} is declared with several types or choices"
     return merged
 
 
@@ -283,16 +287,17 @@ def _parameter(
 
 
 def _help(all_declared: list[Declared], titles: Mapping[type[Settings], str]) -> str:
-    """Return the help; where declarations differ, the others follow as "For the task draw: ..."."""
+    """Return the help; where declarations differ, all of them, each as "For the task draw: ..."."""
     titled: dict[str, list[str]] = {}
     for each in all_declared:
-        titled.setdefault(help_text(each), []).append(titles.get(each.settings, each.settings.__name__))
-    first, *others = titled
-    further = [
-        f"For the task{'s' * (len(titled[text]) > 1)} {' and '.join(titled[text])}: {text[0].lower()}{text[1:]}"
-        for text in others
+        titled.setdefault(each.option.help, []).append(titles.get(each.settings, each.settings.__name__))
+    if len(titled) == 1:
+        return help_text(all_declared[0])
+    sentences = [
+        f"For the task{'s' * (len(names) > 1)} {' and '.join(names)}: {text[0].lower()}{text[1:]}"
+        for text, names in titled.items()
     ]
-    return " ".join([first, *further])
+    return " ".join(sentences) + _choices(all_declared[0].option)
 
 
 def _defaults(

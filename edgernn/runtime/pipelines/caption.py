@@ -66,11 +66,7 @@ class CaptionOptions(Settings):
         1, "The number of captions to print, the best first; above 1 each has its score. At most the beam width.", low=1
     )
     max_tokens: int = option(MAX_TOKENS, "The maximum number of tokens of a caption.", low=1)
-    attention: Path | None = option(
-        None,
-        "Write a picture of the attention for each word of the caption or of the translation. If several lines are "
-        "translated, OUT.png shows the first, OUT-2.png the second, and so on.",
-    )
+    attention: Path | None = option(None, "Write a picture of the attention for each word of the caption.")
 
 
 class CaptionPipeline(Pipeline[CaptionOptions]):
