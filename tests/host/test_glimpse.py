@@ -155,11 +155,10 @@ def test_reinforce_follows_the_gradient_of_the_expected_loss_on_average():
     torch.manual_seed(0)
     spread, best, weights = 0.3, torch.tensor([[0.2, -0.4], [0.5, 0.1]]), torch.tensor([[0.5], [1.0]])
     chosen = torch.tensor([[0.0, 0.1], [-0.3, 0.4]], requires_grad=True)  # (glimpses, 2), the same for all of a batch
-    places = (chosen[:, None] + spread * torch.randn(2, 400_000, 2)).detach()
-    missed = (places - best[:, None]).square().sum(dim=2)
+    trials = spread * torch.randn(2, 400_000, 2)
+    missed = (chosen.detach()[:, None] + trials - best[:, None]).square().sum(dim=2)
     losses = missed.cumsum(dim=0)  # a place decides on the losses after it too
-    densities = -0.5 * ((places - chosen[:, None]) / spread).square().sum(dim=2)
-    reinforced(losses, weights, densities).backward()
+    reinforced(losses, weights, chosen[:, None].expand_as(trials), trials, spread).backward()
     decided = torch.tensor([[1.5], [1.0]])  # the sum of the weights from each glimpse on
     expected = 2 * decided * (chosen.detach() - best)
     np.testing.assert_allclose(chosen.grad, expected, atol=0.02)
@@ -303,6 +302,18 @@ def test_varied_pictures_stay_similar(shape):
     assert not np.array_equal(varied[0], varied[1])
     assert varied.mean() == pytest.approx(images.mean(), rel=0.3)
     assert (varied[:, 13:15, 13:15] > 100).all()
+
+
+def test_pictures_are_bent_by_shifts_of_the_declared_size(monkeypatch):
+    for name in ("_TURN", "_SLANT", "_SCALE", "_SHIFT"):
+        monkeypatch.setattr(f"edgernn.tasks.glimpse.data.{name}", 0.0)
+    ramp = np.tile(np.arange(0, 130, 2, np.uint8), (500, 65, 1))  # 2 levels a pixel
+    shifts = (vary(ramp, np.random.default_rng(0)) - ramp.astype(float)) / 2
+    assert shifts[:, 32, 32].std() == pytest.approx(0.03 * 65, rel=0.1)  # at a knot
+    assert shifts[:, 32, 32].mean() == pytest.approx(0, abs=0.3)
+    knots = np.corrcoef([shifts[:, 32, 32], shifts[:, 32, 48], shifts[:, 32, 33]])
+    assert abs(knots[0, 1]) < 0.15  # places that are bent apart
+    assert knots[0, 2] > 0.95
 
 
 # Score

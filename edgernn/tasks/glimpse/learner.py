@@ -118,11 +118,10 @@ class GlimpseLearner(PictureLearner):
             reduction="none",
             label_smoothing=self.training.smoothing,
         ).unflatten(0, (len(scores), len(own)))
-        weighted = losses * self._weights(losses)
-        loss = weighted.sum(dim=0).mean()
+        weights = self._weights(losses)
+        loss = (losses * weights).sum(dim=0).mean()
         if trials is not None:
-            deviations = ((chosen.detach() + trials) - chosen.float()) / self.training.exploration
-            loss = loss + reinforced(losses.detach(), self._weights(losses), -0.5 * deviations.square().sum(dim=2))
+            loss = loss + reinforced(losses.detach(), weights, chosen.float(), trials, self.training.exploration)
         return Loss(loss, {"nats": losses[-1].mean().item()}, len(own), weight * len(own))
 
     def _weights(self, losses: Tensor) -> Tensor:
@@ -132,7 +131,7 @@ class GlimpseLearner(PictureLearner):
         return weights
 
     def _trials(self, batch: int, random: np.random.Generator) -> Array | None:
-        """Return what is added to the places of a batch, or None where they follow the crop alone."""
+        """Return what is added to the places of a batch, (glimpses, batch, 2), or None with `--places crop`."""
         if self.training.places == CROP:
             return None
         trials = random.standard_normal((self.network.config.glimpses, batch, 2), np.float32)
@@ -163,18 +162,21 @@ class GlimpseLearner(PictureLearner):
         return self._canvas.place(images, self.train.values, random, min(1.0, progress / _SPREAD))
 
 
-def reinforced(losses: Tensor, weights: Tensor, likelihoods: Tensor) -> Tensor:
+def reinforced(losses: Tensor, weights: Tensor, chosen: Tensor, trials: Tensor, deviation: float) -> Tensor:
     """Return a loss whose gradient is that of REINFORCE (Williams 1992) for places that were drawn at random.
 
-    losses: after each glimpse, (glimpses, batch). weights: of these in the loss, (glimpses, 1). likelihoods: the
-    logarithm of the density of each place, up to a constant, of the shape of losses. A place answers for the losses
-    from its own glimpse on. Two baselines lower the variance: the loss before that glimpse, in place of each of these
-    losses, and the mean of the rest over the batch.
+    losses: after each glimpse, without a gradient, (glimpses, batch). weights: of these in the loss, (glimpses, 1).
+    chosen: the places that the network chose, (glimpses, batch, 2). trials: what was added to them, of the same shape,
+    normally distributed with this standard deviation. A place answers for the losses from its own glimpse on. Two
+    baselines lower the variance: the loss before its glimpse is subtracted from each of these losses, and then the mean
+    over the batch from their sum.
     """
+    apart = (chosen.detach() + trials - chosen) / deviation
+    densities = -0.5 * apart.square().sum(dim=2)  # their logarithms, up to a constant
     following = (losses * weights).flip(0).cumsum(0).flip(0)
     unchanged = torch.cat([torch.zeros_like(losses[:1]), losses[:-1]]) * weights.flip(0).cumsum(0).flip(0)
     costs = following - unchanged
-    return ((costs - costs.mean(dim=1, keepdim=True)) * likelihoods).sum(dim=0).mean()
+    return ((costs - costs.mean(dim=1, keepdim=True)) * densities).sum(dim=0).mean()
 
 
 def _canvas(data: GlimpseData) -> Canvas | None:

@@ -69,9 +69,9 @@ class Glimpser(Network):
     def explore(self, image: Tensor, trials: Tensor | None, *, follows_crop: bool) -> tuple[Tensor, Tensor]:
         """Return what `sequence` does, and the places that the network chose, (glimpses, batch, 2).
 
-        trials: what is added to these places, of the same shape. follows_crop: whether the gradient of a crop reaches
-        its place. The gradient of the places that are returned reaches only what chooses them, and not the features of
-        the glimpses before.
+        trials: what is added to these places, of the same shape. follows_crop: whether the gradient of a glimpse
+        reaches its place. The gradient of the places that are returned reaches only what chooses them, and not the
+        state from which they are chosen.
         """
         canvas, batch = self.canvas(image), len(image)
         place, glimpse = self._first_place().expand(batch, -1), self.places.new_zeros(batch, 1)
