@@ -64,8 +64,8 @@ def main() -> None:
 
 
 def evaluation(run: Run, options: list[str]) -> Settings:
-    """Return the settings of an evaluation of `run`. options: as "name=value"."""
-    declared = declared_options(run.task.evaluation)
+    """Return the settings of an evaluation of `run`. options: as "name=value". Raises ConfigError for an unknown one."""
+    declared = {each.flag.removeprefix("--"): each for each in declared_options(run.task.evaluation).values()}
     values = {}
     for each in options:
         name, _, value = each.partition("=")

@@ -139,13 +139,16 @@ class ProcessGroup:
 
 
 def refuse_torchrun(why: str) -> None:
-    """Raise ConfigError if `torchrun` started several processes. why: what does without them, as a clause."""
+    """Raise ConfigError if `torchrun` started several processes.
+
+    why: the clause that begins the message, such as "a comparison (edgernn compare) runs in one process".
+    """
     if (count := _started()) != "1":
         raise ConfigError(f"{why}, and torchrun started {count}: leave out torchrun")
 
 
 def _started() -> str:
-    """The number of processes that `torchrun` started, as it says."""
+    """Return the number of processes that `torchrun` says it started; "1" without it."""
     return os.environ.get("WORLD_SIZE", "1")
 
 

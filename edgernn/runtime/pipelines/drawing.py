@@ -1,4 +1,4 @@
-"""The options that bundles share which draw by random numbers: the number of drawings, and their seeds."""
+"""Options that are shared by the bundles that draw from random numbers: the number of drawings, and their seeds."""
 
 from __future__ import annotations
 
@@ -25,5 +25,8 @@ class DrawingOptions(Settings):
     )
 
     def seed_of(self, number: int) -> int | None:
-        """Return the seed of a drawing, counted from 0; 0 follows the largest one. None for a random seed."""
+        """Return the seed of the drawing `number`, counted from 0, or None if seeds are random.
+
+        The seed after the largest one is 0.
+        """
         return None if self.seed is None else (self.seed + number) % _SEEDS
