@@ -64,7 +64,10 @@ def main() -> None:
 
 
 def evaluation(run: Run, options: list[str]) -> Settings:
-    """Return the settings of an evaluation of `run`. options: as "name=value". Raises ConfigError for an unknown one."""
+    """Return the settings of an evaluation of `run`. options: as "name=value".
+
+    Raises ConfigError for an option that `edgernn evaluate` does not have for this run.
+    """
     declared = {each.flag.removeprefix("--"): each for each in declared_options(run.task.evaluation).values()}
     values = {}
     for each in options:

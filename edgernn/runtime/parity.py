@@ -229,9 +229,7 @@ class Comparison:
     differ, since ties can be broken either way (by argmax, for example).
     """
 
-    def __init__(
-        self, spec: GraphSpec, tolerance: Tolerance, *, rejoined: bool = False, rare: bool = False
-    ) -> None:
+    def __init__(self, spec: GraphSpec, tolerance: Tolerance, *, rejoined: bool = False, rare: bool = False) -> None:
         self._spec, self._tolerance, self._rejoined, self._rare = spec, tolerance, rejoined, rare
         self._measured = Parity(0, tolerance)
         self._outputs, self._states = _Squares(), _Squares()

@@ -131,7 +131,8 @@ def test_help_says_what_the_fields_say(capsys):
     assert "--no-tied" not in text
     assert "plain" not in text
     text = shown(Network, Other, capsys=capsys, titles={Network: "networks", Other: "others"})
-    assert "For the task networks: the hidden size. For the task others: the hidden size of the other. [default: 256; others: 64]" in text
+    both = "For the task networks: the hidden size. For the task others: the hidden size of the other."
+    assert f"{both} [default: 256; others: 64]" in text
     assert "Options for the task others" in text
     text = shown(Network, capsys=capsys, shown=lambda each: f"{each.field.name}!")
     assert "[default: hidden_layers!]" in text
