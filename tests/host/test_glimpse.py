@@ -404,6 +404,7 @@ def test_a_canvas_with_clutter_is_trained_exported_evaluated_and_run(tmp_path, m
         ),
         (["--canvas", "9"], "--canvas 9 is smaller than the pictures of ., 12 × 12 pixels"),
         (["--exploration", "0.1"], "--exploration is of glimpses at random places: choose --places reinforce or both"),
+        (["--places", "both", "--batch-size", "1"], "--places both compares the pictures of a batch, of which each"),
         (["--side", "0"], "--side 0 is not a whole number of at least 1"),
     ],
 )

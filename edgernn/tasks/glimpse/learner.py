@@ -54,6 +54,12 @@ class GlimpseLearner(PictureLearner):
         assert isinstance(training, GlimpseTraining)
         assert isinstance(data, GlimpseData)
         self.training, self._canvas = training, _canvas(data)
+        own = placement.share(training.batch_size)
+        if training.places != CROP and own.stop - own.start < 2:
+            raise ConfigError(
+                f"--places {training.places} compares the pictures of a batch, of which each process needs two: give a "
+                "larger --batch-size"
+            )
         super().__init__(network, prepared, folder, placement, progress, batch_size=training.batch_size)
 
     @classmethod
