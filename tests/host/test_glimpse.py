@@ -138,6 +138,17 @@ def test_the_first_places_are_learned_and_all_lie_on_the_picture(network, model)
             np.testing.assert_allclose(centre, (first + 1) / 2 * (11, 9), atol=1e-5)
 
 
+def test_glimpses_beyond_those_of_the_training_are_not_remembered(model):
+    stream = model.stream(inputs={"image": pictures(1)})
+    for _ in range(CONFIG.glimpses):
+        stream.step({})
+    last = {name: array.copy() for name, array in stream.state.items() if name not in ("place", "glimpse")}
+    assert last
+    found = [stream.step({})["scores"] for _ in range(5)]
+    assert all(np.array_equal(stream.state[name], array) for name, array in last.items())
+    assert all(np.array_equal(each, found[1]) for each in found[1:])
+
+
 def test_places_that_do_not_follow_the_crop_get_no_gradient_of_the_scores(network):
     images, trials = torch.from_numpy(pictures(5)), torch.full((CONFIG.glimpses, 5, 2), 0.1)
     expected = network.sequence(images)

@@ -30,8 +30,8 @@ class Glimpser(Network):
     """Scores the classes of a picture after each glimpse. `forward` is the deployed step, `sequence` the training path.
 
     Places are (x, y), from -1 at the left and upper edges to 1. Each glimpse has a learned place, to which the state
-    adds an offset. A stream that goes on after the last glimpse looks at the centre: a place that depends on what was
-    seen at the last one, for ever, would amplify differences of rounding without limit.
+    adds an offset. A stream that goes on after the last glimpse looks at the centre, and does not remember it: for more
+    glimpses than the network was trained for, states and differences of rounding would grow.
     """
 
     task = "glimpse"
@@ -97,6 +97,8 @@ class Glimpser(Network):
     def look(self, canvas: Tensor, place: Tensor, glimpse: Tensor, state: StackState) -> tuple[Tensor, ...]:
         """Take one glimpse at a canvas (batch, channels, height, width); returns what `forward` returns."""
         h, boxes, carried = self._attend(canvas, place, state)
+        kept = torch.clamp(self.config.glimpses - glimpse, max=1.0)  # 0 after the last glimpse
+        carried = tuple(kept * new + (1.0 - kept) * old for new, old in zip(carried, state, strict=True))
         glimpse = torch.clamp(glimpse + 1.0, max=float(self.config.glimpses))
         return (cast(Tensor, self.output(h)), boxes, self._next_place(h, glimpse), glimpse, *carried)
 
