@@ -30,7 +30,7 @@ __all__ = ["pipeline_command", "run"]
 
 
 def run() -> Callable[..., None]:
-    """Run a bundle, depending on its task: continue or translate texts, describe images, or label sequences."""
+    """Run a bundle: continue or translate text, describe or classify pictures, label sequences, draw or paint."""
     from edgernn.runtime.pipelines import PIPELINES
 
     assert run.__doc__ is not None

@@ -69,7 +69,10 @@ class DrawOptions(DrawingOptions):
 
     label: str | None = option(None, "The class to draw, such as 7.", unset="the classes in turn")
     temperature: float = option(
-        1.0, "The factor for the random numbers; at 0, all drawings of a class are the same.", low=0, high=1e6
+        1.0,
+        "The factor by which the latent variables are multiplied; at 0, all drawings of a class are the same.",
+        low=0,
+        high=1e6,
     )
     out: Path | None = option(
         None,

@@ -85,7 +85,8 @@ class PensOptions(DrawingOptions):
 
     temperature: float = option(
         1.0,
-        "The temperature, at least 0.001: at lower ones, likelier points are drawn, closer to their means.",
+        "The sampling temperature, at least 0.001, which divides the logits and multiplies the variances of the "
+        "mixture; lower values give likelier and steadier strokes.",
         low=0,
         high=1e6,
     )

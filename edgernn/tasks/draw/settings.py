@@ -63,13 +63,14 @@ class DrawEvaluation(EvaluationSettings):
 
     decoder: Path | None = option(
         None,
-        "A bundle of the run. The bound is that of this bundle, with latent variables from the encoder of the run.",
+        "A bundle that was exported from the run. The bound is computed with the decoder in this bundle, and with the "
+        "encoder of the run.",
         unset="the network of the run",
     )
     judge: Path | None = option(
         None,
-        "A bundle of the task glimpse, which classifies new drawings: the score is the fraction that it takes for the "
-        "class that was asked for.",
+        "A bundle of the task glimpse, which classifies new drawings. The figure asked_for is the fraction of drawings "
+        "that it assigns to the class that was asked for.",
         unset="no drawings are judged",
     )
     drawings: int = option(1000, "The number of new drawings that --judge classifies.", low=1, high=1e6)

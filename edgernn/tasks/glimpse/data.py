@@ -71,11 +71,11 @@ def _piece(image: Array, random: np.random.Generator) -> Array:
     return image[top : top + _PIECE, left : left + _PIECE]
 
 
-def vary(images: Array, random: np.random.Generator) -> Array:
+def vary(images: Array, random: np.random.Generator, *, bent: bool) -> Array:
     """Return images (pictures, height, width, ...), bytes, varied a little at random.
 
-    They are turned, slanted, scaled, shifted, and bent (the elastic distortions of Simard et al. 2003, with shifts that
-    are interpolated between a few places).
+    They are turned, slanted, scaled and shifted, and also `bent` (the elastic distortions of Simard et al. 2003, with
+    shifts that are interpolated between a few places).
     """
     count = len(images)
     turn, slant = random.uniform(-_TURN, _TURN, count), random.uniform(-_SLANT, _SLANT, count)
@@ -86,8 +86,10 @@ def vary(images: Array, random: np.random.Generator) -> Array:
     rows = [[across * cos, down * (slant * cos - sin), moved[0]], [across * sin, down * (slant * sin + cos), moved[1]]]
     maps = torch.from_numpy(np.array(rows, np.float32).transpose(2, 0, 1).copy())
     pixels = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2).float()
-    shifts = torch.from_numpy(2 * _BEND * random.standard_normal((count, 2, _KNOTS, _KNOTS), np.float32))
-    bends = functional.interpolate(shifts, images.shape[1:3], mode="bicubic", align_corners=True)
-    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False) + bends.permute(0, 2, 3, 1)
+    grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
+    if bent:
+        shifts = torch.from_numpy(2 * _BEND * random.standard_normal((count, 2, _KNOTS, _KNOTS), np.float32))
+        bends = functional.interpolate(shifts, images.shape[1:3], mode="bicubic", align_corners=True)
+        grid = grid + bends.permute(0, 2, 3, 1)
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)
     return varied.round().to(torch.uint8).permute(0, 2, 3, 1).reshape(images.shape).numpy()

@@ -89,8 +89,8 @@ class GlimpseTraining(TrainingSettings):
     autocast: str = redefault(TrainingSettings, "autocast", "off")  # bfloat16 does not pay for such small products
     augment: bool = option(
         True,
-        "Turn, slant, scale, shift and bend the training pictures a little at random, before they are placed on a "
-        "canvas.",
+        "Turn, slant, scale and shift the training pictures a little at random. Pictures that are not placed on a "
+        "canvas are bent too.",
     )
     smoothing: float = option(
         0.0,
@@ -100,21 +100,22 @@ class GlimpseTraining(TrainingSettings):
     )
     running: float = option(
         0.5,
-        "The weight of the mean loss after all glimpses but the last, which is added to the loss after the last; 0 "
-        "disables it.",
+        "The weight of the auxiliary loss, which is the mean of the losses after all glimpses but the last. It is "
+        "added to the loss after the last glimpse; 0 disables it.",
         low=0,
         high=1e6,
     )
     places: str = option(
         CROP,
-        "How the places of the glimpses are trained: crop uses the gradient that reaches them through the crop; "
-        "reinforce uses REINFORCE, with glimpses at random places near those that the network chooses; both uses the "
-        "sum of the two.",
+        "How the network learns where to look: crop uses the gradient with respect to the places, through the "
+        "differentiable crop of the patches; reinforce uses REINFORCE, with glimpses at random places near those that "
+        "the network chooses; both uses the sum of the two gradients.",
         choices=(CROP, REINFORCE, BOTH),
     )
     exploration: float = option(
         0.03,
-        "The standard deviation of the random places (--places) in x and y, where the picture is 2 wide and 2 high.",
+        "The standard deviation of the random places with --places reinforce or both: in x as a fraction of half the "
+        "width of the picture, in y of half its height.",
         above=0,
         high=1,
     )
@@ -126,14 +127,15 @@ class GlimpseEvaluation(EvaluationSettings):
 
     certainty: float = option(
         0.99,
-        "The probability of a class at which the network stops early, for the error and the mean number of glimpses "
-        "with early stopping.",
+        "The probability of a class at which early stopping takes no further glimpse of a picture. The error and the "
+        "mean number of glimpses with early stopping are printed too.",
         low=0,
         high=1,
     )
     clutter: int | None = option(
         None,
-        "The number of pieces of other pictures on each canvas, where the pictures are placed on a larger canvas.",
+        "The number of pieces of other pictures on each canvas. It applies to pictures that are smaller than those of "
+        "the model, which are placed on a canvas.",
         low=0,
         high=100,
         unset="as in training",

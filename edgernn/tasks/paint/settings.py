@@ -43,7 +43,10 @@ class PaintConfig(CellSettings):
         400, "The number of strokes of a painting; fewer can be asked for, but not more.", low=1, high=100_000
     )
     points: int = option(
-        8, "The side, in points, of the part of the picture that is looked at before each stroke.", low=4, high=64
+        8,
+        "The side, in points, of the grid in which the network sees the surroundings of each stroke.",
+        low=4,
+        high=64,
     )
     features: int = option(128, "The number of features of what is seen.", low=1, high=_LARGEST)
     hidden: int = option(192, "The size of the hidden state.", low=1, high=_LARGEST)
