@@ -307,9 +307,9 @@ def test_what_cannot_be_placed_is_named():
 def test_varied_pictures_stay_similar(shape):
     images = np.zeros(shape, np.uint8)
     images[:, 10:18, 10:18] = 200
-    varied = vary(images, np.random.default_rng(0), bent=True)
+    varied = vary(images, np.random.default_rng(0), 0.03)
     assert (varied.shape, varied.dtype) == (shape, np.uint8)
-    assert np.array_equal(varied, vary(images, np.random.default_rng(0), bent=True))
+    assert np.array_equal(varied, vary(images, np.random.default_rng(0), 0.03))
     assert not np.array_equal(varied[0], varied[1])
     assert varied.mean() == pytest.approx(images.mean(), rel=0.3)
     assert (varied[:, 13:15, 13:15] > 100).all()
@@ -319,13 +319,13 @@ def test_pictures_are_bent_by_shifts_of_the_declared_size(monkeypatch):
     for name in ("_TURN", "_SLANT", "_SCALE", "_SHIFT"):
         monkeypatch.setattr(f"edgernn.tasks.glimpse.data.{name}", 0.0)
     ramp = np.tile(np.arange(0, 130, 2, np.uint8), (500, 65, 1))  # 2 levels a pixel
-    shifts = (vary(ramp, np.random.default_rng(0), bent=True) - ramp.astype(float)) / 2
+    shifts = (vary(ramp, np.random.default_rng(0), 0.03) - ramp.astype(float)) / 2
     assert shifts[:, 32, 32].std() == pytest.approx(0.03 * 65, rel=0.1)  # at a knot
     assert shifts[:, 32, 32].mean() == pytest.approx(0, abs=0.3)
     knots = np.corrcoef([shifts[:, 32, 32], shifts[:, 32, 48], shifts[:, 32, 33]])
     assert abs(knots[0, 1]) < 0.15  # places that are bent apart
     assert knots[0, 2] > 0.95
-    assert np.array_equal(vary(ramp, np.random.default_rng(0), bent=False), ramp)
+    assert np.array_equal(vary(ramp, np.random.default_rng(0), 0.0), ramp)
 
 
 # Score

@@ -17,7 +17,6 @@ _PIECE = 8  # pixels, the side of a piece of clutter
 _TURN, _SLANT, _SCALE = 0.18, 0.15, 0.1  # radians, shift of the top by the height, relative change; at most
 _SHIFT = 0.07  # of the side, at most
 _KNOTS = 5  # places in a row and in a column at which a picture is bent
-_BEND = 0.03  # of the side: the standard deviation of the shifts there
 
 
 def coloured(source: str) -> ConfigError:
@@ -71,11 +70,11 @@ def _piece(image: Array, random: np.random.Generator) -> Array:
     return image[top : top + _PIECE, left : left + _PIECE]
 
 
-def vary(images: Array, random: np.random.Generator, *, bent: bool) -> Array:
+def vary(images: Array, random: np.random.Generator, bend: float) -> Array:
     """Return images (pictures, height, width, ...), bytes, varied a little at random.
 
-    They are turned, slanted, scaled and shifted, and also `bent` (the elastic distortions of Simard et al. 2003, with
-    shifts that are interpolated between a few places).
+    They are turned, slanted, scaled, shifted, and bent (the elastic distortions of Simard et al. 2003, with shifts that
+    are interpolated between a few places). bend: the standard deviation of these shifts, as a fraction of the side.
     """
     count = len(images)
     turn, slant = random.uniform(-_TURN, _TURN, count), random.uniform(-_SLANT, _SLANT, count)
@@ -87,8 +86,8 @@ def vary(images: Array, random: np.random.Generator, *, bent: bool) -> Array:
     maps = torch.from_numpy(np.array(rows, np.float32).transpose(2, 0, 1).copy())
     pixels = torch.from_numpy(images.reshape(*images.shape[:3], -1)).permute(0, 3, 1, 2).float()
     grid = functional.affine_grid(maps, list(pixels.shape), align_corners=False)
-    if bent:
-        shifts = torch.from_numpy(2 * _BEND * random.standard_normal((count, 2, _KNOTS, _KNOTS), np.float32))
+    if bend:
+        shifts = torch.from_numpy(np.float32(2 * bend) * random.standard_normal((count, 2, _KNOTS, _KNOTS), np.float32))
         bends = functional.interpolate(shifts, images.shape[1:3], mode="bicubic", align_corners=True)
         grid = grid + bends.permute(0, 2, 3, 1)
     varied = functional.grid_sample(pixels, grid, padding_mode="border", align_corners=False)

@@ -162,7 +162,7 @@ class GlimpseLearner(PictureLearner):
         """
         images = self.train.values[places]
         if self.training.augment:
-            images = vary(images, random, bent=self._canvas is None)  # on a canvas, it took too long to learn
+            images = vary(images, random, self.training.bend)
         if self._canvas is None:
             return images
         return self._canvas.place(images, self.train.values, random, min(1.0, progress / _SPREAD))
