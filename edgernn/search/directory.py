@@ -115,7 +115,7 @@ class Directory:
             "format": _FORMAT,
             "settings": dict(state.settings),
             "corpus": dict(state.corpus),
-            "seconds": round(state.seconds, 3),
+            "seconds": state.seconds,
             "comparison": comparison,
         }
         self._replace(STATE, json.dumps(values, indent=2) + "\n")

@@ -154,10 +154,10 @@ class Search:
             allowed = limits(before, len(RUNGS))
             jobs = [Job(str(formulas[place]), self.settings.steps, self.settings.seed, allowed) for place in places]
             for number, trial in run(jobs, lambda: self.stopped or time.monotonic() >= end):
-                self.state.seconds = time.monotonic() - since
+                self.state.seconds = round(time.monotonic() - since, 3)
                 yield self._keep(Candidate(generation, places[number], trial))
             generation += 1
-        self.state.seconds = time.monotonic() - since
+        self.state.seconds = round(time.monotonic() - since, 3)
         self.directory.write(self.state)
 
     def _keep(self, candidate: Candidate) -> Tried:
